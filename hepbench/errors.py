@@ -1,0 +1,54 @@
+"""Errors that a user can mend: each is one line that says what, where and what is allowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class HepbenchError(Exception):
+    """Something that the user can mend; the command line prints it in one line and exits 2."""
+
+
+class UsageError(HepbenchError):
+    """A wrong name, option or value on the command line."""
+
+
+class SuiteError(HepbenchError):
+    """A suite file that cannot be used."""
+
+
+class PluginError(HepbenchError):
+    """A plugin that breaks its contract."""
+
+
+class DataError(HepbenchError):
+    """A data file that is missing, cut short or not in its original layout."""
+
+
+class ProtocolError(HepbenchError):
+    """A step that would make a figure indefensible: the protocol does not allow it."""
+
+
+class ResultsError(HepbenchError):
+    """Results or cache that cannot be read or written."""
+
+
+class UndefinedMetricError(HepbenchError):
+    """A metric that has no value on these examples, such as the AUC of a single class."""
+
+
+class EmptyClassError(UndefinedMetricError):
+    """The examples hold no signal or no background."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the one-line message for an unknown name, with a suggestion if one is near."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}"

@@ -1,0 +1,172 @@
+"""The record of a cell: the JSON that everything shown is made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION = 1
+
+
+class Value(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A metric as recorded: see ``Measured``. ``undefined`` says why there is no value."""
+
+    value: float | None = None
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: bool = False
+    undefined: str | None = None
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Which examples a cell saw.
+
+    Attributes:
+        source: ``file`` or ``sample`` (simulated, ships with the plugin).
+        fingerprint: hash of the files read.
+        split_hash: hash of the ids of each part.
+        duplicates: exact copies across parts: ``train_test: 3`` test rows equal a training row.
+    """
+
+    source: Literal["file", "sample"]
+    fingerprint: str
+    files: list[str] = []
+    n_train: int = 0
+    n_validation: int = 0
+    n_test: int = 0
+    n_unlabelled: int = 0
+    split_hash: str = ""
+    duplicates: dict[str, int] = {}
+    shares: dict[str, dict[str, float]] = {}
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a cell cost."""
+
+    parameters: int | None = None
+    train_seconds: float | None = None
+    examples_per_second: float | None = None
+    peak_memory_mb: float | None = None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a cell has no metrics; ``cell`` names the one whose stage failed, if it is another."""
+
+    stage: str
+    type: str
+    message: str
+    traceback: str = ""
+    stderr: str = ""
+    cell: str = ""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A file beside the record: path relative to the results folder."""
+
+    path: str
+    sha256: str
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A published figure to show beside ours."""
+
+    cell: str
+    metrics: dict[str, float]
+    source: str
+    n_test: int | None = None
+    caveat: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one cell.
+
+    Attributes:
+        dataset, model, chain: labels, with the parameters that differ from the preset's.
+        method: the last of the chain.
+        key: content hash: equal keys, equal results.
+        metrics, metrics_train, metrics_validation: by metric name.
+        key_parts: what the key was hashed from, by stage: what ``why`` compares.
+        predictions: scores of each part; ``labels``: their ids, labels and weights.
+        warnings: protocol points that this record breaks or strains, ``name: what``.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    suite: str
+    dataset: str
+    model: str
+    method: str
+    chain: str
+    preset: str
+    seed: int
+    params: dict[str, Any]
+    key: str
+    status: Literal["ok", "failed", "timeout"]
+    metrics: dict[str, Value] = {}
+    metrics_train: dict[str, Value] = {}
+    metrics_validation: dict[str, Value] = {}
+    cost: Cost = Cost()
+    epochs: int | None = None
+    best_epoch: int | None = None
+    history: list[dict[str, float]] = []
+    data: Source | None = None
+    key_parts: dict[str, dict[str, Any]] = {}
+    provenance: dict[str, Any] = {}
+    warnings: list[str] = []
+    published: Published | None = None
+    error: Failure | None = None
+    predictions: Stored | None = None
+    labels: Stored | None = None
+
+    @property
+    def cell(self) -> str:
+        """The cell's name, ``dataset/model/chain#seed``."""
+        return f"{self.dataset}/{self.model}/{self.chain}#{self.seed}"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What observers are told of a run."""
+
+    suite: str
+    results: str
+    cells: int
+    cached: int
+    failed: int = 0
+
+
+def encode(record: Record) -> bytes:
+    """Return a record as indented JSON, keys in the order of its definition."""
+    return msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Record:
+    """Return the record in ``data``.
+
+    Raises:
+        msgspec.MsgspecError: it is not one.
+    """
+    return _decoder.decode(data)
+
+
+def same(a: Record, b: Record) -> bool:
+    """Whether two records are equal in all but times, memory and timestamps."""
+    return comparable(a) == comparable(b)
+
+
+def comparable(record: Record) -> Mapping[str, Any]:
+    """Return a record as builtins without times, memory and timestamps."""
+    built: dict[str, Any] = msgspec.to_builtins(record)
+    for name in ("train_seconds", "examples_per_second", "peak_memory_mb"):
+        built["cost"].pop(name, None)
+    for name in ("started", "finished", "machine", "git"):
+        built["provenance"].pop(name, None)
+    if built["error"]:
+        built["error"] |= {"traceback": "", "stderr": ""}
+    return built
+
+
+_decoder = msgspec.json.Decoder(Record)
