@@ -42,7 +42,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     n_unlabelled: int = 0
     split_hash: str = ""
     duplicates: dict[str, int] = {}
-    shares: dict[str, dict[str, float]] = {}
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -76,12 +76,14 @@ class Split:
             validation divide the rest in their proportion.
         official: ``"module:function"`` of ``(ids, **params) -> (N,) bool or None``: True for the
             rows of the official test set, None where the file at hand is not whole.
+        uses: the dataset's params that ``official`` is handed.
     """
 
     train: float = 0.6
     validation: float = 0.2
     test: float = 0.2
     official: str | None = None
+    uses: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         shares = (self.train, self.validation, self.test)
@@ -338,4 +340,3 @@ def _check_presets(kind: str, spec: Model | Method) -> None:
         if extra := sorted(set(params) - set(spec.params)):
             msg = f"{kind} {spec.name}: preset '{preset}' sets {extra[0]!r}, which is not in params"
             raise PluginError(msg)
-

@@ -1,0 +1,61 @@
+"""The core's own plugin: its metrics. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from hepbench.hookspecs import hookimpl
+from hepbench.specs import Metric
+
+
+@hookimpl
+def hepbench_metrics() -> list[Metric]:
+    """Return the metrics that every suite can show."""
+    return [
+        Metric(
+            name="auc",
+            summary="area under the ROC curve; macro one-vs-one for more than two classes",
+            compute="hepbench.metrics:auc",
+            higher_is_better=True,
+        ),
+        Metric(
+            name="accuracy",
+            summary="share classified rightly, threshold chosen on validation",
+            compute="hepbench.metrics:accuracy",
+            higher_is_better=True,
+        ),
+        Metric(
+            name="accuracy_at_half",
+            summary="share classified rightly, threshold one half",
+            compute="hepbench.metrics:accuracy_at_half",
+            higher_is_better=True,
+            classes=2,
+        ),
+        Metric(
+            name="log_loss",
+            summary="mean cross-entropy in nats",
+            compute="hepbench.metrics:log_loss",
+            higher_is_better=False,
+        ),
+        Metric(
+            name="brier",
+            summary="mean squared distance of scores from the truth",
+            compute="hepbench.metrics:brier",
+            higher_is_better=False,
+        ),
+        Metric(
+            name="ece",
+            summary="expected calibration error, 15 bins of equal weight",
+            compute="hepbench.metrics:ece",
+            higher_is_better=False,
+        ),
+        *(_rejection(percent) for percent in (30, 50, 70)),
+    ]
+
+
+def _rejection(percent: int) -> Metric:
+    return Metric(
+        name=f"rejection_{percent}",
+        summary=f"1 / (background efficiency) at {percent} % signal efficiency",
+        compute=f"hepbench.metrics:rejection_{percent}",
+        higher_is_better=True,
+        classes=2,
+    )

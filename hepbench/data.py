@@ -1,0 +1,160 @@
+"""Data: which files of a dataset are at hand, and their fingerprints."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hepbench import keys
+from hepbench.errors import DataError, PluginError
+from hepbench.plan import Found
+from hepbench.store import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hepbench.cache import Remembered
+    from hepbench.registry import Entry
+    from hepbench.sources import Sources
+    from hepbench.specs import Dataset, File
+
+Wanted = Literal["auto", "file", "sample"]
+LARGE = 500_000_000
+
+
+class MachineFacts:
+    """What a plan must know of this machine: see ``plan.Facts``."""
+
+    def __init__(
+        self,
+        remembered: Remembered,
+        sources: Sources,
+        *,
+        folder: Path | None,
+        wanted: Wanted,
+        threads: int,
+        libraries: Mapping[str, str],
+    ) -> None:
+        self.threads = threads
+        self.libraries = libraries
+        self._remembered = remembered
+        self._sources = sources
+        self._folder = folder
+        self._wanted = wanted
+        self._found: dict[str, Found] = {}
+        self._digests: dict[str, Mapping[str, str]] = {}
+
+    def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
+        """Return {module: digest} of what a function is made of."""
+        if target not in self._digests:
+            self._digests[target] = self._sources.digests(target, entry.plugin)
+        return self._digests[target]
+
+    def found(self, entry: Entry) -> Found:
+        """Return the files of a dataset, looked for once."""
+        name = entry.spec.name
+        if name not in self._found:
+            self._found[name] = find(entry.spec, self._folder, self._wanted, self._remembered)
+        return self._found[name]
+
+
+def find(
+    spec: Dataset, folder: Path | None, wanted: Wanted, remembered: Callable[..., str]
+) -> Found:
+    """Return the original files where they are found, the simulated sample otherwise.
+
+    Raises:
+        DataError: some of the files that belong together are missing, or all of them and
+            ``wanted`` is ``file``, or there is no sample.
+    """
+    paths = {} if wanted == "sample" else original_files(spec, folder)
+    needed = [file for file in spec.files if file.role == "labelled"]
+    missing = [file.name for file in needed if file.name not in paths]
+    if spec.read and needed and not missing:
+        return _original(spec, folder, paths, remembered)
+    if paths:
+        msg = f"{spec.name}: {', '.join(missing)} is missing beside {', '.join(paths)} in {folder}"
+        raise DataError(msg)
+    if wanted == "file":
+        names = ", ".join(f"{spec.name}/{file.name}" for file in needed) or "no file is known"
+        msg = (
+            f"{spec.name}: no original file under {folder or 'any --data folder'}: {names} expected"
+        )
+        raise DataError(msg)
+    return _sample(spec, remembered)
+
+
+def original_files(spec: Dataset, folder: Path | None) -> dict[str, Path]:
+    """Return {original file name: path} of what is there."""
+    if folder is None:
+        return {}
+    found = {}
+    for file in spec.files:
+        for name in (file.name, *file.variants):
+            path = folder / spec.name / name
+            if path.is_file():
+                found[file.name] = path
+                break
+    return found
+
+
+def _original(
+    spec: Dataset, folder: Path | None, paths: Mapping[str, Path], remembered: Callable[..., str]
+) -> Found:
+    assert folder is not None
+    sums = {name: remembered(path, checksum) for name, path in paths.items()}
+    files = {file.name: file for file in spec.files}
+    warnings = [w for name, total in sums.items() if (w := _differs(files[name], total))]
+    return Found(
+        source="file",
+        fingerprint=keys.key(sums),
+        folder=str((folder / spec.name).absolute()),
+        files=tuple(str(path.absolute()) for path in paths.values()),
+        warnings=tuple(f"file: {w}" for w in warnings),
+    )
+
+
+def _differs(file: File, found: str) -> str:
+    if file.sha256 is None or file.sha256 == found:
+        return ""
+    return f"{file.name} is not the published file (another checksum): a cut of it, or damaged"
+
+
+def _sample(spec: Dataset, remembered: Callable[..., str]) -> Found:
+    if not spec.sample:
+        msg = f"{spec.name}: has no sample; give its original files with --data or HEPBENCH_DATA"
+        raise DataError(msg)
+    paths = {name: _packaged(spec.name, name) for name in spec.sample_files}
+    sums = {name: remembered(path, checksum) for name, path in paths.items()}
+    files = tuple(str(path) for path in paths.values())
+    return Found(source="sample", fingerprint=keys.key(sums), files=files)
+
+
+def _packaged(dataset: str, name: str) -> Path:
+    """Return the path of ``"package:path"``."""
+    package, _, relative = name.partition(":")
+    found = find_spec(package)
+    origin = found.origin if found else None
+    path = Path(origin).parent / relative if origin else None
+    if path is None or not path.is_file():
+        msg = f"{dataset}: sample file '{name}' is not there; install its distribution again"
+        raise PluginError(msg)
+    return path
+
+
+def checksum(path: Path) -> str:
+    """Return the sha256 of a file; one that takes a while is announced.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    size = path.stat().st_size
+    if size > LARGE:
+        sys.stderr.write(f"fingerprint of {path.name} ({size / 1e9:.1f} GB), once ...\n")
+    try:
+        return sha256(path)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise DataError(msg) from error

@@ -1,0 +1,110 @@
+"""Evaluation: scores are joined to labels here, once, in the parent process."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import consistency, splits
+from hepbench.errors import UndefinedMetricError
+from hepbench.records import Value
+from hepbench.resolve import resolve
+from hepbench.specs import Measured, Predictions
+from hepbench.stages import kept_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hepbench.registry import Entry
+
+Arrays = dict[str, "NDArray[Any]"]
+
+
+def labels_of(split: Path) -> Arrays:
+    """Return ids, labels, weights and targets of the examples whose scores are kept, by part.
+
+    Names are ``<part>.<column>``; this is what stands beside the predictions in the results.
+    """
+    found: Arrays = {}
+    for part in splits.PARTS:
+        with np.load(split / f"{part}.npz", allow_pickle=False) as columns:
+            kept = kept_rows(columns["ids"]) if part == "train" else slice(None)
+            names = [name for name in columns.files if name != "rows"]
+            found |= {f"{part}.{name}": columns[name][kept] for name in names}
+    return found
+
+
+def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
+    """Return the predictions of each part; those of train and test know the validation part's."""
+    with np.load(scores, allow_pickle=False) as arrays:
+        found = {part: arrays[part].astype(np.float64) for part in splits.PARTS}
+    validation = _part(labels, found, "validation", None)
+    others = {part: _part(labels, found, part, validation) for part in ("train", "test")}
+    return {**others, "validation": validation}
+
+
+def _part(
+    labels: Mapping[str, NDArray[Any]],
+    scores: Mapping[str, NDArray[np.float64]],
+    part: str,
+    validation: Predictions | None,
+) -> Predictions:
+    prefix = f"{part}.target."
+    return Predictions(
+        labels=labels[f"{part}.labels"],
+        scores=scores[part],
+        weights=labels.get(f"{part}.weights"),
+        ids=labels[f"{part}.ids"],
+        targets={n[len(prefix) :]: a for n, a in labels.items() if n.startswith(prefix)},
+        validation=validation,
+    )
+
+
+def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
+    """Return every metric of one part; one that has no value says why."""
+    classes = predictions.scores.shape[1]
+    return {
+        entry.spec.name: _value(entry.spec.compute, predictions)
+        for entry in metrics
+        if entry.spec.classes in {None, classes}
+    }
+
+
+def _value(compute: str, predictions: Predictions) -> Value:
+    try:
+        found = resolve(compute)(predictions)
+    except UndefinedMetricError as error:
+        return Value(undefined=str(error))
+    except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
+        return Value(undefined=f"{type(error).__name__}: {error}")
+    measured = found if isinstance(found, Measured) else Measured(float(found))
+    if not math.isfinite(measured.value):
+        return Value(undefined=f"is {measured.value}; a metric is finite or undefined")
+    errors = (measured.stderr, measured.low, measured.high)
+    stderr, low, high = (None if error is None else float(error) for error in errors)
+    return Value(float(measured.value), stderr, low, high, bool(measured.limit))
+
+
+def oddities(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
+    """Return what is odd about a cell's figures, ``name: what``."""
+    found = []
+    if odd := consistency.accuracy_fits_auc(predictions["test"]):
+        found.append(f"accuracy: {odd}")
+    for entry in metrics:
+        name = entry.spec.name
+        found += [f"metric {name}: {odd}" for odd in audited(name, entry.spec.compute)]
+    return found
+
+
+@lru_cache
+def audited(name: str, compute: str) -> tuple[str, ...]:
+    """Return what is odd about a plugin's metric; the core's own are tested instead."""
+    if compute.startswith("hepbench."):
+        return ()
+    return tuple(consistency.audit(name, resolve(compute)))

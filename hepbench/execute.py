@@ -1,0 +1,404 @@
+"""Execution: stages that are missing from the cache are run in isolated processes.
+
+Processes are forked from a clean server that has imported what the stages declare. A crash, a
+hang or running out of memory costs one stage; its dependants fail with it, others go on.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from hepbench import preload, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from multiprocessing.context import ForkServerProcess
+    from pathlib import Path
+
+    from hepbench.cache import Cache
+    from hepbench.plan import Stage
+
+POLL_SECONDS = 0.1
+STDERR_KEPT = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a run may use; ``timeout`` in seconds a stage, ``memory`` in bytes a process."""
+
+    jobs: int = 1
+    threads: int = 1
+    timeout: float | None = None
+    memory: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a stage.
+
+    Attributes:
+        progress: how far it is, where it says so.
+        cause: key of the stage that failed, where it was another; then the rest is said of that.
+        users: the user can mend it (bad data, a full disk); the command line then exits 2.
+    """
+
+    key: str
+    status: Literal["started", "working", "ok", "failed", "timeout"] = "ok"
+    progress: str = ""
+    cause: str = ""
+    type: str = ""
+    message: str = ""
+    traceback: str = ""
+    stderr: str = ""
+    users: bool = False
+
+
+@dataclass
+class _Job:
+    """Stages that share a process, one after another."""
+
+    stages: list[Stage]
+    scratch: Path | None = None
+    process: ForkServerProcess | None = None
+    connection: Connection | None = None
+    current: str = ""
+    deadline: float | None = None
+    retry_at: float = 0.0
+
+    @property
+    def keys(self) -> list[str]:
+        return [stage.key for stage in self.stages]
+
+    @property
+    def outside(self) -> set[str]:
+        return {p for stage in self.stages for p in stage.parents} - set(self.keys)
+
+
+def missing(stages: Mapping[str, Stage], wanted: Iterable[str], cache: Cache) -> dict[str, Stage]:
+    """Return the stages that must run for the wanted ones to be there, parents first.
+
+    A parent is needed only where a child is missing.
+    """
+    found: dict[str, Stage] = {}
+    present: dict[str, bool] = {}
+
+    def visit(key: str) -> None:
+        if key not in present:
+            present[key] = cache.find(key) is not None
+            if not present[key]:
+                for parent in stages[key].parents:
+                    visit(parent)
+                found[key] = stages[key]
+
+    for key in wanted:
+        visit(key)
+    return found
+
+
+def jobs(stages: Mapping[str, Stage]) -> list[list[Stage]]:
+    """Group stages that may share a process, so that its start is paid once.
+
+    Preparations of one dataset go together; methods of a chain where nobody else waits for the
+    ones before the last. What runs alone is a job of its own.
+    """
+    children: dict[str, int] = {}
+    for stage in stages.values():
+        for parent in stage.parents:
+            children[parent] = children.get(parent, 0) + 1
+    groups: list[list[Stage]] = []
+    of: dict[str, list[Stage]] = {}
+    for stage in stages.values():
+        before = {id(of[p]): of[p] for p in stage.parents
+                  if p in of and of[p][-1].group == stage.group}  # fmt: skip
+        group = next(iter(before.values())) if len(before) == 1 else None
+        alone = stage.exclusive or (group is not None and group[-1].exclusive)
+        shared = group is not None and stage.group != "prepare" and children[group[-1].key] > 1
+        if group is None or alone or shared:
+            group = []
+            groups.append(group)
+        group.append(stage)
+        of[stage.key] = group
+    return groups
+
+
+def execute(
+    stages: Mapping[str, Stage], *, cache: Cache, limits: Limits, alive: Callable[[], None]
+) -> Iterator[Outcome]:
+    """Run missing stages (parents first) and yield each as it starts and ends.
+
+    Args:
+        alive: called often, for whatever must be done meanwhile.
+
+    Raises:
+        ResultsError: the cache cannot be written.
+    """
+    if not stages:
+        return
+    executor = _Executor(stages, cache, limits)
+    with executor.stopped():
+        while executor.busy:
+            yield from executor.step()
+            alive()
+
+
+@dataclass
+class _Executor:
+    stages: Mapping[str, Stage]
+    cache: Cache
+    limits: Limits
+    running: list[_Job] = field(default_factory=list)
+    pending: deque[_Job] = field(default_factory=deque)
+    failed: dict[str, Outcome] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+    context: Any = None
+
+    def __post_init__(self) -> None:
+        self.pending.extend(_Job(group) for group in jobs(self.stages))
+        self.left = set(self.stages)
+        self.context = _server(self.stages.values(), self.limits)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.running or self.pending)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Kill what still runs when the loop is left, however it is left."""
+        try:
+            yield
+        finally:
+            for job in list(self.running):
+                self._kill(job)
+                self._close(job)
+
+    def step(self) -> Iterator[Outcome]:
+        """Start what can start, wait a little, and tell what happened."""
+        yield from self._start()
+        if not self.running:
+            # what is left is claimed by another run
+            if self.pending:
+                time.sleep(POLL_SECONDS)
+            return
+        ready = wait([w for job in self.running for w in self._signs(job)], POLL_SECONDS)
+        for job in list(self.running):
+            if any(sign in ready for sign in self._signs(job)):
+                yield from self._hear(job)
+            if job in self.running and job.deadline and time.monotonic() > job.deadline:
+                yield from self._time_out(job)
+
+    def _signs(self, job: _Job) -> list[Any]:
+        assert job.process is not None
+        signs = [job.process.sentinel]
+        return signs if job.connection is None else [job.connection, *signs]
+
+    # --- starting
+
+    def _start(self) -> Iterator[Outcome]:
+        for job in list(self.pending):
+            if len(self.running) >= self.limits.jobs:
+                return
+            if job.retry_at > time.monotonic() or job.outside & self.left:
+                continue
+            self.pending.remove(job)
+            yield from self._begin(job)
+
+    def _begin(self, job: _Job) -> Iterator[Outcome]:
+        if not self.cache.claim(job.keys):
+            job.retry_at = time.monotonic() + POLL_SECONDS
+            self.pending.append(job)
+            return
+        # another run may have finished some of them since the plan was made
+        there = [stage for stage in job.stages if self.cache.find(stage.key)]
+        self.cache.release(stage.key for stage in there)
+        job.stages = [stage for stage in job.stages if stage not in there]
+        for stage in there:
+            self.left.discard(stage.key)
+            yield Outcome(key=stage.key)
+        if any(parent in self.failed for parent in job.outside):
+            self.cache.release(job.keys)
+            yield from self._without(job)
+        elif job.stages:
+            self._fork(job)
+
+    def _fork(self, job: _Job) -> None:
+        job.scratch = self.cache.scratch()
+        job.connection, theirs = self.context.Pipe(duplex=False)
+        order = {
+            "stages": [self._order(stage) for stage in job.stages],
+            "exclusive": any(stage.exclusive for stage in job.stages),
+            "memory": self.limits.memory,
+            "scratch": str(job.scratch),
+            "log": str(job.scratch / "log"),
+        }
+        job.process = self.context.Process(target=worker.main, args=(order, theirs), daemon=True)
+        with _hidden_main():
+            job.process.start()
+        theirs.close()
+        self.running.append(job)
+
+    def _order(self, stage: Stage) -> dict[str, Any]:
+        return {
+            "key": stage.key,
+            "run": stage.run,
+            "task": stage.task,
+            "parents": [str(self.cache.folder(parent)) for parent in stage.parents],
+            "folder": str(self.cache.folder(stage.key)),
+        }
+
+    # --- ending
+
+    def _hear(self, job: _Job) -> Iterator[Outcome]:
+        try:
+            while job in self.running and job.connection is not None and job.connection.poll():
+                yield from self._message(job, json.loads(job.connection.recv_bytes()))
+        except (EOFError, ConnectionError):
+            job.connection = None
+        assert job.process is not None
+        if job in self.running and (job.connection is None or not job.process.is_alive()):
+            job.process.join(5)
+            yield from self._ended(job)
+
+    def _message(self, job: _Job, message: dict[str, Any]) -> Iterator[Outcome]:
+        event, key = message.pop("event"), message.pop("key")
+        if event == "started":
+            job.current = key
+            job.deadline = time.monotonic() + self.limits.timeout if self.limits.timeout else None
+            yield Outcome(key=key, status="started")
+        elif event == "working":
+            yield Outcome(key=key, status="working", progress=message["progress"])
+        elif event == "done":
+            self._done(job, key)
+            yield Outcome(key=key)
+        else:
+            failure = Outcome(key=key, status="failed", stderr=_tail(job), **message)
+            yield from self._fail(job, failure)
+
+    def _done(self, job: _Job, key: str) -> None:
+        job.stages = [stage for stage in job.stages if stage.key != key]
+        self.left.discard(key)
+        self.cache.release([key])
+
+    def _ended(self, job: _Job) -> Iterator[Outcome]:
+        """A process is gone without a word: it crashed, or all its stages are done."""
+        if not job.stages:
+            self._close(job)
+            return
+        assert job.process is not None
+        key = job.current if job.current in job.keys else job.keys[0]
+        type_, message = _death(job.process.exitcode)
+        yield from self._fail(
+            job,
+            Outcome(key=key, status="failed", type=type_, message=message, stderr=_tail(job)),
+        )
+
+    def _time_out(self, job: _Job) -> Iterator[Outcome]:
+        message = f"no end after {self.limits.timeout:g} s (--timeout)"
+        self._kill(job)
+        yield from self._fail(
+            job,
+            Outcome(
+                key=job.current,
+                status="timeout",
+                type="Timeout",
+                message=message,
+                stderr=_tail(job),
+            ),
+        )
+
+    def _fail(self, job: _Job, failure: Outcome) -> Iterator[Outcome]:
+        self._kill(job)
+        self._close(job)
+        self.failed[failure.key] = failure
+        self.left.discard(failure.key)
+        yield failure
+        job.stages = [stage for stage in job.stages if stage.key != failure.key]
+        yield from self._without(job)
+
+    def _without(self, job: _Job) -> Iterator[Outcome]:
+        """Fail what cannot run any more; what still can is tried again."""
+        rest = []
+        for stage in job.stages:
+            cause = next((self.failed[p] for p in stage.parents if p in self.failed), None)
+            if cause is None:
+                rest.append(stage)
+                continue
+            outcome = replace(cause, key=stage.key, cause=cause.cause or cause.key)
+            self.failed[stage.key] = outcome
+            self.left.discard(stage.key)
+            yield outcome
+        if rest:
+            self.pending.appendleft(_Job(rest))
+
+    def _kill(self, job: _Job) -> None:
+        """Kill a worker and its children. An unreaped child keeps its number from reuse."""
+        assert job.process is not None
+        pid = job.process.pid
+        if pid is not None and job.process.is_alive():
+            for kill in (os.killpg, os.kill):
+                with suppress(ProcessLookupError, PermissionError):
+                    kill(pid, signal.SIGKILL)
+        job.process.join(5)
+
+    def _close(self, job: _Job) -> None:
+        if job in self.running:
+            self.running.remove(job)
+            self.cache.release(job.keys)
+            if job.scratch is not None:
+                shutil.rmtree(job.scratch, ignore_errors=True)
+            if job.connection is not None:
+                job.connection.close()
+
+
+def _tail(job: _Job) -> str:
+    """Return the end of what the worker wrote to stderr and stdout."""
+    assert job.scratch is not None
+    try:
+        return (job.scratch / "log").read_text(errors="replace")[-STDERR_KEPT:]
+    except OSError:
+        return ""
+
+
+def _death(code: int | None) -> tuple[str, str]:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return "Killed", f"killed by signal {-code} ({name}); out of memory is one reason"
+    if code == 255:
+        return "Died", "died without leaving a status"
+    return "Exited", f"exited with code {code} in the middle of a stage"
+
+
+def _server(stages: Iterable[Stage], limits: Limits) -> Any:
+    """Return a context whose processes are forked from a server with the imports done."""
+    imports = dict.fromkeys(module for stage in stages for module in stage.imports)
+    own = ["numpy.random", "hepbench.worker", "hepbench.stages"]
+    if any(module.startswith("sklearn") for module in imports):
+        own.append("skops.io")
+    os.environ[preload.VARIABLE] = ",".join([*own, *imports])
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(limits.threads)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hepbench.preload"])
+    return context
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Hide the main script, which every worker would otherwise import again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,80 @@
+"""The machine: time, hardware, versions and git are read here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+COMPUTING = ("numpy", "scikit-learn")
+"""Distributions whose version is part of every method's key."""
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries that compute, and of Python."""
+    found = {name: _version(name) for name in COMPUTING}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Return the machine's memory in bytes, or the container's where that is less."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return whole
+    return min(whole, limit)
+
+
+@cache
+def description() -> dict[str, str | float]:
+    """Return what a figure of cost depends on: host, processor, cores, memory, system."""
+    return {
+        "host": platform.node(),
+        "processor": _processor(),
+        "cores": cores(),
+        "memory_gb": round(memory() / 1e9, 1),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@cache
+def git() -> str:
+    """Return the commit of the folder that the run was started in, ``+`` where it was edited."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

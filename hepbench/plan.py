@@ -1,0 +1,298 @@
+"""From combinations to stages with content keys: pure, but for the facts that it is handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from hepbench import keys, matrix
+from hepbench.specs import LIMITS, Dataset, Method, Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hepbench.matrix import Choice, Combination, Misfit
+    from hepbench.records import Published
+    from hepbench.registry import Entry, Registry
+    from hepbench.suite import SuiteFile
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a dataset at hand: original ones (``file``), or the simulated ``sample``."""
+
+    source: str
+    fingerprint: str
+    folder: str = ""
+    files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Facts(Protocol):
+    """What a plan must know of the machine."""
+
+    threads: int
+    libraries: Mapping[str, str]
+
+    def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
+        """Return {module: digest} of what ``"module:function"`` is made of."""
+        ...
+
+    def found(self, entry: Entry) -> Found:
+        """Return the files of a dataset."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One cached step.
+
+    Attributes:
+        run: ``"module:function"`` of ``(task, place) -> facts``, called in a worker.
+        parts: what the key is hashed from, beside the parents' keys.
+        task: what ``run`` is told; of JSON's types.
+        parents: keys, in the order that ``run`` expects.
+        group: stages of one group may share a process. The test labels that ``prepare`` reads are
+            never in the memory of one that runs a method.
+        imports: modules worth importing once, before any worker starts.
+        exclusive: runs alone on the machine.
+    """
+
+    kind: str
+    name: str
+    run: str
+    parts: Mapping[str, Any]
+    task: Mapping[str, Any]
+    group: str
+    parents: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    exclusive: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination with one seed: one record. ``split`` and ``final`` are keys of stages."""
+
+    combination: Combination
+    seed: int
+    key: str
+    key_parts: Mapping[str, Mapping[str, Any]]
+    split: str
+    final: str
+    published: Published | None
+
+    @property
+    def name(self) -> str:
+        """``dataset/model/chain#seed``."""
+        return f"{'/'.join(self.combination.labels)}#{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: cells, their stages with parents first, and what does not fit."""
+
+    suite: SuiteFile
+    preset: str
+    cells: tuple[Cell, ...]
+    stages: Mapping[str, Stage]
+    misfits: tuple[Misfit, ...]
+    metrics: tuple[Entry, ...]
+
+    @cached_property
+    def waiting(self) -> Mapping[str, list[Cell]]:
+        """The cells that need each stage, in their order."""
+        cells: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            for key in lineage(self.stages, cell.final):
+                cells.setdefault(key, []).append(cell)
+        return cells
+
+
+def lineage(stages: Mapping[str, Stage], key: str) -> list[str]:
+    """Return a stage and all that it stands on, parents first."""
+    found: dict[str, None] = {}
+    for parent in stages[key].parents:
+        found |= dict.fromkeys(lineage(stages, parent))
+    return [*found, key]
+
+
+def make(suite: SuiteFile, registry: Registry, facts: Facts, choice: Choice) -> Plan:
+    """Return the plan of a suite.
+
+    Raises:
+        UsageError: see ``matrix.expand``.
+    """
+    combinations, misfits = matrix.expand(suite, registry, choice)
+    seeds = suite.seed_list() if choice.seeds is None else list(range(choice.seeds))
+    metrics = tuple(registry.entry("metric", name) for name in registry.names("metric"))
+    preset = choice.preset or suite.preset
+    builder = _Builder(suite=suite, preset=preset, facts=facts, metrics=metrics)
+    cells = tuple(builder.cell(c, seed) for c in combinations for seed in seeds)
+    return Plan(suite, preset, cells, builder.stages, tuple(misfits), metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder:
+    """Builds stages and cells; equal stages are one."""
+
+    suite: SuiteFile
+    preset: str
+    facts: Facts
+    metrics: tuple[Entry, ...]
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+    def cell(self, c: Combination, seed: int) -> Cell:
+        read = self._add(_read(c, self.facts))
+        split = self._add(_split(c, read, self.suite.split_seed, self.facts))
+        last = inputs = self._add(_inputs(c, read, split, self.facts))
+        parts = {stage.kind: stage.parts for stage in (read, split, inputs)}
+        for i in range(len(c.methods)):
+            parents = (inputs.key,) if i == 0 else (inputs.key, last.key)
+            last = self._add(_method(c, i, seed, parents, self.facts))
+            parts[last.name] = last.parts
+        published = _published(c, self.suite.published)
+        parts["evaluate"] = self._evaluate(c, seed, published)
+        key = keys.key([parts["evaluate"], last.key, split.key])
+        return Cell(c, seed, key, parts, split.key, last.key, published)
+
+    def _add(self, stage: Stage) -> Stage:
+        key = keys.key([stage.kind, stage.parts, stage.parents])
+        return self.stages.setdefault(key, replace(stage, key=key))
+
+    def _evaluate(self, c: Combination, seed: int, published: Published | None) -> dict[str, Any]:
+        # the core's own metrics are covered by its numerics version
+        theirs = [e for e in self.metrics if not e.spec.compute.startswith("hepbench.")]
+        return {
+            "suite": self.suite.name,
+            "preset": self.preset,
+            "cell": [*c.labels, seed],
+            "metrics": [e.spec.name for e in self.metrics],
+            "code": {e.spec.name: self.facts.sources(e.spec.compute, e) for e in theirs},
+            "published": msgspec.to_builtins(published),
+            "numerics": keys.NUMERICS["evaluate"],
+        }
+
+
+def _read(c: Combination, facts: Facts) -> Stage:
+    spec: Dataset = c.dataset.spec
+    found = facts.found(c.dataset)
+    target = (spec.read if found.source == "file" else spec.sample) or ""
+    shared = {
+        "dataset": spec.name,
+        "params": {name: c.dataset_params[name] for name in sorted(spec.reads)},
+        "inputs": {n: {"shape": i.shape, "names": i.names} for n, i in spec.inputs.items()},
+        "classes": spec.classes,
+    }
+    parts = {
+        **shared,
+        "source": found.source,
+        "fingerprint": found.fingerprint,
+        "code": facts.sources(target, c.dataset),
+        "numerics": keys.NUMERICS["read"],
+    }
+    task = {**shared, "target": target, "folder": found.folder, "files": found.files}
+    return Stage(
+        kind="read",
+        name=f"read {spec.name}",
+        run="hepbench.stages:read",
+        parts=parts,
+        task=task,
+        group="prepare",
+    )
+
+
+def _split(c: Combination, read: Stage, seed: int, facts: Facts) -> Stage:
+    spec: Dataset = c.dataset.spec
+    official = spec.split.official
+    shared = {
+        "shares": [spec.split.train, spec.split.validation, spec.split.test],
+        "seed": seed,
+        "limits": {name: c.dataset_params[name] for name in LIMITS},
+        "official": official,
+        "params": {name: c.dataset_params[name] for name in sorted(spec.split.uses)},
+    }
+    code = facts.sources(official, c.dataset) if official else {}
+    return Stage(
+        kind="split",
+        name=f"split {spec.name}",
+        run="hepbench.stages:split",
+        parts={**shared, "code": code, "numerics": keys.NUMERICS["split"]},
+        task={**shared, "dataset": spec.name, "classes": spec.classes},
+        parents=(read.key,),
+        group="prepare",
+    )
+
+
+def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
+    spec: Dataset = c.dataset.spec
+    wanted = c.model.spec.inputs
+    views = {name: spec.views[name] for name in wanted if name in spec.views}
+    params = {k: v for k, v in c.dataset_params.items() if k not in LIMITS}
+    shared = {"inputs": wanted, "views": views, "params": params if views else {}}
+    code = {k: v for view in views.values() for k, v in facts.sources(view, c.dataset).items()}
+    return Stage(
+        kind="inputs",
+        name=f"inputs {spec.name}",
+        run="hepbench.stages:inputs",
+        parts={**shared, "code": code, "numerics": keys.NUMERICS["inputs"]},
+        task={**shared, "dataset": spec.name},
+        parents=(read.key, split.key),
+        group="prepare",
+    )
+
+
+def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: Facts) -> Stage:
+    model: Model = c.model.spec
+    method: Method = c.methods[i].spec
+    steps = [entry.spec.name for entry in c.methods[: i + 1]]
+    shared = {
+        "method": method.name,
+        "params": c.method_params[i],
+        "model": model.name,
+        "model_params": c.model_params,
+        "labels": method.labels,
+        "seed": seed,
+        "threads": facts.threads,
+    }
+    parts = {
+        **shared,
+        "code": facts.sources(method.run, c.methods[i]),
+        "model_code": facts.sources(model.build, c.model),
+        "device": "cpu",
+        "precision": "float32",
+        "libraries": facts.libraries,
+        "numerics": keys.NUMERICS["method"],
+    }
+    task = {
+        **shared,
+        "run": method.run,
+        "build": model.build,
+        "makes": method.makes,
+        "classes": len(c.dataset.spec.classes),
+        "steps": steps,
+    }
+    return Stage(
+        kind="method",
+        name=f"{'+'.join(steps)} {model.name}",
+        run="hepbench.stages:method",
+        parts=parts,
+        task=task,
+        parents=parents,
+        group="methods",
+        imports=(*model.imports, *method.imports),
+    )
+
+
+def _published(c: Combination, published: Iterable[Published]) -> Published | None:
+    """Return the published figure whose cell, perhaps a glob, means this combination."""
+    name = "/".join(c.labels)
+    for figure in published:
+        # brackets hold parameters here, not characters to choose from
+        if fnmatchcase(name, figure.cell.replace("[", "[[]")):
+            return figure
+    return None

@@ -1,0 +1,297 @@
+"""A run: what is missing is executed, evaluated and recorded; what is there is read."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+from hepbench import execute, locks, machine
+from hepbench.execute import Outcome
+from hepbench.records import Cost, Failure, Record, Run, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hepbench.cache import Cache
+    from hepbench.execute import Limits
+    from hepbench.matrix import Combination
+    from hepbench.plan import Cell, Facts, Plan
+    from hepbench.progress import Progress
+    from hepbench.registry import Registry
+    from hepbench.store import Store
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """Carries out a plan.
+
+    Attributes:
+        users: a failure that the user can mend was seen; the command line then exits 2.
+        finished: records by key of cell, failed ones too.
+    """
+
+    plan: Plan
+    registry: Registry
+    facts: Facts
+    cache: Cache
+    store: Store
+    limits: Limits
+    progress: Progress
+    users: bool = False
+    finished: dict[str, Record] = field(default_factory=dict)
+    started: str = field(default_factory=machine.now)
+    _ready: deque[Cell] = field(default_factory=deque)
+    _labels: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, todo: list[Cell]) -> None:
+        """Run the cells that have no record; each ends in a record, whatever becomes of it."""
+        self._observe("hepbench_run_started")
+        self.cache.sweep()
+        wanted = {cell.key: {cell.final, cell.split} for cell in todo}
+        stages = execute.missing(
+            self.plan.stages, (key for keys in wanted.values() for key in sorted(keys)), self.cache
+        )
+        cells = {cell.key: cell for cell in todo}
+        for key, needs in wanted.items():
+            needs.intersection_update(stages)
+            if not needs:
+                self._ready.append(cells[key])
+        outcomes = execute.execute(
+            stages, cache=self.cache, limits=self.limits, alive=self._evaluate_if_free
+        )
+        for outcome in outcomes:
+            self._show(outcome)
+            if outcome.status in {"failed", "timeout"}:
+                self._failed(outcome, cells, wanted)
+            elif outcome.status == "ok":
+                self._done(outcome.key, cells, wanted)
+        with locks.machine(alone=False):
+            while self._ready:
+                self._evaluate(self._ready.popleft())
+        self._observe("hepbench_run_finished")
+
+    # --- as stages end
+
+    def _show(self, outcome: Outcome) -> None:
+        name = self.plan.stages[outcome.key].name
+        if outcome.status in {"started", "working"}:
+            self.progress.working(name, outcome.progress)
+        else:
+            self.progress.ended(name)
+
+    def _done(self, key: str, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]) -> None:
+        for cell in self.plan.waiting[key]:
+            needs = wanted.get(cell.key, set())
+            if key in needs:
+                needs.discard(key)
+                if not needs and cell.key not in self.finished:
+                    self._ready.append(cells[cell.key])
+
+    def _failed(
+        self, outcome: Outcome, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]
+    ) -> None:
+        self.users |= outcome.users
+        for cell in self.plan.waiting[outcome.key]:
+            last = outcome.key in wanted.get(cell.key, set())
+            if last and cell.key in cells and cell.key not in self.finished:
+                self._record(self._failure(cell, outcome))
+
+    def _failure(self, cell: Cell, outcome: Outcome) -> Record:
+        stage = outcome.cause or outcome.key
+        first = self.plan.waiting[stage][0]
+        error = Failure(
+            stage=self.plan.stages[stage].name,
+            type=outcome.type,
+            message=outcome.message,
+            traceback=outcome.traceback,
+            stderr=outcome.stderr,
+            cell=first.name if outcome.cause and first is not cell else "",
+        )
+        late = outcome.status == "timeout"
+        return Record(**self._identity(cell), status="timeout" if late else "failed", error=error)
+
+    # --- evaluation
+
+    def _evaluate_if_free(self) -> None:
+        """Evaluate what is ready, unless a stage is or waits to be alone on the machine."""
+        while self._ready:
+            with locks.machine_now() as free:
+                if not free:
+                    return
+                self._evaluate(self._ready.popleft())
+
+    def _evaluate(self, cell: Cell) -> None:
+        try:
+            record = self._evaluated(cell)
+        except (BadZipFile, EOFError, KeyError, ValueError) as error:
+            # sizes were right and the contents are not: build both again
+            self.cache.remove(cell.final)
+            self.cache.remove(cell.split)
+            message = f"the cache held damaged scores or labels ({error}); removed: run again"
+            failure = Outcome(
+                key=cell.final, status="failed", type=type(error).__name__, message=message
+            )
+            record = self._failure(cell, failure)
+        self._record(record)
+
+    def _evaluated(self, cell: Cell) -> Record:
+        from hepbench import evaluate
+
+        split = self.cache.find(cell.split) or {}
+        chain = self._chain_facts(cell)
+        labels, labels_stored = self._labels_of(cell)
+        scores = self.cache.folder(cell.final) / "scores.npz"
+        suite = self.plan.suite.name
+        predictions = evaluate.join(labels, scores)
+        stored = self.store.keep(scores, f"{suite}/predictions/{cell.key}.npz")
+        by_part = {part: evaluate.measure(self.plan.metrics, p) for part, p in predictions.items()}
+        found = self.facts.found(cell.combination.dataset)
+        last = chain[-1]
+        warnings = [
+            *found.warnings,
+            *_copies(split),
+            *(w for facts in chain for w in facts.get("warnings", ())),
+            *evaluate.oddities(self.plan.metrics, predictions),
+        ]
+        return Record(
+            **self._identity(cell),
+            status="ok",
+            metrics=by_part["test"],
+            metrics_train=by_part["train"],
+            metrics_validation=by_part["validation"],
+            cost=_cost(chain),
+            epochs=len(last["history"]) if "history" in last else None,
+            best_epoch=last.get("best_epoch"),
+            history=last.get("history", []),
+            data=Source(
+                source="file" if found.source == "file" else "sample",
+                fingerprint=found.fingerprint,
+                files=[name.rpartition("/")[2] for name in found.files],
+                **{name: split[name] for name in _SPLIT_FACTS},
+            ),
+            warnings=warnings,
+            published=cell.published,
+            predictions=stored,
+            labels=labels_stored,
+        )
+
+    def _chain_facts(self, cell: Cell) -> list[dict[str, Any]]:
+        found = []
+        key: str | None = cell.final
+        while key is not None:
+            found.append(self.cache.find(key) or {})
+            before = self.plan.stages[key].parents[1:]
+            key = before[0] if before else None
+        return found[::-1]
+
+    def _labels_of(self, cell: Cell) -> Any:
+        """Return the labels of a split, opened once, and where they stand in the results."""
+        if cell.split not in self._labels:
+            import numpy as np
+
+            from hepbench import evaluate
+
+            labels = evaluate.labels_of(self.cache.folder(cell.split))
+
+            def write(path: Path) -> None:
+                with path.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **labels)
+
+            stored = self.store.build(f"{self.plan.suite.name}/labels/{cell.split}.npz", write)
+            self._labels[cell.split] = labels, stored
+        return self._labels[cell.split]
+
+    # --- records
+
+    def _identity(self, cell: Cell) -> dict[str, Any]:
+        c = cell.combination
+        dataset, model, chain = c.labels
+        return {
+            "suite": self.plan.suite.name,
+            "dataset": dataset,
+            "model": model,
+            "method": c.methods[-1].spec.name,
+            "chain": chain,
+            "preset": self.plan.preset,
+            "seed": cell.seed,
+            "params": _params(c),
+            "key": cell.key,
+            "key_parts": cell.key_parts,
+            "provenance": self._provenance(c),
+        }
+
+    def _provenance(self, c: Combination) -> dict[str, Any]:
+        import hepbench
+
+        entries = (c.dataset, c.model, *c.methods)
+        plugins = {e.plugin.distribution: e.plugin.version for e in entries}
+        return {
+            "hepbench": hepbench.__version__,
+            "plugins": plugins,
+            "git": machine.git(),
+            "machine": machine.description(),
+            "libraries": dict(self.facts.libraries),
+            "device": "cpu",
+            "precision": "float32",
+            "threads": self.limits.threads,
+            "started": self.started,
+            "finished": machine.now(),
+        }
+
+    def _record(self, record: Record) -> None:
+        self.store.write(record)
+        self.finished[record.key] = record
+        self.progress.cell(record)
+        for failure in self.registry.observe("hepbench_cell_finished", record=record):
+            self.progress.note(failure)
+
+    def _observe(self, hook: str) -> None:
+        failed = sum(r.status != "ok" for r in self.finished.values())
+        cells = len(self.plan.cells)
+        run = Run(
+            suite=self.plan.suite.name,
+            results=str(self.store.root),
+            cells=cells,
+            cached=cells - len(self.finished),
+            failed=failed,
+        )
+        for failure in self.registry.observe(hook, run=run):
+            self.progress.note(failure)
+
+
+_SPLIT_FACTS = ("n_train", "n_validation", "n_test", "n_unlabelled", "split_hash", "duplicates")
+
+
+def _params(c: Combination) -> dict[str, Any]:
+    methods = zip(c.methods, c.method_params, strict=True)
+    return {
+        "dataset": dict(c.dataset_params),
+        "model": dict(c.model_params),
+        "methods": {entry.spec.name: dict(params) for entry, params in methods},
+    }
+
+
+def _copies(split: Mapping[str, Any]) -> list[str]:
+    """Say which examples of one part are exact copies of another part's."""
+    found = []
+    for pair, count in split["duplicates"].items():
+        first, second = pair.split("_")
+        share = count / split[f"n_{second}"]
+        found.append(
+            f"duplicates: {count} of {split[f'n_{second}']} {second} examples ({share:.1%}) "
+            f"are exact copies of {first} examples"
+        )
+    return found
+
+
+def _cost(chain: list[dict[str, Any]]) -> Cost:
+    seconds = sum(facts["seconds"] for facts in chain)
+    return Cost(
+        parameters=chain[-1].get("parameters"),
+        train_seconds=seconds,
+        examples_per_second=chain[-1]["examples"] / seconds if seconds else None,
+        peak_memory_mb=max(facts["peak_memory_mb"] for facts in chain),
+    )

@@ -1,0 +1,133 @@
+"""What the verbs share: where things are, and from options to a plan."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepbench import machine, suite
+from hepbench.errors import DataError, SuiteError, UsageError
+
+if TYPE_CHECKING:
+    from hepbench.cache import Cache
+    from hepbench.data import MachineFacts, Wanted
+    from hepbench.matrix import Choice
+    from hepbench.plan import Plan
+    from hepbench.registry import Registry
+    from hepbench.suite import SuiteFile
+
+
+def cache_folder() -> Path:
+    """Return ``HEPBENCH_CACHE``, or the platform's cache folder."""
+    if chosen := os.environ.get("HEPBENCH_CACHE"):
+        return Path(chosen).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("hepbench", appauthor=False))
+
+
+def data_folder(chosen: Path | None) -> Path | None:
+    """Return ``--data`` or ``HEPBENCH_DATA``.
+
+    Raises:
+        DataError: it is no folder.
+    """
+    named = os.environ.get("HEPBENCH_DATA")
+    folder = chosen or (Path(named) if named else None)
+    if folder is not None and not folder.is_dir():
+        where = "--data" if chosen else "HEPBENCH_DATA"
+        msg = f"{where} {folder}: no such folder; expected one that holds <dataset>/<original file>"
+        raise DataError(msg)
+    return folder
+
+
+def read_suite(name: str, registry: Registry) -> SuiteFile:
+    """Return a suite by the name under which a plugin ships it, or by its path.
+
+    Raises:
+        SuiteError: the file cannot be read or is not a suite.
+        UsageError: nobody ships one of that name.
+    """
+    if name.endswith(".toml") or "/" in name:
+        path = Path(name)
+    else:
+        entry = registry.entry("suite", name)
+        package, _, relative = entry.spec.path.partition(":")
+        path = _package_folder(package, entry.plugin.distribution) / relative
+    try:
+        return suite.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        msg = f"suite {path}: {error.strerror}"
+        raise SuiteError(msg) from error
+
+
+def _package_folder(package: str, distribution: str) -> Path:
+    from importlib.util import find_spec
+
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        msg = f"{distribution}: suite in package '{package}', which is not installed"
+        raise SuiteError(msg)
+    return Path(found.origin).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A plan with all that it needs to be carried out."""
+
+    registry: Registry
+    facts: MachineFacts
+    cache: Cache
+    plan: Plan
+
+
+def open_session(
+    name: str, choice: Choice, *, data: Path | None, source: Wanted, threads: int
+) -> Session:
+    """Return the plan of a suite on this machine.
+
+    Raises:
+        HepbenchError: whatever is wrong with the names, the suite or the data.
+    """
+    from hepbench import plan
+    from hepbench.cache import Cache, Remembered
+    from hepbench.data import MachineFacts
+    from hepbench.registry import installed
+    from hepbench.sources import Sources
+
+    registry = installed()
+    root = cache_folder()
+    remembered = Remembered(root / "digests.json")
+    facts = MachineFacts(
+        remembered,
+        Sources(remembered),
+        folder=data_folder(data),
+        wanted=source,
+        threads=threads,
+        libraries=machine.libraries(),
+    )
+    try:
+        made = plan.make(read_suite(name, registry), registry, facts, choice)
+    finally:
+        remembered.save()
+    return Session(registry=registry, facts=facts, cache=Cache(root), plan=made)
+
+
+def default_jobs(threads: int) -> int:
+    """Return how many workers keep every core busy with so many threads each."""
+    return max(1, machine.cores() // threads)
+
+
+def default_memory(jobs: int) -> int:
+    """Return the bytes that each of so many workers may take: nine tenths of its share."""
+    return int(0.9 * machine.memory() / jobs)
+
+
+def check_positive(**values: Any) -> None:
+    """Raise UsageError for an option that must be above 0 and is not."""
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            msg = f"--{name} is {value}; a number above 0 is expected"
+            raise UsageError(msg)

@@ -1,0 +1,115 @@
+"""Splits: from example ids, labels and a seed to the rows of each part. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+PARTS = ("train", "validation", "test")
+
+
+def order(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """Return a pseudo-random number for each id: the same whatever other ids there are.
+
+    Source: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by a hash of the seed.
+    """
+    start = int.from_bytes(hashlib.sha256(f"split {seed}".encode()).digest()[:8], "big")
+    with np.errstate(over="ignore"):
+        x = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def divide(
+    labels: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    *,
+    shares: Sequence[float],
+    seed: int,
+    official: NDArray[np.bool_] | None = None,
+) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of train, validation and test, stratified by class.
+
+    Args:
+        labels: (N,) class of each example; -1 (unknown) is in no part.
+        ids: (N,) what the split depends on, so that it does not depend on the order of rows.
+        shares: of train, validation and test, adding to 1.
+        seed: of the suite.
+        official: (N,) True for the rows of an official test set; train and validation divide the
+            rest in their proportion.
+
+    Returns:
+        For each part its rows in the pseudo-random order of their ids, class by class mixed: the
+        first n of them are a stratified choice of n.
+    """
+    drawn = order(ids, seed)
+    train, validation, _ = shares
+    if official is not None:
+        train, validation = train / (train + validation), 1.0
+    else:
+        validation += train
+    pieces: dict[str, list[NDArray[np.int64]]] = {part: [] for part in PARTS}
+    for label in np.unique(labels[labels >= 0]):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[np.lexsort((ids[rows], drawn[rows]))]
+        if official is not None:
+            pieces["test"].append(rows[official[rows]])
+            rows = rows[~official[rows]]
+        cuts = [round(train * len(rows)), round(validation * len(rows))]
+        first, second, rest = np.split(rows, cuts)
+        pieces["train"].append(first)
+        pieces["validation"].append(second)
+        if official is None:
+            pieces["test"].append(rest)
+    return {part: _mixed(found) for part, found in pieces.items()}
+
+
+def _mixed(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Interleave classes evenly, so that any first n rows hold them in proportion."""
+    if not pieces:
+        return np.empty(0, np.int64)
+    rows = np.concatenate(pieces)
+    place = np.concatenate([(np.arange(len(p)) + 0.5) / max(len(p), 1) for p in pieces])
+    return rows[np.argsort(place, kind="stable")]
+
+
+def split_hash(ids: Mapping[str, NDArray[np.int64]]) -> str:
+    """Return a hash of which ids are in which part, whatever their order."""
+    digest = hashlib.sha256()
+    for part in PARTS:
+        digest.update(part.encode())
+        digest.update(np.sort(ids[part]).astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def row_hashes(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each row of some (N, ...) arrays: equal rows, equal hashes."""
+    total = np.zeros(len(arrays[0]), np.uint64)
+    for array in arrays:
+        for column in _words(array).T:
+            with np.errstate(over="ignore"):
+                total = (total ^ column) * np.uint64(0x9E3779B97F4A7C15)
+                total ^= total >> np.uint64(32)
+    return total
+
+
+def _words(array: NDArray[Any]) -> NDArray[Any]:
+    flat = np.ascontiguousarray(array).reshape(len(array), -1)
+    if flat.dtype.itemsize not in {4, 8}:
+        flat = flat.astype(np.float64)
+    return flat.view(np.uint32 if flat.dtype.itemsize == 4 else np.uint64)
+
+
+def duplicates(hashes: Mapping[str, NDArray[np.uint64]]) -> dict[str, int]:
+    """Return how many rows of one part have an exact copy in an earlier one, where any has."""
+    pairs = [("train", "validation"), ("train", "test"), ("validation", "test")]
+    counts = {f"{a}_{b}": int(np.isin(hashes[b], hashes[a]).sum()) for a, b in pairs}
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,173 @@
+"""Suites: strict TOML in, a matrix of runs out."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.errors import SuiteError, UsageError
+from hepbench.records import Published
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_PRESET = "quick"
+
+
+class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Datasets x models x chains; names may be globs and carry ``[param=value]``.
+
+    Attributes:
+        exclude: globs over ``dataset/model/chain``, names without parameters.
+        set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``.
+    """
+
+    datasets: list[str]
+    models: list[str]
+    methods: list[str]
+    exclude: list[str] = []
+    set: dict[str, Any] = {}
+
+
+class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A suite as written.
+
+    Attributes:
+        seeds: a number n for 0 .. n-1, or a list.
+        split_seed: of the division into train, validation and test, the same for every cell.
+    """
+
+    name: str
+    summary: str = ""
+    preset: str = DEFAULT_PRESET
+    seeds: int | list[int] = 1
+    split_seed: int = 0
+    run: list[Matrix]
+    published: list[Published] = []
+
+    def seed_list(self) -> list[int]:
+        """Return the seeds one by one."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A name, possibly a glob, with the parameters written in brackets behind it."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+    def matches(self, names: Sequence[str]) -> list[str]:
+        """Return the names that fit, in their order."""
+        return [name for name in names if fnmatchcase(name, self.name)]
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the name holds a wildcard."""
+        return any(c in self.name for c in "*?")
+
+
+def parse(data: bytes, path: str) -> SuiteFile:
+    """Return the suite in ``data``.
+
+    Raises:
+        SuiteError: it is no TOML, or a key or value is not allowed; the message names ``path``
+            and the place in the file.
+    """
+    try:
+        suite = msgspec.toml.decode(data, type=SuiteFile)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"{path}: {_explain(str(error))}"
+        raise SuiteError(msg) from error
+    _check(suite, path)
+    return suite
+
+
+def reference(text: str) -> Reference:
+    """Return the name and parameters of ``name[key=value,...]``.
+
+    Raises:
+        UsageError: brackets or an ``=`` are missing.
+    """
+    match = re.fullmatch(r"([^\[\]=,+]+)(?:\[(.*)\])?", text.strip(), re.DOTALL)
+    if match is None:
+        msg = f"cannot read '{text}': expected name or name[param=value,...]"
+        raise UsageError(msg)
+    name, inside = match.groups()
+    pairs = [assignment(part) for part in _outside_brackets(inside or "", ",") if part.strip()]
+    return Reference(name.strip(), dict(pairs))
+
+
+def chain(text: str) -> list[Reference]:
+    """Return the steps of ``method+method[param=value]``."""
+    return [reference(part) for part in _outside_brackets(text, "+")]
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Return key and value of ``key=value``; a value is read as TOML, or else as a string.
+
+    Raises:
+        UsageError: there is no ``=``, or no key before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        msg = f"'{text}' is not an assignment: expected KEY=VALUE, such as model.learning_rate=0.1"
+        raise UsageError(msg)
+    return key.strip(), _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _outside_brackets(text: str, separator: str) -> list[str]:
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _explain(message: str) -> str:
+    """Add to msgspec's message what is allowed where a key is unknown."""
+    found = re.search(r"unknown field `([^`]+)`(?: - at `([^`]*)`)?", message)
+    if found is None:
+        return message
+    from difflib import get_close_matches
+
+    name, place = found.group(1), found.group(2) or "$"
+    kind = Matrix if ".run[" in place else Published if ".published[" in place else SuiteFile
+    allowed = list(kind.__struct_fields__)
+    near = get_close_matches(name, allowed, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"unknown key '{name}' at {place}.{hint} Allowed: {', '.join(allowed)}"
+
+
+def _check(suite: SuiteFile, path: str) -> None:
+    seeds = suite.seed_list()
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different ones"
+        raise SuiteError(msg)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name):
+        msg = (
+            f"{path}: name at $.name is {suite.name!r}; letters, digits, '-', '_', '.' are allowed"
+        )
+        raise SuiteError(msg)
+    for i, matrix in enumerate(suite.run):
+        for field in ("datasets", "models", "methods"):
+            if not getattr(matrix, field):
+                msg = f"{path}: {field} at $.run[{i}] is empty; name at least one"
+                raise SuiteError(msg)
+    if not suite.run:
+        msg = f"{path}: no [[run]]; at least one is needed"
+        raise SuiteError(msg)

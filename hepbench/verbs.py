@@ -1,0 +1,294 @@
+"""What the verbs of the command line do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hepbench import session
+from hepbench.errors import ResultsError, UsageError, unknown
+from hepbench.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from hepbench.matrix import Choice
+    from hepbench.plan import Cell, Plan
+    from hepbench.records import Record
+    from hepbench.registry import Registry
+    from hepbench.run import Runner
+    from hepbench.session import Session
+
+
+def run(
+    *,
+    suite: str,
+    choice: Choice,
+    where: Mapping[str, Any],
+    results: Path,
+    threads: int,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+    **limits: Any,
+) -> int:
+    """Run what is missing of a suite, print its table, and return the exit code."""
+    session.check_positive(**limits)
+    opened = session.open_session(suite, choice, threads=threads, **where)
+    store = Store(results)
+    records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
+    todo = [c for c in opened.plan.cells if fresh or not _good(records[c.key])]
+    users = False
+    if todo:
+        store.check()
+        if fresh:
+            _forget(opened, todo)
+        runner = _runner(opened, store, threads, limits, todo, quiet=quiet)
+        records |= runner.finished
+        users = runner.users
+    shown = [record for record in records.values() if record is not None]
+    failed = sum(record.status != "ok" for record in shown)
+    if as_json:
+        _print(_summary(opened.plan, store, shown, len(todo)))
+    else:
+        _print(_tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
+        _print(_farewell(opened.plan, store, len(todo), failed))
+    return 2 if users else 1 if failed else 0
+
+
+def _good(record: Record | None) -> bool:
+    return record is not None and record.status == "ok"
+
+
+def _runner(
+    opened: Session,
+    store: Store,
+    threads: int,
+    limits: Mapping[str, Any],
+    todo: list[Cell],
+    *,
+    quiet: bool,
+) -> Runner:
+    """Carry out the cells to do; Ctrl-C keeps what is finished."""
+    from hepbench import progress
+    from hepbench.execute import Limits
+    from hepbench.run import Runner
+
+    jobs = limits["jobs"] or session.default_jobs(threads)
+    memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
+    with progress.shown(len(todo), quiet=quiet) as display:
+        runner = Runner(
+            plan=opened.plan,
+            registry=opened.registry,
+            facts=opened.facts,
+            cache=opened.cache,
+            store=store,
+            limits=Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory),
+            progress=display,
+        )
+        runner.run(todo)
+    return runner
+
+
+def _forget(opened: Session, todo: Sequence[Cell]) -> None:
+    from hepbench.plan import lineage
+
+    stages = opened.plan.stages
+    for key in {key for cell in todo for key in lineage(stages, cell.final)}:
+        opened.cache.remove(key)
+
+
+def _tabulate(
+    records: Sequence[Record], registry: Registry, everything: Sequence[Record], **how: Any
+) -> str:
+    from hepbench import tables
+
+    metrics = {e.spec.name: (e.spec.higher_is_better, e.spec.same)
+               for e in registry.entries("metric")}  # fmt: skip
+    return tables.table(records, metrics=metrics, looked=everything, **how)
+
+
+def _farewell(plan: Plan, store: Store, done: int, failed: int) -> str:
+    cells, suite = len(plan.cells), plan.suite.name
+    lines = [f"{cells} cells: {cells - done} cached, {done - failed} done, {failed} failed."]
+    if plan.misfits:
+        lines.append(f"{len(plan.misfits)} combinations do not fit: hepbench plan {suite}")
+    lines.append(f"Records: {store.root / suite}")
+    if failed:
+        lines.append("Failed cells are tried again by the next run; their records say why.")
+    root = "" if str(store.root) == "results" else f" {store.root}"
+    lines.append(f"Next: hepbench table{root} --format latex, or hepbench verify{root}")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _summary(plan: Plan, store: Store, records: Sequence[Record], done: int) -> str:
+    failed = [r.cell for r in records if r.status != "ok"]
+    summary = {
+        "suite": plan.suite.name,
+        "results": str(store.root),
+        "cells": len(plan.cells),
+        "cached": len(plan.cells) - done,
+        "failed": failed,
+        "records": [{"cell": r.cell, "key": r.key, "status": r.status} for r in records],
+    }
+    return json.dumps(summary, indent=1) + "\n"
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def plan(
+    *, suite: str, choice: Choice, where: Mapping[str, Any], results: Path, threads: int
+) -> str:
+    """Return what a run would do."""
+    from hepbench import execute
+
+    opened = session.open_session(suite, choice, threads=threads, **where)
+    made, store = opened.plan, Store(results)
+    todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
+    wanted = [key for cell in todo for key in (cell.final, cell.split)]
+    missing = execute.missing(made.stages, wanted, opened.cache)
+    lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
+    lines.append(f"{len(made.cells)} cells, {len(made.cells) - len(todo)} of them recorded")
+    for cell in made.cells:
+        found = opened.facts.found(cell.combination.dataset)
+        state = "to do" if cell in todo else "recorded"
+        source = "original file" if found.source == "file" else "simulated sample"
+        lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {source}")
+    lines.append(f"{len(made.stages)} stages, {len(missing)} of them to run")
+    for stage in made.stages.values():
+        needed = made.waiting.get(stage.key, [])
+        state = "to run" if stage.key in missing else "cached" if opened.cache.find(
+            stage.key) else "not needed"  # fmt: skip
+        lines.append(f"  {stage.name}  {stage.key[:10]}  {state}, for {len(needed)} cells")
+    if made.misfits:
+        lines.append(f"{len(made.misfits)} combinations do not fit")
+        lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]
+    return "\n".join(lines)
+
+
+def table(results: Path, format_: str, group: str, columns: str | None) -> str:
+    """Return the table of a results folder."""
+    from hepbench.registry import installed
+
+    names = [name.strip() for name in columns.split(",")] if columns else None
+    records = Store(results).records()
+    return _tabulate(
+        records, installed(), everything=records, format=format_, group=group, columns=names
+    )
+
+
+def why(
+    *,
+    cell: str,
+    suite: str | None,
+    choice: Choice,
+    where: Mapping[str, Any],
+    results: Path,
+    threads: int,
+) -> str:
+    """Return which parts of a cell's key changed since its last record."""
+    from hepbench.keys import differences
+
+    record = _last_record(cell, Store(results).records())
+    opened = session.open_session(suite or record.suite, choice, threads=threads, **where)
+    now = _counterpart(record, opened.plan)
+    if now.key == record.key:
+        return f"{record.cell}: nothing changed since {record.provenance.get('finished', '?')}"
+    lines = differences(dict(record.key_parts), _builtins(now.key_parts))
+    head = f"{record.cell}: {len(lines)} parts of its key changed since its last record"
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
+    import msgspec
+
+    built: dict[str, Any] = msgspec.to_builtins(dict(parts))
+    return built
+
+
+def _last_record(cell: str, records: Sequence[Record]) -> Record:
+    """Return the newest record whose name, or the beginning of whose key, was given."""
+    meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
+    meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
+    if not meant:
+        raise UsageError(unknown("cell", cell, {r.cell for r in records}))
+    return max(meant, key=lambda r: str(r.provenance.get("finished", "")))
+
+
+def _counterpart(record: Record, plan: Plan) -> Cell:
+    """Return the planned cell of the same names and seed: the same parameters first, if any."""
+    same_names = [c for c in plan.cells if _plain(c.name) == _plain(record.cell)]
+    for cell in same_names:
+        if cell.name == record.cell:
+            return cell
+    if not same_names:
+        raise UsageError(unknown("cell", record.cell, [cell.name for cell in plan.cells]))
+    return same_names[0]
+
+
+def _plain(name: str) -> str:
+    """Return a cell's name without what is in brackets."""
+    plain, depth = "", 0
+    for character in name:
+        depth += character == "["
+        plain += character if depth == 0 else ""
+        depth -= character == "]"
+    return plain
+
+
+def check(name: str, *, quick: bool) -> int:
+    """Run the conformance tests of what a name stands for; return the exit code."""
+    from hepbench import testing
+
+    results = testing.check(name, quick=quick)
+    for result in results:
+        _print(f"{'ok  ' if result.error is None else 'FAIL'}  {result.subject}: {result.claim}\n")
+        if result.error is not None:
+            _print(f"      {result.error}\n")
+    failed = sum(result.error is not None for result in results)
+    _print(f"{len(results)} checks of {name}, {failed} failed\n")
+    return 1 if failed else 0
+
+
+def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Path) -> str:
+    """Simulate examples into the original file format, and say where they are."""
+    import time
+
+    from hepbench import machine
+    from hepbench.registry import installed
+    from hepbench.resolve import resolve
+
+    session.check_positive(events=events, jobs=jobs)
+    spec = installed().entry("dataset", dataset).spec
+    if spec.generate is None:
+        msg = f"{dataset} has no generator; 'hepbench show dataset {dataset}' says where it is from"
+        raise UsageError(msg)
+    folder = out / spec.name
+    if taken := [f.name for f in spec.files if (folder / f.name).exists()]:
+        msg = f"{folder / taken[0]} is there already; choose another --out"
+        raise ResultsError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot write {folder}: {error.strerror}; choose another --out"
+        raise ResultsError(msg) from error
+    began = time.perf_counter()
+
+    def tell(done: int) -> None:
+        rate = done / (time.perf_counter() - began)
+        end = "\r" if sys.stderr.isatty() else "\n"
+        sys.stderr.write(f"{done} of {events} examples, {rate:.1f}/s{end}")
+
+    jobs = jobs or machine.cores()
+    path = resolve(spec.generate)(folder, events=events, seed=seed, jobs=jobs, progress=tell)
+    seconds = time.perf_counter() - began
+    return (
+        f"{path}: {events} simulated examples, seed {seed}, {seconds:.0f} s, "
+        f"{events / seconds:.1f}/s on {jobs} processes\n"
+        f"Next: hepbench run --dataset {dataset} --data {out}"
+    )

@@ -1,0 +1,110 @@
+"""Verification: every metric again, from the stored predictions alone."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import msgspec
+import numpy as np
+
+from hepbench import evaluate
+from hepbench.registry import installed
+from hepbench.store import Store, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hepbench.records import Record, Value
+    from hepbench.registry import Entry
+
+TOLERANCE = 1e-9
+"""Relative: sums over examples are rounded differently on other processors."""
+
+
+def verify(results: Path) -> tuple[list[str], int]:
+    """Return a line for each difference, a summary, and the exit code.
+
+    Raises:
+        ResultsError: there is no record, or one is cut short.
+    """
+    records = [record for record in Store(results).records() if record.status == "ok"]
+    entries = list(installed().entries("metric"))
+    root = results if any(results.glob("*/*.json")) else results.parent
+    lines = []
+    wrong, figures = 0, 0
+    for record in records:
+        found, count = differences(record, root, entries)
+        figures += count
+        wrong += bool(found)
+        lines += [f"{record.cell} ({record.key[:10]}): {line}" for line in found]
+    summary = f"{len(records)} records, {figures} figures recomputed: "
+    summary += f"{wrong} records differ" if wrong else "no difference"
+    return [*lines, summary], 1 if wrong else 0
+
+
+def differences(record: Record, root: Path, entries: list[Entry]) -> tuple[list[str], int]:
+    """Return what does not agree with the stored predictions, and how many figures were tried."""
+    lines = []
+    for stored in (record.predictions, record.labels):
+        if stored is None:
+            return ["no predictions are named in the record"], 0
+        path = root / stored.path
+        if not path.is_file():
+            return [f"{stored.path} is missing"], 0
+        if _checksum(path) != stored.sha256:
+            lines.append(f"{stored.path} was changed after the record was written")
+    assert record.predictions is not None
+    assert record.labels is not None
+    try:
+        labels = _arrays(root / record.labels.path)
+        parts = evaluate.join(labels, root / record.predictions.path)
+    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        return [*lines, f"{record.predictions.path} cannot be read: {error}"], 0
+    recorded = {
+        "test": record.metrics,
+        "train": record.metrics_train,
+        "validation": record.metrics_validation,
+    }
+    known = {entry.spec.name for entry in entries}
+    count = 0
+    for part, values in recorded.items():
+        chosen = [entry for entry in entries if entry.spec.name in values]
+        again = evaluate.measure(chosen, parts[part])
+        lines += [
+            f"{part} {name}: its metric is not installed" for name in sorted({*values} - known)
+        ]
+        lines += _compare(part, values, again)
+        count += len(values)
+    return lines, count
+
+
+def _compare(part: str, recorded: Mapping[str, Value], again: Mapping[str, Value]) -> list[str]:
+    lines = []
+    for name, value in again.items():
+        old, new = msgspec.to_builtins(recorded[name]), msgspec.to_builtins(value)
+        changed = [k for k in sorted({*old, *new}) if not _close(old.get(k), new.get(k))]
+        lines += [
+            f"{part} {name}.{k}: recorded {old.get(k)}, recomputed {new.get(k)}" for k in changed
+        ]
+    return lines
+
+
+def _close(a: object, b: object) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12)
+    return a == b
+
+
+@lru_cache(maxsize=8)
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@lru_cache(maxsize=64)
+def _checksum(path: Path) -> str:
+    return sha256(path)

@@ -1,0 +1,255 @@
+"""What marks a row: each check must catch its fault and leave sound figures alone."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from hepbench import Measured, Predictions, UndefinedMetricError, consistency, metrics
+
+CORE = [
+    metrics.auc,
+    metrics.accuracy,
+    metrics.accuracy_at_half,
+    metrics.log_loss,
+    metrics.brier,
+    metrics.ece,
+    metrics.rejection_30,
+    metrics.rejection_50,
+    metrics.rejection_70,
+]
+
+
+def separated(n: int = 2000, *, seed: int = 0, shift: float = 0.0, **more) -> Predictions:
+    """Scores of AUC .81, calibrated unless their logits are shifted."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    logits = 1.24 * (rng.normal(size=n) + 1.24 * labels) - 0.77 + shift
+    signal = 1 / (1 + np.exp(-logits))
+    return Predictions(labels=labels, scores=np.stack([1 - signal, signal], axis=1), **more)
+
+
+def best_accuracy(p):
+    """The threshold is chosen on the labels that are scored."""
+    signal = p.scores[:, 1]
+    return max(float(np.mean((signal > cut) == p.labels)) for cut in (0, *np.unique(signal)))
+
+
+def accuracy_on_a_grid(p):
+    """The same, as it is often seen."""
+    cuts = np.linspace(0, 1, 21)
+    return max(float(np.mean((p.scores[:, 1] > cut) == p.labels)) for cut in cuts)
+
+
+def largest_youden(p):
+    """Best of signal efficiency minus background efficiency over all thresholds."""
+    signal, background = metrics.part_of(p).passing
+    return float((signal - background).max())
+
+
+def tie_blind_auc(p):
+    """Ranks without mid-ranks."""
+    order = np.argsort(p.scores[:, 1], kind="stable")
+    ranks = np.empty(len(order))
+    ranks[order] = np.arange(1, len(order) + 1)
+    signal = p.labels == 1
+    n = signal.sum()
+    return float((ranks[signal].sum() - n * (n + 1) / 2) / n / (~signal).sum())
+
+
+def f1_at_half(p):
+    """A ratio of sums: biased by O(1 / n), and sound."""
+    called, signal = p.scores[:, 1] > 0.5, p.labels == 1
+    return float(2 * (called & signal).sum() / (called.sum() + signal.sum()))
+
+
+def average_precision(p):
+    """Over all thresholds, but the best of none."""
+    return float(average_precision_score(p.labels, p.scores[:, 1]))
+
+
+def equal_width_ece(p):
+    """Ten bins."""
+    signal = p.scores[:, 1]
+    gaps = np.bincount(np.minimum((10 * signal).astype(int), 9), p.labels - signal)
+    return float(abs(gaps).sum() / len(signal))
+
+
+def accuracy_above_the_median(p):
+    """A threshold from the scores alone sees no label."""
+    signal = p.scores[:, 1]
+    return float(np.mean((signal > np.median(signal)) == p.labels))
+
+
+def mean_score(p):
+    """Blind to labels."""
+    return float(p.scores[:, 1].mean())
+
+
+def drawing(seed: int = 0):
+    """A metric with a generator that goes on."""
+    rng = np.random.default_rng(seed)
+    return lambda p: float(rng.normal())
+
+
+def sorting_in_place(p):
+    """Spoils the scores for whoever comes next."""
+    p.scores.sort(axis=0)
+    return 0.5
+
+
+def undefined(p):
+    """Needs what made-up predictions do not have."""
+    msg = "needs the target 'mass'"
+    raise UndefinedMetricError(msg)
+
+
+@pytest.mark.parametrize("metric", CORE)
+def test_audit_passes_every_metric_of_the_core(metric):
+    """Of two classes."""
+    assert consistency.audit("m", metric) == []
+
+
+@pytest.mark.parametrize("classes", [3, 5, 10])
+@pytest.mark.parametrize(
+    "metric", [metrics.auc, metrics.accuracy, metrics.log_loss, metrics.brier, metrics.ece]
+)
+def test_audit_passes_the_core_for_several_classes(metric, classes):
+    """Those that take any number."""
+    assert consistency.audit("m", metric, classes=classes) == []
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [f1_at_half, average_precision, equal_width_ece, accuracy_above_the_median, mean_score],
+)
+def test_audit_passes_what_others_rightly_use(metric):
+    """Ratios, sums over thresholds, bins and label-blind thresholds are sound."""
+    assert consistency.audit("m", metric) == []
+
+
+@pytest.mark.parametrize("metric", [best_accuracy, accuracy_on_a_grid, largest_youden])
+def test_audit_flags_a_threshold_chosen_on_the_test_labels(metric):
+    """Such a metric finds something in random labels, the more the fewer there are."""
+    (complaint,) = consistency.audit("best", metric)
+    assert complaint.startswith("best: under random labels")
+    assert "chosen on the labels" in complaint
+
+
+def test_audit_flags_an_auc_that_is_blind_to_ties():
+    """Its value depends on which of two tied rows comes first."""
+    assert consistency.audit("rank", tie_blind_auc) == [
+        "rank: depends on the order of rows (ties?)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "complaint"),
+    [
+        (lambda p: float("nan"), "returns nan"),
+        (lambda p: Measured(0.5, stderr=float("inf")), "returns inf"),
+        (lambda p: "0.5", "returns a str"),
+        (lambda p: None, "returns a NoneType"),
+        (lambda p: np.array([0.5, 0.5]), "returns a ndarray"),
+        (lambda p: True, "returns a bool"),
+        (drawing(), "gives two values"),
+        (sorting_in_place, "changes the arrays"),
+    ],
+)
+def test_audit_flags_what_breaks_the_contract(metric, complaint):
+    """With one message and no other check after it."""
+    (found,) = consistency.audit("m", metric)
+    assert found.startswith(f"m: {complaint}")
+
+
+@pytest.mark.parametrize(
+    "metric", [lambda p: np.float32(0.5), lambda p: Measured(0.5), lambda p: 1]
+)
+def test_audit_accepts_any_finite_number(metric):
+    """Python's or numpy's, or Measured."""
+    assert consistency.audit("m", metric) == []
+
+
+@pytest.mark.parametrize("metric", [undefined, lambda p: p.targets["mass"]])
+def test_audit_leaves_what_raises_to_the_records(metric):
+    """A metric that needs more than made-up predictions cannot be judged by them."""
+    assert consistency.audit("m", metric) == []
+
+
+def test_audit_is_quick():
+    """Ten times the 20 ms that it takes on an idle core."""
+    start = time.process_time()
+    consistency.audit("auc", metrics.auc)
+    assert time.process_time() - start < 0.2
+
+
+def test_accuracy_that_fits_is_not_marked():
+    """Calibrated scores of AUC .81, at one half and at a threshold from validation."""
+    test = separated(validation=separated(500, seed=1))
+    assert metrics.auc(test).value == pytest.approx(0.81, abs=0.01)
+    assert consistency.accuracy_fits_auc(test) is None
+    assert consistency.accuracy_fits_auc(test, threshold=0.5) is None
+
+
+def test_fifty_one_percent_at_auc_81_is_marked_with_what_is_odd():
+    """Logits shifted by 4: one half calls all signal; validation, shifted alike, finds the cut."""
+    test = separated(shift=4, validation=separated(500, seed=1, shift=4))
+    complaint = consistency.accuracy_fits_auc(test, threshold=0.5)
+    assert "accuracy 0.5" in complaint
+    assert "at AUC 0.81" in complaint
+    assert "allow 0.73" in complaint
+    assert "calls 100% signal where 50% is" in complaint
+    assert complaint.endswith("so it is not calibrated")
+    assert "\n" not in complaint
+    assert consistency.accuracy_fits_auc(test) is None
+
+
+def test_a_threshold_from_another_validation_is_marked():
+    """Validation scores that were shifted against the test part's."""
+    test = separated(validation=separated(500, seed=1, shift=4))
+    complaint = consistency.accuracy_fits_auc(test)
+    assert "from validation calls" in complaint
+    assert "not calibrated" not in complaint
+
+
+@pytest.mark.parametrize("n", [30, 100, 1000])
+def test_scores_that_know_nothing_are_not_marked(n):
+    """The best of all thresholds is better than one half by chance; five errors allow for that."""
+    rng = np.random.default_rng(n)
+    for _ in range(40):
+        signal = rng.uniform(size=n)
+        p = Predictions(labels=np.arange(n) % 2, scores=np.stack([1 - signal, signal], axis=1))
+        assert consistency.accuracy_fits_auc(p, threshold=0.5) is None
+
+
+def test_a_rare_signal_never_called_is_not_marked():
+    """With 2 % signal, calling none is as accurate as any threshold."""
+    p = separated(4000)
+    rare = np.flatnonzero((p.labels == 0) | (np.arange(4000) % 50 == 1))
+    cut = Predictions(labels=p.labels[rare], scores=p.scores[rare])
+    assert consistency.accuracy_fits_auc(cut, threshold=0.999) is None
+
+
+def test_what_has_no_auc_has_nothing_to_fit():
+    """A single class, and more than two."""
+    p = separated(20)
+    single = Predictions(labels=np.ones(20, dtype=int), scores=p.scores)
+    assert consistency.accuracy_fits_auc(single, threshold=0.5) is None
+    three = Predictions(labels=np.arange(20) % 3, scores=np.full((20, 3), 1 / 3))
+    assert consistency.accuracy_fits_auc(three) is None
+    assert consistency.accuracy_fits_auc(three, threshold=0.5) is None
+    validated = Predictions(labels=p.labels, scores=p.scores, validation=single)
+    assert consistency.accuracy_fits_auc(validated) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_auc_bounds_the_best_youden_from_below(seed):
+    """J >= 1 - sqrt(2 (1 - AUC)), as the docstring says, for any scores."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(60) % 2
+    signal = np.clip(rng.integers(0, 10, 60) / 10 + rng.uniform(0, 1) * labels, 0, 1.5) / 1.5
+    p = Predictions(labels=labels, scores=np.stack([1 - signal, signal], axis=1))
+    assert largest_youden(p) >= 1 - np.sqrt(2 * (1 - metrics.auc(p).value)) - 1e-12
