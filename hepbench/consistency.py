@@ -64,7 +64,7 @@ def accuracy_fits_auc(
     )
 
 
-def audit(metric_name: str, compute: Compute, *, classes: int = 2) -> list[str]:
+def audit(compute: Compute, *, classes: int = 2) -> list[str]:
     """Return what is wrong with a metric, one line each, from its values on made-up predictions.
 
     It must return a finite number, the same one for the same predictions, leave the arrays as they
@@ -72,7 +72,6 @@ def audit(metric_name: str, compute: Compute, *, classes: int = 2) -> list[str]:
     the labels that it scores. Whatever raises here is not marked: it says so in every record.
 
     Args:
-        metric_name: for the messages.
         compute: as ``Metric.compute``.
         classes: how many the predictions have.
     """
@@ -81,7 +80,7 @@ def audit(metric_name: str, compute: Compute, *, classes: int = 2) -> list[str]:
         # a third party's: it may raise anything
         with suppress(Exception):
             if complaint := check(compute, classes):
-                found.append(f"{metric_name}: {complaint}")
+                found.append(complaint)
         if found and check is _breaks_contract:
             break
     return found

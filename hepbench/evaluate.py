@@ -94,17 +94,19 @@ def _value(compute: str, predictions: Predictions) -> Value:
 def oddities(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
     """Return what is odd about a cell's figures, ``name: what``."""
     found = []
-    if odd := consistency.accuracy_fits_auc(predictions["test"]):
-        found.append(f"accuracy: {odd}")
+    for threshold in (None, 0.5):
+        if odd := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
+            found.append(f"accuracy: {odd}")
+            break
     for entry in metrics:
-        name = entry.spec.name
-        found += [f"metric {name}: {odd}" for odd in audited(name, entry.spec.compute)]
+        audit = audited(entry.spec.compute, entry.spec.classes or 2)
+        found += [f"metric {entry.spec.name}: {odd}" for odd in audit]
     return found
 
 
 @lru_cache
-def audited(name: str, compute: str) -> tuple[str, ...]:
+def audited(compute: str, classes: int) -> tuple[str, ...]:
     """Return what is odd about a plugin's metric; the core's own are tested instead."""
     if compute.startswith("hepbench."):
         return ()
-    return tuple(consistency.audit(name, resolve(compute)))
+    return tuple(consistency.audit(resolve(compute), classes=classes))

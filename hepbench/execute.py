@@ -382,7 +382,8 @@ def _death(code: int | None) -> tuple[str, str]:
 def _server(stages: Iterable[Stage], limits: Limits) -> Any:
     """Return a context whose processes are forked from a server with the imports done."""
     imports = dict.fromkeys(module for stage in stages for module in stage.imports)
-    own = ["numpy.random", "hepbench.worker", "hepbench.stages"]
+    # ast and zipfile are what numpy imports when it first reads an npy and writes an npz
+    own = ["numpy.random", "ast", "zipfile", "hepbench.worker", "hepbench.stages"]
     if any(module.startswith("sklearn") for module in imports):
         own.append("skops.io")
     os.environ[preload.VARIABLE] = ",".join([*own, *imports])

@@ -92,9 +92,9 @@ def with_errors(figure: Figure, decimals: int) -> str:
     """Return a figure as ``0.7762 ±0.0086 ±0.0012``: test sample, seeds."""
     if figure.value is None or figure.limit:
         return compact(figure, decimals)
-    width = max(decimals, 0) + 2
+    width = max(decimals, 0) + 3
     errors = (
-        f"{DASH:>{width + 1}}" if error is None else f"±{_fixed(error, decimals):>{width}}"
+        f"{DASH if error is None else f'±{_fixed(error, decimals)}':>{width}}"
         for error in (figure.stderr, figure.spread)
     )
     return " ".join([_fixed(figure.value, decimals), *errors])
@@ -208,7 +208,7 @@ def latex(document: Document) -> str:
         rows = _grid(document, table, r"\textbf{{{}}}", _latex)
         notes = [f"$^{{{n}}}$ {_latex(note)}" for n, note in enumerate(table.notes, 1)]
         notes += map(_latex, [*table.looks, *_legend(document, "bold")])
-        caption = _latex(f"{table.title} {table.facts}".strip())
+        caption = _latex(f"{table.title} ({table.facts})" if table.facts else table.title)
         body = "\n".join(f"{' & '.join(cells)} \\\\" for cells in rows)
         parts.append(_LATEX % (caption, columns, heads, body, "\\\\\n".join(notes)))
     return "\n\n".join(parts) + "\n"
@@ -292,6 +292,8 @@ def _hang(start: str, text: str, width: int) -> str:
 
 
 def _fixed(value: float, decimals: int) -> str:
+    if value == 0:
+        return "0"
     # z: what rounds to zero has no sign
     return f"{round(value, decimals):z.{max(decimals, 0)}f}"
 

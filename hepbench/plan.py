@@ -232,7 +232,8 @@ def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
     spec: Dataset = c.dataset.spec
     wanted = c.model.spec.inputs
     views = {name: spec.views[name] for name in wanted if name in spec.views}
-    params = {k: v for k, v in c.dataset_params.items() if k not in LIMITS}
+    taken = {*LIMITS, *spec.reads, *spec.split.uses}
+    params = {k: v for k, v in c.dataset_params.items() if k not in taken}
     shared = {"inputs": wanted, "views": views, "params": params if views else {}}
     code = {k: v for view in views.values() for k, v in facts.sources(view, c.dataset).items()}
     return Stage(

@@ -106,7 +106,8 @@ class Dataset:
         sample: ``(**params) -> `` the same: the simulated sample that ships with the plugin.
         sample_files: what ``sample`` reads, as ``"package:path"``: hashed as its fingerprint.
         reads: the params that change what ``read`` and ``sample`` yield; only these are handed to
-            them. All others belong to views and splits and need no second reading.
+            them. Those that are neither here nor in ``split.uses`` are handed to views: changing
+            one needs no second reading.
         views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
             number of examples; a view sees no label and no id. A view named like an input that is
             read takes its place.

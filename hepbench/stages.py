@@ -291,7 +291,9 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
     estimators.save(result, place.folder)
     facts = {"seconds": seconds, "examples": len(data.train), **_fitted(result)}
     if task["makes"] == "classifier":
-        facts["warnings"] = _score(task, result, source, place.folder)
+        parts = {"train": data.train, "validation": data.validation}
+        parts["test"] = load_part(source, "test")
+        facts["warnings"] = _score(task, result, parts, place.folder)
     # Linux counts in KiB, macOS in bytes
     facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return facts
@@ -339,35 +341,32 @@ def _fitted(result: Estimator) -> Facts:
     return facts
 
 
-def _score(task: Mapping[str, Any], result: Estimator, source: Path, folder: Path) -> list[str]:
+def _score(
+    task: Mapping[str, Any], result: Estimator, parts: Mapping[str, Examples], folder: Path
+) -> list[str]:
     """Write the scores of every part; return what is odd about them."""
     found: dict[str, NDArray[np.float32]] = {}
-    for part in splits.PARTS:
-        examples = load_part(source, part)
-        if part == "train":
-            examples = examples[kept_rows(examples.ids)]
-        found[part] = checked_scores(task["model"], result.scores(examples.inputs), examples, task)
+    for part, examples in parts.items():
+        kept = examples[kept_rows(examples.ids)] if part == "train" else examples
+        found[part] = checked_scores(task, result.scores(kept.inputs), len(kept))
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
-    return _batch_dependence(result, load_part(source, "test"), found["test"])
+    return _batch_dependence(result, parts["test"], found["test"])
 
 
-def kept_rows(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+def kept_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:
     """Return the rows of the training examples whose scores are kept, at most 100,000."""
     if len(ids) <= KEPT_TRAIN_SCORES:
-        return np.arange(len(ids))
+        return slice(None)
     return np.sort(np.argsort(splits.order(ids, 0), kind="stable")[:KEPT_TRAIN_SCORES])
 
 
-def checked_scores(
-    model: str, scores: Any, examples: Examples, task: Mapping[str, Any]
-) -> NDArray[np.float32]:
-    """Return scores as float32 (N, classes).
+def checked_scores(task: Mapping[str, Any], scores: Any, n: int) -> NDArray[np.float32]:
+    """Return the scores of n examples as float32 (n, classes).
 
     Raises:
         PluginError: another shape, a value that is not finite, or rows that do not add to 1.
     """
-    array = np.asarray(scores)
-    expected = (len(examples), task["classes"])
+    model, array, expected = task["model"], np.asarray(scores), (n, task["classes"])
     if array.shape != expected:
         msg = f"{model}: scores are {array.shape}; (examples, classes) = {expected} is expected"
         raise PluginError(msg)

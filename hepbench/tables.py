@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from math import fsum, hypot, sqrt
 from operator import attrgetter
@@ -43,8 +44,13 @@ OTHERS = ("seeds", "published")
 SIZES = ("n_test", "n_train", "n_validation", "n_unlabelled")
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
 ASPECTS = ("data", "split", "labels", "preset")
-SOURCES = {"file": "file", "sample": "simulated sample", "": DASH}
-TITLES = {"auc": "AUC", "train_seconds": "training", "peak_memory_mb": "memory (MB)"}
+SOURCES = {"file": "file", "sample": "simulated sample", "": ""}
+TITLES = {
+    "auc": "AUC",
+    "parameters": "params",
+    "train_seconds": "training",
+    "peak_memory_mb": "memory (MB)",
+}
 LONGEST_NOTE = 300
 
 
@@ -56,7 +62,8 @@ class Row:
         group: the value of what tables are grouped by.
         labels: what names the row: the values of LABELS.
         cells, ok: all seeds, and those that succeeded, in order.
-        data: what they saw; None where all failed before data were read.
+        data: what they saw; None where all failed.
+        aspects: what must be equal for values to be compared: the values of ASPECTS.
         figures: by the name of a column.
     """
 
@@ -65,6 +72,7 @@ class Row:
     cells: tuple[Record, ...]
     ok: tuple[Record, ...]
     data: Source | None
+    aspects: Mapping[str, Any]
     figures: Mapping[str, Figure]
 
     @property
@@ -110,12 +118,12 @@ class Columns:
     names: Sequence[str]
     metrics: Metrics
 
-    @property
+    @cached_property
     def tests(self) -> list[str]:
         """Metrics of test examples."""
         return [name for name in self.names if _is_test(name)]
 
-    @property
+    @cached_property
     def main(self) -> str:
         """The first of them, by which rows are ranked, or empty."""
         return next(iter(self.tests), "")
@@ -181,29 +189,26 @@ def collect(
 
     Seeds that saw other data or another split make a row of their own: they may not be averaged.
     """
-    cells: dict[Any, Record] = {}
-    for record in records:
-        cell = (*_identity(record), _value(record, group), record.seed)
-        if cell not in cells or _age(record) > _age(cells[cell]):
-            cells[cell] = record
     families: dict[Any, list[Record]] = defaultdict(list)
-    for cell in sorted(cells, key=lambda cell: cell[-1]):
-        families[cell[:-1]].append(cells[cell])
+    for (*identity, _), record in sorted(newest(records).items()):
+        families[*identity, _value(record, group)].append(record)
     names = {part for name in columns for part in (name, _base(name))}.difference(OTHERS, LABELS)
-    rows = []
-    for (*labels, source, _, value), members in families.items():
-        for seeds in _alike(members):
-            ok = tuple(record for record in seeds if record.status == "ok")
-            row = Row(
-                group=value,
-                labels=(*labels, source),
-                cells=tuple(seeds),
-                ok=ok,
-                data=next((record.data for record in seeds if record.data), None),
-                figures={name: _figure(ok, name) for name in names},
-            )
-            rows.append(row)
+    rows = [
+        _row(seeds, labels=family[: len(LABELS)], group=family[-1], names=names)
+        for family, members in families.items()
+        for seeds in _alike(members)
+    ]
     return sorted(rows, key=lambda row: (row.labels, row.record.key))
+
+
+def newest(records: Iterable[Record]) -> dict[tuple[Any, ...], Record]:
+    """Return the newest record of each cell, by what makes it the same cell; its seed is last."""
+    found: dict[tuple[Any, ...], Record] = {}
+    for record in records:
+        cell = (*_identity(record), record.seed)
+        if cell not in found or _age(record) > _age(found[cell]):
+            found[cell] = record
+    return found
 
 
 def rank(rows: Sequence[Row], columns: Columns) -> list[Ranked]:
@@ -216,7 +221,7 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Ranked]:
 
     def place(row: Row) -> tuple[Any, ...]:
         value = row.figures[main].value if main else None
-        apart = [str(_aspect(row, name)) for name in _differing(row, reference) if name in same]
+        apart = [str(row.aspects[name]) for name in _differing(row, reference) if name in same]
         value_first = columns.sign * (value or 0.0)
         return (value is None, bool(apart), apart, value_first, row.labels, row.record.key)
 
@@ -224,22 +229,20 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Ranked]:
     peers = [row for (valueless, apart, *_), row in places if not valueless and not apart]
     best = {id(row) for row in _best(peers, columns)}
     comparable, changed = {id(row) for row in peers}, _changed(rows)
-    return [
-        Ranked(
-            row=row,
-            comparable=id(row) in comparable,
-            best=id(row) in best,
-            notes=[
-                *_failures(row),
-                *_incomparable(row, reference, columns),
-                *changed.get(id(row), []),
-                *_warnings(row),
-                *_gaps(row, columns),
-                *_credit(row, columns),
-            ],
-        )
-        for _, row in places
-    ]
+    ranked = []
+    for _, row in places:
+        notes = [
+            *_failures(row),
+            *_incomparable(row, reference, columns),
+            *changed.get(id(row), []),
+            *_warnings(row),
+            *_gaps(row, columns),
+            *_credit(row, columns),
+        ]
+        is_comparable, is_best = id(row) in comparable, id(row) in best
+        notes = [_one_line(note) for note in notes]
+        ranked.append(Ranked(row=row, comparable=is_comparable, best=is_best, notes=notes))
+    return ranked
 
 
 def _sections(rows: Iterable[Row], columns: Columns) -> dict[Any, list[Ranked]]:
@@ -326,6 +329,30 @@ def _recorded(rows: Iterable[Row], name: str) -> bool:
     return any(_entry(record, name) is not None for row in rows for record in row.ok)
 
 
+def _row(
+    cells: Sequence[Record], *, labels: tuple[str, ...], group: Any, names: Iterable[str]
+) -> Row:
+    ok = tuple(record for record in cells if record.status == "ok")
+    record = (ok or cells)[0]
+    data = next((record.data for record in cells if record.data), None)
+    classes = record.params.get("dataset", {}).get("classes")
+    aspects = {
+        "data": data.fingerprint if data else "",
+        "split": data.split_hash if data else "",
+        "labels": tuple(classes or record.key_parts.get("read", {}).get("classes", ())),
+        "preset": record.preset,
+    }
+    return Row(
+        group=group,
+        labels=labels,
+        cells=tuple(cells),
+        ok=ok,
+        data=data,
+        aspects=aspects,
+        figures={name: _figure(ok, name) for name in names},
+    )
+
+
 def _figure(records: Sequence[Record], name: str) -> Figure:
     """Return the mean over ``records``, its two errors, and whether it is a limit."""
     known = [entry for record in records if (entry := _entry(record, name)) is not None]
@@ -354,18 +381,6 @@ def _spread(values: Sequence[float]) -> float | None:
     return sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def _aspect(row: Row, name: str) -> Any:
-    """Return what must be equal for two values to be compared."""
-    if name == "data":
-        return row.data.fingerprint if row.data else ""
-    if name == "split":
-        return row.data.split_hash if row.data else ""
-    if name == "labels":
-        read = row.record.key_parts.get("read", {})
-        return tuple(row.record.params.get("dataset", {}).get("classes") or read.get("classes", ()))
-    return row.record.preset
-
-
 def _reference(rows: Iterable[Row], same: Iterable[str]) -> Row | None:
     """Return a row that agrees with most in ``same``, and among those with most in the rest.
 
@@ -375,7 +390,7 @@ def _reference(rows: Iterable[Row], same: Iterable[str]) -> Row | None:
     for names in (sorted(set(ASPECTS).intersection(same)), ASPECTS):
         votes: dict[Any, list[Row]] = defaultdict(list)
         for row in left:
-            votes[tuple(_aspect(row, name) for name in names)].append(row)
+            votes[tuple(row.aspects[name] for name in names)].append(row)
         sizes = {
             a: (len(some), some[0].data.n_test if some[0].data else 0) for a, some in votes.items()
         }
@@ -386,7 +401,7 @@ def _reference(rows: Iterable[Row], same: Iterable[str]) -> Row | None:
 def _differing(row: Row, reference: Row | None) -> list[str]:
     if reference is None or not row.ok:
         return []
-    return [name for name in ASPECTS if _aspect(row, name) != _aspect(reference, name)]
+    return [name for name in ASPECTS if row.aspects[name] != reference.aspects[name]]
 
 
 def _best(peers: Sequence[Row], columns: Columns) -> list[Row]:
@@ -449,7 +464,7 @@ def _difference(row: Row, reference: Row, name: str) -> str:
         for size in SIZES:
             if getattr(here, size) != getattr(there, size):
                 return f"split ({size} {getattr(here, size)} against {getattr(there, size)})"
-    pair = (_shown(_aspect(each, name)) for each in (row, reference))
+    pair = (_shown(each.aspects[name]) for each in (row, reference))
     return f"{name} ({' against '.join(pair)})"
 
 
@@ -467,7 +482,8 @@ def _changed(rows: Iterable[Row]) -> dict[int, list[str]]:
     for same in namesakes.values():
         last = max(same, key=lambda row: max(map(_age, row.cells)))
         for row in same:
-            if lines := differences(row.record.params, last.record.params):
+            lines = differences(row.record.params, last.record.params) if row is not last else []
+            if lines:
                 notes[id(row)] = [f"parameters changed since: {', '.join(lines)}"]
     return notes
 
@@ -496,10 +512,10 @@ def _gaps(row: Row, columns: Columns) -> list[str]:
 
 def _gap(entry: Any) -> str:
     if entry is None:
-        return "not recorded"
+        return "is not recorded"
     if entry.value is None:
-        return f"undefined: {entry.undefined or 'no reason recorded'}"
-    return "≥: a 95 % lower limit" if entry.limit else ""
+        return f"is undefined: {entry.undefined or 'no reason recorded'}"
+    return "is a 95 % lower limit, hence ≥" if entry.limit else ""
 
 
 def _credit(row: Row, columns: Columns) -> list[str]:
@@ -520,13 +536,14 @@ def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list
         seeds[text].append(seed)
     notes = []
     for text, some in seeds.items():
-        which = f"seed{'s' if len(some) > 1 else ''} {_commas(some)}"
+        which = f"seed{'s' if len(some) > 1 else ''} {', '.join(map(str, some))}"
         notes.append(text if len(some) == len(records) else f"{text} ({which})")
     return notes
 
 
-def _commas(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))
+def _one_line(note: str) -> str:
+    # an error message may hold line ends, and what a terminal would obey
+    return " ".join("".join(c if c.isprintable() else " " for c in note).split())
 
 
 def _listed(texts: Iterable[str]) -> str:
@@ -539,7 +556,7 @@ def title(name: str) -> str:
     if (metric := _base(name)) != name:
         return f"{name.partition('_')[0]} {title(metric)}"
     if point := re.fullmatch(r"rejection_(\d+)", name):
-        return f"rejection {point[1]} %"
+        return f"rej. {point[1]} %"
     return TITLES.get(name, name.replace("_", " "))
 
 
@@ -551,7 +568,10 @@ def _columns(
     if not every:
         names = [name for name in names if name == "auc" or _recorded(rows, name)]
     needed = {"dataset", "model", "chain", *asked} | ({"source"} if group != "dataset" else set())
-    needed |= {name for i, name in enumerate(LABELS) if len({row.labels[i] for row in rows}) > 1}
+    needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
+    if len({(row.group, row.labels[-1]) for row in rows}) > len({row.group for row in rows}):
+        # elsewhere the titles say the source
+        needed.add("source")
     labels = [name for name in LABELS if name in needed and name != group.removeprefix("data.")]
     return Columns(group=group, labels=labels, names=names, metrics=metrics)
 
@@ -620,26 +640,17 @@ def _document(
 
 def _table(value: Any, section: list[Ranked], columns: Columns, looks: list[str]) -> Table:
     """Return one table as text, its notes numbered."""
-    rows = [line.row for line in section]
-    decimals = {
-        name: formats.column_places(row.figures[name] for row in rows)
-        for name in rows[0].figures
-        if name not in COUNTS
-    }
-    numbers: dict[str, int] = {}
     name = str(value) if value != "" else "not recorded"
     whole = columns.group == "dataset"
+    decimals = _decimals([line.row for line in section], columns)
+    numbers: dict[str, int] = {}
     return Table(
-        title=name if whole else f"{columns.group} {name}",
-        facts=_facts(rows[0]) if whole else "",
-        rows=[
-            [_label(row, name) for name in columns.labels]
-            + [_text(row, name, decimals, columns) for name in columns.names]
-            for row in rows
-        ],
+        title=name if whole else f"{columns.group.removeprefix('data.')} {name}",
+        facts=_facts(section[0].row) if whole else "",
+        rows=[_cells(line.row, columns, decimals[_sample(line.row)]) for line in section],
         best=[line.best for line in section],
         marks=[
-            [numbers.setdefault(_short(note), len(numbers) + 1) for note in line.notes]
+            sorted(numbers.setdefault(_short(note), len(numbers) + 1) for note in line.notes)
             for line in section
         ],
         notes=list(numbers),
@@ -647,16 +658,36 @@ def _table(value: Any, section: list[Ranked], columns: Columns, looks: list[str]
     )
 
 
+def _sample(row: Row) -> tuple[Any, ...]:
+    return (row.record.dataset, row.aspects["data"], row.aspects["split"])
+
+
+def _decimals(rows: Sequence[Row], columns: Columns) -> dict[Any, dict[str, int]]:
+    """Return the decimals of each metric, the same for all rows that saw the same examples."""
+    samples: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        samples[_sample(row)].append(row)
+    metrics = {_base(name) for name in columns.names}.difference(COUNTS, OTHERS)
+    return {
+        sample: {
+            name: formats.column_places(row.figures[name] for row in alike) for name in metrics
+        }
+        for sample, alike in samples.items()
+    }
+
+
+def _cells(row: Row, columns: Columns, decimals: Mapping[str, int]) -> list[str]:
+    labels = dict(zip(LABELS, row.labels, strict=True))
+    cells = [labels[name] or DASH for name in columns.labels]
+    return cells + [_text(row, name, decimals, columns) for name in columns.names]
+
+
 def _facts(row: Row) -> str:
+    source = SOURCES[row.labels[-1]]
     if (data := row.data) is None:
-        return ""
+        return source
     sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
-    return f"{SOURCES[data.source]}: {sizes}"
-
-
-def _label(row: Row, name: str) -> str:
-    text = row.labels[LABELS.index(name)]
-    return SOURCES[text] if name == "source" else text
+    return f"{source}: {sizes}"
 
 
 def _text(row: Row, name: str, decimals: Mapping[str, int], columns: Columns) -> str:
@@ -673,13 +704,11 @@ def _text(row: Row, name: str, decimals: Mapping[str, int], columns: Columns) ->
     places = formats.row_places(figure if metric.value is None else metric, decimals[_base(name)])
     if name == columns.main:
         return formats.with_errors(figure, places)
-    return (formats.compact if _is_test(name) else formats.value_only)(figure, places)
+    return (formats.compact if name in columns.tests else formats.value_only)(figure, places)
 
 
 def _short(note: str) -> str:
-    """Return a note on one line, without what a terminal would obey, and cut where it is long."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in note).split())
-    return line if len(line) <= LONGEST_NOTE else f"{line[: LONGEST_NOTE - 3]}..."
+    return note if len(note) <= LONGEST_NOTE else f"{note[: LONGEST_NOTE - 3]}..."
 
 
 def _legend(tables: Sequence[Table], columns: Columns) -> list[str]:
@@ -695,11 +724,15 @@ def _legend(tables: Sequence[Table], columns: Columns) -> list[str]:
         lines.append(f"in brackets the same two, in units of the last digit: {example}")
     points = [(name, re.fullmatch(r"rejection_(\d+)", name)) for name in columns.tests]
     lines += [
-        f"{title(name)}: 1 / background efficiency at {point[1]} % signal efficiency"
+        f"{title(name)}: rejection, 1 / background efficiency at {point[1]} % signal efficiency"
         for name, point in points
         if point
     ]
     means = [title(name) for name in columns.names if name in COUNTS or _base(name) != name]
     if means:
         lines.append(f"{_listed(means)}: mean over seeds")
+    if "source" in columns.labels:
+        lines.append(
+            f"source sample: the {SOURCES['sample']} that a plugin ships, not the original"
+        )
     return lines

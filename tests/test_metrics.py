@@ -135,7 +135,7 @@ def test_several_classes_agree_with_scikit_learn():
     assert metrics.auc(p).value == pytest.approx(known)
     truth = np.eye(4)[p.labels]
     assert metrics.brier(p).value == pytest.approx(((p.scores - truth) ** 2).sum(axis=1).mean())
-    known = sklearn_metrics.log_loss(p.labels, p.scores)
+    known = sklearn_metrics.log_loss(p.labels, p.scores.astype(np.float32))
     assert metrics.log_loss(p).value == pytest.approx(known, rel=1e-6)
     assert metrics.accuracy(p).value == np.mean(p.scores.argmax(axis=1) == p.labels)
 

@@ -151,6 +151,13 @@ def select(visible, hadrons, rng):
     return higgs_features.features(L, Mi, J[k], tags[k])
 
 
+def flavour(eta,phi,hadrons):
+    h=hadrons.select(hadrons.pt>4); fl=detector.hadron_flavour(h.pdg)
+    flav=np.zeros(eta.shape,int)
+    near=np.hypot(h.eta[:,None]-eta[h.event],wrap(h.phi[:,None]-phi[h.event]))<.4
+    np.maximum.at(flav, h.event, np.where(near, fl[:,None], 0))
+    return flav
+
 def tag(eta, phi, pt, good, hadrons, rng):
     T = TUNE
     fl = detector.hadron_flavour(hadrons.pdg)

@@ -1,0 +1,135 @@
+"""What tests share: plugins without pip, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepbench.records import Record
+
+TESTS = Path(__file__).parent
+
+
+@dataclass
+class Workbench:
+    """An empty place to work: plugins, cache, results and the command line.
+
+    Attributes:
+        folder: the current folder of every command.
+        environment: added to that of this process.
+    """
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Path:
+        """Where plugins are importable from."""
+        return self.folder / "site"
+
+    def plugin(self, source: str | Path, name: str = "", *, version: str = "0.1") -> Path:
+        """Install a one-module plugin: its source, or the path of a file that holds it.
+
+        A ``*.dist-info`` folder is all that an entry point needs.
+        """
+        if isinstance(source, Path):
+            name, source = name or source.stem, source.read_text()
+        self.site.mkdir(exist_ok=True)
+        path = self.site / f"{name}.py"
+        path.write_text(source)
+        info = self.site / f"{name}-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[hepbench]\n{name} = {name}\n")
+        return path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file into the folder."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """Start ``hepbench`` with some arguments."""
+        command = [sys.executable, "-P", "-m", "hepbench", *map(str, arguments)]
+        settings = {"cwd": self.folder, "env": self.variables(), "text": True, **options}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
+
+    def __call__(self, *arguments: str | Path, timeout: float = 120, **options: Any) -> Done:
+        """Run ``hepbench`` with some arguments and wait for its end."""
+        with self.start(*arguments, **options) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return Done(process.returncode, out, err)
+
+    def variables(self) -> Mapping[str, str]:
+        """Return the environment of every command."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("HEPBENCH_")}
+        path = os.pathsep.join(filter(None, [str(self.site), os.environ.get("PYTHONPATH", "")]))
+        cache = str(self.folder / "cache")
+        return {**kept, "PYTHONPATH": path, "HEPBENCH_CACHE": cache, **self.environment}
+
+    def records(self, results: str = "results") -> dict[str, Record]:
+        """Return the newest record of every cell by its name."""
+        from hepbench.store import Store
+
+        found = Store(self.folder / results).records()
+        ordered = sorted(found, key=lambda record: str(record.provenance["finished"]))
+        return {record.cell: record for record in ordered}
+
+    def forget(self) -> None:
+        """Remove cache and results."""
+        for name in ("cache", "results"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    """Return an empty workbench."""
+    return Workbench(tmp_path)
+
+
+@pytest.fixture
+def toys(bench: Workbench) -> Workbench:
+    """Return a workbench with the plugin ``toys``: a dataset, models that misbehave, a method."""
+    bench.plugin(TESTS / "plugins" / "toys.py")
+    return bench
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Return the folder of real samples, or skip where there is none."""
+    named = os.environ.get("HEPBENCH_REAL_DATA")
+    folder = Path(named) if named else TESTS.parents[1] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real samples: set HEPBENCH_REAL_DATA")
+    return folder

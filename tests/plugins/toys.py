@@ -1,0 +1,109 @@
+"""A plugin for tests: a dataset of two numbers, and models that misbehave when they are told to.
+
+``toy``: two classes of Gaussian numbers; ``line``: scores by the first of them; ``fit``: fits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from hepbench import Dataset, Examples, Input, Method, Model, hookimpl
+
+
+def sample(n):
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(n, 2)).astype(np.float32)
+    labels = (table[:, 0] + rng.normal(size=n) > 0).astype(np.int64)
+    yield "labelled", Examples(inputs={"table": table}, ids=np.arange(n), labels=labels)
+
+
+def first(inputs, *, columns):
+    return {"table": inputs["table"][:, :columns]}
+
+
+class Line:
+    """Scores by the first number; ``does`` says what goes wrong in its fit."""
+
+    def __init__(self, slope, does):
+        self.slope = slope
+        self.does = does
+        self.parameters = 1
+
+    def fit(self, data, *, seed):
+        if self.does == "raise":
+            raise ValueError("told to raise")
+        if self.does == "exit":
+            os._exit(3)
+        if self.does == "abort":
+            os.abort()
+        if self.does == "print":
+            print("printed by a plugin")
+        if self.does == "hang":
+            time.sleep(1000)
+        if self.does.startswith("sleep"):
+            time.sleep(float(self.does[5:]))
+        hoard = []
+        while self.does == "hoard":
+            hoard.append(np.zeros(1_000_000))
+            hoard[-1][::512] = 1
+
+    def scores(self, inputs):
+        signal = 1 / (1 + np.exp(-self.slope * inputs["table"][:, 0].astype(float)))
+        return np.stack([1 - signal, signal], 1)
+
+
+def line(shapes, *, slope, does):
+    return Line(slope, does)
+
+
+def fit(start, data, work):
+    start.fit(data, seed=work.seed)
+    return start
+
+
+@hookimpl
+def hepbench_datasets():
+    return [
+        Dataset(
+            name="toy",
+            summary="two Gaussian numbers",
+            classes=("background", "signal"),
+            inputs={"table": Input(shape=(2,))},
+            sample="toys:sample",
+            views={"table": "toys:first"},
+            params={"n": 1000, "columns": 2},
+            reads=frozenset({"n"}),
+        )
+    ]
+
+
+@hookimpl
+def hepbench_models():
+    params = {"slope": 1.0, "does": ""}
+    return [
+        Model(
+            name="line",
+            summary="scores by the first number",
+            inputs=("table",),
+            build="toys:line",
+            offers=frozenset({"estimate"}),
+            params=params,
+        )
+    ]
+
+
+@hookimpl
+def hepbench_methods():
+    return [
+        Method(name="fit", summary="fits", run="toys:fit", needs=frozenset({"estimate"})),
+        Method(
+            name="again",
+            summary="fits a second time",
+            run="toys:fit",
+            needs=frozenset({"estimate"}),
+            after=("fit", "classifier"),
+        ),
+    ]

@@ -1,0 +1,37 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+SUITE = """
+name = "two"
+seeds = 2
+[[run]]
+datasets = ["toy"]
+models = ["line"]
+methods = ["fit"]
+"""
+
+
+def test_a_run_ends_with_a_table_and_a_second_one_does_no_work(toys):
+    """What is recorded is read, not computed again."""
+    toys.write("two.toml", SUITE)
+    first = toys("run", "two.toml")
+    assert first.code == 0, first.err
+    assert "toy" in first.out
+    assert "2 done" in first.out
+    second = toys("run", "two.toml")
+    assert second.code == 0
+    assert "2 cached, 0 done" in second.out
+
+
+def test_a_cached_run_imports_nothing_heavy(toys):
+    """A second run answers without numpy, scikit-learn, scipy or torch."""
+    toys.write("two.toml", SUITE.replace("seeds = 2", "seeds = 1"))
+    toys("run", "two.toml")
+    toys.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    again = toys("run", "two.toml")
+    assert again.code == 0
+    imported = {line.rpartition("|")[2].strip() for line in again.err.splitlines()}
+    assert "hepbench.tables" in imported
+    # the plugin 'toys' imports numpy at its top; hepbench itself must not add to that
+    assert not imported & {"torch", "sklearn", "scipy", "matplotlib"}
