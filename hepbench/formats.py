@@ -137,7 +137,7 @@ def duration(seconds: float | None) -> str:
     """Return a time with two digits and its unit."""
     if seconds is None:
         return DASH
-    for unit, size in (("s", 1), ("min", 60)):
+    for unit, size in (("ms", 0.001), ("s", 1), ("min", 60)):
         if seconds < 100 * size:
             return f"{_two_digits(seconds / size)} {unit}"
     return f"{_two_digits(seconds / 3600)} h"
@@ -344,6 +344,8 @@ _LATEX_SIGNS = {
     "^": r"\textasciicircum{}",
     "<": "$<$",
     ">": "$>$",
+    "|": "$|$",
+    '"': "''",
     "±": r"$\pm$",
     "≥": r"$\geq$",
     "→": r"$\to$",

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hepbench import machine, session
-from hepbench.errors import UsageError, unknown
+from hepbench.errors import HepbenchError, UsageError, unknown
 from hepbench.registry import KINDS, Entry, installed
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def listed(kind: str | None, *, as_json: bool) -> str:
         chosen = [row for row in rows if row["kind"] == each]
         width = max((len(row["name"]) for row in chosen), default=0)
         lines.append(f"{each}s")
-        for row in chosen:
-            lines.append(f"  {row['name']:<{width}}  {row['summary']}  ({row['distribution']})")
+        lines += [f"  {r['name']:<{width}}  {r['summary']}  ({r['distribution']})" for r in chosen]
         lines += [] if chosen else ["  none"]
     return "\n".join([*lines, *(f"clash: {clash}" for clash in registry.clashes())])
 
@@ -71,7 +70,10 @@ def _rows(registry: Registry, kind: str) -> list[dict[str, str]]:
 def _summary(entry: Entry) -> str:
     if hasattr(entry.spec, "summary"):
         return str(entry.spec.summary)
-    return session.read_suite(entry.spec.name, installed()).summary
+    try:
+        return session.read_suite(entry.spec.name, installed()).summary
+    except HepbenchError as error:
+        return f"cannot be read: {error}"
 
 
 def shown(kind: str, name: str) -> str:
@@ -101,8 +103,7 @@ def _plugin(name: str, registry: Registry) -> str:
 def _suite(name: str, registry: Registry) -> str:
     found = session.read_suite(name, registry)
     lines = [f"preset {found.preset}, seeds {found.seed_list()}, split seed {found.split_seed}"]
-    for matrix in found.run:
-        lines.append(f"run {matrix.datasets} x {matrix.models} x {matrix.methods}")
+    lines += [f"run {m.datasets} x {m.models} x {m.methods}" for m in found.run]
     lines += [f"published {p.cell}: {p.metrics} ({p.source})" for p in found.published]
     return "\n".join(lines)
 
@@ -133,7 +134,8 @@ def _plain(value: Any) -> str:
         items = value if isinstance(value, tuple) else sorted(value)
         return ", ".join(_plain(item) for item in items)
     if hasattr(value, "__dataclass_fields__"):
-        said = [f for f in value.__dataclass_fields__ if getattr(value, f) not in ((), "", None)]
+        silent = ((), "", None, False, frozenset())
+        said = [f for f in value.__dataclass_fields__ if getattr(value, f) not in silent]
         return "; ".join(f"{f} {_plain(getattr(value, f))}" for f in said)
     return str(value)
 

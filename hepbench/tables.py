@@ -51,6 +51,7 @@ TITLES = {
     "train_seconds": "training",
     "peak_memory_mb": "memory (MB)",
 }
+TIE = "best, or within 2 standard errors of it: a tie (errors of both rows in quadrature)"
 LONGEST_NOTE = 300
 
 
@@ -422,9 +423,9 @@ def _best(peers: Sequence[Row], columns: Columns) -> list[Row]:
 
 def _error(figure: Figure) -> float | None:
     """Return the standard error of a mean over seeds that share one test sample."""
-    if figure.stderr is None and figure.spread is None:
+    if figure.stderr is None:
         return None
-    return hypot(figure.stderr or 0.0, (figure.spread or 0.0) / sqrt(figure.n))
+    return hypot(figure.stderr, (figure.spread or 0.0) / sqrt(figure.n))
 
 
 def _failures(row: Row) -> list[str]:
@@ -464,13 +465,14 @@ def _difference(row: Row, reference: Row, name: str) -> str:
         for size in SIZES:
             if getattr(here, size) != getattr(there, size):
                 return f"split ({size} {getattr(here, size)} against {getattr(there, size)})"
-    pair = (_shown(each.aspects[name]) for each in (row, reference))
+    pair = (_shown(name, each.aspects[name]) for each in (row, reference))
     return f"{name} ({' against '.join(pair)})"
 
 
-def _shown(aspect: Any) -> str:
-    text = ", ".join(map(str, aspect)) if isinstance(aspect, tuple) else str(aspect)[:8]
-    return text or "not recorded"
+def _shown(name: str, aspect: Any) -> str:
+    if name == "labels":
+        return ", ".join(map(str, aspect)) or "not recorded"
+    return (aspect if name == "preset" else aspect[:8]) or "not recorded"
 
 
 def _changed(rows: Iterable[Row]) -> dict[int, list[str]]:
@@ -633,7 +635,7 @@ def _document(
         left=len(columns.labels),
         tables=tables,
         main=len(columns.labels) + names.index(main) if main else None,
-        tie="best, or within 2 standard errors of it (a tie)" if best else "",
+        tie=TIE if best else "",
         legend=_legend(tables, columns),
     )
 

@@ -205,9 +205,10 @@ def why(
 
 
 def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a key as a record holds them."""
     import msgspec
 
-    built: dict[str, Any] = msgspec.to_builtins(dict(parts))
+    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
     return built
 
 

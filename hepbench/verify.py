@@ -42,7 +42,7 @@ def verify(results: Path) -> tuple[list[str], int]:
         wrong += bool(found)
         lines += [f"{record.cell} ({record.key[:10]}): {line}" for line in found]
     summary = f"{len(records)} records, {figures} figures recomputed: "
-    summary += f"{wrong} records differ" if wrong else "no difference"
+    summary += f"{wrong} of them differ" if wrong else "no difference"
     return [*lines, summary], 1 if wrong else 0
 
 

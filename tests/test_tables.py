@@ -1,0 +1,686 @@
+"""Tables: what rows hold, how they are ranked, what is said below them, how they are written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from io import StringIO
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepbench import formats
+from hepbench.errors import ResultsError, UsageError
+from hepbench.formats import DASH, Figure
+from hepbench.records import Cost, Failure, Published, Record, Source, Value
+from hepbench.tables import FORMATS, GROUPS, collect, table
+
+SAME = frozenset({"data", "split", "labels"})
+METRICS = {
+    "auc": (True, SAME),
+    "accuracy": (True, SAME),
+    "rejection_50": (True, SAME),
+    "log_loss": (False, SAME),
+}
+FILE = {"source": "file", "fingerprint": "aaaaaaaaaa", "split_hash": "1a2b3c4d5e", "n_test": 500000}
+SAMPLE = {
+    "source": "sample",
+    "fingerprint": "bbbbbbbbbb",
+    "split_hash": "9f8e7d6c5b",
+    "n_test": 2196,
+}
+
+
+def record(
+    model: str = "gbdt",
+    seed: int = 0,
+    auc: float = 0.75,
+    stderr: float | None = 0.01,
+    *,
+    finished: str = "2025-11-20T10:00:00",
+    **changed: Any,
+) -> Record:
+    """A good record of higgs from file, changed where the test says so."""
+    fields: dict[str, Any] = {
+        "suite": "standard",
+        "dataset": "higgs",
+        "model": model,
+        "method": "scratch",
+        "chain": "scratch",
+        "preset": "quick",
+        "seed": seed,
+        "params": {},
+        "key": f"{model}-{seed}-{finished}",
+        "status": "ok",
+        "metrics": {"auc": Value(auc, stderr)},
+        "data": Source(**FILE),
+        "provenance": {"finished": finished},
+    }
+    return Record(**(fields | changed))
+
+
+def failed(
+    model: str = "gbdt", seed: int = 0, message: str = "out of memory", **changed: Any
+) -> Record:
+    """A record as a run writes it for a cell that failed: no data, no metrics."""
+    error = Failure(stage="finetune", type="MemoryError", message=message)
+    parts = {"read": {"source": "file"}}
+    fields = {"status": "failed", "metrics": {}, "data": None, "error": error, "key_parts": parts}
+    return record(model, seed, **(fields | changed))
+
+
+def objects(records: list[Record], **how: Any) -> list[dict[str, Any]]:
+    """The rows of a table, unrounded."""
+    found: list[dict[str, Any]] = json.loads(table(records, metrics=METRICS, format="json", **how))
+    return found
+
+
+def plain(records: list[Record], **how: Any) -> str:
+    """A table for a terminal."""
+    return table(records, metrics=METRICS, **how)
+
+
+def row_of(text: str, model: str) -> str:
+    """The line of a plain table that begins with a model."""
+    return next(line for line in text.splitlines() if line.startswith(f"{model} "))
+
+
+def models(records: list[Record], **how: Any) -> list[str]:
+    """Which models a table shows, from above."""
+    return [row["model"] for row in objects(records, **how)]
+
+
+# --- numbers
+
+
+def test_both_errors_stand_beside_the_value_with_two_digits():
+    """The example of the protocol: .7762 with .0086 from the test sample and .0012 over seeds."""
+    figure = Figure(0.77624, 0.00861, 0.00123, 3)
+    assert formats.with_errors(figure, formats.places(figure)) == "0.7762 ±0.0086 ±0.0012"
+    assert formats.compact(figure, formats.places(figure)) == "0.7762(86)(12)"
+
+
+@pytest.mark.parametrize(
+    ("figure", "written"),
+    [
+        (Figure(0.5, 0.00996), f"0.500(10)({DASH})"),
+        (Figure(5.91, 1.24, 0.31, 3), "5.9(1.2)(3)"),
+        (Figure(1532.0, 46.0, 110.0, 3), "1530(50)(110)"),
+        (Figure(0.684, 0.0074, 0.0, 3), "0.6840(74)(0)"),
+        (Figure(0.684, None, 0.0012, 3), f"0.6840({DASH})(12)"),
+        (Figure(0.68417), "0.684"),
+        (Figure(0.0, 0.0, 0.0, 3), "0(0)(0)"),
+        (Figure(-0.00001, 0.01), f"0.000(10)({DASH})"),
+        (Figure(None), DASH),
+    ],
+)
+def test_errors_in_brackets_count_in_the_last_digit(figure, written):
+    """As the Particle Data Group writes them; an error above 1 keeps its decimal point."""
+    assert formats.compact(figure, formats.places(figure)) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "written"), [(1539.9, -1, "≥1530"), (0.29, 2, "≥0.29"), (5.99, 1, "≥5.9")]
+)
+def test_a_lower_limit_is_rounded_down(value, decimals, written):
+    """Rounded up it would say more than was found."""
+    assert formats.compact(Figure(value, limit=True), decimals) == written
+
+
+@given(
+    value=st.floats(-1e6, 1e6),
+    stderr=st.floats(1e-9, 1e6),
+    spread=st.none() | st.floats(0, 1e6),
+)
+def test_rounding_moves_no_value_by_more_than_a_twentieth_of_its_error(value, stderr, spread):
+    """Two digits of the larger error: half a unit of the last is at most 1/20 of it."""
+    figure = Figure(value, stderr, spread, 3)
+    shown = float(formats.value_only(figure, formats.places(figure)))
+    error = max(stderr, spread or 0.0)
+    assert abs(shown - value) <= 0.0501 * error + 1e-12 * abs(value)
+
+
+def test_rows_of_one_test_sample_have_the_same_decimals():
+    """The smaller error decides, and no row shows more than three digits of its own."""
+    small, large, huge = Figure(0.8, 0.0098), Figure(0.7, 0.011), Figure(0.7, 0.11)
+    column = formats.column_places([small, large, huge])
+    assert [formats.row_places(figure, column) for figure in (small, large, huge)] == [4, 4, 3]
+
+
+def test_times_have_two_digits_and_a_unit():
+    """From milliseconds to hours."""
+    found = [formats.duration(seconds) for seconds in (0.012, 1.234, 48.3, 260, 9000, None)]
+    assert found == ["12 ms", "1.2 s", "48 s", "4.3 min", "2.5 h", DASH]
+
+
+def test_counts_are_written_whole_with_commas():
+    """A parameter count is exact; the mean of unequal ones is rounded to a whole."""
+    assert [formats.number(n) for n in (29, 61761, 61761.67)] == ["29", "61,761", "61,762"]
+
+
+# --- what a row holds
+
+
+def test_a_row_is_the_mean_over_seeds_with_both_errors():
+    """.70, .72 and .74 by hand: mean .72, sample standard deviation .02; stderr (1+1+4)/3 = .02."""
+    given = [(0.70, 0.01), (0.72, 0.01), (0.74, 0.04)]
+    (row,) = objects([record(seed=i, auc=a, stderr=e) for i, (a, e) in enumerate(given)])
+    found = [row["auc"], row["auc_stderr"], row["auc_spread"]]
+    assert found == pytest.approx([0.72, 0.02, 0.02], rel=1e-12)
+    assert (row["seeds"], row["failed"]) == (3, 0)
+
+
+@given(value=st.floats(0, 1), seeds=st.integers(1, 9))
+def test_equal_seeds_have_exactly_their_value_and_no_spread(value, seeds):
+    """A mean of equal numbers is that number to the last bit."""
+    (row,) = objects([record(seed=i, auc=value) for i in range(seeds)])
+    assert row["auc"] == value
+    assert row["auc_spread"] == (None if seeds == 1 else 0)
+
+
+def test_a_single_seed_has_a_dash_for_its_spread():
+    """A spread of one is unknown, not zero."""
+    assert re.search(rf"0\.750 ±0\.010 +{DASH} +1\b", row_of(plain([record()]), "gbdt"))
+
+
+def test_the_newest_record_of_a_cell_is_shown():
+    """By the time at which it finished, whether that was a success or not."""
+    old = record(auc=0.7, finished="2025-11-19T10:00:00")
+    new = record(auc=0.8, finished="2025-11-20T10:00:00")
+    assert [row["auc"] for row in objects([new, old])] == [0.8]
+    (row,) = objects([old, failed(finished="2025-11-21T10:00:00")])
+    assert (row["auc"], row["failed"]) == (None, 1)
+
+
+def test_of_records_finished_at_once_the_larger_key_is_shown():
+    """So that the order of files decides nothing."""
+    pair = [record(auc=0.7, key="a"), record(auc=0.8, key="b")]
+    assert objects(pair) == objects(pair[::-1])
+    assert objects(pair)[0]["auc"] == 0.8
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"suite": "other"},
+        {"dataset": "jets"},
+        {"model": "mlp"},
+        {"chain": "pretrain+scratch"},
+        {"preset": "paper"},
+        {"params": {"model": {"depth": 4}}},
+        {"data": Source(**SAMPLE)},
+    ],
+)
+def test_whatever_makes_another_cell_makes_another_row(changed):
+    """Nothing else is averaged over than seeds."""
+    assert len(objects([record(seed=0), record(**({"seed": 1} | changed))])) == 2
+
+
+def test_seeds_that_saw_another_split_are_not_averaged():
+    """A seed that was not run again after the data had changed is a row of its own, and says so."""
+    stale = record(seed=2, auc=0.9, data=Source(**(FILE | {"split_hash": "0000", "n_test": 400})))
+    rows = objects([record(seed=0), record(seed=1), stale])
+    assert [row["seeds"] for row in rows] == [2, 1]
+    assert rows[1]["notes"] == [
+        "not comparable with the rows above: split (n_test 400 against 500000) differs"
+    ]
+
+
+def test_a_failed_seed_stands_in_the_row_of_its_source():
+    """It has no data, but its key says what they were to be."""
+    sample = [record(seed=i, data=Source(**SAMPLE)) for i in range(2)]
+    rows = objects([record(seed=0), *sample, failed(seed=1)])
+    assert {row["source"]: row["failed"] for row in rows} == {"file": 1, "sample": 0}
+
+
+def test_rows_hold_what_collect_was_asked_for():
+    """The public function gives rows without any text."""
+    (row,) = collect([record(seed=0), record(seed=1, auc=0.77)], columns=["auc", "parameters"])
+    assert row.figures["auc"].value == pytest.approx(0.76)
+    assert row.figures["parameters"] == Figure()
+    assert [cell.seed for cell in row.cells] == [0, 1]
+
+
+# --- ranking
+
+
+def test_rows_are_ranked_best_first_in_the_direction_of_the_metric():
+    """Higher AUC, lower log loss: the first metric column decides."""
+    pair = [
+        record("a", metrics={"auc": Value(0.7, 0.001), "log_loss": Value(0.4, 0.001)}),
+        record("b", metrics={"auc": Value(0.8, 0.001), "log_loss": Value(0.5, 0.001)}),
+    ]
+    assert models(pair) == ["b", "a"]
+    assert models(pair, columns=["log_loss", "auc"]) == ["a", "b"]
+
+
+def test_rows_within_two_standard_errors_of_the_best_are_ties():
+    """By hand: two errors of .01 make .0141, twice that .0283; .775 is within of .80, .77 not."""
+    three = [record("a", auc=0.80), record("b", auc=0.775), record("c", auc=0.77)]
+    assert [row["best"] for row in objects(three)] == [True, True, False]
+    text = plain(three)
+    assert "*0.800" in row_of(text, "a")
+    assert "*0.775" in row_of(text, "b")
+    assert "*" not in row_of(text, "c")
+    assert "*: best, or within 2 standard errors of it: a tie" in text
+
+
+def test_the_spread_over_seeds_widens_a_tie():
+    """Its error of the mean counts: .04 / sqrt(4) = .02 with .01 makes .0224, and .0447 is a tie."""
+    wide = [record("a", seed=i, auc=0.8 + d) for i, d in enumerate([0.0346, -0.0346] * 2)]
+    assert [row["best"] for row in objects([*wide, record("b", auc=0.76)])] == [True, True]
+
+
+def test_nothing_is_best_alone_or_without_a_known_error():
+    """One row beats nobody, and a difference without error cannot be judged."""
+    assert not objects([record()])[0]["best"]
+    rows = objects([record("a", auc=0.8, stderr=None), record("b", auc=0.7)])
+    assert not any(row["best"] for row in rows)
+
+
+def test_rows_on_other_data_stand_below_and_say_what_differs():
+    """The most common data and split are the reference, however good the others are."""
+    sample = record("svm", auc=0.99, data=Source(**SAMPLE))
+    rows = objects([sample, record("a", auc=0.6), record("b", auc=0.7)])
+    assert [row["model"] for row in rows] == ["b", "a", "svm"]
+    assert [row["comparable"] for row in rows] == [True, True, False]
+    (note,) = rows[2]["notes"]
+    assert note.startswith("not comparable with the rows above: ")
+    assert "data (simulated sample against file) and split (n_test 2196 against 500000)" in note
+    assert not rows[2]["best"]
+
+
+def test_of_two_equally_common_splits_the_larger_test_set_is_the_reference():
+    """The original file, where a sample was run as often."""
+    rows = objects([record("a", auc=0.9, data=Source(**SAMPLE)), record("b", auc=0.6)])
+    assert [row["source"] for row in rows] == ["file", "sample"]
+
+
+def test_other_classes_are_not_comparable():
+    """Labels are the same where the classes are; they stand in the parameters or the key."""
+    three = {"read": {"source": "file", "classes": ["b", "c", "g"]}}
+    two = {"read": {"source": "file", "classes": ["b", "g"]}}
+    rows = objects(
+        [record(m, auc=0.7, key_parts=two) for m in "ab"] + [record("z", key_parts=three)]
+    )
+    assert rows[2]["notes"] == [
+        "not comparable with the rows above: labels (b, c, g against b, g) differs"
+    ]
+
+
+def test_only_metrics_that_declare_the_preset_are_not_comparable_across_presets():
+    """The row keeps its rank by AUC; the note names the metric that may not be compared."""
+    metrics = METRICS | {"log_loss": (False, SAME | {"preset"})}
+    both = {"auc": Value(0.8, 0.01), "log_loss": Value(0.5, 0.01)}
+    paper = record("c", preset="paper", metrics=both)
+    others = [record(m, metrics=both | {"auc": Value(0.7, 0.01)}) for m in "ab"]
+    rows = json.loads(table([paper, *others], metrics=metrics, format="json"))
+    assert rows[0]["model"] == "c"
+    assert rows[0]["comparable"]
+    assert rows[0]["notes"] == [
+        "not comparable in log loss with the other rows: preset (paper against quick) differs"
+    ]
+
+
+def test_datasets_in_one_table_are_ranked_each_by_itself():
+    """Grouped by model, an AUC on one dataset beats none on another."""
+    four = [record(chain=c, dataset=d, auc=a) for c, d, a in
+            [("x", "higgs", 0.6), ("y", "higgs", 0.7), ("x", "jets", 0.9), ("y", "jets", 0.8)]]  # fmt: skip
+    rows = objects(four, group="model")
+    assert [(row["dataset"], row["best"]) for row in rows] == [
+        ("higgs", True),
+        ("higgs", False),
+        ("jets", True),
+        ("jets", False),
+    ]
+
+
+def test_a_metric_that_nobody_declares_ranks_nothing():
+    """Its direction is unknown: rows stand in the order of their names."""
+    rows = objects(
+        [record(m, metrics={"mass_bias": Value(v, 0.1)}) for m, v in (("a", 1.0), ("b", 9.0))],
+        columns=["mass_bias"],
+    )
+    assert [(row["model"], row["best"]) for row in rows] == [("a", False), ("b", False)]
+
+
+# --- what is said below
+
+
+def test_a_failed_seed_is_counted_and_its_reason_told():
+    """The others are averaged: 2 of 3."""
+    three = [record(seed=0), record(seed=2), failed(seed=1)]
+    text = plain(three)
+    assert "2 of 3" in row_of(text, "gbdt")
+    assert "failed in finetune: MemoryError: out of memory (seed 1)" in text
+
+
+def test_a_row_that_failed_wholly_is_still_a_row():
+    """All dashes, last, with its reason."""
+    text = plain([failed("svm", seed=0), failed("svm", seed=1), record("gbdt")])
+    assert re.fullmatch(rf"svm +scratch +{DASH} +0 of 2 +1", row_of(text, "svm"))
+    assert text.index("\nsvm") > text.index("\ngbdt")
+    assert "  1  failed in finetune: MemoryError: out of memory\n" in text
+
+
+def test_a_timeout_and_the_stage_of_another_cell_are_named():
+    """A cell whose stage failed for another names that one."""
+    error = Failure(stage="pretrain", type="", message="took 600 s", cell="higgs/vae/svm#0")
+    text = plain([failed(status="timeout", error=error)])
+    assert "timed out in pretrain of higgs/vae/svm#0: took 600 s" in text
+
+
+def test_warnings_mark_the_row_once_with_the_seeds_that_have_them():
+    """One note for each kind; seeds are named unless all agree."""
+    lists = [
+        ["seal: broken", "calibration: 0.1"],
+        ["seal: broken", "calibration: 0.2"],
+        ["seal: broken"],
+    ]
+    (row,) = objects([record(seed=i, warnings=w) for i, w in enumerate(lists)])
+    assert row["notes"] == ["seal: broken", "calibration: 0.1 (seed 0); 0.2 (seed 1)"]
+
+
+def test_an_undefined_metric_is_a_dash_with_its_reason():
+    """Never 0.0; the mean is over the seeds that have a value."""
+    bad = Value(undefined="no background")
+    pair = [record(seed=0, metrics={"auc": bad}), record(seed=1, auc=0.7)]
+    assert objects(pair)[0]["auc"] == 0.7
+    assert objects(pair)[0]["notes"] == ["AUC is undefined: no background (seed 0)"]
+    assert re.search(rf" {DASH}  +1  1$", row_of(plain(pair[:1]), "gbdt"))
+
+
+def test_a_metric_that_is_not_in_a_record_is_said_to_be_missing():
+    """A record made before the metric was installed."""
+    pair = [record("a", metrics={"auc": Value(0.7), "accuracy": Value(0.6)}), record("b")]
+    assert objects(pair)[0]["notes"] == ["accuracy is not recorded"]
+
+
+def test_a_limit_in_one_seed_makes_the_mean_a_limit():
+    """The mean of limits and values is a lower limit; it has no error."""
+    values = [Value(100.0, limit=True), Value(200.0, 20.0)]
+    pair = [record(seed=i, metrics={"rejection_50": v}) for i, v in enumerate(values)]
+    (row,) = objects(pair, columns=["rejection_50"])
+    assert (row["rejection_50"], row["rejection_50_limit"]) == (150, True)
+    assert row["rejection_50_stderr"] is None
+    assert row["notes"] == ["rej. 50 % is a 95 % lower limit, hence ≥ (seed 0)"]
+    assert "≥150" in plain(pair)
+
+
+def test_a_published_figure_stands_beside_with_its_source_and_caveat():
+    """As it was published, unrounded."""
+    published = Published(
+        cell="*",
+        metrics={"auc": 0.833, "accuracy": 0.7526},
+        source="write-up 002",
+        n_test=100000,
+        caveat="attended across the batch",
+    )
+    text = plain([record(published=published), record("mlp")])
+    assert re.search(r" 0\.833  1$", row_of(text, "gbdt"))
+    (note,) = objects([record(published=published)])[0]["notes"]
+    assert note.startswith("published: write-up 002; 100000 test examples; accuracy 0.7526; ")
+    assert note.endswith("; caveat: attended across the batch")
+
+
+def test_rows_of_one_name_say_what_changed_between_them():
+    """A default that changed makes another cell under the same labels."""
+    old = record(params={"model": {"depth": 3}}, finished="2025-11-19T10:00:00")
+    new = record(params={"model": {"depth": 4}}, auc=0.7)
+    assert [row["notes"] for row in objects([old, new])] == [
+        ["parameters changed since: model.depth: 3 -> 4"],
+        [],
+    ]
+
+
+def test_looks_at_a_test_set_count_superseded_records_and_no_failures():
+    """Protocol point 1; for a single record, once."""
+    old = record(auc=0.7, finished="2025-11-19T10:00:00")
+    text = plain([old, record(), record("mlp"), failed("svm")])
+    assert "test set 1a2b3c4d (500000 examples): looked at 3 times" in text
+    assert "looked at once" in plain([record()])
+    assert objects([old, record()])[0]["test_looks"] == 2
+
+
+def test_looks_may_be_counted_over_more_records_than_are_shown():
+    """A run shows its own cells, but others looked at the same test set before."""
+    others = [record("mlp"), record("svm"), record()]
+    text = plain([record()], looked=others)
+    assert "looked at 3 times" in text
+    assert "mlp" not in text
+
+
+# --- columns and groups
+
+
+def test_a_table_has_one_section_for_each_value_of_its_group():
+    """Datasets by default; anything that a record names, or the source of its data."""
+    pair = [record(), record(dataset="jets", data=Source(**SAMPLE))]
+    assert [line for line in plain(pair).splitlines() if ": " in line and "training" in line] == [
+        "higgs  file: 0 training, 0 validation, 500000 test examples",
+        "jets  simulated sample: 0 training, 0 validation, 2196 test examples",
+    ]
+    assert "\nsource sample\n" in plain(pair, group="data.source")
+    assert "\nmodel mlp\n" in plain([record(), record("mlp")], group="model")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_shows_the_same_rows(group):
+    """Grouping moves rows and loses none."""
+    records = [record(m, 0, dataset=d) for m in "abc" for d in ("higgs", "jets")]
+    assert len(objects(records, group=group)) == 6
+
+
+def test_a_superseded_failure_is_in_no_group():
+    """Grouped by status, a cell that succeeded since is not among the failed."""
+    old = failed(finished="2025-11-19T10:00:00")
+    assert "status failed" not in plain([old, record()], group="status")
+
+
+def test_columns_are_shown_as_asked_for():
+    """Any metric, on training and validation examples too, and any cost."""
+    both = {
+        "metrics_train": {"auc": Value(0.8, 0.001)},
+        "metrics_validation": {"auc": Value(0.76, 0.01)},
+        "cost": Cost(parameters=61761, peak_memory_mb=512.5),
+    }
+    names = ["validation_auc", "auc", "train_auc", "parameters", "peak_memory_mb"]
+    text = plain([record(**both)], columns=names)
+    assert re.fullmatch(
+        rf"gbdt +scratch +0\.760 +0\.750 ±0\.010 +{DASH} +0\.800 +61,761 +512",
+        row_of(text, "gbdt"),
+    )
+    assert "model  chain    validation AUC  " in text
+
+
+def test_default_columns_of_which_no_record_holds_anything_are_left_out():
+    """A column of dashes tells nobody anything."""
+    head = plain([record()]).splitlines()[2]
+    assert re.split(r" {2,}", head) == ["model", "chain", "AUC ±test ±seeds", "seeds"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"columns": ["acuracy"]}, r"no column named 'acuracy'. Did you mean 'accuracy'\? Known: "),
+        ({"group": "modle"}, r"no group named 'modle'. Did you mean 'model'\? Known: chain, "),
+        (
+            {"format": "pdf"},
+            r"no format named 'pdf'.* Known: csv, github, html, json, latex, plain",
+        ),
+    ],
+)
+def test_a_wrong_name_is_answered_with_what_is_allowed(wrong, said):
+    """One line, with a suggestion where one is near."""
+    with pytest.raises(UsageError, match=said):
+        plain([record()], **wrong)
+
+
+def test_no_records_make_no_table():
+    """One line that says so."""
+    with pytest.raises(ResultsError, match=r"^no records to show; .*$"):
+        plain([])
+
+
+# --- formats
+
+NASTY = r'50% of_a|b & <i>#1</i> {x} ~^ $2$ \end "quoted", *bold* ±é'
+
+
+def nasty() -> list[Record]:
+    """Records whose names and messages hold what formats must escape."""
+    return [
+        record(NASTY, warnings=[f"odd: {NASTY}"]),
+        failed("svm", message="line\none\x1b[31m red\tx"),
+        record("mlp", auc=0.6),
+    ]
+
+
+def test_csv_is_read_back_to_the_unrounded_numbers():
+    """RFC 4180: quoted where needed, lines end in CR LF, one header, one record for each row."""
+    text = table([record(auc=0.1 + 0.2), *nasty()], metrics=METRICS, format="csv")
+    rows = list(csv.DictReader(StringIO(text, newline="")))
+    assert {row["model"] for row in rows} == {"gbdt", NASTY, "mlp", "svm"}
+    assert next(row["auc"] for row in rows if row["model"] == "gbdt") == "0.30000000000000004"
+    assert next(row["notes"] for row in rows if row["model"] == NASTY) == f"odd: {NASTY}"
+    assert all(line.endswith("\r") for line in text.split("\n")[:-1])
+
+
+def test_github_rows_have_as_many_cells_as_the_header():
+    """Pipes in names are escaped, notes are numbered lines below."""
+    lines = table(nasty(), metrics=METRICS, format="github").splitlines()
+    cells = {len(re.split(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")}
+    assert len(cells) == 1
+    assert any(line.startswith("1. odd: 50% of") and r"a\|b &amp; &lt;i>" in line for line in lines)
+
+
+def test_latex_is_escaped_and_uses_booktabs():
+    """Signs with a meaning in TeX are printed; plus-minus is set in mathematics."""
+    text = table(nasty(), metrics=METRICS, format="latex")
+    assert r"50\% of\_a$|$b \& $<$i$>$\#1$<$/i$>$ \{x\}" in text
+    assert r"\textbf{0.750 $\pm$0.010 --}" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+def test_html_holds_every_cell_and_no_foreign_tag():
+    """Names are text there, never markup."""
+
+    class Reader(HTMLParser):
+        tags: frozenset[str] = frozenset()
+        text = ""
+
+        def handle_starttag(self, tag, attrs):
+            self.tags |= {tag}
+
+        def handle_data(self, data):
+            self.text += data
+
+    reader = Reader()
+    reader.feed(table(nasty(), metrics=METRICS, format="html"))
+    assert NASTY in reader.text
+    assert "i" not in reader.tags
+    assert {"table", "th", "td", "style"} < reader.tags
+
+
+def test_a_terminal_gets_no_control_characters():
+    """An error message may hold escape sequences and line ends: the note is one line."""
+    text = plain(nasty())
+    assert "\x1b" not in text
+    assert "MemoryError: line one [31m red x" in text
+
+
+def test_every_format_names_every_row_and_ends_its_last_line():
+    """Failed rows, too."""
+    records = [record(), failed("svm"), record("mlp", data=Source(**SAMPLE))]
+    for name in FORMATS:
+        text = table(records, metrics=METRICS, format=name)
+        assert text.endswith("\n")
+        assert all(model in text for model in ("gbdt", "svm", "mlp"))
+        assert "out of memory" in text
+
+
+def test_plain_columns_line_up():
+    """Numbers end in one column: the rule below the heads is as wide as any cell."""
+    text = plain([record("a", auc=0.8), record("a-much-longer-name", auc=0.7), failed("c")])
+    head, rule, *rows = text.splitlines()[2:7]
+    ends = [match.end() for match in re.finditer(r"-+", rule)]
+    assert [row[end : end + 2].strip() for row in (head, *rows) for end in ends] == [""] * 20
+
+
+# --- properties
+
+RECORDS = st.lists(
+    st.builds(
+        lambda model, seed, hour, auc, data, ok: (
+            record(model, seed, auc, finished=f"2025-11-20T{hour:02}", data=Source(**data))
+            if ok
+            else failed(model, seed, f"at {hour}", finished=f"2025-11-20T{hour:02}")
+        ),
+        model=st.sampled_from(["gbdt", "mlp"]),
+        seed=st.integers(0, 2),
+        hour=st.integers(0, 23),
+        auc=st.floats(0.5, 1),
+        data=st.sampled_from([FILE, SAMPLE]),
+        ok=st.booleans(),
+    ),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda r: (r.key, r.status),
+)
+
+
+@given(records=RECORDS, random=st.randoms(use_true_random=False), name=st.sampled_from(FORMATS))
+@settings(max_examples=60)
+def test_the_order_of_records_never_matters(records, random, name):
+    """Files may be listed in any order."""
+    shuffled = random.sample(records, len(records))
+    assert table(records, metrics=METRICS, format=name) == table(
+        shuffled, metrics=METRICS, format=name
+    )
+
+
+@given(records=RECORDS)
+@settings(max_examples=60)
+def test_every_newest_failure_is_visible(records):
+    """Counted in its row and told in its notes."""
+    last: dict[Any, Record] = {}
+    for r in sorted(records, key=lambda r: (r.provenance["finished"], r.key, r.status)):
+        source = r.data.source if r.data else "file"
+        last[r.model, r.seed, source] = r
+    failures = [r for r in last.values() if r.error]
+    rows = objects(records)
+    assert sum(row["failed"] for row in rows) == len(failures)
+    for r in failures:
+        notes = [note for row in rows if row["model"] == r.model for note in row["notes"]]
+        assert any(r.error and r.error.message in note for note in notes)
+
+
+@given(records=RECORDS)
+@settings(max_examples=60)
+def test_no_figure_is_invented(records):
+    """Each lies between the smallest and largest of its row's seeds, or is not there at all."""
+    for row in objects(records):
+        given = [
+            r.metrics["auc"].value
+            for r in records
+            if r.model == row["model"] and r.data and r.data.source == row["source"]
+        ]
+        if row["seeds"] == 1:
+            assert row["auc"] in given
+        elif row["seeds"]:
+            assert min(given) - 1e-15 <= row["auc"] <= max(given) + 1e-15
+        else:
+            assert row["auc"] is None
+
+
+def test_tables_import_nothing_heavy():
+    """Neither numpy nor torch nor rich: a table of a thousand records is there at once."""
+    code = "import sys, hepbench.tables; print({'numpy', 'torch', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
