@@ -43,7 +43,7 @@ class Cache:
             sizes: dict[str, int] = manifest["files"]
             if all((folder / name).stat().st_size == size for name, size in sizes.items()):
                 return manifest
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not folder.exists():
                 return None
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -57,6 +57,10 @@ class Cache:
             trash = self.scratch() / "removed"
             self.folder(key).rename(trash)
             shutil.rmtree(trash.parent, ignore_errors=True)
+
+    def check(self) -> None:
+        """Raise ResultsError, before any work is done, where the cache cannot be written."""
+        self.scratch().rmdir()
 
     def scratch(self) -> Path:
         """Return a new empty folder on the cache's file system."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FORMATS = ("plain", "github", "latex", "csv", "json", "html")
 KINDS = ("datasets", "models", "methods", "metrics", "suites", "plugins")
 RESULTS = Path("results")
+SOURCES = ("auto", "file", "sample")
+PATH = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -27,31 +29,18 @@ def cli() -> None:
 def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that decide what a plan holds; the verb gets ``choice`` and ``where``."""
     glob = functools.partial(click.option, multiple=True, metavar="GLOB")
+    override = "Override dataset.*, model.* or <method>.*"
+    folder = "Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
+    source = "Original file where found, or always one of both."
     options = [
         glob("-d", "--dataset", "datasets", help="Only these datasets."),
         glob("-m", "--model", "models", help="Only these models."),
         glob("-x", "--method", "methods", help="Only these methods or chains."),
         click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1."),
         click.option("--preset", help="quick or paper, or one that a plugin has."),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override dataset.*, model.* or <method>.*",
-        ),  # fmt: skip
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]",
-        ),  # fmt: skip
-        click.option(
-            "--source",
-            type=click.Choice(["auto", "file", "sample"]),
-            default="auto",
-            help="Original file where found, or always one of both.",
-        ),  # fmt: skip
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=override),
+        click.option("--data", type=PATH, metavar="DIR", help=folder),
+        click.option("--source", type=click.Choice(SOURCES), default="auto", help=source),
         click.option("--threads", type=int, default=1, help="Threads of each worker."),
     ]
 
@@ -70,11 +59,9 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 results_option = click.option(
-    "--results", type=click.Path(path_type=Path), default=RESULTS, metavar="DIR", show_default=True
+    "--results", type=PATH, default=RESULTS, metavar="DIR", show_default=True
 )
-results_argument = click.argument(
-    "results", type=click.Path(path_type=Path), default=RESULTS, metavar="[RESULTS]"
-)
+results_argument = click.argument("results", type=PATH, default=RESULTS, metavar="[RESULTS]")
 
 
 @cli.command()
@@ -176,7 +163,7 @@ def data() -> None:
 
 
 @data.command("list")
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="[HEPBENCH_DATA]")
+@click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
 def data_list(data: Path | None) -> None:
     """List datasets: what is found where, what is missing and how to get it."""
     from hepbench import listing
@@ -189,8 +176,14 @@ def data_list(data: Path | None) -> None:
 @click.option("--events", type=int, default=1000, show_default=True, help="How many examples.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--jobs", type=int, help="Processes.  [cores]")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", default=Path("data"),
-              show_default=True, help="Written as DIR/<dataset>/<original file>.")  # fmt: skip
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="DIR",
+    default=Path("data"),
+    show_default=True,
+    help="Written as DIR/<dataset>/<original file>.",
+)
 def simulate(**given: Any) -> None:
     """Simulate more of a dataset, in its original file format."""
     from hepbench import verbs
@@ -199,7 +192,7 @@ def simulate(**given: Any) -> None:
 
 
 @cli.command()
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="[HEPBENCH_DATA]")
+@click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
 def doctor(data: Path | None) -> int:
     """Show versions, the machine, plugins, data found and the cache; exit 1 if something is wrong."""
     from hepbench import listing

@@ -120,8 +120,8 @@ def jobs(stages: Mapping[str, Stage]) -> list[list[Stage]]:
     groups: list[list[Stage]] = []
     of: dict[str, list[Stage]] = {}
     for stage in stages.values():
-        before = {id(of[p]): of[p] for p in stage.parents
-                  if p in of and of[p][-1].group == stage.group}  # fmt: skip
+        near = [of[p] for p in stage.parents if p in of and of[p][-1].group == stage.group]
+        before = {id(group): group for group in near}
         group = next(iter(before.values())) if len(before) == 1 else None
         alone = stage.exclusive or (group is not None and group[-1].exclusive)
         shared = group is not None and stage.group != "prepare" and children[group[-1].key] > 1

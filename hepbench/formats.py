@@ -119,11 +119,12 @@ def value_only(figure: Figure, decimals: int) -> str:
 
 def spelt_out(cell: str) -> str:
     """Return a figure in brackets with its errors written out, or nothing if it is not one."""
-    if not (match := re.fullmatch(r"(\d+\.(\d+))\((\d+)\)\((\d+)\)", cell)):
+    if not (match := re.fullmatch(rf"(\d+\.(\d+))\((\d+)\)\((\d+|{DASH})\)", cell)):
         return ""
     value, after, *errors = match.groups()
     size = len(after)
-    return " ".join([f"{cell} is {value}", *(f"±{int(e) / 10**size:.{size}f}" for e in errors)])
+    spelt = (DASH if e == DASH else f"±{int(e) / 10**size:.{size}f}" for e in errors)
+    return f"{cell} is {value} {' '.join(spelt)}"
 
 
 def number(value: float | None) -> str:

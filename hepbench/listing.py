@@ -134,7 +134,7 @@ def _plain(value: Any) -> str:
         items = value if isinstance(value, tuple) else sorted(value)
         return ", ".join(_plain(item) for item in items)
     if hasattr(value, "__dataclass_fields__"):
-        silent = ((), "", None, False, frozenset())
+        silent: tuple[Any, ...] = ((), "", None, False, frozenset())
         said = [f for f in value.__dataclass_fields__ if getattr(value, f) not in silent]
         return "; ".join(f"{f} {_plain(getattr(value, f))}" for f in said)
     return str(value)
@@ -180,8 +180,10 @@ def doctor(folder: Path | None) -> tuple[str, int]:
     lines += [f"{name} {version}" for name, version in machine.libraries().items()]
     lines += [f"{name}: {value}" for name, value in machine.description().items()]
     lines.append(f"default workers: {session.default_jobs(1)} of 1 thread")
-    lines += [f"plugin {p.name} from {p.distribution} {p.version}: {p.error or 'ok'}"
-              for p in registry.plugins]  # fmt: skip
+    lines += [
+        f"plugin {p.name} from {p.distribution} {p.version}: {p.error or 'ok'}"
+        for p in registry.plugins
+    ]
     root = session.cache_folder()
     lines.append(f"cache {root}: {_size(root) / 1e6:,.0f} MB")
     lines.append(data(folder))

@@ -167,8 +167,8 @@ class _Resolver:
         self, text: str, names: list[str], params: Sequence[Mapping[str, Any]]
     ) -> tuple[Named, ...]:
         fresh = names[0] == "fresh"
-        steps = [(self.registry.entry("method", n), p) for n, p in zip(names, params, strict=True)
-                 if n != "fresh"]  # fmt: skip
+        named = ((name, p) for name, p in zip(names, params, strict=True) if name != "fresh")
+        steps = [(self.registry.entry("method", name), p) for name, p in named]
         if not steps or "fresh" in names[1:]:
             msg = f"'{text}': 'fresh' begins a chain and a method follows, as in fresh+linear-probe"
             raise UsageError(msg)

@@ -138,7 +138,7 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, specs=tuple(_specs(module)), loaded=module)
     except HepbenchError as error:
         return replace(plugin, error=str(error))
-    except Exception as error:  # noqa: BLE001 - a broken plugin is reported, the rest works
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported, and the rest works
         where = f"{type(error).__name__}: {error}".splitlines()[0]
         return replace(plugin, error=f"cannot be imported: {where}")
 

@@ -9,9 +9,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hepbench.errors import PluginError
+
 if TYPE_CHECKING:
     import ast
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from hepbench.registry import Plugin
 
@@ -104,7 +107,11 @@ def _scan(module: str, path: Path) -> list[str]:
     """Return [digest, *imported modules] of one file."""
     import ast
 
-    tree = ast.parse(path.read_bytes(), filename=str(path))
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        msg = f"{path} is not Python: {error}"
+        raise PluginError(msg) from error
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = sorted(set(_imports(tree, package)))
     _drop_docstrings(tree)
@@ -135,10 +142,15 @@ def _prefixes(module: str) -> Iterator[str]:
 
 
 def _drop_docstrings(tree: ast.Module) -> None:
+    """Remove statements that are nothing but a string: they compute nothing."""
     import ast
 
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            match node.body:
-                case [ast.Expr(value=ast.Constant(value=str())), *_]:
-                    del node.body[0]
+        for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
+            if isinstance(body, list):
+                body[:] = [statement for statement in body if not _is_text(statement, ast)]
+
+
+def _is_text(statement: ast.stmt, ast: ModuleType) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)

@@ -47,9 +47,8 @@ CHUNK_ROWS = 200_000
 def read(task: Mapping[str, Any], place: Place) -> Facts:
     """Convert a dataset's files, chunk by chunk, to one npy file for each array and role."""
     function = resolve(task["target"])
-    chunks = function(Path(task["folder"]), **task["params"]) if task["folder"] else function(
-        **task["params"]
-    )  # fmt: skip
+    folder = [Path(task["folder"])] if task["folder"] else []
+    chunks = function(*folder, **task["params"])
     files: dict[str, arrays.Growing] = {}
     counts: dict[str, int] = {}
     began = time.perf_counter()
@@ -196,9 +195,9 @@ def _check_classes(
 def _duplicates(source: Path, parts: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
     inputs = [p.name.split(".", 1)[1][:-4] for p in sorted(source.glob("labelled.input.*.npy"))]
     columns = [_rows(source, name) for name in inputs]
-    chunks = range(0, len(columns[0]), CHUNK_ROWS)
-    hashes = np.concatenate([splits.row_hashes([c[i : i + CHUNK_ROWS] for c in columns])
-                             for i in chunks])  # fmt: skip
+    starts = range(0, len(columns[0]), CHUNK_ROWS)
+    chunks = ([column[i : i + CHUNK_ROWS] for column in columns] for i in starts)
+    hashes = np.concatenate([splits.row_hashes(chunk) for chunk in chunks])
     return splits.duplicates({part: hashes[rows] for part, rows in parts.items()})
 
 

@@ -230,20 +230,15 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Ranked]:
     peers = [row for (valueless, apart, *_), row in places if not valueless and not apart]
     best = {id(row) for row in _best(peers, columns)}
     comparable, changed = {id(row) for row in peers}, _changed(rows)
-    ranked = []
-    for _, row in places:
-        notes = [
-            *_failures(row),
-            *_incomparable(row, reference, columns),
-            *changed.get(id(row), []),
-            *_warnings(row),
-            *_gaps(row, columns),
-            *_credit(row, columns),
-        ]
-        is_comparable, is_best = id(row) in comparable, id(row) in best
-        notes = [_one_line(note) for note in notes]
-        ranked.append(Ranked(row=row, comparable=is_comparable, best=is_best, notes=notes))
-    return ranked
+    return [
+        Ranked(
+            row=row,
+            comparable=id(row) in comparable,
+            best=id(row) in best,
+            notes=[*_notes(row, reference, columns), *changed.get(id(row), [])],
+        )
+        for _, row in places
+    ]
 
 
 def _sections(rows: Iterable[Row], columns: Columns) -> dict[Any, list[Ranked]]:
@@ -426,6 +421,18 @@ def _error(figure: Figure) -> float | None:
     if figure.stderr is None:
         return None
     return hypot(figure.stderr, (figure.spread or 0.0) / sqrt(figure.n))
+
+
+def _notes(row: Row, reference: Row | None, columns: Columns) -> list[str]:
+    """Return all that must be said of a row, the gravest first, each on one line."""
+    said = (
+        *_failures(row),
+        *_incomparable(row, reference, columns),
+        *_warnings(row),
+        *_gaps(row, columns),
+        *_credit(row, columns),
+    )
+    return [_one_line(note) for note in said]
 
 
 def _failures(row: Row) -> list[str]:
@@ -722,7 +729,9 @@ def _legend(tables: Sequence[Table], columns: Columns) -> list[str]:
             f"{title(columns.main)}: mean over seeds; ±test: standard error from the size of the "
             f"test sample, mean over seeds; ±seeds: standard deviation over seeds, {DASH} for one"
         )
-    if example := next(filter(None, map(formats.spelt_out, cells)), ""):
+    if len(columns.tests) > 1:
+        spelt = list(filter(None, map(formats.spelt_out, cells)))
+        example = min(spelt, key=lambda text: DASH in text, default="the second over seeds")
         lines.append(f"in brackets the same two, in units of the last digit: {example}")
     points = [(name, re.fullmatch(r"rejection_(\d+)", name)) for name in columns.tests]
     lines += [
@@ -733,6 +742,8 @@ def _legend(tables: Sequence[Table], columns: Columns) -> list[str]:
     means = [title(name) for name in columns.names if name in COUNTS or _base(name) != name]
     if means:
         lines.append(f"{_listed(means)}: mean over seeds")
+    if "published" in columns.names and columns.main:
+        lines.append(f"published: {title(columns.main)}, as published")
     if "source" in columns.labels:
         lines.append(
             f"source sample: the {SOURCES['sample']} that a plugin ships, not the original"

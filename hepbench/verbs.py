@@ -43,6 +43,7 @@ def run(
     users = False
     if todo:
         store.check()
+        opened.cache.check()
         if fresh:
             _forget(opened, todo)
         runner = _runner(opened, store, threads, limits, todo, quiet=quiet)
@@ -105,8 +106,8 @@ def _tabulate(
 ) -> str:
     from hepbench import tables
 
-    metrics = {e.spec.name: (e.spec.higher_is_better, e.spec.same)
-               for e in registry.entries("metric")}  # fmt: skip
+    specs = [entry.spec for entry in registry.entries("metric")]
+    metrics = {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
     return tables.table(records, metrics=metrics, looked=everything, **how)
 
 
@@ -162,8 +163,8 @@ def plan(
     lines.append(f"{len(made.stages)} stages, {len(missing)} of them to run")
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])
-        state = "to run" if stage.key in missing else "cached" if opened.cache.find(
-            stage.key) else "not needed"  # fmt: skip
+        there = "cached" if opened.cache.find(stage.key) else "not needed"
+        state = "to run" if stage.key in missing else there
         lines.append(f"  {stage.name}  {stage.key[:10]}  {state}, for {len(needed)} cells")
     if made.misfits:
         lines.append(f"{len(made.misfits)} combinations do not fit")

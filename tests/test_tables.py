@@ -239,6 +239,13 @@ def test_a_failed_seed_stands_in_the_row_of_its_source():
     assert {row["source"]: row["failed"] for row in rows} == {"file": 1, "sample": 0}
 
 
+def test_a_failed_seed_stands_with_most_of_its_cell():
+    """Where seeds saw two splits, with those that more of them saw."""
+    stale = record(seed=3, data=Source(**(FILE | {"split_hash": "0000"})))
+    rows = objects([record(seed=0), record(seed=1), failed(seed=2), stale])
+    assert [(row["seeds"], row["failed"]) for row in rows] == [(2, 1), (1, 0)]
+
+
 def test_rows_hold_what_collect_was_asked_for():
     """The public function gives rows without any text."""
     (row,) = collect([record(seed=0), record(seed=1, auc=0.77)], columns=["auc", "parameters"])
@@ -261,20 +268,21 @@ def test_rows_are_ranked_best_first_in_the_direction_of_the_metric():
 
 
 def test_rows_within_two_standard_errors_of_the_best_are_ties():
-    """By hand: two errors of .01 make .0141, twice that .0283; .775 is within of .80, .77 not."""
-    three = [record("a", auc=0.80), record("b", auc=0.775), record("c", auc=0.77)]
+    """By hand: two errors of .01 make .01414, twice that .0283; .772 is within of .8, .771 not."""
+    three = [record("a", auc=0.80), record("b", auc=0.772), record("c", auc=0.771)]
     assert [row["best"] for row in objects(three)] == [True, True, False]
     text = plain(three)
     assert "*0.800" in row_of(text, "a")
-    assert "*0.775" in row_of(text, "b")
+    assert "*0.772" in row_of(text, "b")
     assert "*" not in row_of(text, "c")
     assert "*: best, or within 2 standard errors of it: a tie" in text
 
 
 def test_the_spread_over_seeds_widens_a_tie():
-    """Its error of the mean counts: .04 / sqrt(4) = .02 with .01 makes .0224, and .0447 is a tie."""
-    wide = [record("a", seed=i, auc=0.8 + d) for i, d in enumerate([0.0346, -0.0346] * 2)]
-    assert [row["best"] for row in objects([*wide, record("b", auc=0.76)])] == [True, True]
+    """.04 / sqrt(4) = .02 with both errors of .01 makes .0245: .76 is a tie with .80, .745 not."""
+    wide = [record("a", seed=i, auc=0.8 + d) for i, d in enumerate([0.03464, -0.03464] * 2)]
+    rows = objects([*wide, record("b", auc=0.76), record("c", auc=0.745)])
+    assert [row["best"] for row in rows] == [True, True, False]
 
 
 def test_nothing_is_best_alone_or_without_a_known_error():
@@ -424,6 +432,8 @@ def test_a_published_figure_stands_beside_with_its_source_and_caveat():
     )
     text = plain([record(published=published), record("mlp")])
     assert re.search(r" 0\.833  1$", row_of(text, "gbdt"))
+    (row,) = objects([record(published=published)], columns=["accuracy", "published"])
+    assert row["published"] == 0.7526
     (note,) = objects([record(published=published)])[0]["notes"]
     assert note.startswith("published: write-up 002; 100000 test examples; accuracy 0.7526; ")
     assert note.endswith("; caveat: attended across the batch")
@@ -442,10 +452,13 @@ def test_rows_of_one_name_say_what_changed_between_them():
 def test_looks_at_a_test_set_count_superseded_records_and_no_failures():
     """Protocol point 1; for a single record, once."""
     old = record(auc=0.7, finished="2025-11-19T10:00:00")
-    text = plain([old, record(), record("mlp"), failed("svm")])
+    late = failed("svm", data=Source(**FILE))
+    elsewhere = failed("svm", seed=1, data=Source(**SAMPLE))
+    text = plain([old, record(), record("mlp"), late, elsewhere])
+    assert "9f8e7d6c" not in text
     assert "test set 1a2b3c4d (500000 examples): looked at 3 times" in text
     assert "looked at once" in plain([record()])
-    assert objects([old, record()])[0]["test_looks"] == 2
+    assert objects([old, record(), late])[0]["test_looks"] == 2
 
 
 def test_looks_may_be_counted_over_more_records_than_are_shown():
@@ -454,6 +467,15 @@ def test_looks_may_be_counted_over_more_records_than_are_shown():
     text = plain([record()], looked=others)
     assert "looked at 3 times" in text
     assert "mlp" not in text
+
+
+def test_the_line_below_spells_out_a_figure_of_the_table():
+    """Whoever does not know the brackets can read them off an example."""
+    both = {"auc": Value(0.75, 0.01), "accuracy": Value(0.703, 0.0099)}
+    assert f"0.7030(99)({DASH}) is 0.7030 ±0.0099 {DASH}\n" in plain([record(metrics=both)])
+    seeds = [both | {"accuracy": Value(a, 0.0099)} for a in (0.703, 0.7044)]
+    text = plain([record(seed=i, metrics=m) for i, m in enumerate(seeds)])
+    assert "0.7037(99)(10) is 0.7037 ±0.0099 ±0.0010\n" in text
 
 
 # --- columns and groups

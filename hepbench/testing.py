@@ -1,0 +1,165 @@
+"""Conformance tests: ``hepbench check NAME``, and the same in a plugin author's own pytest::
+
+    from hepbench.testing import checks
+
+    @pytest.mark.parametrize("check", checks("my-plugin"), ids=str)
+    def test_conformance(check):
+        check()
+
+Each is a claim about one thing that a plugin brings; what is claimed of which kind is in
+``conformance`` and, for what is fitted, in ``trials``.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hepbench import conformance, trials
+from hepbench.errors import HepbenchError, UsageError, unknown
+from hepbench.registry import KINDS, installed, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from hepbench.conformance import Claim
+    from hepbench.registry import Entry, Plugin, Registry
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim about one subject; called, it returns or raises what speaks against it."""
+
+    subject: str
+    made: Claim
+
+    def __call__(self) -> None:
+        """Try the claim.
+
+        Raises:
+            PluginError: it does not hold; one line says why.
+        """
+        self.made.run()
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.made.text}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a check.
+
+    Attributes:
+        subject: kind and name of what was checked.
+        claim: what should hold of it.
+        error: why it does not, in one line; None where it does.
+    """
+
+    subject: str
+    claim: str
+    error: str | None = None
+
+
+def checks(name: str, *, quick: bool = False) -> list[Check]:
+    """Return the checks of all that a name stands for; nothing is run yet.
+
+    Args:
+        name: of a distribution, an entry point, a dataset, model, method, metric or suite.
+        quick: leave out what takes more than a few seconds.
+
+    Raises:
+        UsageError: nothing has this name.
+    """
+    registry = installed()
+    plugins, entries = _meant(name, registry)
+    found = [Check(f"plugin {p.distribution}:{p.name}", claim)
+             for p in plugins for claim in conformance.of_plugin(p, registry)]  # fmt: skip
+    for entry in entries:
+        kind = kind_of(entry.spec)
+        claims = _claims(kind, entry, registry, quick=quick)
+        found += [Check(f"{kind} {entry.spec.name}", claim) for claim in claims]
+    return [check for check in found if not (quick and check.made.slow)]
+
+
+def check(name: str, *, quick: bool = False) -> list[Result]:
+    """Run the checks of all that a name stands for.
+
+    Where a claim fails that others of the same subject stand on, these are left out, and its error
+    says how many.
+
+    Raises:
+        UsageError: nothing has this name.
+    """
+    waiting = checks(name, quick=quick)
+    results = []
+    while waiting:
+        now = waiting.pop(0)
+        error = _failure(now)
+        if error and now.made.first:
+            others = [check for check in waiting if check.subject != now.subject]
+            error += _left_out(len(waiting) - len(others))
+            waiting = others
+        results.append(Result(now.subject, now.made.text, error))
+    return results
+
+
+def _meant(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
+    """Return the plugins of that name or distribution, and what they bring or has the name."""
+    plugins = [p for p in registry.plugins if _same(p.distribution, name) or p.name == name]
+    entries = [e for e in _entries(registry) if e.plugin in plugins or e.spec.name == name]
+    if not plugins and not entries:
+        names = {n for p in registry.plugins for n in (p.distribution, p.name)}
+        names |= {n for kind in KINDS for n in registry.names(kind)}
+        raise UsageError(unknown("plugin or part of one", name, names))
+    return plugins, entries
+
+
+def _same(one: str, other: str) -> bool:
+    # what PEP 503 makes of a distribution's name
+    return re.sub("[-_.]+", "-", one).lower() == re.sub("[-_.]+", "-", other).lower()
+
+
+def _entries(registry: Registry) -> Iterator[Entry]:
+    return (entry for kind in KINDS for entry in registry.entries(kind))
+
+
+def _claims(kind: str, entry: Entry, registry: Registry, *, quick: bool) -> Iterable[Claim]:
+    if kind == "dataset":
+        return conformance.of_dataset(entry)
+    if kind == "model":
+        return trials.of_model(entry, registry, quick=quick)
+    if kind == "method":
+        return trials.of_method(entry, registry)
+    if kind == "metric":
+        return conformance.of_metric(entry)
+    return conformance.of_suite(entry, registry)
+
+
+def _failure(check: Check) -> str | None:
+    try:
+        check()
+    except HepbenchError as error:
+        return " ".join(str(error).split())
+    except Exception as error:  # noqa: BLE001 - a plugin's own error is what is looked for
+        return f"{type(error).__name__}: {' '.join(str(error).split())}{_place(error)}"
+    return None
+
+
+def _place(error: Exception) -> str:
+    """Return the innermost line that is not the core's, where there is one."""
+    own = str(Path(__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if not frame.filename.startswith((own, "<")):
+            return f" ({Path(frame.filename).name}:{frame.lineno})"
+    return ""
+
+
+def _left_out(count: int) -> str:
+    return f"; {count} other claims stand on this one and were left out" if count else ""
+
+
+__all__: Sequence[str] = ["Check", "Result", "check", "checks"]

@@ -1,0 +1,232 @@
+"""Bad input: one line on stderr that says what, where and what is allowed; exit 2; nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SUITE = """
+name = "two"
+[[run]]
+datasets = ["toy"]
+models = ["line"]
+methods = ["fit"]
+"""
+
+
+@pytest.fixture
+def two(toys):
+    """Return a workbench with a suite of one cell."""
+    toys.write("two.toml", SUITE)
+    return toys
+
+
+def refused(done, *parts):
+    """Assert that a command was refused in one line that holds some words."""
+    assert done.code == 2, (done.code, done.out, done.err)
+    lines = done.err.splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("hepbench: ")
+    for part in parts:
+        assert part in lines[0], lines[0]
+    return True
+
+
+WRONG_COMMANDS = [
+    (["run", "tow.toml"], ["tow.toml", "No such file"]),
+    (["run", "smoek"], ["no suite named 'smoek'", "Did you mean 'smoke'?"]),
+    (["run", "two.toml", "-d", "toyy"], ["'toyy' matches no dataset", "toy"]),
+    (["run", "two.toml", "-m", "x*"], ["'x*' matches no model", "line"]),
+    (["run", "two.toml", "-x", "svm"], ["'svm' matches no method", "fit"]),
+    (["run", "two.toml", "--set", "model.slope"], ["'model.slope'", "KEY=VALUE"]),
+    (["run", "two.toml", "--set", "model.slop=2"], ["model.slop", "Did you mean 'model.slope'?"]),
+    (["run", "two.toml", "--set", "model.slope=steep"], ["'steep'", "a number is expected"]),
+    (["run", "two.toml", "--set", "dataset.n_train=0"], ["n_train", "above 0"]),
+    (["run", "two.toml", "--preset", "papre"], ["no preset named 'papre'", "'paper'"]),
+    (["run", "two.toml", "--seeds", "0"], ["--seeds", "above 0"]),
+    (["run", "two.toml", "--jobs", "-1"], ["--jobs", "above 0"]),
+    (["run", "two.toml", "--timeout", "soon"], ["soon"]),
+    (["run", "two.toml", "--data", "nowhere"], ["--data nowhere", "no such folder"]),
+    (["run", "two.toml", "--source", "file"], ["toy", "no original file"]),
+    (["run", "two.toml", "--nonsense"], ["--nonsense"]),
+    (["rnu"], ["rnu"]),
+    (["list", "modles"], ["modles", "Did you mean 'models'?"]),
+    (["show", "model", "lime"], ["no model named 'lime'", "Did you mean 'line'?"]),
+    (["table"], ["no results in results", "no such folder"]),
+    (["table", "two.toml"], ["no results in two.toml"]),
+    (["table", "site"], ["no results in site", "no record"]),
+    (["verify"], ["no results"]),
+    (["verify", "site"], ["no record"]),
+    (["why", "toy/line/fit#0"], ["no results"]),
+    (["data", "simulate", "toy"], ["toy has no generator"]),
+    (["data", "simulate", "tyo"], ["no dataset named 'tyo'"]),
+]
+
+
+@pytest.mark.parametrize(("command", "parts"), WRONG_COMMANDS, ids=lambda x: " ".join(x)[:40])
+def test_a_wrong_command_is_refused_in_one_line(two, command, parts):
+    """What is wrong, where, and what is allowed or near."""
+    refused(two(*command), *parts)
+
+
+WRONG_SUITES = [
+    ("[[run]]", "[[run", ["two.toml", "line"]),
+    ("datasets", "dataset", ["unknown key 'dataset' at $.run[0]", "Did you mean 'datasets'?"]),
+    ('name = "two"', 'nmae = "two"', ["unknown key 'nmae' at $", "Did you mean 'name'?"]),
+    ('["toy"]', '"toy"', ["$.run[0].datasets", "array"]),
+    ('["toy"]', "[]", ["datasets at $.run[0] is empty"]),
+    ('["toy"]', '["tyo"]', ["no dataset named 'tyo'", "Did you mean 'toy'?"]),
+    ('["toy"]', '["t?"]', ["'t?' matches no dataset"]),
+    ('["toy"]', '["toy[n=10"]', ["cannot read 'toy[n=10'"]),
+    ('["toy"]', '["toy[m=10]"]', ["toy[m]", "no parameter named 'm'"]),
+    ('["fit"]', '["again"]', None),
+    ('["fit"]', '["fit+fit"]', ["nothing fits", "fit follows fresh, not fit"]),
+    ('["fit"]', '["fresh"]', ["'fresh'", "a method follows"]),
+    ('name = "two"', 'name = "../two"', ["name at $.name"]),
+    ('name = "two"', 'name = "two"\nseeds = 0', ["seeds at $.seeds"]),
+    ('name = "two"', 'name = "two"\nseeds = [1, 1]', ["seeds at $.seeds"]),
+    ("methods", "set = { 'model.slop' = 1 }\nmethods", ["model.slop", "'model.slope'"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "parts"), WRONG_SUITES, ids=lambda x: str(x)[:30])
+def test_a_wrong_suite_is_refused_in_one_line(two, old, new, parts):
+    """The message names the file or the place in it."""
+    two.write("two.toml", SUITE.replace(old, new))
+    done = two("run", "two.toml")
+    if parts is None:
+        assert done.code == 0
+    else:
+        refused(done, *parts)
+
+
+def test_results_below_a_file_are_refused(two):
+    """A path below a file can hold no results; nothing is computed."""
+    two.write("file", "")
+    refused(two("run", "two.toml", "--results", "file/results"), "cannot write", "file/results")
+    assert not (two.folder / "cache" / "stages").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_refused(two):
+    """The message says which folder it is and how to choose another."""
+    two.write("file", "")
+    two.environment["HEPBENCH_CACHE"] = str(two.folder / "file" / "cache")
+    refused(two("run", "two.toml"), "cache", "HEPBENCH_CACHE")
+
+
+@pytest.fixture
+def mounted(two):
+    """Return a function that mounts a small or read-only file system in a namespace of its own."""
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare")
+
+    def run(options, folder, *arguments):
+        """Run a command where ``folder`` is a fresh tmpfs with some options."""
+        command = [sys.executable, "-P", "-m", "hepbench", *arguments]
+        script = f'mount -t tmpfs -o {options} tmpfs {folder} && exec "$@"'
+        return subprocess.run(
+            ["unshare", "-rm", "sh", "-c", script, "sh", *command],
+            cwd=two.folder, env=dict(two.variables()), capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+
+    (two.folder / "small").mkdir()
+    if run("size=1m", two.folder / "small", "--help").returncode:
+        pytest.skip("this system forbids mounting in a namespace")
+    return run
+
+
+def test_a_read_only_results_folder_is_refused(two, mounted):
+    """Root ignores permission bits, but not a read-only mount."""
+    done = mounted("ro", two.folder / "small", "run", "two.toml", "--results", "small/results")
+    assert done.returncode == 2
+    assert "Read-only file system" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_under_the_results_loses_nothing(two, mounted):
+    """The run says that the disk is full; with room, the next one reads what was computed."""
+    options = ("run", "two.toml", "--results", "small/results", "--quiet")
+    done = mounted("size=16k", two.folder / "small", *options)
+    assert done.returncode == 2, done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert two("run", "two.toml").code == 0
+
+
+def test_a_full_disk_under_the_cache_is_one_line(two, mounted):
+    """The stage under way is lost, its cell is a failed record, and the code is 2."""
+    two.environment["HEPBENCH_CACHE"] = str(two.folder / "small")
+    options = ("run", "two.toml", "--quiet", "--set", "dataset.n=100000")
+    done = mounted("size=600k", two.folder / "small", *options)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "No space left on device" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_file_size_limit_is_one_line(two):
+    """RLIMIT_FSIZE, as batch systems set it, is told like a full disk."""
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = two("run", "two.toml", "--quiet", "--set", "dataset.n=100000", preexec_fn=limit)
+    assert done.code == 2
+    assert "File too large" in done.out
+    assert "Traceback" not in done.out + done.err
+
+
+def test_a_cache_entry_cut_short_is_built_again(two):
+    """A stage whose file lost its end is found by its size and replaced."""
+    assert two("run", "two.toml").code == 0
+    scores = next((two.folder / "cache" / "stages").glob("*/*/scores.npz"))
+    size = scores.stat().st_size
+    scores.write_bytes(scores.read_bytes()[: size // 2])
+    shutil.rmtree(two.folder / "results")
+    done = two("run", "two.toml")
+    assert done.code == 0, done.err
+    assert scores.stat().st_size == size
+    assert two("verify").code == 0
+
+
+def test_a_cache_entry_with_other_contents_of_the_same_size_is_never_used(two):
+    """Damage that keeps the size fails the cell once, and the next run builds it again."""
+    assert two("run", "two.toml").code == 0
+    before = two.records()["toy/line/fit#0"].metrics
+    scores = next((two.folder / "cache" / "stages").glob("*/*/scores.npz"))
+    scores.write_bytes(bytes(scores.stat().st_size))
+    shutil.rmtree(two.folder / "results")
+    done = two("run", "two.toml")
+    assert done.code == 1
+    assert "damaged" in done.out
+    assert two("run", "two.toml").code == 0
+    assert two.records()["toy/line/fit#0"].metrics == before
+
+
+def test_a_record_cut_short_is_named_and_written_again(two):
+    """table and verify name the file; a run replaces it without computing anything."""
+    assert two("run", "two.toml").code == 0
+    record = next((two.folder / "results" / "two").glob("*.json"))
+    whole = record.read_bytes()
+    record.write_bytes(whole[:100])
+    for verb in ("table", "verify"):
+        refused(two(verb), record.name, "cut short")
+    assert two("run", "two.toml").code == 0
+    assert two("table").code == 0
+
+
+def test_a_plugin_whose_source_is_no_python_is_one_line(two):
+    """A helper module with a syntax error stops the plan, naming the file."""
+    two.plugin((two.site / "toys.py").read_text(), "toys")
+    (two.site / "helper.py").write_text("def broken(:\n")
+    path = two.site / "toys.py"
+    path.write_text(
+        path.read_text().replace(
+            "import os\n", "import os\n\n\ndef late():\n    import helper\n", 1
+        )
+    )
+    refused(two("run", "two.toml"), "helper.py", "is not Python")

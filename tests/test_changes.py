@@ -1,0 +1,184 @@
+"""What runs again after a change, and what 'hepbench why' says of it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+PLUGIN = '''
+"""A dataset from a file, and a model whose helper is a module of its own."""
+from pathlib import Path
+import numpy as np
+from hepbench import Dataset, Examples, File, Input, Method, Model, hookimpl
+
+def read(folder):
+    table = np.loadtxt(Path(folder) / "points.txt", dtype=np.float32)
+    yield "labelled", Examples(inputs={"table": table[:, 1:]}, ids=np.arange(len(table)),
+                               labels=table[:, 0].astype(int))
+
+@hookimpl
+def hepbench_datasets():
+    kinds = {"classes": ("background", "signal"), "inputs": {"table": Input(shape=(1,))}}
+    return [Dataset(name="points", summary="", read="plug:read", files=(File(name="points.txt"),), **kinds),
+            Dataset(name="others", summary="", sample="plug_data:sample", **kinds)]
+
+@hookimpl
+def hepbench_models():
+    kinds = {"inputs": ("table",), "offers": frozenset({"estimate"}), "summary": ""}
+    return [Model(name="one", build="plug_one:build", params={"slope": 1.0}, **kinds),
+            Model(name="two", build="plug_two:build", **kinds)]
+
+@hookimpl
+def hepbench_methods():
+    return [Method(name="fit", summary="", run="plug_fit:fit", needs=frozenset({"estimate"}))]
+'''
+MODULES = {
+    "plug_data": """
+import numpy as np
+from hepbench import Examples
+
+def sample():
+    x = np.random.default_rng(3).normal(size=(300, 1)).astype(np.float32)
+    yield "labelled", Examples(inputs={"table": x}, ids=np.arange(300), labels=(x[:, 0] > 0.2).astype(int))
+""",
+    "plug_fit": """
+def fit(start, data, work):
+    start.fit(data, seed=work.seed)
+    return start
+""",
+    "plug_one": """
+import numpy as np
+from plug_helper import squash
+
+class One:
+    def __init__(self, slope):
+        self.slope = slope
+
+    def fit(self, data, *, seed):
+        self.seed = seed
+
+    def scores(self, inputs):
+        signal = squash(self.slope * inputs["table"][:, 0].astype(float))
+        return np.stack([1 - signal, signal], 1)
+
+def build(shapes, *, slope):
+    return One(slope)
+""",
+    "plug_two": """
+from plug_one import One
+
+def build(shapes):
+    return One(2.0)
+""",
+    "plug_helper": """
+import numpy as np
+
+def squash(x):
+    return 1 / (1 + np.exp(-x))
+""",
+}
+SUITE = """
+name = "grid"
+[[run]]
+datasets = ["points", "others"]
+models = ["one", "two"]
+methods = ["fit"]
+"""
+
+
+@pytest.fixture
+def grid(bench):
+    """Return a workbench where the grid of two datasets and two models has been run."""
+    bench.plugin(PLUGIN, "plug")
+    for name, source in MODULES.items():
+        (bench.site / f"{name}.py").write_text(source)
+    rows = [f"{i % 2} {(i * 37 % 100) / 50 - 1 + i % 2}" for i in range(300)]
+    bench.write("data/points/points.txt", "\n".join(rows))
+    bench.write("grid.toml", SUITE)
+    assert bench("run", "grid.toml", "--data", "data").code == 0
+    # an entry is remembered by its times once they are older than the clock's grain
+    past = time.time() - 100
+    for path in [*bench.site.glob("*.py"), bench.folder / "data/points/points.txt"]:
+        os.utime(path, (past, past))
+    return bench
+
+
+def to_do(bench, *options):
+    """Return the cells that a run would compute."""
+    done = bench("plan", "grid.toml", "--data", "data", *options)
+    assert done.code == 0, done.err
+    lines = [line.split() for line in done.out.splitlines() if "to do" in line]
+    return sorted(line[0] for line in lines)
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_nothing_changed_and_nothing_is_to_do(grid):
+    """The same files, sources and parameters give the same keys."""
+    assert to_do(grid) == []
+    assert "nothing changed" in grid("why", "points/one/fit#0", "--suite", "grid.toml",
+                                     "--data", "data").out  # fmt: skip
+
+
+def test_a_changed_data_file_concerns_its_dataset_alone(grid):
+    """One digit in the file makes its cells run again, and why names the file's fingerprint."""
+    change(grid.folder / "data/points/points.txt", "0 -1.0", "0 -0.9")
+    assert to_do(grid) == ["points/one/fit#0", "points/two/fit#0"]
+    why = grid("why", "points/one/fit#0", "--suite", "grid.toml", "--data", "data")
+    assert why.code == 0
+    assert "read.fingerprint" in why.out
+    assert "1 parts" in why.out
+
+
+def test_a_changed_helper_module_concerns_all_that_import_it(grid):
+    """Both models use the helper, one of them through the other; why names the module."""
+    change(grid.site / "plug_helper.py", "-x", "-2 * x")
+    assert len(to_do(grid)) == 4
+    why = grid("why", "others/two/fit#0", "--suite", "grid.toml", "--data", "data")
+    assert "model_code.plug_helper" in why.out
+
+
+def test_a_changed_module_concerns_only_who_uses_it(grid):
+    """The second model's own module is nobody else's."""
+    change(grid.site / "plug_two.py", "2.0", "3.0")
+    assert to_do(grid) == ["others/two/fit#0", "points/two/fit#0"]
+
+
+def test_a_changed_sample_generator_concerns_its_dataset(grid):
+    """A dataset without files is what its code yields."""
+    change(grid.site / "plug_data.py", "> 0.2", "> 0.3")
+    assert to_do(grid) == ["others/one/fit#0", "others/two/fit#0"]
+
+
+def test_a_changed_parameter_concerns_its_model(grid):
+    """why says the parameter, its old value and its new one."""
+    assert to_do(grid, "--set", "model.slope=2.0") == [
+        "others/one[slope=2.0]/fit#0",
+        "points/one[slope=2.0]/fit#0",
+    ]
+    why = grid("why", "points/one/fit#0", "--suite", "grid.toml", "--data", "data",
+               "--set", "model.slope=2.0")  # fmt: skip
+    assert "model_params.slope: 1.0 -> 2.0" in why.out
+
+
+def test_comments_docstrings_and_layout_concern_nobody(grid):
+    """Only what is computed counts; the module that holds the hooks is left out."""
+    for path in grid.site.glob("plug*.py"):
+        text = path.read_text().replace("(", "(  # a comment\n", 1)
+        path.write_text(f'"""Another docstring."""\n\n\n{text}\n# the end\n')
+    change(grid.site / "plug_fit.py", "work):\n", 'work):\n    """Fit."""\n')
+    assert to_do(grid) == []
+
+
+def test_exactly_the_changed_cells_run_and_the_rest_is_read(grid):
+    """A run after a change computes what plan said, and its table shows all cells."""
+    change(grid.site / "plug_two.py", "2.0", "3.0")
+    done = grid("run", "grid.toml", "--data", "data")
+    assert done.code == 0
+    assert "4 cells: 2 cached, 2 done, 0 failed." in done.out
