@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from hepbench import preload, worker
+from hepbench import preload, schedule, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -86,53 +86,6 @@ class _Job:
         return {p for stage in self.stages for p in stage.parents} - set(self.keys)
 
 
-def missing(stages: Mapping[str, Stage], wanted: Iterable[str], cache: Cache) -> dict[str, Stage]:
-    """Return the stages that must run for the wanted ones to be there, parents first.
-
-    A parent is needed only where a child is missing.
-    """
-    found: dict[str, Stage] = {}
-    present: dict[str, bool] = {}
-
-    def visit(key: str) -> None:
-        if key not in present:
-            present[key] = cache.find(key) is not None
-            if not present[key]:
-                for parent in stages[key].parents:
-                    visit(parent)
-                found[key] = stages[key]
-
-    for key in wanted:
-        visit(key)
-    return found
-
-
-def jobs(stages: Mapping[str, Stage]) -> list[list[Stage]]:
-    """Group stages that may share a process, so that its start is paid once.
-
-    Preparations of one dataset go together; methods of a chain where nobody else waits for the
-    ones before the last. What runs alone is a job of its own.
-    """
-    children: dict[str, int] = {}
-    for stage in stages.values():
-        for parent in stage.parents:
-            children[parent] = children.get(parent, 0) + 1
-    groups: list[list[Stage]] = []
-    of: dict[str, list[Stage]] = {}
-    for stage in stages.values():
-        near = [of[p] for p in stage.parents if p in of and of[p][-1].group == stage.group]
-        before = {id(group): group for group in near}
-        group = next(iter(before.values())) if len(before) == 1 else None
-        alone = stage.exclusive or (group is not None and group[-1].exclusive)
-        shared = group is not None and stage.group != "prepare" and children[group[-1].key] > 1
-        if group is None or alone or shared:
-            group = []
-            groups.append(group)
-        group.append(stage)
-        of[stage.key] = group
-    return groups
-
-
 def execute(
     stages: Mapping[str, Stage], *, cache: Cache, limits: Limits, alive: Callable[[], None]
 ) -> Iterator[Outcome]:
@@ -165,7 +118,7 @@ class _Executor:
     context: Any = None
 
     def __post_init__(self) -> None:
-        self.pending.extend(_Job(group) for group in jobs(self.stages))
+        self.pending.extend(_Job(group) for group in schedule.jobs(self.stages))
         self.left = set(self.stages)
         self.context = _server(self.stages.values(), self.limits)
 
@@ -383,7 +336,14 @@ def _server(stages: Iterable[Stage], limits: Limits) -> Any:
     """Return a context whose processes are forked from a server with the imports done."""
     imports = dict.fromkeys(module for stage in stages for module in stage.imports)
     # ast and zipfile are what numpy imports when it first reads an npy and writes an npz
-    own = ["numpy.random", "ast", "zipfile", "hepbench.worker", "hepbench.stages"]
+    own = [
+        "numpy.random",
+        "ast",
+        "zipfile",
+        "hepbench.worker",
+        "hepbench.stages",
+        "hepbench.prepare",
+    ]
     if any(module.startswith("sklearn") for module in imports):
         own.append("skops.io")
     os.environ[preload.VARIABLE] = ",".join([*own, *imports])

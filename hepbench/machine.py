@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -46,6 +48,13 @@ def memory() -> int:
     except (OSError, ValueError):
         return whole
     return min(whole, limit)
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 @cache

@@ -199,7 +199,7 @@ def _read(c: Combination, facts: Facts) -> Stage:
     return Stage(
         kind="read",
         name=f"read {spec.name}",
-        run="hepbench.stages:read",
+        run="hepbench.prepare:read",
         parts=parts,
         task=task,
         group="prepare",
@@ -220,7 +220,7 @@ def _split(c: Combination, read: Stage, seed: int, facts: Facts) -> Stage:
     return Stage(
         kind="split",
         name=f"split {spec.name}",
-        run="hepbench.stages:split",
+        run="hepbench.prepare:split",
         parts={**shared, "code": code, "numerics": keys.NUMERICS["split"]},
         task={**shared, "dataset": spec.name, "classes": spec.classes},
         parents=(read.key,),
@@ -239,7 +239,7 @@ def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
     return Stage(
         kind="inputs",
         name=f"inputs {spec.name}",
-        run="hepbench.stages:inputs",
+        run="hepbench.prepare:inputs",
         parts={**shared, "code": code, "numerics": keys.NUMERICS["inputs"]},
         task={**shared, "dataset": spec.name},
         parents=(read.key, split.key),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from hepbench import execute, locks, machine
+from hepbench import execute, locks, machine, schedule
 from hepbench.execute import Outcome
 from hepbench.records import Cost, Failure, Record, Run, Source
 
@@ -51,7 +51,7 @@ class Runner:
         self._observe("hepbench_run_started")
         self.cache.sweep()
         wanted = {cell.key: {cell.final, cell.split} for cell in todo}
-        stages = execute.missing(
+        stages = schedule.missing(
             self.plan.stages, (key for keys in wanted.values() for key in sorted(keys)), self.cache
         )
         cells = {cell.key: cell for cell in todo}

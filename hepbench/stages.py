@@ -1,30 +1,23 @@
-"""What each kind of stage does, in a worker: ``(task, place) -> facts``.
-
-``prepare`` is three stages, shared as widely as can be: ``read`` converts the original files once,
-``split`` decides which rows are in which part, ``inputs`` lays the inputs of each part side by
-side. A method's process is given the folder of ``inputs`` alone: it holds the test part's inputs,
-which are opened after the method has returned, and no test label.
-"""
+"""Methods, in a worker: ``(task, place) -> facts``. The last of a chain also scores every part."""
 
 from __future__ import annotations
 
 import random
-import resource
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import arrays, estimators, seeds, splits
-from hepbench.errors import DataError, PluginError
+from hepbench import arrays, estimators, machine, seeds, splits
+from hepbench.errors import PluginError
 from hepbench.examples import Examples, TrainingData
 from hepbench.resolve import resolve
 from hepbench.specs import Estimator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,226 +30,6 @@ KEPT_TRAIN_SCORES = 100_000
 
 RESCORED = 256
 """Test examples that are scored a second time, in another order and company."""
-
-CHUNK_ROWS = 200_000
-
-
-# --- prepare
-
-
-def read(task: Mapping[str, Any], place: Place) -> Facts:
-    """Convert a dataset's files, chunk by chunk, to one npy file for each array and role."""
-    function = resolve(task["target"])
-    folder = [Path(task["folder"])] if task["folder"] else []
-    chunks = function(*folder, **task["params"])
-    files: dict[str, arrays.Growing] = {}
-    counts: dict[str, int] = {}
-    began = time.perf_counter()
-    for role, examples in chunks:
-        _check_chunk(task, role, examples)
-        for name, array in _columns(examples):
-            path = f"{role}.{name}"
-            if path not in files:
-                if counts.get(role):
-                    msg = f"{task['dataset']}: '{name}' is missing from earlier {role} examples"
-                    raise DataError(msg)
-                files[path] = arrays.Growing(place.folder / f"{path}.npy", array)
-            files[path].append(array)
-        counts[role] = counts.get(role, 0) + len(examples)
-        place.tell(_how_far(task["files"], sum(counts.values()), began))
-    for file in files.values():
-        file.close()
-    if not counts.get("labelled"):
-        msg = f"{task['dataset']}: no labelled example was read"
-        raise DataError(msg)
-    return {"counts": counts}
-
-
-def _how_far(files: Sequence[str], rows: int, began: float) -> str:
-    """Say how many examples were read, and which part of the files' bytes where that is known."""
-    text = f"{rows:,} examples, {rows / (time.perf_counter() - began):,.0f}/s"
-    try:
-        # whatever reader this is, the kernel counts the bytes that it asked for
-        counted = int(Path("/proc/self/io").read_text().split()[1])
-        total = sum(Path(file).stat().st_size for file in files)
-    except (OSError, ValueError, IndexError):
-        return text
-    return f"{min(counted / total, 1):.0%}, {text}" if total else text
-
-
-def _columns(examples: Examples) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name, array in examples.inputs.items():
-        yield f"input.{name}", np.asarray(array)
-    for name, array in examples.targets.items():
-        yield f"target.{name}", np.asarray(array)
-    yield "ids", np.asarray(examples.ids, np.int64)
-    if examples.labels is not None:
-        yield "labels", np.asarray(examples.labels, np.int64)
-    if examples.weights is not None:
-        yield "weights", np.asarray(examples.weights, np.float64)
-
-
-def _check_chunk(task: Mapping[str, Any], role: str, examples: Examples) -> None:
-    dataset = task["dataset"]
-    for name, declared in task["inputs"].items():
-        if name not in examples.inputs:
-            msg = f"{dataset}: input '{name}' is declared and was not read"
-            raise DataError(msg)
-        array = np.asarray(examples.inputs[name])
-        if array.shape[1:] != tuple(declared["shape"]):
-            msg = (
-                f"{dataset}: '{name}' is {array.shape[1:]}; {tuple(declared['shape'])} is declared"
-            )
-            raise DataError(msg)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
-            msg = f"{dataset}: '{name}' of example {examples.ids[row]} is not finite"
-            raise DataError(msg)
-    if role != "unlabelled" and examples.labels is None:
-        msg = f"{dataset}: {role} examples without labels"
-        raise DataError(msg)
-    if role != "unlabelled" and len(examples):
-        labels = np.asarray(examples.labels)
-        low, high = int(labels.min()), int(labels.max())
-        if low < -1 or high >= len(task["classes"]):
-            msg = (
-                f"{dataset}: labels from {low} to {high}; 0 to {len(task['classes']) - 1} expected"
-            )
-            raise DataError(msg)
-
-
-def split(task: Mapping[str, Any], place: Place) -> Facts:
-    """Decide which rows are in which part; the test part's labels are kept under seal here."""
-    source = place.parents[0]
-    ids, labels = _rows(source, "ids"), _rows(source, "labels")
-    _check_ids(task["dataset"], ids)
-    parts = splits.divide(
-        labels, ids, shares=task["shares"], seed=task["seed"], official=_official(task, source, ids)
-    )
-    for part, rows in parts.items():
-        limit = task["limits"][f"n_{part}"]
-        parts[part] = np.sort(rows[: limit or len(rows)])
-    _check_classes(task, parts, labels)
-    columns = sorted(p.name.split(".", 1)[1][:-4] for p in source.glob("labelled.*.npy"))
-    kept = [name for name in columns if not name.startswith("input.")]
-    for part, rows in parts.items():
-        names = {name: np.ascontiguousarray(_rows(source, name)[rows]) for name in kept}
-        np.savez(place.folder / f"{part}.npz", allow_pickle=False, rows=rows, **names)
-    return {
-        **{f"n_{part}": len(rows) for part, rows in parts.items()},
-        "n_unlabelled": _count(source, "unlabelled"),
-        "split_hash": splits.split_hash({part: ids[rows] for part, rows in parts.items()}),
-        "duplicates": _duplicates(source, parts),
-    }
-
-
-def _rows(source: Path, name: str) -> NDArray[Any]:
-    """Return a column of the labelled examples, an official test file's behind them."""
-    labelled = arrays.mapped(source / f"labelled.{name}.npy")
-    test = source / f"test.{name}.npy"
-    return np.concatenate([labelled, arrays.mapped(test)]) if test.exists() else labelled
-
-
-def _count(source: Path, role: str) -> int:
-    path = source / f"{role}.ids.npy"
-    return len(arrays.mapped(path)) if path.exists() else 0
-
-
-def _official(
-    task: Mapping[str, Any], source: Path, ids: NDArray[np.int64]
-) -> NDArray[np.bool_] | None:
-    if extra := _count(source, "test"):
-        return np.arange(len(ids)) >= len(ids) - extra
-    if not task["official"]:
-        return None
-    official = resolve(task["official"])(ids, **task["params"])
-    return None if official is None else np.asarray(official, bool)
-
-
-def _check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
-    ordered = np.sort(ids)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(repeated):
-        msg = f"{dataset}: id {repeated[0]} stands for more than one example; ids must differ"
-        raise PluginError(msg)
-
-
-def _check_classes(
-    task: Mapping[str, Any], parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
-) -> None:
-    for part, rows in parts.items():
-        present = np.unique(labels[rows])
-        for label, name in enumerate(task["classes"]):
-            if label not in present:
-                msg = f"{task['dataset']}: the {part} part holds no example of class '{name}'"
-                raise DataError(msg)
-
-
-def _duplicates(source: Path, parts: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
-    inputs = [p.name.split(".", 1)[1][:-4] for p in sorted(source.glob("labelled.input.*.npy"))]
-    columns = [_rows(source, name) for name in inputs]
-    starts = range(0, len(columns[0]), CHUNK_ROWS)
-    chunks = ([column[i : i + CHUNK_ROWS] for column in columns] for i in starts)
-    hashes = np.concatenate([splits.row_hashes(chunk) for chunk in chunks])
-    return splits.duplicates({part: hashes[rows] for part, rows in parts.items()})
-
-
-def inputs(task: Mapping[str, Any], place: Place) -> Facts:
-    """Lay out the inputs of each part, views applied, in a folder of its own."""
-    (source, division), folder = place.parents, place.folder
-    for part in splits.PARTS:
-        with np.load(division / f"{part}.npz", allow_pickle=False) as kept:
-            columns = dict(kept)
-        rows = columns.pop("rows")
-        if part == "test":
-            columns = {"ids": columns["ids"]}
-        (folder / part).mkdir()
-        for name, array in columns.items():
-            np.save(folder / part / f"{name}.npy", array, allow_pickle=False)
-        _lay_out(task, source, rows, folder / part)
-    if n := _count(source, "unlabelled"):
-        (folder / "unlabelled").mkdir()
-        ids = arrays.mapped(source / "unlabelled.ids.npy")
-        np.save(folder / "unlabelled" / "ids.npy", ids, allow_pickle=False)
-        _lay_out(task, source, np.arange(n), folder / "unlabelled", role="unlabelled")
-    return {}
-
-
-def _lay_out(
-    task: Mapping[str, Any],
-    source: Path,
-    rows: NDArray[np.int64],
-    folder: Path,
-    role: str = "labelled",
-) -> None:
-    names = [p.name.split(".")[2] for p in sorted(source.glob(f"{role}.input.*.npy"))]
-    load = _rows if role == "labelled" else lambda s, name: arrays.mapped(s / f"{role}.{name}.npy")
-    whole = {name: load(source, f"input.{name}") for name in names}
-    files: dict[str, arrays.Growing] = {}
-    for i in range(0, len(rows), CHUNK_ROWS):
-        chosen = {name: array[rows[i : i + CHUNK_ROWS]] for name, array in whole.items()}
-        for name, array in _viewed(task, chosen).items():
-            if name not in files:
-                files[name] = arrays.Growing(folder / f"input.{name}.npy", array)
-            files[name].append(array)
-    for file in files.values():
-        file.close()
-
-
-def _viewed(task: Mapping[str, Any], whole: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    found: dict[str, NDArray[Any]] = {}
-    for name in task["inputs"]:
-        if name in found:
-            continue
-        if name in task["views"]:
-            made = resolve(task["views"][name])(whole, **task["params"])
-            found |= {k: np.asarray(v) for k, v in made.items()}
-        else:
-            found[name] = whole[name]
-    return {name: found[name] for name in task["inputs"]}
-
-
-# --- methods
 
 
 @dataclass(frozen=True)
@@ -293,8 +66,7 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         parts = {"train": data.train, "validation": data.validation}
         parts["test"] = load_part(source, "test")
         facts["warnings"] = _score(task, result, parts, place.folder)
-    # Linux counts in KiB, macOS in bytes
-    facts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    facts["peak_memory_mb"] = machine.peak_memory_mb()
     return facts
 
 

@@ -146,13 +146,13 @@ def plan(
     *, suite: str, choice: Choice, where: Mapping[str, Any], results: Path, threads: int
 ) -> str:
     """Return what a run would do."""
-    from hepbench import execute
+    from hepbench import schedule
 
     opened = session.open_session(suite, choice, threads=threads, **where)
     made, store = opened.plan, Store(results)
     todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
     wanted = [key for cell in todo for key in (cell.final, cell.split)]
-    missing = execute.missing(made.stages, wanted, opened.cache)
+    missing = schedule.missing(made.stages, wanted, opened.cache)
     lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
     lines.append(f"{len(made.cells)} cells, {len(made.cells) - len(todo)} of them recorded")
     for cell in made.cells:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hepbench import records
-from hepbench.execute import jobs
 from hepbench.plan import Stage
+from hepbench.schedule import jobs
 
 
 def suite(models, *, methods=("fit",), name="many", seeds=1):
@@ -163,7 +162,7 @@ def workers(pattern):
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if pattern in os.readlink(process / "cwd"):
+            if pattern in str((process / "cwd").readlink()):
                 found.append(int(process.name))
         except OSError:
             continue

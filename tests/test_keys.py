@@ -7,17 +7,18 @@ import hashlib
 import json
 from pathlib import Path
 
-import hepbench
-from hepbench import keys
-from hepbench.sources import _drop_docstrings
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hepbench
+from hepbench import keys
+from hepbench.sources import _drop_docstrings
+
 CORE = Path(hepbench.__file__).parent
 COMPUTING = {
-    "read": ("arrays", "stages"),
-    "split": ("splits", "stages"),
-    "inputs": ("stages",),
+    "read": ("arrays", "prepare"),
+    "split": ("prepare", "splits"),
+    "inputs": ("prepare",),
     "method": ("estimators", "examples", "seeds", "stages"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
 }

@@ -15,7 +15,5 @@ def best_accuracy(predictions):
 @hookimpl
 def hepbench_metrics():
     return [
-        Metric(
-            name="best_accuracy", compute="best_threshold:best_accuracy", higher_is_better=True
-        )
+        Metric(name="best_accuracy", compute="best_threshold:best_accuracy", higher_is_better=True)
     ]

@@ -1,0 +1,343 @@
+"""What a dataset promises, tried on its sample; and a sample prepared as a run does it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import plan
+from hepbench.conformance import Claim, SampleFacts, afresh, need, of_spec
+from hepbench.errors import HepbenchError, PluginError
+from hepbench.examples import Examples
+from hepbench.matrix import Choice
+from hepbench.registry import Plugin, Registry
+from hepbench.resolve import resolve
+from hepbench.specs import Dataset, Method, Model
+from hepbench.suite import Matrix, SuiteFile
+from hepbench.worker import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hepbench.registry import Entry
+    from hepbench.specs import Array, File, Input, Inputs
+
+ROLES = ("labelled", "unlabelled", "test")
+
+DAMAGED = {
+    "no content": b"",
+    "text": b"<html><body>404 Not Found</body></html>\n" * 20,
+    "random bytes": np.random.default_rng(0).bytes(4096),
+}
+"""What a broken download leaves under the name of an original file."""
+
+
+class _Sample:
+    """A dataset whose sample is read once, for all claims."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.spec: Dataset = entry.spec
+
+    @property
+    def handed(self) -> dict[str, Any]:
+        """The params that readers are handed."""
+        return {name: self.spec.params.get(name) for name in sorted(self.spec.reads)}
+
+    @cached_property
+    def roles(self) -> Mapping[str, Examples]:
+        """The sample by role."""
+        return _joined(resolve(self.spec.sample or "")(**self.handed))
+
+    @property
+    def known(self) -> Mapping[str, Examples]:
+        """What has labels, by role."""
+        return {role: found for role, found in self.roles.items() if role != "unlabelled"}
+
+
+def of_dataset(entry: Entry) -> list[Claim]:
+    """Return what is claimed of a dataset."""
+    it = _Sample(entry)
+    spec = it.spec
+    claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *of_spec(spec)]
+    if spec.read:
+        claims.append(Claim("missing files are an error of one line", partial(_misses, it)))
+        claims += [Claim(f"a damaged {file.name} is an error of one line",
+                         partial(_refuses, it, file)) for file in spec.files]  # fmt: skip
+    return claims + (_of_sample(it) if spec.sample else [])
+
+
+def _of_sample(it: _Sample) -> list[Claim]:
+    augmentations = it.spec.augmentations
+    return [
+        Claim("its sample can be read", partial(_is_read, it), first=True),
+        Claim("inputs are as declared: names, shapes, finite numbers", partial(_is_declared, it)),
+        Claim("ids are int64, each of one example", partial(_has_ids, it)),
+        Claim("labels are int64 and in range; every class is there", partial(_has_labels, it)),
+        Claim("weights are positive and finite", partial(_has_weights, it)),
+        Claim("no input is the label", partial(_hides_labels, it)),
+        Claim("the official test set is (N,) bool, or None", partial(_has_official, it)),
+        *(Claim(f"view '{name}' keeps rows, order and shapes", partial(_is_viewed, it, name))
+          for name in it.spec.views),
+        *(Claim(f"augmentation '{name}' keeps rows and shapes", partial(_is_augmented, it, name))
+          for name in augmentations),
+        Claim("another process reads the same", partial(_reads_the_same, it)),
+        Claim("it is prepared as in a run; each part has every class", partial(_is_prepared, it)),
+    ]  # fmt: skip
+
+
+def _has_source(spec: Dataset) -> None:
+    need(spec.sample or spec.read, "neither 'sample' nor 'read' is named")
+
+
+# --- original files
+
+
+def _misses(it: _Sample) -> None:
+    labelled = any(file.role == "labelled" for file in it.spec.files)
+    need(labelled, "'read' is never called: 'files' names no labelled file")
+    with TemporaryDirectory() as folder:
+        _expect_one_line(it, Path(folder), "an empty folder")
+
+
+def _refuses(it: _Sample, file: File) -> None:
+    """Every file is damaged alike; this one lies there under each of its names."""
+    others = [other.name for other in it.spec.files if other is not file]
+    for name in (file.name, *file.variants):
+        for what, content in DAMAGED.items():
+            with TemporaryDirectory() as folder:
+                for path in (Path(folder) / each for each in (name, *others)):
+                    path.write_bytes(content)
+                _expect_one_line(it, Path(folder), f"{name} with {what}")
+
+
+def _expect_one_line(it: _Sample, folder: Path, what: str) -> None:
+    try:
+        for _ in resolve(it.spec.read or "")(folder, **it.handed):
+            pass
+    except HepbenchError as error:
+        lines = len(str(error).splitlines())
+        need(lines == 1, f"{what}: the error has {lines} lines; one is expected")
+    except Exception as error:
+        msg = f"{what}: {type(error).__name__} ({error}); a DataError that says what is wrong is due"
+        raise PluginError(msg) from error
+    else:
+        msg = f"{what}: it is read without an error"
+        raise PluginError(msg)
+
+
+# --- the sample
+
+
+def _is_read(it: _Sample) -> None:
+    need("labelled" in it.roles, "it yields no labelled example")
+    # raises where a file of the sample is not there
+    SampleFacts().found(it.entry)
+
+
+def _is_declared(it: _Sample) -> None:
+    for role, examples in it.roles.items():
+        for name, declared in it.spec.inputs.items():
+            need(name in examples.inputs, f"{role} examples have no '{name}', which is declared")
+            _check_input(f"{role} '{name}'", np.asarray(examples.inputs[name]), declared)
+        mask = examples.inputs.get("mask")
+        need(mask is None or mask.dtype == bool, f"{role} 'mask' is not bool, True for a particle")
+
+
+def _check_input(what: str, array: Array, declared: Input) -> None:
+    shape, names = array.shape[1:], set(declared.names)
+    need(shape == tuple(declared.shape), f"{what} is {shape}; {declared.shape} is declared")
+    need(array.dtype.kind in "fiub", f"{what} is {array.dtype}; numbers are expected")
+    need(np.isfinite(array).all(), f"{what} holds a value that is not finite")
+    if names:
+        # an image's channels come first, the features of anything else last
+        size = shape[0] if len(shape) == 3 else shape[-1]
+        need(len(names) == size, f"{what}: {len(names)} different names for {size} features")
+
+
+def _has_ids(it: _Sample) -> None:
+    for role, examples in it.roles.items():
+        kind = np.asarray(examples.ids).dtype
+        need(kind == np.int64, f"{role} ids are {kind}; int64 is expected")
+    unlabelled = [e.ids for role, e in it.roles.items() if role == "unlabelled"]
+    for ids in ([e.ids for e in it.known.values()], unlabelled):
+        values, counts = np.unique(np.concatenate([*ids, []]), return_counts=True)
+        twice = values[counts > 1].astype(int)
+        need(not len(twice), f"{len(twice)} ids are of several examples, such as {twice[:1]}")
+
+
+def _has_labels(it: _Sample) -> None:
+    classes = it.spec.classes
+    for role, examples in it.known.items():
+        labels = np.asarray(examples.labels)
+        need(labels.dtype == np.int64, f"{role} labels are {labels.dtype}; int64 is expected")
+        low, high = labels.min(), labels.max()
+        inside = low >= -1 and high < len(classes)
+        need(inside, f"{role} labels are {low} to {high}; 0 to {len(classes) - 1} is expected")
+        missing = [name for i, name in enumerate(classes) if i not in labels]
+        need(not missing, f"no {role} example is of class {', '.join(missing)}")
+
+
+def _has_weights(it: _Sample) -> None:
+    for role, examples in it.roles.items():
+        if examples.weights is not None:
+            low, high = np.min(examples.weights), np.max(examples.weights)
+            fine = low > 0 and high < np.inf
+            need(fine, f"{role} weights are {low} to {high}; above 0 is expected")
+
+
+def _hides_labels(it: _Sample) -> None:
+    examples = it.roles["labelled"][:500]
+    labels = np.asarray(examples.labels)[:, None]
+    for name, array in examples.inputs.items():
+        columns = np.asarray(array).reshape(len(labels), -1)
+        told = (columns == labels).all(0) | (columns == 1 - labels).all(0)
+        need(not told.any(), f"column {told.argmax()} of '{name}' equals the label")
+
+
+def _has_official(it: _Sample) -> None:
+    split, ids = it.spec.split, it.roles["labelled"].ids
+    if split.official:
+        params = {name: it.spec.params.get(name) for name in sorted(split.uses)}
+        found = resolve(split.official)(ids, **params)
+        array = np.asarray(found)
+        fine = found is None or (array.dtype == bool and array.shape == (len(ids),))
+        need(fine, f"it is {array.dtype} {array.shape}; bool ({len(ids)},) or None is expected")
+
+
+def _is_viewed(it: _Sample, name: str) -> None:
+    whole = read_only(it.roles["labelled"].inputs)
+    taken = it.spec.reads | it.spec.split.uses
+    params = {key: value for key, value in it.spec.params.items() if key not in taken}
+    view = partial(resolve(it.spec.views[name]), **params)
+    made, n = view(whole), len(it.roles["labelled"])
+    need(name in made, f"it makes {', '.join(sorted(made)) or 'nothing'} and no '{name}'")
+    for key, array in made.items():
+        need(len(array) == n, f"it makes {len(array)} rows of '{key}' from {n}")
+        if key in it.spec.inputs:
+            _check_input(f"by default, its '{key}'", np.asarray(array), it.spec.inputs[key])
+    for rows in (np.arange(n)[::-1], np.arange(n // 3), np.arange(n)[n // 2 :: 7]):
+        part = view({key: array[rows] for key, array in whole.items()})
+        for key, array in made.items():
+            same = np.array_equal(part[key], array[rows])
+            need(same, f"'{key}' of some rows is not those rows of '{key}' of all")
+
+
+def _is_augmented(it: _Sample, name: str) -> None:
+    inputs = read_only(it.roles["labelled"][:64].inputs)
+    made = resolve(it.spec.augmentations[name])(inputs)
+    for key, array in inputs.items():
+        shape = np.shape(made.get(key))
+        need(shape == array.shape, f"'{key}' is {shape}; {array.shape} is expected")
+
+
+def _reads_the_same(it: _Sample) -> None:
+    again = afresh("hepbench.conformance_data:digests", it.spec.sample, it.handed)
+    for name, digest in _digests(it.roles).items():
+        need(again.get(name) == digest, f"{name} differ where another process reads them")
+
+
+def _is_prepared(it: _Sample) -> None:
+    inputs = tuple(dict.fromkeys((*it.spec.inputs, *it.spec.views)))
+    with TemporaryDirectory() as folder:
+        prepared(it.entry, inputs, Path(folder))
+
+
+# --- what they share
+
+
+def _joined(chunks: Iterable[Any]) -> dict[str, Examples]:
+    """Return the examples of each role, chunk behind chunk."""
+    roles: dict[str, list[Examples]] = {}
+    for chunk in chunks:
+        pair = isinstance(chunk, tuple) and len(chunk) == 2 and isinstance(chunk[1], Examples)
+        need(pair, f"it yields a {type(chunk).__name__}; (role, Examples) is expected")
+        role, examples = chunk
+        need(role in ROLES, f"it yields role {role!r}; {', '.join(ROLES)} are allowed")
+        blind = role != "unlabelled" and examples.labels is None
+        need(not blind, f"{role} examples without labels")
+        roles.setdefault(role, []).append(examples)
+    return {role: _concatenated(found) for role, found in roles.items()}
+
+
+def _concatenated(found: list[Examples]) -> Examples:
+    def whole(arrays: list[Array | None]) -> Array | None:
+        return None if arrays[0] is None else np.concatenate([np.asarray(a) for a in arrays])
+
+    def named(maps: list[Inputs]) -> Inputs:
+        return {name: whole([each[name] for each in maps]) for name in maps[0]}
+
+    return Examples(
+        inputs=named([e.inputs for e in found]),
+        ids=whole([e.ids for e in found]),
+        labels=whole([e.labels for e in found]),
+        weights=whole([e.weights for e in found]),
+        targets=named([e.targets for e in found]),
+    )
+
+
+def read_only(inputs: Inputs) -> dict[str, Array]:
+    """Return copies that cannot be written to, as a worker maps them from disk."""
+    found = {name: np.array(array) for name, array in inputs.items()}
+    for array in found.values():
+        array.setflags(write=False)
+    return found
+
+
+def digests(target: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return a hash of each column that ``"module:function"`` yields."""
+    return _digests(_joined(resolve(target)(**params)))
+
+
+def _digests(roles: Mapping[str, Examples]) -> dict[str, str]:
+    found = {}
+    for role, e in roles.items():
+        columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights, **e.inputs, **e.targets}
+        for name, array in columns.items():
+            content = b"" if array is None else np.ascontiguousarray(array).tobytes()
+            found[f"{role} '{name}'"] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def prepared(entry: Entry, inputs: tuple[str, ...], folder: Path, **limits: int) -> dict[str, Path]:
+    """Read, split and lay out a dataset's sample by the stages of a run.
+
+    Args:
+        inputs: by name, those declared and those that views make.
+        folder: an empty one.
+        limits: ``n_train`` and the like.
+
+    Returns:
+        The folder of each stage: ``read``, ``split``, ``inputs``.
+    """
+    made = plan.make(_suite(entry), _registry(entry, inputs), SampleFacts(), _choice(limits))
+    done: dict[str, Path] = {}
+    for stage in made.stages.values():
+        if stage.kind != "method":
+            place = Place([done[key] for key in stage.parents], folder / stage.kind, lambda _: None)
+            place.folder.mkdir()
+            resolve(stage.run)(stage.task, place)
+            done[stage.key] = place.folder
+    return {path.name: path for path in done.values()}
+
+
+def _suite(entry: Entry) -> SuiteFile:
+    matrix = Matrix(datasets=[entry.spec.name], models=["check"], methods=["check"])
+    return SuiteFile(name="check", run=[matrix])
+
+
+def _registry(entry: Entry, inputs: tuple[str, ...]) -> Registry:
+    # neither is run: a plan needs names
+    model = Model(name="check", summary="", inputs=inputs, build="")
+    method = Method(name="check", summary="", run="")
+    return Registry([Plugin("check", "", "hepbench", "", specs=(entry.spec, model, method))])
+
+
+def _choice(limits: Mapping[str, int]) -> Choice:
+    return Choice(overrides=[f"dataset.{name}={value}" for name, value in limits.items()])
