@@ -102,6 +102,7 @@ class Plan:
     stages: Mapping[str, Stage]
     misfits: tuple[Misfit, ...]
     metrics: tuple[Entry, ...]
+    suite_file: str = ""
 
     @cached_property
     def waiting(self) -> Mapping[str, list[Cell]]:

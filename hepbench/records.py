@@ -161,7 +161,7 @@ def comparable(record: Record) -> Mapping[str, Any]:
     built: dict[str, Any] = msgspec.to_builtins(record)
     for name in ("train_seconds", "examples_per_second", "peak_memory_mb"):
         built["cost"].pop(name, None)
-    for name in ("started", "finished", "machine", "git"):
+    for name in ("started", "finished", "machine", "git", "suite_file"):
         built["provenance"].pop(name, None)
     if built["error"]:
         built["error"] |= {"traceback": "", "stderr": ""}

@@ -237,6 +237,7 @@ class Runner:
             "device": "cpu",
             "precision": "float32",
             "threads": self.limits.threads,
+            "suite_file": self.plan.suite_file,
             "started": self.started,
             "finished": machine.now(),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
         SuiteError: the file cannot be read or is not a suite.
         UsageError: nobody ships one of that name.
     """
-    if name.endswith(".toml") or "/" in name:
+    if is_path(name):
         path = Path(name)
     else:
         entry = registry.entry("suite", name)
@@ -61,6 +61,11 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
     except OSError as error:
         msg = f"suite {path}: {error.strerror}"
         raise SuiteError(msg) from error
+
+
+def is_path(suite: str) -> bool:
+    """Whether a suite was given as a file and not by its name."""
+    return suite.endswith(".toml") or "/" in suite
 
 
 def _package_folder(package: str, distribution: str) -> Path:
@@ -112,6 +117,7 @@ def open_session(
         made = plan.make(read_suite(name, registry), registry, facts, choice)
     finally:
         remembered.save()
+    made = replace(made, suite_file=name if is_path(name) else "")
     return Session(registry=registry, facts=facts, cache=Cache(root), plan=made)
 
 

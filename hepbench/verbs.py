@@ -196,7 +196,8 @@ def why(
     from hepbench.keys import differences
 
     record = _last_record(cell, Store(results).records())
-    opened = session.open_session(suite or record.suite, choice, threads=threads, **where)
+    name = suite or record.provenance.get("suite_file") or record.suite
+    opened = session.open_session(name, choice, threads=threads, **where)
     now = _counterpart(record, opened.plan)
     if now.key == record.key:
         return f"{record.cell}: nothing changed since {record.provenance.get('finished', '?')}"

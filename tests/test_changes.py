@@ -122,7 +122,7 @@ def change(path, old, new):
 def test_nothing_changed_and_nothing_is_to_do(grid):
     """The same files, sources and parameters give the same keys."""
     assert to_do(grid) == []
-    assert "nothing changed" in grid("why", "points/one/fit#0", "--suite", "grid.toml",
+    assert "nothing changed" in grid("why", "points/one/fit#0",
                                      "--data", "data").out  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_a_changed_data_file_concerns_its_dataset_alone(grid):
     """One digit in the file makes its cells run again, and why names the file's fingerprint."""
     change(grid.folder / "data/points/points.txt", "0 -1.0", "0 -0.9")
     assert to_do(grid) == ["points/one/fit#0", "points/two/fit#0"]
-    why = grid("why", "points/one/fit#0", "--suite", "grid.toml", "--data", "data")
+    why = grid("why", "points/one/fit#0", "--data", "data")
     assert why.code == 0
     assert "read.fingerprint" in why.out
     assert "1 parts" in why.out
@@ -140,7 +140,7 @@ def test_a_changed_helper_module_concerns_all_that_import_it(grid):
     """Both models use the helper, one of them through the other; why names the module."""
     change(grid.site / "plug_helper.py", "-x", "-2 * x")
     assert len(to_do(grid)) == 4
-    why = grid("why", "others/two/fit#0", "--suite", "grid.toml", "--data", "data")
+    why = grid("why", "others/two/fit#0", "--data", "data")
     assert "model_code.plug_helper" in why.out
 
 
@@ -162,7 +162,7 @@ def test_a_changed_parameter_concerns_its_model(grid):
         "others/one[slope=2.0]/fit#0",
         "points/one[slope=2.0]/fit#0",
     ]
-    why = grid("why", "points/one/fit#0", "--suite", "grid.toml", "--data", "data",
+    why = grid("why", "points/one/fit#0", "--data", "data",
                "--set", "model.slope=2.0")  # fmt: skip
     assert "model_params.slope: 1.0 -> 2.0" in why.out
 

@@ -12,13 +12,17 @@ FastJet, arXiv:1111.6097; anti-kt, arXiv:0802.1189.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from hepbench import Array, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+GENERATORS = ("pythia8mc", "fastjet", "awkward", "vector")
 
 FIELD_TESLA = 3.8
 BARREL_RADIUS = 1.29
@@ -35,6 +39,7 @@ PION_MASS = 0.13957
 
 ELECTRON, MUON, PHOTON = 11, 13, 22
 NEUTRINOS = (12, 14, 16)
+CHARM, BOTTOM = 4, 5
 PYTHIA_SEEDS = 900_000_000
 
 
@@ -62,30 +67,42 @@ class Particles:
         return Particles(**{name: values[chosen] for name, values in vars(self).items()})
 
 
+@dataclass(frozen=True)
+class Jets:
+    """Jets of E events in rows of equal length, filled up with pt = 0.
+
+    Attributes:
+        pt, eta, phi: (E, K) float64.
+    """
+
+    pt: Array
+    eta: Array
+    phi: Array
+
+
 def require_generators() -> None:
-    """Import what the generators stand on.
+    """Find what the generators stand on, without importing it.
 
     Raises:
         DataError: Pythia, FastJet, awkward or vector is not installed.
     """
-    try:
-        import awkward  # noqa: F401
-        import fastjet  # noqa: F401
-        import pythia8mc  # noqa: F401
-        import vector
-    except ImportError as error:
-        msg = f'{error.name} is missing; simulate with: pip install "hepbench-plugins[simulate]"'
-        raise DataError(msg) from error
-    vector.register_awkward()
+    missing = [name for name in GENERATORS if find_spec(name) is None]
+    if missing:
+        msg = (
+            f"simulating needs {', '.join(missing)}, not installed here: "
+            'pip install "hepbench-plugins[simulate]"'
+        )
+        raise DataError(msg)
 
 
-def start_pythia(settings: Iterable[str], *, seed: int, energy: float, hook: Any = None) -> Any:
+def start_pythia(settings: Iterable[str], *, seed: int, energy: float, veto: Any = None) -> Any:
     """Return a Pythia ready for proton collisions.
 
     Args:
         settings: lines in Pythia's language.
         seed: any non-negative integer.
         energy: of both protons together.
+        veto: a ``pythia8mc.UserHooks``; the caller keeps it alive.
 
     Raises:
         DataError: Pythia does not accept a setting, or cannot begin.
@@ -93,21 +110,21 @@ def start_pythia(settings: Iterable[str], *, seed: int, energy: float, hook: Any
     import pythia8mc
 
     pythia = pythia8mc.Pythia("", False)
-    fixed = [
+    fixed = (
         "Print:quiet = on",
         f"Beams:eCM = {energy}",
         "Random:setSeed = on",
         f"Random:seed = {1 + seed % PYTHIA_SEEDS}",
-        # decays within 10 mm happen in Pythia, as in front of any detector
+        # what lives longer than 10 mm / c decays in the detector or behind it
         "ParticleDecays:limitTau0 = on",
         "ParticleDecays:tau0Max = 10.",
-    ]
-    for line in [*fixed, *settings]:
+    )
+    for line in (*fixed, *settings):
         if not pythia.readString(line):
             msg = f"Pythia does not accept the setting '{line}'"
             raise DataError(msg)
-    if hook is not None:
-        pythia.setUserHooksPtr(hook)
+    if veto is not None:
+        pythia.setUserHooksPtr(veto)
     if not pythia.init():
         msg = "Pythia cannot begin with these settings"
         raise DataError(msg)
@@ -117,19 +134,18 @@ def start_pythia(settings: Iterable[str], *, seed: int, energy: float, hook: Any
 def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
     """Return (visible, hadrons) of so many collisions.
 
-    ``visible`` are the stable particles but neutrinos; ``hadrons`` the bottom and charm hadrons on
-    their way to them.
+    ``visible`` are the stable particles but neutrinos; ``hadrons`` the bottom and charm hadrons
+    that decayed into them.
     """
     import awkward as ak
 
     record = pythia.nextBatch(events).prt
     counts = ak.to_numpy(ak.num(record.id))
     pdg = ak.to_numpy(ak.flatten(record.id)).astype(np.int64)
-    px, py, pz, energy = (
-        ak.to_numpy(ak.flatten(record.p[name])) for name in ("px", "py", "pz", "e")
-    )
+    momentum = (ak.to_numpy(ak.flatten(record.p[name])) for name in ("px", "py", "pz", "e"))
+    px, py, pz, energy = momentum
     pt = np.maximum(np.hypot(px, py), 1e-9)
-    everything = Particles(
+    particles = Particles(
         event=np.repeat(np.arange(len(counts)), counts),
         pdg=pdg,
         charge=_charges(pythia, pdg),
@@ -140,7 +156,7 @@ def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
     )
     stable = ak.to_numpy(ak.flatten(record.status)) > 0
     visible = stable & ~np.isin(np.abs(pdg), NEUTRINOS)
-    return everything.select(visible), everything.select(hadron_flavour(pdg) > 0)
+    return particles.select(visible), particles.select(hadron_flavour(pdg) > 0)
 
 
 def _charges(pythia: Any, pdg: Array) -> Array:
@@ -153,7 +169,7 @@ def hadron_flavour(pdg: Array) -> Array:
     code = np.abs(pdg)
     hadron = (code > 100) & (code < 10_000)
     heaviest = np.where(code >= 1000, code // 1000, code // 100) % 10
-    return np.where(hadron & np.isin(heaviest, (4, 5)), heaviest, 0)
+    return np.where(hadron & np.isin(heaviest, (CHARM, BOTTOM)), heaviest, 0)
 
 
 def wrap(phi: Array) -> Array:
@@ -162,52 +178,47 @@ def wrap(phi: Array) -> Array:
 
 
 def helix(particles: Particles) -> tuple[Array, Array, Array]:
-    """Return (eta, phi, reached) at the inner face of the calorimeters.
+    """Return (eta, phi, reached), (N,) each, at the inner face of the calorimeters.
 
     The face is a cylinder of ``BARREL_RADIUS`` closed at ``ENDCAP_Z``; particles start at its
     centre. ``reached`` is False where |eta| there is beyond ``CALORIMETER_ETA``.
     """
     slope = np.sinh(particles.eta)
-    steep = np.maximum(np.abs(slope), 1e-9)
-    curvature = 0.299792458 * FIELD_TESLA * np.abs(particles.charge) / (2 * particles.pt)
-    curvature = np.maximum(curvature, 1e-12)  # 1 / diameter; neutral particles as good as straight
-    # half the turning angle at the barrel; a curler never comes that far out
-    to_barrel = np.arcsin(np.minimum(BARREL_RADIUS * curvature, 1.0))
-    to_endcap = ENDCAP_Z / steep * curvature
-    curls = curvature * BARREL_RADIUS >= 1
-    barrel = ~curls & (to_barrel <= to_endcap)
-    half_turn = np.where(barrel, to_barrel, to_endcap)
-    radius = np.where(barrel, BARREL_RADIUS, np.abs(np.sin(half_turn)) / curvature)
-    z = np.where(barrel, half_turn / curvature * slope, np.sign(slope) * ENDCAP_Z)
-    eta = np.arcsinh(z / np.maximum(radius, 1e-6))
-    phi = wrap(particles.phi - np.sign(particles.charge) * half_turn)
+    # one over the diameter of the circle in metres; a neutral particle is as good as straight
+    bend = 0.299792458 * FIELD_TESLA * np.abs(particles.charge) / (2 * particles.pt)
+    bend = np.maximum(bend, 1e-12)
+    # half the angle turned at either face; curlers never come out to the barrel
+    at_barrel = np.arcsin(np.minimum(BARREL_RADIUS * bend, 1.0))
+    at_endcap = ENDCAP_Z / np.maximum(np.abs(slope), 1e-9) * bend
+    barrel = (BARREL_RADIUS * bend < 1) & (at_barrel <= at_endcap)
+    turned = np.where(barrel, at_barrel, at_endcap)
+    radius = np.abs(np.sin(turned)) / bend
+    eta = np.arcsinh(turned / bend * slope / np.maximum(radius, 1e-6))
+    phi = wrap(particles.phi - np.sign(particles.charge) * turned)
     return eta, phi, np.abs(eta) < CALORIMETER_ETA
 
 
 def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the energies (electromagnetic, hadronic) that the calorimeters measure, each (N,).
+    """Return the energies (electromagnetic, hadronic) that the calorimeters measure, (N,) each.
 
-    Electrons and photons: 2.8 % / sqrt(E) and 0.5 %; hadrons: 110 % / sqrt(E) and 9 %, of which
-    six in ten begin to shower in the crystals; muons and the other hadrons leave there what a
-    minimum ionising particle does.
+    Electrons and photons: 2.8 % / sqrt(E) and 0.5 %. Hadrons: 110 % / sqrt(E) and 9 %; six in ten
+    begin to shower in the crystals. Muons and the other hadrons leave there what a minimum
+    ionising particle does.
     """
-    energy = particles.energy
+    energy = np.maximum(particles.energy, 1e-3)
     code = np.abs(particles.pdg)
     light, heavy = rng.standard_normal((2, len(energy)))
-    electromagnetic = np.isin(code, (ELECTRON, PHOTON))
-    crystals = energy * np.maximum(
-        1 + light * np.hypot(0.028 / np.sqrt(np.maximum(energy, 1e-3)), 0.005), 0.0
-    )
+    photons = energy * np.maximum(1 + light * np.hypot(0.028 / np.sqrt(energy), 0.005), 0.0)
     spread = np.minimum(np.hypot(1.1 / np.sqrt(np.maximum(energy, 0.5)), 0.09), 0.8)
     shower = energy * np.maximum(1 + heavy * spread, 0.0)
     ionisation = np.minimum(0.25 * (1 + rng.exponential(0.3, len(energy))), energy)
     early = rng.random(len(energy)) < 0.6
     share = rng.beta(2.0, 2.0, len(energy))
     in_crystals = np.where(early, share * shower, np.minimum(ionisation, shower))
-    muon = code == MUON
-    ecal = np.where(electromagnetic, crystals, np.where(muon, ionisation, in_crystals))
-    behind = np.where(muon, np.minimum(2.0, energy - ionisation), shower - in_crystals)
-    return ecal, np.where(electromagnetic, 0.0, behind)
+    kinds = [np.isin(code, (ELECTRON, PHOTON)), code == MUON]
+    ecal = np.select(kinds, [photons, ionisation], in_crystals)
+    hcal = np.select(kinds, [0.0, np.minimum(energy - ionisation, 2.0)], shower - in_crystals)
+    return ecal, hcal
 
 
 def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particles, Array]:
@@ -223,61 +234,52 @@ def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particle
     inside = (np.abs(particles.eta) < TRACKER_ETA) & (particles.pt > TRACK_PT)
     tracked = (particles.charge != 0) & inside & found
     spread = rng.standard_normal(len(eta)) * np.hypot(0.01, 1.5e-4 * particles.pt)
-    eta = np.where(tracked, particles.eta, eta)
-    phi = np.where(tracked, particles.phi, phi)
     track_pt = particles.pt * np.maximum(1 + spread, 0.1)
+    eta = np.where(tracked, particles.eta, eta)
     pt = np.where(tracked, track_pt, deposited / np.cosh(eta))
-    mass = np.where(tracked, PION_MASS, 0.0)
-    kept = np.flatnonzero(tracked | (reached & (pt > TOWER_PT)))
     measured = Particles(
         event=particles.event,
         pdg=particles.pdg,
         charge=particles.charge,
         pt=pt,
         eta=eta,
-        phi=phi,
-        energy=np.hypot(pt * np.cosh(eta), mass),
+        phi=np.where(tracked, particles.phi, phi),
+        energy=np.hypot(pt * np.cosh(eta), np.where(tracked, PION_MASS, 0.0)),
     )
+    kept = np.flatnonzero(tracked | (reached & (pt > TOWER_PT)))
     return measured.select(kept), tracked[kept]
-
-
-@dataclass(frozen=True)
-class Jets:
-    """Jets of E events in rows of equal length, hardest first, filled up with pt = 0.
-
-    Attributes:
-        pt, eta, phi: (E, K) float64.
-    """
-
-    pt: Array
-    eta: Array
-    phi: Array
 
 
 def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
     """Return the anti-kt jets of so many events, of at least ``pt``."""
     import awkward as ak
     import fastjet
+    import vector
 
-    counts = np.bincount(parts.event, minlength=events)
+    vector.register_awkward()
     components = {
         "px": parts.pt * np.cos(parts.phi),
         "py": parts.pt * np.sin(parts.phi),
         "pz": parts.pt * np.sinh(parts.eta),
         "E": parts.energy,
     }
+    counts = np.bincount(parts.event, minlength=events)
     momenta = ak.unflatten(ak.zip(components, with_name="Momentum4D"), counts)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     found = fastjet.ClusterSequence(momenta, definition).inclusive_jets(pt)
-    return _in_rows(*(ak.to_list(found[name]) for name in ("px", "py", "pz")))
+    width = max(int(ak.max(ak.num(found.px))), 1)
+    rows = (ak.fill_none(ak.pad_none(found[name], width), 0.0) for name in ("px", "py", "pz"))
+    px, py, pz = (ak.to_numpy(row) for row in rows)
+    jet_pt = np.hypot(px, py)
+    return Jets(jet_pt, np.arcsinh(pz / np.maximum(jet_pt, 1e-9)), np.arctan2(py, px))
 
 
-def _in_rows(px: list[list[float]], py: list[list[float]], pz: list[list[float]]) -> Jets:
-    width = max(map(len, px), default=0)
-    x, y, z = (
-        np.array([row + [0.0] * (width - len(row)) for row in part]) for part in (px, py, pz)
-    )
-    pt = np.hypot(x, y)
-    order = np.argsort(-pt, axis=1, kind="stable")
-    eta = np.arcsinh(z / np.maximum(pt, 1e-9))
-    return Jets(*(np.take_along_axis(v, order, 1) for v in (pt, eta, np.arctan2(y, x))))
+def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> Array:
+    """Return (E, K) the heaviest flavour of a hadron of at least ``pt`` near each jet: 5, 4 or 0."""
+    hard = hadrons.select(hadrons.pt > pt)
+    flavour = np.zeros(jets.pt.shape, np.int64)
+    deta = hard.eta[:, None] - jets.eta[hard.event]
+    dphi = wrap(hard.phi[:, None] - jets.phi[hard.event])
+    near = (np.hypot(deta, dphi) < radius) & (jets.pt[hard.event] > 0)
+    np.maximum.at(flavour, hard.event, near * hadron_flavour(hard.pdg)[:, None])
+    return flavour
