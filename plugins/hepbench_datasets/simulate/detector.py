@@ -275,7 +275,7 @@ def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
 
 
 def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> Array:
-    """Return (E, K) the heaviest flavour of a hadron of at least ``pt`` near each jet: 5, 4 or 0."""
+    """Return (E, K) the heaviest flavour of the hadrons above ``pt`` near a jet: 5, 4 or 0."""
     hard = hadrons.select(hadrons.pt > pt)
     flavour = np.zeros(jets.pt.shape, np.int64)
     deta = hard.eta[:, None] - jets.eta[hard.event]

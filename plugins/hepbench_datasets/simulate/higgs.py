@@ -20,7 +20,7 @@ import gzip
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,6 +35,7 @@ from hepbench_datasets.simulate.higgs_features import features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
+    from multiprocessing.connection import Connection
 
 FILE = "HIGGS.csv.gz"
 CHUNK_ROWS = 200
@@ -144,14 +145,17 @@ def _lines(labels: Array, table: Array) -> bytes:
     return "".join(line % tuple(row) for row in rows).encode()
 
 
-def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Array]]:
+def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Array], None, None]:
     """Yield the chunks in their order; the last one is cut to what is wanted."""
     detector.require_generators()
     if min(events, jobs) < 1 or seed < 0:
         msg = f"higgs: events {events}, jobs {jobs}, seed {seed}: 1, 1 and 0 are the least allowed"
         raise DataError(msg)
     count = -(-events // CHUNK_ROWS)
-    pool = ProcessPoolExecutor(min(jobs, count), get_context("spawn"), _begin_worker)
+    context = get_context("spawn")
+    # the processes hold one end and leave when the other is closed, or its holder is no more
+    lifeline, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(jobs, count), context, _begin_worker, (lifeline,))
     try:
         for index, (labels, table) in enumerate(pool.map(partial(chunk, seed), range(count))):
             wanted = events - index * CHUNK_ROWS
@@ -160,25 +164,24 @@ def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Arra
         msg = "higgs: a simulating process came to an end too early (is there enough memory?)"
         raise DataError(msg) from error
     finally:
+        held.close()
         pool.shutdown(cancel_futures=True)
+        lifeline.close()
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, end when it ends, and keep FastJet's banner off stdout."""
+def _begin_worker(lifeline: Connection) -> None:
+    """Leave Ctrl-C to the parent, end when it says so, and keep FastJet's banner off stdout."""
     import signal
-    from multiprocessing import parent_process
     from threading import Thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
 
-    parent = parent_process()
-
     def follow() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
+        with suppress(EOFError):
+            lifeline.recv()
+        os._exit(1)
 
     Thread(target=follow, daemon=True).start()
 
@@ -238,7 +241,7 @@ def _cosine(process: Any, boson: Any) -> float:
     energy_daughter = (boson.p() * daughter.p()) / boson.m()
     momentum = np.sqrt(max(energy_mother**2 - mother.m2(), 1e-9))
     momentum *= np.sqrt(max(energy_daughter**2 - daughter.m2(), 1e-9))
-    return (energy_mother * energy_daughter - mother.p() * daughter.p()) / momentum
+    return float((energy_mother * energy_daughter - mother.p() * daughter.p()) / momentum)
 
 
 def select(visible: Particles, hadrons: Particles, rng: np.random.Generator) -> Array:
@@ -311,7 +314,7 @@ def tag(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
 
 
 def jet_order(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
-    """Return (E, K) the order in which the original would list the jets, the hardest about first."""
+    """Return (E, K) the order in which the original might list the jets."""
     noise = ORDER_NOISE * rng.standard_normal(jets.pt.shape)
     hardness = np.log(np.maximum(jets.pt, 1e-9)) - BOTTOM_SHIFT * (flavour == BOTTOM) + noise
     return np.argsort(np.where(jets.pt > 0, -hardness, np.inf), axis=1, kind="stable")

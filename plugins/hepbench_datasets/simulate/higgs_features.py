@@ -1,11 +1,13 @@
 """The 28 features of HIGGS from reconstructed objects, on the scale of the original file.
 
-The paper names the features but not their recipe; it is read off the 10,977 rows of the original
-that were at hand, which it gives back: each column is a quantity in GeV or radian over its mean
-(momenta, masses, tags) or its standard deviation (angles), and the quantity behind a column was
-recorded with two decimals (pt) or three (angles), so that the unit of most columns is known to six
-digits. m_bb follows in all rows with two tagged jets, m_lv in 98 %, m_jjj and m_jlv in all that
-name their jets.
+The paper names the features but not their recipe; it is read off 10,977 rows of the original. Each
+column is a quantity in GeV or radian divided by its mean (momenta, masses, tags) or its standard
+deviation (angles). The original recorded pt with two decimals and angles with three, so that these
+units are known to six digits.
+
+Checked on the rows whose tagged jets are both listed: within 1 %, m_bb follows from the low-level
+columns in all of them and m_lv in 99 %. Where m_jj too is of listed jets (65 %; else of a fifth
+one), m_jjj follows in all rows, m_wbb in 97 %, m_wwbb in 96 % and m_jlv in 95 %.
 
 Source of the features: Baldi, Sadowski and Whiteson, arXiv:1402.4735.
 """
