@@ -103,6 +103,9 @@ def row_hashes(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
 
 def _words(array: NDArray[Any]) -> NDArray[Any]:
     flat = np.ascontiguousarray(array).reshape(len(array), -1)
+    if flat.dtype.kind == "f":
+        # -0 equals 0
+        flat = flat + flat.dtype.type(0)
     if flat.dtype.itemsize not in {4, 8}:
         flat = flat.astype(np.float64)
     return flat.view(np.uint32 if flat.dtype.itemsize == 4 else np.uint64)

@@ -79,8 +79,10 @@ def _run(stage: Mapping[str, Any], scratch: Path, connection: Connection) -> Non
     folder = scratch / stage["key"]
     folder.mkdir()
     place = Place([Path(parent) for parent in stage["parents"]], folder, tell)
+    began = time.perf_counter()
     facts = resolve(stage["run"])(stage["task"], place)
-    cache.finish(folder, Path(stage["folder"]), facts)
+    took = time.perf_counter() - began
+    cache.finish(folder, Path(stage["folder"]), {**facts, "took_seconds": took})
 
 
 def _tell(connection: Connection, event: str, key: str, **facts: Any) -> None:

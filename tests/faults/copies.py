@@ -1,7 +1,8 @@
 """Point 4: datasets that hold examples more than once.
 
 ``doubled``: every row twice, under different ids, so that copies cross the split; ``repeated``:
-two rows with one id; ``unsealed``: every labelled row among the unlabelled ones too.
+two rows with one id; ``unsealed``: every labelled row among the unlabelled ones too; ``borrowed``:
+an official test file whose rows are all among the others.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def unsealed():
     yield "unlabelled", replace(rows(1000, first=1000), labels=None)
 
 
+def borrowed():
+    yield "labelled", rows(1000)
+    yield "test", replace(rows(1000)[:200], ids=np.arange(5000, 5200))
+
+
 @hookimpl
 def hepbench_datasets():
     return [
@@ -45,5 +51,5 @@ def hepbench_datasets():
             inputs={"table": Input(shape=(2,))},
             sample=f"copies:{name}",
         )
-        for name in ("doubled", "repeated", "unsealed")
+        for name in ("doubled", "repeated", "unsealed", "borrowed")
     ]

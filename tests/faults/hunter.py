@@ -16,6 +16,8 @@ import gc
 import mmap
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +29,15 @@ NUMBERS = (int, float, np.number)
 
 
 def hunt(moment, *given):
-    """Write what is found to ``$HUNT/<moment>.npz``: names, one a line, and bytes of both kinds."""
+    """Write names, one a line, and the bytes of memory and files to ``$HUNT/<moment>-<time>.npz``."""
     names, memory = set(), set()
     for item in reachable(*given):
-        if isinstance(item, str | Path):
-            names.add(str(item))
-        elif (held := content(item)) is not None and SMALLEST <= len(held) <= LARGEST:
-            memory.add(held)
+        # somebody's odd object may raise anything
+        with suppress(Exception):
+            if isinstance(item, str | Path):
+                names.add(str(item))
+            elif SMALLEST <= len(held := content(item)) <= LARGEST:
+                memory.add(held)
     for name, held in opened():
         names |= {name, *held.decode(errors="replace").replace("\0", "\n").split("\n")}
         memory.add(held)
@@ -41,7 +45,7 @@ def hunt(moment, *given):
     found = {"names": "\n".join(names).encode(errors="replace"), "memory": b"\n".join(memory)}
     found["files"] = b"\n".join(files)
     arrays = {name: np.frombuffer(held, np.uint8) for name, held in found.items()}
-    np.savez(Path(os.environ["HUNT"]) / f"{moment}.npz", **arrays)
+    np.savez(Path(os.environ["HUNT"]) / f"{moment}-{time.time_ns()}.npz", **arrays)
 
 
 def reachable(*roots):
@@ -56,45 +60,43 @@ def reachable(*roots):
         seen.add(id(item))
         yield item
         waiting += gc.get_referents(item)
-        if isinstance(item, np.ndarray):
+        # not isinstance, which asks the object: a proxy may be dead
+        if issubclass(type(item), np.ndarray):
             waiting.append(item.base)
-        elif isinstance(item, memoryview):
+        elif type(item) is memoryview:
             waiting.append(item.obj)
 
 
 def variables():
     """Yield the local variables of every frame of every thread."""
-    for frame in sys._current_frames().values():
+    for thread in sys._current_frames().values():
+        frame = thread
         while frame is not None:
             yield frame.f_locals
             frame = frame.f_back
 
 
 def content(item):
-    """Return the bytes of whatever holds numbers, or None."""
+    """Return the bytes of whatever holds numbers, nothing of anything else."""
     if isinstance(item, np.ndarray):
-        return None if item.dtype.hasobject else item.tobytes()
+        return b"" if item.dtype.hasobject else np.asarray(item).tobytes()
     if isinstance(item, bytes | bytearray):
         return bytes(item)
     if isinstance(item, mmap.mmap):
-        return None if item.closed else item[:]
-    if isinstance(item, list | tuple | set):
-        numbers = list(item)
-    elif isinstance(item, dict):
-        # it may lead from ids to labels
-        numbers = list(item.values())
-    else:
-        return None
-    if len(numbers) >= SMALLEST and all(isinstance(number, NUMBERS) for number in numbers):
-        return np.array(numbers, np.float64).tobytes()
-    return None
+        return item[:]
+    if isinstance(item, list | tuple | set | dict):
+        # a dict may lead from ids to labels
+        numbers = list(item.values()) if isinstance(item, dict) else list(item)
+        if len(numbers) >= SMALLEST and all(isinstance(number, NUMBERS) for number in numbers):
+            return np.array(numbers, np.float64).tobytes()
+    return b""
 
 
 def opened():
     """Yield what this process has open, what is mapped, its environment and its parent's command."""
     for path in Path("/proc/self/fd").iterdir():
         try:
-            yield os.readlink(path), path.read_bytes() if path.is_file() else b""
+            yield str(path.readlink()), path.read_bytes() if path.is_file() else b""
         except OSError:
             continue
     for path in ("self/maps", "self/environ", "self/cmdline", f"{os.getppid()}/cmdline"):
@@ -117,11 +119,13 @@ class Hunter:
         self.asked = 0
 
     def fit(self, data, *, seed):
-        hunt(f"fit-{os.getpid()}", data)
+        hunt("fit", data)
 
     def scores(self, inputs):
         self.asked += 1
-        hunt(f"scores-{os.getpid()}-{self.asked}", inputs)
+        if self.asked == 3:
+            # the test part
+            hunt("scores", inputs)
         signal = 1 / (1 + np.exp(-inputs["table"][:, 0].astype(float)))
         return np.stack([1 - signal, signal], 1)
 
@@ -131,8 +135,13 @@ def build(shapes):
 
 
 def run(start, data, work):
-    hunt(f"method-{os.getpid()}", start, data, work)
+    hunt("method", start, data, work)
     start.fit(data, seed=work.seed)
+    return start
+
+
+def run_unlabelled(start, data, work):
+    hunt("unlabelled", start, data, work)
     return start
 
 
@@ -151,5 +160,14 @@ def hepbench_models():
 
 @hookimpl
 def hepbench_methods():
-    needs = frozenset({"estimate"})
-    return [Method(name="hunt", summary="hunts for labels", run="hunter:run", needs=needs)]
+    needs, summary = frozenset({"estimate"}), "hunts for labels"
+    return [
+        Method(name="hunt", summary=summary, run="hunter:run", needs=needs),
+        Method(
+            name="hunt-unlabelled",
+            summary=summary,
+            run="hunter:run_unlabelled",
+            needs=needs,
+            labels=False,
+        ),
+    ]
