@@ -103,7 +103,7 @@ def row_hashes(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
 
 def _words(array: NDArray[Any]) -> NDArray[Any]:
     flat = np.ascontiguousarray(array).reshape(len(array), -1)
-    if flat.dtype.kind == "f":
+    if flat.dtype.kind in "fc":
         # -0 equals 0
         flat = flat + flat.dtype.type(0)
     if flat.dtype.itemsize not in {4, 8}:
