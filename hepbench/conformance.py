@@ -1,8 +1,8 @@
 """Conformance: what a plugin, a metric or a suite promises, claim by claim.
 
 A claim's function returns where it holds, and raises PluginError with one line where it does not.
-How claims are chosen and run is in ``testing``; datasets are in ``conformance_data``, what is
-fitted in ``conformance_fit``.
+How claims are chosen and run is in ``testing``; the other kinds are in ``conformance_data``,
+``conformance_model`` and ``conformance_method``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -28,7 +27,7 @@ from hepbench.resolve import resolve
 from hepbench.specs import LIMITS, Dataset, Measured, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from hepbench.plan import Found
     from hepbench.registry import Entry, Plugin, Registry
@@ -52,7 +51,7 @@ class Claim:
     """
 
     text: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     first: bool = False
     slow: bool = False
 
@@ -130,8 +129,9 @@ def _is_light(plugin: Plugin) -> None:
 
 def _repeats(plugin: Plugin) -> None:
     for kind in KINDS:
-        hook = getattr(plugin.loaded, f"hepbench_{kind}s", list)
-        need(list(hook()) == list(hook()), f"hepbench_{kind}s returns other specs when called again")
+        name = f"hepbench_{kind}s"
+        hook = getattr(plugin.loaded, name, list)
+        need(list(hook()) == list(hook()), f"{name} returns other specs when called again")
 
 
 def _is_alone(plugin: Plugin, registry: Registry) -> None:
@@ -205,6 +205,7 @@ def of_metric(entry: Entry) -> list[Claim]:
         Claim("of a single class it has a finite value, or says why not",
               partial(on_each, _survives_one_class)),
         Claim("an example of weight 2 counts like two", partial(on_each, _weighs)),
+        Claim("better scores do not make it worse", partial(on_each, _has_direction)),
     ]  # fmt: skip
 
 
@@ -212,7 +213,7 @@ def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
     """Return predictions with ties that lean to the right class; masses and pts are random."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % classes)
-    counts = rng.integers(1, 6, (n, classes)) + 3 * (labels[:, None] == np.arange(classes))
+    counts = rng.integers(1, 6, (n, classes)) + (labels[:, None] == np.arange(classes))
     return Predictions(
         labels=labels,
         scores=counts / counts.sum(axis=1, keepdims=True),
@@ -233,7 +234,7 @@ def _rows(predictions: Predictions, rows: Any) -> Predictions:
 
 
 def _measured(spec: Metric, predictions: Predictions, what: str) -> float | None:
-    """Return a metric's value, None where it says that it has none."""
+    """Return a metric's value; None where it says that it has none, or only a limit."""
     try:
         found = resolve(spec.compute)(predictions)
     except UndefinedMetricError as error:
@@ -246,7 +247,7 @@ def _measured(spec: Metric, predictions: Predictions, what: str) -> float | None
     number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
     need(number, f"{what}: it returns a {type(value).__name__}; a float or Measured is expected")
     need(math.isfinite(value), f"{what}: it is {value}; a metric is finite or undefined")
-    return float(value)
+    return None if isinstance(found, Measured) and found.limit else float(value)
 
 
 def _value(spec: Metric, classes: int) -> None:
@@ -271,14 +272,37 @@ def _weighs(spec: Metric, classes: int) -> None:
     weighted = replace(whole, weights=weights.astype(float))
     repeated = _rows(whole, np.repeat(np.arange(len(weights)), weights))
     one, other = (_measured(spec, p, f"{classes} classes") for p in (weighted, repeated))
-    same = one == other or (one and other and math.isclose(one, other, rel_tol=1e-6))
-    need(same, f"{classes} classes: {one} with weights 1 to 3, {other} with so many copies instead")
+    if one is not None and other is not None:
+        same = math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+        need(same, f"{classes} classes: {one:.4g} with weights, {other:.4g} with so many copies")
+
+
+def _has_direction(spec: Metric, classes: int) -> None:
+    """What does not depend on how good scores are is not worse each of twelve times."""
+    pairs = [[_measured(spec, predictions, f"{classes} classes") for predictions in pair]
+             for pair in (_good_and_bad(classes, seed) for seed in range(12))]  # fmt: skip
+    values = [(good, bad) for good, bad in pairs if good is not None and bad is not None]
+    wrong = [good < bad if spec.higher_is_better else good > bad for good, bad in values]
+    said = f"higher_is_better is {spec.higher_is_better}"
+    need(not values or not all(wrong), f"{said}; (good, half random) scores give {values[:1]}")
+
+
+def _good_and_bad(classes: int, seed: int) -> tuple[Predictions, Predictions]:
+    """Return calibrated scores, and the same with those of every other example shuffled."""
+    rng = np.random.default_rng(seed)
+    whole = made_up(classes, n=400)
+    odds = np.exp(rng.normal(size=(400, classes)))
+    odds[np.arange(400), whole.labels] *= np.exp(rng.normal(1, 1, 400) + 1)
+    scores = odds / odds.sum(axis=1, keepdims=True)
+    mixed = scores.copy()
+    mixed[::2] = rng.permutation(mixed[::2])
+    return replace(whole, scores=scores), replace(whole, scores=mixed)
 
 
 # --- suites
 
 
-@dataclass(frozen=True)
+@dataclass
 class SampleFacts:
     """Facts for a plan of which nothing is cached: see ``plan.Facts``."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from hepbench.suite import Matrix, SuiteFile
 from hepbench.worker import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from hepbench.registry import Entry
     from hepbench.specs import Array, File, Input, Inputs
@@ -82,7 +81,8 @@ def _of_sample(it: _Sample) -> list[Claim]:
         Claim("labels are int64 and in range; every class is there", partial(_has_labels, it)),
         Claim("weights are positive and finite", partial(_has_weights, it)),
         Claim("no input is the label", partial(_hides_labels, it)),
-        Claim("the official test set is (N,) bool, or None", partial(_has_official, it)),
+        *([Claim("the official test set is (N,) bool, or None", partial(_has_official, it))]
+          if it.spec.split.official else []),
         *(Claim(f"view '{name}' keeps rows, order and shapes", partial(_is_viewed, it, name))
           for name in it.spec.views),
         *(Claim(f"augmentation '{name}' keeps rows and shapes", partial(_is_augmented, it, name))
@@ -125,7 +125,7 @@ def _expect_one_line(it: _Sample, folder: Path, what: str) -> None:
         lines = len(str(error).splitlines())
         need(lines == 1, f"{what}: the error has {lines} lines; one is expected")
     except Exception as error:
-        msg = f"{what}: {type(error).__name__} ({error}); a DataError that says what is wrong is due"
+        msg = f"{what}: {type(error).__name__} ({error}); a DataError with the reason is due"
         raise PluginError(msg) from error
     else:
         msg = f"{what}: it is read without an error"
@@ -167,8 +167,9 @@ def _has_ids(it: _Sample) -> None:
         need(kind == np.int64, f"{role} ids are {kind}; int64 is expected")
     unlabelled = [e.ids for role, e in it.roles.items() if role == "unlabelled"]
     for ids in ([e.ids for e in it.known.values()], unlabelled):
-        values, counts = np.unique(np.concatenate([*ids, []]), return_counts=True)
-        twice = values[counts > 1].astype(int)
+        whole = np.concatenate([np.empty(0, np.int64), *ids])
+        values, counts = np.unique(whole, return_counts=True)
+        twice = values[counts > 1]
         need(not len(twice), f"{len(twice)} ids are of several examples, such as {twice[:1]}")
 
 
@@ -202,13 +203,12 @@ def _hides_labels(it: _Sample) -> None:
 
 
 def _has_official(it: _Sample) -> None:
-    split, ids = it.spec.split, it.roles["labelled"].ids
-    if split.official:
-        params = {name: it.spec.params.get(name) for name in sorted(split.uses)}
-        found = resolve(split.official)(ids, **params)
-        array = np.asarray(found)
-        fine = found is None or (array.dtype == bool and array.shape == (len(ids),))
-        need(fine, f"it is {array.dtype} {array.shape}; bool ({len(ids)},) or None is expected")
+    ids = it.roles["labelled"].ids
+    params = {name: it.spec.params.get(name) for name in sorted(it.spec.split.uses)}
+    found = resolve(it.spec.split.official or "")(ids, **params)
+    array = np.asarray(found)
+    fine = found is None or (array.dtype == bool and array.shape == (len(ids),))
+    need(fine, f"it is {array.dtype} {array.shape}; bool ({len(ids)},) or None is expected")
 
 
 def _is_viewed(it: _Sample, name: str) -> None:

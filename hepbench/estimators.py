@@ -30,7 +30,7 @@ def save(estimator: Any, folder: Path) -> None:
     if arrays:
         np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
     if objects:
-        _dump(objects, folder / "objects.skops", type(estimator).__name__)
+        _dump(objects, folder / "objects.skops", estimator)
 
 
 def load(estimator: Any, folder: Path) -> Any:
@@ -64,14 +64,19 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) and not value.dtype.hasobject
 
 
-def _dump(objects: dict[str, Any], path: Path, owner: str) -> None:
+def _dump(objects: dict[str, Any], path: Path, estimator: Any) -> None:
     from skops import io
 
+    where = f"{type(estimator).__name__}: cannot store {', '.join(objects)}"
     try:
         io.dump(objects, path)
+        untrusted = set(io.get_untrusted_types(file=path)) - set(getattr(estimator, "trusts", ()))
     except Exception as error:
-        msg = f"{owner}: cannot store {', '.join(objects)}: {error}"
+        msg = f"{where}: {error}"
         raise PluginError(msg) from error
+    if untrusted:
+        msg = f"{where}: {', '.join(sorted(untrusted))} is not in its 'trusts'"
+        raise PluginError(msg)
 
 
 def _undump(path: Path, trusts: Any) -> dict[str, Any]:

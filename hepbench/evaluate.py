@@ -79,16 +79,17 @@ def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Val
 def _value(compute: str, predictions: Predictions) -> Value:
     try:
         found = resolve(compute)(predictions)
+        measured = found if isinstance(found, Measured) else Measured(float(found))
+        errors = (measured.stderr, measured.low, measured.high)
+        stderr, low, high = (None if error is None else float(error) for error in errors)
+        value = float(measured.value)
     except UndefinedMetricError as error:
         return Value(undefined=str(error))
     except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
         return Value(undefined=f"{type(error).__name__}: {error}")
-    measured = found if isinstance(found, Measured) else Measured(float(found))
-    if not math.isfinite(measured.value):
-        return Value(undefined=f"is {measured.value}; a metric is finite or undefined")
-    errors = (measured.stderr, measured.low, measured.high)
-    stderr, low, high = (None if error is None else float(error) for error in errors)
-    return Value(float(measured.value), stderr, low, high, bool(measured.limit))
+    if not math.isfinite(value):
+        return Value(undefined=f"is {value}; a metric is finite or undefined")
+    return Value(value, stderr, low, high, bool(measured.limit))
 
 
 def oddities(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:

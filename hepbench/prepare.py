@@ -83,32 +83,50 @@ def _columns(examples: Examples) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _check_chunk(task: Mapping[str, Any], role: str, examples: Examples) -> None:
-    dataset = task["dataset"]
-    for name, declared in task["inputs"].items():
-        if name not in examples.inputs:
-            msg = f"{dataset}: input '{name}' is declared and was not read"
-            raise DataError(msg)
-        array = np.asarray(examples.inputs[name])
-        if array.shape[1:] != tuple(declared["shape"]):
-            msg = (
-                f"{dataset}: '{name}' is {array.shape[1:]}; {tuple(declared['shape'])} is declared"
-            )
-            raise DataError(msg)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))[0])
-            msg = f"{dataset}: '{name}' of example {examples.ids[row]} is not finite"
-            raise DataError(msg)
-    if role != "unlabelled" and examples.labels is None:
-        msg = f"{dataset}: {role} examples without labels"
+    wrong = [_wrong_input(name, declared, examples) for name, declared in task["inputs"].items()]
+    wrong += [_wrong_ids(examples), _wrong_weights(examples)]
+    if role != "unlabelled":
+        wrong.append(_wrong_labels(examples, len(task["classes"])))
+    for complaint in filter(None, wrong):
+        msg = f"{task['dataset']}: {complaint}"
         raise DataError(msg)
-    if role != "unlabelled" and len(examples):
-        labels = np.asarray(examples.labels)
-        low, high = int(labels.min()), int(labels.max())
-        if low < -1 or high >= len(task["classes"]):
-            msg = (
-                f"{dataset}: labels from {low} to {high}; 0 to {len(task['classes']) - 1} expected"
-            )
-            raise DataError(msg)
+
+
+def _wrong_input(name: str, declared: Mapping[str, Any], examples: Examples) -> str:
+    if name not in examples.inputs:
+        return f"input '{name}' is declared and was not read"
+    array = np.asarray(examples.inputs[name])
+    if array.shape[1:] != tuple(declared["shape"]):
+        return f"'{name}' is {array.shape[1:]}; {tuple(declared['shape'])} is declared"
+    if array.dtype.kind != "f":
+        return ""
+    finite = np.isfinite(array)
+    if finite.all():
+        return ""
+    row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(1))[0])
+    return f"'{name}' of example {examples.ids[row]} is not finite"
+
+
+def _wrong_ids(examples: Examples) -> str:
+    kind = np.asarray(examples.ids).dtype
+    return "" if kind.kind in "iu" else f"ids are {kind}; whole numbers are expected"
+
+
+def _wrong_weights(examples: Examples) -> str:
+    if examples.weights is None:
+        return ""
+    weights = np.asarray(examples.weights)
+    fine = (np.isfinite(weights) & (weights >= 0)).all()
+    return "" if fine else "weights must be finite and at least 0"
+
+
+def _wrong_labels(examples: Examples, classes: int) -> str:
+    if examples.labels is None:
+        return "examples of this role need labels"
+    labels = np.asarray(examples.labels)
+    if len(labels) and not -1 <= labels.min() <= labels.max() < classes:
+        return f"labels from {labels.min()} to {labels.max()}; 0 to {classes - 1} expected"
+    return ""
 
 
 def split(task: Mapping[str, Any], place: Place) -> Facts:

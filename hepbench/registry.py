@@ -63,8 +63,7 @@ class Registry:
             for spec in plugin.specs:
                 place = self._entries.setdefault((kind_of(spec), spec.name), [])
                 place.append(Entry(spec, plugin))
-        self.manager = pluggy.PluginManager(GROUP)
-        self.manager.add_hookspecs(hookspecs)
+        self.manager = _manager()
         for plugin in self.plugins:
             if plugin.loaded is not None and not plugin.error:
                 self.manager.register(plugin.loaded, name=f"{plugin.distribution}:{plugin.name}")
@@ -143,8 +142,14 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, error=f"cannot be imported: {where}")
 
 
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
 def _check_hooks(module: ModuleType) -> None:
-    """Raise PluginError for a hook that is misspelt or not marked."""
+    """Raise PluginError for a hook that is misspelt, not marked, or takes what is not offered."""
     for name, value in vars(module).items():
         marked = hasattr(value, f"{GROUP}_impl")
         if marked and name not in HOOKS:
@@ -152,6 +157,10 @@ def _check_hooks(module: ModuleType) -> None:
         if name in HOOKS and callable(value) and not marked:
             msg = f"hook '{name}' is not marked: write @hookimpl above it"
             raise PluginError(msg)
+    try:
+        _manager().register(module)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(" ".join(str(error).split())) from error
 
 
 def _specs(module: ModuleType) -> Iterator[Any]:

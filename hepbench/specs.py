@@ -142,9 +142,11 @@ class Dataset:
         if len(self.classes) < 2:
             msg = f"dataset {self.name}: needs at least two classes; got {self.classes}"
             raise PluginError(msg)
-        clash = sorted(set(self.params) & set(LIMITS))
-        if clash:
+        if set(self.params) & set(LIMITS):
             msg = f"dataset {self.name}: the core has the params {', '.join(LIMITS)} itself"
+            raise PluginError(msg)
+        if extra := sorted((self.reads | self.split.uses) - set(self.params)):
+            msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
             raise PluginError(msg)
 
 

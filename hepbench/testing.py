@@ -7,7 +7,7 @@
         check()
 
 Each is a claim about one thing that a plugin brings; what is claimed of which kind is in
-``conformance`` and, for what is fitted, in ``trials``.
+``conformance`` and its neighbours.
 """
 
 from __future__ import annotations
@@ -18,15 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hepbench import conformance, trials
+from hepbench import conformance, conformance_data, conformance_method, conformance_model
 from hepbench.errors import HepbenchError, UsageError, unknown
 from hepbench.registry import KINDS, installed, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from hepbench.conformance import Claim
     from hepbench.registry import Entry, Plugin, Registry
+
+
+_STANDARD = Path(traceback.__file__).parent
+_NOT_THEIRS = (
+    Path(__file__).parent,
+    *(_STANDARD / name for name in ("functools.py", "contextlib.py", "importlib")),
+)
+"""Files that stand between a check and the plugin's own lines."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Check:
     """One claim about one subject; called, it returns or raises what speaks against it."""
 
     subject: str
-    made: Claim
+    claim: Claim
 
     def __call__(self) -> None:
         """Try the claim.
@@ -42,10 +50,10 @@ class Check:
         Raises:
             PluginError: it does not hold; one line says why.
         """
-        self.made.run()
+        self.claim.run()
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.made.text}"
+        return f"{self.subject}: {self.claim.text}"
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,9 @@ def checks(name: str, *, quick: bool = False) -> list[Check]:
              for p in plugins for claim in conformance.of_plugin(p, registry)]  # fmt: skip
     for entry in entries:
         kind = kind_of(entry.spec)
-        claims = _claims(kind, entry, registry, quick=quick)
+        claims = _claims(kind, entry, registry)
         found += [Check(f"{kind} {entry.spec.name}", claim) for claim in claims]
-    return [check for check in found if not (quick and check.made.slow)]
+    return [check for check in found if not (quick and check.claim.slow)]
 
 
 def check(name: str, *, quick: bool = False) -> list[Result]:
@@ -98,11 +106,11 @@ def check(name: str, *, quick: bool = False) -> list[Result]:
     while waiting:
         now = waiting.pop(0)
         error = _failure(now)
-        if error and now.made.first:
+        if error and now.claim.first:
             others = [check for check in waiting if check.subject != now.subject]
             error += _left_out(len(waiting) - len(others))
             waiting = others
-        results.append(Result(now.subject, now.made.text, error))
+        results.append(Result(now.subject, now.claim.text, error))
     return results
 
 
@@ -126,13 +134,13 @@ def _entries(registry: Registry) -> Iterator[Entry]:
     return (entry for kind in KINDS for entry in registry.entries(kind))
 
 
-def _claims(kind: str, entry: Entry, registry: Registry, *, quick: bool) -> Iterable[Claim]:
+def _claims(kind: str, entry: Entry, registry: Registry) -> Iterable[Claim]:
     if kind == "dataset":
-        return conformance.of_dataset(entry)
+        return conformance_data.of_dataset(entry)
     if kind == "model":
-        return trials.of_model(entry, registry, quick=quick)
+        return conformance_model.of_model(entry, registry)
     if kind == "method":
-        return trials.of_method(entry, registry)
+        return conformance_method.of_method(entry, registry)
     if kind == "metric":
         return conformance.of_metric(entry)
     return conformance.of_suite(entry, registry)
@@ -149,17 +157,13 @@ def _failure(check: Check) -> str | None:
 
 
 def _place(error: Exception) -> str:
-    """Return the innermost line that is not the core's, where there is one."""
-    own = str(Path(__file__).parent)
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        if not frame.filename.startswith((own, "<")):
-            return f" ({Path(frame.filename).name}:{frame.lineno})"
+    """Return the first line of the plugin's that led to an error, where there is one."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in _NOT_THEIRS):
+            return f" ({path.name}:{frame.lineno})"
     return ""
 
 
 def _left_out(count: int) -> str:
     return f"; {count} other claims stand on this one and were left out" if count else ""
-
-
-__all__: Sequence[str] = ["Check", "Result", "check", "checks"]

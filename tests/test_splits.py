@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -183,6 +183,10 @@ def columns(draw):
 
 @steady
 @given(columns())
+@example([np.array([0.0, -0.0], "f2")])
+@example([np.array([0.0, -0.0], "f4")])
+@example([np.array([0.0, -0.0], "c8")])
+@example([np.array([[1.0, 0.0], [1.0, -0.0]], "f8")])
 def test_hashes_are_equal_where_rows_are_and_nowhere_else(drawn):
     """Rows are equal where all values are; 0 equals -0."""
     hashes = splits.row_hashes(drawn)

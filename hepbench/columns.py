@@ -1,0 +1,104 @@
+"""Columns: what tables can show of records, and what it is called. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from hepbench.errors import UsageError, unknown
+from hepbench.records import Cost
+
+if TYPE_CHECKING:
+    from hepbench.records import Record
+
+Metrics: TypeAlias = Mapping[str, tuple[bool, frozenset[str]]]
+"""By name: whether higher is better, and what must be equal for two values to be compared."""
+
+
+class Labels(NamedTuple):
+    """What names a row; ``source`` is ``file``, ``sample`` or empty where nobody knows."""
+
+    suite: str
+    dataset: str
+    model: str
+    chain: str
+    preset: str
+    source: str
+
+
+LABELS = Labels._fields
+COSTS = Cost.__struct_fields__
+COUNTS = (*COSTS, "epochs", "best_epoch")
+OTHERS = ("seeds", "published")
+PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
+ASPECTS = ("data", "split", "labels", "preset")
+DEFAULT_COLUMNS = (
+    *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "log_loss"),
+    *("parameters", "train_seconds", "published"),
+)
+TITLES = {
+    "auc": "AUC",
+    "parameters": "params",
+    "train_seconds": "training",
+    "peak_memory_mb": "memory (MB)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What tables show.
+
+    Attributes:
+        group: what there is a table for each value of.
+        labels: those of LABELS that the rows of a table need.
+        names: of the other columns: test metrics by their name, others as ``train_auc``.
+        metrics: direction and comparability of metrics.
+    """
+
+    group: str
+    labels: Sequence[str]
+    names: Sequence[str]
+    metrics: Metrics
+
+    @cached_property
+    def tests(self) -> list[str]:
+        """Metrics of test examples."""
+        others = (*COUNTS, *OTHERS)
+        return [name for name in self.names if name not in others and base(name) == name]
+
+    @cached_property
+    def main(self) -> str:
+        """The first of them, by which rows are ranked, or empty."""
+        return next(iter(self.tests), "")
+
+    def same(self, name: str) -> frozenset[str]:
+        """Return what must be equal for two values of a metric to be compared."""
+        return self.metrics[name][1] if name in self.metrics else frozenset(ASPECTS)
+
+
+def check(names: Iterable[str], records: Iterable[Record], metrics: Metrics) -> None:
+    """Raise UsageError where a name is that of no column."""
+    tests = set(metrics).union(*(record.metrics for record in records))
+    parts = (f"{part}_{name}" for part in PARTS for name in tests)
+    known = {*tests, *parts, *COUNTS, *OTHERS, *LABELS}
+    for name in names:
+        if name not in known:
+            raise UsageError(unknown("column", name, known))
+
+
+@cache
+def base(name: str) -> str:
+    """Return the metric of a training or validation column, and any other name as it is."""
+    part, _, metric = name.partition("_")
+    return metric if part in PARTS and name not in COUNTS else name
+
+
+def title(name: str) -> str:
+    """Return the head of a column in words."""
+    if (metric := base(name)) != name:
+        return f"{name.partition('_')[0]} {title(metric)}"
+    words = name.replace("_", " ")
+    return TITLES.get(name) or re.sub(r"^rejection (\d+)$", r"rej. \1 %", words)

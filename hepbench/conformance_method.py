@@ -1,0 +1,186 @@
+"""What a method promises, tried on an estimator; of one that needs a network, only its spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import conformance_trials as trials
+from hepbench import stages
+from hepbench.conformance import Claim, need, of_spec
+from hepbench.conformance_model import Candidate
+from hepbench.errors import PluginError, ProtocolError
+from hepbench.registry import Entry, Plugin
+from hepbench.resolve import resolve
+from hepbench.specs import Method, Model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepbench.conformance_trials import Trial
+    from hepbench.examples import TrainingData
+    from hepbench.registry import Registry
+    from hepbench.specs import Array, Estimator, Inputs, Params
+
+
+class Neighbours:
+    """The label of the nearest training example: it remembers whatever it is trained on.
+
+    Args:
+        shapes: of one example; every input is flattened.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.names = sorted(shapes)
+        self.points, self.labels, self.classes = np.zeros((0, 0)), np.zeros(0, np.int64), 0
+
+    def fit(self, data: TrainingData, *, seed: int) -> None:  # noqa: ARG002
+        """Remember the training examples.
+
+        Raises:
+            ProtocolError: they have no labels.
+        """
+        if data.train.labels is None:
+            msg = "the training examples have no labels: this method is to see none"
+            raise ProtocolError(msg)
+        self.points, self.classes = self._flat(data.train.inputs), data.classes
+        self.labels = np.array(data.train.labels)
+
+    def scores(self, inputs: Inputs) -> Array:
+        """Return .9 for the class of the nearest, the rest for the others."""
+        squares = [((self.points - point) ** 2).sum(1) for point in self._flat(inputs)]
+        nearest = self.labels[np.argmin(squares, axis=1)]
+        sure = nearest[:, None] == np.arange(self.classes)
+        return np.where(sure, 0.9, 0.1 / (self.classes - 1))
+
+    def _flat(self, inputs: Inputs) -> Array:
+        n = len(inputs[self.names[0]])
+        flat = [np.asarray(inputs[name], float).reshape(n, -1) for name in self.names]
+        return np.concatenate(flat, axis=1)
+
+
+NEIGHBOURS = Entry(
+    Model(
+        name="nearest-neighbour",
+        summary="the label of the nearest training example",
+        inputs=("table",),
+        build="hepbench.conformance_method:Neighbours",
+        offers=frozenset({"estimate"}),
+    ),
+    Plugin("testing", "hepbench.conformance_method", "hepbench", ""),
+)
+
+
+@dataclass(frozen=True)
+class _Method:
+    """A method, and the estimator that it is tried on."""
+
+    entry: Entry
+    registry: Registry
+
+    @property
+    def spec(self) -> Method:
+        """Its spec."""
+        spec: Method = self.entry.spec
+        return spec
+
+    @cached_property
+    def model(self) -> Candidate:
+        """The kit's own, or an installed one that offers what is needed.
+
+        Raises:
+            PluginError: there is none.
+        """
+        installed = trials.own_first(self.registry.entries("model"), self.entry)
+        for entry in (NEIGHBOURS, *installed):
+            if {*self.spec.needs, "estimate"} <= entry.spec.offers:
+                return Candidate(entry, self.registry)
+        msg = f"no installed model offers {', '.join(sorted(self.spec.needs))}; it cannot be tried"
+        raise PluginError(msg)
+
+    def result(self, trial: Trial, **params: Any) -> Estimator:
+        """Return what it makes of its start, by the defaults of its preset."""
+        start = self._start(trial, self.spec.after)
+        return self._run(self.spec, start, trial, params)
+
+    def _start(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
+        """Return what it follows: a model as built, a fitted one, or what a method makes."""
+        if "fresh" in after:
+            return self.model.built()
+        if "classifier" in after:
+            return trials.fitted(self.model.spec.build, self.model.params, trial)
+        before: Method = self.registry.entry("method", after[0]).spec
+        return self._run(before, self._start(trial, before.after), trial, {})
+
+    def _run(self, spec: Method, start: Estimator, trial: Trial, params: Params) -> Estimator:
+        chosen = {**spec.params, **spec.presets.get("quick", {}), **params}
+        data, work = trial.data(labels=spec.labels), stages.Lent(trials.SEED, 1)
+        with trials.as_in_a_worker(trials.SEED):
+            found = resolve(spec.run)(start, data, work, **chosen)
+        given, got = type(start).__name__, type(found).__name__
+        need(type(found) is type(start), f"it returns {got}; {given} is expected, as it was given")
+        return found  # type: ignore[no-any-return]
+
+
+def of_method(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return what is claimed of a method; of one that needs a network, only its spec."""
+    spec: Method = entry.spec
+    if "estimate" not in spec.needs:
+        return of_spec(spec)
+    it = _Method(entry, registry)
+    blind = "" if spec.labels else ", without labels"
+    claims = [
+        *of_spec(spec),
+        Claim(f"it turns an estimator into one{blind}", partial(_turns, it), first=True),
+        Claim("its result is stored and put back into a fresh model", partial(_is_restored, it)),
+        Claim("the same seed gives the same result, bit by bit", partial(_returns_the_same, it)),
+    ]
+    if spec.presets:
+        claims.append(Claim("it runs with each preset", partial(_runs_presets, it), slow=True))
+    if spec.makes == "classifier":
+        chance = Claim("it learns nothing from random labels", partial(_is_blind, it), slow=True)
+        claims.append(chance)
+    return claims
+
+
+def _turns(it: _Method) -> None:
+    for trial in it.model.trials:
+        _kept(it, trial, it.result(trial))
+
+
+def _kept(it: _Method, trial: Trial, found: Estimator) -> list[Array]:
+    """Return the scores of a classifier; of an encoder, its state."""
+    if it.spec.makes == "classifier":
+        return [trials.scored(found, trial.inputs, trial.classes)]
+    return [value for _, value in sorted(vars(found).items()) if isinstance(value, np.ndarray)]
+
+
+def _is_restored(it: _Method) -> None:
+    trial = it.model.trials[0]
+    found = it.result(trial)
+    again = trials.through_disk(found, it.model.built())
+    same = _equal(_kept(it, trial, found), _kept(it, trial, again))
+    need(same, "put back into a fresh model, it scores otherwise; vars() must hold all its state")
+
+
+def _returns_the_same(it: _Method) -> None:
+    for trial in it.model.trials:
+        first, second = (_kept(it, trial, it.result(trial)) for _ in range(2))
+        need(_equal(first, second), f"{trial.name}: two runs with one seed differ")
+
+
+def _equal(one: list[Array], other: list[Array]) -> bool:
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def _runs_presets(it: _Method) -> None:
+    for params in it.spec.presets.values():
+        it.result(it.model.trials[0], **params)
+
+
+def _is_blind(it: _Method) -> None:
+    trial = trials.made_up(it.model.shapes, 2, told=False)
+    trials.need_honest(trial, it.result(trial))

@@ -1,0 +1,207 @@
+"""Trials: made-up examples to fit and score, and fits as a worker makes them.
+
+One thread, numpy's global generator seeded before each step, arrays that cannot be written to.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepbench import estimators, metrics, stages
+from hepbench.conformance import need
+from hepbench.conformance_data import prepared, read_only
+from hepbench.examples import Examples, TrainingData
+from hepbench.resolve import resolve
+from hepbench.specs import Estimator, Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from hepbench.registry import Entry
+    from hepbench.specs import Array, Inputs, Params
+
+SEED = 11
+SIZES = {"train": 700, "validation": 300, "test": 500}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "image": (1, 12, 12),
+    "cloud": (16, 4),
+    "mask": (16,),
+    "table": (5,),
+    "scalars": (3,),
+}
+"""Of one made-up example, for a model whose plugin brings no dataset that it fits."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Examples to fit and score; the ids of its parts differ."""
+
+    name: str
+    parts: Mapping[str, Examples]
+    classes: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of one example, by input."""
+        return {name: tuple(a.shape[1:]) for name, a in self.parts["train"].inputs.items()}
+
+    @property
+    def inputs(self) -> Inputs:
+        """Of the test part."""
+        return self.parts["test"].inputs
+
+    def data(self, *, labels: bool = True) -> TrainingData:
+        """Return what a method is given."""
+        train, validation = self.parts["train"], self.parts["validation"]
+        data = TrainingData(train=train, validation=validation, classes=self.classes)
+        return data if labels else data.without_labels()
+
+
+def made_up(shapes: Mapping[str, tuple[int, ...]], classes: int, *, told: bool = True) -> Trial:
+    """Return made-up examples; unless ``told``, their labels have nothing to do with them."""
+    rng = np.random.default_rng(classes)
+    n = sum(SIZES.values())
+    labels = rng.permutation(np.arange(n) % classes)
+    inputs = _inputs(shapes, labels, rng)
+    # three classes come with weights
+    weights = rng.uniform(0.5, 1.5, n) if classes > 2 else None
+    seen = labels if told else rng.permutation(labels)
+    whole = Examples(inputs=inputs, ids=np.arange(n), labels=seen, weights=weights)
+    name = f"{('two', 'three')[classes - 2]} made-up classes"
+    ends = np.cumsum(list(SIZES.values()))
+    cuts = zip(SIZES, ends - list(SIZES.values()), ends, strict=True)
+    return Trial(name, {part: _frozen(whole[low:high]) for part, low, high in cuts}, classes)
+
+
+def _inputs(
+    shapes: Mapping[str, tuple[int, ...]], labels: Array, rng: np.random.Generator
+) -> dict[str, Array]:
+    """In each input classes lie 1.5 sigma apart; images are sparse, clouds padded with zeros."""
+    found = {}
+    for name, shape in shapes.items():
+        apart = 1.5 * labels.reshape(-1, *[1] * len(shape)) / math.sqrt(math.prod(shape))
+        values = rng.normal(size=(len(labels), *shape)) + apart
+        if len(shape) == 3:
+            values = np.where(rng.random(values.shape) < 0.15, abs(values), 0)
+        found[name] = values.astype(np.float32)
+    if "mask" in shapes:
+        (particles,) = shapes["mask"]
+        counts = rng.integers(1 + particles // 4, particles + 1, len(labels))
+        found["mask"] = np.arange(particles) < counts[:, None]
+        if "cloud" in shapes and shapes["cloud"][0] == particles:
+            found["cloud"] *= found["mask"][:, :, None]
+    return found
+
+
+def _frozen(e: Examples) -> Examples:
+    columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights}
+    known = {name: array for name, array in columns.items() if array is not None}
+    return replace(e, inputs=read_only(e.inputs), targets=read_only(e.targets), **read_only(known))
+
+
+def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:
+    """Return the first examples of a dataset's sample, prepared as in a run."""
+    limits = {f"n_{part}": size for part, size in SIZES.items()}
+    with TemporaryDirectory() as name:
+        folders = prepared(entry, inputs, Path(name), **limits)
+        parts = {part: stages.load_part(folders["inputs"], part) for part in SIZES}
+        with np.load(folders["split"] / "test.npz", allow_pickle=False) as columns:
+            parts["test"] = replace(parts["test"], labels=columns["labels"])
+        frozen = {part: _frozen(examples) for part, examples in parts.items()}
+    return Trial(f"dataset {entry.spec.name}", frozen, len(entry.spec.classes))
+
+
+@contextmanager
+def as_in_a_worker(seed: int) -> Iterator[None]:
+    """Use one thread, and seed what takes no generator; both are put back."""
+    # comes with scikit-learn, which comes with skops
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+def built(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
+    """Return what ``build`` returns.
+
+    Raises:
+        PluginError: it is no Estimator.
+    """
+    with as_in_a_worker(SEED):
+        found = resolve(build)(dict(shapes), **params)
+    need(isinstance(found, Estimator), f"build returns {type(found).__name__}, not an Estimator")
+    return found  # type: ignore[no-any-return]
+
+
+def fitted(build: str, params: Params, trial: Trial) -> Estimator:
+    """Return an estimator that is built and fitted."""
+    found = built(build, params, trial.shapes)
+    with as_in_a_worker(SEED):
+        found.fit(trial.data(), seed=SEED)
+    return found
+
+
+def scored(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
+    """Return (N, classes) scores that were checked as in a run."""
+    with as_in_a_worker(SEED):
+        found = estimator.scores(inputs)
+    n = len(next(iter(inputs.values())))
+    stages.checked_scores({"model": type(estimator).__name__, "classes": classes}, found, n)
+    return np.asarray(found)
+
+
+def auc_in_sigma(examples: Examples, scores: Array) -> float:
+    """Return how many standard errors above one half the AUC is.
+
+    The error is that of scores which know nothing of the labels: Mann and Whitney, Ann. Math.
+    Stat. 18 (1947) 50, for the two smallest classes; ties make it smaller.
+    """
+    found = metrics.auc(Predictions(labels=examples.labels, scores=scores)).value
+    m, n = sorted(np.bincount(np.asarray(examples.labels)))[:2]
+    return float((found - 0.5) / math.sqrt((m + n + 1) / (12 * m * n)))
+
+
+def own_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
+    """Return entries, those of the owner's distribution first."""
+    return sorted(entries, key=lambda e: e.plugin.distribution != owner.plugin.distribution)
+
+
+def need_order(trial: Trial, scores: Array) -> None:
+    """Raise PluginError where scores of the test part rank classes the wrong way round."""
+    sigma = auc_in_sigma(trial.parts["test"], scores)
+    far = f"AUC is {-sigma:.0f} standard errors below .5; are columns swapped?"
+    need(sigma > -4, f"{trial.name}: {far}")
+
+
+def need_honest(trial: Trial, found: Estimator) -> None:
+    """Raise PluginError where random labels seem to be known.
+
+    To choose what scores best on validation is allowed; it raises their AUC by two or three errors.
+    """
+    sigma = {p: auc_in_sigma(e, scored(found, e.inputs, 2)) for p, e in trial.parts.items()}
+    held_out, validation = sigma["test"], sigma["validation"]
+    need(abs(held_out) <= 4, f"held-out AUC is {held_out:+.1f} standard errors from .5")
+    fits = f"validation AUC is {validation:.1f} standard errors above .5: is it trained on them?"
+    need(validation <= 6, fits)
+
+
+def through_disk(found: Estimator, fresh: Estimator) -> Estimator:
+    """Return a fresh estimator that the state of another was put into, by way of files."""
+    with TemporaryDirectory() as folder:
+        estimators.save(found, Path(folder))
+        return estimators.load(fresh, Path(folder))  # type: ignore[no-any-return]

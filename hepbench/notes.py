@@ -1,0 +1,161 @@
+"""Notes: what must be said of a row, so that its figures are not taken for more than they are.
+
+Pure: rows in, lines out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from hepbench.columns import COUNTS, title
+from hepbench.keys import differences
+from hepbench.rows import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hepbench.columns import Columns
+    from hepbench.records import Record, Value
+    from hepbench.rows import Row
+
+SIZES = ("n_test", "n_train", "n_validation", "n_unlabelled")
+SOURCES = {"file": "file", "sample": "simulated sample", "": ""}
+
+
+def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) -> list[str]:
+    """Return all that must be said of a row, the gravest first, each on one line.
+
+    Args:
+        row: one of those that are ranked together.
+        reference: the one that they are compared with.
+        last: the newest of the same name.
+        columns: of which something may have to be said.
+    """
+    said = (
+        *_failures(row),
+        *_incomparable(row, reference, columns),
+        *_warnings(row),
+        *_gaps(row, columns),
+        *_credit(row, columns),
+        *_changes(row, last),
+    )
+    return [one_line(note) for note in said]
+
+
+def one_line(text: str) -> str:
+    """Return a text without line ends and what a terminal would obey; errors may hold both."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return ``a, b and c``."""
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _failures(row: Row) -> list[str]:
+    failed = ((_failure(record), record.seed) for record in row.cells if record.status != "ok")
+    return _by_seed(failed, row.cells)
+
+
+def _failure(record: Record) -> str:
+    verb = "timed out" if record.status == "timeout" else "failed"
+    if record.error is None:
+        return f"{verb}, no reason recorded"
+    where = f" of {record.error.cell}" if record.error.cell else ""
+    why = ": ".join(filter(None, [record.error.type, record.error.message]))
+    return f"{verb} in {record.error.stage}{where}: {why}"
+
+
+def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str]:
+    """Say in which of the columns a row may not be compared with the others, and why."""
+    differing = row.differing(reference)
+    touched = [name for name in columns.tests if not columns.same(name).isdisjoint(differing)]
+    if reference is None or not touched:
+        return []
+    same = frozenset[str]().union(*map(columns.same, touched))
+    what = [_difference(row, reference, name) for name in differing if name in same]
+    where = "" if touched == columns.tests else f" in {listed(map(title, touched))}"
+    others = "rows above" if touched[0] == columns.main else "other rows"
+    verb = "differs" if len(what) == 1 else "differ"
+    return [f"not comparable{where} with the {others}: {listed(what)} {verb}"]
+
+
+def _difference(row: Row, reference: Row, name: str) -> str:
+    """Return what differs, as ``split (n_test 2196 against 500000)``."""
+    here, there = row.data, reference.data
+    if here and there and name == "data" and here.source != there.source:
+        return f"data ({SOURCES[here.source]} against {SOURCES[there.source]})"
+    if here and there and name == "split":
+        for size in SIZES:
+            if getattr(here, size) != getattr(there, size):
+                return f"split ({size} {getattr(here, size)} against {getattr(there, size)})"
+    pair = (_shown(name, each.aspects[name]) for each in (row, reference))
+    return f"{name} ({' against '.join(pair)})"
+
+
+def _shown(name: str, aspect: Any) -> str:
+    text = ", ".join(aspect) if name == "labels" else aspect if name == "preset" else aspect[:8]
+    return text or "not recorded"
+
+
+def _warnings(row: Row) -> list[str]:
+    """Return one note for each kind of warning."""
+    kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for record in row.ok:
+        for warning in dict.fromkeys(record.warnings):
+            name, _, what = warning.partition(": ")
+            kinds[name].append((what, record.seed))
+    return [f"{name}: {'; '.join(_by_seed(said, row.ok))}" for name, said in kinds.items()]
+
+
+def _gaps(row: Row, columns: Columns) -> list[str]:
+    """Say which metrics have no value, or only a limit, and why."""
+    notes = []
+    for name in columns.names:
+        figure = row.figures.get(name)
+        if figure and name not in COUNTS and (figure.n < len(row.ok) or figure.limit):
+            reasons = ((_gap(recorded(record, name)), record.seed) for record in row.ok)
+            said = ((f"{title(name)} {why}", seed) for why, seed in reasons if why)
+            notes += _by_seed(said, row.ok)
+    return notes
+
+
+def _gap(value: Value | None) -> str:
+    if value is None:
+        return "is not recorded"
+    if value.value is None:
+        return f"is undefined: {value.undefined or 'no reason recorded'}"
+    return "is a 95 % lower limit, hence ≥" if value.limit else ""
+
+
+def _credit(row: Row, columns: Columns) -> list[str]:
+    """Say where a published figure is from, and what else was published."""
+    published = row.published
+    if published is None or "published" not in columns.names:
+        return []
+    metrics = [f"{title(n)} {x!r}" for n, x in published.metrics.items() if n != columns.main]
+    size = [] if published.n_test is None else [f"{published.n_test} test examples"]
+    caveat = [f"caveat: {published.caveat}"] if published.caveat else []
+    return [f"published: {'; '.join([published.source, *size, *metrics, *caveat])}"]
+
+
+def _changes(row: Row, last: Row) -> list[str]:
+    """Say what tells an older row from the newest of the same name."""
+    lines = differences(row.record.params, last.record.params) if row is not last else []
+    return [f"parameters changed since: {', '.join(lines)}"] if lines else []
+
+
+def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
+    """Return each text once, followed by its seeds unless all records say the same."""
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for text, seed in said:
+        seeds[text].append(seed)
+    notes = []
+    for text, some in seeds.items():
+        which = f"seed{'s' if len(some) > 1 else ''} {', '.join(map(str, some))}"
+        notes.append(text if len(some) == len(records) else f"{text} ({which})")
+    return notes

@@ -1,0 +1,84 @@
+"""Ranking: which rows may be compared, in which order, and which of them are the best. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from math import hypot
+from typing import TYPE_CHECKING, Any
+
+from hepbench.notes import annotate
+from hepbench.rows import age
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from hepbench.columns import Columns
+    from hepbench.figures import Figure
+    from hepbench.rows import Row
+
+
+def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
+    """Return rows of one dataset: the comparable ones first, best first; those without value last.
+
+    Comparable are those that agree with most in all that the main metric declares. Where nobody
+    knows the direction of that metric, or all else is equal, rows keep their order.
+    """
+    main, same = columns.main, columns.same(columns.main)
+    sign = (-1 if columns.metrics[main][0] else 1) if main in columns.metrics else 0
+    reference = _reference(rows, same)
+    last = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
+
+    def place(row: Row) -> tuple[Any, ...]:
+        value = row.figures[main].value if main else None
+        apart = [str(row.aspects[name]) for name in row.differing(reference) if name in same]
+        return (value is None, bool(apart), apart, sign * (value or 0.0))
+
+    places = sorted((place(row), i) for i, row in enumerate(rows))
+    ordered = [rows[i] for _, i in places]
+    comparable = sum(not valueless and not apart for (valueless, apart, *_), _ in places)
+    best = _best([row.figures[main] for row in ordered[:comparable]]) if sign else ()
+    return [
+        replace(
+            row,
+            comparable=i < comparable,
+            best=i in best,
+            notes=annotate(row, reference=reference, last=last[row.labels], columns=columns),
+        )
+        for i, row in enumerate(ordered)
+    ]
+
+
+def _reference(rows: Iterable[Row], same: Collection[str]) -> Row | None:
+    """Return a row that agrees with most in ``same``, and among those with most in the rest.
+
+    Of two sets of rows, equally many, the one with more test examples counts as most.
+    """
+
+    def some(row: Row) -> tuple[Any, ...]:
+        return tuple(row.aspects[name] for name in sorted(row.aspects.keys() & same))
+
+    def every(row: Row) -> tuple[Any, ...]:
+        return tuple(row.aspects.values())
+
+    ok = [row for row in rows if row.ok]
+    agreeing, alike = Counter(map(some, ok)), Counter(map(every, ok))
+
+    def weight(row: Row) -> tuple[Any, ...]:
+        size = row.data.n_test if row.data else 0
+        return (agreeing[some(row)], size, some(row), alike[every(row)], every(row))
+
+    return max(ok, key=weight, default=None)
+
+
+def _best(figures: Sequence[Figure]) -> set[int]:
+    """Return the places of the first of several and of those within two standard errors of it."""
+    errors = [figure.error for figure in figures]
+    if len(figures) < 2 or errors[0] is None:
+        return set()
+    values = [figure.value or 0.0 for figure in figures]
+    return {
+        i
+        for i, (value, error) in enumerate(zip(values, errors, strict=True))
+        if error is not None and abs(value - values[0]) <= 2 * hypot(errors[0], error)
+    }

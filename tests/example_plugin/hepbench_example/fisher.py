@@ -1,0 +1,69 @@
+"""A model: Fisher's linear discriminant in plain numpy.
+
+Fisher, Annals of Eugenics 7, 179 (1936). Every class is a Gaussian with its own mean and a shared
+covariance; a score is the probability of a class, each class being as frequent as in training.
+Departures: the covariance is shrunk to its diagonal, and there is a temperature.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepbench import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepbench import Array, Inputs, TrainingData
+
+
+class Fisher:
+    """An estimator: it has ``fit`` and ``scores``, and ``vars()`` is all of its state.
+
+    Plain values and numpy arrays are stored as they are; nothing is pickled.
+
+    Args:
+        shapes: of one example; ``table`` is (features,).
+        shrinkage: share of the covariance that is replaced by its diagonal.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, shrinkage: float) -> None:
+        (self.features,) = shapes["table"]
+        self.shrinkage = shrinkage
+        self.slopes = np.zeros((self.features, 0))
+        self.offsets = np.zeros(0)
+        # what methods that need "temperature" change
+        self.temperature = 1.0
+        # shown in tables
+        self.parameters = 0
+
+    def fit(self, data: TrainingData, *, seed: int) -> None:
+        """Fit on ``data.train`` alone; whatever is random would come from ``seed``.
+
+        Raises:
+            DataError: a class has no training example.
+        """
+        table = data.train.inputs["table"].astype(float)
+        weights = np.ones(len(table)) if data.train.weights is None else data.train.weights
+        member = weights[:, None] * (data.train.labels[:, None] == np.arange(data.classes))
+        if not member.any(axis=0).all():
+            msg = "fisher: a class has no training example; every class needs one"
+            raise DataError(msg)
+        means = (member.T @ table) / member.sum(axis=0)[:, None]
+        residuals = table - means[data.train.labels]
+        covariance = (weights[:, None] * residuals).T @ residuals / weights.sum()
+        diagonal = np.diag(np.diag(covariance))
+        shrunk = (1 - self.shrinkage) * covariance + self.shrinkage * diagonal
+        # the pseudo-inverse leaves out what never varies
+        self.slopes = np.linalg.pinv(shrunk, hermitian=True) @ means.T
+        shares = member.sum(axis=0) / weights.sum()
+        self.offsets = np.log(shares) - np.einsum("cf,fc->c", means, self.slopes) / 2
+        self.parameters = self.slopes.size + self.offsets.size
+
+    def scores(self, inputs: Inputs) -> Array:
+        """Return (N, classes) probabilities, each row from its own example alone."""
+        logits = (inputs["table"] @ self.slopes + self.offsets) / self.temperature
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)

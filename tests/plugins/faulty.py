@@ -1,0 +1,397 @@
+"""A plugin for tests in which everything has one fault, which its name tells.
+
+It is at fault itself: it imports numpy, and one of its hooks returns another spec each time.
+"""
+
+# ruff: noqa: EM101
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from types import SimpleNamespace
+
+import numpy as np
+
+from hepbench import (
+    DataError,
+    Dataset,
+    Examples,
+    File,
+    Input,
+    Method,
+    Metric,
+    Model,
+    Split,
+    Suite,
+    UndefinedMetricError,
+    hookimpl,
+)
+
+ELSEWHERE = {}
+CALLS = count()
+
+
+# --- datasets
+
+
+def sample(*, does):
+    """Two classes of two numbers each."""
+    n = 400
+    rng = np.random.default_rng(1)
+    labels, ids, weights = np.arange(n) % 2, np.arange(n), np.ones(n)
+    table = (rng.normal(size=(n, 2)) + labels[:, None]).astype(np.float32)
+    match does:
+        case "ids-repeated":
+            ids[7] = ids[8]
+        case "ids-of-the-clock":
+            ids += time.time_ns()
+        case "ids-float":
+            ids = ids.astype(float)
+        case "labels-of-three":
+            labels[3] = 2
+        case "label-missing":
+            labels[:] = 1
+        case "label-rare":
+            labels = (ids == 0).astype(int)
+        case "label-among-inputs":
+            table[:, 1] = labels
+        case "weight-negative":
+            weights[5] = -1
+        case "not-finite":
+            table[9, 1] = np.nan
+        case "too-wide":
+            table = table[:, [0, 1, 1]]
+        case "unlabelled-only":
+            yield "unlabelled", Examples(inputs={"table": table}, ids=ids)
+            return
+        case "no-role":
+            yield Examples(inputs={"table": table}, ids=ids, labels=labels)
+            return
+    yield "labelled", Examples(inputs={"table": table}, ids=ids, labels=labels, weights=weights)
+
+
+def missing_in_words(folder, **_params):
+    if not (folder / "jets.csv").is_file():
+        raise DataError("jets.csv is missing")
+    yield from sample(does="")
+
+
+def missing_in_python(folder, **_params):
+    (folder / "jets.csv").read_bytes()
+    raise DataError("no jets")
+
+
+def missing_at_length(folder, **_params):
+    raise DataError("jets.csv is missing\nor damaged")
+
+
+def drops(inputs, **_params):
+    return {"table": inputs["table"][inputs["table"][:, 0] > 0]}
+
+
+def sorts(inputs, **_params):
+    return {"table": np.sort(inputs["table"], axis=0)}
+
+
+def centres(inputs, **_params):
+    return {"table": inputs["table"] - inputs["table"].mean(0)}
+
+
+def widens(inputs, **_params):
+    return {"table": inputs["table"][:, [0, 1, 0]]}
+
+
+def renames(inputs, **_params):
+    return {"tables": inputs["table"]}
+
+
+def writes(inputs, **_params):
+    inputs["table"][:] = 0
+    return inputs
+
+
+def doubles(inputs):
+    return {"table": np.repeat(inputs["table"], 2, axis=0)}
+
+
+def first_hundred(ids):
+    return np.arange(100)
+
+
+def dataset(name, **changes):
+    settings = {
+        "summary": "two numbers",
+        "classes": ("background", "signal"),
+        "inputs": {"table": Input(shape=(2,), names=("x", "y"))},
+        "sample": "faulty:sample",
+        "params": {"does": name},
+        "reads": frozenset({"does"}),
+    }
+    return Dataset(name=name, **{**settings, **changes})
+
+
+def read_by(function):
+    return {"read": f"faulty:{function}", "files": (File(name="jets.csv"),)}
+
+
+@hookimpl
+def hepbench_datasets():
+    sampled = (
+        *("ids-repeated", "ids-of-the-clock", "ids-float", "labels-of-three", "label-missing"),
+        *("label-rare", "label-among-inputs", "weight-negative", "not-finite", "too-wide"),
+        *("unlabelled-only", "no-role", "sound-data"),
+    )
+    views = (drops, sorts, centres, widens, renames, writes)
+    return [
+        *(dataset(name) for name in sampled),
+        *(dataset(f"view-{f.__name__}", views={"table": f"faulty:{f.__name__}"}) for f in views),
+        dataset("no-source", sample=None),
+        dataset("no-function", sample="faulty:simple"),
+        dataset("no-summary", summary=""),
+        dataset("no-param", reads=frozenset({"does", "events"})),
+        dataset("params-tuple", params={"does": "", "columns": (0, 1)}),
+        dataset("names-too-few", inputs={"table": Input(shape=(2,), names=("x",))}),
+        dataset("official-rows", split=Split(official="faulty:first_hundred")),
+        dataset("augmented-twice", augmentations={"doubles": "faulty:doubles"}),
+        dataset("damaged-unnoticed", **read_by("missing_in_words")),
+        dataset("missing-in-python", **read_by("missing_in_python")),
+        dataset("missing-at-length", **read_by("missing_at_length")),
+        dataset("read-in-vain", read="faulty:missing_in_words"),
+    ]
+
+
+# --- models
+
+
+class Means:
+    """The class whose mean is nearest is the likeliest."""
+
+    def __init__(self, shapes, *, does):
+        self.does = does
+        self.means = np.zeros((0, *shapes["table"]))
+
+    def fit(self, data, *, seed):
+        table, labels = data.train.inputs["table"], data.train.labels
+        match self.does:
+            case "writes-inputs":
+                table -= table.mean(0)
+            case "unseeded":
+                table = table + np.random.default_rng().normal(size=table.shape)
+            case "not-for-three":
+                labels = np.eye(2)[labels].argmax(1)
+            case "refuses-three":
+                if data.classes > 2:
+                    raise DataError("two classes are allowed")
+            case "says-nothing":
+                self.best_epoch = None
+            case "not-storable":
+                self.metric = lambda a, b: a - b
+            case "trusts-anything":
+                self.trusts = ["os.system"]
+        self.means = np.stack([table[labels == label].mean(0) for label in range(data.classes)])
+        if self.does == "keeps-state-elsewhere":
+            ELSEWHERE[data.classes], self.means = self.means, self.means * 0
+
+    def scores(self, inputs):
+        table, means = inputs["table"].astype(float), self.means
+        match self.does:
+            case "centres-batch":
+                table = table - table.mean(0)
+            case "noisy":
+                table = table + np.random.normal(size=table.shape)  # noqa: NPY002
+            case "counts-rows":
+                table = table + np.arange(len(table))[:, None] % 2
+            case "first-columns":
+                table = table[:, : means.shape[1]]
+            case "keeps-state-elsewhere":
+                means = ELSEWHERE[len(means)]
+        odds = np.exp(-((table[:, None] - means) ** 2).sum(2))
+        odds /= odds.sum(1, keepdims=True)
+        if self.does == "columns-swapped":
+            return odds[:, ::-1]
+        return odds * 2 if self.does == "not-normalised" else odds
+
+
+class Memory:
+    """The label of the nearest example, of validation too."""
+
+    def __init__(self, shapes, **_params):
+        self.points = self.labels = np.zeros(0)
+        self.classes = 0
+
+    def fit(self, data, *, seed):
+        parts = (data.train, data.validation)
+        self.points = np.concatenate([part.inputs["table"] for part in parts])
+        self.labels = np.concatenate([part.labels for part in parts])
+        self.classes = data.classes
+
+    def scores(self, inputs):
+        nearest = [((self.points - x) ** 2).sum(1).argmin() for x in inputs["table"]]
+        return np.eye(self.classes)[self.labels[nearest]]
+
+
+def nothing(shapes, **_params):
+    return None
+
+
+def model(name, build="faulty:Means", **changes):
+    settings = {
+        "summary": "the nearest mean",
+        "inputs": ("table",),
+        "offers": frozenset({"estimate"}),
+        "params": {"does": name},
+    }
+    return Model(name=name, build=build, **{**settings, **changes})
+
+
+@hookimpl
+def hepbench_models():
+    faults = (
+        *("writes-inputs", "unseeded", "not-for-three", "refuses-three", "says-nothing"),
+        *("not-storable", "trusts-anything", "keeps-state-elsewhere", "centres-batch", "noisy"),
+        *("counts-rows", "first-columns", "columns-swapped", "not-normalised", "sound-model"),
+    )
+    return [
+        *(model(name) for name in faults),
+        model("trains-on-validation", "faulty:Memory"),
+        model("builds-nothing", "faulty:nothing"),
+        model("boasts", offers=frozenset({"estimate", "temperature"})),
+        model("imports-nothing", imports=("no_such_module",)),
+        model("presets-in-vain", presets={"paper": {"does": ()}}),
+    ]
+
+
+# --- methods
+
+
+class Wrapped:
+    def __init__(self, start):
+        self.start = start
+
+    def fit(self, data, *, seed):
+        self.start.fit(data, seed=seed)
+
+    def scores(self, inputs):
+        return self.start.scores(inputs)
+
+
+def fit(start, data, work, **_params):
+    start.fit(data, seed=work.seed)
+    return start
+
+
+def peeks(start, data, work):
+    both = (data.train, data.validation)
+    inputs = {n: np.concatenate([e.inputs[n] for e in both]) for n in data.train.inputs}
+    labels = np.concatenate([e.labels for e in both])
+    train = Examples(inputs=inputs, ids=np.arange(len(labels)) + 10**6, labels=labels)
+    start.fit(SimpleNamespace(train=train, classes=data.classes), seed=work.seed)
+    return start
+
+
+def writes_data(start, data, work):
+    data.train.labels[:5] = 0
+    return fit(start, data, work)
+
+
+def draws(start, data, work):
+    rows = np.random.default_rng().permutation(len(data.train))[:100]
+    start.fit(SimpleNamespace(train=data.train[rows], classes=data.classes), seed=work.seed)
+    return start
+
+
+def wraps(start, data, work):
+    return Wrapped(fit(start, data, work))
+
+
+def forgets(start, data, work):
+    fit(start, data, work)
+
+
+def runs_paper(start, data, work, *, rate):
+    if rate > 1:
+        raise ValueError("rate is above 1")
+    return fit(start, data, work)
+
+
+def method(function, name="", **changes):
+    settings = {"summary": "fits", "needs": frozenset({"estimate"})}
+    name = name or function.__name__.replace("_", "-")
+    return Method(name=name, run=f"faulty:{function.__name__}", **{**settings, **changes})
+
+
+@hookimpl
+def hepbench_methods():
+    paper = {"params": {"rate": 0.5}, "presets": {"paper": {"rate": 2.0}}}
+    return [
+        *(method(function) for function in (peeks, writes_data, draws, wraps, forgets)),
+        method(runs_paper, **paper),
+        method(fit, "sound-method"),
+        method(fit, "sound-second", after=("sound-method",)),
+        method(fit, "labels-in-secret", labels=False),
+        method(fit, "needs-the-moon", needs=frozenset({"estimate", "moon"})),
+    ]
+
+
+# --- metrics
+
+
+def blind_to_ties(predictions):
+    order = np.argsort(-predictions.scores[:, 1], kind="stable")
+    return predictions.labels[order][: len(order) // 4].mean()
+
+
+def best_accuracy(predictions):
+    scores, labels = predictions.scores[:, 1], predictions.labels
+    return max(((scores > cut) == labels).mean() for cut in np.unique(scores))
+
+
+def returns_array(predictions):
+    return predictions.labels == 1
+
+
+def of_one_class(predictions):
+    return (
+        float(predictions.scores[predictions.labels == 1, 1].sum())
+        / (1 - predictions.labels).sum().item()
+    )
+
+
+def says_nothing(predictions):
+    raise UndefinedMetricError
+
+
+def ignores_weights(predictions):
+    return float((predictions.scores.argmax(1) == predictions.labels).mean())
+
+
+def squares(predictions):
+    weights = np.ones(len(predictions.labels)) if predictions.weights is None else (
+        predictions.weights)  # fmt: skip
+    true = predictions.scores[np.arange(len(weights)), predictions.labels]
+    return float(np.average((1 - true) ** 2, weights=weights))
+
+
+@hookimpl
+def hepbench_metrics():
+    functions = (blind_to_ties, best_accuracy, returns_array, of_one_class, says_nothing)
+    functions = (*functions, ignores_weights, squares)
+    return [
+        Metric(
+            name=function.__name__.replace("_", "-"),
+            summary="a number",
+            compute=f"faulty:{function.__name__}",
+            higher_is_better=True,
+            classes=2,
+        )
+        for function in functions
+    ]
+
+
+@hookimpl
+def hepbench_suites():
+    return [
+        Suite(name="no-file", path="faulty:no_file.toml"),
+        Suite(name=f"suite-{next(CALLS)}", path="faulty:no_file.toml"),
+    ]
