@@ -13,7 +13,13 @@ from hepbench.registry import KINDS, installed
 
 CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
-PURE = ("keys", "matrix", "metrics", "plan", "records", "seeds", "specs", "splits", "suite",
+PURE = (
+    "columns",
+    "figures",
+    "ranking",
+    "rows",
+    "notes",
+    "schedule","keys", "matrix", "metrics", "plan", "records", "seeds", "specs", "splits", "suite",
         "tables", "uncertainty")  # fmt: skip
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
 
