@@ -552,7 +552,9 @@ def main() -> int:
             found.append(measure(row, options.runs))
         modules = heavy(place)
     if options.json:
-        print(json.dumps({"head": title, "heavy": modules, "rows": [*map(asdict, found)]}, indent=1))
+        print(
+            json.dumps({"head": title, "heavy": modules, "rows": [*map(asdict, found)]}, indent=1)
+        )
     else:
         print(f"{title}\n\n{table(found)}\n")
         for name, names in modules.items():

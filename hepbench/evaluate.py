@@ -57,13 +57,20 @@ def _part(
 ) -> Predictions:
     prefix = f"{part}.target."
     return Predictions(
-        labels=labels[f"{part}.labels"],
-        scores=scores[part],
-        weights=labels.get(f"{part}.weights"),
-        ids=labels[f"{part}.ids"],
-        targets={n[len(prefix) :]: a for n, a in labels.items() if n.startswith(prefix)},
+        labels=_sealed(labels[f"{part}.labels"]),
+        scores=_sealed(scores[part]),
+        weights=_sealed(labels.get(f"{part}.weights")),
+        ids=_sealed(labels[f"{part}.ids"]),
+        targets={n[len(prefix) :]: _sealed(a) for n, a in labels.items() if n.startswith(prefix)},
         validation=validation,
     )
+
+
+def _sealed(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Make an array read-only: one plugin's metric must not change what others are given."""
+    if array is not None:
+        array.flags.writeable = False
+    return array
 
 
 def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.columns import COUNTS, title
 from hepbench.keys import differences
-from hepbench.rows import recorded
+from hepbench.rows import made_of, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,8 +145,12 @@ def _credit(row: Row, columns: Columns) -> list[str]:
 
 def _changes(row: Row, last: Row) -> list[str]:
     """Say what tells an older row from the newest of the same name."""
-    lines = differences(row.record.params, last.record.params) if row is not last else []
-    return [f"parameters changed since: {', '.join(lines)}"] if lines else []
+    if row is last:
+        return []
+    if lines := differences(row.record.params, last.record.params):
+        return [f"parameters changed since: {', '.join(lines)}"]
+    lines = differences(made_of(row.record), made_of(last.record))
+    return [f"changed since: {', '.join(lines)}"] if lines else []
 
 
 def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:

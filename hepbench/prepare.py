@@ -146,11 +146,19 @@ def split(task: Mapping[str, Any], place: Place) -> Facts:
     for part, rows in parts.items():
         names = {name: np.ascontiguousarray(_rows(source, name)[rows]) for name in kept}
         np.savez(place.folder / f"{part}.npz", allow_pickle=False, rows=rows, **names)
+    hashes = _hashes(source, "labelled")
+    # inputs, ids, labels and weights: what a figure depends on
+    whole = [hashes, *(_rows(source, name) for name in kept)]
+    by_part = {part: hashes[rows] for part, rows in parts.items()}
+    if _count(source, "unlabelled"):
+        by_part["unlabelled"] = _hashes(source, "unlabelled")
     return {
         **{f"n_{part}": len(rows) for part, rows in parts.items()},
         "n_unlabelled": _count(source, "unlabelled"),
         "split_hash": splits.split_hash({part: ids[rows] for part, rows in parts.items()}),
-        "duplicates": _duplicates(source, parts),
+        "contents": splits.contents(whole),
+        "test_contents": splits.contents([column[parts["test"]] for column in whole]),
+        "duplicates": splits.duplicates(by_part),
     }
 
 
@@ -159,6 +167,12 @@ def _rows(source: Path, name: str) -> NDArray[Any]:
     labelled = arrays.mapped(source / f"labelled.{name}.npy")
     test = source / f"test.{name}.npy"
     return np.concatenate([labelled, arrays.mapped(test)]) if test.exists() else labelled
+
+
+def _column(source: Path, role: str, name: str) -> NDArray[Any]:
+    return (
+        _rows(source, name) if role == "labelled" else arrays.mapped(source / f"{role}.{name}.npy")
+    )
 
 
 def _count(source: Path, role: str) -> int:
@@ -196,13 +210,13 @@ def _check_classes(
                 raise DataError(msg)
 
 
-def _duplicates(source: Path, parts: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
-    inputs = [p.name.split(".", 1)[1][:-4] for p in sorted(source.glob("labelled.input.*.npy"))]
-    columns = [_rows(source, name) for name in inputs]
+def _hashes(source: Path, role: str) -> NDArray[np.uint64]:
+    """Return a hash of all inputs of each example; of the labelled, as ``_rows`` orders them."""
+    names = [p.name.split(".", 1)[1][:-4] for p in sorted(source.glob(f"{role}.input.*.npy"))]
+    columns = [_column(source, role, name) for name in names]
     starts = range(0, len(columns[0]), CHUNK_ROWS)
     chunks = ([column[i : i + CHUNK_ROWS] for column in columns] for i in starts)
-    hashes = np.concatenate([splits.row_hashes(chunk) for chunk in chunks])
-    return splits.duplicates({part: hashes[rows] for part, rows in parts.items()})
+    return np.concatenate([splits.row_hashes(chunk) for chunk in chunks])
 
 
 def inputs(task: Mapping[str, Any], place: Place) -> Facts:
@@ -234,8 +248,7 @@ def _lay_out(
     role: str = "labelled",
 ) -> None:
     names = [p.name.split(".")[2] for p in sorted(source.glob(f"{role}.input.*.npy"))]
-    load = _rows if role == "labelled" else lambda s, name: arrays.mapped(s / f"{role}.{name}.npy")
-    whole = {name: load(source, f"input.{name}") for name in names}
+    whole = {name: _column(source, role, f"input.{name}") for name in names}
     files: dict[str, arrays.Growing] = {}
     for i in range(0, len(rows), CHUNK_ROWS):
         chosen = {name: array[rows[i : i + CHUNK_ROWS]] for name, array in whole.items()}

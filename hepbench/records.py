@@ -30,6 +30,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         source: ``file`` or ``sample`` (simulated, ships with the plugin).
         fingerprint: hash of the files read.
         split_hash: hash of the ids of each part.
+        contents, test_contents: hash of what was read (ids, labels, weights, inputs), and of the
+            test part of it: reading other numbers under the same ids makes other data.
         duplicates: exact copies across parts: ``train_test: 3`` test rows equal a training row.
     """
 
@@ -41,7 +43,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     n_test: int = 0
     n_unlabelled: int = 0
     split_hash: str = ""
+    contents: str = ""
+    test_contents: str = ""
     duplicates: dict[str, int] = {}
+
+    @property
+    def test_set(self) -> str:
+        """What tells a test set from others; older records know only the hash of all parts."""
+        return self.test_contents or self.split_hash
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

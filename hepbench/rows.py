@@ -70,7 +70,7 @@ class Row:
         read = record.key_parts.get("read", {})
         classes = record.params.get("dataset", {}).get("classes") or read.get("classes", ())
         return {
-            "data": data.fingerprint if data else "",
+            "data": (data.contents or data.fingerprint) if data else "",
             "split": data.split_hash if data else "",
             "labels": tuple(map(str, classes)),
             "preset": record.preset,
@@ -88,7 +88,8 @@ def collect(
 ) -> list[Row]:
     """Return one row for all seeds of a cell, with the figures of ``columns``, sorted by labels.
 
-    Seeds that saw other data or another split make a row of their own: they may not be averaged.
+    Seeds that saw other data or were computed by other code make a row of their own: they may not
+    be averaged.
     """
     newest = {(*_cell(record), record.seed): record for record in sorted(records, key=age)}
     families: dict[Any, list[Record]] = defaultdict(list)
@@ -119,6 +120,17 @@ def recorded(record: Record, name: str) -> Value | None:
     return part.get(metric)
 
 
+def made_of(record: Record) -> dict[str, Any]:
+    """Return the parts of a key but for its seed, and for which metrics were installed."""
+    return {
+        stage: {name: part for name, part in sorted(parts.items()) if name not in own}
+        for stage, parts in sorted(record.key_parts.items())
+        if stage != "evaluate"
+        # the seed of the split is the suite's
+        for own in [{"seed"} if "method" in parts else ()]
+    }
+
+
 def _cell(record: Record) -> tuple[Labels, bytes]:
     """Return what makes a cell the same cell, but for its seed."""
     # a cell that failed has no data, but its key says what they were to be
@@ -129,11 +141,12 @@ def _cell(record: Record) -> tuple[Labels, bytes]:
 
 
 def _alike(members: Iterable[Record]) -> list[list[Record]]:
-    """Return records in lists that saw the same data; those that saw none join the longest."""
+    """Return records in lists that differ in their seed alone; failed ones join the longest."""
     lists: dict[Any, list[Record]] = defaultdict(list)
     for record in members:
         data = record.data
-        lists[(data.fingerprint, data.split_hash) if data else None].append(record)
+        saw = data and (data.contents or data.fingerprint, data.split_hash)
+        lists[(*saw, repr(made_of(record))) if saw else None].append(record)
     blind = lists.pop(None, [])
     if not lists:
         return [blind]

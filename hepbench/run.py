@@ -263,7 +263,10 @@ class Runner:
             self.progress.note(failure)
 
 
-_SPLIT_FACTS = ("n_train", "n_validation", "n_test", "n_unlabelled", "split_hash", "duplicates")
+_SPLIT_FACTS = (
+    *("n_train", "n_validation", "n_test", "n_unlabelled"),
+    *("split_hash", "contents", "test_contents", "duplicates"),
+)
 
 
 def _params(c: Combination) -> dict[str, Any]:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 
+PAIRS = (
+    *(("train", "validation"), ("train", "test"), ("validation", "test")),
+    # a method may be given these
+    *(("unlabelled", "validation"), ("unlabelled", "test")),
+)
+"""Parts, and later ones that may hold no copy of their examples."""
+
 
 def order(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     """Return a pseudo-random number for each id: the same whatever other ids there are.
@@ -111,8 +118,22 @@ def _words(array: NDArray[Any]) -> NDArray[Any]:
     return flat.view(np.uint32 if flat.dtype.itemsize == 4 else np.uint64)
 
 
+def contents(columns: Sequence[NDArray[Any]]) -> str:
+    """Return a hash of the rows of some (N, ...) arrays, whatever their order."""
+    rows = np.sort(row_hashes(columns)).astype("<u8")
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+
+
 def duplicates(hashes: Mapping[str, NDArray[np.uint64]]) -> dict[str, int]:
     """Return how many rows of one part have an exact copy in an earlier one, where any has."""
-    pairs = [("train", "validation"), ("train", "test"), ("validation", "test")]
-    counts = {f"{a}_{b}": int(np.isin(hashes[b], hashes[a]).sum()) for a, b in pairs}
+    ordered = {part: np.sort(rows) for part, rows in hashes.items()}
+    counts = {f"{a}_{b}": _copies(ordered[a], ordered[b]) for a, b in PAIRS if a in ordered}
     return {name: count for name, count in counts.items() if count}
+
+
+def _copies(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> int:
+    """Return how many of the second are among the first; both are sorted."""
+    if not len(first):
+        return 0
+    places = np.searchsorted(first, second)
+    return int((first[np.minimum(places, len(first) - 1)] == second).sum())

@@ -105,8 +105,8 @@ def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
 
 
 def _looks(records: Iterable[Record]) -> Counter[str]:
-    """Return how often each test set was looked at, by the hash of its split."""
-    return Counter(r.data.split_hash for r in records if r.data and r.status == "ok")
+    """Return how often each test set was looked at."""
+    return Counter(r.data.test_set for r in records if r.data and r.status == "ok")
 
 
 def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
@@ -124,7 +124,8 @@ def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, A
                 entries |= {f"{name}_stderr": figure.stderr, f"{name}_spread": figure.spread}
                 entries[f"{name}_limit"] = figure.limit
     entries |= {"comparable": row.comparable, "best": row.best}
-    return entries | {"test_looks": looks[split], "notes": row.notes}
+    looked = looks[row.data.test_set] if row.data else 0
+    return entries | {"test_looks": looked, "notes": row.notes}
 
 
 def _published(row: Row, columns: Columns) -> float | None:
@@ -166,7 +167,7 @@ def _table(
         cells = [_text(row, name, places, columns) for name in columns.names]
         lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
     name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
-    seen = {row.data.split_hash: row.data.n_test for row in rows if row.ok and row.data}
+    seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
     return formats.Table(
         title=name if whole else f"{columns.group} {name}",
         facts=_facts(rows[0]) if whole else "",

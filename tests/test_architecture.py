@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hepbench
 import pytest
+
+import hepbench
 from hepbench.registry import KINDS, installed
 
 CORE = Path(hepbench.__file__).parent

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 from click.testing import CliRunner
+
 from hepbench.cli import cli
 from hepbench.suite import parse
 

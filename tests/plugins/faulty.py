@@ -3,8 +3,6 @@
 It is at fault itself: it imports numpy, and one of its hooks returns another spec each time.
 """
 
-# ruff: noqa: EM101
-
 from __future__ import annotations
 
 import time
