@@ -12,14 +12,13 @@ import ctypes
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -29,10 +28,11 @@ from tabulate import tabulate
 from hepbench import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 HEAVY = {"matplotlib", "numpy", "scipy", "sklearn", "torch"}
 BENCHOPT = "benchopt==1.10.0"
+NO_BENCHOPT = "no yardstick without benchopt: give --benchopt or --make-benchopt"
 BENCHOPT_OPTIONS = ("--no-plot", "--no-html", "-n", "1", "-r", "1")
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -170,11 +170,9 @@ for path in pathlib.Path(sys.argv[1]).glob("*/*.json"):
     json.loads(path.read_bytes())
 """
 
-Seconds = "Callable[[], float]"
-
 
 class Impossible(Exception):
-    """A row that cannot be measured here, and why."""
+    """What cannot be measured here, and why."""
 
 
 # --- CPU time
@@ -183,8 +181,8 @@ class Impossible(Exception):
 def adopt() -> bool:
     """Become the parent of every orphan among our descendants; False where there is no such call.
 
-    RUSAGE_CHILDREN misses a fork server: it outlives the command that started it, and would be
-    reaped, with the CPU time of all its workers, by process 1. A subreaper reaps it instead.
+    RUSAGE_CHILDREN misses a fork server: it ends after the command that started it, so that
+    process 1 would reap it with the CPU time of all its workers. A subreaper reaps it instead.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -195,11 +193,12 @@ def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
     """Return the CPU seconds of a command and of everything that it started.
 
     Raises:
-        Impossible: it fails; the end of what it wrote is the reason.
+        Impossible: it fails; the last line that it wrote is the reason.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
         used, codes = 0.0, {}
+        # without a subreaper only what the command itself waited for is seen
         while True:
             try:
                 pid, status, usage = os.wait4(-1, 0)
@@ -210,8 +209,7 @@ def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
         process.returncode = codes[process.pid]
         if process.returncode:
             output.seek(0)
-            last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise Impossible(f"{Path(command[0]).name} {command[1]}: {last}")
+            raise Impossible(output.read().decode(errors="replace").strip().rpartition("\n")[2])
     return used
 
 
@@ -220,17 +218,20 @@ def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with the trivial plugin, its suites and benchopt's benchmark.
+    """A folder with the trivial plugin and its suites, where both harnesses run.
 
     Attributes:
         benchopt: its command, or None.
+        numbers: of folders. Cold runs have new ones and none is removed before the end: ext4
+            searches long for a free inode while many were deleted in the last minutes.
     """
 
     folder: Path
     benchopt: Path | None = None
+    numbers: Iterator[int] = field(default_factory=count)
 
     def prepare(self) -> None:
-        """Write what is to be run."""
+        """Write the plugin, a folder that looks installed, and the suites."""
         info = self.folder / "site" / "trivial-0.1.dist-info"
         info.mkdir(parents=True)
         (info.parent / "trivial.py").write_text(PLUGIN)
@@ -240,10 +241,6 @@ class Place:
         self._suite("cells", seeds=100)
         self._suite("hundred", datasets=10, models=10)
         self._suite("thousand", datasets=10, models=10, seeds=10)
-        for name, text in THEIRS.items():
-            path = self.folder / "theirs" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
 
     def _suite(self, name: str, *, datasets: int = 1, models: int = 1, seeds: int = 1) -> None:
         toys = [f"toy[draw={i}]" for i in range(datasets)]
@@ -252,58 +249,55 @@ class Place:
         text += f"datasets = {json.dumps(toys)}\nmodels = {json.dumps(lines)}\n"
         (self.folder / f"{name}.toml").write_text(text)
 
-    @cached_property
-    def environment(self) -> dict[str, str]:
-        """The environment of every command."""
+    def environment(self, state: str = "state") -> dict[str, str]:
+        """Return the environment of every command, the cache in a folder ``state``."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HEPBENCH_")}
-        return {**kept, "PYTHONPATH": str(self.folder / "site")}
+        path = filter(None, [str(self.folder / "site"), kept.get("PYTHONPATH")])
+        cache = str(self.folder / state / "cache")
+        return {**kept, "PYTHONPATH": os.pathsep.join(path), "HEPBENCH_CACHE": cache}
 
-    def python(self, *arguments: str | Path) -> float:
+    def new(self) -> str:
+        """Return the name of a folder that is not there yet."""
+        return f"new-{next(self.numbers)}"
+
+    def python(self, *arguments: str) -> float:
         """Return what Python costs with some arguments."""
-        return cpu(sys.executable, *arguments, cwd=self.folder, env=self.environment)
+        return cpu(sys.executable, *arguments, cwd=self.folder, env=self.environment())
 
-    def hepbench(self, *arguments: str, state: str = "state", cold: bool = False) -> float:
-        """Return what hepbench costs; ``cold`` forgets cache and results in folder ``state``."""
-        folder = self.folder / state
-        if cold:
-            shutil.rmtree(folder, ignore_errors=True)
-        env = {**self.environment, "HEPBENCH_CACHE": str(folder / "cache")}
+    def hepbench(self, *arguments: str, state: str = "state") -> float:
+        """Return what the command line costs."""
         command = Path(sys.executable).with_name("hepbench")
-        return cpu(command, *arguments, cwd=self.folder, env=env)
+        return cpu(command, *arguments, cwd=self.folder, env=self.environment(state))
 
-    def run(self, suite: str, *options: str, state: str, cold: bool = False) -> float:
-        """Return what a run of a suite costs."""
-        results = str(self.folder / state / "results")
-        name = f"{suite}.toml" if (self.folder / f"{suite}.toml").exists() else suite
-        return self.hepbench("run", name, "--results", results, *options, state=state, cold=cold)
+    def run(self, suite: str, *options: str, state: str = "") -> float:
+        """Return what a run costs: a cold one, or what is not yet in a folder ``state``."""
+        state = state or self.new()
+        return self.hepbench("run", suite, "--results", f"{state}/results", *options, state=state)
 
-    def theirs(self, *options: str, cold: bool) -> float:
-        """Return what benchopt costs on the same; ``cold`` forgets what it knows."""
+    def theirs(self, *options: str, state: str = "") -> float:
+        """Return what benchopt costs on the same, cold or in a folder that it knows."""
         if self.benchopt is None:
-            raise Impossible("no benchopt: give --benchopt or --make-benchopt")
-        folder = self.folder / "theirs"
-        for name in ("__cache__", "outputs") if cold else ():
-            shutil.rmtree(folder / name, ignore_errors=True)
+            raise Impossible(NO_BENCHOPT)
+        folder = self.folder / (state or self.new())
+        for name, text in THEIRS.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.write_text(text)
         command = (self.benchopt, "run", ".", *BENCHOPT_OPTIONS, *options)
-        return cpu(*command, cwd=folder, env=self.environment)
+        return cpu(*command, cwd=folder, env=self.environment())
 
-    def in_process(self, script: str) -> float:
-        """Return the CPU seconds that a script prints."""
-        env = {**self.environment, "HEPBENCH_CACHE": str(self.folder / "state" / "cache")}
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, check=True
-        )
-        return float(done.stdout)
+    def printed(self, *arguments: str) -> tuple[str, str]:
+        """Return what Python prints on stdout and stderr with some arguments."""
+        command, env = [sys.executable, *arguments], self.environment()
+        pipes = {"capture_output": True, "text": True, "check": True}
+        done = subprocess.run(command, cwd=self.folder, env=env, **pipes)
+        return done.stdout, done.stderr
 
     def imports(self, *arguments: str) -> set[str]:
-        """Return the top-level modules that hepbench imports."""
-        command = [sys.executable, "-X", "importtime", "-m", "hepbench", *arguments]
-        env = self.environment
-        done = subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, check=True
-        )
-        names = (line.rpartition("|")[2].strip() for line in done.stderr.splitlines())
+        """Return the top-level modules that the command line imports."""
+        listed = self.printed("-X", "importtime", "-m", "hepbench", *arguments)[1]
+        names = (line.rpartition("|")[2].strip() for line in listed.splitlines())
         return {name.partition(".")[0] for name in names}
 
 
@@ -315,26 +309,22 @@ def make_benchopt(folder: Path) -> Path:
     return folder / "bin" / "benchopt"
 
 
-def multiply(place: Place, *, state: str, count: int = 10_000) -> Path:
-    """Write copies of one real record: other names, seeds, keys and values. Return their folder."""
-    place.run("single", state=state, cold=True)
-    (one,) = (place.folder / state / "results" / "single").glob("*.json")
-    record = json.loads(one.read_bytes())
-    rng = random.Random(1)
+def multiply(place: Place, *, number: int = 10_000) -> None:
+    """Write copies of one real record into ``many``: other names, seeds, keys and values."""
+    place.run("single.toml", state="one")
+    (one,) = (place.folder / "one" / "results" / "single").glob("*.json")
+    record, rng = json.loads(one.read_bytes()), random.Random(1)
     folder = place.folder / "many" / "single"
     folder.mkdir(parents=True)
-    cells = product(range(10), range(count // 200), ("fit", "again", "fit+again", "fresh+fit"))
-    for d, m, chain in cells:
-        for seed in range(5):
-            names = {"dataset": f"toy-{d}", "model": f"line-{m}", "chain": chain, "seed": seed}
-            key = sha256(repr(names).encode()).hexdigest()[:24]
-            data = record["data"] | {"fingerprint": f"data-{d}", "split_hash": f"split-{d}"}
-            metrics = {
-                name: value | {"value": rng.random()} for name, value in record["metrics"].items()
-            }
-            copy = record | names | {"key": key, "data": data, "metrics": metrics}
-            (folder / f"{key}.json").write_text(json.dumps(copy, indent=1))
-    return folder.parent
+    chains = ("fit", "again", "fit+again", "fresh+fit")
+    cells = product(range(10), range(number // 200), chains, range(5))
+    for d, m, chain, seed in cells:
+        names = {"dataset": f"toy-{d}", "model": f"line-{m}", "chain": chain, "seed": seed}
+        key = sha256(repr(names).encode()).hexdigest()[:24]
+        data = record["data"] | {"fingerprint": f"data-{d}", "split_hash": f"split-{d}"}
+        values = {name: was | {"value": rng.random()} for name, was in record["metrics"].items()}
+        copy = record | names | {"key": key, "data": data, "metrics": values}
+        (folder / f"{key}.json").write_text(json.dumps(copy, indent=1))
 
 
 # --- rows
@@ -348,8 +338,8 @@ class Row:
         name: as given to ``--only``.
         ours, theirs: measure once, in CPU seconds.
         against: the yardstick in words.
-        ratio: the target, as a multiple of the yardstick; else ``seconds`` is, or there is none.
-        ready: makes ready what is measured.
+        ratio, seconds: the target, as a multiple of the yardstick or by itself.
+        ready: prepares what is measured.
     """
 
     name: str
@@ -364,18 +354,18 @@ class Row:
 
 def rows(place: Place) -> list[Row]:
     """Return every row, in the order of the table."""
-    bare = partial(place.python, "-c", "import click, pluggy")
-    start = {"theirs": bare, "against": "import click, pluggy"}
-    benchopt = {"theirs": partial(place.theirs, cold=True), "against": "benchopt, same 10 x 10"}
-    many = partial(multiply, place, state="one")
-    read = partial(place.python, "-c", LOADS, "many")
+    return [*_starts(place), *_trivial(place), *_larger(place)]
+
+
+def _starts(place: Place) -> list[Row]:
+    start = _start(place)
     return [
         Row(name="help", what="--help", ours=partial(place.hepbench, "--help"), ratio=2, **start),
         Row(name="list", what="list", ours=partial(place.hepbench, "list"), ratio=4, **start),
         Row(
             name="plan",
             what="plan of 1,000 cells, in process",
-            ours=partial(place.in_process, PLAN),
+            ours=lambda: float(place.printed("-c", PLAN)[0]),
             seconds=0.3,
             **start,
         ),
@@ -385,51 +375,68 @@ def rows(place: Place) -> list[Row]:
             ours=partial(place.hepbench, "plan", "thousand.toml"),
             **start,
         ),
+    ]
+
+
+def _start(place: Place) -> dict[str, Any]:
+    yardstick = "import click, pluggy"
+    return {"theirs": partial(place.python, "-c", yardstick), "against": yardstick}
+
+
+def _trivial(place: Place) -> list[Row]:
+    return [
         Row(
             name="cold",
             what="100 trivial cells, cold",
-            ours=partial(place.run, "hundred", state="cold", cold=True),
+            ours=partial(place.run, "hundred.toml"),
+            theirs=place.theirs,
+            against="benchopt, 10 x 10",
             ratio=0.6,
-            **benchopt,
         ),
         Row(
             name="cached",
             what="100 trivial cells, cached",
-            ours=partial(place.run, "hundred", state="cached"),
+            ours=partial(place.run, "hundred.toml", state="hundred"),
+            theirs=partial(place.theirs, state="theirs"),
+            against="benchopt, 10 x 10, cached",
             ratio=0.25,
-            **benchopt | {"theirs": partial(place.theirs, cold=False)},
         ),
         Row(
             name="single",
             what="1 trivial cell, cold",
-            ours=partial(place.run, "single", state="single", cold=True),
-            theirs=partial(place.theirs, "-d", "toy[draw=0]", "-s", "line[slope=0]", cold=True),
-            against="benchopt, same 1 x 1",
+            ours=partial(place.run, "single.toml"),
+            theirs=partial(place.theirs, "-d", "toy[draw=0]", "-s", "line[slope=0]"),
+            against="benchopt, 1 x 1",
             seconds=0.4,
         ),
         Row(
             name="cell",
             what="one more trivial cell",
-            ours=partial(marginal, partial(_cells, place)),
+            ours=partial(marginal, lambda n: place.run("cells.toml", "--seeds", str(n))),
             theirs=partial(marginal, lambda n: place.python("-c", FORKS, str(n))),
             against="one more fork from a server",
             seconds=0.010,
         ),
+    ]
+
+
+def _larger(place: Place) -> list[Row]:
+    return [
         Row(
             name="table",
             what="table of 10,000 records",
             ours=partial(place.hepbench, "table", "many"),
-            theirs=read,
+            theirs=partial(place.python, "-c", LOADS, "many"),
             against="json.loads of their files",
             seconds=2,
-            ready=many,
+            ready=partial(multiply, place),
         ),
         Row(
             name="quickstart",
             what="quickstart, all cached",
             ours=partial(place.run, "quickstart", state="quickstart"),
             seconds=0.4,
-            **start,
+            **_start(place),
         ),
     ]
 
@@ -439,52 +446,67 @@ def marginal(cost: Callable[[int], float], n: int = 100) -> float:
     return (cost(n) - cost(1)) / (n - 1)
 
 
-def _cells(place: Place, n: int) -> float:
-    return place.run("cells", "--seeds", str(n), state="cells", cold=True)
+# --- measuring
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A row's figures, one for each turn; ``why`` there are none."""
+    """A row's figures, one for each turn, and why there are none."""
 
-    name: str
-    what: str
-    against: str
-    ratio: float | None
-    seconds: float | None
-    ours: list[float]
-    theirs: list[float]
+    row: Row
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
     why: str = ""
 
     @property
     def quotients(self) -> list[float]:
         """Ours by the yardstick, turn by turn."""
-        return [a / b for a, b in zip(self.ours, self.theirs, strict=True)]
+        return [a / b for a, b in zip(self.ours, self.theirs, strict=False)]
+
+    @property
+    def ratio(self) -> float | None:
+        """Median by median."""
+        return median(self.ours) / median(self.theirs) if self.theirs else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the median is within the target, if there is one."""
-        if self.ratio is not None and self.theirs:
-            return median(self.ours) / median(self.theirs) <= self.ratio
-        return None if self.seconds is None or not self.ours else median(self.ours) <= self.seconds
+        """Whether the target is met, if there is one and it was measured."""
+        if self.row.ratio is not None:
+            return None if self.ratio is None else self.ratio <= self.row.ratio
+        if self.row.seconds is None or not self.ours:
+            return None
+        return median(self.ours) <= self.row.seconds
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        row = self.row
+        kept = {n: getattr(row, n) for n in ("name", "what", "against", "ratio", "seconds")}
+        return {**kept, "ours": self.ours, "theirs": self.theirs, "met": self.met, "why": self.why}
 
 
 def measure(row: Row, runs: int) -> Measured:
     """Measure a row and its yardstick in turns; the first turn warms up and is not counted."""
-    empty = Measured(row.name, row.what, row.against, row.ratio, row.seconds, [], [])
+    ours: list[float] = []
+    theirs: list[float] = []
+    why = ""
     try:
         row.ready()
-        ours = [row.ours()]
+        for _ in range(runs + 1):
+            ours.append(row.ours())
+            if not why:
+                try:
+                    theirs.append(row.theirs())
+                except Impossible as error:
+                    why = str(error)
     except (Impossible, subprocess.CalledProcessError) as error:
-        return replace(empty, why=str(error))
-    try:
-        theirs, why = [row.theirs()], ""
-    except Impossible as error:
-        theirs, why = [], str(error)
-    for _ in range(runs):
-        ours.append(row.ours())
-        theirs += [row.theirs()] if theirs else []
-    return replace(empty, ours=ours[1:], theirs=theirs[1:], why=why)
+        return Measured(row, why=str(error))
+    return Measured(row, ours[1:], theirs[1:], why)
+
+
+def heavy(place: Place) -> dict[str, list[str]]:
+    """Return which heavy modules commands import that should import none."""
+    commands = {"--help": ["--help"], "list": ["list"]}
+    return {name: sorted(HEAVY & place.imports(*command)) for name, command in commands.items()}
 
 
 # --- what is printed
@@ -497,32 +519,21 @@ def table(found: Iterable[Measured]) -> str:
 
 
 def _line(m: Measured) -> list[str]:
-    ratio = spread = "-"
-    if m.ours and m.theirs:
-        ratio = f"{median(m.ours) / median(m.theirs):.2f}"
-        low, _, high = quantiles(m.quotients, n=4) if len(m.ours) > 1 else m.quotients * 3
+    ratio = "-" if m.ratio is None else f"{m.ratio:.2f}"
+    spread, low_high = "-", m.quotients
+    if len(low_high) > 1:
+        low, _, high = quantiles(low_high, n=4)
         spread = f"{low:.2f} - {high:.2f}"
-    target = "-" if m.seconds is None else _time(m.seconds)
-    target = target if m.ratio is None else f"{m.ratio:g} x"
+    target = f"{m.row.ratio:g} x" if m.row.ratio is not None else _time(m.row.seconds)
     met = {True: "yes", False: "NO", None: "-"}[m.met]
-    return [m.what, _time(_middle(m.ours)), _time(_middle(m.theirs)), m.against, ratio, spread,
-            target, met]  # fmt: skip
-
-
-def _middle(values: list[float]) -> float | None:
-    return median(values) if values else None
+    ours, theirs = (_time(median(values) if values else None) for values in (m.ours, m.theirs))
+    return [m.row.what, ours, theirs, m.row.against, ratio, spread, target, met]
 
 
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
-
-
-def heavy(place: Place) -> dict[str, list[str]]:
-    """Return which heavy modules commands import that should import none."""
-    commands = {"--help": ["--help"], "list": ["list"]}
-    return {name: sorted(HEAVY & place.imports(*command)) for name, command in commands.items()}
 
 
 def head(runs: int) -> str:
@@ -535,39 +546,41 @@ def head(runs: int) -> str:
     )
 
 
-def main() -> int:
-    """Measure, print, and return 1 if a target is missed."""
-    options = _options()
-    whole, title = adopt(), head(options.runs)
+def notes(found: Iterable[Measured], modules: Mapping[str, list[str]], *, whole: bool) -> list[str]:
+    """Return what must be said below the table."""
+    lines = [f"{name} imports {', '.join(n) or 'nothing heavy'}" for name, n in modules.items()]
+    lines += [f"{m.row.what}: {m.why}" for m in found if m.why]
+    if not whole:
+        lines.append("no subreaper on this system: a fork server and its workers are NOT counted")
+    return lines
+
+
+def main() -> None:
+    """Measure and print."""
+    options, whole = _options(), adopt()
+    title = head(options.runs)
     with tempfile.TemporaryDirectory(prefix="hepbench-costs-") as folder:
-        benchopt = options.benchopt / "bin" / "benchopt" if options.benchopt else None
+        benchopt = options.benchopt and (options.benchopt / "bin" / "benchopt").absolute()
         if options.make_benchopt:
             benchopt = make_benchopt(Path(folder) / "benchopt")
         place = Place(Path(folder), benchopt)
         place.prepare()
-        chosen = [r for r in rows(place) if not options.only or r.name in options.only]
         found = []
-        for row in chosen:
-            sys.stderr.write(f"{row.what} ...\n")
-            found.append(measure(row, options.runs))
+        for row in rows(place):
+            if not options.only or row.name in options.only:
+                sys.stderr.write(f"{row.what} ...\n")
+                found.append(measure(row, options.runs))
         modules = heavy(place)
+    said = notes(found, modules, whole=whole)
     if options.json:
-        print(
-            json.dumps({"head": title, "heavy": modules, "rows": [*map(asdict, found)]}, indent=1)
-        )
+        plain = [m.plain() for m in found]
+        print(json.dumps({"head": title, "rows": plain, "notes": said}, indent=1))
     else:
-        print(f"{title}\n\n{table(found)}\n")
-        for name, names in modules.items():
-            print(f"{name} imports {', '.join(names) or 'nothing heavy'}")
-        for m in found:
-            print(f"{m.what}: {m.why}" if m.why else "", end="\n" if m.why else "")
-        if not whole:
-            print("no subreaper on this system: workers of the fork server are NOT counted")
-    return 1 if any(modules.values()) or any(m.met is False for m in found) else 0
+        print(title, table(found), "\n".join(said), sep="\n\n")
 
 
-def _options() -> Any:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     names = [row.name for row in rows(Place(Path()))]
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="turns (default 7)")
     parser.add_argument("--only", action="append", choices=names, help="this row; repeatable")
@@ -579,4 +592,4 @@ def _options() -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -24,7 +24,7 @@ from hepbench.errors import PluginError, UndefinedMetricError
 from hepbench.matrix import Choice
 from hepbench.registry import KINDS, kind_of
 from hepbench.resolve import resolve
-from hepbench.specs import LIMITS, Dataset, Measured, Predictions
+from hepbench.specs import Dataset, Measured, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -174,9 +174,6 @@ def _describes(spec: Any) -> None:
     for values in (params, *getattr(spec, "presets", {}).values()):
         for name, value in values.items():
             need(_is_plain(value), f"'{name}' is {value!r}; JSON has no {type(value).__name__}")
-    if isinstance(spec, Dataset):
-        unknown = sorted((spec.reads | spec.split.uses) - {*params, *LIMITS})
-        need(not unknown, f"'{''.join(unknown[:1])}' is to be handed on and is not in params")
 
 
 def _is_plain(value: Any) -> bool:

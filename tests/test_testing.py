@@ -19,7 +19,6 @@ DATA_FAULTS = [
     ("no-source", "it has a sample or a reader", "neither"),
     ("no-function", "every function that it names exists", "no 'simple'"),
     ("no-summary", "it has a summary, and parameters of JSON's types", "one line"),
-    ("no-param", "it has a summary, and parameters of JSON's types", "'events'"),
     ("params-tuple", "it has a summary, and parameters of JSON's types", "JSON has no tuple"),
     ("read-in-vain", "missing files are an error of one line", "no labelled file"),
     ("missing-in-python", "missing files are an error of one line", "FileNotFoundError"),

@@ -147,7 +147,6 @@ def hepbench_datasets():
         dataset("no-source", sample=None),
         dataset("no-function", sample="faulty:simple"),
         dataset("no-summary", summary=""),
-        dataset("no-param", reads=frozenset({"does", "events"})),
         dataset("params-tuple", params={"does": "", "columns": (0, 1)}),
         dataset("names-too-few", inputs={"table": Input(shape=(2,), names=("x",))}),
         dataset("official-rows", split=Split(official="faulty:first_hundred")),
