@@ -186,7 +186,7 @@ def adopt() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    return ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
@@ -284,14 +284,15 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.write_text(text)
-        command = (self.benchopt, "run", ".", *BENCHOPT_OPTIONS, *options)
-        return cpu(*command, cwd=folder, env=self.environment())
+        arguments = ("run", ".", *BENCHOPT_OPTIONS, *options)
+        return cpu(self.benchopt, *arguments, cwd=folder, env=self.environment())
 
     def printed(self, *arguments: str) -> tuple[str, str]:
         """Return what Python prints on stdout and stderr with some arguments."""
         command, env = [sys.executable, *arguments], self.environment()
-        pipes = {"capture_output": True, "text": True, "check": True}
-        done = subprocess.run(command, cwd=self.folder, env=env, **pipes)
+        done = subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True, check=True
+        )
         return done.stdout, done.stderr
 
     def imports(self, *arguments: str) -> set[str]:
@@ -304,8 +305,8 @@ class Place:
 def make_benchopt(folder: Path) -> Path:
     """Return the command of a benchopt in an environment of its own."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", BENCHOPT]
-    subprocess.run(pip, check=True, stdout=sys.stderr)
+    install = ("install", "--quiet", "--disable-pip-version-check", BENCHOPT)
+    subprocess.run([folder / "bin" / "pip", *install], check=True, stdout=sys.stderr)
     return folder / "bin" / "benchopt"
 
 

@@ -73,12 +73,12 @@ class Live(Lines):
     def __init__(self, total: int) -> None:
         super().__init__(total)
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
 
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-        self.bars = Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True))
-        self.all = self.bars.add_task("cells", total=total)
+        columns = [BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}")]
+        self.bars = Bars(*columns, console=Console(stderr=True))
+        self.all = self.bars.add_task(f"0 of {total} cells", total=total)
         self.stages: dict[str, int] = {}
 
     def working(self, stage: str, progress: str) -> None:
@@ -97,7 +97,8 @@ class Live(Lines):
     def cell(self, record: Record) -> None:
         """Print the cell above the bars."""
         super().cell(record)
-        self.bars.advance(self.all)
+        text = f"{self.done} of {self.total} cells"
+        self.bars.update(self.all, advance=1, description=text)
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""

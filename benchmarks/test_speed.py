@@ -1,0 +1,151 @@
+"""Hot paths that are pure: ``pytest benchmarks``. Nothing is asserted about times; compare runs with
+``--benchmark-autosave`` and ``--benchmark-compare``, on the same machine and equally idle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import Dataset, Input, Method, Metric, Model, builtin, keys, splits, uncertainty
+from hepbench import plan as planning
+from hepbench.matrix import Choice
+from hepbench.plan import Found, Plan
+from hepbench.records import Cost, Record, Source, Value
+from hepbench.registry import Plugin, Registry
+from hepbench.suite import Matrix, SuiteFile
+from hepbench.tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepbench.registry import Entry
+
+DATASET = Dataset(
+    name="toy",
+    summary="two numbers",
+    classes=("background", "signal"),
+    inputs={"table": Input(shape=(2,))},
+    sample="toys:sample",
+    params={"n": 100},
+    reads=frozenset({"n"}),
+)
+MODEL = Model(
+    name="line",
+    summary="one of them",
+    inputs=("table",),
+    build="toys:line",
+    offers=frozenset({"estimate"}),
+    params={"slope": 1.0, "rate": 0.1, "depth": 3, "width": 128, "dropout": 0.0},
+)
+METHOD = Method(name="fit", summary="fits", run="toys:fit", needs=frozenset({"estimate"}))
+SUITE = SuiteFile(
+    name="thousand",
+    seeds=10,
+    run=[
+        Matrix(
+            datasets=[f"toy[n={n}]" for n in range(100, 110)],
+            models=[f"line[slope={i}]" for i in range(10)],
+            methods=["fit"],
+        )
+    ],
+)
+
+
+class Facts:
+    """A machine with nothing on it."""
+
+    threads = 1
+    libraries: Mapping[str, str] = {"python": "3.11", "numpy": "2.4.6"}
+
+    def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
+        """Return a digest, as if it had been computed before."""
+        return {target.partition(":")[0]: "0123456789abcdef"}
+
+    def found(self, entry: Entry) -> Found:  # noqa: ARG002
+        """Return a sample."""
+        return Found("sample", "0123456789abcdef")
+
+
+def thousand_cells() -> Plan:
+    """A plan of 10 datasets, 10 models and 10 seeds."""
+    specs = (DATASET, MODEL, METHOD, *builtin.hepbench_metrics())
+    registry = Registry([Plugin("toys", "toys", "toys", "0.1", specs=specs)])
+    return planning.make(SUITE, registry, Facts(), Choice())
+
+
+def records(n: int) -> list[Record]:
+    """Records of 4 datasets, n / 20 models and 5 seeds, with every metric of the core."""
+    rng = np.random.default_rng(1)
+    return [
+        Record(
+            suite="thousand",
+            dataset=f"toy-{i % 4}",
+            model=f"line-{i // 20}",
+            method="fit",
+            chain="fit",
+            preset="quick",
+            seed=i // 4 % 5,
+            params={"dataset": dict(DATASET.params), "model": dict(MODEL.params)},
+            key=f"{i:024x}",
+            status="ok",
+            metrics=_values(rng),
+            metrics_train=_values(rng),
+            cost=Cost(parameters=1000 + i, train_seconds=float(rng.random())),
+            data=Source(
+                source="file", fingerprint=f"f{i % 4}", split_hash=f"s{i % 4}", n_test=1000
+            ),
+            provenance={"finished": f"2026-01-01T00:00:{i:06}"},
+        )
+        for i in range(n)
+    ]
+
+
+def _values(rng: np.random.Generator) -> dict[str, Value]:
+    names = (metric.name for metric in builtin.hepbench_metrics())
+    return {name: Value(float(rng.random()), 0.01) for name in names}
+
+
+def directions() -> dict[str, Any]:
+    """Direction and comparability of the core's metrics."""
+    specs: list[Metric] = builtin.hepbench_metrics()
+    return {metric.name: (metric.higher_is_better, metric.same) for metric in specs}
+
+
+def test_plan_of_a_thousand_cells(benchmark):
+    """Every one a cell of its own, on 10 preparations of 3 stages."""
+    made = benchmark(thousand_cells)
+    assert (len(made.cells), len(made.stages)) == (1000, 1030)
+
+
+def test_hash_of_a_methods_key(benchmark):
+    """One of the largest things that is hashed: once for each stage of a plan."""
+    stage = next(s for s in thousand_cells().stages.values() if s.kind == "method")
+    key = benchmark(keys.key, [stage.kind, stage.parts, stage.parents])
+    assert key == stage.key
+
+
+def test_table_of_a_thousand_records(benchmark):
+    """From records in memory to plain text."""
+    made = records(1000)
+    text = benchmark(table, made, metrics=directions())
+    assert text.count("line-") == 200
+
+
+def test_delong_on_a_hundred_thousand_examples(benchmark):
+    """Two classifiers compared: AUCs and their covariance, sorting included."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 100_000)
+    scores = labels + rng.normal(size=(2, 100_000))
+    auc, covariance = benchmark(uncertainty.paired_auc, labels, scores)
+    assert auc.shape == (2,)
+    assert covariance.shape == (2, 2)
+
+
+def test_split_of_a_million_examples(benchmark):
+    """Stratified, by the hash of their ids."""
+    ids = np.arange(1_000_000)
+    labels = np.random.default_rng(1).integers(0, 2, len(ids))
+    parts = benchmark(splits.divide, labels, ids, shares=(0.6, 0.2, 0.2), seed=0)
+    assert sum(map(len, parts.values())) == len(ids)
