@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hepbench.resolve import resolve
 from hepbench.specs import Estimator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,24 +51,58 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         classes=task["classes"],
     )
     seed = seeds.derive(task["seed"], *task["steps"])
+    run = _encoder if task.get("network") else _estimator
+    made = run(task, data, before, seed, place)
+    facts = {"examples": len(data.train), **made.facts}
+    if task["makes"] == "classifier":
+        parts = {"train": data.train, "validation": data.validation}
+        parts["test"] = load_part(source, "test")
+        facts["warnings"] = _score(task, made, parts, place.folder)
+    facts["peak_memory_mb"] = machine.peak_memory_mb()
+    return facts
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method made, already stored.
+
+    Attributes:
+        facts: ``seconds`` that the method took, and what is known of the result.
+        scores: of inputs.
+        rescores: the same, in other company where that can be chosen.
+    """
+
+    facts: Facts
+    scores: Callable[[Any], Any]
+    rescores: Callable[[Any], Any]
+
+
+def _estimator(
+    task: Mapping[str, Any], data: TrainingData, before: Sequence[Path], seed: int, place: Place
+) -> Made:
     start = _start(task, data, seed, before)
     _seed_global(seed)
-    began = time.perf_counter()
     seen = data if task["labels"] else data.without_labels()
     work = Lent(seed, task["threads"])
+    began = time.perf_counter()
     result = resolve(task["run"])(start, seen, work, **task["params"])
     seconds = time.perf_counter() - began
     if not isinstance(result, Estimator):
         msg = f"{task['method']} returned {type(result).__name__}; an Estimator is expected"
         raise PluginError(msg)
     estimators.save(result, place.folder)
-    facts = {"seconds": seconds, "examples": len(data.train), **_fitted(result)}
-    if task["makes"] == "classifier":
-        parts = {"train": data.train, "validation": data.validation}
-        parts["test"] = load_part(source, "test")
-        facts["warnings"] = _score(task, result, parts, place.folder)
-    facts["peak_memory_mb"] = machine.peak_memory_mb()
-    return facts
+    return Made({"seconds": seconds, **_fitted(result)}, result.scores, result.scores)
+
+
+def _encoder(
+    task: Mapping[str, Any], data: TrainingData, before: Sequence[Path], seed: int, place: Place
+) -> Made:
+    from hepbench import encoders, weights
+
+    network, work = encoders.run(task, data, before=before, seed=seed, tell=place.tell)
+    weights.save(network, place.folder)
+    again = partial(encoders.scores, network, batch_size=encoders.RESCORED)
+    return Made(encoders.facts(network, work), partial(encoders.scores, network), again)
 
 
 def load_part(source: Path, part: str) -> Examples:
@@ -113,15 +148,15 @@ def _fitted(result: Estimator) -> Facts:
 
 
 def _score(
-    task: Mapping[str, Any], result: Estimator, parts: Mapping[str, Examples], folder: Path
+    task: Mapping[str, Any], made: Made, parts: Mapping[str, Examples], folder: Path
 ) -> list[str]:
     """Write the scores of every part; return what is odd about them."""
     found: dict[str, NDArray[np.float32]] = {}
     for part, examples in parts.items():
         kept = examples[kept_rows(examples.ids)] if part == "train" else examples
-        found[part] = checked_scores(task, result.scores(kept.inputs), len(kept))
+        found[part] = checked_scores(task, made.scores(kept.inputs), len(kept))
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
-    return _batch_dependence(result, parts["test"], found["test"])
+    return _batch_dependence(made, parts["test"], found["test"])
 
 
 def kept_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:
@@ -147,10 +182,10 @@ def checked_scores(task: Mapping[str, Any], scores: Any, n: int) -> NDArray[np.f
     return array.astype(np.float32)
 
 
-def _batch_dependence(result: Estimator, test: Examples, scores: NDArray[np.float32]) -> list[str]:
+def _batch_dependence(made: Made, test: Examples, scores: NDArray[np.float32]) -> list[str]:
     """Score some test examples again, in reverse and alone: a score may not notice."""
     rows = np.arange(len(test))[:RESCORED][::-1]
-    again = np.asarray(result.scores(test[rows].inputs))
+    again = np.asarray(made.rescores(test[rows].inputs))
     difference = float(abs(again - scores[rows]).max())
     if difference <= 1e-5:
         return []
