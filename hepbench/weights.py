@@ -35,22 +35,25 @@ def save(network: Network, folder: Path) -> None:
     Raises:
         PluginError: a parameter of the model or of its head is not of JSON's types.
     """
+    _check_json(network.recipe)
     recipe = msgspec.structs.replace(network.recipe, sizes=_changes(network))
-    try:
-        text = recipes.encode(recipe)
-        whole = recipes.decode(text) == recipe
-    except (TypeError, msgspec.MsgspecError) as error:
-        msg = f"{recipe.model}: parameters must be of JSON's types: {error}"
-        raise PluginError(msg) from error
-    if not whole:
-        msg = f"{recipe.model}: parameters change on their way through JSON"
-        raise PluginError(msg)
     masks = {f"{MASK}{name}": mask for name, mask in network.masks.items()}
     # cloned: tied weights share memory, which safetensors refuses
     tensors = {n: t.detach().cpu().contiguous().clone() for n, t in _state(network).items()}
     tensors |= {name: mask.cpu().contiguous() for name, mask in masks.items()}
     save_file(tensors, folder / WEIGHTS)
-    (folder / RECIPE).write_bytes(text)
+    (folder / RECIPE).write_bytes(recipes.encode(recipe))
+
+
+def _check_json(recipe: Recipe) -> None:
+    try:
+        whole = recipes.decode(recipes.encode(recipe)) == recipe
+    except (TypeError, msgspec.MsgspecError) as error:
+        msg = f"{recipe.model}: parameters must be of JSON's types: {error}"
+        raise PluginError(msg) from error
+    if not whole:
+        msg = f"{recipe.model}: parameters change on their way through JSON (a tuple becomes a list)"
+        raise PluginError(msg)
 
 
 def load(folder: Path, known: Known) -> Network:

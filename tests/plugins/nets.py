@@ -121,7 +121,9 @@ class Shift(nn.Module):
 
 
 def narrow(width, classes, *, hidden=3):
-    return nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, hidden), nn.Linear(hidden, classes))
+    return nn.Sequential(
+        nn.BatchNorm1d(width), nn.Linear(width, hidden), nn.Linear(hidden, classes)
+    )
 
 
 def scratch(start, data, work, *, rate, **training):
@@ -131,7 +133,9 @@ def scratch(start, data, work, *, rate, **training):
 
 def pretrain(start, data, work, *, rate, **training):
     assert data.train.labels is None
-    return work.fit(work.with_head(start), data, Objective(pretraining, {"encoder": rate}), **training)
+    return work.fit(
+        work.with_head(start), data, Objective(pretraining, {"encoder": rate}), **training
+    )
 
 
 def probe(start, data, work, *, rate, hidden, cheats, **training):
