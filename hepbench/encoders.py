@@ -59,7 +59,7 @@ def run(
     reproducible.settle(task["threads"])
     reproducible.seed(seed)
     device = torch.device(task["device"])
-    with _memory():
+    with memory_errors():
         network = _start(task, data, before).to(device)
         held = _frozen(network, task["freezes"])
         reproducible.seed(seed)
@@ -127,7 +127,7 @@ def _raw(inputs: Inputs, rows: int) -> Iterator[Mapping[str, Tensor]]:
 
 
 @contextmanager
-def _memory() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
     """Call torch's way of running out of memory by its name."""
     try:
         yield
@@ -194,23 +194,9 @@ def facts(network: Network, work: NetworkWork) -> Facts:
 
 def scores(network: Network, inputs: Inputs, *, batch_size: int = SCORED) -> NDArray[np.float32]:
     """Return (N, classes) float32: softmax of the logits in float64."""
-    with _memory():
+    with memory_errors():
         found = [softmax(network(b.inputs)) for b in _batches(network, inputs, batch_size)]
     return np.concatenate(found)
-
-
-def values(network: Network, examples: Examples) -> dict[str, NDArray[np.float32]]:
-    """Return figures of each example: terms of the pretraining loss, and the share of the code
-    that is exactly 0.
-    """
-    found: dict[str, list[NDArray[np.float32]]] = {}
-    with reproducible.undisturbed(0):
-        for batch in _batches(network, examples.inputs, SCORED):
-            terms = dict(network.encoder.pretraining_terms(batch.inputs))
-            terms["code_zeros"] = (network.encoder.encode(batch.inputs) == 0).float().mean(1)
-            for name, term in terms.items():
-                found.setdefault(name, []).append(term.float().cpu().numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:

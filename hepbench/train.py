@@ -59,7 +59,8 @@ class Lesson:
         objectives: they take turns at each batch.
         training: as the method told it.
         augment: what is done to the inputs of each training batch.
-        weight: mean weight of the training examples: what counts is their proportions.
+        weight: mean weight of the training examples, where they have any: what counts is their
+            proportions.
         seed: of the order of examples, and of whatever is drawn in validation.
         tell: takes a few words on how far it is.
     """
@@ -70,7 +71,7 @@ class Lesson:
     training: Training
     seed: int
     augment: Sequence[Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]] = ()
-    weight: float = 1.0
+    weight: float | None = None
     tell: Callable[[str], None] = field(default=lambda _: None)
 
 
@@ -99,6 +100,7 @@ class _Side:
     """An objective and what minimises it."""
 
     objective: Objective
+    terms: Callable[[Any, Any], Mapping[str, Tensor]]
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     schedule: Callable[[float], None]
@@ -135,7 +137,8 @@ class _Loop:
         optimizer = schedules.optimizer(groups, told.optimizer)
         parameters = [p for group in groups for p in group["params"]]
         schedule = schedules.schedule(optimizer, told.schedule, told.epochs)
-        return _Side(objective, parameters, optimizer, schedule)
+        terms = objectives.steps(objective, weighted=self.lesson.weight is not None)
+        return _Side(objective, terms, parameters, optimizer, schedule)
 
     # --- an epoch
 
@@ -167,15 +170,17 @@ class _Loop:
         order = self._rng.permutation(len(lesson.train))
         for rows in spans(len(order), size, order):
             batch = self._batch(rows)
+            n = len(batch)
             if annealed:
                 term_weights = self._term_weights(self._step / self._steps)
             for side in sides:
                 with precision:
-                    terms = side.objective.terms(network, batch)
-                    if not self._step:
-                        objectives.check(terms, len(batch))
+                    terms = side.terms(network, batch)
+                    if not self._step and side.terms is side.objective.terms:
+                        objectives.check(terms, n)
                     loss = objectives.total(terms, term_weights, batch.weights)
-                side.optimizer.zero_grad()
+                for parameter in side.parameters:
+                    parameter.grad = None
                 # what another objective trains gets no gradient from this one
                 loss.backward(inputs=None if alone else side.parameters)  # type: ignore[no-untyped-call]
                 if clip is not None:
@@ -184,9 +189,9 @@ class _Loop:
                 if self._masked:
                     self._apply_masks()
                 losses.append(loss.detach())
-                sizes.append(len(batch))
+                sizes.append(n)
             self._step += 1
-            self._pace.batch(len(batch))
+            self._pace.batch(n)
         weights = torch.tensor(sizes, dtype=torch.float64)
         found = torch.stack(losses).double().cpu()
         return float((found * weights).sum() / weights.sum()) * len(sides)
@@ -194,7 +199,7 @@ class _Loop:
     def _batch(self, rows: slice | Tensor) -> Examples:
         lesson = self.lesson
         batch = lesson.train.batch(rows)
-        if batch.weights is not None:
+        if batch.weights is not None and lesson.weight is not None:
             batch = replace(batch, weights=batch.weights / lesson.weight)
         for augment in lesson.augment:
             batch = replace(batch, inputs=augment(batch.inputs))
@@ -209,8 +214,9 @@ class _Loop:
         found = {}
         for i, side in enumerate(self._sides):
             for group in side.optimizer.param_groups:
-                name = f"rate.{group['part'] or 'all'}"
-                found[f"{name}.{i + 1}" if name in found else name] = float(group["lr"])
+                for part in group["parts"]:
+                    name = f"rate.{part or 'all'}"
+                    found[f"{name}.{i + 1}" if name in found else name] = float(group["lr"])
         return found
 
     # --- terms that are annealed

@@ -52,7 +52,7 @@ def _check_json(recipe: Recipe) -> None:
         msg = f"{recipe.model}: parameters must be of JSON's types: {error}"
         raise PluginError(msg) from error
     if not whole:
-        msg = f"{recipe.model}: parameters change on their way through JSON (a tuple becomes a list)"
+        msg = f"{recipe.model}: JSON would change the parameters (a tuple becomes a list)"
         raise PluginError(msg)
 
 

@@ -77,7 +77,7 @@ class NetworkWork:
             objectives=objectives,
             training=told,
             augment=[self._augmentation(name) for name in told.augment],
-            weight=1.0 if weights is None else float(np.mean(weights, dtype=np.float64)),
+            weight=None if weights is None else float(np.mean(weights, dtype=np.float64)),
             seed=self.seed + self._fits,
             tell=self.tell,
         )

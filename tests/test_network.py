@@ -164,6 +164,17 @@ def test_a_network_is_rebuilt_to_its_stored_shapes(tmp_path):
     assert (encoders.scores(again, TABLE) == encoders.scores(network, TABLE)).all()
 
 
+def test_sizes_that_no_tensor_tells_are_stored(tmp_path):
+    """Three heads of an attention instead of two: same weights, other scores."""
+    network = tinynets.fresh("mixing").with_head().eval()
+    before = encoders.scores(network, TABLE)
+    attention = network.encoder.attention
+    attention.num_heads, attention.head_dim = 3, 2
+    after = encoders.scores(network, TABLE)
+    assert (after != before).any()
+    assert (encoders.scores(reloaded(network, tmp_path), TABLE) == after).all()
+
+
 def test_drawing_anew_keeps_shapes_masks_and_preprocessing():
     """The small control of a pruned network: the same shape, untrained."""
     network = shrunk()
