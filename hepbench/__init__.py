@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from hepbench.errors import (
     DataError,
     EmptyClassError,
@@ -16,8 +18,10 @@ from hepbench.errors import (
 from hepbench.examples import Examples, TrainingData
 from hepbench.hookspecs import hookimpl
 from hepbench.specs import (
+    TRAINING,
     Array,
     Dataset,
+    Encoder,
     Estimator,
     File,
     Input,
@@ -26,21 +30,29 @@ from hepbench.specs import (
     Method,
     Metric,
     Model,
+    Network,
+    Objective,
     Params,
     Predictions,
     Role,
     Split,
+    Step,
     Suite,
     Work,
 )
 
+if TYPE_CHECKING:
+    from hepbench.objectives import classification, pretraining
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "TRAINING",
     "Array",
     "DataError",
     "Dataset",
     "EmptyClassError",
+    "Encoder",
     "Estimator",
     "Examples",
     "File",
@@ -51,15 +63,30 @@ __all__ = [
     "Method",
     "Metric",
     "Model",
+    "Network",
+    "Objective",
     "Params",
     "PluginError",
     "Predictions",
     "ProtocolError",
     "Role",
     "Split",
+    "Step",
     "Suite",
     "TrainingData",
     "UndefinedMetricError",
     "Work",
+    "classification",
     "hookimpl",
+    "pretraining",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes two seconds to import: only who uses these pays
+    if name in {"classification", "pretraining"}:
+        from hepbench import objectives
+
+        return getattr(objectives, name)
+    msg = f"module 'hepbench' has no attribute '{name}'"
+    raise AttributeError(msg)

@@ -12,8 +12,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-COMPUTING = ("numpy", "scikit-learn")
-"""Distributions whose version is part of every method's key."""
+COMPUTING = ("numpy", "scikit-learn", "torch")
+"""Distributions whose version is part of a method's key; torch's where the model is a network."""
 
 
 def now() -> str:

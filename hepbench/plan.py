@@ -278,6 +278,14 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
         "classes": len(c.dataset.spec.classes),
         "steps": steps,
     }
+    imports = (*model.imports, *method.imports)
+    if "encode" in model.offers:
+        extra, code = _network(c, i, facts)
+        parts |= {**extra, "network_code": code}
+        task |= {**extra, "network": True, "device": "cpu"}
+        imports = ("hepbench.encoders", *imports)
+    else:
+        parts["libraries"] = {n: v for n, v in facts.libraries.items() if n != "torch"}
     return Stage(
         kind="method",
         name=f"{'+'.join(steps)} {model.name}",
@@ -286,8 +294,28 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
         task=task,
         parents=parents,
         group="methods",
-        imports=(*model.imports, *method.imports),
+        imports=imports,
     )
+
+
+def _network(c: Combination, i: int, facts: Facts) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a method stage says of a network beside what it says of any model, and the
+    digests of the code that this names.
+    """
+    model: Model = c.model.spec
+    dataset: Dataset = c.dataset.spec
+    heads = {e.spec.name: (e.spec.head, e) for e in c.methods[: i + 1] if e.spec.head}
+    own = [(step, c.model) for step in model.preprocess if ":" in step]
+    theirs = [(target, c.dataset) for target in dataset.augmentations.values()]
+    extra = {
+        "preprocess": model.preprocess,
+        "heads": {name: head for name, (head, _) in heads.items()},
+        "freezes": sorted(c.methods[i].spec.freezes),
+        "augmentations": dataset.augmentations,
+    }
+    targets = [*own, *heads.values(), *theirs]
+    code = {k: v for t, entry in targets for k, v in facts.sources(t, entry).items()}
+    return extra, code
 
 
 def _published(c: Combination, published: Iterable[Published]) -> Published | None:

@@ -1,19 +1,23 @@
 """What a plugin meets: the specs that its hooks return and the contracts of what they name.
 
 Whatever runs is named ``"module:function"`` and imported when it runs, so the module that holds a
-plugin's hooks imports nothing heavy. Everything here is data; nothing imports numpy.
+plugin's hooks imports nothing heavy. Everything here is data; nothing imports numpy or torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from hepbench.errors import PluginError
 
 if TYPE_CHECKING:
-    from hepbench.examples import TrainingData
+    import torch
+    from torch import Tensor, nn
+
+    from hepbench.examples import Examples, TrainingData
+    from hepbench.recipes import Recipe
 
 Array: TypeAlias = Any
 """A numpy array (or what stands for one), shapes as documented where it appears."""
@@ -26,6 +30,19 @@ Params: TypeAlias = Mapping[str, Any]
 """Parameters by name, of JSON's types: they are written into records and hashed into keys."""
 
 Role: TypeAlias = Literal["labelled", "unlabelled", "test"]
+
+TRAINING: Params = {
+    "epochs": 10,
+    "batch_size": 128,
+    "optimizer": {"name": "AdamW"},
+    "schedule": None,
+    "clip": None,
+    "patience": None,
+    "choose": "loss",
+    "augment": [],
+}
+"""Defaults of what ``Work.fit`` may be told: for the params of a method that trains. What each
+means: ``train.Training``."""
 
 LIMITS = ("n_train", "n_validation", "n_test")
 """Parameters that every dataset has: at most so many examples of each part (None: all)."""
@@ -157,9 +174,12 @@ class Model:
     Attributes:
         name, summary: as written in suites; one line.
         inputs: names of the inputs that it takes.
-        build: ``(shapes, **params) -> Estimator``; ``shapes`` maps an input to the shape of one
-            example.
-        offers: what it can do; a method runs only where its ``needs`` are offered.
+        build: ``(shapes, **params) -> Encoder | Estimator``; ``shapes`` maps an input to the shape
+            of one example; torch's generator is seeded.
+        offers: what it can do: ``encode``, ``pretrain``, ``reconstruct`` an Encoder, ``estimate``
+            an Estimator; a method runs only where its ``needs`` are offered.
+        preprocess: what is done to the inputs first, in this order: the core's Steps by name
+            (``standardise``), or the plugin's own as ``"module:class"``. Fitted on training inputs.
         params, presets: defaults, and what a preset changes.
         imports: modules worth importing once, before any worker starts.
         source: paper or document.
@@ -170,6 +190,7 @@ class Model:
     inputs: tuple[str, ...]
     build: str
     offers: frozenset[str] = frozenset({"encode"})
+    preprocess: tuple[str, ...] = ()
     params: Params = field(default_factory=dict)
     presets: Mapping[str, Params] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
@@ -192,7 +213,12 @@ class Method:
             ``fresh``, a model as built. The first is what it follows when it is named alone.
         needs: what the model must offer.
         labels: False for a method that may see no label: it gets every training input, no label.
-        makes: ``encoder`` or ``classifier``; only a classifier ends a chain.
+        makes: ``encoder`` or ``classifier``; only a classifier ends a chain. A head that an
+            encoder-making method used on its way is dropped.
+        freezes: parts (``encoder``, ``encoder.blocks``, ``head``) that come out bit-identical,
+            buffers too. It is checked.
+        head: ``(width, classes, **params) -> nn.Module``, what ``Work.with_head`` puts on: (N,
+            width) codes in, (N, classes) logits out. None: the encoder's own, else linear.
         params, presets: defaults, and what a preset changes.
     """
 
@@ -203,6 +229,8 @@ class Method:
     needs: frozenset[str] = frozenset({"encode"})
     labels: bool = True
     makes: Literal["encoder", "classifier"] = "classifier"
+    freezes: frozenset[str] = frozenset()
+    head: str | None = None
     params: Params = field(default_factory=dict)
     presets: Mapping[str, Params] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
@@ -319,17 +347,147 @@ class Estimator(Protocol):
         ...
 
 
-class Work(Protocol):
-    """What a method is lent.
+class Step(Protocol):
+    """One step of preprocessing: an ``nn.Module`` built as ``Step(shapes)``.
+
+    Its constants are buffers: it is stored, scored and exported with the network. Shapes of inputs
+    stay as they are; padding and the like belong to the encoder.
+    """
+
+    def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Set the constants from training inputs, once, at the fresh start."""
+        ...
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the inputs, each example's from itself alone."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What ``Model.build`` returns where the model is a network: an ``nn.Module``.
+
+    Only ``encode`` is a must. In eval mode nothing is random and nothing crosses the batch. An
+    encoder may also have:
+
+    - ``head(classes) -> nn.Module``: from codes to (N, classes) logits, where linear is not meant;
+    - ``pretraining_terms(inputs) -> {name: (N,)}``: the terms of its own loss, unweighted, for
+      models that offer ``pretrain``;
+    - ``term_weights(progress) -> {name: weight}``: of these, 1 where none is named; ``progress``
+      goes from 0 to 1, where validation is;
+    - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``.
+    """
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (N, D) codes of preprocessed inputs."""
+        ...
+
+
+class Network(Protocol):
+    """The core's ``nn.Module``: preprocessing, an encoder, and perhaps a head.
 
     Attributes:
-        seed: drawn from the cell's seed and the stage's key; numpy's global generator is seeded
-            with it too.
+        recipe: what it is rebuilt from; ``recipe.classes`` is the number of classes.
+        preprocess: applied by whoever makes batches, never in the call.
+        encoder, head: the parts that rates and ``freezes`` name.
+        masks: parameter name -> (shape of it) bool, False where a weight is pruned. ``Work.fit``
+            applies them after every step; they are stored beside the weights.
+    """
+
+    recipe: Recipe
+    preprocess: nn.Module
+    encoder: Any
+    head: nn.Module | None
+    masks: dict[str, Tensor]
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (N, classes) logits of preprocessed inputs, or (N, D) codes without a head."""
+        ...
+
+    def blank(self, n: int = 2) -> dict[str, Tensor]:
+        """Return n inputs of the right shapes, for tracing."""
+        ...
+
+    def trim(self) -> Network:
+        """Drop what scoring does not use (decoder, log-variance), in place."""
+        ...
+
+    def restart(self) -> Network:
+        """Draw every weight anew, in place; shapes, masks and preprocessing stay."""
+        ...
+
+    def apply_masks(self) -> None:
+        """Set pruned weights to zero."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised, and by which parts; each objective has an optimiser of its own.
+
+    Attributes:
+        terms: ``(network, batch) -> {name: (N,)}``; the core has ``classification`` and
+            ``pretraining``. Their sum, weighted by the encoder's ``term_weights`` and the examples'
+            weights, is the loss.
+        rates: part of the network -> learning rate. A part is a prefix of parameters' names
+            (``encoder``, ``encoder.blocks.3``; ``""`` is all), the longest that fits counts. What
+            no rate names is frozen and stays in eval mode.
+    """
+
+    terms: Callable[[Any, Any], Mapping[str, Tensor]]
+    rates: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        wrong = [f"{part!r}: {rate!r}" for part, rate in self.rates.items() if not rate > 0]
+        if wrong or not self.rates:
+            found = wrong[0] if wrong else "none"
+            msg = f"an objective needs learning rates above 0; got {found}"
+            raise PluginError(msg)
+
+
+class Work(Protocol):
+    """What a method is lent. All but ``seed`` and ``threads`` is for networks only.
+
+    Attributes:
+        seed: drawn from the cell's seed and the stage's key; numpy's and torch's global generators
+            are seeded with it too.
         threads: how many threads it may use.
+        device: where networks and batches are.
+        augmentations: the dataset's, by name: ``(inputs) -> inputs`` on batches.
     """
 
     seed: int
     threads: int
+    device: torch.device
+    augmentations: Mapping[str, Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]]
+
+    def with_head(self, network: Network, **params: Any) -> Network:
+        """Return the same network under a new head: ``Method.head``, else the encoder's own, else
+        linear.
+        """
+        ...
+
+    def fit(
+        self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
+    ) -> Network:
+        """Train in place and return the network as it was after its best epoch.
+
+        Args:
+            network, data: what is trained, and on what.
+            objectives: one, or several that take turns at every batch.
+            training: the keys of TRAINING; see ``train.Training``.
+        """
+        ...
+
+    def encode(self, network: Network, examples: Examples) -> Array:
+        """Return (N, D) codes as numpy, in eval mode."""
+        ...
+
+    def batches(
+        self, network: Network, examples: Examples, batch_size: int = 256
+    ) -> Iterator[Examples]:
+        """Yield examples as dense preprocessed tensors, in their order."""
+        ...
 
 
 def _check_name(kind: str, name: str) -> None:

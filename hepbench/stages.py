@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hepbench.resolve import resolve
 from hepbench.specs import Estimator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,14 +50,43 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         unlabelled=load_part(source, "unlabelled") if (source / "unlabelled").exists() else None,
         classes=task["classes"],
     )
-    seed = seeds.derive(task["seed"], *task["steps"])
-    start = _start(task, data, seed, before)
-    _seed_global(seed)
-    began = time.perf_counter()
     if not task["labels"]:
         # no name is left that leads to them
         data = data.without_labels()
+    seed = seeds.derive(task["seed"], *task["steps"])
+    run = _encoder if task.get("network") else _estimator
+    made = run(task, data, before, seed, place)
+    facts = {"examples": len(data.train), **made.facts}
+    if task["makes"] == "classifier":
+        # opened again: a method may have put other inputs into what it was given
+        parts = {part: load_part(source, part) for part in splits.PARTS}
+        facts["warnings"] = _score(task, made, parts, place.folder)
+    facts["peak_memory_mb"] = machine.peak_memory_mb()
+    return facts
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method made, already stored.
+
+    Attributes:
+        facts: ``seconds`` that the method took, and what is known of the result.
+        scores: of inputs.
+        rescores: the same, in other company where that can be chosen.
+    """
+
+    facts: Facts
+    scores: Callable[[Any], Any]
+    rescores: Callable[[Any], Any]
+
+
+def _estimator(
+    task: Mapping[str, Any], data: TrainingData, before: Sequence[Path], seed: int, place: Place
+) -> Made:
+    start = _start(task, data, seed, before)
+    _seed_global(seed)
     work = Lent(seed, task["threads"])
+    began = time.perf_counter()
     result = resolve(task["run"])(start, data, work, **task["params"])
     seconds = time.perf_counter() - began
     # state is put back into what build returns, so a wrapper would lose what it adds
@@ -67,13 +97,18 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         )
         raise PluginError(msg)
     estimators.save(result, place.folder)
-    facts = {"seconds": seconds, "examples": len(data.train), **_fitted(result)}
-    if task["makes"] == "classifier":
-        # opened again: a method may have put other inputs into what it was given
-        parts = {part: load_part(source, part) for part in splits.PARTS}
-        facts["warnings"] = _score(task, result, parts, place.folder)
-    facts["peak_memory_mb"] = machine.peak_memory_mb()
-    return facts
+    return Made({"seconds": seconds, **_fitted(result)}, result.scores, result.scores)
+
+
+def _encoder(
+    task: Mapping[str, Any], data: TrainingData, before: Sequence[Path], seed: int, place: Place
+) -> Made:
+    from hepbench import encoders, weights
+
+    network, work = encoders.run(task, data, before=before, seed=seed, tell=place.tell)
+    weights.save(network, place.folder)
+    again = partial(encoders.scores, network, batch_size=encoders.RESCORED)
+    return Made(encoders.facts(network, work), partial(encoders.scores, network), again)
 
 
 def load_part(source: Path, part: str) -> Examples:
@@ -119,15 +154,15 @@ def _fitted(result: Estimator) -> Facts:
 
 
 def _score(
-    task: Mapping[str, Any], result: Estimator, parts: Mapping[str, Examples], folder: Path
+    task: Mapping[str, Any], made: Made, parts: Mapping[str, Examples], folder: Path
 ) -> list[str]:
     """Write the scores of every part; return what is odd about them."""
     found: dict[str, NDArray[np.float32]] = {}
     for part, examples in parts.items():
         kept = examples[kept_rows(examples.ids)] if part == "train" else examples
-        found[part] = checked_scores(task, result.scores(kept.inputs), len(kept))
+        found[part] = checked_scores(task, made.scores(kept.inputs), len(kept))
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
-    return _batch_dependence(result, parts["test"], found["test"])
+    return _batch_dependence(made, parts["test"], found["test"])
 
 
 def kept_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:
@@ -156,12 +191,12 @@ def checked_scores(task: Mapping[str, Any], scores: Any, n: int) -> NDArray[np.f
     return array.astype(np.float32)
 
 
-def _batch_dependence(result: Estimator, test: Examples, scores: NDArray[np.float32]) -> list[str]:
+def _batch_dependence(made: Made, test: Examples, scores: NDArray[np.float32]) -> list[str]:
     """Score some test examples again, one alone and the others in reverse: none may notice."""
     n = min(len(test), RESCORED)
     pieces = np.split(np.arange(n)[::-1], [1, 1 + n // 3])
     difference = max(
-        float(abs(np.asarray(result.scores(test[rows].inputs)) - scores[rows]).max())
+        float(abs(np.asarray(made.rescores(test[rows].inputs)) - scores[rows]).max())
         for rows in pieces
         if len(rows)
     )

@@ -19,9 +19,11 @@ COMPUTING = {
     "read": ("arrays", "prepare"),
     "split": ("prepare", "splits"),
     "inputs": ("prepare",),
-    "method": ("estimators", "examples", "seeds", "stages"),
+    "method": ("batches", "encoders", "estimators", "examples", "network", "objectives",
+               "preprocess", "recipes", "reproducible", "schedules", "seeds", "stages", "train",
+               "validation", "weights", "work"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
-}
+}  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")
 
 values = st.recursive(

@@ -1,0 +1,207 @@
+"""Networks in the method stage: built, trained by a method, checked, stored and scored.
+
+What ``estimators`` is for models that fit themselves; imported where a model encodes, for it
+imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hepbench import batches, reproducible, weights
+from hepbench.errors import PluginError, ProtocolError
+from hepbench.examples import Examples
+from hepbench.network import Network, build
+from hepbench.recipes import Known, Recipe
+from hepbench.reproducible import evaluating
+from hepbench.resolve import resolve
+from hepbench.validation import softmax
+from hepbench.work import NetworkWork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from hepbench.examples import TrainingData
+    from hepbench.specs import Inputs
+
+Facts = dict[str, Any]
+
+SCORED = 1000
+"""Examples a batch when a part is scored."""
+
+RESCORED = 37
+"""Examples a batch when some are scored again: in other company they must score the same."""
+
+
+def run(
+    task: Mapping[str, Any],
+    data: TrainingData,
+    *,
+    before: Sequence[Path],
+    seed: int,
+    tell: Callable[[str], None],
+) -> tuple[Network, NetworkWork]:
+    """Run one method of a chain and check what it returns.
+
+    Raises:
+        PluginError: it returns no network, or no classifier where it makes one.
+        ProtocolError: what is declared frozen changed, or a pruned weight is not zero.
+    """
+    reproducible.settle(task["threads"])
+    reproducible.seed(seed)
+    device = torch.device(task["device"])
+    with memory_errors():
+        network = _start(task, data, before).to(device)
+        held = _frozen(network, task["freezes"])
+        reproducible.seed(seed)
+        work = NetworkWork(
+            seed=seed,
+            threads=task["threads"],
+            device=device,
+            head=task["method"] if task["method"] in task["heads"] else None,
+            targets=task["augmentations"],
+            tell=tell,
+        )
+        began = time.perf_counter()
+        result = resolve(task["run"])(network, data, work, **task["params"])
+        work.seconds = time.perf_counter() - began
+    if not isinstance(result, Network):
+        msg = f"{task['method']} returned {type(result).__name__}; a Network is expected"
+        raise PluginError(msg)
+    if task["makes"] == "encoder":
+        result.drop_head()
+    elif result.head is None:
+        msg = f"{task['method']} makes a classifier and returned a network without a head"
+        raise PluginError(msg)
+    check(task["method"], result, held)
+    return result.eval(), work
+
+
+def known(task: Mapping[str, Any]) -> Known:
+    """Return the code that recipes of this chain may name."""
+    return Known(
+        models={task["model"]: task["build"]},
+        heads=task["heads"],
+        steps=frozenset(task["preprocess"]),
+    )
+
+
+def _start(task: Mapping[str, Any], data: TrainingData, before: Sequence[Path]) -> Network:
+    if before:
+        return weights.load(before[0], known(task))
+    return fresh(task, data.train.inputs, classes=data.classes)
+
+
+def fresh(task: Mapping[str, Any], inputs: Inputs, *, classes: int) -> Network:
+    """Return a network as built, its preprocessing fitted on training inputs; drawn by torch's
+    generator.
+    """
+    recipe = Recipe(
+        model=task["model"],
+        params=dict(task["model_params"]),
+        preprocess=list(task["preprocess"]),
+        shapes={name: [int(n) for n in array.shape[1:]] for name, array in inputs.items()},
+        classes=classes,
+    )
+    network = build(recipe, known(task))
+    rows = len(next(iter(inputs.values())))
+    network.preprocess.fit(lambda: _raw(inputs, rows))
+    return network
+
+
+def _raw(inputs: Inputs, rows: int) -> Iterator[Mapping[str, Tensor]]:
+    cpu = torch.device("cpu")
+    for start in range(0, rows, batches.CHUNK_ROWS):
+        chosen = slice(start, min(start + batches.CHUNK_ROWS, rows))
+        yield {name: batches.dense(array[chosen], cpu) for name, array in inputs.items()}
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Call torch's way of running out of memory by its name."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+# --- protocol: frozen is frozen, pruned is zero
+
+
+def _frozen(network: Network, parts: Sequence[str]) -> dict[str, Tensor]:
+    """Return copies of what may not change; preprocessing is always among it."""
+    prefixes = tuple(f"{part}." for part in (*parts, "preprocess"))
+    state = network.state_dict()
+    return {n: t.clone() for n, t in state.items() if f"{n}.".startswith(prefixes)}
+
+
+def check(method: str, network: Network, held: Mapping[str, Tensor]) -> None:
+    """Check what a method made.
+
+    Raises:
+        ProtocolError: what is declared frozen is not bit-identical, or a masked weight is not 0.
+    """
+    state = network.state_dict()
+    for name, before in held.items():
+        if name not in state or not _identical(before, state[name]):
+            msg = f"{method} changed {name}, which is frozen"
+            raise ProtocolError(msg)
+    for name, mask in network.masks.items():
+        parameter = network.get_parameter(name)
+        if bool((parameter[~mask.to(parameter.device)] != 0).any()):
+            msg = f"{method}: pruned weights of {name} are not zero"
+            raise ProtocolError(msg)
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    # as bytes: NaN equals itself, and 0 is not -0
+    one, other = (t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(one, other)
+
+
+# --- facts and scores
+
+
+def facts(network: Network, work: NetworkWork) -> Facts:
+    """Return what is told of a trained network; parameters are those that a score depends on."""
+    used = network.scoring()
+    parameters = [p for name, p in network.named_parameters() if name in used]
+    found: Facts = {
+        "seconds": work.seconds,
+        "parameters": sum(p.numel() for p in parameters),
+        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters),
+    }
+    if work.history:
+        found["history"] = [{n: float(v) for n, v in row.items()} for row in work.history]
+    if work.best is not None:
+        found["best_epoch"] = work.best
+    return found
+
+
+def scores(network: Network, inputs: Inputs, *, batch_size: int = SCORED) -> NDArray[np.float32]:
+    """Return (N, classes) float32: softmax of the logits in float64."""
+    with memory_errors():
+        found = [softmax(network(b.inputs)) for b in _batches(network, inputs, batch_size)]
+    return np.concatenate(found)
+
+
+def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:
+    n = len(next(iter(inputs.values())))
+    plain = Examples(inputs=inputs, ids=np.arange(n))
+    source = batches.source(plain, network.preprocess, device=network.device, limit=0)
+    with evaluating(network), torch.no_grad():
+        for rows in batches.spans(n, size):
+            yield source.batch(rows)

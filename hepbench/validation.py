@@ -1,0 +1,136 @@
+"""Validation: losses and metrics on the whole validation part, never a running mean."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hepbench import metrics, objectives
+from hepbench.batches import spans
+from hepbench.errors import PluginError, UndefinedMetricError
+from hepbench.reproducible import evaluating, undisturbed
+from hepbench.specs import Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from torch import nn
+
+    from hepbench.examples import Examples
+    from hepbench.network import Network
+    from hepbench.train import Lesson
+
+Row = dict[str, float]
+
+METRICS: Mapping[str, Callable[[Predictions], Any]] = {
+    "auc": metrics.auc,
+    "accuracy": metrics.accuracy_at_half,
+}
+"""Of a classifier, after each epoch, on the whole validation part; higher is better."""
+
+
+def validate(
+    network: Network, lesson: Lesson, term_weights: Mapping[str, float]
+) -> tuple[list[float], Row]:
+    """Return each objective's loss on the whole validation part, and its terms and metrics.
+
+    Whatever is drawn is the same after every epoch, and training draws on as if nothing had been.
+    """
+    source, told = lesson.validation, lesson.objectives
+    sums: list[dict[str, Tensor]] = [{} for _ in told]
+    seen = _Seen()
+    with undisturbed(lesson.seed), evaluating(network), torch.no_grad(), _heard(network) as heard:
+        for rows in spans(len(source), lesson.training.batch_size):
+            batch = source.batch(rows)
+            for objective, found in zip(told, sums, strict=True):
+                terms = objective.terms(network, batch)
+                objectives.check(terms, len(batch))
+                for name, term in terms.items():
+                    found[name] = found.get(name, 0.0) + _summed(term, batch.weights)
+            if network.head is not None and batch.labels is not None:
+                logits = heard.pop(id(batch.inputs), None)
+                seen.add(network(batch.inputs) if logits is None else logits, batch)
+            heard.clear()
+            seen.weigh(batch)
+    means = [{name: float(s) / seen.total for name, s in found.items()} for found in sums]
+    losses = [sum(term_weights.get(n, 1.0) * v for n, v in found.items()) for found in means]
+    return losses, {**_joined(means), **seen.figures()}
+
+
+def _summed(term: Tensor, weights: Tensor | None) -> Tensor:
+    found = term.double()
+    return found.sum() if weights is None else (found * weights).sum()
+
+
+def _joined(means: Sequence[Row]) -> Row:
+    found: Row = {}
+    for row in means:
+        if clash := sorted(set(found) & set(row)):
+            msg = f"two objectives have a term {clash[0]!r}; give them names of their own"
+            raise PluginError(msg)
+        found |= row
+    return found
+
+
+@contextmanager
+def _heard(network: nn.Module) -> Iterator[dict[int, Tensor]]:
+    """Keep what the network returns, by its inputs: metrics need no second pass."""
+    outputs: dict[int, Tensor] = {}
+
+    def hear(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        outputs[id(inputs[0])] = output
+
+    handle = network.register_forward_hook(hear)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+class _Seen:
+    """Logits, labels and weights of the validation part, as batches go by."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._logits: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._weights: list[Tensor] = []
+
+    def weigh(self, batch: Examples) -> None:
+        self.total += len(batch) if batch.weights is None else float(batch.weights.double().sum())
+
+    def add(self, logits: Tensor, batch: Examples) -> None:
+        assert batch.labels is not None
+        self._logits.append(logits)
+        self._labels.append(batch.labels)
+        if batch.weights is not None:
+            self._weights.append(batch.weights)
+
+    def figures(self) -> Row:
+        """Return each metric that has a value here."""
+        if not self._logits:
+            return {}
+        predictions = Predictions(
+            labels=torch.cat(self._labels).cpu().numpy(),
+            scores=softmax(torch.cat(self._logits)),
+            weights=torch.cat(self._weights).double().cpu().numpy() if self._weights else None,
+        )
+        found = {}
+        for name, compute in METRICS.items():
+            try:
+                found[name] = float(compute(predictions).value)
+            except UndefinedMetricError:
+                continue
+        return found
+
+
+def softmax(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return (N, classes) float32 scores, rows adding to 1, computed in float64."""
+    scores: np.ndarray[Any, np.dtype[np.float32]] = (
+        torch.softmax(logits.double(), 1).float().cpu().numpy()
+    )
+    return scores

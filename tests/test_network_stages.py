@@ -1,0 +1,202 @@
+"""Networks on the real command line: stages, records, and faults that cannot pass."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import TESTS, Workbench
+
+from hepbench import encoders, records
+
+SUITE = """
+name = "nets"
+[[run]]
+datasets = ["blobs[n=500]"]
+models = ["dense", "vae", "mixing", "unsettled"]
+methods = ["scratch-net", "pre+probe", "fresh+probe", "both", "prune"]
+
+[[run]]
+datasets = ["blobs[n=500]"]
+models = ["dense"]
+methods = ["fresh+probe[cheats=encoder]", "fresh+probe[cheats=mode]", "prune[forgets=true]",
+           "fresh+headless", "nothing", "scratch-net[epochs=3]"]
+"""
+
+FAULTS = """
+from hepbench import Method, Objective, classification, hookimpl
+
+
+def headless(start, data, work):
+    return start
+
+
+def nothing(start, data, work):
+    return None
+
+
+@hookimpl
+def hepbench_methods():
+    names = ("headless", "nothing")
+    return [Method(name=n, summary=n, run=f"netfaults:{n}", after=("fresh",)) for n in names]
+"""
+
+
+def install(bench):
+    bench.plugin(TESTS / "plugins" / "nets.py")
+    bench.plugin(FAULTS, "netfaults")
+    bench.write("nets.toml", SUITE)
+    return bench
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Workbench:
+    """Return a workbench where every cell of the suite was tried."""
+    bench = install(Workbench(tmp_path_factory.mktemp("nets")))
+    done = bench("run", "nets.toml", "--jobs", "2", timeout=300)
+    assert done.code in {1, 2}, done.err
+    return bench
+
+
+@pytest.fixture(scope="module")
+def table(ran) -> str:
+    """Return the table, its lines joined."""
+    return " ".join(ran("table").out.split())
+
+
+def record(bench, model, chain, dataset="blobs[n=500]"):
+    return bench.records()[f"{dataset}/{model}/{chain}#0"]
+
+
+def stages(bench, name):
+    return sorted((bench.folder / "cache" / "stages").glob(f"*/*/{name}"))
+
+
+@pytest.mark.parametrize(
+    "chain", ["scratch-net", "pre+probe", "fresh+probe", "both", "scratch-net+prune"]
+)
+def test_every_kind_of_chain_ends_in_a_record_with_metrics(ran, chain):
+    """Pretrained, probed, trained with two objectives or pruned."""
+    found = record(ran, "vae", chain)
+    assert found.status == "ok", found.error
+    assert not found.warnings
+    assert 0.4 < found.metrics["auc"].value <= 1
+
+
+def test_a_record_tells_of_each_epoch(ran):
+    """History, best epoch and parameters of the scored network: the decoder is not counted."""
+    found = record(ran, "vae", "both")
+    assert found.epochs == len(found.history) == 2
+    assert {"loss", "reconstruction", "kl", "cross_entropy", "auc", "rate.head"} <= set(
+        found.history[0]
+    )
+    losses = [row["loss"] for row in found.history]
+    assert found.best_epoch == losses.index(min(losses))
+    hidden, mean, head = 6 * 8 + 8, 8 * 4 + 4, 4 * 5 + 5 + 5 * 2 + 2
+    assert found.cost.parameters == hidden + mean + head
+
+
+def test_the_best_epochs_figures_are_those_of_the_scored_network(ran):
+    """Validation in training and evaluation of stored scores agree."""
+    for chain in ("scratch-net", "both", "scratch-net+prune"):
+        found = record(ran, "vae", chain)
+        best = found.history[found.best_epoch]
+        assert found.metrics_validation["auc"].value == pytest.approx(best["auc"], abs=1e-6)
+
+
+def test_pruned_weights_are_told_apart_from_parameters(ran):
+    """Half of the first layer's weights are zero and still there."""
+    manifests = [p.parent / "manifest.json" for p in stages(ran, "recipe.json")]
+    facts = [json.loads(path.read_text()) for path in manifests]
+    pruned = {f["parameters"] - f["nonzero_parameters"] for f in facts}
+    assert pruned == {0, 6 * 8 // 2}
+
+
+def test_chains_share_their_pretraining(ran):
+    """One stage made the encoder: it has a recipe without a head, and no scores."""
+    recipes = {p.parent: json.loads(p.read_text()) for p in stages(ran, "recipe.json")}
+    encoders = [p for p, recipe in recipes.items() if recipe["head"] is None]
+    assert len(encoders) == 1
+    assert not (encoders[0] / "scores.npz").exists()
+
+
+def test_scores_are_probabilities_as_float32(ran):
+    """Softmax of the logits, rows adding to 1."""
+    for path in stages(ran, "scores.npz"):
+        for scores in np.load(path).values():
+            assert scores.dtype == np.float32
+            assert abs(scores.sum(1, dtype=np.float64) - 1).max() < 1e-6
+
+
+@pytest.mark.parametrize("model", ["mixing", "unsettled"])
+def test_scores_that_hang_on_their_neighbours_are_marked(ran, table, model):
+    """Attention across the batch, batch norm in training mode: said in record and table."""
+    found = record(ran, model, "scratch-net")
+    assert any(w.startswith("batch-dependent") for w in found.warnings)
+    assert "batch-dependent" in table
+
+
+def test_the_others_are_not_marked(ran):
+    """Rounding is no dependence."""
+    for model in ("dense", "vae"):
+        assert not record(ran, model, "scratch-net").warnings
+
+
+CAUGHT = {
+    "fresh+probe[cheats=encoder]": "probe changed encoder.blocks.0.weight, which is frozen",
+    "fresh+probe[cheats=mode]": "probe changed encoder.blocks.1.running_mean, which is frozen",
+    "scratch-net+prune[forgets=true]": "pruned weights of encoder.blocks.0.weight are not zero",
+    "headless": "headless makes a classifier and returned a network without a head",
+    "nothing": "nothing returned NoneType; a Network is expected",
+}
+
+
+@pytest.mark.parametrize("chain", CAUGHT)
+def test_a_method_that_breaks_its_promise_is_a_failed_cell(ran, table, chain):
+    """What is frozen changed, masks were lost, no classifier came back: one line says which."""
+    found = record(ran, "dense", chain)
+    assert found.status == "failed"
+    assert CAUGHT[chain] in found.error.message
+    assert CAUGHT[chain] in table
+
+
+def test_a_network_whose_norm_moves_cannot_be_probed(ran):
+    """It moves in eval mode too, so the encoder was not frozen."""
+    found = record(ran, "unsettled", "fresh+probe")
+    assert "running_mean, which is frozen" in found.error.message
+
+
+def test_records_are_the_same_on_one_job_and_from_a_cut_chain(ran, tmp_path):
+    """Bit-identical: in one process or in several, and from a stored start."""
+    bench = install(Workbench(tmp_path))
+    globs = ("-m", "vae", "-x", "pre+probe", "-x", "scratch-net+prune")
+    bench("run", "nets.toml", "--jobs", "1", *globs)
+    for chain in ("pre+probe", "scratch-net+prune"):
+        one, other = record(ran, "vae", chain), record(bench, "vae", chain)
+        assert records.same(one, other)
+        assert one.predictions.sha256 == other.predictions.sha256
+
+
+def test_a_second_run_does_nothing(ran):
+    """Finished cells are cached; the epochs of a method are part of its key."""
+    again = ran("run", "nets.toml", "-m", "vae", "--json").json
+    assert again["cached"] == 5
+    keys = [record(ran, "dense", c).key for c in ("scratch-net", "scratch-net[epochs=3]")]
+    assert len(set(keys)) == 2
+
+
+def test_the_key_holds_preprocessing_and_torch(ran):
+    """What would change a number is part of the key."""
+    parts = record(ran, "dense", "scratch-net").key_parts["scratch-net dense"]
+    assert parts["preprocess"] == ["standardise"]
+    assert parts["libraries"]["torch"].startswith("2.")
+    assert parts["freezes"] == []
+
+
+def test_running_out_of_memory_is_called_so():
+    """Torch says RuntimeError; the worker's message names the limit for a MemoryError."""
+    import torch
+
+    with pytest.raises(MemoryError), encoders.memory_errors():
+        torch.empty(10**15)

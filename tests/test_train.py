@@ -1,0 +1,647 @@
+"""The training loop: what it trains, what it leaves alone, what it keeps and what it says."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import nets
+import numpy as np
+import pytest
+import tinynets
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from hepbench import (
+    TRAINING,
+    Objective,
+    PluginError,
+    batches,
+    classification,
+    metrics,
+    pretraining,
+    schedules,
+    train,
+)
+from hepbench.errors import UsageError
+from hepbench.objectives import prefix_of, total
+from hepbench.specs import Predictions
+from hepbench.validation import softmax, validate
+
+RATE = 0.02
+HEAD = Objective(classification, {"head": RATE})
+ALL = Objective(classification, {"encoder": RATE, "head": RATE})
+OWN = Objective(pretraining, {"encoder": RATE})
+
+
+def fit(network, *objectives, data=None, seed=0, **training):
+    """Train for a few steps; return what was lent."""
+    work = tinynets.work(seed)
+    told = {"epochs": 2, "batch_size": 50, **training}
+    work.fit(network, data or tinynets.data(), *(objectives or [ALL]), **told)
+    return work
+
+
+def changed(network, before):
+    """Return the names of what a training changed."""
+    after = network.state_dict()
+    return {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+
+
+class Given(nn.Module):
+    """An encoder for tests of the loop: terms and weights of terms are handed in."""
+
+    def __init__(self, terms, term_weights=None):
+        super().__init__()
+        self.layer = nn.Linear(nets.FEATURES, 2)
+        self.pretraining_terms = terms
+        if term_weights:
+            self.term_weights = term_weights
+
+    def encode(self, inputs):
+        return self.layer(inputs["table"])
+
+
+def given_network(terms, term_weights=None):
+    network = tinynets.fresh()
+    network.encoder = Given(terms, term_weights)
+    return network
+
+
+# --- what is trained and what is frozen
+
+
+def test_what_no_rate_names_is_frozen_buffers_too():
+    """A probe leaves the encoder bit-identical: weights, and batch norm's statistics."""
+    network = tinynets.fresh().with_head("probe")
+    before = tinynets.state(network)
+    fit(network, HEAD)
+    names = changed(network, before)
+    assert {name.split(".")[0] for name in names} == {"head"}
+    assert "head.0.running_mean" in names
+
+
+def test_a_part_inside_the_encoder_can_be_trained_alone():
+    """The norm before the last layer neither learns nor counts."""
+    network = tinynets.fresh().with_head()
+    before = tinynets.state(network)
+    fit(network, Objective(classification, {"encoder.blocks.4": RATE}))
+    assert changed(network, before) == {"encoder.blocks.4.weight", "encoder.blocks.4.bias"}
+
+
+def test_modules_that_no_rate_names_stay_in_eval_mode():
+    """Dropout drops where something is trained, and only there."""
+    network = tinynets.fresh().with_head()
+    seen = []
+
+    def terms(network, batch):
+        seen.append({name for name, m in network.named_modules() if m.training})
+        return classification(network, batch)
+
+    fit(network, Objective(terms, {"encoder.blocks.4": RATE, "head": RATE}), epochs=1)
+    assert seen[0] == {"encoder.blocks.4", "head"}
+    assert seen[-1] == set()
+    assert not any(module.training for module in network.modules())
+
+
+def test_preprocessing_is_never_trained():
+    """A rate for all parts means all but what was fitted at the start."""
+    network = tinynets.fresh().with_head()
+    network.preprocess.steps[0].weight = nn.Parameter(torch.ones(1))
+    before = tinynets.state(network)
+    fit(network, Objective(classification, {"": RATE}))
+    assert not any(name.startswith("preprocess") for name in changed(network, before))
+
+
+def test_the_longest_prefix_gives_the_rate():
+    """Each part at its own rate, and the history says which."""
+    network = tinynets.fresh().with_head()
+    rates = {"": 0.1, "encoder": 0.01, "encoder.blocks.4": 0.001}
+    work = fit(network, Objective(classification, rates), epochs=1)
+    row = work.history[0]
+    assert row["rate.all"] == 0.1
+    assert row["rate.encoder"] == 0.01
+    assert row["rate.encoder.blocks.4"] == 0.001
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), min_size=1))
+def test_a_prefix_is_whole_names(parts):
+    """``block`` is no prefix of ``blocks.0``."""
+    prefixes = [".".join(part) for part in parts]
+    for name in ("a.b.c", "ab.c", "c"):
+        found = prefix_of(name, prefixes)
+        fits = [p for p in prefixes if (name + ".").startswith(p + ".")]
+        assert found == max(fits, key=len, default=None)
+
+
+def test_a_rate_for_nothing_is_an_error():
+    """The parts that there are are named."""
+    with pytest.raises(PluginError, match="no parameter lies under 'haed'; the network has: enc"):
+        fit(tinynets.fresh().with_head(), Objective(classification, {"haed": RATE}))
+
+
+@pytest.mark.parametrize("rates", [{}, {"head": 0.0}, {"head": -1.0}, {"head": float("nan")}])
+def test_rates_are_above_zero(rates):
+    """A part that is to be frozen is not named."""
+    with pytest.raises(PluginError, match="learning rates above 0"):
+        Objective(classification, rates)
+
+
+# --- objectives
+
+
+def test_two_objectives_do_not_leak_gradients_into_each_other():
+    """What one alone trains is the same as if the other did not exist."""
+    data = tinynets.data()
+
+    def decoder(rate_of_head):
+        network = tinynets.fresh("vae", annealed=0).with_head()
+        side = Objective(pretraining, {"encoder.decoder": RATE})
+        other = Objective(classification, {"head": rate_of_head})
+        fit(network, side, other, data=data, epochs=1)
+        return network.encoder.decoder[0].weight, network.head[0].weight
+
+    (one, head), (two, other_head) = decoder(RATE), decoder(RATE / 2)
+    assert torch.equal(one, two)
+    assert not torch.equal(head, other_head)
+
+
+def test_an_objective_adds_no_gradient_to_what_it_does_not_train():
+    """The encoder, that the first trains, gets nothing from the second's pass through it."""
+    gradients = []
+
+    def second(network, batch):
+        gradients.append([p.grad.clone() for p in network.encoder.hidden.parameters()])
+        return classification(network, batch)
+
+    network = tinynets.fresh("vae").with_head()
+    first = Objective(pretraining, {"encoder.hidden": RATE})
+    seen = []
+
+    def after(network, batch):
+        seen.append([p.grad.clone() for p in network.encoder.hidden.parameters()])
+        return {"nothing": network(batch.inputs).sum(1) * 0}
+
+    order = [first, Objective(second, {"head": RATE}), Objective(after, {"encoder.mean": RATE})]
+    fit(network, *order, epochs=1, data=tinynets.data(50), batch_size=50)
+    assert all(torch.equal(a, b) for a, b in zip(gradients[0], seen[0], strict=True))
+
+
+def test_each_objective_has_an_optimiser_and_a_schedule_of_its_own():
+    """The rate that one plateau lowers is not the other's."""
+    flat = {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.1}
+    network = tinynets.fresh("vae", annealed=0).with_head()
+
+    def constant(network, batch):
+        return {"constant": network(batch.inputs).sum(1) * 0 + 1}
+
+    work = fit(network, OWN, Objective(constant, {"head": RATE}), epochs=4, schedule=flat)
+    assert work.history[-1]["rate.encoder"] == RATE
+    assert work.history[-1]["rate.head"] < RATE / 5
+
+
+def test_two_objectives_on_one_part_are_told_apart_in_the_history():
+    """Each has a rate, and terms of one name are refused."""
+    work = fit(tinynets.fresh("vae").with_head(), OWN, ALL, epochs=1)
+    assert {"rate.encoder", "rate.encoder.2", "rate.head"} <= set(work.history[0])
+    with pytest.raises(PluginError, match="two objectives have a term 'cross_entropy'"):
+        fit(tinynets.fresh().with_head(), ALL, ALL, epochs=1)
+
+
+def test_terms_have_one_value_for_each_example():
+    """A mean that was taken already cannot be weighted."""
+    scalar = Objective(lambda n, b: {"x": n(b.inputs).mean()}, {"encoder": RATE})
+    with pytest.raises(PluginError, match=r"term 'x' is \(\) for 50 examples"):
+        fit(tinynets.fresh(), scalar)
+
+
+def test_classification_says_what_it_needs():
+    """A head and labels."""
+    with pytest.raises(PluginError, match="needs a head"):
+        fit(tinynets.fresh(), Objective(classification, {"encoder": RATE}))
+    with pytest.raises(PluginError, match="needs labels"):
+        fit(tinynets.fresh().with_head(), data=tinynets.data().without_labels())
+
+
+# --- against a loop written out by hand
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD"])
+def test_the_loop_takes_the_steps_of_a_loop_written_by_hand(name):
+    """Same batches, same optimiser: the same weights, bit for bit."""
+    options = {"weight_decay": 0.1} if name != "SGD" else {"momentum": 0.9}
+    data = tinynets.data()
+    network = tinynets.fresh(dropout=0.0).with_head()
+    twin = tinynets.fresh(dropout=0.0).with_head()
+    fit(network, data=data, epochs=1, optimizer={"name": name, **options})
+    x, y = twin.preprocess({"table": torch.tensor(data.train.inputs["table"])}), data.train.labels
+    made = getattr(torch.optim, name)([*twin.encoder.parameters(), *twin.head.parameters()],
+                                      lr=RATE, fused=True, **options)  # fmt: skip
+    twin.train()
+    for rows in torch.from_numpy(np.random.default_rng(0).permutation(200)).split(50):
+        made.zero_grad()
+        logits = twin({"table": x["table"][rows]})
+        functional.cross_entropy(logits, torch.tensor(y)[rows]).backward()
+        made.step()
+    assert tinynets.same(tinynets.state(network), tinynets.state(twin))
+
+
+def test_the_same_seed_is_bit_identical_and_another_is_not():
+    """Order, dropout and sampling all follow from the seed."""
+
+    def trained(seed):
+        network = tinynets.fresh("vae").with_head()
+        work = fit(network, OWN, ALL, seed=seed)
+        return tinynets.state(network), work.history
+
+    (one, first), (two, second), (three, _) = trained(0), trained(0), trained(1)
+    assert tinynets.same(one, two)
+    assert first == second
+    assert not tinynets.same(one, three)
+
+
+def test_clipping_bounds_the_step():
+    """With plain SGD no step is longer than rate times norm."""
+    network = tinynets.fresh().with_head()
+    before = torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+    fit(network, epochs=1, batch_size=200, clip=1e-3, optimizer={"name": "SGD"})
+    after = torch.cat([p.detach().flatten() for p in network.parameters()])
+    assert 0 < (after - before).norm() <= RATE * 1e-3 * 1.001
+
+
+def test_no_epoch_trains_nothing_and_applies_the_masks():
+    """A pruning without further training is one of these."""
+    network = tinynets.fresh().with_head()
+    network.masks = {"head.weight": torch.zeros_like(network.head.weight).bool()}
+    before = tinynets.state(network)
+    work = fit(network, epochs=0)
+    assert changed(network, before) == {"head.weight"}
+    assert not network.head.weight.any()
+    assert (work.history, work.best) == ([], None)
+
+
+# --- weights of examples
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.sampled_from([0.25, 8.0, 1024.0]))
+def test_only_the_proportions_of_weights_count(factor):
+    """Cross sections in other units train the same network."""
+    weights = np.random.default_rng(0).uniform(0.5, 2, 200)
+
+    def trained(scale):
+        network = tinynets.fresh().with_head()
+        data = tinynets.data(100)
+        data = replace(data, train=tinynets.examples(200, weights=weights * scale),
+                       validation=tinynets.examples(100, 200, weights=weights[:100] * scale))  # fmt: skip
+        return fit(network, data=data, epochs=1), tinynets.state(network)
+
+    (one, a), (two, b) = trained(1.0), trained(factor)
+    assert tinynets.same(a, b)
+    assert one.history[0]["loss"] == pytest.approx(two.history[0]["loss"], rel=1e-9)
+
+
+def test_an_example_of_weight_zero_counts_nowhere():
+    """Neither in the gradient nor in validation."""
+    data = tinynets.data(100)
+    wrong = data.train.labels.copy()
+    wrong[::4] = 1 - wrong[::4]
+    weights = np.where(np.arange(100) % 4 == 0, 0.0, 1.0)
+
+    def trained(labels):
+        network = tinynets.fresh().with_head()
+        part = replace(data.train, labels=labels, weights=weights)
+        held = replace(data.validation, labels=1 - data.validation.labels, weights=weights[:50])
+        held = replace(held, labels=np.where(weights[:50] > 0, data.validation.labels, labels[:50]))
+        return fit(network, data=replace(data, train=part, validation=held)), network
+
+    (one, a), (two, b) = trained(data.train.labels), trained(wrong)
+    assert tinynets.same(tinynets.state(a), tinynets.state(b))
+    for row, other in zip(one.history, two.history, strict=True):
+        assert row == pytest.approx(other, rel=1e-12)
+
+
+def test_the_loss_is_the_weighted_mean_of_weighted_terms():
+    """By hand."""
+    terms = {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([10.0, 20.0])}
+    assert total(terms, {}, None) == 17
+    assert total(terms, {"b": 0.1}, None) == pytest.approx(3.5)
+    assert total(terms, {"b": 0.1}, torch.tensor([0.5, 1.5])) == pytest.approx(4.25)
+
+
+# --- validation
+
+
+def lesson(network, data, *objectives, **training):
+    told = schedules.training({"epochs": 1, "batch_size": 30, **training})
+    parts = (data.train, data.validation)
+    device = torch.device("cpu")
+    sources = [batches.source(part, network.preprocess, device=device) for part in parts]
+    return train.Lesson(train=sources[0], validation=sources[1], objectives=objectives,
+                        training=told, seed=5)  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [7, 30, 100])
+def test_validation_is_of_the_whole_part_whatever_the_batches(size):
+    """A mean over examples, not over batches, and metrics of all of them at once."""
+    data = tinynets.data()
+    network = tinynets.fresh().with_head()
+    losses, row = validate(network, lesson(network, data, ALL, batch_size=size), {})
+    inputs = network.preprocess({"table": torch.tensor(data.validation.inputs["table"])})
+    logits, labels = network.eval()(inputs).detach(), data.validation.labels
+    expected = functional.cross_entropy(logits.double(), torch.tensor(labels)).item()
+    predictions = Predictions(labels=labels, scores=softmax(logits))
+    assert losses == [pytest.approx(expected, rel=1e-6)]
+    assert row["auc"] == pytest.approx(metrics.auc(predictions).value, abs=1e-9)
+
+
+def test_validation_leaves_every_generator_and_mode_as_it_was():
+    """Whatever a term draws, training goes on as if nothing had been."""
+
+    def noisy(network, batch):
+        drawn = torch.rand(len(batch)) + np.random.rand() + random.random()  # noqa: NPY002
+        return {"noise": drawn + network(batch.inputs).sum(1) * 0}
+
+    network = tinynets.fresh().with_head()
+    network.train()
+    network.encoder.blocks[1].eval()
+    modes = [module.training for module in network.modules()]
+    told = lesson(network, tinynets.data(), Objective(noisy, {"head": RATE}))
+
+    def draws():
+        return torch.rand(2).tolist(), np.random.rand(), random.random()  # noqa: NPY002
+
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    expected = draws()
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    random.setstate(states[2])
+    first = validate(network, told, {})
+    assert draws() == expected
+    assert validate(network, told, {}) == first
+    assert [module.training for module in network.modules()] == modes
+
+
+def test_terms_that_are_sampled_in_training_are_not_in_validation():
+    """In eval mode nothing is random: seeds change nothing, nor do batches."""
+    network = tinynets.fresh("vae")
+    data = tinynets.data()
+    rows = [
+        validate(network, replace(lesson(network, data, OWN, batch_size=size), seed=seed), {})[1]
+        for size, seed in ((10, 1), (100, 2))
+    ]
+    assert rows[0] == pytest.approx(rows[1], rel=1e-6)
+
+
+def test_a_pass_is_made_once_for_loss_and_metrics():
+    """What classification computed is not computed again."""
+    network = tinynets.fresh().with_head()
+    calls = []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    validate(network, lesson(network, tinynets.data(), ALL, batch_size=50), {})
+    assert len(calls) == 2
+
+
+def test_the_best_epochs_weights_are_those_that_are_kept():
+    """The validation loss of what is returned is the best of the history."""
+    data = tinynets.data(60)
+    network = tinynets.fresh("dense", width=32, dropout=0.0).with_head()
+    work = fit(network, data=data, epochs=20, batch_size=20)
+    losses = [row["loss"] for row in work.history]
+    assert 0 < work.best == int(np.argmin(losses)) < 19
+    (found,), _ = validate(network, lesson(network, data, ALL), {})
+    assert found == pytest.approx(losses[work.best], rel=1e-6)
+
+
+@pytest.mark.parametrize("choose", ["auc", "cross_entropy", "accuracy"])
+def test_an_epoch_can_be_chosen_by_a_metric_or_by_one_term(choose):
+    """The highest of a metric, the lowest of a term; the first of equals."""
+    work = fit(tinynets.fresh().with_head(), epochs=5, choose=choose)
+    figures = [row[choose] for row in work.history]
+    best = min(figures) if choose == "cross_entropy" else max(figures)
+    assert work.best == figures.index(best)
+
+
+def test_what_cannot_be_chosen_by_is_an_error():
+    """An encoder has no AUC; what there is is named."""
+    with pytest.raises(UsageError, match="choose is 'auc'; known here: loss, reconstruction, kl"):
+        fit(tinynets.fresh("vae"), OWN, choose="auc")
+
+
+# --- annealed terms
+
+
+def test_annealed_losses_are_compared_at_their_final_weights():
+    """The validation loss has the whole second term from the first epoch on; training does not."""
+    network = tinynets.fresh("vae", annealed=1.0)
+    work = fit(network, OWN, epochs=3)
+    for row in work.history:
+        assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"])
+    assert work.history[0]["train_loss"] < work.history[0]["loss"] + 10
+
+
+def test_training_sees_the_weight_of_its_moment():
+    """Progress goes from 0 towards 1, a step at a time."""
+    asked = []
+
+    def term_weights(progress):
+        asked.append(progress)
+        return {}
+
+    network = given_network(lambda inputs: {"x": network.encode_sum(inputs)}, term_weights)
+    network.encode_sum = lambda inputs: network.encoder.encode(inputs).square().sum(1)
+    fit(network, OWN, epochs=2, batch_size=50)
+    steps = sorted({p for p in asked if p < 1})
+    assert steps == pytest.approx([i / 8 for i in range(8)])
+
+
+def test_patience_counts_from_when_the_weights_are_final():
+    """Before that, a loss that only grows stops nothing."""
+    network = given_network(None, lambda progress: {"late": min(1.0, progress / 0.5)})
+    calls = []
+
+    def terms(inputs):
+        calls.append(1)
+        x = network.encoder.encode(inputs).sum(1) * 0
+        return {"late": x + len(calls)}
+
+    network.encoder.pretraining_terms = terms
+    work = fit(network, OWN, epochs=10, patience=2, batch_size=200)
+    # final after epoch 4, then two epochs of patience
+    assert [row["epoch"] for row in work.history] == list(range(7))
+    assert work.best == 0
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_one():
+    """Without annealing it counts from the best."""
+    network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
+    work = fit(network, OWN, epochs=10, patience=3)
+    assert len(work.history) == 4
+
+
+# --- schedules
+
+
+EXPECTED = {
+    "StepLR": ({"step_size": 2, "gamma": 0.5}, [1, 1, 0.5, 0.5]),
+    "CosineAnnealingLR": ({}, [1, 0.853553, 0.5, 0.146447]),
+    "CosineAnnealingWarmRestarts": ({"T_0": 2}, [1, 0.5, 1, 0.5]),
+    "ReduceLROnPlateau": ({"patience": 1, "factor": 0.5}, [1, 1, 1, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_rates_follow_the_schedule(name):
+    """By hand; the history holds the rate of each epoch as it was trained."""
+    options, factors = EXPECTED[name]
+    network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
+    work = fit(network, OWN, epochs=4, schedule={"name": name, **options})
+    assert [row["rate.encoder"] / RATE for row in work.history] == pytest.approx(factors, abs=1e-6)
+
+
+WRONG = {
+    "epoch": ({"epoch": 3}, "unknown field `epoch`"),
+    "kind": ({"epochs": "many"}, "Expected `int`"),
+    "negative": ({"epochs": -1}, "epochs is -1; at least 0"),
+    "empty": ({"batch_size": 0}, "batch_size is 0; at least 1"),
+    "clip": ({"clip": 0.0}, "clip is 0.0; a norm above 0"),
+    "optimizer": ({"optimizer": {"name": "Adma"}}, "Did you mean 'Adam'"),
+    "its option": ({"optimizer": {"name": "SGD", "speed": 1}}, "optimizer SGD: .*speed"),
+    "schedule": ({"schedule": {"name": "Cosine"}}, "no schedule named 'Cosine'"),
+    "augment": ({"augment": ["flip"]}, "no augmentation named 'flip'. Did you mean 'flips'"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_training_cannot_be_told_is_one_clear_line(what):
+    """It names the key, the value and what is allowed."""
+    training, message = WRONG[what]
+    work = tinynets.work(targets={"flips": "nets:flipped"})
+    with pytest.raises(UsageError, match=message):
+        work.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, **training)
+
+
+def test_the_defaults_of_params_are_those_of_the_loop():
+    """A method that passes TRAINING on trains as one that says nothing."""
+    assert schedules.training(TRAINING) == schedules.training({})
+
+
+def test_a_training_that_diverges_is_an_error():
+    """A loss that is not a number is no best epoch."""
+    network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) / 0})
+    with pytest.raises(FloatingPointError, match=r"validation loss is .* after epoch 0"):
+        fit(network, OWN)
+
+
+# --- masks, augmentations, batches
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "AdamW"}, {"name": "SGD", "momentum": 0.9}])
+def test_masked_weights_are_zero_after_every_step(optimizer):
+    """Momentum and decay move them; they never count in a forward pass."""
+    network = tinynets.fresh().with_head()
+    weight = network.encoder.blocks[0].weight
+    mask = torch.rand_like(weight) < 0.5
+    network.masks = {"encoder.blocks.0.weight": mask}
+    seen = []
+
+    def terms(network, batch):
+        seen.append(bool(weight[~mask].any()))
+        return classification(network, batch)
+
+    fit(network, Objective(terms, {"": RATE}), optimizer=optimizer)
+    assert not any(seen)
+    assert not weight[~mask].any()
+    assert weight[mask].all()
+
+
+def test_augmentations_are_for_training_batches_only():
+    """Validation sees the examples as they are."""
+    work = tinynets.work(targets={"flips": "nets:flipped"})
+    network = tinynets.fresh().with_head()
+    seen = {True: [], False: []}
+
+    def terms(network, batch):
+        seen[network.head.training].append(batch.inputs["table"].clone())
+        return classification(network, batch)
+
+    data = tinynets.data()
+    objective = Objective(terms, {"head": RATE})
+    work.fit(network, data, objective, epochs=1, batch_size=200, augment=["flips"])
+    made = network.preprocess({"table": torch.tensor(data.validation.inputs["table"])})["table"]
+    assert torch.equal(seen[False][0], made)
+    made = network.preprocess({"table": torch.tensor(data.train.inputs["table"])})["table"]
+    order = torch.from_numpy(np.random.default_rng(0).permutation(200))
+    signs = seen[True][0] / made[order]
+    assert set(signs.round().unique().tolist()) == {-1.0, 1.0}
+
+
+@given(st.integers(1, 300), st.integers(1, 50))
+def test_batches_hold_every_example_once(n, size):
+    """No batch is a single example, unless there is no other."""
+    order = np.random.default_rng(n).permutation(n)
+    found = [rows.tolist() for rows in batches.spans(n, size, order)]
+    assert [row for rows in found for row in rows] == order.tolist()
+    assert all(len(rows) > 1 for rows in found[-1:]) or n == 1 or size == 1
+    plain = [list(range(n))[rows] for rows in batches.spans(n, size)]
+    assert [row for rows in plain for row in rows] == list(range(n))
+
+
+def test_a_source_too_large_to_hold_gives_the_same_batches():
+    """Preprocessed batch by batch or all at once."""
+    weights = np.linspace(1, 2, 100)
+    part = tinynets.examples(100, weights=weights, targets={"mass": weights * 3})
+    preprocess = tinynets.fresh().preprocess
+    device = torch.device("cpu")
+    sources = [batches.source(part, preprocess, device=device, limit=n) for n in (10**9, 0)]
+    assert [type(source) for source in sources] == [batches.Held, batches.Streamed]
+    for rows in (slice(10, 20), torch.tensor([5, 3, 99])):
+        one, two = (source.batch(rows) for source in sources)
+        assert torch.equal(one.inputs["table"], two.inputs["table"])
+        assert torch.equal(one.ids, two.ids)
+        assert torch.equal(one.targets["mass"], two.targets["mass"])
+        assert torch.equal(one.labels, torch.tensor(part.labels)[rows])
+
+
+def test_arrays_that_cannot_be_written_to_are_copied():
+    """Stages map their arrays read-only; masks stay bool, all else becomes float32."""
+    array = np.arange(4, dtype=np.float64)
+    array.flags.writeable = False
+    made = batches.dense(array, torch.device("cpu"))
+    made.add_(1)
+    assert made.dtype == torch.float32
+    assert batches.dense(array > 1, torch.device("cpu")).dtype == torch.bool
+
+
+def test_codes_and_batches_are_those_of_the_network_in_eval_mode():
+    """What a method takes from them is what scoring will see."""
+    network = tinynets.fresh().with_head()
+    network.train()
+    work, data = tinynets.work(), tinynets.data()
+    codes = work.encode(network, data.validation)
+    assert network.training
+    inputs = network.preprocess({"table": torch.tensor(data.validation.inputs["table"])})
+    assert np.array_equal(codes, network.eval().encoder.encode(inputs).detach().numpy())
+    ids = [batch.ids for batch in work.batches(network, data.validation, 30)]
+    assert torch.cat(ids).tolist() == data.validation.ids.tolist()
+
+
+def test_a_second_training_goes_on_in_the_same_history():
+    """Iterative pruning trains again and again; the best epoch is the last training's."""
+    network, data, work = tinynets.fresh().with_head(), tinynets.data(), tinynets.work()
+    for _ in range(2):
+        work.fit(network, data, ALL, epochs=2, batch_size=50)
+    assert [(row["fit"], row["epoch"]) for row in work.history] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert work.best in {2, 3}
+
+
+def test_progress_says_how_far_it_is():
+    """Epoch, rate and time left."""
+    said = []
+    work = tinynets.work(tell=said.append)
+    work.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, epochs=1, batch_size=50)
+    assert said[0].startswith("epoch 1/1, ")
+    assert "examples/s" in said[0]

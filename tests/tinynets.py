@@ -1,0 +1,60 @@
+"""Tiny networks and examples for tests: see ``plugins/nets.py``."""
+
+from __future__ import annotations
+
+import nets
+import numpy as np
+import torch
+
+from hepbench import Examples, TrainingData, encoders
+from hepbench.recipes import Known
+from hepbench.work import NetworkWork
+
+torch.set_num_threads(1)
+
+BUILDS = {"dense": "nets:Dense", "vae": "nets:Autoencoder", "mixing": "nets:Mixing"}
+KNOWN = Known(models=BUILDS, heads={"probe": "nets:narrow"}, steps=frozenset({"nets:Shift"}))
+
+
+def examples(n, first=0, **columns):
+    """Return n labelled examples whose ids begin with ``first``."""
+    (_, whole), *_ = nets.sample(n + first)
+    part = whole[slice(first, first + n)]
+    return Examples(inputs=part.inputs, ids=part.ids, labels=part.labels, **columns)
+
+
+def data(n=200, **columns):
+    """Return training examples and half as many for validation."""
+    return TrainingData(train=examples(n, **columns), validation=examples(n // 2, first=n))
+
+
+def fresh(model="dense", *, steps=("standardise",), seed=0, inputs=None, **params):
+    """Return a network as built from a seed, preprocessing fitted."""
+    torch.manual_seed(seed)
+    task = {
+        "model": model,
+        "build": BUILDS[model],
+        "model_params": params,
+        "preprocess": steps,
+        "heads": KNOWN.heads,
+    }
+    network = encoders.fresh(task, inputs or data().train.inputs, classes=2)
+    network.known = KNOWN
+    return network
+
+
+def work(seed=0, **settings):
+    """Return what a method is lent, generators seeded."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    return NetworkWork(seed=seed, **settings)
+
+
+def state(network):
+    """Return copies of all tensors by name."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one, other):
+    """Whether two states are bit-identical."""
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
