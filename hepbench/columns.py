@@ -30,7 +30,8 @@ class Labels(NamedTuple):
 
 
 LABELS = Labels._fields
-COSTS = Cost.__struct_fields__
+# the two that are no numbers are no columns
+COSTS = tuple(name for name in Cost.__struct_fields__ if name not in ("latency_ms", "gaps"))
 COUNTS = (*COSTS, "epochs", "best_epoch")
 OTHERS = ("seeds", "published")
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}

@@ -32,6 +32,10 @@ class ProtocolError(HepbenchError):
     """A step that would make a figure indefensible: the protocol does not allow it."""
 
 
+class ExportError(HepbenchError):
+    """A network that cannot be exported, or a graph that does not score as the network does."""
+
+
 class ResultsError(HepbenchError):
     """Results or cache that cannot be read or written."""
 

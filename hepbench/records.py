@@ -53,10 +53,33 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return self.test_contents or self.split_hash
 
 
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds of one call that scores a batch."""
+
+    median: float
+    p95: float
+
+
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a cell cost."""
+    """What a cell cost.
+
+    Attributes:
+        parameters, nonzero_parameters: of the network that was scored; an estimator's own count.
+        macs: multiply-accumulates of scoring one example; ``flops`` is twice that.
+        theoretical_macs: without those whose weight is zero: what no mask saves by itself.
+        comparisons: along the paths of one example through trees, on average.
+        latency_ms: by runtime (``torch``, ``onnxruntime``; ``native`` for an estimator) and batch.
+        gaps: what could not be measured or counted, ``name: why``.
+    """
 
     parameters: int | None = None
+    nonzero_parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    theoretical_macs: int | None = None
+    comparisons: float | None = None
+    latency_ms: dict[str, dict[str, Latency]] = {}
+    gaps: list[str] = []
     train_seconds: float | None = None
     examples_per_second: float | None = None
     peak_memory_mb: float | None = None
@@ -168,7 +191,7 @@ def same(a: Record, b: Record) -> bool:
 def comparable(record: Record) -> Mapping[str, Any]:
     """Return a record as builtins without times, memory and timestamps."""
     built: dict[str, Any] = msgspec.to_builtins(record)
-    for name in ("train_seconds", "examples_per_second", "peak_memory_mb"):
+    for name in ("latency_ms", "train_seconds", "examples_per_second", "peak_memory_mb"):
         built["cost"].pop(name, None)
     for name in ("started", "finished", "machine", "git", "suite_file"):
         built["provenance"].pop(name, None)

@@ -335,7 +335,10 @@ class Estimator(Protocol):
     scikit-learn by skops, and put back into what ``build`` returns. An attribute ``trusts`` may
     list the type names that skops does not trust by itself; ``parameters`` (int) is the number of
     fitted values, shown in tables; ``history`` (list of dicts, one per epoch or iteration) and
-    ``best_epoch`` (int) go into the record.
+    ``best_epoch`` (int) go into the record. A method ``cost()`` may return what scoring one example
+    takes, as it was fitted: ``{"macs": ...}`` (multiply-accumulates: features of a linear model,
+    support vectors x features of an SVM) or ``{"comparisons": ...}`` (nodes on the paths through
+    trees, on average over examples), or both.
     """
 
     def fit(self, data: TrainingData, *, seed: int) -> None:

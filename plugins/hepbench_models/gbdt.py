@@ -103,3 +103,14 @@ class GradientBoosting:
     def scores(self, inputs: Inputs) -> Array:
         """Return (N, classes) probabilities."""
         return self.trees.predict_proba(inputs["table"])
+
+    def cost(self) -> dict[str, float]:
+        """Return the comparisons on the paths of a training example through all trees, on average.
+
+        Each example that a node holds makes one there, unless it is a leaf.
+        """
+        trees = [tree.nodes for step in self.trees._predictors for tree in step]
+        made = [
+            (nodes["count"] * (nodes["is_leaf"] == 0)).sum() / nodes["count"][0] for nodes in trees
+        ]
+        return {"comparisons": float(sum(made))}

@@ -82,6 +82,10 @@ class Logistic:
         """Return (N, classes) probabilities."""
         return self.classifier.predict_proba(self.scaler.transform(_table(inputs)))
 
+    def cost(self) -> dict[str, float]:
+        """Return one multiply-add for each feature, and for each class where there are several."""
+        return {"macs": self.classifier.coef_.size}
+
     def _fit(self, train: Examples, strength: float, seed: int) -> LogisticRegression:
         classifier = LogisticRegression(C=strength, max_iter=self.max_iterations, random_state=seed)
         table = self.scaler.transform(_table(train.inputs))
