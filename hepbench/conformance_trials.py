@@ -123,7 +123,7 @@ def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:
 def as_in_a_worker(seed: int) -> Iterator[None]:
     """Use one thread, and seed what takes no generator; both are put back."""
     # comes with scikit-learn, which comes with skops
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seed)
