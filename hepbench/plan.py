@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from hepbench.registry import Entry, Registry
     from hepbench.suite import SuiteFile
 
+NETWORK_IMPORTS = ("hepbench.encoders", "numpy.ctypeslib", "torch._dynamo")
+"""What workers would import themselves where a model is a network; the last is what torch imports
+when the first optimiser is made, and takes as long as torch itself."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -283,7 +287,7 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
         extra, code = _network(c, i, facts)
         parts |= {**extra, "network_code": code}
         task |= {**extra, "network": True, "device": "cpu"}
-        imports = ("hepbench.encoders", *imports)
+        imports = (*NETWORK_IMPORTS, *imports)
     else:
         parts["libraries"] = {n: v for n, v in facts.libraries.items() if n != "torch"}
     return Stage(
