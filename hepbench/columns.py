@@ -30,19 +30,20 @@ class Labels(NamedTuple):
 
 
 LABELS = Labels._fields
-# the two that are no numbers are no columns
-COSTS = tuple(name for name in Cost.__struct_fields__ if name not in ("latency_ms", "gaps"))
+# the two that are no numbers are no columns; of latencies, one is
+COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latency_ms", "gaps")), "latency")
 COUNTS = (*COSTS, "epochs", "best_epoch")
 OTHERS = ("seeds", "published")
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
 ASPECTS = ("data", "split", "labels", "preset")
 DEFAULT_COLUMNS = (
     *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "log_loss"),
-    *("parameters", "train_seconds", "published"),
+    *("parameters", "flops", "latency", "train_seconds", "published"),
 )
 TITLES = {
     "auc": "AUC",
     "parameters": "params",
+    "flops": "FLOPs",
     "train_seconds": "training",
     "peak_memory_mb": "memory (MB)",
 }

@@ -305,6 +305,7 @@ class SampleFacts:
 
     threads: int = 1
     libraries: Mapping[str, str] = field(default_factory=dict)
+    measuring: Mapping[str, str] = field(default_factory=dict)
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
         """Return no digest."""

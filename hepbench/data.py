@@ -36,9 +36,11 @@ class MachineFacts:
         wanted: Wanted,
         threads: int,
         libraries: Mapping[str, str],
+        measuring: Mapping[str, str],
     ) -> None:
         self.threads = threads
         self.libraries = libraries
+        self.measuring = measuring
         self._remembered = remembered
         self._sources = sources
         self._folder = folder

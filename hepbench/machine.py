@@ -22,11 +22,22 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+MEASURING = ("fvcore", "onnx", "onnxruntime")
+"""Distributions whose version is part of the key of a cost."""
+
+
 @cache
 def libraries() -> dict[str, str]:
     """Return the versions of the libraries that compute, and of Python."""
     found = {name: _version(name) for name in COMPUTING}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
+
+
+@cache
+def cost_facts() -> dict[str, str]:
+    """Return what a latency depends on beside the stage: host, processor, and what counts."""
+    about = {name: str(description()[name]) for name in ("host", "processor")}
+    return about | {name: _version(name) for name in MEASURING}
 
 
 def _version(name: str) -> str:

@@ -41,6 +41,7 @@ class Facts(Protocol):
 
     threads: int
     libraries: Mapping[str, str]
+    measuring: Mapping[str, str]
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
         """Return {module: digest} of what ``"module:function"`` is made of."""
@@ -80,7 +81,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination with one seed: one record. ``split`` and ``final`` are keys of stages."""
+    """One combination with one seed: one record.
+
+    Attributes:
+        split, final: keys of stages: what divided the examples, and the last method.
+        cost: key of the stage that measures what the last method made, or empty.
+    """
 
     combination: Combination
     seed: int
@@ -88,7 +94,13 @@ class Cell:
     key_parts: Mapping[str, Mapping[str, Any]]
     split: str
     final: str
+    cost: str
     published: Published | None
+
+    @property
+    def needs(self) -> list[str]:
+        """The stages that the record is made from; the others are what these stand on."""
+        return [key for key in (self.split, self.final, self.cost) if key]
 
     @property
     def name(self) -> str:
@@ -113,7 +125,7 @@ class Plan:
         """The cells that need each stage, in their order."""
         cells: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            for key in lineage(self.stages, cell.final):
+            for key in lineage(self.stages, cell.needs[-1]):
                 cells.setdefault(key, []).append(cell)
         return cells
 
@@ -160,10 +172,14 @@ class _Builder:
             parents = (inputs.key,) if i == 0 else (inputs.key, last.key)
             last = self._add(_method(c, i, seed, parents, self.facts))
             parts[last.name] = last.parts
+        cost = ""
+        if self.suite.cost:
+            measured = self._add(_cost(last, inputs, self.facts))
+            cost, parts["cost"] = measured.key, measured.parts
         published = _published(c, self.suite.published)
         parts["evaluate"] = self._evaluate(c, seed, published)
-        key = keys.key([parts["evaluate"], last.key, split.key])
-        return Cell(c, seed, key, parts, split.key, last.key, published)
+        key = keys.key([parts["evaluate"], last.key, split.key, cost])
+        return Cell(c, seed, key, parts, split.key, last.key, cost, published)
 
     def _add(self, stage: Stage) -> Stage:
         key = keys.key([stage.kind, stage.parts, stage.parents])
@@ -320,6 +336,24 @@ def _network(c: Combination, i: int, facts: Facts) -> tuple[dict[str, Any], dict
     targets = [*own, *heads.values(), *theirs]
     code = {k: v for t, entry in targets for k, v in facts.sources(t, entry).items()}
     return extra, code
+
+
+def _cost(scored: Stage, inputs: Stage, facts: Facts) -> Stage:
+    return Stage(
+        kind="cost",
+        name=f"cost of {scored.name}",
+        run="hepbench.stages:cost",
+        parts={
+            "machine": facts.measuring,
+            "threads": facts.threads,
+            "numerics": keys.NUMERICS["cost"],
+        },
+        task=scored.task,
+        parents=(inputs.key, scored.key),
+        group="cost",
+        imports=("hepbench.cost", *scored.imports),
+        exclusive=True,
+    )
 
 
 def _published(c: Combination, published: Iterable[Published]) -> Published | None:

@@ -84,6 +84,14 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     examples_per_second: float | None = None
     peak_memory_mb: float | None = None
 
+    @property
+    def latency(self) -> float | None:
+        """Milliseconds of one example, median: in ONNX Runtime, or as it was trained."""
+        for runtime in ("onnxruntime", "torch", "native"):
+            if found := self.latency_ms.get(runtime, {}).get("1"):
+                return found.median
+        return None
+
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a cell has no metrics; ``cell`` names the one whose stage failed, if it is another."""
@@ -195,6 +203,8 @@ def comparable(record: Record) -> Mapping[str, Any]:
         built["cost"].pop(name, None)
     for name in ("started", "finished", "machine", "git", "suite_file"):
         built["provenance"].pop(name, None)
+    # how steady a latency was is no more the same than the latency
+    built["warnings"] = [w for w in built["warnings"] if not w.startswith("latency")]
     if built["error"]:
         built["error"] |= {"traceback": "", "stderr": ""}
     return built

@@ -125,7 +125,7 @@ def made_of(record: Record) -> dict[str, Any]:
     return {
         stage: {name: part for name, part in sorted(parts.items()) if name not in own}
         for stage, parts in sorted(record.key_parts.items())
-        if stage != "evaluate"
+        if stage not in {"evaluate", "cost"}
         # the seed of the split is the suite's
         for own in [{"seed"} if "method" in parts else ()]
     }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+import msgspec
+
 from hepbench import execute, locks, machine, schedule
 from hepbench.execute import Outcome
 from hepbench.records import Cost, Failure, Record, Run, Source
@@ -50,7 +52,7 @@ class Runner:
         """Run the cells that have no record; each ends in a record, whatever becomes of it."""
         self._observe("hepbench_run_started")
         self.cache.sweep()
-        wanted = {cell.key: {cell.final, cell.split} for cell in todo}
+        wanted = {cell.key: set(cell.needs) for cell in todo}
         stages = schedule.missing(
             self.plan.stages, (key for keys in wanted.values() for key in sorted(keys)), self.cache
         )
@@ -142,6 +144,7 @@ class Runner:
 
         split = self.cache.find(cell.split) or {}
         chain = self._chain_facts(cell)
+        costs = (self.cache.find(cell.cost) or {}) if cell.cost else {}
         labels, labels_stored = self._labels_of(cell)
         scores = self.cache.folder(cell.final) / "scores.npz"
         suite = self.plan.suite.name
@@ -153,7 +156,7 @@ class Runner:
         warnings = [
             *found.warnings,
             *_copies(split),
-            *(w for facts in chain for w in facts.get("warnings", ())),
+            *(w for facts in [*chain, costs] for w in facts.get("warnings", ())),
             *evaluate.oddities(self.plan.metrics, predictions),
         ]
         return Record(
@@ -162,7 +165,7 @@ class Runner:
             metrics=by_part["test"],
             metrics_train=by_part["train"],
             metrics_validation=by_part["validation"],
-            cost=_cost(chain),
+            cost=_cost(chain, costs),
             epochs=len(last["history"]) if "history" in last else None,
             best_epoch=last.get("best_epoch"),
             history=last.get("history", []),
@@ -291,11 +294,13 @@ def _copies(split: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _cost(chain: list[dict[str, Any]]) -> Cost:
+def _cost(chain: list[dict[str, Any]], measured: dict[str, Any]) -> Cost:
+    """Return what training cost, and what scoring costs where that was measured."""
     seconds = sum(facts["seconds"] for facts in chain)
-    return Cost(
-        parameters=chain[-1].get("parameters"),
-        train_seconds=seconds,
-        examples_per_second=chain[-1]["examples"] / seconds if seconds else None,
-        peak_memory_mb=max(facts["peak_memory_mb"] for facts in chain),
-    )
+    training = {
+        "train_seconds": seconds,
+        "examples_per_second": chain[-1]["examples"] / seconds if seconds else None,
+        "peak_memory_mb": max(facts["peak_memory_mb"] for facts in chain),
+    }
+    known = {**chain[-1], **training, **measured}
+    return msgspec.convert({k: v for k, v in known.items() if k in Cost.__struct_fields__}, Cost)

@@ -112,6 +112,7 @@ def open_session(
         wanted=source,
         threads=threads,
         libraries=machine.libraries(),
+        measuring=machine.cost_facts(),
     )
     try:
         made = plan.make(read_suite(name, registry), registry, facts, choice)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hepbench.specs import Inputs
     from hepbench.worker import Place
 
 Facts = dict[str, Any]
@@ -63,6 +64,22 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         facts["warnings"] = _score(task, made, parts, place.folder)
     facts["peak_memory_mb"] = machine.peak_memory_mb()
     return facts
+
+
+def cost(task: Mapping[str, Any], place: Place) -> Facts:
+    """Measure what scoring costs: of the very network or estimator that was scored."""
+    from hepbench import cost as costs
+
+    source, made = place.parents
+    inputs = load_part(source, "validation").inputs
+    if task.get("network"):
+        from hepbench import encoders, weights
+
+        scored: Any = weights.load(made, encoders.known(task))
+    else:
+        scored = estimators.load(_built(task, inputs), made)
+    few = {name: array[: costs.LARGE] for name, array in inputs.items()}
+    return costs.measure(scored, few, folder=place.folder, threads=task["threads"])
 
 
 @dataclass(frozen=True)
@@ -128,12 +145,17 @@ def _start(
     task: Mapping[str, Any], data: TrainingData, seed: int, before: Sequence[Path]
 ) -> Estimator:
     _seed_global(seed)
-    shapes = {name: tuple(array.shape[1:]) for name, array in data.train.inputs.items()}
+    built = _built(task, data.train.inputs)
+    return estimators.load(built, before[0]) if before else built
+
+
+def _built(task: Mapping[str, Any], inputs: Inputs) -> Estimator:
+    shapes = {name: tuple(array.shape[1:]) for name, array in inputs.items()}
     built = resolve(task["build"])(shapes, **task["model_params"])
     if not isinstance(built, Estimator):
         msg = f"{task['model']}: build returned {type(built).__name__}; an Estimator is expected"
         raise PluginError(msg)
-    return estimators.load(built, before[0]) if before else built
+    return built
 
 
 def _seed_global(seed: int) -> None:

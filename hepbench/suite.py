@@ -38,6 +38,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         seeds: a number n for 0 .. n-1, or a list.
         split_seed: of the division into train, validation and test, the same for every cell.
+        cost: whether what scoring costs is measured too, each cell alone on the machine.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     preset: str = DEFAULT_PRESET
     seeds: int | list[int] = 1
     split_seed: int = 0
+    cost: bool = True
     run: list[Matrix]
     published: list[Published] = []
 

@@ -205,11 +205,19 @@ def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> s
         return DASH if published is None else repr(published)
     figure, metric = row.figures[name], base(name)
     if name in COUNTS:
-        return (figures.duration if name == "train_seconds" else figures.number)(figure.value)
+        return _count(name, figure.value)
     decimals = figures.row_places(row.figures[metric], places[metric])
     if name == columns.main:
         return figures.with_errors(figure, decimals)
     return (figures.compact if name == metric else figures.value_only)(figure, decimals)
+
+
+def _count(name: str, value: float | None) -> str:
+    if name == "train_seconds":
+        return figures.duration(value)
+    if name == "latency":
+        return DASH if value is None else f"{value:.2g} ms"
+    return figures.number(value)
 
 
 def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
@@ -231,6 +239,10 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         lines.append(f"{listed(points)}: 1 / background efficiency at that signal efficiency")
     if means := [title(name) for name in columns.names if name in COUNTS or base(name) != name]:
         lines.append(f"{listed(means)}: mean over seeds")
+    if "latency" in columns.names:
+        lines.append(
+            "latency: of one example, median; networks in ONNX Runtime, others as they are"
+        )
     if "published" in columns.names and main:
         lines.append(f"published: {main}, as published")
     if "source" in columns.labels:

@@ -97,7 +97,7 @@ def _forget(opened: Session, todo: Sequence[Cell]) -> None:
     from hepbench.plan import lineage
 
     stages = opened.plan.stages
-    for key in {key for cell in todo for key in lineage(stages, cell.final)}:
+    for key in {key for cell in todo for need in cell.needs for key in lineage(stages, need)}:
         opened.cache.remove(key)
 
 
@@ -151,7 +151,7 @@ def plan(
     opened = session.open_session(suite, choice, threads=threads, **where)
     made, store = opened.plan, Store(results)
     todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
-    wanted = [key for cell in todo for key in (cell.final, cell.split)]
+    wanted = [key for cell in todo for key in cell.needs]
     missing = schedule.missing(made.stages, wanted, opened.cache)
     lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
     lines.append(f"{len(made.cells)} cells, {len(made.cells) - len(todo)} of them recorded")
