@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepbench import timing
@@ -21,6 +21,7 @@ def test_a_median_is_as_precise_as_its_order_statistics():
     assert timing.precision([5] * 100) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 10**9), min_size=1), st.integers(2, 1000))
 def test_precision_depends_on_neither_unit_nor_order(laps, factor):
     """It is a share."""
