@@ -2,18 +2,95 @@
 
 from __future__ import annotations
 
-from hepbench import Method, hookimpl
+from hepbench import TRAINING, Method, hookimpl
+
+# short enough for two cores; patience, so that a small sample stops when it overfits
+QUICK = {
+    **TRAINING,
+    "epochs": 20,
+    "optimizer": {"name": "AdamW", "weight_decay": 5e-4},
+    "schedule": {"name": "CosineAnnealingLR"},
+    "clip": 1.0,
+}
+# the write-up of R6: its clipping has no figure there
+PAPER = {
+    **TRAINING,
+    "epochs": 17,
+    "batch_size": 1024,
+    "optimizer": {"name": "AdamW", "weight_decay": 5e-4},
+    "schedule": {"name": "ReduceLROnPlateau", "factor": 0.4},
+    "clip": 1.0,
+}
+PRESETS = {"paper": PAPER}
 
 SCRATCH = Method(
     name="scratch",
-    summary="An estimator fits itself to the labelled training examples",
+    summary="A network is trained on the labels from a fresh start; an estimator fits itself",
     run="hepbench_methods.scratch:scratch",
-    after=("fresh",),
-    needs=frozenset({"estimate"}),
+    needs=frozenset(),
+    params={**QUICK, "rate": 1e-3},
+    presets={"paper": {**PAPER, "rate": 1e-3}},
+)
+
+PRETRAIN = Method(
+    name="pretrain",
+    summary="An encoder is trained by its own loss; no label is seen",
+    run="hepbench_methods.pretrain:pretrain",
+    needs=frozenset({"encode", "pretrain"}),
+    labels=False,
+    makes="encoder",
+    params={**QUICK, "rate": 1e-3},
+    presets={"paper": {**PAPER, "rate": 1e-3}},
+)
+
+FINETUNE = Method(
+    name="finetune",
+    summary="A pretrained encoder and a new head are trained, each at its own rate",
+    run="hepbench_methods.finetune:finetune",
+    after=("pretrain", "encoder"),
+    params={**QUICK, "encoder_rate": 5e-4, "head_rate": 1e-3},
+    presets={"paper": {**PAPER, "encoder_rate": 5e-4, "head_rate": 1e-3}},
+)
+
+LINEAR_PROBE = Method(
+    name="linear-probe",
+    summary="A linear head is trained on the codes of a frozen encoder",
+    run="hepbench_methods.linear_probe:linear_probe",
+    after=("pretrain", "encoder", "fresh"),
+    freezes=frozenset({"encoder"}),
+    head="hepbench_methods.linear_probe:head",
+    params={**QUICK, "rate": 1e-2},
+    presets={"paper": {**PAPER, "rate": 1e-2}},
+)
+
+SVM = Method(
+    name="svm",
+    summary="A support-vector machine on the codes of a frozen encoder",
+    run="hepbench_methods.svm:svm",
+    after=("pretrain", "encoder", "fresh"),
+    freezes=frozenset({"encoder"}),
+    head="hepbench_methods.svm:SupportVectors",
+    params={
+        "C": [0.1, 1.0, 10.0],
+        "gamma": [0.1, 0.3, 1.0],
+        "exact_up_to": 3000,
+        "landmarks": 500,
+    },
+    presets={"paper": {"C": [10.0], "gamma": [1.0], "exact_up_to": 20_000, "landmarks": 2000}},
+    imports=("sklearn.svm", "sklearn.linear_model"),
+)
+
+JOINT = Method(
+    name="joint",
+    summary="An encoder is trained by its own loss and by the labels at the same time",
+    run="hepbench_methods.joint:joint",
+    needs=frozenset({"encode", "pretrain"}),
+    params={**QUICK, "encoder_rate": 1e-3, "head_rate": 1e-3, "separate": False},
+    presets={"paper": {**PAPER, "encoder_rate": 1e-3, "head_rate": 1e-3}},
 )
 
 
 @hookimpl
 def hepbench_methods() -> list[Method]:
-    """Return scratch."""
-    return [SCRATCH]
+    """Return the six, fresh starts first."""
+    return [SCRATCH, PRETRAIN, FINETUNE, LINEAR_PROBE, SVM, JOINT]

@@ -34,8 +34,55 @@ LOGISTIC = Model(
     source="Cox, Journal of the Royal Statistical Society B 20, 215 (1958)",
 )
 
+MLP = Model(
+    name="mlp",
+    summary="Multilayer perceptron, residual",
+    inputs=("table",),
+    build="hepbench_models.mlp:MLP",
+    preprocess=("standardise",),
+    params={
+        "width": 64,
+        "layers": 3,
+        "activation": "gelu",
+        "residual": True,
+        "dropout": 0.2,
+        "spreads": [],
+    },
+    presets={
+        "paper": {
+            "width": 300,
+            "layers": 5,
+            "activation": "tanh",
+            "residual": False,
+            "dropout": 0.0,
+            "spreads": [0.1, 0.05],
+        }
+    },
+    source="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735",
+)
+
+TRANSFORMER_AE = Model(
+    name="transformer-ae",
+    summary="Transformer autoencoder whose tokens are the features",
+    inputs=("table",),
+    build="hepbench_models.transformer_ae:TransformerAutoencoder",
+    offers=frozenset({"encode", "pretrain", "reconstruct"}),
+    preprocess=("standardise",),
+    params={
+        "width": 24,
+        "heads": 3,
+        "layers": 3,
+        "feed_forward": 48,
+        "dropout": 0.1,
+        "code": 64,
+        "masked_share": 0.0,
+    },
+    presets={"paper": {"width": 21, "feed_forward": 2048}},
+    source="seeds/002 (REFERENCE.md, R6); tokens as in Gorishniy et al., arXiv:2106.11959",
+)
+
 
 @hookimpl
 def hepbench_models() -> list[Model]:
-    """Return the two estimators."""
-    return [GBDT, LOGISTIC]
+    """Return two estimators, then the networks."""
+    return [GBDT, LOGISTIC, MLP, TRANSFORMER_AE]

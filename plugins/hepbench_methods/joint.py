@@ -1,0 +1,41 @@
+"""Joint training: the encoder by its own loss and by the labels at the same time.
+
+Either one loss, the sum of all terms, and one optimiser; or (``separate``) two objectives with an
+optimiser and a schedule each, which take turns at every batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hepbench import Objective, classification, pretraining
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from hepbench import Examples, Network, TrainingData, Work
+
+
+def joint(
+    start: Network,
+    data: TrainingData,
+    work: Work,
+    *,
+    encoder_rate: float,
+    head_rate: float,
+    separate: bool,
+    **training: Any,
+) -> Network:
+    """Train all of it; the head only ever learns from the labels."""
+    network, rates = work.with_head(start), {"encoder": encoder_rate, "head": head_rate}
+    if separate:
+        own = Objective(pretraining, {"encoder": encoder_rate})
+        return work.fit(network, data, own, Objective(classification, rates), **training)
+    return work.fit(network, data, Objective(both, rates), **training)
+
+
+def both(network: Network, batch: Examples) -> Mapping[str, Tensor]:
+    """Return the terms of both losses, of each example."""
+    return {**pretraining(network, batch), **classification(network, batch)}

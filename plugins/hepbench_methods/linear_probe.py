@@ -1,0 +1,30 @@
+"""Linear probe: what a straight cut through the codes of a frozen encoder can do.
+
+The head of He et al. (2022), arXiv:2111.06377, section A.1: batch normalisation without parameters,
+so that the scale of the codes does not matter, then a linear layer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from hepbench import Objective, classification
+
+if TYPE_CHECKING:
+    from hepbench import Network, TrainingData, Work
+
+
+def head(width: int, classes: int) -> nn.Module:
+    """Return the head: (N, width) codes to (N, classes) logits."""
+    return nn.Sequential(nn.BatchNorm1d(width, affine=False), nn.Linear(width, classes))
+
+
+def linear_probe(
+    start: Network, data: TrainingData, work: Work, *, rate: float, **training: Any
+) -> Network:
+    """Train the head; nothing names a rate for the encoder, which stays as it is."""
+    return work.fit(
+        work.with_head(start), data, Objective(classification, {"head": rate}), **training
+    )

@@ -1,0 +1,160 @@
+"""Support-vector machine with a Gaussian kernel on the codes of a frozen encoder.
+
+Cortes and Vapnik, Machine Learning 20, 273 (1995); scores as in Platt (1999). The code is
+scikit-learn's SVC. Codes are scaled by the training examples; C and gamma are the pair of the grid
+with the best validation AUC; Platt's slope and offset are fitted on the validation examples too.
+The fitted machine becomes a head whose tensors are buffers, so that it is stored, exported and
+counted like any network.
+
+Above ``exact_up_to`` training examples the kernel is approximated on ``landmarks`` of them, drawn
+anew (Nystroem; Williams and Seeger, NeurIPS 2000), under a linear machine with squared hinge loss.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.svm import SVC, LinearSVC
+from torch import Tensor, nn
+
+from hepbench import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepbench import Array, Examples, Network, TrainingData, Work
+
+
+class SupportVectors(nn.Module):
+    """A fitted machine: (N, width) codes to the logits 0 and slope x decision + offset.
+
+    Args:
+        width: of a code.
+        classes: two.
+        vectors: how many support vectors, or landmarks.
+    """
+
+    def __init__(self, width: int, classes: int, *, vectors: int) -> None:
+        super().__init__()
+        if classes != 2:
+            msg = f"svm: {classes} classes; its head tells two apart"
+            raise DataError(msg)
+        shapes = {
+            "mean": (width,),
+            "std": (width,),
+            "vectors": (vectors, width),
+            "weights": (vectors,),
+            "intercept": (),
+            "gamma": (),
+            "platt": (2,),
+        }
+        for name, shape in shapes.items():
+            # float32 would differ from scikit-learn by 3e-4
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+
+    def decision(self, codes: Tensor) -> Tensor:
+        """Return (N,) distances from the boundary, as scikit-learn's decision_function."""
+        x = (codes.double() - self.mean) / self.std
+        squares = x.square().sum(1, keepdim=True) + self.vectors.square().sum(1)
+        kernel = (-self.gamma * (squares - 2 * x @ self.vectors.T)).exp()
+        return kernel @ self.weights + self.intercept
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return (N, 2) logits."""
+        logit = self.platt[0] * self.decision(codes) + self.platt[1]
+        return torch.stack([torch.zeros_like(logit), logit], 1)
+
+
+class Machine(NamedTuple):
+    """A fitted machine on scaled codes; ``weights`` (M,) belong to ``vectors`` (M, width)."""
+
+    vectors: Array
+    weights: Array
+    intercept: float
+    gamma: float
+
+    def decision(self, codes: Array) -> Array:
+        """Return (N,) distances from the boundary."""
+        return rbf_kernel(codes, self.vectors, gamma=self.gamma) @ self.weights + self.intercept
+
+
+def svm(
+    start: Network,
+    data: TrainingData,
+    work: Work,
+    *,
+    C: Sequence[float],  # noqa: N803
+    gamma: Sequence[float],
+    exact_up_to: int,
+    landmarks: int,
+) -> Network:
+    """Fit a machine for each pair of the grid; the best on validation becomes the head.
+
+    Args:
+        start: its encoder makes the codes.
+        data: labels of two classes.
+        work: its seed draws the landmarks.
+        C: what an example on the wrong side costs.
+        gamma: of the kernel exp(-gamma d^2), in units of 1 / width, scikit-learn's "scale" here.
+        exact_up_to: training examples; above, the kernel is approximated.
+        landmarks: of the approximation.
+
+    Raises:
+        DataError: there are other than two classes.
+    """
+    train, validation = data.train, data.validation
+    if data.classes != 2 or len(np.unique(train.labels)) != 2:
+        msg = f"svm: {data.classes} classes, of which train has {len(np.unique(train.labels))}; "
+        raise DataError(msg + "it tells two apart and needs examples of both")
+    codes, others = (work.encode(start, part).astype(float) for part in (train, validation))
+    mean, std = codes.mean(0), codes.std(0)
+    # a unit that never moves says nothing
+    std[std <= 1e-7 * np.abs(mean)] = 1.0
+    codes, others = (codes - mean) / std, (others - mean) / std
+    fit = _exact
+    if len(codes) > exact_up_to:
+        rows = np.random.default_rng(work.seed).permutation(len(codes))[:landmarks]
+        fit = partial(_nystroem, codes[rows])
+    grid = [(c, g / codes.shape[1]) for g in gamma for c in C]
+    machines = [fit(codes, train, c=c, gamma=g) for c, g in grid]
+    best = max(machines, key=lambda machine: _auc(machine.decision(others), validation))
+    platt = _platt(best.decision(others), validation)
+    values = {**best._asdict(), "mean": mean, "std": std, "platt": platt}
+    network = work.with_head(start, vectors=len(best.vectors))
+    tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+    network.head.load_state_dict(tensors)
+    return network
+
+
+def _exact(codes: Array, train: Examples, *, c: float, gamma: float) -> Machine:
+    fitted = SVC(C=c, gamma=gamma).fit(codes, train.labels, sample_weight=train.weights)
+    return Machine(fitted.support_vectors_, fitted.dual_coef_[0], fitted.intercept_[0], gamma)
+
+
+def _nystroem(
+    landmarks: Array, codes: Array, train: Examples, *, c: float, gamma: float
+) -> Machine:
+    values, axes = np.linalg.eigh(rbf_kernel(landmarks, gamma=gamma))
+    kept = values > 1e-6 * values[-1]
+    basis = axes[:, kept] / np.sqrt(values[kept])
+    features = rbf_kernel(codes, landmarks, gamma=gamma) @ basis
+    fitted = LinearSVC(C=c, dual=False).fit(features, train.labels, sample_weight=train.weights)
+    return Machine(landmarks, basis @ fitted.coef_[0], fitted.intercept_[0], gamma)
+
+
+def _auc(decision: Array, examples: Examples) -> float:
+    return float(roc_auc_score(examples.labels, decision, sample_weight=examples.weights))
+
+
+def _platt(decision: Array, examples: Examples) -> Array:
+    """Return slope and offset of the logit as a function of the decision."""
+    fitted = LogisticRegression(C=1e6).fit(
+        decision[:, None], examples.labels, sample_weight=examples.weights
+    )
+    return np.array([fitted.coef_[0, 0], fitted.intercept_[0]])

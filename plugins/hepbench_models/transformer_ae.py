@@ -1,0 +1,156 @@
+"""Transformer autoencoder whose tokens are the features of a table.
+
+After a write-up ("Event Classification With Masked Transformer Autoencoders", R6 of REFERENCE.md):
+three encoder and three decoder layers of torch's TransformerEncoderLayer form (normalisation after
+each residual, ReLU), d_model 21, 3 heads, feed-forward 2048, dropout .1, a bottleneck of 64. The
+features become tokens as in Gorishniy et al. (2021), arXiv:2106.11959. The code is our own.
+
+Departures: the write-up hands (N, 21) to layers that take a sequence first, so that it attends
+across the N examples of a batch; here attention runs over the features of one example. An example is
+21 tokens then, and the bottleneck takes all of them (21 x width to 64; there 21 to 64). The decoder
+sees the code alone: the write-up's cross-attention to the encoder's output would lead around the
+bottleneck. Its title asks for masks and its figures come without: ``masked_share`` is 0, or the
+share of the features that pretraining hides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Attention(nn.Module):
+    """Self-attention among the tokens of each example: (N, tokens, width) to the same.
+
+    Plain matrix products, so that every counter and exporter sees it.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            msg = f"transformer-ae: width {width} is no multiple of heads {heads}"
+            raise ValueError(msg)
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a weighted mean of the tokens' values for each token."""
+        # (3, N, heads, tokens, width / heads)
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).softmax(3)
+        return self.out((self.dropout(weights) @ v).transpose(1, 2).flatten(2))
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward net; each is added to what it was given, and normalised."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, dropout)
+        self.widen, self.narrow = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, tokens, width)."""
+        x = self.norms[0](x + self.dropout(self.attention(x)))
+        hidden = self.dropout(functional.relu(self.widen(x)))
+        return self.norms[1](x + self.dropout(self.narrow(hidden)))
+
+
+class TransformerAutoencoder(nn.Module):
+    """An encoder of ``table``: (N, features) to (N, code).
+
+    Args:
+        shapes: of one example; ``table`` is (features,).
+        width: of a token (d_model).
+        heads: of each attention; they divide the width.
+        layers: of the encoder, and of the decoder.
+        feed_forward: hidden units of a layer.
+        dropout: in attention, after it and twice in the feed-forward net.
+        code: width of the bottleneck.
+        masked_share: of the features, hidden and predicted in pretraining; 0: none are.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        width: int,
+        heads: int,
+        layers: int,
+        feed_forward: int,
+        dropout: float,
+        code: int,
+        masked_share: float,
+    ) -> None:
+        super().__init__()
+        (n,) = shapes["table"]
+        sizes = (width, heads, feed_forward, dropout)
+        self.weight = nn.Parameter(nn.init.normal_(torch.empty(n, width)))
+        self.bias = nn.Parameter(nn.init.normal_(torch.empty(n, width)))
+        self.encoder = nn.Sequential(*(Layer(*sizes) for _ in range(layers)))
+        self.bottleneck = nn.Linear(n * width, code)
+        self.expand = nn.Linear(code, n * width)
+        self.decoder = nn.Sequential(*(Layer(*sizes) for _ in range(layers)))
+        self.value = nn.Linear(width, 1)
+        self.hidden = round(masked_share * n)
+        if masked_share:
+            self.hidden = min(max(self.hidden, 1), n - 1)
+            self.masked = nn.Parameter(torch.zeros(width))
+            self.register_buffer("groups", _groups(n, self.hidden))
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the bottleneck of all features, none hidden."""
+        return self._code(self._tokens(inputs["table"]))
+
+    def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the table that the code stands for."""
+        return {"table": self._decode(self.encode(inputs))}
+
+    def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return mean squared errors: of the features that are seen, and of those hidden.
+
+        Hidden features are drawn anew in training; in eval mode each is hidden once, in passes that
+        are always the same.
+        """
+        x = inputs["table"]
+        if not self.hidden:
+            error = self._decode(self._code(self._tokens(x))) - x
+            return {"reconstruction": error.square().mean(1)}
+        if self.training:
+            hides = torch.rand_like(x).argsort(1) < self.hidden
+            return self._errors(x, hides)
+        passes = [self._errors(x, group.expand_as(x)) for group in self.groups]
+        return {name: torch.stack([p[name] for p in passes]).mean(0) for name in passes[0]}
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        return x[..., None] * self.weight + self.bias
+
+    def _code(self, tokens: Tensor) -> Tensor:
+        return self.bottleneck(self.encoder(tokens).flatten(1))
+
+    def _decode(self, code: Tensor) -> Tensor:
+        # which feature a token stands for is told again
+        tokens = self.expand(code).unflatten(1, self.bias.shape) + self.bias
+        return self.value(self.decoder(tokens))[..., 0]
+
+    def _errors(self, x: Tensor, hides: Tensor) -> dict[str, Tensor]:
+        tokens = torch.where(hides[..., None], self.masked + self.bias, self._tokens(x))
+        error = (self._decode(self._code(tokens)) - x).square()
+        seen = (error * ~hides).sum(1) / (~hides).sum(1)
+        return {"reconstruction": seen, "masked": (error * hides).sum(1) / hides.sum(1)}
+
+
+def _groups(n: int, hidden: int) -> Tensor:
+    """Return (passes, n) bool that hide each of n features once, about ``hidden`` a pass."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    passes = max(round(n / hidden), 2)
+    return order % passes == torch.arange(passes)[:, None]
