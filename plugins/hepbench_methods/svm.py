@@ -89,7 +89,7 @@ def svm(
     data: TrainingData,
     work: Work,
     *,
-    C: Sequence[float],  # noqa: N803
+    C: Sequence[float],
     gamma: Sequence[float],
     exact_up_to: int,
     landmarks: int,
