@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepbench import Estimator, Objective, classification
+from hepbench import Estimator, Objective
 
 if TYPE_CHECKING:
     from hepbench import Network, TrainingData, Work
@@ -17,5 +17,8 @@ def scratch(
     if isinstance(start, Estimator):
         start.fit(data, seed=work.seed)
         return start
+    # it imports torch, which takes two seconds: estimators need none
+    from hepbench import classification
+
     objective = Objective(classification, {"encoder": rate, "head": rate})
     return work.fit(work.with_head(start), data, objective, **training)

@@ -41,11 +41,11 @@ MLP = Model(
     build="hepbench_models.mlp:MLP",
     preprocess=("standardise",),
     params={
-        "width": 64,
+        "width": 96,
         "layers": 3,
         "activation": "gelu",
         "residual": True,
-        "dropout": 0.2,
+        "dropout": 0.3,
         "spreads": [],
     },
     presets={

@@ -43,7 +43,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a weighted mean of the tokens' values for each token."""
         # (3, N, heads, tokens, width / heads)
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = parts.unbind()
         weights = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).softmax(3)
         return self.out((self.dropout(weights) @ v).transpose(1, 2).flatten(2))
 
