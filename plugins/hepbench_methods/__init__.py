@@ -22,6 +22,7 @@ PAPER = {
     "schedule": {"name": "ReduceLROnPlateau", "factor": 0.4},
     "clip": 1.0,
 }
+
 SCRATCH = Method(
     name="scratch",
     summary="A network is trained on the labels from a fresh start; an estimator fits itself",
