@@ -22,7 +22,7 @@ COMPUTING = {
     "method": ("batches", "encoders", "estimators", "examples", "network", "objectives",
                "preprocess", "recipes", "reproducible", "schedules", "seeds", "stages", "train",
                "validation", "weights", "work"),
-    "cost": ("cost", "counting", "export", "timing", "tracing"),
+    "cost": ("cost", "counting", "export", "operators", "timing", "tracing"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")
