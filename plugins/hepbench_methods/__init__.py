@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from hepbench import TRAINING, Method, hookimpl
 
-<<<<<<< HEAD
-# short enough for two cores; patience, so that a small sample stops when it overfits
-QUICK = {
-    **TRAINING,
-    "epochs": 20,
-=======
 # our choice, by validation on 10,977 real HIGGS rows: see suites/higgs-transformer.toml
 QUICK = {
     **TRAINING,
     "epochs": 12,
     "batch_size": 256,
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
     "optimizer": {"name": "AdamW", "weight_decay": 5e-4},
     "schedule": {"name": "CosineAnnealingLR"},
     "clip": 1.0,
 }
-<<<<<<< HEAD
-# the write-up of R6: its clipping has no figure there
-=======
 # R6 of REFERENCE.md; its clipping has no figure there, so this one is our choice
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
 PAPER = {
     **TRAINING,
     "epochs": 17,
@@ -33,21 +22,13 @@ PAPER = {
     "schedule": {"name": "ReduceLROnPlateau", "factor": 0.4},
     "clip": 1.0,
 }
-<<<<<<< HEAD
-PRESETS = {"paper": PAPER}
-=======
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
 
 SCRATCH = Method(
     name="scratch",
     summary="A network is trained on the labels from a fresh start; an estimator fits itself",
     run="hepbench_methods.scratch:scratch",
     needs=frozenset(),
-<<<<<<< HEAD
-    params={**QUICK, "rate": 1e-3},
-=======
     params={**QUICK, "rate": 3e-3},
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
     presets={"paper": {**PAPER, "rate": 1e-3}},
 )
 
@@ -58,11 +39,7 @@ PRETRAIN = Method(
     needs=frozenset({"encode", "pretrain"}),
     labels=False,
     makes="encoder",
-<<<<<<< HEAD
-    params={**QUICK, "rate": 1e-3},
-=======
     params={**QUICK, "rate": 3e-3},
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
     presets={"paper": {**PAPER, "rate": 1e-3}},
 )
 
@@ -71,11 +48,7 @@ FINETUNE = Method(
     summary="A pretrained encoder and a new head are trained, each at its own rate",
     run="hepbench_methods.finetune:finetune",
     after=("pretrain", "encoder"),
-<<<<<<< HEAD
-    params={**QUICK, "encoder_rate": 5e-4, "head_rate": 1e-3},
-=======
     params={**QUICK, "encoder_rate": 1e-3, "head_rate": 3e-3},
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
     presets={"paper": {**PAPER, "encoder_rate": 5e-4, "head_rate": 1e-3}},
 )
 
@@ -112,11 +85,7 @@ JOINT = Method(
     summary="An encoder is trained by its own loss and by the labels at the same time",
     run="hepbench_methods.joint:joint",
     needs=frozenset({"encode", "pretrain"}),
-<<<<<<< HEAD
-    params={**QUICK, "encoder_rate": 1e-3, "head_rate": 1e-3, "separate": False},
-=======
     params={**QUICK, "encoder_rate": 3e-3, "head_rate": 3e-3, "separate": False},
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
     presets={"paper": {**PAPER, "encoder_rate": 1e-3, "head_rate": 1e-3}},
 )
 

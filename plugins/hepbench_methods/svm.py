@@ -63,12 +63,8 @@ class SupportVectors(nn.Module):
         x = (codes.double() - self.mean) / self.std
         squares = x.square().sum(1, keepdim=True) + self.vectors.square().sum(1)
         kernel = (-self.gamma * (squares - 2 * x @ self.vectors.T)).exp()
-<<<<<<< HEAD
-        return kernel @ self.weights + self.intercept
-=======
         # a product of matrices, which counters count, where they overlook one with a vector
         return (kernel @ self.weights[:, None])[:, 0] + self.intercept
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return (N, 2) logits."""

@@ -41,19 +41,11 @@ MLP = Model(
     build="hepbench_models.mlp:MLP",
     preprocess=("standardise",),
     params={
-<<<<<<< HEAD
-        "width": 64,
-        "layers": 3,
-        "activation": "gelu",
-        "residual": True,
-        "dropout": 0.2,
-=======
         "width": 96,
         "layers": 3,
         "activation": "gelu",
         "residual": True,
         "dropout": 0.3,
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
         "spreads": [],
     },
     presets={

@@ -43,12 +43,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a weighted mean of the tokens' values for each token."""
         # (3, N, heads, tokens, width / heads)
-<<<<<<< HEAD
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-=======
         parts = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = parts.unbind()
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
         weights = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).softmax(3)
         return self.out((self.dropout(weights) @ v).transpose(1, 2).flatten(2))
 

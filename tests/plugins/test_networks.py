@@ -401,11 +401,7 @@ def test_a_machine_of_more_than_two_classes_is_refused():
     three = TrainingData(
         train=replace(data.train, labels=labels), validation=data.validation, classes=3
     )
-<<<<<<< HEAD
-    with pytest.raises(DataError, match="^svm: 3 classes, of which train has 3; it tells two"):
-=======
     with pytest.raises(DataError, match=r"^svm: 3 classes, of which train has 3; it tells two"):
->>>>>>> da84e379246a6b1bf25084a7370e07266c6197aa
         run("svm", fresh("mlp", three), three)
     one = replace(data, train=replace(data.train, labels=np.zeros(200, int)))
     with pytest.raises(DataError, match="needs examples of both"):
