@@ -329,7 +329,7 @@ def prepared(entry: Entry, inputs: tuple[str, ...], folder: Path, **limits: int)
 
 def _suite(entry: Entry) -> SuiteFile:
     matrix = Matrix(datasets=[entry.spec.name], models=["check"], methods=["check"])
-    return SuiteFile(name="check", run=[matrix])
+    return SuiteFile(name="check", run=[matrix], cost=False)
 
 
 def _registry(entry: Entry, inputs: tuple[str, ...]) -> Registry:

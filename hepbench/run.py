@@ -302,5 +302,7 @@ def _cost(chain: list[dict[str, Any]], measured: dict[str, Any]) -> Cost:
         "examples_per_second": chain[-1]["examples"] / seconds if seconds else None,
         "peak_memory_mb": max(facts["peak_memory_mb"] for facts in chain),
     }
-    known = {**chain[-1], **training, **measured}
+    # parameters are those that a score depends on, as the method's stage counted them
+    counted = {k: v for k, v in chain[-1].items() if k in {"parameters", "nonzero_parameters"}}
+    known = {**training, **measured, **counted}
     return msgspec.convert({k: v for k, v in known.items() if k in Cost.__struct_fields__}, Cost)

@@ -10,6 +10,7 @@ import pytest
 
 SUITE = """
 name = "two"
+cost = false
 [[run]]
 datasets = ["toy"]
 models = ["line"]

@@ -81,6 +81,7 @@ def squash(x):
 }
 SUITE = """
 name = "grid"
+cost = false
 [[run]]
 datasets = ["points", "others"]
 models = ["one", "two"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SUITE = """
 name = "two"
+cost = false
 seeds = 2
 [[run]]
 datasets = ["toy"]

@@ -17,6 +17,7 @@ from hepbench.schedule import jobs
 def suite(models, *, methods=("fit",), name="many", seeds=1):
     return f"""
 name = "{name}"
+cost = false
 seeds = {seeds}
 [[run]]
 datasets = ["toy"]

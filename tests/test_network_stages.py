@@ -12,6 +12,7 @@ from hepbench import encoders, records
 
 SUITE = """
 name = "nets"
+cost = false
 [[run]]
 datasets = ["blobs[n=500]"]
 models = ["dense", "vae", "mixing", "unsettled"]
@@ -200,3 +201,27 @@ def test_running_out_of_memory_is_called_so():
 
     with pytest.raises(MemoryError), encoders.memory_errors():
         torch.empty(10**15)
+
+
+COSTED = """
+name = "costed"
+[[run]]
+datasets = ["blobs[n=500]"]
+models = ["vae"]
+methods = ["scratch-net"]
+"""
+
+
+def test_what_was_scored_is_costed_in_a_stage_of_its_own(bench):
+    """MACs, latencies and parameters of the scored network alone stand in the record."""
+    install(bench).write("costed.toml", COSTED)
+    assert bench("run", "costed.toml").code == 0
+    (found,) = bench.records().values()
+    assert found.cost.flops == 2 * found.cost.macs
+    # the encoder's two layers and the head's: the decoder scores nothing
+    assert found.cost.macs == 6 * 8 + 8 * 4 + 4 * 5 + 5 * 2
+    assert found.cost.parameters < 2 * found.cost.macs
+    assert found.cost.latency_ms["torch"]["1"].median > 0
+    assert "cost" in found.key_parts
+    plan = bench("plan", "costed.toml").out
+    assert "cost of scratch-net vae" in plan

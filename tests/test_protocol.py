@@ -29,7 +29,9 @@ def suite(bench: Workbench, models: str, *, more: str = "", **lists: str) -> Non
     """Write ``suite.toml``: what there is of datasets, models and methods, separated by spaces."""
     lists = {"datasets": "toy", "models": models, "methods": "fit", **lists}
     lines = (f"{name} = {names.split()}" for name, names in lists.items())
-    bench.write("suite.toml", "\n".join(['name = "suite"', more, "[[run]]", *lines]))
+    bench.write(
+        "suite.toml", "\n".join(['name = "suite"', "cost = false", more, "[[run]]", *lines])
+    )
 
 
 def text(done: Done) -> str:

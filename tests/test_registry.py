@@ -7,6 +7,7 @@ from pathlib import Path
 TOYS = Path(__file__).parent / "plugins" / "toys.py"
 SUITE = """
 name = "two"
+cost = false
 [[run]]
 datasets = ["toy"]
 models = ["line"]
