@@ -245,7 +245,7 @@ class Place:
     def _suite(self, name: str, *, datasets: int = 1, models: int = 1, seeds: int = 1) -> None:
         toys = [f"toy[draw={i}]" for i in range(datasets)]
         lines = [f"line[slope={i}]" for i in range(models)]
-        text = f'name = "{name}"\nseeds = {seeds}\n[[run]]\nmethods = ["fit"]\n'
+        text = f'name = "{name}"\nseeds = {seeds}\ncost = false\n[[run]]\nmethods = ["fit"]\n'
         text += f"datasets = {json.dumps(toys)}\nmodels = {json.dumps(lines)}\n"
         (self.folder / f"{name}.toml").write_text(text)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import mmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -63,12 +65,11 @@ def mapped(path: Path) -> NDArray[Any]:
     """
     with path.open("rb") as file:
         try:
-            npy.read_magic(file)
-            shape, fortran, dtype = npy.read_array_header_1_0(file)
+            shape, fortran, dtype = _header(file)
         except ValueError as error:
             msg = f"{path} is not an npy file: {error}"
             raise ResultsError(msg) from error
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         if dtype.hasobject or fortran:
             msg = f"{path}: arrays of plain numbers in C order are allowed, not {dtype}"
             raise ResultsError(msg)
@@ -79,3 +80,33 @@ def mapped(path: Path) -> NDArray[Any]:
             msg = f"{path} is cut short"
             raise ResultsError(msg)
         return np.frombuffer(whole, dtype, count, offset=file.tell()).reshape(shape)
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and type of an npy file; the file is left at its first number.
+
+    A plain header is read as JSON, for numpy's own reader compiles it as Python each time.
+    """
+    if npy.read_magic(file) == (1, 0):
+        start = file.tell()
+        size = int.from_bytes(file.read(2), "little")
+        text = file.read(size).decode("latin1")
+        for python, json_ in _AS_JSON:
+            text = text.replace(python, json_)
+        try:
+            header = json.loads(text)
+            return tuple(header["shape"]), header["fortran_order"], np.dtype(header["descr"])
+        except (ValueError, TypeError, KeyError):
+            file.seek(start)
+    return npy.read_array_header_1_0(file)
+
+
+_AS_JSON = (
+    ("'", '"'),
+    ("False", "false"),
+    ("True", "true"),
+    ("(", "["),
+    (",)", "]"),
+    (")", "]"),
+    (", }", "}"),
+)
