@@ -14,7 +14,7 @@ from hepbench.execute import Outcome
 from hepbench.records import Cost, Failure, Record, Run, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hepbench.cache import Cache
@@ -156,7 +156,8 @@ class Runner:
         warnings = [
             *found.warnings,
             *_copies(split),
-            *(w for facts in [*chain, costs] for w in facts.get("warnings", ())),
+            *(w for facts in chain for w in facts.get("warnings", ())),
+            *_doubts(costs.get("warnings", ())),
             *evaluate.oddities(self.plan.metrics, predictions),
         ]
         return Record(
@@ -292,6 +293,14 @@ def _copies(split: Mapping[str, Any]) -> list[str]:
             f"are exact copies of {first} examples"
         )
     return found
+
+
+def _doubts(warnings: Sequence[str]) -> list[str]:
+    """Return what is doubtful about a cost; one line for all latencies that were not steady."""
+    unsteady = any(warning.startswith("latency:") for warning in warnings)
+    others = [warning for warning in warnings if not warning.startswith("latency:")]
+    line = "latency: not steady while it was measured (other work, or the processor's speed)"
+    return [*others, line] if unsteady else others
 
 
 def _cost(chain: list[dict[str, Any]], measured: dict[str, Any]) -> Cost:
