@@ -29,5 +29,5 @@ $(READY): pyproject.toml plugins/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "hepbench needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet -e '.[test,lint,onnx]' -e '$(PLUGINS)'
+	PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet -e '.[test,lint,onnx,plot]' -e '$(PLUGINS)'
 	touch $@
