@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,12 +99,14 @@ def known(task: Mapping[str, Any]) -> Known:
 def _start(task: Mapping[str, Any], data: TrainingData, before: Sequence[Path]) -> Network:
     if before:
         return weights.load(before[0], known(task))
-    return fresh(task, data.train.inputs, classes=data.classes)
+    # with or without label: preprocessing is the same for every method
+    pieces = [p.inputs for p in (data.train, data.unlabelled) if p is not None]
+    return fresh(task, *pieces, classes=data.classes)
 
 
-def fresh(task: Mapping[str, Any], inputs: Inputs, *, classes: int) -> Network:
-    """Return a network as built, its preprocessing fitted on training inputs; drawn by torch's
-    generator.
+def fresh(task: Mapping[str, Any], inputs: Inputs, *more: Inputs, classes: int) -> Network:
+    """Return a network as built, its preprocessing fitted on training inputs, which may come in
+    pieces; drawn by torch's generator.
     """
     recipe = Recipe(
         model=task["model"],
@@ -113,13 +116,12 @@ def fresh(task: Mapping[str, Any], inputs: Inputs, *, classes: int) -> Network:
         classes=classes,
     )
     network = build(recipe, known(task))
-    rows = len(next(iter(inputs.values())))
-    network.preprocess.fit(lambda: _raw(inputs, rows))
+    network.preprocess.fit(lambda: chain.from_iterable(map(_raw, (inputs, *more))))
     return network
 
 
-def _raw(inputs: Inputs, rows: int) -> Iterator[Mapping[str, Tensor]]:
-    cpu = torch.device("cpu")
+def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
+    cpu, rows = torch.device("cpu"), len(next(iter(inputs.values())))
     for start in range(0, rows, batches.CHUNK_ROWS):
         chosen = slice(start, min(start + batches.CHUNK_ROWS, rows))
         yield {name: batches.dense(array[chosen], cpu) for name, array in inputs.items()}

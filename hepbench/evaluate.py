@@ -44,6 +44,11 @@ def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predicti
     """Return the predictions of each part; those of train and test know the validation part's."""
     with np.load(scores, allow_pickle=False) as arrays:
         found = {part: arrays[part].astype(np.float64) for part in splits.PARTS}
+        if "trained" in arrays.files:
+            # a training example whose label was withheld is none
+            rows = arrays["trained"]
+            seen = {n: a[rows] for n, a in labels.items() if n.startswith("train.")}
+            labels = {**labels, **seen}
     validation = _part(labels, found, "validation", None)
     others = {part: _part(labels, found, part, validation) for part in ("train", "test")}
     return {**others, "validation": validation}

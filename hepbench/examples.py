@@ -43,6 +43,27 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def joined(self, other: Examples) -> Examples:
+        """Return the inputs of both, the other's behind. Labels are dropped, and so are weights and
+        targets that not both have; the other's ids become negative, for they may equal these.
+        """
+        import numpy as np
+
+        def join(a: Array, b: Array) -> Array:
+            return np.concatenate([a, b])
+
+        weights = None
+        if self.weights is not None and other.weights is not None:
+            weights = join(self.weights, other.weights)
+        return Examples(
+            inputs={name: join(a, other.inputs[name]) for name, a in self.inputs.items()},
+            ids=join(self.ids, -1 - other.ids),
+            weights=weights,
+            targets={
+                n: join(a, other.targets[n]) for n, a in self.targets.items() if n in other.targets
+            },
+        )
+
     def __getitem__(self, rows: Any) -> Examples:
         def take(array: Array | None) -> Array | None:
             return None if array is None else array[rows]
@@ -63,7 +84,8 @@ class TrainingData:
     Attributes:
         train: what it trains on.
         validation: what it chooses by: early stopping, thresholds, settings.
-        unlabelled: the dataset's own unlabelled examples, where it has any.
+        unlabelled: training examples without labels: the dataset's own, and those whose labels
+            ``label_fraction`` withholds.
         classes: how many classes the labels have.
 
     Raises:
@@ -87,9 +109,24 @@ class TrainingData:
             raise ProtocolError(msg)
 
     def without_labels(self) -> TrainingData:
-        """Return the same inputs with every label removed, for methods that may see none."""
+        """Return the same inputs with every label removed, for methods that may see none; the
+        unlabelled ones are among them.
+        """
+        train = replace(self.train, labels=None)
         return replace(
             self,
-            train=replace(self.train, labels=None),
+            train=train if self.unlabelled is None else train.joined(self.unlabelled),
             validation=replace(self.validation, labels=None),
+            unlabelled=None,
+        )
+
+    def with_labels_of(self, rows: Array) -> TrainingData:
+        """Return the same with the labels of these training examples alone, others unlabelled."""
+        import numpy as np
+
+        withheld = np.delete(np.arange(len(self.train)), rows)
+        rest = replace(self.train[withheld], labels=None)
+        own = self.unlabelled
+        return replace(
+            self, train=self.train[rows], unlabelled=rest if own is None else rest.joined(own)
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hepbench.errors import UsageError, unknown
 from hepbench.registry import Entry
-from hepbench.specs import LIMITS, Dataset, Method, Model
+from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
 from hepbench.suite import assignment, chain, reference
 
 if TYPE_CHECKING:
@@ -118,7 +118,11 @@ class _Resolver:
     def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
         """Yield every combination of a matrix, whether it fits or not."""
         self.suite_set = matrix.set
-        datasets = self._named("dataset", matrix.datasets)
+        datasets = [
+            (entry, {**params, **axis})
+            for axis in [{"label_fraction": f} for f in matrix.label_fractions] or [{}]
+            for entry, params in self._named("dataset", matrix.datasets)
+        ]
         models = self._named("model", matrix.models)
         for dataset, model, steps in product(datasets, models, self._chains(matrix.methods)):
             names = (dataset[0].spec.name, model[0].spec.name, _chain_name(steps))
@@ -212,9 +216,7 @@ class _Resolver:
         """Return the label, which shows what differs from the preset, and the parameters."""
         entry, inline = named
         spec = entry.spec
-        extra = (
-            dict.fromkeys(LIMITS) if isinstance(spec, Dataset) else spec.presets.get(self.preset)
-        )
+        extra = OWN_PARAMS if isinstance(spec, Dataset) else spec.presets.get(self.preset)
         base = {**spec.params, **(extra or {})}
         self.known |= {f"{prefix}.{name}" for name in base}
         chosen = {
@@ -254,6 +256,8 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
     """Raise UsageError where a value is not of the default's kind; None may become anything."""
     if name in LIMITS:
         fits, kind = type(value) is int and value > 0, "a whole number above 0"
+    elif name == "label_fraction":
+        fits, kind = type(value) in {int, float} and 0 < value <= 1, "a share above 0, at most 1,"
     elif default is None:
         return
     elif isinstance(default, bool):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from hepbench import keys, matrix
-from hepbench.specs import LIMITS, Dataset, Method, Model
+from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -253,7 +253,7 @@ def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
     spec: Dataset = c.dataset.spec
     wanted = c.model.spec.inputs
     views = {name: spec.views[name] for name in wanted if name in spec.views}
-    taken = {*LIMITS, *spec.reads, *spec.split.uses}
+    taken = {*OWN_PARAMS, *spec.reads, *spec.split.uses}
     params = {k: v for k, v in c.dataset_params.items() if k not in taken}
     shared = {"inputs": wanted, "views": views, "params": params if views else {}}
     code = {k: v for view in views.values() for k, v in facts.sources(view, c.dataset).items()}
@@ -281,6 +281,8 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
         "seed": seed,
         "threads": facts.threads,
     }
+    if method.labels:
+        shared["label_fraction"] = float(c.dataset_params["label_fraction"])
     parts = {
         **shared,
         "code": facts.sources(method.run, c.methods[i]),

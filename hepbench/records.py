@@ -29,6 +29,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: ``file`` or ``sample`` (simulated, ships with the plugin).
         fingerprint: hash of the files read.
+        n_train, n_unlabelled: training examples whose labels were seen, and those without.
         split_hash: hash of the ids of each part.
         contents, test_contents: hash of what was read (ids, labels, weights, inputs), and of the
             test part of it: reading other numbers under the same ids makes other data.
@@ -128,6 +129,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         dataset, model, chain: labels, with the parameters that differ from the preset's.
         method: the last of the chain.
         key: content hash: equal keys, equal results.
+        epochs, best_epoch: of the last method: how many, and which one's weights it kept, from 0.
+        history: a row for each epoch of every method; ``step`` is its place in the chain, from 0.
         metrics, metrics_train, metrics_validation: by metric name.
         key_parts: what the key was hashed from, by stage: what ``why`` compares.
         predictions: scores of each part; ``labels``: their ids, labels and weights.

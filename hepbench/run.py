@@ -169,12 +169,12 @@ class Runner:
             cost=_cost(chain, costs),
             epochs=len(last["history"]) if "history" in last else None,
             best_epoch=last.get("best_epoch"),
-            history=last.get("history", []),
+            history=_history(chain),
             data=Source(
                 source="file" if found.source == "file" else "sample",
                 fingerprint=found.fingerprint,
                 files=[name.rpartition("/")[2] for name in found.files],
-                **{name: split[name] for name in _SPLIT_FACTS},
+                **_examples(split, trained=last["examples"]),
             ),
             warnings=warnings,
             published=cell.published,
@@ -268,9 +268,25 @@ class Runner:
 
 
 _SPLIT_FACTS = (
-    *("n_train", "n_validation", "n_test", "n_unlabelled"),
-    *("split_hash", "contents", "test_contents", "duplicates"),
+    *("n_validation", "n_test", "split_hash"),
+    *("contents", "test_contents", "duplicates"),
 )
+
+
+def _examples(split: Mapping[str, Any], *, trained: int) -> dict[str, Any]:
+    """Return what is told of the examples: those whose labels were withheld count as unlabelled."""
+    withheld = split["n_train"] - trained
+    sizes = {"n_train": trained, "n_unlabelled": split["n_unlabelled"] + withheld}
+    return sizes | {name: split[name] for name in _SPLIT_FACTS}
+
+
+def _history(chain: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Return the epochs of every step of a chain, each with the number of its step."""
+    return [
+        {"step": float(step), **row}
+        for step, facts in enumerate(chain)
+        for row in facts.get("history", ())
+    ]
 
 
 def _params(c: Combination) -> dict[str, Any]:

@@ -47,6 +47,11 @@ means: ``train.Training``."""
 LIMITS = ("n_train", "n_validation", "n_test")
 """Parameters that every dataset has: at most so many examples of each part (None: all)."""
 
+OWN_PARAMS: Params = {**dict.fromkeys(LIMITS), "label_fraction": 1.0}
+"""Defaults of the parameters that every dataset has. ``label_fraction`` is the share of the training
+examples whose labels methods see: another choice for each seed, the same for every method, and a
+smaller share is part of a larger one. Validation and test examples keep all of theirs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
@@ -159,8 +164,8 @@ class Dataset:
         if len(self.classes) < 2:
             msg = f"dataset {self.name}: needs at least two classes; got {self.classes}"
             raise PluginError(msg)
-        if set(self.params) & set(LIMITS):
-            msg = f"dataset {self.name}: the core has the params {', '.join(LIMITS)} itself"
+        if set(self.params) & set(OWN_PARAMS):
+            msg = f"dataset {self.name}: the core has the params {', '.join(OWN_PARAMS)} itself"
             raise PluginError(msg)
         if extra := sorted((self.reads | self.split.uses) - set(self.params)):
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
@@ -212,7 +217,8 @@ class Method:
         after: what it may follow: methods, or whatever makes an ``encoder`` or a ``classifier``, or
             ``fresh``, a model as built. The first is what it follows when it is named alone.
         needs: what the model must offer.
-        labels: False for a method that may see no label: it gets every training input, no label.
+        labels: False for a method that may see no label: it gets every training input, those of
+            unlabelled examples too.
         makes: ``encoder`` or ``classifier``; only a classifier ends a chain. A head that an
             encoder-making method used on its way is dropped.
         freezes: parts (``encoder``, ``encoder.blocks``, ``head``) that come out bit-identical,

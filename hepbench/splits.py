@@ -79,6 +79,21 @@ def divide(
     return {part: _mixed(found) for part, found in pieces.items()}
 
 
+def share(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], *, fraction: float, seed: int
+) -> NDArray[np.int64]:
+    """Return the rows of a stratified share of examples, at least one of each class; with the same
+    seed a smaller share is part of a larger one.
+    """
+    drawn = order(ids, seed)
+    chosen = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[np.lexsort((ids[rows], drawn[rows]))]
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate(chosen))
+
+
 def _mixed(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Interleave classes evenly, so that any first n rows hold them in proportion."""
     if not pieces:

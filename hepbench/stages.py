@@ -51,9 +51,13 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         unlabelled=load_part(source, "unlabelled") if (source / "unlabelled").exists() else None,
         classes=task["classes"],
     )
+    trained = None
     if not task["labels"]:
         # no name is left that leads to them
         data = data.without_labels()
+    elif task["label_fraction"] < 1:
+        trained = _share(data.train, task)
+        data = data.with_labels_of(trained)
     seed = seeds.derive(task["seed"], *task["steps"])
     run = _encoder if task.get("network") else _estimator
     made = run(task, data, before, seed, place)
@@ -61,9 +65,16 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
     if task["makes"] == "classifier":
         # opened again: a method may have put other inputs into what it was given
         parts = {part: load_part(source, part) for part in splits.PARTS}
-        facts["warnings"] = _score(task, made, parts, place.folder)
+        facts["warnings"] = _score(task, made, parts, place.folder, trained=trained)
     facts["peak_memory_mb"] = machine.peak_memory_mb()
     return facts
+
+
+def _share(train: Examples, task: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Return the rows whose labels may be seen: by every method the same."""
+    seed = seeds.derive(task["seed"], "label fraction")
+    labels = np.asarray(train.labels)
+    return splits.share(labels, train.ids, fraction=task["label_fraction"], seed=seed)
 
 
 def cost(task: Mapping[str, Any], place: Place) -> Facts:
@@ -176,12 +187,27 @@ def _fitted(result: Estimator) -> Facts:
 
 
 def _score(
-    task: Mapping[str, Any], made: Made, parts: Mapping[str, Examples], folder: Path
+    task: Mapping[str, Any],
+    made: Made,
+    parts: Mapping[str, Examples],
+    folder: Path,
+    *,
+    trained: NDArray[np.int64] | None,
 ) -> list[str]:
-    """Write the scores of every part; return what is odd about them."""
-    found: dict[str, NDArray[np.float32]] = {}
+    """Write the scores of every part; return what is odd about them.
+
+    Of training examples they are those whose labels were seen, ``trained``; which of the kept ones
+    these are is written beside.
+    """
+    found: dict[str, NDArray[Any]] = {}
     for part, examples in parts.items():
-        kept = examples[kept_rows(examples.ids)] if part == "train" else examples
+        kept = examples
+        if part == "train":
+            rows = np.arange(len(examples))[kept_rows(examples.ids)]
+            if trained is not None:
+                found["trained"] = np.isin(rows, trained)
+                rows = rows[found["trained"]]
+            kept = examples if len(rows) == len(examples) else examples[rows]
         found[part] = checked_scores(task, made.scores(kept.inputs), len(kept))
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
     return _batch_dependence(made, parts["test"], found["test"])

@@ -21,6 +21,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Datasets x models x chains; names may be globs and carry ``[param=value]``.
 
     Attributes:
+        label_fractions: shares of the training labels that methods see, each tried in turn.
         exclude: globs over ``dataset/model/chain``, names without parameters.
         set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``.
     """
@@ -28,6 +29,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     datasets: list[str]
     models: list[str]
     methods: list[str]
+    label_fractions: list[float] = []
     exclude: list[str] = []
     set: dict[str, Any] = {}
 

@@ -187,7 +187,8 @@ def _facts(row: Row) -> str:
     if (data := row.data) is None:
         return source
     sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
-    return f"{source}: {sizes}"
+    more = f"; {data.n_unlabelled} more without labels" if data.n_unlabelled else ""
+    return f"{source}: {sizes}{more}"
 
 
 def _look(split: str, size: int, looks: int) -> str:

@@ -132,6 +132,18 @@ def test_a_split_is_not_drawn_by_what_ids_have_in_common(ids):
 
 
 @steady
+@given(examples(), st.integers(0, 9), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_shares_of_labels_are_nested_and_stratified(drawn, seed, one, other):
+    """Within one seed a smaller share is part of a larger one; each class gives its part."""
+    labels, ids = drawn
+    small, large = (splits.share(labels, ids, fraction=f, seed=seed) for f in sorted((one, other)))
+    assert set(small) <= set(large)
+    for label in np.unique(labels):
+        expected = max(1, round(max(one, other) * (labels == label).sum()))
+        assert (labels[large] == label).sum() == expected
+
+
+@steady
 @given(examples(), st.integers(0, 9))
 def test_a_split_hash_says_which_ids_are_in_which_part(drawn, seed):
     """It does not depend on their order; one example in another part changes it."""

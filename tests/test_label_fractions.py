@@ -1,0 +1,125 @@
+"""Label fractions: few labels for the methods that see any, every input for those that see none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import TESTS, Workbench
+
+from hepbench import Examples, TrainingData, evaluate
+
+SUITE = """
+name = "few"
+cost = false
+seeds = 2
+[[run]]
+datasets = ["blobs[n=500]"]
+models = ["vae"]
+methods = ["scratch-net", "pre+probe"]
+label_fractions = [0.02, 0.1, 1.0]
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Workbench:
+    """Return a workbench where every cell of the suite ran."""
+    bench = Workbench(tmp_path_factory.mktemp("few"))
+    bench.plugin(TESTS / "plugins" / "nets.py")
+    bench.write("few.toml", SUITE)
+    done = bench("run", "few.toml", "--jobs", "2", timeout=300)
+    assert done.code == 0, done.err
+    return bench
+
+
+def record(bench, fraction, chain, seed=0):
+    label = "" if fraction == 1 else f",label_fraction={fraction}"
+    return bench.records()[f"blobs[n=500{label}]/vae/{chain}#{seed}"]
+
+
+def trained(bench, found):
+    """Return the ids and scores of the training examples that a record's train figures are of."""
+    results = bench.folder / "results"
+    labels = dict(np.load(results / found.labels.path))
+    predictions = evaluate.join(labels, results / found.predictions.path)["train"]
+    return predictions.ids, predictions.scores
+
+
+@pytest.mark.parametrize(("fraction", "n"), [(0.02, 6), (0.1, 30), (1, 300)])
+def test_a_method_sees_so_many_labels(ran, fraction, n):
+    """The others are counted as unlabelled; test and validation parts are the same."""
+    for chain in ("scratch-net", "pre+probe"):
+        found = record(ran, fraction, chain)
+        assert (found.data.n_train, found.data.n_unlabelled) == (n, 300 - n)
+        assert (found.data.n_validation, found.data.n_test) == (100, 100)
+        assert found.data.split_hash == record(ran, 1, chain).data.split_hash
+
+
+def test_the_choice_is_the_same_for_every_method_and_another_for_each_seed(ran):
+    """So seeds show how much hangs on which examples have labels."""
+    first, second = (trained(ran, record(ran, 0.1, c))[0] for c in ("scratch-net", "pre+probe"))
+    other = trained(ran, record(ran, 0.1, "scratch-net", seed=1))[0]
+    fewer = trained(ran, record(ran, 0.02, "scratch-net"))[0]
+    assert len(first) == 30
+    assert set(first) == set(second) != set(other)
+    assert set(fewer) < set(first)
+
+
+def test_pretraining_is_shared_by_all_fractions(ran):
+    """It sees every training input and no label: one encoder for each seed."""
+    recipes = (ran.folder / "cache" / "stages").glob("*/*/recipe.json")
+    encoders = [r for r in map(json.loads, (p.read_text() for p in recipes)) if r["head"] is None]
+    assert len(encoders) == 2
+
+
+def test_figures_of_training_are_of_examples_whose_labels_were_seen(ran):
+    """And they are recomputed from what is stored."""
+    ids, scores = trained(ran, record(ran, 0.02, "scratch-net"))
+    assert len(ids) == len(scores) == 6
+    assert ran("verify").code == 0
+
+
+def test_the_table_says_how_many_had_labels(ran):
+    """One table for each fraction: few labels are not ranked with many."""
+    out = ran("table").out
+    assert "blobs[n=500,label_fraction=0.02]" in out
+    assert "6 training, 100 validation, 100 test examples; 294 more without labels" in out
+
+
+@pytest.mark.parametrize("value", ["0", "1.5", "-0.1", "true", '"few"'])
+def test_a_fraction_is_above_zero_and_at_most_one(ran, value):
+    """Anything else is refused, on the command line and in a suite."""
+    done = ran("plan", "few.toml", "--set", f"dataset.label_fraction={value}")
+    assert done.code == 2
+    assert "a share above 0, at most 1, is expected" in done.err
+
+
+def examples(n, first=0, **more):
+    return Examples(inputs={"table": np.full((n, 1), first)}, ids=np.arange(n), **more)
+
+
+def test_unlabelled_examples_join_what_a_method_without_labels_is_given():
+    """Their ids may equal those of labelled examples."""
+    data = TrainingData(
+        train=examples(4, labels=np.zeros(4, int)),
+        validation=examples(3)[3:],
+        unlabelled=examples(5, first=1),
+    )
+    train = data.without_labels().train
+    assert train.labels is None
+    assert train.inputs["table"].sum() == 5
+    assert len(set(train.ids)) == len(train) == 9
+
+
+def test_withheld_labels_leave_their_inputs():
+    """They stand before the dataset's own unlabelled examples."""
+    data = TrainingData(
+        train=examples(4, labels=np.array([0, 1, 0, 1])),
+        validation=examples(3)[3:],
+        unlabelled=examples(2, first=1),
+    )
+    few = data.with_labels_of(np.array([1, 2]))
+    assert few.train.labels.tolist() == [1, 0]
+    assert few.unlabelled.labels is None
+    assert few.unlabelled.inputs["table"][:, 0].tolist() == [0, 0, 1, 1]
