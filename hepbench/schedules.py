@@ -31,6 +31,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         epochs: at most so many passes over the training examples; 0 trains nothing.
         batch_size: examples a step.
+        least_steps: an epoch goes through the examples again, as a whole, until it has so many
+            steps: few examples are not trained on less.
         optimizer: ``name``, one of AdamW, Adam, SGD, and its options as torch names them; learning
             rates are the objectives'.
         schedule: ``name``, one of ReduceLROnPlateau (of the objective's own validation loss),
@@ -46,12 +48,18 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     epochs: int = 10
     batch_size: int = 128
+    least_steps: int = 1
     optimizer: dict[str, Any] = msgspec.field(default_factory=lambda: {"name": "AdamW"})
     schedule: dict[str, Any] | None = None
     clip: float | None = None
     patience: int | None = None
     choose: str = "loss"
     augment: list[str] = []
+
+
+def passes(told: Training, n: int) -> int:
+    """Return how often an epoch goes through n examples."""
+    return -(-told.least_steps // max(1, -(-n // told.batch_size)))
 
 
 def training(told: Mapping[str, Any]) -> Training:
@@ -65,7 +73,7 @@ def training(told: Mapping[str, Any]) -> Training:
     except msgspec.ValidationError as error:
         msg = f"training: {error}; known are {', '.join(Training.__struct_fields__)}"
         raise UsageError(msg) from error
-    limits = {"epochs": 0, "batch_size": 1, "patience": 0}
+    limits = {"epochs": 0, "batch_size": 1, "least_steps": 1, "patience": 0}
     for name, least in limits.items():
         value = getattr(found, name)
         if value is not None and value < least:

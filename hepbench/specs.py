@@ -34,6 +34,7 @@ Role: TypeAlias = Literal["labelled", "unlabelled", "test"]
 TRAINING: Params = {
     "epochs": 10,
     "batch_size": 128,
+    "least_steps": 1,
     "optimizer": {"name": "AdamW"},
     "schedule": None,
     "clip": None,

@@ -244,6 +244,11 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         lines.append(
             "latency: of one example, median; networks in ONNX Runtime, others as they are"
         )
+    if any("label_fraction=" in table.title for table in tables):
+        lines.append(
+            "label_fraction: share of the training labels that methods see, another choice for "
+            "each seed; validation keeps all of its labels"
+        )
     if "published" in columns.names and main:
         lines.append(f"published: {main}, as published")
     if "source" in columns.labels:

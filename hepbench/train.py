@@ -18,13 +18,13 @@ from hepbench.errors import UsageError
 from hepbench.validation import METRICS, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from torch import nn
     from torch.optim import Optimizer
 
-    from hepbench.batches import Source
+    from hepbench.batches import Rows, Source
     from hepbench.examples import Examples
     from hepbench.network import Network
     from hepbench.schedules import Training
@@ -127,7 +127,9 @@ class _Loop:
             for n, m in network.masks.items()
             if id(p := network.get_parameter(n)) in trained
         ]
-        self._steps = -(-len(lesson.train) // lesson.training.batch_size) * lesson.training.epochs
+        told, n = lesson.training, len(lesson.train)
+        self._passes = schedules.passes(told, n)
+        self._steps = -(-n // told.batch_size) * self._passes * told.epochs
         self._step = 0
         self._pace = _Pace(lesson)
 
@@ -160,15 +162,14 @@ class _Loop:
     def _train(self) -> float:
         """Return the mean loss of the batches of an epoch, as they were trained on."""
         lesson, network, sides = self.lesson, self.network, self._sides
-        clip, size = lesson.training.clip, lesson.training.batch_size
+        clip = lesson.training.clip
         annealed = hasattr(network.encoder, "term_weights")
         alone = len(sides) == 1
         precision = _precision(network.device)
         term_weights: Mapping[str, float] = {}
         losses: list[Tensor] = []
         sizes: list[int] = []
-        order = self._rng.permutation(len(lesson.train))
-        for rows in spans(len(order), size, order):
+        for rows in self._rows():
             batch = self._batch(rows)
             n = len(batch)
             if annealed:
@@ -195,6 +196,13 @@ class _Loop:
         weights = torch.tensor(sizes, dtype=torch.float64)
         found = torch.stack(losses).double().cpu()
         return float((found * weights).sum() / weights.sum()) * len(sides)
+
+    def _rows(self) -> Iterator[Rows]:
+        """Yield the rows of each batch of an epoch."""
+        size = self.lesson.training.batch_size
+        for _ in range(self._passes):
+            order = self._rng.permutation(len(self.lesson.train))
+            yield from spans(len(order), size, order)
 
     def _batch(self, rows: slice | Tensor) -> Examples:
         lesson = self.lesson
@@ -274,7 +282,8 @@ class _Pace:
 
     def __init__(self, lesson: Lesson) -> None:
         self._tell, self._epochs = lesson.tell, lesson.training.epochs
-        self._whole = len(lesson.train) * max(self._epochs, 1)
+        passes = schedules.passes(lesson.training, len(lesson.train))
+        self._whole = len(lesson.train) * passes * max(self._epochs, 1)
         self._began = time.monotonic()
         self._next = self._began
         self._seen = 0

@@ -84,6 +84,7 @@ def test_the_table_says_how_many_had_labels(ran):
     """One table for each fraction: few labels are not ranked with many."""
     out = ran("table").out
     assert "blobs[n=500,label_fraction=0.02]" in out
+    assert "label_fraction: share of the training labels that methods see" in out
     assert "6 training, 100 validation, 100 test examples; 294 more without labels" in out
 
 

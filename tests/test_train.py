@@ -590,6 +590,19 @@ def test_batches_hold_every_example_once(n, size):
     assert [row for rows in plain for row in rows] == list(range(n))
 
 
+@pytest.mark.parametrize(("least", "passes"), [(1, 1), (4, 1), (5, 2), (10, 3)])
+def test_few_examples_are_gone_through_again_until_there_are_steps_enough(least, passes):
+    """As a whole: each is seen as often as any other."""
+    seen = []
+
+    def terms(network, batch):
+        seen.extend(batch.ids.tolist() if network.training else [])
+        return classification(network, batch)
+
+    fit(tinynets.fresh().with_head(), Objective(terms, {"": RATE}), least_steps=least, epochs=2)
+    assert sorted(seen) == sorted([*tinynets.data().train.ids] * passes * 2)
+
+
 def test_a_source_too_large_to_hold_gives_the_same_batches():
     """Preprocessed batch by batch or all at once."""
     weights = np.linspace(1, 2, 100)

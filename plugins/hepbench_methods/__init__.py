@@ -9,6 +9,8 @@ QUICK = {
     **TRAINING,
     "epochs": 12,
     "batch_size": 256,
+    # what a tenth or a hundredth of the labels would not reach
+    "least_steps": 20,
     "optimizer": {"name": "AdamW", "weight_decay": 5e-4},
     "schedule": {"name": "CosineAnnealingLR"},
     "clip": 1.0,
