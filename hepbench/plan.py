@@ -13,7 +13,7 @@ from hepbench import keys, matrix
 from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hepbench.matrix import Choice, Combination, Misfit
     from hepbench.records import Published
@@ -149,7 +149,7 @@ def make(suite: SuiteFile, registry: Registry, facts: Facts, choice: Choice) -> 
     metrics = tuple(registry.entry("metric", name) for name in registry.names("metric"))
     preset = choice.preset or suite.preset
     builder = _Builder(suite=suite, preset=preset, facts=facts, metrics=metrics)
-    cells = tuple(builder.cell(c, seed) for c in combinations for seed in seeds)
+    cells = tuple(cell for c in combinations for cell in builder.cells(c, seeds))
     return Plan(suite, preset, cells, builder.stages, tuple(misfits), metrics)
 
 
@@ -163,11 +163,18 @@ class _Builder:
     metrics: tuple[Entry, ...]
     stages: dict[str, Stage] = field(default_factory=dict)
 
-    def cell(self, c: Combination, seed: int) -> Cell:
+    def cells(self, c: Combination, seeds: Iterable[int]) -> Iterator[Cell]:
+        """Yield a cell for each seed; they share their preparation."""
         read = self._add(_read(c, self.facts))
         split = self._add(_split(c, read, self.suite.split_seed, self.facts))
-        last = inputs = self._add(_inputs(c, read, split, self.facts))
-        parts = {stage.kind: stage.parts for stage in (read, split, inputs)}
+        inputs = self._add(_inputs(c, read, split, self.facts))
+        for seed in seeds:
+            yield self._cell(c, seed, (read, split, inputs))
+
+    def _cell(self, c: Combination, seed: int, prepared: tuple[Stage, Stage, Stage]) -> Cell:
+        _, split, inputs = prepared
+        last = inputs
+        parts = {stage.kind: stage.parts for stage in prepared}
         for i in range(len(c.methods)):
             parents = (inputs.key,) if i == 0 else (inputs.key, last.key)
             last = self._add(_method(c, i, seed, parents, self.facts))
@@ -183,7 +190,9 @@ class _Builder:
 
     def _add(self, stage: Stage) -> Stage:
         key = keys.key([stage.kind, stage.parts, stage.parents])
-        return self.stages.setdefault(key, replace(stage, key=key))
+        if key not in self.stages:
+            self.stages[key] = replace(stage, key=key)
+        return self.stages[key]
 
     def _evaluate(self, c: Combination, seed: int, published: Published | None) -> dict[str, Any]:
         # the core's own metrics are covered by its numerics version

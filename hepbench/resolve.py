@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from hepbench.errors import PluginError
 
 
+@cache
 def resolve(target: str) -> Any:
     """Import what ``"module:function"`` names.
 

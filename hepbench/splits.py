@@ -64,7 +64,7 @@ def divide(
     else:
         validation += train
     pieces: dict[str, list[NDArray[np.int64]]] = {part: [] for part in PARTS}
-    for label in np.unique(labels[labels >= 0]):
+    for label in np.flatnonzero(np.bincount(labels[labels >= 0])):
         rows = np.flatnonzero(labels == label)
         rows = rows[np.lexsort((ids[rows], drawn[rows]))]
         if official is not None:

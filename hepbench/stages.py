@@ -142,7 +142,8 @@ def _encoder(
 def load_part(source: Path, part: str) -> Examples:
     """Return the examples of one part as they were laid out; the test part has no labels."""
     folder = source / part
-    found = {path.stem: arrays.mapped(path) for path in sorted(folder.glob("*.npy"))}
+    # glob would compile its pattern, anew in each worker
+    found = {path.stem: arrays.mapped(path) for path in sorted(folder.iterdir())}
     return Examples(
         inputs={n.partition(".")[2]: a for n, a in found.items() if n.startswith("input.")},
         ids=found["ids"],

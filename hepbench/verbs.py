@@ -151,13 +151,14 @@ def plan(
     opened = session.open_session(suite, choice, threads=threads, **where)
     made, store = opened.plan, Store(results)
     todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
+    unrecorded = {cell.key for cell in todo}
     wanted = [key for cell in todo for key in cell.needs]
     missing = schedule.missing(made.stages, wanted, opened.cache)
     lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
     lines.append(f"{len(made.cells)} cells, {len(made.cells) - len(todo)} of them recorded")
     for cell in made.cells:
         found = opened.facts.found(cell.combination.dataset)
-        state = "to do" if cell in todo else "recorded"
+        state = "to do" if cell.key in unrecorded else "recorded"
         source = "original file" if found.source == "file" else "simulated sample"
         lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {source}")
     lines.append(f"{len(made.stages)} stages, {len(missing)} of them to run")
