@@ -7,31 +7,35 @@
         check()
 
 Each is a claim about one thing that a plugin brings; what is claimed of which kind is in
-``conformance`` and its neighbours.
+``hepbench/conformance/``, a module for each.
 """
 
 from __future__ import annotations
 
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import SkipTest
 
-from hepbench import conformance, conformance_data, conformance_method, conformance_model
+from hepbench.conformance import datasets, estimators, methods, metrics, plugins, suites
+from hepbench.conformance.claims import of_spec
 from hepbench.errors import HepbenchError, UsageError, unknown
 from hepbench.registry import KINDS, installed, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hepbench.conformance import Claim
+    from hepbench.conformance.claims import Claim
     from hepbench.registry import Entry, Plugin, Registry
 
 
 _STANDARD = Path(traceback.__file__).parent
 _NOT_THEIRS = (
     Path(__file__).parent,
+    *(Path(place) for place in getattr(find_spec("torch"), "submodule_search_locations", ())),
     *(_STANDARD / name for name in ("functools.py", "contextlib.py", "importlib")),
 )
 """Files that stand between a check and the plugin's own lines."""
@@ -49,6 +53,7 @@ class Check:
 
         Raises:
             PluginError: it does not hold; one line says why.
+            SkipTest: it cannot be tried here.
         """
         self.claim.run()
 
@@ -64,11 +69,13 @@ class Result:
         subject: kind and name of what was checked.
         claim: what should hold of it.
         error: why it does not, in one line; None where it does.
+        skipped: why it could not be tried here.
     """
 
     subject: str
     claim: str
     error: str | None = None
+    skipped: str | None = None
 
 
 def checks(name: str, *, quick: bool = False) -> list[Check]:
@@ -82,9 +89,9 @@ def checks(name: str, *, quick: bool = False) -> list[Check]:
         UsageError: nothing has this name.
     """
     registry = installed()
-    plugins, entries = _meant(name, registry)
+    meant, entries = _meant(name, registry)
     found = [Check(f"plugin {p.distribution}:{p.name}", claim)
-             for p in plugins for claim in conformance.of_plugin(p, registry)]  # fmt: skip
+             for p in meant for claim in plugins.of_plugin(p, registry)]  # fmt: skip
     for entry in entries:
         kind = kind_of(entry.spec)
         claims = _claims(kind, entry, registry)
@@ -105,13 +112,28 @@ def check(name: str, *, quick: bool = False) -> list[Result]:
     results = []
     while waiting:
         now = waiting.pop(0)
-        error = _failure(now)
-        if error and now.claim.first:
+        result = attempt(now)
+        if result.error and now.claim.first:
             others = [check for check in waiting if check.subject != now.subject]
-            error += _left_out(len(waiting) - len(others))
+            left_out = _left_out(len(waiting) - len(others))
+            result = replace(result, error=result.error + left_out)
             waiting = others
-        results.append(Result(now.subject, now.claim.text, error))
+        results.append(result)
     return results
+
+
+def attempt(check: Check) -> Result:
+    """Return what becomes of a check."""
+    error = skipped = None
+    try:
+        check()
+    except SkipTest as reason:
+        skipped = str(reason)
+    except HepbenchError as problem:
+        error = " ".join(str(problem).split())
+    except Exception as problem:  # noqa: BLE001 - a plugin's own error is what is looked for
+        error = f"{type(problem).__name__}: {' '.join(str(problem).split())}{_place(problem)}"
+    return Result(check.subject, check.claim.text, error, skipped)
 
 
 def _meant(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
@@ -136,24 +158,34 @@ def _entries(registry: Registry) -> Iterator[Entry]:
 
 def _claims(kind: str, entry: Entry, registry: Registry) -> Iterable[Claim]:
     if kind == "dataset":
-        return conformance_data.of_dataset(entry)
+        return datasets.of_dataset(entry)
     if kind == "model":
-        return conformance_model.of_model(entry, registry)
+        return [*of_spec(entry.spec), *_of_model(entry, registry)]
     if kind == "method":
-        return conformance_method.of_method(entry, registry)
+        return [*of_spec(entry.spec), *_of_method(entry, registry)]
     if kind == "metric":
-        return conformance.of_metric(entry)
-    return conformance.of_suite(entry, registry)
+        return metrics.of_metric(entry)
+    return suites.of_suite(entry, registry)
 
 
-def _failure(check: Check) -> str | None:
-    try:
-        check()
-    except HepbenchError as error:
-        return " ".join(str(error).split())
-    except Exception as error:  # noqa: BLE001 - a plugin's own error is what is looked for
-        return f"{type(error).__name__}: {' '.join(str(error).split())}{_place(error)}"
-    return None
+def _of_model(entry: Entry, registry: Registry) -> Iterable[Claim]:
+    if "estimate" in entry.spec.offers:
+        return estimators.of_estimator(entry, registry)
+    # it imports torch, which nobody else is to wait for
+    from hepbench.conformance import networks
+
+    return networks.of_network(entry, registry)
+
+
+def _of_method(entry: Entry, registry: Registry) -> Iterator[Claim]:
+    """A method that needs nothing works with both."""
+    needs = entry.spec.needs
+    if not needs or "estimate" in needs:
+        yield from methods.of_method(entry, registry)
+    if "estimate" not in needs:
+        from hepbench.conformance import network_methods
+
+        yield from network_methods.of_method(entry, registry)
 
 
 def _place(error: Exception) -> str:

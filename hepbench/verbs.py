@@ -251,11 +251,15 @@ def check(name: str, *, quick: bool) -> int:
 
     results = testing.check(name, quick=quick)
     for result in results:
-        _print(f"{'ok  ' if result.error is None else 'FAIL'}  {result.subject}: {result.claim}\n")
-        if result.error is not None:
-            _print(f"      {result.error}\n")
+        reason = result.error or result.skipped
+        word = "FAIL" if result.error else "skip" if result.skipped else "ok  "
+        _print(f"{word}  {result.subject}: {result.claim}\n")
+        if reason is not None:
+            _print(f"      {reason}\n")
     failed = sum(result.error is not None for result in results)
-    _print(f"{len(results)} checks of {name}, {failed} failed\n")
+    skipped = sum(result.skipped is not None for result in results)
+    more = f", {skipped} skipped" if skipped else ""
+    _print(f"{len(results)} checks of {name}, {failed} failed{more}\n")
     return 1 if failed else 0
 
 

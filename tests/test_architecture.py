@@ -54,7 +54,7 @@ def test_the_core_names_no_dataset_model_or_method():
         if entry.plugin.distribution == "hepbench-plugins" and kind in {"dataset", "model"}
     }
     assert names
-    for path in CORE.glob("*.py"):
+    for path in CORE.rglob("*.py"):
         strings = {n.value for n in ast.walk(ast.parse(path.read_text()))
                    if isinstance(n, ast.Constant) and isinstance(n.value, str)}  # fmt: skip
         assert not strings & names, path.name

@@ -1,4 +1,4 @@
-"""What a method promises, tried on an estimator; of one that needs a network, only its spec."""
+"""What a method that works with estimators promises, tried on one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import conformance_trials as trials
 from hepbench import stages
-from hepbench.conformance import Claim, need, of_spec
-from hepbench.conformance_model import Candidate
+from hepbench.conformance import trials
+from hepbench.conformance.claims import Claim, need
+from hepbench.conformance.estimators import Candidate
 from hepbench.errors import PluginError, ProtocolError
 from hepbench.registry import Entry, Plugin
 from hepbench.resolve import resolve
@@ -20,7 +20,7 @@ from hepbench.specs import Method, Model
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hepbench.conformance_trials import Trial
+    from hepbench.conformance.trials import Trial
     from hepbench.examples import TrainingData
     from hepbench.registry import Registry
     from hepbench.specs import Array, Estimator, Inputs, Params
@@ -67,10 +67,10 @@ NEIGHBOURS = Entry(
         name="nearest-neighbour",
         summary="the label of the nearest training example",
         inputs=("table",),
-        build="hepbench.conformance_method:Neighbours",
+        build="hepbench.conformance.methods:Neighbours",
         offers=frozenset({"estimate"}),
     ),
-    Plugin("testing", "hepbench.conformance_method", "hepbench", ""),
+    Plugin("testing", "hepbench.conformance.methods", "hepbench", ""),
 )
 
 
@@ -126,14 +126,11 @@ class _Method:
 
 
 def of_method(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a method; of one that needs a network, only its spec."""
+    """Return what is claimed of a method that estimators can follow."""
     spec: Method = entry.spec
-    if "estimate" not in spec.needs:
-        return of_spec(spec)
     it = _Method(entry, registry)
     blind = "" if spec.labels else ", without labels"
     claims = [
-        *of_spec(spec),
         Claim(f"it turns an estimator into one{blind}", partial(_turns, it), first=True),
         Claim("its result is stored and put back into a fresh model", partial(_is_restored, it)),
         Claim("the same seed gives the same result, bit by bit", partial(_returns_the_same, it)),

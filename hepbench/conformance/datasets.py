@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import plan
-from hepbench.conformance import Claim, SampleFacts, afresh, need, of_spec
+from hepbench.conformance.claims import Claim, need, of_spec
+from hepbench.conformance.elsewhere import afresh
+from hepbench.conformance.suites import SampleFacts
 from hepbench.errors import HepbenchError, PluginError
 from hepbench.examples import Examples
 from hepbench.matrix import Choice
@@ -238,7 +240,7 @@ def _is_augmented(it: _Sample, name: str) -> None:
 
 
 def _reads_the_same(it: _Sample) -> None:
-    again = afresh("hepbench.conformance_data:digests", it.spec.sample, it.handed)
+    again = afresh("hepbench.conformance.datasets:digests", it.spec.sample, it.handed)
     for name, digest in _digests(it.roles).items():
         need(again.get(name) == digest, f"{name} differ where another process reads them")
 

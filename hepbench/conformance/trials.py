@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hepbench import estimators, metrics, stages
-from hepbench.conformance import need
-from hepbench.conformance_data import prepared, read_only
+from hepbench.conformance.claims import need
+from hepbench.conformance.datasets import prepared, read_only
 from hepbench.examples import Examples, TrainingData
 from hepbench.resolve import resolve
 from hepbench.specs import Estimator, Predictions
@@ -25,19 +25,24 @@ from hepbench.specs import Estimator, Predictions
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hepbench.registry import Entry
+    from hepbench.registry import Entry, Registry
     from hepbench.specs import Array, Inputs, Params
 
 SEED = 11
 SIZES = {"train": 700, "validation": 300, "test": 500}
-SHAPES: dict[str, tuple[int, ...]] = {
-    "image": (1, 12, 12),
-    "cloud": (16, 4),
-    "mask": (16,),
+Shapes = dict[str, tuple[int, ...]]
+
+SHAPES: Shapes = {
+    "image": (2, 16, 16),
+    "cloud": (12, 4),
+    "mask": (12,),
     "table": (5,),
     "scalars": (3,),
 }
 """Of one made-up example, for a model whose plugin brings no dataset that it fits."""
+
+LARGEST = 2000
+"""Numbers that an input of a made-up example has at most, unless it can have no fewer."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,48 @@ class Trial:
         return data if labels else data.without_labels()
 
 
-def made_up(shapes: Mapping[str, tuple[int, ...]], classes: int, *, told: bool = True) -> Trial:
+def fitting(entry: Entry, registry: Registry) -> list[Entry]:
+    """Return the datasets that a model fits, those of its own distribution first."""
+    wanted = {*entry.spec.inputs}
+    found = registry.entries("dataset")
+    return own_first((e for e in found if wanted <= {*e.spec.inputs, *e.spec.views}), entry)
+
+
+def shapes(entry: Entry, registry: Registry) -> list[Shapes]:
+    """Return shapes of one example that a model may be tried on, the most fitting first.
+
+    As in its own distribution's dataset where that is small; else SHAPES, then those of all
+    datasets that it fits, however large.
+
+    Raises:
+        PluginError: it takes an input whose shape nobody tells.
+    """
+    found: list[Shapes] = [SHAPES]
+    for dataset in fitting(entry, registry):
+        inputs = {
+            n: tuple(i.shape) for n, i in dataset.spec.inputs.items() if n in entry.spec.inputs
+        }
+        own = dataset.plugin.distribution == entry.plugin.distribution
+        found.append({**SHAPES, **inputs})
+        if own and all(math.prod(shape) <= LARGEST for shape in inputs.values()):
+            found = found[-1:]
+            break
+    whole = [each for each in found if {*entry.spec.inputs} <= {*each}]
+    missing = [name for name in entry.spec.inputs if name not in SHAPES]
+    need(whole, f"it takes '{''.join(missing[:1])}', which no dataset of its distribution has")
+    return [{name: each[name] for name in entry.spec.inputs} for each in whole]
+
+
+def made_up(
+    shapes: Mapping[str, tuple[int, ...]],
+    classes: int,
+    *,
+    told: bool = True,
+    sizes: Mapping[str, int] = SIZES,
+) -> Trial:
     """Return made-up examples; unless ``told``, their labels have nothing to do with them."""
     rng = np.random.default_rng(classes)
-    n = sum(SIZES.values())
+    n = sum(sizes.values())
     labels = rng.permutation(np.arange(n) % classes)
     inputs = _inputs(shapes, labels, rng)
     # three classes come with weights
@@ -76,8 +119,8 @@ def made_up(shapes: Mapping[str, tuple[int, ...]], classes: int, *, told: bool =
     seen = labels if told else rng.permutation(labels)
     whole = Examples(inputs=inputs, ids=np.arange(n), labels=seen, weights=weights)
     name = f"{('two', 'three')[classes - 2]} made-up classes"
-    ends = np.cumsum(list(SIZES.values()))
-    cuts = zip(SIZES, ends - list(SIZES.values()), ends, strict=True)
+    ends = np.cumsum(list(sizes.values()))
+    cuts = zip(sizes, ends - list(sizes.values()), ends, strict=True)
     return Trial(name, {part: _frozen(whole[low:high]) for part, low, high in cuts}, classes)
 
 

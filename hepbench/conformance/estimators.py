@@ -1,4 +1,4 @@
-"""What a model promises, tried by fitting it; of one that is no estimator, only its spec."""
+"""What a model that fits itself promises, tried on made-up examples."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import conformance_trials as trials
 from hepbench import estimators
-from hepbench.conformance import Claim, afresh, need, of_spec
+from hepbench.conformance import trials
+from hepbench.conformance.claims import Claim, need
+from hepbench.conformance.elsewhere import afresh
 from hepbench.errors import HepbenchError, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hepbench.conformance_trials import Trial
+    from hepbench.conformance.trials import Trial
     from hepbench.registry import Entry, Registry
     from hepbench.specs import Array, Estimator, Model, Params
-
-LARGEST = 2000
-"""Numbers that an input of a made-up example has at most."""
 
 SAME = 1e-5
 """How far a score may be from itself in other company, as in a run."""
@@ -56,25 +54,12 @@ class Candidate:
     @cached_property
     def datasets(self) -> list[Entry]:
         """The datasets that it fits, those of its own distribution first."""
-        wanted = {*self.spec.inputs}
-        found = self.registry.entries("dataset")
-        fitting = [e for e in found if wanted <= {*e.spec.inputs, *e.spec.views}]
-        return trials.own_first(fitting, self.entry)
+        return trials.fitting(self.entry, self.registry)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of one made-up example: as in its own distribution's dataset, where that is small."""
-        shapes = dict(trials.SHAPES)
-        for dataset in self.datasets:
-            declared = {n: i for n, i in dataset.spec.inputs.items() if n in self.spec.inputs}
-            small = all(math.prod(i.shape) <= LARGEST for i in declared.values())
-            if small and dataset.plugin.distribution == self.entry.plugin.distribution:
-                shapes |= {name: tuple(i.shape) for name, i in declared.items()}
-                break
-        missing = [name for name in self.spec.inputs if name not in shapes]
-        takes = f"it takes '{''.join(missing[:1])}', which no dataset of its distribution has"
-        need(not missing, takes)
-        return {name: shapes[name] for name in self.spec.inputs}
+        """Of one made-up example."""
+        return trials.shapes(self.entry, self.registry)[0]
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -102,13 +87,10 @@ class Candidate:
         return trials.scored(self.fitted(trial), inputs, trial.classes)
 
 
-def of_model(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a model."""
+def of_estimator(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return what is claimed of a model that offers ``estimate``."""
     it = Candidate(entry, registry)
-    if "estimate" not in entry.spec.offers:
-        return of_spec(entry.spec)
     claims = [
-        *of_spec(entry.spec),
         Claim("it can be built, with each preset too", partial(_builds, it), first=True),
         Claim("it has all that it offers", partial(_offers, it)),
         Claim("it fits two classes, and three or says why not", partial(_fits, it), first=True),
@@ -226,7 +208,7 @@ def _moves(it: Candidate) -> None:
     with TemporaryDirectory() as folder:
         estimators.save(it.fitted(trial), Path(folder))
         arguments = (it.spec.build, dict(it.params), trial.shapes, folder)
-        afresh("hepbench.conformance_model:moved", *arguments)
+        afresh("hepbench.conformance.estimators:moved", *arguments, libraries=["skops.io"])
         for name in ("restored", "fitted"):
             same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), it.scores(trial))
             need(same, f"{name} in another process, it scores otherwise")

@@ -1,0 +1,62 @@
+"""What an entry point promises."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hepbench.conformance.claims import Claim, need
+from hepbench.conformance.elsewhere import python
+from hepbench.registry import KINDS, kind_of
+
+if TYPE_CHECKING:
+    from hepbench.registry import Plugin, Registry
+
+HEAVY = (
+    *("numpy", "scipy", "sklearn", "skops", "matplotlib", "pandas", "polars", "pyarrow", "numba"),
+    *("h5py", "tables", "uproot", "awkward", "vector", "fastjet", "pythia8mc"),
+    *("torch", "timm", "torch_geometric", "tensorflow", "jax", "xgboost", "lightgbm", "onnx"),
+)
+"""Modules that listing what is installed must not wait for."""
+
+
+def of_plugin(plugin: Plugin, registry: Registry) -> list[Claim]:
+    """Return what is claimed of an entry point."""
+    return [
+        Claim("it is loaded", partial(_is_loaded, plugin), first=True),
+        Claim("listing what it brings imports nothing heavy", partial(_is_light, plugin)),
+        Claim("its hooks return the same specs each time", partial(_repeats, plugin)),
+        Claim("nobody else has its names", partial(_is_alone, plugin, registry)),
+    ]
+
+
+def _is_loaded(plugin: Plugin) -> None:
+    need(not plugin.error, plugin.error)
+
+
+def _is_light(plugin: Plugin) -> None:
+    code = (
+        "import sys\n"
+        "from importlib import import_module\n"
+        "from hepbench.registry import HOOKS, KINDS\n"
+        "before = set(sys.modules)\n"
+        "module = import_module(sys.argv[1])\n"
+        "[getattr(module, hook, list)() for hook in HOOKS[: len(KINDS)]]\n"
+        "print('\\n' + ' '.join({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    found = set(python(code, plugin.module).split())
+    names = ", ".join(name for name in HEAVY if name in found)
+    need(not names, f"importing {plugin.module} imports {names}; import it where it is used")
+
+
+def _repeats(plugin: Plugin) -> None:
+    for kind in KINDS:
+        name = f"hepbench_{kind}s"
+        hook = getattr(plugin.loaded, name, list)
+        need(list(hook()) == list(hook()), f"{name} returns other specs when called again")
+
+
+def _is_alone(plugin: Plugin, registry: Registry) -> None:
+    for spec in plugin.specs:
+        # raises, naming both distributions
+        registry.entry(kind_of(spec), spec.name)

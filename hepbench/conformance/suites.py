@@ -1,0 +1,56 @@
+"""What a suite promises: it is planned, and nothing of it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hepbench import data, plan, session
+from hepbench.conformance.claims import Claim, need
+from hepbench.matrix import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepbench.plan import Found
+    from hepbench.registry import Entry, Registry
+
+
+@dataclass
+class SampleFacts:
+    """Facts for a plan of which nothing is cached: see ``plan.Facts``."""
+
+    threads: int = 1
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    measuring: Mapping[str, str] = field(default_factory=dict)
+
+    def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
+        """Return no digest."""
+        return {}
+
+    def found(self, entry: Entry) -> Found:
+        """Return the sample of a dataset, whose files must be there."""
+        return data.find(entry.spec, None, "sample", lambda path, _: str(path))
+
+
+def of_suite(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return what is claimed of a suite."""
+    name = entry.spec.name
+    return [
+        Claim("its file is a suite", partial(session.read_suite, name, registry), first=True),
+        Claim("all that it names is installed, and something fits",
+              partial(_planned, name, registry), first=True),
+        Claim("each published figure stands beside a cell", partial(_shows, name, registry)),
+    ]  # fmt: skip
+
+
+def _planned(name: str, registry: Registry) -> plan.Plan:
+    return plan.make(session.read_suite(name, registry), registry, SampleFacts(), Choice())
+
+
+def _shows(name: str, registry: Registry) -> None:
+    made = _planned(name, registry)
+    shown = [cell.published for cell in made.cells]
+    for figure in made.suite.published:
+        need(figure in shown, f"published '{figure.cell}' is no cell of this suite")
