@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SIZES = {"train": 300, "validation": 150, "test": 200}
 
-MOST = {"epochs": 4, "batch_size": 32}
+MOST = {"epochs": 4, "batch_size": 32, "least_steps": 1}
 """What a method that trains is told at most: forty steps."""
 
 STARTS = ("fresh", "encoder", "classifier")

@@ -115,11 +115,12 @@ class Tried:
 
     def task(self, params: Params) -> dict[str, Any]:
         """Return what a worker is told of the model."""
+        chosen = {"preprocess": self.spec.preprocess, **self.params, **params}
         return {
             "model": self.spec.name,
             "build": self.spec.build,
-            "model_params": {**self.params, **params},
-            "preprocess": self.spec.preprocess,
+            "preprocess": chosen.pop("preprocess"),
+            "model_params": chosen,
             "heads": {},
         }
 
@@ -569,7 +570,7 @@ def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str)
     """Score as loaded from ``folder`` and as trained anew, into files in it."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
     it = Tried(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
-    known = Known(models={it.spec.name: it.spec.build}, steps=frozenset(it.spec.preprocess))
+    known = Known(models={it.spec.name: it.spec.build}, steps=frozenset(it.task({})["preprocess"]))
     # scored before anything is trained here: state kept outside of the network must be missing
     loaded = it.scores(weights.load(Path(folder), known))
     for name, found in (("loaded", loaded), ("trained", it.expected)):
