@@ -377,8 +377,9 @@ class Step(Protocol):
 class Encoder(Protocol):
     """What ``Model.build`` returns where the model is a network: an ``nn.Module``.
 
-    Only ``encode`` is a must. In eval mode nothing is random and nothing crosses the batch. An
-    encoder may also have:
+    Only ``encode`` is a must. In eval mode nothing is random and nothing crosses the batch. Inputs
+    are never written to: others are handed them too. Neither the order of a cloud's particles nor
+    more padding changes a code. An encoder may also have:
 
     - ``head(classes) -> nn.Module``: from codes to (N, classes) logits, where linear is not meant;
     - ``pretraining_terms(inputs) -> {name: (N,)}``: the terms of its own loss, unweighted, for
@@ -389,7 +390,7 @@ class Encoder(Protocol):
     """
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, D) codes of preprocessed inputs."""
+        """Return (N, D) float32 codes of preprocessed inputs."""
         ...
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hepbench import PluginError, Suite, registry, testing
+from hepbench import PluginError, Suite, registry, testing, verbs
+from hepbench.conformance.elsewhere import afresh
 from hepbench.errors import UsageError
 from hepbench.registry import Plugin, Registry
 
@@ -270,6 +271,46 @@ def test_check_prints_what_fails_and_exits_1(bench):
     unknown = bench("check", "sound-modell")
     assert unknown.code == 2
     assert "Did you mean 'sound-model'?" in unknown.err
+
+
+def test_what_is_skipped_is_printed_with_its_word(monkeypatch, capsys):
+    """And counted, as no failure."""
+    results = [
+        testing.Result("model net", "it scores the same", skipped="no second device is here"),
+        testing.Result("model net", "it can be built"),
+    ]
+    monkeypatch.setattr(testing, "check", lambda name, quick: results)
+    assert verbs.check("net", quick=False) == 0
+    assert capsys.readouterr().out == (
+        "skip  model net: it scores the same\n      no second device is here\n"
+        "ok    model net: it can be built\n2 checks of net, 0 failed, 1 skipped\n"
+    )
+
+
+def test_what_is_called_afresh_shares_nothing(capfd):
+    """Not the hash seed, not what an earlier call left; what it prints is no answer."""
+    hashes = {afresh("builtins:hash", "a word") for _ in range(2)}
+    assert len(hashes) == 1
+    assert hash("a word") not in hashes
+    assert afresh("builtins:print", "words") is None
+    assert afresh("os:getpid") != afresh("os:getpid")
+    assert not capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "argument", "words"),
+    [
+        ("os:_exit", 3, "in a new process: exit code 3"),
+        ("sys:exit", 3, "in a new process: SystemExit: 3"),
+        ("json:loads", "{", "in a new process: JSONDecodeError: Expecting property name"),
+    ],
+)
+def test_what_fails_afresh_is_told_in_one_line(target, argument, words):
+    """However it ends, and the next call is answered."""
+    with pytest.raises(PluginError, match=words) as caught:
+        afresh(target, argument)
+    assert "\n" not in str(caught.value)
+    assert afresh("builtins:abs", -1) == 1
 
 
 def test_importing_the_kit_imports_nothing_that_only_fits_need():

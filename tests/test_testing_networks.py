@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hepbench import Model, registry, testing
-from hepbench.conformance import networks, trials
+from hepbench.conformance import network_trials, networks, networks_trained, trials
 from hepbench.registry import Entry, Plugin, Registry
 
 BUILDS = "it can be built, with each preset too, and encodes"
@@ -90,7 +90,7 @@ METHOD_FAULTS = [
     ("draws-for-itself", "the same seed gives the same network, bit by bit", "head.weight"),
     ("keeps-elsewhere", "its network is stored and put back without pickle", "parameters and"),
     ("nudges-encoder", "encoder comes out bit-identical", "encoder.blocks.0.weight"),
-    ("frees-pruned", "weights that were pruned before stay zero", "are trained again"),
+    ("frees-pruned", "weights pruned before stay zero, or it says why not", "are trained again"),
     (
         "swaps-columns",
         "the column of a class is its own in the network's scores: no AUC far below .5",
@@ -140,6 +140,7 @@ def test_what_another_process_does_not_see_is_caught(faulty):
     [
         *("sound-net", "sound-cloud", "sound-image", "strided-image"),
         *("sound-training", "sound-pretraining", "sound-probe", "sound-follower"),
+        "refuses-masks",
     ],
 )
 def test_what_is_sound_passes(faulty, name):
@@ -161,15 +162,8 @@ def test_shapes_are_the_kits_unless_the_model_cannot_take_them(faulty, name, sha
     """A large dataset is only made up where nothing smaller will do."""
     registry = Registry([faulty])
     entry = registry.entry("model", name)
-    tried = networks.Tried(entry.spec, lambda: trials.shapes(entry, registry))
+    tried = network_trials.Tried(entry.spec, lambda: trials.shapes(entry, registry))
     assert tried.trial.shapes == {"image": shape}
-
-
-def test_what_refuses_masked_networks_is_left_at_that(faulty):
-    """With the reason that it gives."""
-    (result,) = (r for r in testing.check("refuses-masks") if r.skipped or r.error)
-    assert result.claim == "weights that were pruned before stay zero"
-    assert result.skipped == "it refuses a masked network: a masked network is not allowed"
 
 
 def test_a_check_that_cannot_be_tried_is_skipped_by_pytest(bench):
@@ -223,6 +217,8 @@ def test_trying_a_network_leaves_torch_as_it_was(faulty):
 
 def test_without_the_extra_the_export_is_skipped(faulty, monkeypatch):
     """And the word says what to install."""
-    monkeypatch.setattr(networks.export, "missing", lambda: "onnxruntime not installed: pip ...")
+    monkeypatch.setattr(
+        networks_trained.export, "missing", lambda: "onnxruntime not installed: pip ..."
+    )
     checks = {check.claim.text: check for check in testing.checks("sound-net")}
     assert testing.attempt(checks[EXPORTED]).skipped == "onnxruntime not installed: pip ..."

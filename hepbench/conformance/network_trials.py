@@ -1,0 +1,171 @@
+"""Trials of a network: built and trained for a moment as in a worker, by torch and its own kit."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hepbench import batches, encoders, objectives, reproducible, stages
+from hepbench.conformance import trials
+from hepbench.conformance.claims import Claim
+from hepbench.conformance.trials import SEED
+from hepbench.specs import Objective
+from hepbench.work import NetworkWork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import Tensor, nn
+
+    from hepbench.conformance.trials import Shapes, Trial
+    from hepbench.examples import Examples
+    from hepbench.network import Network
+    from hepbench.specs import Array, Inputs, Model, Params
+
+SIZES = {"train": 96, "validation": 32, "test": 40}
+MOMENT = {"epochs": 2, "batch_size": 32}
+RATE = 3e-3
+
+
+class Tried:
+    """A model that encodes: as it is built, and trained for a moment, once.
+
+    Args:
+        spec: of the model.
+        shapes: returns shapes of one example that it may be tried on, the most fitting first.
+    """
+
+    def __init__(self, spec: Model, shapes: Callable[[], list[Shapes]]) -> None:
+        self.spec, self.shapes = spec, shapes
+
+    def claim(self, text: str, run: Callable[[Tried], None], *, first: bool = False) -> Claim:
+        """Return a claim about it, tried as in a worker."""
+        return Claim(text, partial(_as_in_a_worker, run, self), first=first)
+
+    @property
+    def params(self) -> Params:
+        """As in a run: those of the preset ``quick``, where it has one."""
+        return {**self.spec.params, **self.spec.presets.get("quick", {})}
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether it has a loss of its own."""
+        return "pretrain" in self.spec.offers
+
+    @cached_property
+    def trial(self) -> Trial:
+        """Two made-up classes, of the first shapes that it can be built for and encodes.
+
+        Raises:
+            PluginError: there are none. What it says of the first shapes is raised.
+        """
+        first: Exception | None = None
+        for shapes in self.shapes():
+            trial = trials.made_up(shapes, 2, sizes=SIZES)
+            try:
+                assert self.built(trial).width
+            except Exception as error:  # noqa: BLE001 - it may be anyone's
+                first = first or error
+            else:
+                return trial
+        assert first is not None
+        raise first
+
+    def task(self, params: Params) -> dict[str, Any]:
+        """Return what a worker is told of the model."""
+        chosen = {"preprocess": self.spec.preprocess, **self.params, **params}
+        return {
+            "model": self.spec.name,
+            "build": self.spec.build,
+            "preprocess": chosen.pop("preprocess"),
+            "model_params": chosen,
+            "heads": {},
+        }
+
+    def built(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
+        """Return it as built from a seed, its preprocessing fitted."""
+        with as_in_a_worker(seed):
+            inputs = trial.parts["train"].inputs
+            return encoders.fresh(self.task(params), inputs, classes=trial.classes)
+
+    def classifier(self, trial: Trial | None = None) -> Network:
+        """Return it as built, under a head."""
+        network = self.built(trial or self.trial)
+        with as_in_a_worker(SEED):
+            return network.with_head()
+
+    def taught(self, network: Network, trial: Trial) -> Network:
+        """Return it after a moment of training, by the labels and by its own loss."""
+        with as_in_a_worker(SEED):
+            network = network if network.head else network.with_head()
+            objective = Objective(self.terms, {"encoder": RATE, "head": RATE})
+            work = NetworkWork(seed=SEED)
+            return work.fit(network, trial.data(), objective, **MOMENT)
+
+    @cached_property
+    def trained(self) -> Network:
+        """The one that claims are tried on; none of them may change it."""
+        return self.taught(self.built(self.trial), self.trial)
+
+    def terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
+        """Return the terms of every loss that it has, of each example."""
+        return {**self.own_terms(network, batch), **objectives.classification(network, batch)}
+
+    def own_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
+        """Return those of its own loss."""
+        return objectives.pretraining(network, batch) if self.pretrains else {}
+
+    def scores(self, network: Network, rows: Any = slice(None), *, size: int = 1000) -> Array:
+        """Return the scores of the test part, or of some rows of it, ``size`` at a time."""
+        inputs = {name: array[rows] for name, array in self.trial.inputs.items()}
+        return scored(network, inputs, size=size)
+
+    @cached_property
+    def expected(self) -> Array:
+        """The scores of the test part by the one that was trained."""
+        return self.scores(self.trained)
+
+    def batch(self, network: Network, n: int = 32) -> Examples:
+        """Return the first training examples as a preprocessed batch."""
+        examples = self.trial.parts["train"][:n]
+        return batches.source(examples, network.preprocess, device=network.device).batch(slice(n))
+
+
+@contextmanager
+def as_in_a_worker(seed: int) -> Iterator[None]:
+    """Use one thread and deterministic algorithms only, generators seeded; all is put back."""
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    reproducible.settle(1)
+    try:
+        with reproducible.undisturbed(seed):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
+
+
+def _as_in_a_worker(run: Callable[[Tried], None], it: Tried) -> None:
+    with as_in_a_worker(SEED):
+        run(it)
+
+
+def scored(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
+    """Return (N, classes) scores that were checked as in a run."""
+    with as_in_a_worker(SEED):
+        found = encoders.scores(network, inputs, batch_size=size)
+    task = {"model": network.recipe.model, "classes": network.recipe.classes}
+    return stages.checked_scores(task, found, len(next(iter(inputs.values()))))
+
+
+def differing(one: nn.Module, other: nn.Module) -> list[str]:
+    """Return the names of the tensors that are not bit-identical."""
+    first, second = one.state_dict(), other.state_dict()
+    names = {*first} | {*second}
+    return sorted(
+        name
+        for name in names
+        if name not in first or name not in second or not torch.equal(first[name], second[name])
+    )
