@@ -43,6 +43,7 @@ from hepbench.specs import (
 
 if TYPE_CHECKING:
     from hepbench.objectives import classification, pretraining
+    from hepbench.sparse import SparseImages
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ __all__ = [
     "Predictions",
     "ProtocolError",
     "Role",
+    "SparseImages",
     "Split",
     "Step",
     "Suite",
@@ -83,10 +85,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes two seconds to import: only who uses these pays
+    # torch takes two seconds to import, numpy a tenth of one: only who uses these pays
     if name in {"classification", "pretraining"}:
         from hepbench import objectives
 
         return getattr(objectives, name)
+    if name == "SparseImages":
+        from hepbench.sparse import SparseImages
+
+        return SparseImages
     msg = f"module 'hepbench' has no attribute '{name}'"
     raise AttributeError(msg)
