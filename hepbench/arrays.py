@@ -1,4 +1,8 @@
-"""Arrays on disk: npy files that grow as chunks come, and are mapped when they are read."""
+"""Arrays on disk: npy files that grow as chunks come, and are mapped when they are read.
+
+Sparse images are a folder of npy files, named ``*.sparse``: how many hits each image has at its
+end, where they are and what is there.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,17 @@ import numpy as np
 from numpy.lib import format as npy
 
 from hepbench.errors import DataError, ResultsError
+from hepbench.sparse import SparseImages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from hepbench.specs import Array
+
+SPARSE = ".sparse"
 
 
 class Growing:
@@ -55,6 +65,101 @@ class Growing:
             "shape": (self._rows, *self._shape),
         }
         npy.write_array_header_1_0(self._file, header)
+
+
+class GrowingImages:
+    """Sparse images written chunk by chunk into a folder."""
+
+    def __init__(self, folder: Path, first: SparseImages) -> None:
+        folder.mkdir()
+        self._image, self._hits = first.image, 0
+        # 125 x 125 x 3 places fit into two bytes
+        self._place = np.min_scalar_type(math.prod(first.image) - 1)
+        np.save(folder / "image.npy", np.array(first.image, np.int64), allow_pickle=False)
+        self._ends = Growing(folder / "ends.npy", np.empty(0, np.int64))
+        self._positions = Growing(folder / "positions.npy", np.empty(0, self._place))
+        self._values = Growing(folder / "values.npy", np.empty(0, np.float32))
+
+    def append(self, chunk: SparseImages | NDArray[Any]) -> None:
+        """Add n images, sparse or dense.
+
+        Raises:
+            DataError: their shape is not that of the first chunk.
+        """
+        images = chunk if isinstance(chunk, SparseImages) else SparseImages.from_dense(chunk)
+        if images.image != self._image:
+            msg = f"chunks differ: {images.image} after {self._image}"
+            raise DataError(msg)
+        _, positions, values = images.hits()
+        self._ends.append(np.cumsum(images.ends - images.starts) + self._hits)
+        self._positions.append(positions.astype(self._place))
+        self._values.append(values)
+        self._hits += len(values)
+
+    def close(self) -> None:
+        """Write the final shapes into the headers."""
+        for file in (self._ends, self._positions, self._values):
+            file.close()
+
+
+def growing(folder: Path, name: str, first: Array) -> Growing | GrowingImages:
+    """Return a file, or the folder of sparse images, that grows by chunks like the first."""
+    if isinstance(first, SparseImages):
+        return GrowingImages(folder / f"{name}{SPARSE}", first)
+    return Growing(folder / f"{name}.npy", first)
+
+
+def stored(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """Return where each array of a folder is, by what its name has behind the prefix."""
+    # glob would compile its pattern, anew in each worker
+    found = (path for path in sorted(folder.iterdir()) if path.name.startswith(prefix))
+    return {p.stem.removeprefix(prefix): p for p in found if p.suffix in {".npy", SPARSE}}
+
+
+def opened(path: Path) -> Array:
+    """Return a stored array or sparse images, mapped read-only."""
+    return mapped_images(path) if path.suffix == SPARSE else mapped(path)
+
+
+class Joined:
+    """Arrays one behind another, taken by slices or rising rows; each stays where it is."""
+
+    def __init__(self, pieces: Sequence[Array]) -> None:
+        self._pieces = pieces
+        self._rows = sum(map(len, pieces))
+        self.dtype = np.result_type(*(piece.dtype for piece in pieces))
+        self.shape = (self._rows, *pieces[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Array:
+        wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
+        found, start = [], 0
+        for piece in self._pieces:
+            low, high = np.searchsorted(wanted, [start, start + len(piece)])
+            found.append(piece[wanted[low:high] - start])
+            start += len(piece)
+        if isinstance(found[0], SparseImages):
+            return SparseImages.concatenate(found)
+        return np.concatenate(found).astype(self.dtype, copy=False)
+
+
+def mapped_images(folder: Path) -> SparseImages:
+    """Return sparse images, mapped read-only.
+
+    Raises:
+        ResultsError: a file is damaged, or of another length than the others.
+    """
+    names = ("image", "ends", "positions", "values")
+    image, ends, positions, values = (mapped(folder / f"{name}.npy") for name in names)
+    hits = int(ends[-1]) if len(ends) else 0
+    if not hits == len(positions) == len(values):
+        msg = f"{folder} is cut short: {len(positions)} and {len(values)} of {hits} hits"
+        raise ResultsError(msg)
+    starts = np.concatenate([np.zeros(1, np.int64), ends])[: len(ends)]
+    shape = tuple(map(int, image))
+    return SparseImages.unchecked(starts, np.array(ends), positions, values, image=shape)
 
 
 def mapped(path: Path) -> NDArray[Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hepbench.matrix import Choice, Combination, Misfit
     from hepbench.records import Published
     from hepbench.registry import Entry, Registry
+    from hepbench.specs import Input
     from hepbench.suite import SuiteFile
 
 NETWORK_IMPORTS = ("hepbench.encoders", "numpy.ctypeslib", "torch._dynamo")
@@ -215,7 +216,7 @@ def _read(c: Combination, facts: Facts) -> Stage:
     shared = {
         "dataset": spec.name,
         "params": {name: c.dataset_params[name] for name in sorted(spec.reads)},
-        "inputs": {n: {"shape": i.shape, "names": i.names} for n, i in spec.inputs.items()},
+        "inputs": {name: _declared(given) for name, given in spec.inputs.items()},
         "classes": spec.classes,
     }
     parts = {
@@ -234,6 +235,12 @@ def _read(c: Combination, facts: Facts) -> Stage:
         task=task,
         group="prepare",
     )
+
+
+def _declared(given: Input) -> dict[str, Any]:
+    found = {"shape": given.shape, "names": given.names}
+    # said only where it is so: keys of dense inputs stay as they are
+    return {**found, "sparse": True} if given.sparse else found
 
 
 def _split(c: Combination, read: Stage, seed: int, facts: Facts) -> Stage:

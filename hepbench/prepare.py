@@ -2,12 +2,15 @@
 
 ``read`` converts the original files once, ``split`` decides which rows are in which part, ``inputs``
 lays the inputs of each part side by side. A method's process is given the folder of ``inputs``
-alone: it holds the test part's inputs and ids, and no test label.
+alone: it holds the test part's inputs and ids, and no test label. Inputs are never held whole: what
+is in memory at a time is what a reader yields, or CHUNK_BYTES.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ import numpy as np
 from hepbench import arrays, splits
 from hepbench.errors import DataError, PluginError
 from hepbench.resolve import resolve
+from hepbench.sparse import SparseImages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,22 +27,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepbench.examples import Examples
+    from hepbench.specs import Array, Inputs
     from hepbench.worker import Place
 
 Facts = dict[str, Any]
 
 CHUNK_ROWS = 200_000
 
+CHUNK_BYTES = 50_000_000
+"""Of the inputs of a chunk, were they dense: views may make them so."""
+
 
 def read(task: Mapping[str, Any], place: Place) -> Facts:
-    """Convert a dataset's files, chunk by chunk, to one npy file for each array and role."""
+    """Convert a dataset's files, chunk by chunk, to one stored array for each name and role."""
     function = resolve(task["target"])
     folder = [Path(task["folder"])] if task["folder"] else []
     chunks = function(*folder, **task["params"])
-    files: dict[str, arrays.Growing] = {}
+    files: dict[str, arrays.Growing | arrays.GrowingImages] = {}
     counts: dict[str, int] = {}
     began = time.perf_counter()
-    for role, examples in chunks:
+    for role, given in chunks:
+        examples = _as_declared(task, given)
         _check_chunk(task, role, examples)
         for name, array in _columns(examples):
             path = f"{role}.{name}"
@@ -46,7 +55,7 @@ def read(task: Mapping[str, Any], place: Place) -> Facts:
                 if counts.get(role):
                     msg = f"{task['dataset']}: '{name}' is missing from earlier {role} examples"
                     raise DataError(msg)
-                files[path] = arrays.Growing(place.folder / f"{path}.npy", array)
+                files[path] = arrays.growing(place.folder, path, array)
             files[path].append(array)
         counts[role] = counts.get(role, 0) + len(examples)
         place.tell(_how_far(task["files"], sum(counts.values()), began))
@@ -70,9 +79,31 @@ def _how_far(files: Sequence[str], rows: int, began: float) -> str:
     return f"{min(counted / total, 1):.0%}, {text}" if total else text
 
 
-def _columns(examples: Examples) -> Iterator[tuple[str, NDArray[Any]]]:
+def _as_declared(task: Mapping[str, Any], examples: Examples) -> Examples:
+    """Return examples with what is declared sparse as sparse images, all else dense."""
+    inputs = {}
     for name, array in examples.inputs.items():
-        yield f"input.{name}", np.asarray(array)
+        sparse = isinstance(array, SparseImages)
+        if name in task["inputs"]:
+            sparse = task["inputs"][name].get("sparse", False)
+        inputs[name] = _sparse(array) if sparse else np.asarray(array)
+    return replace(examples, inputs=inputs)
+
+
+def _sparse(array: Array) -> Array:
+    """Return sparse images without hits of zero; what is no images stays, to be complained of."""
+    if not isinstance(array, SparseImages):
+        dense = np.asarray(array)
+        return SparseImages.from_dense(dense) if dense.ndim == 4 else dense
+    rows, positions, values = array.hits()
+    if (values != 0).all():
+        return array
+    return SparseImages.from_hits(rows, positions, values, n=len(array), image=array.image)
+
+
+def _columns(examples: Examples) -> Iterator[tuple[str, Array]]:
+    for name, array in examples.inputs.items():
+        yield f"input.{name}", array
     for name, array in examples.targets.items():
         yield f"target.{name}", np.asarray(array)
     yield "ids", np.asarray(examples.ids, np.int64)
@@ -95,16 +126,24 @@ def _check_chunk(task: Mapping[str, Any], role: str, examples: Examples) -> None
 def _wrong_input(name: str, declared: Mapping[str, Any], examples: Examples) -> str:
     if name not in examples.inputs:
         return f"input '{name}' is declared and was not read"
-    array = np.asarray(examples.inputs[name])
+    array = examples.inputs[name]
     if array.shape[1:] != tuple(declared["shape"]):
         return f"'{name}' is {array.shape[1:]}; {tuple(declared['shape'])} is declared"
+    rows = _not_finite(array)
+    return f"'{name}' of example {examples.ids[rows[0]]} is not finite" if len(rows) else ""
+
+
+def _not_finite(array: Array) -> NDArray[np.int64]:
+    """Return the rows that hold such a value."""
     if array.dtype.kind != "f":
-        return ""
+        return np.empty(0, np.int64)
+    if isinstance(array, SparseImages):
+        rows, _, values = array.hits()
+        return rows[~np.isfinite(values)]
     finite = np.isfinite(array)
     if finite.all():
-        return ""
-    row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(1))[0])
-    return f"'{name}' of example {examples.ids[row]} is not finite"
+        return np.empty(0, np.int64)
+    return np.flatnonzero(~finite.reshape(len(array), -1).all(1))
 
 
 def _wrong_ids(examples: Examples) -> str:
@@ -169,10 +208,23 @@ def _rows(source: Path, name: str) -> NDArray[Any]:
     return np.concatenate([labelled, arrays.mapped(test)]) if test.exists() else labelled
 
 
-def _column(source: Path, role: str, name: str) -> NDArray[Any]:
-    return (
-        _rows(source, name) if role == "labelled" else arrays.mapped(source / f"{role}.{name}.npy")
-    )
+def _read_inputs(source: Path, role: str) -> dict[str, Array]:
+    """Return the inputs of a role by name; of the labelled examples as ``_rows`` orders them."""
+    found = arrays.stored(source, f"{role}.input.")
+    test = arrays.stored(source, "test.input.") if role == "labelled" else {}
+    return {
+        name: arrays.Joined([arrays.opened(path), arrays.opened(test[name])])
+        if name in test
+        else arrays.opened(path)
+        for name, path in found.items()
+    }
+
+
+def _chunks(inputs: Mapping[str, Array], n: int) -> Iterator[slice]:
+    """Yield the rows of chunks of which all inputs together fit into CHUNK_BYTES."""
+    size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in inputs.values())
+    step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(size, 1)))
+    return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 
 def _count(source: Path, role: str) -> int:
@@ -212,10 +264,9 @@ def _check_classes(
 
 def _hashes(source: Path, role: str) -> NDArray[np.uint64]:
     """Return a hash of all inputs of each example; of the labelled, as ``_rows`` orders them."""
-    names = [p.name.split(".", 1)[1][:-4] for p in sorted(source.glob(f"{role}.input.*.npy"))]
-    columns = [_column(source, role, name) for name in names]
-    starts = range(0, len(columns[0]), CHUNK_ROWS)
-    chunks = ([column[i : i + CHUNK_ROWS] for column in columns] for i in starts)
+    columns = _read_inputs(source, role)
+    n = len(next(iter(columns.values())))
+    chunks = ([column[rows] for column in columns.values()] for rows in _chunks(columns, n))
     return np.concatenate([splits.row_hashes(chunk) for chunk in chunks])
 
 
@@ -247,27 +298,35 @@ def _lay_out(
     folder: Path,
     role: str = "labelled",
 ) -> None:
-    names = [p.name.split(".")[2] for p in sorted(source.glob(f"{role}.input.*.npy"))]
-    whole = {name: _column(source, role, f"input.{name}") for name in names}
-    files: dict[str, arrays.Growing] = {}
-    for i in range(0, len(rows), CHUNK_ROWS):
-        chosen = {name: array[rows[i : i + CHUNK_ROWS]] for name, array in whole.items()}
+    whole = _read_inputs(source, role)
+    files: dict[str, arrays.Growing | arrays.GrowingImages] = {}
+    for chunk in _chunks(whole, len(rows)):
+        chosen = {name: array[rows[chunk]] for name, array in whole.items()}
         for name, array in _viewed(task, chosen).items():
             if name not in files:
-                files[name] = arrays.Growing(folder / f"input.{name}.npy", array)
+                files[name] = arrays.growing(folder, f"input.{name}", array)
             files[name].append(array)
     for file in files.values():
         file.close()
 
 
-def _viewed(task: Mapping[str, Any], whole: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    found: dict[str, NDArray[Any]] = {}
+def _viewed(task: Mapping[str, Any], whole: Inputs) -> dict[str, Array]:
+    found: dict[str, Array] = {}
     for name in task["inputs"]:
         if name in found:
             continue
         if name in task["views"]:
             made = resolve(task["views"][name])(whole, **task["params"])
-            found |= {k: np.asarray(v) for k, v in made.items()}
+            found |= {key: _as_read(array, whole.get(key)) for key, array in made.items()}
         else:
             found[name] = whole[name]
     return {name: found[name] for name in task["inputs"]}
+
+
+def _as_read(array: Array, read: Array | None) -> Array:
+    """Return what a view made, sparse where the input whose place it takes is."""
+    if isinstance(array, SparseImages):
+        return array
+    dense = np.asarray(array)
+    sparse = isinstance(read, SparseImages) and dense.ndim == 4
+    return SparseImages.from_dense(dense) if sparse else dense

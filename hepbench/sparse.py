@@ -176,7 +176,9 @@ class SparseImages:
         """Return where in the flattened (N, C, H, W) array each hit is, and its value."""
         positions, values = self._hits()
         offsets = np.arange(len(self), dtype=np.int64) * math.prod(self.image)
-        return np.repeat(offsets, self.ends - self.starts) + positions, values
+        places = np.repeat(offsets, self.ends - self.starts)
+        places += positions
+        return places, values
 
     def dense(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return (N, C, H, W) float32; ``out``, where given, is overwritten and returned."""
@@ -206,17 +208,15 @@ class SparseImages:
 
     def _hits(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return positions and values of the chosen images; a view where they lie side by side."""
-        chosen = self._chosen()
-        return self.positions[chosen], self.values[chosen]
-
-    def _chosen(self) -> slice | NDArray[np.int64]:
         if not len(self):
-            return slice(0, 0)
+            return self.positions[:0], self.values[:0]
         if np.array_equal(self.starts[1:], self.ends[:-1]):
-            return slice(int(self.starts[0]), int(self.ends[-1]))
-        counts = self.ends - self.starts
-        before = _starts(np.cumsum(counts))
-        return np.arange(counts.sum()) + np.repeat(self.starts - before, counts)
+            whole = slice(int(self.starts[0]), int(self.ends[-1]))
+            return self.positions[whole], self.values[whole]
+        # up to twice as quick as an index array of all hits
+        spans = list(map(slice, self.starts.tolist(), self.ends.tolist()))
+        positions = np.concatenate([self.positions[span] for span in spans])
+        return positions, np.concatenate([self.values[span] for span in spans])
 
     def _check(self) -> None:
         starts, ends, hits = self.starts, self.ends, self.values.size

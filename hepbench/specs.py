@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hepbench.recipes import Recipe
 
 Array: TypeAlias = Any
-"""A numpy array (or what stands for one), shapes as documented where it appears."""
+"""A numpy array or what stands for one (SparseImages), shapes as documented where it appears."""
 
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
@@ -61,12 +61,18 @@ class Input:
     Attributes:
         shape: of one example, without the leading N.
         names: of the channels (image) or features (cloud, table, scalars).
-        sparse: True where most values are zero.
+        sparse: True for images of which most pixels are zero: they are kept as SparseImages, and
+            so given to views and methods. ``read`` and ``sample`` may yield them so, or dense.
     """
 
     shape: tuple[int, ...]
     names: tuple[str, ...] = ()
     sparse: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sparse and len(self.shape) != 3:
+            msg = f"an input of shape {self.shape} cannot be sparse: an image (C, H, W) can"
+            raise PluginError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +139,7 @@ class Dataset:
             one needs no second reading.
         views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
             number of examples; a view sees no label and no id. A view named like an input that is
-            read takes its place.
+            read takes its place. What is sparse comes as SparseImages; a view may make some.
         files: the original files; at least one must be found for ``read`` to be used.
         split: how examples are divided.
         params: defaults of the dataset's own parameters.

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepbench.sparse import SparseImages
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from hepbench.specs import Array
 
 PARTS = ("train", "validation", "test")
 
@@ -29,7 +33,11 @@ def order(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     """
     start = int.from_bytes(hashlib.sha256(f"split {seed}".encode()).digest()[:8], "big")
     with np.errstate(over="ignore"):
-        x = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start)
+        return _stirred(ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start))
+
+
+def _stirred(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return x ^ (x >> np.uint64(31))
@@ -112,15 +120,30 @@ def split_hash(ids: Mapping[str, NDArray[np.int64]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def row_hashes(arrays: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of each row of some (N, ...) arrays: equal rows, equal hashes."""
+def row_hashes(arrays: Sequence[Array]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each row of some (N, ...) arrays: equal rows, equal hashes.
+
+    Sparse images are hashed by their hits, so not as the same images are where they are dense.
+    """
     total = np.zeros(len(arrays[0]), np.uint64)
     for array in arrays:
-        for column in _words(array).T:
+        sparse = isinstance(array, SparseImages)
+        for column in [_hit_words(array)] if sparse else _words(array).T:
             with np.errstate(over="ignore"):
                 total = (total ^ column) * np.uint64(0x9E3779B97F4A7C15)
                 total ^= total >> np.uint64(32)
     return total
+
+
+def _hit_words(images: SparseImages) -> NDArray[np.uint64]:
+    """Return (N,) sums of a hash of each hit: a value of zero is none."""
+    _, positions, values = images.hits()
+    hits = positions.astype(np.uint64) << np.uint64(32) | values.view(np.uint32)
+    hits = np.where(values == 0, np.uint64(0), _stirred(hits))
+    # sums are modulo 2**64
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hits)])
+    ends = np.cumsum(images.ends - images.starts)
+    return np.diff(total[ends], prepend=np.uint64(0))
 
 
 def _words(array: NDArray[Any]) -> NDArray[Any]:

@@ -142,8 +142,7 @@ def _encoder(
 def load_part(source: Path, part: str) -> Examples:
     """Return the examples of one part as they were laid out; the test part has no labels."""
     folder = source / part
-    # glob would compile its pattern, anew in each worker
-    found = {path.stem: arrays.mapped(path) for path in sorted(folder.iterdir())}
+    found = {name: arrays.opened(path) for name, path in arrays.stored(folder).items()}
     return Examples(
         inputs={n.partition(".")[2]: a for n, a in found.items() if n.startswith("input.")},
         ids=found["ids"],
