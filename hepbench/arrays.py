@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from hepbench.errors import DataError, ResultsError
-from hepbench.sparse import SparseImages
+from hepbench.sparse import SparseImages, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,9 +140,8 @@ class Joined:
             low, high = np.searchsorted(wanted, [start, start + len(piece)])
             found.append(piece[wanted[low:high] - start])
             start += len(piece)
-        if isinstance(found[0], SparseImages):
-            return SparseImages.concatenate(found)
-        return np.concatenate(found).astype(self.dtype, copy=False)
+        whole = joined(found)
+        return whole if isinstance(whole, SparseImages) else whole.astype(self.dtype, copy=False)
 
 
 def mapped_images(folder: Path) -> SparseImages:

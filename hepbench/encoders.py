@@ -121,10 +121,7 @@ def fresh(task: Mapping[str, Any], inputs: Inputs, *more: Inputs, classes: int) 
 
 
 def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
-    cpu, rows = torch.device("cpu"), len(next(iter(inputs.values())))
-    for start in range(0, rows, batches.CHUNK_ROWS):
-        chosen = slice(start, min(start + batches.CHUNK_ROWS, rows))
-        yield {name: batches.dense(array[chosen], cpu) for name, array in inputs.items()}
+    return map(batches.Raw(inputs, torch.device("cpu")), batches.chunks(inputs))
 
 
 @contextmanager
@@ -204,6 +201,7 @@ def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:
     n = len(next(iter(inputs.values())))
     plain = Examples(inputs=inputs, ids=np.arange(n))
     source = batches.source(plain, network.preprocess, device=network.device, limit=0)
+    size = max(1, min(size, batches.CHUNK_BYTES // max(batches.row_bytes(inputs), 1)))
     with evaluating(network), torch.no_grad():
         for rows in batches.spans(n, size):
             yield source.batch(rows)

@@ -47,10 +47,10 @@ class Examples:
         """Return the inputs of both, the other's behind. Labels are dropped, and so are weights and
         targets that not both have; the other's ids become negative, for they may equal these.
         """
-        import numpy as np
+        from hepbench.sparse import joined
 
         def join(a: Array, b: Array) -> Array:
-            return np.concatenate([a, b])
+            return joined([a, b])
 
         weights = None
         if self.weights is not None and other.weights is not None:

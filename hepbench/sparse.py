@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from hepbench.specs import Array
+
 
 class SparseImages:
     """N images of which most pixels are zero; ``len()``, slices, index arrays and masks work as for
@@ -236,6 +238,13 @@ class SparseImages:
         if (falling & (np.diff(self._rows()) == 0)).any():
             msg = "sparse images: positions must rise within each image; from_hits orders them"
             raise DataError(msg)
+
+
+def joined(several: Sequence[Array]) -> Array:
+    """Return arrays, or sparse images, one behind another."""
+    if isinstance(several[0], SparseImages):
+        return SparseImages.concatenate(several)
+    return np.concatenate(several)
 
 
 def _starts(ends: NDArray[np.int64]) -> NDArray[np.int64]:

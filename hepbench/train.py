@@ -191,6 +191,8 @@ class _Loop:
                     self._apply_masks()
                 losses.append(loss.detach())
                 sizes.append(n)
+            # the next batch may be written where this one is
+            del batch, terms, loss
             self._step += 1
             self._pace.batch(n)
         weights = torch.tensor(sizes, dtype=torch.float64)

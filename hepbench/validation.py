@@ -56,6 +56,8 @@ def validate(
                 seen.add(network(batch.inputs) if logits is None else logits, batch)
             heard.clear()
             seen.weigh(batch)
+            # the next batch may be written where this one is
+            del batch, terms
     means = [{name: float(s) / seen.total for name, s in found.items()} for found in sums]
     losses = [sum(term_weights.get(n, 1.0) * v for n, v in found.items()) for found in means]
     return losses, {**_joined(means), **seen.figures()}

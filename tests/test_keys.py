@@ -16,12 +16,12 @@ from hepbench.sources import _drop_docstrings
 
 CORE = Path(hepbench.__file__).parent
 COMPUTING = {
-    "read": ("arrays", "prepare"),
-    "split": ("prepare", "splits"),
-    "inputs": ("prepare",),
+    "read": ("arrays", "prepare", "sparse"),
+    "split": ("prepare", "sparse", "splits"),
+    "inputs": ("arrays", "prepare", "sparse"),
     "method": ("batches", "encoders", "estimators", "examples", "network", "objectives",
-               "preprocess", "recipes", "reproducible", "schedules", "seeds", "stages", "train",
-               "validation", "weights", "work"),
+               "preprocess", "recipes", "reproducible", "schedules", "seeds", "sparse", "stages",
+               "train", "validation", "weights", "work"),
     "cost": ("cost", "counting", "export", "operators", "timing", "tracing"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
 }  # fmt: skip

@@ -19,6 +19,7 @@ from hepbench.examples import Examples
 from hepbench.matrix import Choice
 from hepbench.registry import Plugin, Registry
 from hepbench.resolve import resolve
+from hepbench.sparse import SparseImages, joined
 from hepbench.specs import Dataset, Method, Model
 from hepbench.suite import Matrix, SuiteFile
 from hepbench.worker import Place
@@ -147,16 +148,18 @@ def _is_declared(it: _Sample) -> None:
     for role, examples in it.roles.items():
         for name, declared in it.spec.inputs.items():
             need(name in examples.inputs, f"{role} examples have no '{name}', which is declared")
-            _check_input(f"{role} '{name}'", np.asarray(examples.inputs[name]), declared)
+            _check_input(f"{role} '{name}'", examples.inputs[name], declared)
         mask = examples.inputs.get("mask")
         need(mask is None or mask.dtype == bool, f"{role} 'mask' is not bool, True for a particle")
 
 
-def _check_input(what: str, array: Array, declared: Input) -> None:
+def _check_input(what: str, given: Array, declared: Input) -> None:
+    array = given if isinstance(given, SparseImages) else np.asarray(given)
     shape, names = array.shape[1:], set(declared.names)
     need(shape == tuple(declared.shape), f"{what} is {shape}; {declared.shape} is declared")
     need(array.dtype.kind in "fiub", f"{what} is {array.dtype}; numbers are expected")
-    need(np.isfinite(array).all(), f"{what} holds a value that is not finite")
+    values = array.hits()[2] if isinstance(array, SparseImages) else array
+    need(np.isfinite(values).all(), f"{what} holds a value that is not finite")
     if names:
         # an image's channels come first, the features of anything else last
         size = shape[0] if len(shape) == 3 else shape[-1]
@@ -223,16 +226,25 @@ def _is_viewed(it: _Sample, name: str) -> None:
     for key, array in made.items():
         need(len(array) == n, f"it makes {len(array)} rows of '{key}' from {n}")
         if key in it.spec.inputs:
-            _check_input(f"by default, its '{key}'", np.asarray(array), it.spec.inputs[key])
+            _check_input(f"by default, its '{key}'", array, it.spec.inputs[key])
     for rows in (np.arange(n)[::-1], np.arange(n // 3), np.arange(n)[n // 2 :: 7]):
         part = view({key: array[rows] for key, array in whole.items()})
         for key, array in made.items():
-            same = np.array_equal(part[key], array[rows])
+            same = _equal(part[key], array[rows])
             need(same, f"'{key}' of some rows is not those rows of '{key}' of all")
 
 
+def _equal(a: Array, b: Array) -> bool:
+    if isinstance(a, SparseImages) and isinstance(b, SparseImages):
+        hits, others = a.hits(), b.hits()
+        return len(a) == len(b) and all(np.array_equal(hits[i], others[i]) for i in range(3))
+    return np.array_equal(a, b)
+
+
 def _is_augmented(it: _Sample, name: str) -> None:
-    inputs = read_only(it.roles["labelled"][:64].inputs)
+    some = it.roles["labelled"][:64].inputs
+    # batches are dense
+    inputs = read_only({key: np.asarray(array) for key, array in some.items()})
     made = resolve(it.spec.augmentations[name])(inputs)
     for key, array in inputs.items():
         shape = np.shape(made.get(key))
@@ -270,7 +282,10 @@ def _joined(chunks: Iterable[Any]) -> dict[str, Examples]:
 
 def _concatenated(found: list[Examples]) -> Examples:
     def whole(arrays: list[Array | None]) -> Array | None:
-        return None if arrays[0] is None else np.concatenate([np.asarray(a) for a in arrays])
+        if arrays[0] is None:
+            return None
+        sparse = isinstance(arrays[0], SparseImages)
+        return joined(arrays if sparse else [np.asarray(a) for a in arrays])
 
     def named(maps: list[Inputs]) -> Inputs:
         return {name: whole([each[name] for each in maps]) for name in maps[0]}
@@ -286,10 +301,16 @@ def _concatenated(found: list[Examples]) -> Examples:
 
 def read_only(inputs: Inputs) -> dict[str, Array]:
     """Return copies that cannot be written to, as a worker maps them from disk."""
-    found = {name: np.array(array) for name, array in inputs.items()}
-    for array in found.values():
-        array.setflags(write=False)
-    return found
+    return {name: _read_only(array) for name, array in inputs.items()}
+
+
+def _read_only(array: Array) -> Array:
+    if isinstance(array, SparseImages):
+        hits = _read_only(array.positions), _read_only(array.values)
+        return SparseImages(array.starts, array.ends, *hits, image=array.image)
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
 
 
 def digests(target: str, params: Mapping[str, Any]) -> dict[str, str]:
@@ -298,13 +319,18 @@ def digests(target: str, params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _digests(roles: Mapping[str, Examples]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for role, e in roles.items():
         columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights, **e.inputs, **e.targets}
-        for name, array in columns.items():
-            content = b"" if array is None else np.ascontiguousarray(array).tobytes()
-            found[f"{role} '{name}'"] = hashlib.sha256(content).hexdigest()
+        found |= {f"{role} '{name}'": _digest(array) for name, array in columns.items()}
     return found
+
+
+def _digest(array: Array | None) -> str:
+    """Return a hash of an array; of sparse images one of their hits."""
+    arrays = array.hits() if isinstance(array, SparseImages) else (array,)
+    content = (b"" if a is None else np.ascontiguousarray(a).tobytes() for a in arrays)
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def prepared(entry: Entry, inputs: tuple[str, ...], folder: Path, **limits: int) -> dict[str, Path]:

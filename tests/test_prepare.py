@@ -1,0 +1,172 @@
+"""Preparation of sparse images: however they are read, they are stored, split and scored alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pictures
+import pytest
+import torch
+
+from hepbench import (
+    DataError,
+    Objective,
+    SparseImages,
+    TrainingData,
+    arrays,
+    batches,
+    classification,
+    encoders,
+    prepare,
+    stages,
+)
+from hepbench.work import NetworkWork
+from hepbench.worker import Place
+
+FORMS = list(pictures.FORMS)
+
+
+def prepared(folder, *, form="dense", does="", sparse=True, views=(), wanted=("image",)):
+    """Return the folders of the three stages, and what the first two tell."""
+    declared = {"shape": pictures.SHAPE, "names": (), "sparse": sparse}
+    read = {
+        "dataset": "pictures",
+        "params": {"form": form, "does": does},
+        "inputs": {"image": declared},
+        "classes": ("background", "signal"),
+        "target": "pictures:sample",
+        "folder": "",
+        "files": [],
+    }
+    split = {
+        "dataset": "pictures",
+        "classes": ("background", "signal"),
+        "shares": (0.6, 0.2, 0.2),
+        "seed": 0,
+        "limits": {"n_train": None, "n_validation": 50, "n_test": None},
+        "official": None,
+        "params": {},
+    }
+    inputs = {
+        "dataset": "pictures",
+        "inputs": wanted,
+        "views": {name: f"pictures:{target}" for name, target in views},
+        "params": {},
+    }
+    folders = [folder / name for name in ("read", "split", "inputs")]
+    for each in folders:
+        each.mkdir()
+    prepare.read(read, Place([], folders[0], lambda _: None))
+    facts = prepare.split(split, Place(folders[:1], folders[1], lambda _: None))
+    prepare.inputs(inputs, Place(folders[:2], folders[2], lambda _: None))
+    return folders, facts
+
+
+def trained(folder, *, steps):
+    """Return the scores of every part, of a network trained on what was laid out, as bytes."""
+    torch.set_num_threads(1)
+    parts = {part: stages.load_part(folder, part) for part in ("train", "validation", "test")}
+    task = {"model": "pictures", "build": "pictures:Convolution", "model_params": {},
+            "preprocess": steps, "heads": {}}  # fmt: skip
+    torch.manual_seed(0)
+    network = encoders.fresh(task, parts["train"].inputs, classes=2).with_head()
+    data = TrainingData(train=parts["train"], validation=parts["validation"])
+    objective = Objective(classification, {"": 0.01})
+    NetworkWork(seed=0).fit(network, data, objective, epochs=2, batch_size=32)
+    return {part: encoders.scores(network, e.inputs).tobytes() for part, e in parts.items()}
+
+
+@pytest.mark.parametrize("steps", [(), ("standardise",), ("pictures:Doubled",)])
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_scores_do_not_depend_on_how_images_were_read(tmp_path, monkeypatch, steps, limit):
+    """Bit for bit the same, dense or sparse, declared so or not, held or made dense each time."""
+    monkeypatch.setattr(batches, "HELD_SPARSE_BYTES", limit)
+    found = []
+    for i, (form, sparse) in enumerate([("dense", False), *((form, True) for form in FORMS)]):
+        (tmp_path / str(i)).mkdir()
+        folders, _ = prepared(tmp_path / str(i), form=form, sparse=sparse)
+        found.append(trained(folders[2], steps=steps))
+    assert len(found) == 1 + len(FORMS)
+    assert all(scores == found[0] for scores in found)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_are_stored_as_their_hits(tmp_path, form):
+    """Without zeros, places in one byte where that is enough; nothing dense is on disk."""
+    (read, _, inputs), _ = prepared(tmp_path, form=form)
+    for folder, name in ((read, "labelled.input.image"), (inputs / "train", "input.image")):
+        images = arrays.opened(folder / f"{name}.sparse")
+        assert isinstance(images, SparseImages)
+        assert images.positions.dtype == np.uint8
+        assert (images.values != 0).all()
+        assert not list(folder.glob(f"{name}*.npy"))
+
+
+def test_every_form_is_one_content(tmp_path):
+    """The hash of all examples, and that of the test part; copies of examples too are found."""
+    found = []
+    for form in FORMS:
+        (tmp_path / form).mkdir()
+        found.append(prepared(tmp_path / form, form=form, does="copies")[1])
+    assert all(facts == found[0] for facts in found)
+    assert sum(found[0]["duplicates"].values()) == 3
+    (tmp_path / "other").mkdir()
+    other = prepared(tmp_path / "other", does="")[1]
+    assert other["contents"] != found[0]["contents"]
+    assert other["duplicates"] == {}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("chunk", [1, 700, 10**9])
+def test_parts_are_laid_out_whatever_the_size_of_chunks(tmp_path, monkeypatch, form, chunk):
+    """An official test file's images lie behind the others, each with its own id."""
+    monkeypatch.setattr(prepare, "CHUNK_BYTES", chunk)
+    views = (("table", "summarise"), ("brighter", "brighter"))
+    folders, _ = prepared(tmp_path, form=form, views=views, wanted=("image", "table", "brighter"))
+    every = {}
+    for _, examples in pictures.sample("dense", ""):
+        every |= dict(zip(examples.ids.tolist(), examples.inputs["image"], strict=True))
+    sizes = {}
+    for part in ("train", "validation", "test", "unlabelled"):
+        examples = stages.load_part(folders[2], part)
+        sizes[part] = len(examples)
+        expected = np.stack([every[i] for i in examples.ids.tolist()])
+        image, brighter = (examples.inputs[name] for name in ("image", "brighter"))
+        assert isinstance(image, SparseImages)
+        assert isinstance(brighter, SparseImages)
+        np.testing.assert_array_equal(image, expected)
+        np.testing.assert_array_equal(brighter, 2 * expected)
+        counts = (expected != 0).sum((1, 2, 3))
+        np.testing.assert_array_equal(examples.inputs["table"][:, 0], counts)
+    assert sizes == {"train": 300, "validation": 50, "test": 150, "unlabelled": 80}
+    assert stages.load_part(folders[2], "test").ids.min() >= 400
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("does", "message"),
+    [
+        ("nan", r"'image' of example 299 is not finite"),
+        ("narrow", r"'image' is \(2, 9, 6\); \(2, 9, 7\) is declared"),
+    ],
+)
+def test_images_that_cannot_be_are_refused(tmp_path, form, does, message):
+    """Dense or sparse: the example or the shape is named."""
+    with pytest.raises(DataError, match=message):
+        prepared(tmp_path, form=form, does=does)
+
+
+def test_what_is_declared_dense_is_stored_dense(tmp_path):
+    """Also where a reader yields sparse images."""
+    (read, _, _), _ = prepared(tmp_path, form="sparse", sparse=False)
+    stored = arrays.opened(read / "labelled.input.image.npy")
+    expected = [e.inputs["image"] for role, e in pictures.sample("dense", "") if role == "labelled"]
+    np.testing.assert_array_equal(stored, np.concatenate(expected))
+
+
+def test_a_view_in_the_place_of_sparse_images_is_sparse(tmp_path):
+    """A view that knows dense images alone costs no dense file."""
+    folders, _ = prepared(tmp_path, views=(("image", "darker"),))
+    stored = arrays.opened(folders[2] / "train" / "input.image.sparse")
+    raw = arrays.opened(folders[0] / "labelled.input.image.sparse")
+    ids = stages.load_part(folders[2], "train").ids
+    np.testing.assert_array_equal(stored, np.asarray(raw)[ids] / 2)
