@@ -9,16 +9,22 @@ import torch
 
 from hepbench import (
     DataError,
+    Dataset,
+    Examples,
+    Input,
     Objective,
+    PluginError,
     SparseImages,
     TrainingData,
     arrays,
     batches,
     classification,
+    conformance_data,
     encoders,
     prepare,
     stages,
 )
+from hepbench.registry import Entry, Plugin
 from hepbench.work import NetworkWork
 from hepbench.worker import Place
 
@@ -170,3 +176,57 @@ def test_a_view_in_the_place_of_sparse_images_is_sparse(tmp_path):
     raw = arrays.opened(folders[0] / "labelled.input.image.sparse")
     ids = stages.load_part(folders[2], "train").ids
     np.testing.assert_array_equal(stored, np.asarray(raw)[ids] / 2)
+
+
+def claims(*, brighter="brighter", does=""):
+    """Return by text what is claimed of a dataset of sparse images."""
+    spec = Dataset(
+        name="pictures",
+        summary="small images",
+        classes=("background", "signal"),
+        inputs={"image": Input(shape=pictures.SHAPE, sparse=True)},
+        sample="pictures:sample",
+        views={"table": "pictures:summarise", "brighter": f"pictures:{brighter}"},
+        augmentations={"flipped": "pictures:flipped"},
+        params={"form": "sparse", "does": does},
+        reads=frozenset({"form", "does"}),
+    )
+    plugin = Plugin("pictures", "pictures", "pictures", "0.1", specs=(spec,))
+    return {claim.text: claim.run for claim in conformance_data.of_dataset(Entry(spec, plugin))}
+
+
+def test_a_dataset_of_sparse_images_conforms():
+    """Every claim of a dataset holds: views are given sparse images, augmentations dense ones."""
+    found = claims()
+    assert len(found) >= 10
+    for run in found.values():
+        run()
+
+
+def test_faults_of_sparse_images_break_their_claims():
+    """A value that is not finite, and a view that looks at other examples."""
+    with pytest.raises(PluginError, match="not finite"):
+        claims(does="nan")["inputs are as declared: names, shapes, finite numbers"]()
+    with pytest.raises(PluginError, match="not those rows"):
+        claims(brighter="centred")["view 'brighter' keeps rows, order and shapes"]()
+
+
+def test_an_input_that_is_no_image_cannot_be_sparse():
+    """Where it is declared, not where it is read."""
+    with pytest.raises(PluginError, match=r"\(28,\) cannot be sparse"):
+        Input(shape=(28,), sparse=True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_examples_of_sparse_images_are_joined_and_taken_as_arrays_are(form):
+    """Their lengths are checked; a method without labels sees those of both."""
+    several = [examples for _, examples in pictures.sample(form, "")]
+    dense = [examples for _, examples in pictures.sample("dense", "")]
+    whole, expected = several[0].joined(several[4]), dense[0].joined(dense[4])
+    assert type(whole.inputs["image"]) is type(several[0].inputs["image"])
+    for rows in (slice(290, 310), np.array([379, 0, 5])):
+        one, other = whole[rows], expected[rows]
+        np.testing.assert_array_equal(one.inputs["image"], other.inputs["image"])
+        np.testing.assert_array_equal(one.ids, other.ids)
+    with pytest.raises(DataError, match="'image' has 300 rows, ids have 299"):
+        Examples(inputs=several[0].inputs, ids=np.arange(299))

@@ -96,6 +96,20 @@ def brighter(inputs):
     return {"brighter": made}
 
 
+def centred(inputs):
+    """Return images of which the mean hit of all is taken away: what a view may not do."""
+    image = inputs["image"]
+    rows, positions, values = image.hits()
+    values = values - values.mean()
+    made = SparseImages.from_hits(rows, positions, values, n=len(image), image=image.image)
+    return {"brighter": made}
+
+
+def flipped(inputs):
+    """Return a batch turned over, for training."""
+    return {"image": np.flip(inputs["image"], 2)}
+
+
 def darker(inputs):
     """Return dense images in the place of those that were read."""
     return {"image": np.asarray(inputs["image"]) / 2}

@@ -1,0 +1,203 @@
+"""Dense batches from sparse images, against copying as many bytes and against what people do.
+
+    python benchmarks/images.py FOLDER
+
+The yardsticks, measured in turns with ours: ``numpy.copyto`` of as many dense bytes, within a
+buffer; and h5py, row by row, in a DataLoader without workers and with two, from a file of dense
+images that is written to FOLDER and in the page cache: contiguous as that of boosted jets, or, of
+three channels, compressed image by image. Medians of wall-clock time over turns, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from hepbench import Examples, SparseImages, arrays, batches
+from hepbench.preprocess import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WORKERS = (0, 2)
+TARGETS = {"copy": 2.0, "loader": 0.05}
+"""At most: twice the time of a copy, a twentieth of the DataLoader's."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images of a detector with so many channels, and hits on average; how the file is stored."""
+
+    channels: int
+    hits: int
+    batch_size: int = 128
+    compression: str | None = None
+    n: int = 2048
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return (self.channels, 125, 125)
+
+
+CASES = (
+    Case(8, 2000),
+    Case(8, 2000, batch_size=32),
+    Case(3, 700, compression="gzip"),
+    Case(3, 700, batch_size=32, compression="gzip"),
+    Case(3, 700),
+)
+
+
+def images(case: Case) -> SparseImages:
+    """Return images whose hits lie about the middle, numbers and values as in jets."""
+    rng = np.random.default_rng(0)
+    # repeated places are one hit: a few more are drawn
+    counts = rng.negative_binomial(8, 8 / (8 + 1.15 * case.hits), case.n)
+    rows = np.repeat(np.arange(case.n), counts)
+    row, column = np.clip(rng.normal(62, 20, (2, len(rows))), 0, 124).astype(np.int64)
+    channel = rng.integers(0, case.channels, len(rows))
+    values = rng.exponential(size=len(rows))
+    positions = (channel * 125 + row) * 125 + column
+    return SparseImages.from_hits(rows, positions, values, n=case.n, image=case.image)
+
+
+class Rows(torch.utils.data.Dataset[torch.Tensor]):
+    """Images of a file, opened by each worker, read one by one."""
+
+    def __init__(self, path: Path, n: int) -> None:
+        self.path, self.n, self.stored = path, n, None
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        import h5py
+
+        if self.stored is None:
+            self.stored = h5py.File(self.path)["jet"]
+        return torch.from_numpy(self.stored[row])
+
+
+def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
+    """Return the medians, a batch, of each way, and their ratios."""
+    made = images(case)
+    source = cached(made, folder)
+    path = folder / "dense.h5"
+    write(made, path, case.compression)
+    size = 4 * case.batch_size * int(np.prod(case.image))
+    one, other = np.ones(size // 4, np.float32), np.zeros(size // 4, np.float32)
+    rng = np.random.default_rng(1)
+    orders = [rng.permutation(case.n) for _ in range(turns + 1)]
+
+    def ours(order: np.ndarray) -> None:
+        for rows in batches.spans(case.n, case.batch_size, order):
+            source.batch(rows)
+
+    def copies(order: np.ndarray) -> None:
+        for _ in range(len(order) // case.batch_size):
+            np.copyto(other, one)
+
+    ways: dict[str, Callable[[np.ndarray], None]] = {"ours": ours, "copy": copies}
+    for workers in WORKERS:
+        ways[f"loader, {workers} workers"] = loader(path, case, workers)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn, order in enumerate(orders):
+        for name, run in list(ways.items())[:: 1 if turn % 2 else -1]:
+            began = time.perf_counter()
+            run(order)
+            if turn:  # the first warms up
+                times[name].append(time.perf_counter() - began)
+    path.unlink()
+    number = case.n // case.batch_size
+    ms = {name: 1000 * median(found) / number for name, found in times.items()}
+    fastest = min(ms[f"loader, {workers} workers"] for workers in WORKERS)
+    filled = len(made.values) / case.n
+    return {
+        "images": f"{case.channels} x 125 x 125, {filled:,.0f} hits",
+        "batch": case.batch_size,
+        "file": case.compression or "contiguous",
+        **{f"{name}, ms": value for name, value in ms.items()},
+        "GB/s": size / ms["ours"] / 1e6,
+        "of copy": ms["ours"] / ms["copy"],
+        "loader / ours": fastest / ms["ours"],
+        "met": "yes"
+        if ms["ours"] <= TARGETS["copy"] * ms["copy"] and ms["ours"] <= TARGETS["loader"] * fastest
+        else "no",
+    }
+
+
+def cached(made: SparseImages, folder: Path) -> batches.Source:
+    """Return a source of batches of images as a stage stores and maps them."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        file = arrays.GrowingImages(Path(name) / "image.sparse", made)
+        file.append(made)
+        file.close()
+        mapped = arrays.opened(Path(name) / "image.sparse")
+    examples = Examples(inputs={"image": mapped}, ids=np.arange(len(made)))
+    return batches.source(examples, Steps([]), device=torch.device("cpu"))
+
+
+def write(made: SparseImages, path: Path, compression: str | None) -> None:
+    """Write dense images, contiguous or compressed one by one."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        chunks = (1, *made.image) if compression else None
+        stored = file.create_dataset(
+            "jet", made.shape, "f4", chunks=chunks, compression=compression
+        )
+        for start in range(0, len(made), 256):
+            stored[start : start + 256] = made[start : start + 256].dense()
+
+
+def loader(path: Path, case: Case, workers: int) -> Callable[[np.ndarray], None]:
+    """Return a function that goes through a DataLoader in some order; its workers stay alive."""
+    order: list[int] = []
+
+    class Given(torch.utils.data.Sampler[int]):
+        def __iter__(self) -> Any:
+            return iter(order)
+
+        def __len__(self) -> int:
+            return case.n
+
+    made = torch.utils.data.DataLoader(
+        Rows(path, case.n),
+        batch_size=case.batch_size,
+        sampler=Given(),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+    def run(given: np.ndarray) -> None:
+        order[:] = given.tolist()
+        for _ in made:
+            pass
+
+    return run
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--turns", type=int, default=7)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    rows = [compare(case, given.folder, given.turns) for case in CASES]
+    print(tabulate(rows, headers="keys", floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main()
