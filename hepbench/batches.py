@@ -36,8 +36,9 @@ gather; 15 ms to make dense, 215 ms to make dense and standardise)."""
 
 CHUNK_ROWS = 4096
 
-CHUNK_BYTES = 64_000_000
-"""Of the inputs of a chunk when they are dense."""
+CHUNK_BYTES = 16_000_000
+"""Of the inputs of a chunk when they are dense. What steps of preprocessing make of larger ones is
+memory new from the system each time: at 64 MB they take twice as long."""
 
 BUFFERS = 2
 """Buffers of sparse images: while a batch is made, a training loop holds the one before."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from hepbench import SparseImages
 from hepbench import arrays as disk
 from hepbench.errors import DataError, ResultsError
 
@@ -77,3 +78,68 @@ def test_objects_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ResultsError, match="plain numbers"):
         disk.mapped(tmp_path / "a.npy")
+
+
+def images(n, *image):
+    """Return n images with a few hits each, dense."""
+    rng = np.random.default_rng(n)
+    return np.where(rng.random((n, *image)) < 0.2, rng.normal(size=(n, *image)), 0).astype("f4")
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [((1, 16, 16), "u1"), ((1, 16, 17), "u2"), ((4, 128, 128), "u2"), ((5, 128, 128), "u4")],
+)
+def test_chunks_of_sparse_images_make_one(tmp_path, image, kind):
+    """Sparse or dense, none too; places take no more bytes than they need."""
+    dense = [images(n, *image) for n in (3, 1, 0, 2)]
+    file = disk.growing(tmp_path, "a", SparseImages.from_dense(dense[0]))
+    for i, chunk in enumerate(dense):
+        file.append(chunk if i == 1 else SparseImages.from_dense(chunk)[:])
+    file.close()
+    (path,) = disk.stored(tmp_path).values()
+    found = disk.opened(path)
+    assert found.positions.dtype == kind
+    np.testing.assert_array_equal(found, np.concatenate(dense))
+    for array in (found.positions, found.values):
+        assert not array.flags.writeable
+
+
+def test_sparse_images_of_another_shape_are_refused(tmp_path):
+    """What came before and what came is said."""
+    file = disk.growing(tmp_path, "a", SparseImages.from_dense(images(2, 1, 3, 3)))
+    with pytest.raises(DataError, match=r"\(1, 3, 4\) after \(1, 3, 3\)"):
+        file.append(images(2, 1, 3, 4))
+    file.close()
+
+
+@pytest.mark.parametrize("name", ["ends", "positions", "values"])
+def test_sparse_images_of_which_some_are_lost_are_a_results_error(tmp_path, name):
+    """Each file is whole, and shorter than another says."""
+    file = disk.growing(tmp_path, "a", SparseImages.from_dense(images(0, 1, 9, 9)))
+    file.append(images(9, 1, 9, 9))
+    file.close()
+    path = tmp_path / "a.sparse" / f"{name}.npy"
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(ResultsError, match="cut short"):
+        disk.opened(tmp_path / "a.sparse")
+
+
+@given(st.data())
+def test_joined_arrays_are_taken_as_one(data):
+    """Slices and rising rows; the type is the one that holds both."""
+    n, m = data.draw(st.integers(0, 5)), data.draw(st.integers(0, 5))
+    one, other = np.arange(2 * n, dtype=np.float32).reshape(n, 2), np.ones((m, 2))
+    whole, expected = disk.Joined([one, other]), np.concatenate([one, other])
+    assert (len(whole), whole.shape, whole.dtype) == (n + m, expected.shape, expected.dtype)
+    rows = np.sort(data.draw(arrays(np.int64, 4, elements=st.integers(0, n + m - 1)))
+                   if n + m else np.empty(0, np.int64))  # fmt: skip
+    low, high = sorted(data.draw(st.tuples(st.integers(0, 10), st.integers(0, 10))))
+    for chosen in (rows, slice(low, high)):
+        found = whole[chosen]
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected[chosen])
+    dense = [images(n, 1, 3, 2), images(m, 1, 3, 2)]
+    sparse = disk.Joined([SparseImages.from_dense(each) for each in dense])[rows]
+    assert isinstance(sparse, SparseImages)
+    np.testing.assert_array_equal(sparse, np.concatenate(dense)[rows])
