@@ -19,11 +19,11 @@ from hepbench import (
     arrays,
     batches,
     classification,
-    conformance_data,
     encoders,
     prepare,
     stages,
 )
+from hepbench.conformance import datasets
 from hepbench.registry import Entry, Plugin
 from hepbench.work import NetworkWork
 from hepbench.worker import Place
@@ -192,7 +192,7 @@ def claims(*, brighter="brighter", does=""):
         reads=frozenset({"form", "does"}),
     )
     plugin = Plugin("pictures", "pictures", "pictures", "0.1", specs=(spec,))
-    return {claim.text: claim.run for claim in conformance_data.of_dataset(Entry(spec, plugin))}
+    return {claim.text: claim.run for claim in datasets.of_dataset(Entry(spec, plugin))}
 
 
 def test_a_dataset_of_sparse_images_conforms():
