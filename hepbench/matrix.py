@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hepbench.errors import UsageError, unknown
 from hepbench.registry import Entry
-from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
+from hepbench.specs import LIMITS, OWN_PARAMS, STEPS, Dataset, Method, Model
 from hepbench.suite import assignment, chain, reference
 
 if TYPE_CHECKING:
@@ -216,8 +216,9 @@ class _Resolver:
         """Return the label, which shows what differs from the preset, and the parameters."""
         entry, inline = named
         spec = entry.spec
-        extra = OWN_PARAMS if isinstance(spec, Dataset) else spec.presets.get(self.preset)
-        base = {**spec.params, **(extra or {})}
+        base = {**spec.params, **_added(spec)}
+        if not isinstance(spec, Dataset):
+            base |= spec.presets.get(self.preset, {})
         self.known |= {f"{prefix}.{name}" for name in base}
         chosen = {
             **self._meant(prefix, self.suite_set, base),
@@ -229,6 +230,8 @@ class _Resolver:
                 raise UsageError(f"{spec.name}[{name}]: " + unknown("parameter", name, base))
             _check_value(f"{spec.name}[{name}]", name, value, base[name])
         params = {**base, **chosen}
+        if isinstance(spec, Model):
+            _check_steps(spec, params.get("preprocess", ()))
         differing = [f"{k}={_written(v)}" for k, v in params.items() if v != base[k]]
         return spec.name + (f"[{','.join(differing)}]" if differing else ""), params
 
@@ -250,6 +253,25 @@ def _chain_name(steps: Sequence[Named]) -> str:
 
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+
+
+def _added(spec: Dataset | Model | Method) -> dict[str, Any]:
+    """Return the parameters that the core adds to a spec's own."""
+    if isinstance(spec, Dataset):
+        return dict(OWN_PARAMS)
+    if isinstance(spec, Model) and "encode" in spec.offers:
+        return {"preprocess": list(spec.preprocess)}
+    return {}
+
+
+def _check_steps(model: Model, names: Iterable[Any]) -> None:
+    """Raise UsageError where a step is neither the core's nor the model's own."""
+    known = {*STEPS, *model.steps}
+    for name in map(str, names):
+        if name not in known:
+            what = unknown("preprocessing step", name, known)
+            msg = f"{model.name}[preprocess]: {what}"
+            raise UsageError(msg)
 
 
 def _check_value(where: str, name: str, value: Any, default: Any) -> None:

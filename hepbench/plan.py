@@ -287,12 +287,13 @@ def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
 def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: Facts) -> Stage:
     model: Model = c.model.spec
     method: Method = c.methods[i].spec
+    built = {name: value for name, value in c.model_params.items() if name != "preprocess"}
     steps = [entry.spec.name for entry in c.methods[: i + 1]]
     shared = {
         "method": method.name,
         "params": c.method_params[i],
         "model": model.name,
-        "model_params": c.model_params,
+        "model_params": built,
         "labels": method.labels,
         "seed": seed,
         "threads": facts.threads,
@@ -340,13 +341,13 @@ def _network(c: Combination, i: int, facts: Facts) -> tuple[dict[str, Any], dict
     """Return what a method stage says of a network beside what it says of any model, and the
     digests of the code that this names.
     """
-    model: Model = c.model.spec
     dataset: Dataset = c.dataset.spec
     heads = {e.spec.name: (e.spec.head, e) for e in c.methods[: i + 1] if e.spec.head}
-    own = [(step, c.model) for step in model.preprocess if ":" in step]
+    preprocess = c.model_params["preprocess"]
+    own = [(step, c.model) for step in preprocess if ":" in step]
     theirs = [(target, c.dataset) for target in dataset.augmentations.values()]
     extra = {
-        "preprocess": model.preprocess,
+        "preprocess": preprocess,
         "heads": {name: head for name, (head, _) in heads.items()},
         "freezes": sorted(c.methods[i].spec.freezes),
         "augmentations": dataset.augmentations,

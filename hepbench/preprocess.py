@@ -55,10 +55,8 @@ class Standardise(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        self.names = [name for name in shapes if name != "mask"]
-        self.axes = {name: 1 if name == "image" else -1 for name in self.names}
-        for name in self.names:
-            n = shapes[name][0] if name == "image" else shapes[name][-1]
+        self.sizes = _features(shapes)
+        for name, n in self.sizes.items():
             self.register_buffer(f"mean_{name}", torch.zeros(n))
             self.register_buffer(f"std_{name}", torch.ones(n))
 
@@ -66,8 +64,8 @@ class Standardise(nn.Module):
         """Set means and standard deviations, gathered in float64 batch by batch."""
         found: dict[str, tuple[int, Tensor, Tensor]] = {}
         for batch in batches:
-            for name in self.names:
-                rows = self._features(name, batch).double()
+            for name in self.sizes:
+                rows = self._rows(name, batch).double()
                 found[name] = _merged(found.get(name), rows)
         for name, (n, mean, squares) in found.items():
             std = (squares / max(n, 1)).sqrt()
@@ -79,19 +77,17 @@ class Standardise(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the standardised inputs."""
         made = dict(inputs)
-        for name in self.names:
+        for name in self.sizes:
             values = inputs[name]
-            shape = [1] * values.ndim
-            shape[self.axes[name]] = -1
-            mean, std = getattr(self, f"mean_{name}"), getattr(self, f"std_{name}")
-            made[name] = (values - mean.view(shape)) / std.view(shape)
+            mean, std = (_along(self, f"{what}_{name}", name, values) for what in ("mean", "std"))
+            made[name] = (values - mean) / std
             if name == "cloud" and "mask" in inputs:
                 made[name] = made[name] * inputs["mask"][..., None]
         return made
 
-    def _features(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
+    def _rows(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
         """Return (rows, features): each real particle or pixel is a row."""
-        values = batch[name].movedim(self.axes[name], -1)
+        values = batch[name].movedim(_axis(name), -1)
         if name == "cloud" and "mask" in batch:
             return values[batch["mask"]]
         return values.reshape(-1, values.shape[-1])
@@ -109,10 +105,104 @@ def _merged(before: tuple[int, Tensor, Tensor] | None, rows: Tensor) -> tuple[in
     return n0 + n, mean0 + step * n / total, squares0 + squares + step.square() * n0 * n / total
 
 
+class ChannelMaximum(nn.Module):
+    """Divide each channel or feature by its largest value; where that is not above 0, leave it."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.sizes = _features(shapes)
+        for name, n in self.sizes.items():
+            self.register_buffer(f"maximum_{name}", torch.ones(n))
+
+    def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Set the maxima of all batches together."""
+        found = {name: torch.zeros(n) for name, n in self.sizes.items()}
+        for batch in batches:
+            for name, before in found.items():
+                values = batch[name]
+                others = [d for d in range(values.ndim) if d != _axis(name) % values.ndim]
+                found[name] = torch.maximum(before, values.amax(others).cpu())
+        for name, maximum in found.items():
+            getattr(self, f"maximum_{name}").copy_(maximum.masked_fill(maximum == 0, 1))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the inputs as shares of their maxima."""
+        made = dict(inputs)
+        for name in self.sizes:
+            made[name] = inputs[name] / _along(self, f"maximum_{name}", name, inputs[name])
+        return made
+
+
+class SignedLog(nn.Module):
+    """Take sign(x) log(1 + |x| / m), m being the median |x| of the hits of a channel or feature.
+
+    Hits are what is not 0; 0 stays 0. A channel without hits has m = 1.
+    """
+
+    DROPPED = 12
+    """Bits of a float32 that are not told apart when hits are counted: m is too low by less than
+    a share of 2^-11, the same for batches of any size."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.sizes = _features(shapes)
+        for name, n in self.sizes.items():
+            self.register_buffer(f"median_{name}", torch.ones(n))
+
+    def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Set the medians, from hits counted by the leading bits of their size."""
+        # the bits of floats that are not negative are in their order
+        bins = 2 ** (31 - self.DROPPED)
+        found = {name: torch.zeros(n, bins, dtype=torch.int64) for name, n in self.sizes.items()}
+        for batch in batches:
+            for name, counts in found.items():
+                for i, values in enumerate(batch[name].movedim(_axis(name), 0)):
+                    hits = values[values != 0].abs().cpu().view(torch.int32)
+                    counts[i] += torch.bincount(hits >> self.DROPPED, minlength=bins)
+        for name, counts in found.items():
+            median = getattr(self, f"median_{name}")
+            for i, count in enumerate(counts):
+                if n := int(count.sum()):
+                    # the lower of two in the middle
+                    middle = torch.searchsorted(count.cumsum(0), (n + 1) // 2)
+                    value = (middle << self.DROPPED).int().view(torch.float32)
+                    # smaller ones cannot be divided by
+                    median[i] = value.clamp_min(torch.finfo(torch.float32).tiny)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the logarithms."""
+        made = dict(inputs)
+        for name in self.sizes:
+            values = inputs[name]
+            scaled = values / _along(self, f"median_{name}", name, values)
+            made[name] = scaled.sign() * scaled.abs().log1p()
+        return made
+
+
+def _features(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Return how many features or channels each input has; masks have none."""
+    named = {name: shape for name, shape in shapes.items() if name != "mask"}
+    return {name: shape[0] if name == "image" else shape[-1] for name, shape in named.items()}
+
+
+def _axis(name: str) -> int:
+    """Return the axis of features in a batch."""
+    return 1 if name == "image" else -1
+
+
+def _along(step: nn.Module, buffer: str, name: str, values: Tensor) -> Tensor:
+    """Return a constant of each feature, to be broadcast over values."""
+    shape = [1] * values.ndim
+    shape[_axis(name)] = -1
+    return step.get_buffer(buffer).view(shape)
+
+
 STEPS: Mapping[str, Callable[[Mapping[str, tuple[int, ...]]], Step]] = {
     "standardise": Standardise,
+    "channel-maximum": ChannelMaximum,
+    "signed-log": SignedLog,
 }
-"""The core's own, by the name that ``Model.preprocess`` gives."""
+"""The core's own, by the names that ``specs.STEPS`` lists."""
 
 
 def build(names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Steps:

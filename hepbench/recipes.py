@@ -74,7 +74,7 @@ class Known:
         return Known(
             models={spec.name: spec.build for spec in models},
             heads={spec.name: spec.head for spec in methods if spec.head},
-            steps=frozenset(step for spec in models for step in spec.preprocess),
+            steps=frozenset(step for spec in models for step in spec.steps),
         )
 
     def model(self, name: str) -> str:

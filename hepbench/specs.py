@@ -6,7 +6,7 @@ plugin's hooks imports nothing heavy. Everything here is data; nothing imports n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -44,6 +44,9 @@ TRAINING: Params = {
 }
 """Defaults of what ``Work.fit`` may be told: for the params of a method that trains. What each
 means: ``train.Training``."""
+
+STEPS = ("standardise", "channel-maximum", "signed-log")
+"""Preprocessing that the core has: see ``preprocess``, which nothing imports only to list it."""
 
 LIMITS = ("n_train", "n_validation", "n_test")
 """Parameters that every dataset has: at most so many examples of each part (None: all)."""
@@ -191,7 +194,8 @@ class Model:
         offers: what it can do: ``encode``, ``pretrain``, ``reconstruct`` an Encoder, ``estimate``
             an Estimator; a method runs only where its ``needs`` are offered.
         preprocess: what is done to the inputs first, in this order: the core's Steps by name
-            (``standardise``), or the plugin's own as ``"module:class"``. Fitted on training inputs.
+            (``STEPS``), or the plugin's own as ``"module:class"``. Fitted on training inputs. It is
+            the default of the param ``preprocess``, which every network has without naming it.
         params, presets: defaults, and what a preset changes.
         imports: modules worth importing once, before any worker starts.
         source: paper or document.
@@ -210,7 +214,16 @@ class Model:
 
     def __post_init__(self) -> None:
         _check_name("model", self.name)
-        _check_presets("model", self)
+        if "preprocess" in self.params:
+            msg = f"model {self.name}: the core has the param preprocess itself"
+            raise PluginError(msg)
+        _check_presets("model", self, {"preprocess"})
+
+    @property
+    def steps(self) -> frozenset[str]:
+        """The preprocessing of its own, ``"module:class"``, that it or a preset of it names."""
+        named = (self.preprocess, *(p.get("preprocess", ()) for p in self.presets.values()))
+        return frozenset(step for some in named for step in some if ":" in step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -513,8 +526,8 @@ def _check_name(kind: str, name: str) -> None:
         raise PluginError(msg)
 
 
-def _check_presets(kind: str, spec: Model | Method) -> None:
+def _check_presets(kind: str, spec: Model | Method, others: Collection[str] = ()) -> None:
     for preset, params in spec.presets.items():
-        if extra := sorted(set(params) - set(spec.params)):
+        if extra := sorted(set(params) - set(spec.params) - set(others)):
             msg = f"{kind} {spec.name}: preset '{preset}' sets {extra[0]!r}, which is not in params"
             raise PluginError(msg)

@@ -23,6 +23,11 @@ datasets = ["blobs[n=500]"]
 models = ["dense"]
 methods = ["fresh+probe[cheats=encoder]", "fresh+probe[cheats=mode]", "prune[forgets=true]",
            "fresh+headless", "nothing", "scratch-net[epochs=3]"]
+
+[[run]]
+datasets = ["blobs[n=500]"]
+models = ["dense[preprocess=['signed-log','standardise']]"]
+methods = ["scratch-net"]
 """
 
 FAULTS = """
@@ -194,6 +199,30 @@ def test_the_key_holds_preprocessing_and_torch(ran):
     assert parts["preprocess"] == ["standardise"]
     assert parts["libraries"]["torch"].startswith("2.")
     assert parts["freezes"] == []
+
+
+def test_preprocessing_is_a_parameter_of_every_network(ran):
+    """Shown in the label where it is not the model's own; what is built is told nothing of it."""
+    found = record(ran, "dense[preprocess=['signed-log','standardise']]", "scratch-net")
+    assert found.status == "ok", found.error
+    assert found.params["model"]["preprocess"] == ["signed-log", "standardise"]
+    parts = found.key_parts["scratch-net dense"]
+    assert parts["preprocess"] == ["signed-log", "standardise"]
+    assert "preprocess" not in parts["model_params"]
+    plain = record(ran, "dense", "scratch-net")
+    assert plain.params["model"]["preprocess"] == ["standardise"]
+    assert plain.metrics["auc"].value != found.metrics["auc"].value
+
+
+def test_unknown_preprocessing_is_refused_when_planning(ran):
+    """Before anything runs, with what is allowed; an estimator has no such parameter."""
+    told = ran("plan", "nets.toml", "--set", "model.preprocess=['signed-lok']")
+    assert told.code == 2
+    assert "dense[preprocess]: no preprocessing step named 'signed-lok'" in told.err
+    assert "Did you mean 'signed-log'? Known: channel-maximum, signed-log, standardise" in told.err
+    told = ran("plan", "smoke", "--set", "model.preprocess=['signed-log']")
+    assert told.code == 2
+    assert "no parameter named 'model.preprocess'" in told.err
 
 
 def test_running_out_of_memory_is_called_so():

@@ -81,8 +81,49 @@ TRANSFORMER_AE = Model(
     source="seeds/002 (REFERENCE.md, R6); tokens as in Gorishniy et al., arXiv:2106.11959",
 )
 
+CONV = {
+    "widths": [16, 32, 64, 128],
+    "hidden": 256,
+    "code": 128,
+    "slope": 0.01,
+    "dropout": 0.3,
+    "output": "linear",
+}
+# R2 of REFERENCE.md
+PAPER_CONV = {
+    "preprocess": ["channel-maximum"],
+    "widths": [16, 32, 64, 128],
+    "hidden": 256,
+    "code": 128,
+    "output": "sigmoid",
+}
+
+CONV_VAE = Model(
+    name="conv-vae",
+    summary="Convolutional variational autoencoder of images",
+    inputs=("image",),
+    build="hepbench_models.conv_vae:ConvVAE",
+    offers=frozenset({"encode", "pretrain", "reconstruct"}),
+    preprocess=("signed-log",),
+    params={**CONV, "beta": 1.0, "annealed": 0.2},
+    presets={"paper": PAPER_CONV},
+    source="seeds/000 (REFERENCE.md, R2); Kingma and Welling, arXiv:1312.6114",
+)
+
+SPARSE_AE = Model(
+    name="sparse-ae",
+    summary="Convolutional autoencoder of images with an L1 penalty on its code",
+    inputs=("image",),
+    build="hepbench_models.sparse_ae:SparseAutoencoder",
+    offers=frozenset({"encode", "pretrain", "reconstruct"}),
+    preprocess=("signed-log",),
+    params={**CONV, "sparsity_weight": 0.001},
+    presets={"paper": PAPER_CONV},
+    source="seeds/000 (REFERENCE.md, R4)",
+)
+
 
 @hookimpl
 def hepbench_models() -> list[Model]:
     """Return two estimators, then the networks."""
-    return [GBDT, LOGISTIC, MLP, TRANSFORMER_AE]
+    return [GBDT, LOGISTIC, MLP, TRANSFORMER_AE, CONV_VAE, SPARSE_AE]

@@ -1,0 +1,122 @@
+"""Preprocessing steps: what they do by hand, and that the size of batches does not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hepbench import preprocess
+from hepbench.specs import STEPS
+
+SHAPES = {"image": (3, 5, 4), "table": (4,), "cloud": (6, 2), "mask": (6,)}
+
+
+def inputs(n=90, seed=0):
+    """Return sparse images of mixed sign, a table, and clouds padded with zeros."""
+    draw = torch.Generator().manual_seed(seed)
+    size = {name: (n, *shape) for name, shape in SHAPES.items()}
+    image = torch.randn(size["image"], generator=draw).exp()
+    image[:, 2] *= torch.randn(image[:, 2].shape, generator=draw).sign()
+    image *= torch.rand(size["image"], generator=draw) < 0.2
+    mask = torch.arange(6) < torch.randint(1, 7, (n, 1), generator=draw)
+    return {
+        "image": image,
+        "table": torch.randn(size["table"], generator=draw),
+        "cloud": torch.randn(size["cloud"], generator=draw) * mask[:, :, None],
+        "mask": mask,
+    }
+
+
+def fitted(name, values, size=90):
+    """Return a step that saw its training inputs in batches of a size."""
+    steps = preprocess.build([name], {n: v.shape[1:] for n, v in values.items()})
+    rows = len(next(iter(values.values())))
+    spans = [slice(start, start + size) for start in range(0, rows, size)]
+    steps.fit(lambda: ({n: v[span] for n, v in values.items()} for span in spans))
+    return steps
+
+
+def test_the_core_lists_the_steps_that_it_has():
+    """Planning checks names without importing torch."""
+    assert set(STEPS) == set(preprocess.STEPS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_constants_do_not_hang_on_the_size_of_batches(name):
+    """Bit by bit, but for sums, which are rounded otherwise."""
+    values = inputs()
+    whole = fitted(name, values).state_dict()
+    assert whole
+    for size in (1, 7, 89):
+        for key, constant in fitted(name, values, size).state_dict().items():
+            tolerance = 1e-6 if name == "standardise" else 0
+            torch.testing.assert_close(constant, whole[key], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_example_is_preprocessed_from_itself_alone(name):
+    """Alone as among others; masks stay as they are."""
+    values = inputs()
+    step = fitted(name, values)
+    some = {n: v[5:6] for n, v in values.items()}
+    for key, made in step(some).items():
+        assert torch.equal(made, step(values)[key][5:6])
+        assert made.shape == some[key].shape
+    assert torch.equal(step(values)["mask"], values["mask"])
+
+
+def test_the_channel_maximum_is_the_largest_training_value():
+    """Of each channel; others' values may lie above it."""
+    values = inputs()
+    made = fitted("channel-maximum", values)(values)["image"]
+    largest = values["image"].amax((0, 2, 3))
+    torch.testing.assert_close(made, values["image"] / largest[:, None, None])
+    assert made.amax((0, 2, 3)).tolist() == [1, 1, 1]
+
+
+def test_a_channel_without_positive_values_is_left_alone():
+    """Empty or negative: there is no share of a maximum."""
+    image = torch.stack([torch.zeros(4, 5, 5), -torch.rand(4, 5, 5)], 1)
+    assert torch.equal(
+        fitted("channel-maximum", {"image": image})({"image": image})["image"], image
+    )
+
+
+def test_the_signed_log_counts_in_medians_of_the_hits():
+    """0 stays 0, the median hit becomes log 2 with its sign, and the order stays."""
+    image = torch.zeros(2, 1, 3, 3)
+    image[0, 0, 0], image[1, 0, 1] = torch.tensor([1.0, -3, 100]), torch.tensor([2.0, 0, -8])
+    step = fitted("signed-log", {"image": image})
+    made = step({"image": image})["image"]
+    expected = image.sign() * torch.log1p(image.abs() / 3)
+    torch.testing.assert_close(made, expected, rtol=2**-11, atol=0)
+    assert made[0, 0, 0, 1] == pytest.approx(-np.log(2), rel=2**-11)
+    assert not made[image == 0].any()
+
+
+def test_the_median_of_the_hits_is_that_of_numpy():
+    """Within the share that the bits which are dropped stand for, and never above."""
+    values = inputs(400)
+    step = fitted("signed-log", values, 64)
+    for channel in range(3):
+        hits = values["image"][:, channel]
+        sizes = np.sort(hits[hits != 0].abs().numpy())
+        median = sizes[(len(sizes) - 1) // 2]
+        found = step.steps[0].median_image[channel].item()
+        assert median * (1 - 2**-11) <= found <= median
+
+
+def test_hits_too_small_to_divide_by_stay_finite():
+    """Subnormal numbers."""
+    image = torch.full((2, 1, 3, 3), 1e-42)
+    made = fitted("signed-log", {"image": image})({"image": image})["image"]
+    assert torch.isfinite(made).all()
+
+
+def test_a_channel_without_hits_stays_zero():
+    """Its median is 1: nothing is divided by 0."""
+    image = torch.zeros(3, 1, 4, 4)
+    step = fitted("signed-log", {"image": image})
+    assert step.steps[0].median_image.tolist() == [1]
+    assert not step({"image": image})["image"].any()
