@@ -48,6 +48,48 @@ def hepbench_metrics() -> list[Metric]:
             higher_is_better=False,
         ),
         *(_rejection(percent) for percent in (30, 50, 70)),
+        *_of_values(),
+    ]
+
+
+def _of_values() -> list[Metric]:
+    """Return the metrics of networks that have a loss of their own."""
+    same = frozenset({"data", "split", "labels", "preprocess"})
+    return [
+        Metric(
+            name="reconstruction",
+            summary="mean reconstruction error of preprocessed inputs",
+            compute="hepbench.metrics:reconstruction",
+            higher_is_better=False,
+            same=same,
+        ),
+        Metric(
+            name="kl",
+            summary="mean KL divergence of codes from the prior, in nats",
+            compute="hepbench.metrics:kl",
+            higher_is_better=False,
+            same=same,
+        ),
+        Metric(
+            name="code_sparsity",
+            summary="mean share of a code that is at most 1 % of its largest entry",
+            compute="hepbench.metrics:code_sparsity",
+            higher_is_better=True,
+        ),
+        Metric(
+            name="auc_reconstruction",
+            summary="AUC of the reconstruction error as a score, larger for the signal",
+            compute="hepbench.metrics:auc_reconstruction",
+            higher_is_better=True,
+            classes=2,
+        ),
+        Metric(
+            name="auc_elbo",
+            summary="AUC of the negative evidence lower bound as a score, larger for the signal",
+            compute="hepbench.metrics:auc_elbo",
+            higher_is_better=True,
+            classes=2,
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ imports torch.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepbench import batches, reproducible, weights
+from hepbench import batches, objectives, reproducible, weights
 from hepbench.errors import PluginError, ProtocolError
 from hepbench.examples import Examples
 from hepbench.network import Network, build
@@ -38,6 +39,9 @@ Facts = dict[str, Any]
 
 SCORED = 1000
 """Examples a batch when a part is scored."""
+
+ZERO = 0.01
+"""Relative to the largest entry of the same code, in size: what is no larger counts as zero."""
 
 RESCORED = 16
 """Examples a batch when some are scored again: in other company they must score the same."""
@@ -195,6 +199,33 @@ def scores(network: Network, inputs: Inputs, *, batch_size: int = SCORED) -> NDA
     with memory_errors():
         found = [softmax(network(b.inputs)) for b in _batches(network, inputs, batch_size)]
     return np.concatenate(found)
+
+
+def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+    """Return (N,) float32 of each example, in eval mode: what its encoder's own loss makes of it.
+
+    They are the terms of that loss, unweighted; where one of them is ``kl``, ``elbo``, their sum at
+    the final weights, which is the negative of the evidence lower bound; and ``code_zeros``, the
+    share of the code's entries that are no larger than ZERO times the largest.
+
+    Raises:
+        PluginError: a term has not one value for each example.
+    """
+    encoder, found = network.encoder, defaultdict[str, list["Tensor"]](list)
+    weigh = getattr(encoder, "term_weights", None)
+    final = weigh(1.0) if weigh else {}
+    with memory_errors():
+        for batch in _batches(network, inputs, SCORED):
+            terms = encoder.pretraining_terms(batch.inputs)
+            objectives.check(terms, len(batch))
+            for name, term in terms.items():
+                found[name].append(term)
+            if "kl" in terms:
+                found["elbo"].append(sum(final.get(n, 1.0) * t for n, t in terms.items()))
+            size = encoder.encode(batch.inputs).abs()
+            zeros = size <= ZERO * size.amax(1, keepdim=True)
+            found["code_zeros"].append(zeros.float().mean(1))
+    return {name: torch.cat(pieces).float().cpu().numpy() for name, pieces in found.items()}
 
 
 def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:

@@ -43,7 +43,7 @@ def labels_of(split: Path) -> Arrays:
 def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
     """Return the predictions of each part; those of train and test know the validation part's."""
     with np.load(scores, allow_pickle=False) as arrays:
-        found = {part: arrays[part].astype(np.float64) for part in splits.PARTS}
+        found = {n: arrays[n].astype(np.float64) for n in arrays.files if n != "trained"}
         if "trained" in arrays.files:
             # a training example whose label was withheld is none
             rows = arrays["trained"]
@@ -60,13 +60,16 @@ def _part(
     part: str,
     validation: Predictions | None,
 ) -> Predictions:
-    prefix = f"{part}.target."
+    def named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, Any]:
+        return {n[len(prefix) :]: _sealed(a) for n, a in arrays.items() if n.startswith(prefix)}
+
     return Predictions(
         labels=_sealed(labels[f"{part}.labels"]),
         scores=_sealed(scores[part]),
         weights=_sealed(labels.get(f"{part}.weights")),
         ids=_sealed(labels[f"{part}.ids"]),
-        targets={n[len(prefix) :]: _sealed(a) for n, a in labels.items() if n.startswith(prefix)},
+        targets=named(labels, f"{part}.target."),
+        values=named(scores, f"{part}.value."),
         validation=validation,
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hepbench.errors import UsageError, unknown
 from hepbench.registry import Entry
-from hepbench.specs import LIMITS, OWN_PARAMS, STEPS, Dataset, Method, Model
+from hepbench.specs import LIMITS, OWN_PARAMS, STEPS, TRAINING, Dataset, Method, Model
 from hepbench.suite import assignment, chain, reference
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def expand(
     resolver = _Resolver(
         registry=registry,
         preset=choice.preset or suite.preset,
+        presets={name: _flat(tables) for name, tables in suite.presets.items()},
         overrides=dict(assignment(text) for text in choice.overrides),
     )
     items = [item for matrix in suite.run for item in resolver.expand(matrix)]
@@ -105,11 +106,21 @@ def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
 
 
 class _Resolver:
-    """Resolves parameters: defaults, preset, the suite's set, brackets, --set; the last wins."""
+    """Resolves parameters: defaults, preset, what the suite says of that preset, the suite's set,
+    brackets, --set; the last wins.
+    """
 
-    def __init__(self, *, registry: Registry, preset: str, overrides: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        preset: str,
+        presets: Mapping[str, Mapping[str, Any]],
+        overrides: Mapping[str, Any],
+    ) -> None:
         self.registry = registry
         self.preset = preset
+        self.presets = presets
         self.overrides = overrides
         self.suite_set: Mapping[str, Any] = {}
         self.used: set[str] = set()
@@ -131,12 +142,14 @@ class _Resolver:
         self._check_used(matrix.set)
 
     def check(self, combinations: Iterable[Combination]) -> None:
-        """Raise UsageError for a preset or an override that nothing knows."""
+        """Raise UsageError for a preset or a setting that nothing knows."""
         self._check_used(self.overrides)
+        self._check_used(self.presets.get(self.preset, {}))
         specs = [e.spec for c in combinations for e in (c.model, *c.methods)]
         presets = {"quick", "paper", *(name for spec in specs for name in spec.presets)}
-        if self.preset not in presets:
-            raise UsageError(unknown("preset", self.preset, presets))
+        for name in (self.preset, *self.presets):
+            if name not in presets:
+                raise UsageError(unknown("preset", name, presets))
 
     def _check_used(self, values: Iterable[str]) -> None:
         for path in values:
@@ -220,16 +233,17 @@ class _Resolver:
         if not isinstance(spec, Dataset):
             base |= spec.presets.get(self.preset, {})
         self.known |= {f"{prefix}.{name}" for name in base}
+        own = self._meant(prefix, self.presets.get(self.preset, {}), base)
         chosen = {
             **self._meant(prefix, self.suite_set, base),
             **inline,
             **self._meant(prefix, self.overrides, base),
         }
-        for name, value in chosen.items():
-            if name not in base:
-                raise UsageError(f"{spec.name}[{name}]: " + unknown("parameter", name, base))
-            _check_value(f"{spec.name}[{name}]", name, value, base[name])
-        params = {**base, **chosen}
+        if isinstance(spec, Dataset):
+            chosen = {**own, **chosen}
+        else:
+            base |= _checked(spec, own, base)
+        params = {**base, **_checked(spec, chosen, base)}
         if isinstance(spec, Model):
             _check_steps(spec, params.get("preprocess", ()))
         differing = [f"{k}={_written(v)}" for k, v in params.items() if v != base[k]]
@@ -247,12 +261,19 @@ class _Resolver:
         return found
 
 
+def _flat(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return settings by their path, as ``scratch.epochs``."""
+    return {f"{head}.{n}": value for head, some in tables.items() for n, value in some.items()}
+
+
 def _chain_name(steps: Sequence[Named]) -> str:
     return "+".join(entry.spec.name for entry, _ in steps)
 
 
 def _written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value).replace(" ", "")
 
 
 def _added(spec: Dataset | Model | Method) -> dict[str, Any]:
@@ -274,8 +295,28 @@ def _check_steps(model: Model, names: Iterable[Any]) -> None:
             raise UsageError(msg)
 
 
+def _checked(
+    spec: Dataset | Model | Method, chosen: Mapping[str, Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return chosen values; ``none`` is written where TOML has no word for it.
+
+    Raises:
+        UsageError: one is of no known parameter, or not of its kind.
+    """
+    found = {name: None if value == "none" else value for name, value in chosen.items()}
+    for name, value in found.items():
+        if name not in known:
+            raise UsageError(f"{spec.name}[{name}]: " + unknown("parameter", name, known))
+        _check_value(f"{spec.name}[{name}]", name, value, known[name])
+    return found
+
+
 def _check_value(where: str, name: str, value: Any, default: Any) -> None:
-    """Raise UsageError where a value is not of the default's kind; None may become anything."""
+    """Raise UsageError where a value is not of the default's kind; None may become anything, and
+    anything None that is so in TRAINING.
+    """
+    if value is None and (default is None or TRAINING.get(name, default) is None):
+        return
     if name in LIMITS:
         fits, kind = type(value) is int and value > 0, "a whole number above 0"
     elif name == "label_fraction":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,7 +42,10 @@ def auc(predictions: Predictions) -> Measured:
 
     Source: Hand and Till, Machine Learning 45 (2001) 171.
     """
-    part = part_of(predictions)
+    return _area(part_of(predictions))
+
+
+def _area(part: Part) -> Measured:
     part.need_every_class()
     if part.classes == 2:
         gains = uncertainty.placements(part.curve.ties, part.labels == 1, part.weights)
@@ -188,6 +191,56 @@ def background_rejection(predictions: Predictions, *, signal_efficiency: float) 
     looser, tighter = part.at(signal_efficiency + step)[1], part.at(signal_efficiency - step)[1]
     variance += ((looser - tighter) / 2) ** 2
     return uncertainty.inverse(found, variance, uncertainty.effective_number(background))
+
+
+def reconstruction(predictions: Predictions) -> Measured:
+    """Return the mean reconstruction error of an example, as the network's own loss has it."""
+    return _mean(predictions, "reconstruction")
+
+
+def kl(predictions: Predictions) -> Measured:
+    """Return the mean KL divergence of an example's code from the prior, in nats."""
+    return _mean(predictions, "kl")
+
+
+def code_sparsity(predictions: Predictions) -> Measured:
+    """Return the mean share of a code that is nearly zero: at most 1 % of its largest entry."""
+    return _mean(predictions, "code_zeros")
+
+
+def auc_reconstruction(predictions: Predictions) -> Measured:
+    """Return the AUC of the reconstruction error as a score: larger for the signal.
+
+    A value below one half says that the signal is reconstructed better than the background.
+    """
+    return _anomaly(predictions, "reconstruction")
+
+
+def auc_elbo(predictions: Predictions) -> Measured:
+    """Return the AUC of the negative evidence lower bound as a score: larger for the signal."""
+    return _anomaly(predictions, "elbo")
+
+
+def _mean(predictions: Predictions, name: str) -> Measured:
+    return uncertainty.mean(_values(predictions, name), part_of(predictions).weights)
+
+
+def _anomaly(predictions: Predictions, name: str) -> Measured:
+    part, values = _two_classes(predictions), _values(predictions, name)
+    return _area(replace(part, scores=np.stack([-values, values], axis=1)))
+
+
+def _values(predictions: Predictions, name: str) -> Array:
+    """Return values of each example, or raise with the reason why there are none."""
+    found, n = predictions.values, len(part_of(predictions).labels)
+    if not found:
+        _undefined("only a network whose encoder is as its own loss left it has such values")
+    if name not in found:
+        _undefined(f"the network's own loss has no '{name}'; there are {', '.join(sorted(found))}")
+    values = np.asarray(found[name], dtype=float)
+    if values.shape != (n,) or not np.isfinite(values).all():
+        _undefined(f"values '{name}' {values.shape} of {n} examples: need (N,), all finite")
+    return values
 
 
 class Curve(NamedTuple):

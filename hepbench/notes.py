@@ -73,12 +73,13 @@ def _failure(record: Record) -> str:
 def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str]:
     """Say in which of the columns a row may not be compared with the others, and why."""
     differing = row.differing(reference)
-    touched = [name for name in columns.tests if not columns.same(name).isdisjoint(differing)]
+    known = [name for name in columns.tests if row.figures[name].value is not None]
+    touched = [name for name in known if not columns.same(name).isdisjoint(differing)]
     if reference is None or not touched:
         return []
     same = frozenset[str]().union(*map(columns.same, touched))
     what = [_difference(row, reference, name) for name in differing if name in same]
-    where = "" if touched == columns.tests else f" in {listed(map(title, touched))}"
+    where = "" if touched == known else f" in {listed(map(title, touched))}"
     others = "rows above" if touched[0] == columns.main else "other rows"
     verb = "differs" if len(what) == 1 else "differ"
     return [f"not comparable{where} with the {others}: {listed(what)} {verb}"]
@@ -98,8 +99,9 @@ def _difference(row: Row, reference: Row, name: str) -> str:
 
 
 def _shown(name: str, aspect: Any) -> str:
-    text = ", ".join(aspect) if name == "labels" else aspect if name == "preset" else aspect[:8]
-    return text or "not recorded"
+    if isinstance(aspect, tuple):
+        return ", ".join(aspect) or ("none" if name == "preprocess" else "not recorded")
+    return (aspect if name == "preset" else aspect[:8]) or "not recorded"
 
 
 def _warnings(row: Row) -> list[str]:
@@ -113,23 +115,26 @@ def _warnings(row: Row) -> list[str]:
 
 
 def _gaps(row: Row, columns: Columns) -> list[str]:
-    """Say which metrics have no value, or only a limit, and why."""
-    notes = []
+    """Say which metrics have no value, or only a limit, and why; each reason once."""
+    found: dict[str, list[str]] = defaultdict(list)
     for name in columns.names:
         figure = row.figures.get(name)
         if figure and name not in COUNTS and (figure.n < len(row.ok) or figure.limit):
             reasons = ((_gap(recorded(record, name)), record.seed) for record in row.ok)
-            said = ((f"{title(name)} {why}", seed) for why, seed in reasons if why)
-            notes += _by_seed(said, row.ok)
-    return notes
+            for note in _by_seed(((why, seed) for why, seed in reasons if why), row.ok):
+                found[note].append(title(name))
+    return [
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {why}"
+        for why, names in found.items()
+    ]
 
 
 def _gap(value: Value | None) -> str:
     if value is None:
-        return "is not recorded"
+        return "not recorded"
     if value.value is None:
-        return f"is undefined: {value.undefined or 'no reason recorded'}"
-    return "is a 95 % lower limit, hence ≥" if value.limit else ""
+        return f"undefined: {value.undefined or 'no reason recorded'}"
+    return "a 95 % lower limit, hence ≥" if value.limit else ""
 
 
 def _credit(row: Row, columns: Columns) -> list[str]:

@@ -13,7 +13,7 @@ from hepbench import keys, matrix
 from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hepbench.matrix import Choice, Combination, Misfit
     from hepbench.records import Published
@@ -298,6 +298,8 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
         "seed": seed,
         "threads": facts.threads,
     }
+    if method.makes == "classifier" and _is_pretrained(c.methods[: i + 1]):
+        shared["values"] = True
     if method.labels:
         shared["label_fraction"] = float(c.dataset_params["label_fraction"])
     parts = {
@@ -335,6 +337,17 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
         group="methods",
         imports=imports,
     )
+
+
+def _is_pretrained(methods: Sequence[Entry]) -> bool:
+    """Whether an encoder is as its own loss left it: nothing has changed it since."""
+    for entry in reversed(methods):
+        method: Method = entry.spec
+        if "pretrain" in method.needs:
+            return True
+        if "encoder" not in method.freezes:
+            return False
+    return False
 
 
 def _network(c: Combination, i: int, facts: Facts) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -74,6 +74,7 @@ class Row:
             "split": data.split_hash if data else "",
             "labels": tuple(map(str, classes)),
             "preset": record.preset,
+            "preprocess": tuple(record.params.get("model", {}).get("preprocess", ())),
         }
 
     def differing(self, other: Row | None) -> list[str]:

@@ -297,6 +297,9 @@ class Predictions:
         weights: (N,) float64, or None for equal weights.
         ids: (N,) int64.
         targets: (N,) each: mass, pt and the like, for slices.
+        values: (N,) each, of a network whose encoder is as its own loss left it: the terms of that
+            loss (``reconstruction``, ``kl``); ``elbo``, their weighted sum, where one is ``kl``;
+            ``code_zeros``, the share of the code that is nearly zero. See ``encoders.values``.
         validation: the validation part, for whatever must be chosen before the test set is seen:
             thresholds and calibration.
     """
@@ -306,6 +309,7 @@ class Predictions:
     weights: Array | None = None
     ids: Array | None = None
     targets: Inputs = field(default_factory=dict)
+    values: Inputs = field(default_factory=dict)
     validation: Predictions | None = None
 
 
@@ -319,7 +323,7 @@ class Metric:
             no value.
         higher_is_better: direction.
         same: what must be equal for two values to be compared: names among ``data``, ``split``,
-            ``labels``, ``preset``.
+            ``labels``, ``preset``, ``preprocess``.
         classes: how many classes it is made for; None: any.
     """
 

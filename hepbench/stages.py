@@ -101,11 +101,13 @@ class Made:
         facts: ``seconds`` that the method took, and what is known of the result.
         scores: of inputs.
         rescores: the same, in other company where that can be chosen.
+        values: of each example, by name, where the encoder is as its own loss left it.
     """
 
     facts: Facts
     scores: Callable[[Any], Any]
     rescores: Callable[[Any], Any]
+    values: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
 def _estimator(
@@ -135,8 +137,12 @@ def _encoder(
 
     network, work = encoders.run(task, data, before=before, seed=seed, tell=place.tell)
     weights.save(network, place.folder)
-    again = partial(encoders.scores, network, batch_size=encoders.RESCORED)
-    return Made(encoders.facts(network, work), partial(encoders.scores, network), again)
+    return Made(
+        encoders.facts(network, work),
+        scores=partial(encoders.scores, network),
+        rescores=partial(encoders.scores, network, batch_size=encoders.RESCORED),
+        values=partial(encoders.values, network) if task.get("values") else None,
+    )
 
 
 def load_part(source: Path, part: str) -> Examples:
@@ -194,7 +200,7 @@ def _score(
     *,
     trained: NDArray[np.int64] | None,
 ) -> list[str]:
-    """Write the scores of every part; return what is odd about them.
+    """Write the scores of every part, and values of each example; return what is odd about them.
 
     Of training examples they are those whose labels were seen, ``trained``; which of the kept ones
     these are is written beside.
@@ -209,6 +215,8 @@ def _score(
                 rows = rows[found["trained"]]
             kept = examples if len(rows) == len(examples) else examples[rows]
         found[part] = checked_scores(task, made.scores(kept.inputs), len(kept))
+        if made.values is not None:
+            found |= {f"{part}.value.{n}": v for n, v in made.values(kept.inputs).items()}
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
     return _batch_dependence(made, parts["test"], found["test"])
 

@@ -23,7 +23,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         label_fractions: shares of the training labels that methods see, each tried in turn.
         exclude: globs over ``dataset/model/chain``, names without parameters.
-        set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``.
+        set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``, whatever the preset; the text
+            ``none`` stands for no value.
     """
 
     datasets: list[str]
@@ -41,6 +42,10 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         seeds: a number n for 0 .. n-1, or a list.
         split_seed: of the division into train, validation and test, the same for every cell.
         cost: whether what scoring costs is measured too, each cell alone on the machine.
+        presets: what a preset means in this suite, a table for ``dataset``, ``model`` or a method:
+            ``[presets.paper.scratch]``, ``epochs = 50``. It belongs to the preset of the model or
+            method then, and labels, which show what differs from that, do not show it. A dataset
+            has no presets: its label does.
     """
 
     name: str
@@ -49,6 +54,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seeds: int | list[int] = 1
     split_seed: int = 0
     cost: bool = True
+    presets: dict[str, dict[str, dict[str, Any]]] = {}
     run: list[Matrix]
     published: list[Published] = []
 

@@ -7,7 +7,17 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from hepbench import figures, formats
-from hepbench.columns import COUNTS, DEFAULT_COLUMNS, LABELS, OTHERS, Columns, base, check, title
+from hepbench.columns import (
+    COUNTS,
+    DEFAULT_COLUMNS,
+    LABELS,
+    OF_VALUES,
+    OTHERS,
+    Columns,
+    base,
+    check,
+    title,
+)
 from hepbench.errors import ResultsError, UsageError, unknown
 from hepbench.figures import DASH
 from hepbench.notes import SIZES, SOURCES, listed, one_line
@@ -93,7 +103,9 @@ def _columns(
 def _known(rows: Iterable[Row], name: str) -> bool:
     if name in OTHERS:
         return name == "seeds" or any(row.published for row in rows)
-    return any(recorded(record, name) is not None for row in rows for record in row.ok)
+    found = (recorded(record, name) for row in rows for record in row.ok)
+    # what few networks have is shown where one has it, the rest also where its lack must be said
+    return any(each and (each.value is not None or name not in OF_VALUES) for each in found)
 
 
 def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
@@ -236,6 +248,12 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         # one with both errors, if there is any
         example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
         lines.append(f"in brackets the same two, in units of the last digit: {example}")
+    if means := [title(name) for name in columns.tests if name in OF_VALUES[:3]]:
+        lines.append(f"{listed(means)}: means over test examples, of preprocessed inputs")
+    if areas := [title(name) for name in columns.tests if name in OF_VALUES[3:]]:
+        lines.append(
+            f"{listed(areas)}: of that loss as a score; above one half the signal's is larger"
+        )
     if points := [title(name) for name in columns.tests if name.startswith("rejection_")]:
         lines.append(f"{listed(points)}: 1 / background efficiency at that signal efficiency")
     if means := [title(name) for name in columns.names if name in COUNTS or base(name) != name]:

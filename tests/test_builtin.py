@@ -13,9 +13,11 @@ import pluggy
 import pytest
 
 import hepbench
-from hepbench import Measured, Predictions, builtin, hookspecs
+from hepbench import Measured, Predictions, builtin, columns, hookspecs
 
 METRICS = builtin.hepbench_metrics()
+OF_VALUES = [*columns.OF_VALUES]
+OF_SCORES = [metric for metric in METRICS if metric.name not in OF_VALUES]
 
 
 def test_the_metrics_are_those_of_the_design():
@@ -30,22 +32,29 @@ def test_the_metrics_are_those_of_the_design():
         "rejection_30",
         "rejection_50",
         "rejection_70",
+        "reconstruction",
+        "kl",
+        "code_sparsity",
+        "auc_reconstruction",
+        "auc_elbo",
     ]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_each_metric_computes_and_says_what_it_is(metric):
-    """On two classes, and on three where it is made for any number."""
+    """On two classes, and on three where it is made for any number; with values of each example."""
     module, function = metric.compute.split(":")
     compute = getattr(import_module(module), function)
     for classes in (2, 3) if metric.classes is None else (metric.classes,):
         labels = np.arange(60) % classes
         scores = np.random.default_rng(0).dirichlet(np.ones(classes), 60)
-        assert isinstance(compute(Predictions(labels=labels, scores=scores)), Measured)
+        values = {n: np.arange(60.0) for n in ("reconstruction", "kl", "elbo", "code_zeros")}
+        measured = compute(Predictions(labels=labels, scores=scores, values=values))
+        assert isinstance(measured, Measured)
     assert metric.summary
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", OF_SCORES, ids=lambda metric: metric.name)
 def test_a_better_classifier_moves_each_metric_in_its_declared_direction(metric):
     """Calibrated scores against the same with half of them drawn anew."""
     rng = np.random.default_rng(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -400,3 +401,60 @@ def test_the_sort_is_shared_and_forgotten_with_its_predictions():
     del p
     gc.collect()
     assert kept not in metrics._kept
+
+
+# --- values of each example
+
+
+def with_values(values, labels=(0, 0, 1, 1), **more):
+    """Predictions of networks that have a loss of their own."""
+    found = {name: np.asarray(array, dtype=float) for name, array in values.items()}
+    return predictions(labels, np.full(len(labels), 0.5), values=found, **more)
+
+
+def test_means_of_values_have_the_standard_error_of_the_mean():
+    """1, 2, 3, 6: mean 3, sample deviation sqrt(14 / 3), over sqrt(4) examples."""
+    names = {"reconstruction": "reconstruction", "kl": "kl", "code_sparsity": "code_zeros"}
+    for name, value in names.items():
+        found = getattr(metrics, name)(with_values({value: [1, 2, 3, 6]}))
+        assert found.value == 3
+        assert found.stderr == pytest.approx(math.sqrt(14 / 3 / 4))
+
+
+def test_means_of_values_are_weighted():
+    """Weights 2, 1, 0, 1 of 1, 2, 3, 6."""
+    p = with_values({"kl": [1, 2, 3, 6]}, weights=np.array([2.0, 1, 0, 1]))
+    assert metrics.kl(p).value == 10 / 4
+
+
+def test_the_area_under_a_loss_counts_pairs_of_which_the_signal_has_more():
+    """(5, 1) and (5, 3) are right, (2, 1) is, (2, 3) is not; below one half it is shown as it is."""
+    loss, back = [1, 3, 5, 2], [5, 2, 1, 3]
+    for name, value in (("auc_reconstruction", "reconstruction"), ("auc_elbo", "elbo")):
+        compute = getattr(metrics, name)
+        assert compute(with_values({value: loss})).value == 3 / 4
+        assert compute(with_values({value: back})).value == 1 / 4
+
+
+@steady
+@given(tied_predictions())
+def test_the_area_under_a_loss_is_that_of_a_score_in_its_order(p):
+    """With its error; the scale of a loss does not matter."""
+    loss = 1000 * p.scores[:, 1]
+    found = metrics.auc_reconstruction(replace(p, values={"reconstruction": loss}))
+    assert found == metrics.auc(p)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({}, "only a network whose encoder is as its own loss left it has such values"),
+        ({"l1": [1, 2, 3, 4], "code_zeros": [0, 0, 0, 1]}, "has no 'kl'; there are code_zeros, l1"),
+        ({"kl": [1, 2, 3]}, "values 'kl' (3,) of 4 examples: need (N,), all finite"),
+        ({"kl": [1, 2, 3, math.inf]}, "need (N,), all finite"),
+    ],
+)
+def test_values_that_are_missing_are_said_to_be(values, reason):
+    """Never 0.0."""
+    with pytest.raises(UndefinedMetricError, match=re.escape(reason)):
+        metrics.kl(with_values(values))

@@ -131,7 +131,8 @@ def test_chains_share_their_pretraining(ran):
 def test_scores_are_probabilities_as_float32(ran):
     """Softmax of the logits, rows adding to 1."""
     for path in stages(ran, "scores.npz"):
-        for scores in np.load(path).values():
+        arrays = np.load(path)
+        for scores in (arrays[part] for part in ("train", "validation", "test")):
             assert scores.dtype == np.float32
             assert abs(scores.sum(1, dtype=np.float64) - 1).max() < 1e-6
 
@@ -199,6 +200,56 @@ def test_the_key_holds_preprocessing_and_torch(ran):
     assert parts["preprocess"] == ["standardise"]
     assert parts["libraries"]["torch"].startswith("2.")
     assert parts["freezes"] == []
+
+
+@pytest.mark.parametrize("chain", ["pre+probe", "both"])
+def test_values_of_each_example_are_kept_where_the_encoders_own_loss_came_last(ran, chain):
+    """Beside the scores, of every part; the figures of validation are those of training."""
+    found = record(ran, "vae", chain)
+    with np.load(ran.folder / "results" / found.predictions.path) as arrays:
+        values = {n: a for n, a in arrays.items() if ".value." in n}
+        lengths = {n: len(arrays[n.partition(".")[0]]) for n in values}
+    names = ("reconstruction", "kl", "elbo", "code_zeros")
+    parts = ("train", "validation", "test")
+    assert set(values) == {f"{part}.value.{name}" for part in parts for name in names}
+    assert {n: a.shape for n, a in values.items()} == {n: (k,) for n, k in lengths.items()}
+    assert {a.dtype for a in values.values()} == {np.dtype(np.float32)}
+    total = values["test.value.reconstruction"] + values["test.value.kl"]
+    np.testing.assert_allclose(values["test.value.elbo"], total, rtol=1e-5)
+    pretrained = [row for row in found.history if "reconstruction" in row]
+    losses = [row["reconstruction"] + row["kl"] + row.get("cross_entropy", 0) for row in pretrained]
+    best = pretrained[losses.index(min(losses))]
+    for name in ("reconstruction", "kl"):
+        assert found.metrics_validation[name].value == pytest.approx(best[name], rel=1e-5)
+        assert found.metrics[name].stderr > 0
+    assert 0 <= found.metrics["code_sparsity"].value < 1
+    assert 0 < found.metrics["auc_elbo"].value < 1
+
+
+@pytest.mark.parametrize(
+    ("model", "chain"),
+    [
+        ("vae", "scratch-net"),
+        ("vae", "fresh+probe"),
+        ("vae", "scratch-net+prune"),
+        ("dense", "fresh+probe"),
+    ],
+)
+def test_no_values_are_kept_of_an_encoder_that_its_own_loss_did_not_train_last(ran, model, chain):
+    """The metrics say why they have none, and the table has its reason."""
+    found = record(ran, model, chain)
+    with np.load(ran.folder / "results" / found.predictions.path) as arrays:
+        assert set(arrays.files) == {"train", "validation", "test"}
+    for name in ("reconstruction", "auc_elbo"):
+        assert found.metrics[name].value is None
+        assert "as its own loss left it" in found.metrics[name].undefined
+
+
+def test_values_are_verified_with_the_scores(ran):
+    """Their metrics are computed again."""
+    done = ran("verify")
+    assert done.code == 0, done.out
+    assert "no difference" in done.out
 
 
 def test_preprocessing_is_a_parameter_of_every_network(ran):

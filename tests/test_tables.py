@@ -336,6 +336,61 @@ def test_an_undefined_metric_is_a_dash_with_its_reason():
     assert re.search(rf" {DASH}  +1  1$", row_of(plain(pair[:1]), "gbdt"))
 
 
+def of_values(reconstruction, **changed):
+    """A record of a network that has a loss of its own, or of a model that has none."""
+    lacks = "nothing has such values"
+    given = {"reconstruction": reconstruction, "kl": None}
+    values = {n: Value(undefined=lacks) if v is None else Value(v, 0.1) for n, v in given.items()}
+    return record(metrics={"auc": Value(0.7, 0.01), **values}, **changed)
+
+
+def test_what_few_networks_have_is_shown_where_one_has_it():
+    """And a dash elsewhere; what no record has is no column. One note says all that is missing."""
+    known = METRICS | {"reconstruction": (False, SAME), "kl": (False, SAME)}
+
+    def shown(*records):
+        return json.loads(table(records, metrics=known, format="json"))
+
+    (row,) = shown(of_values(None))
+    assert "reconstruction" not in row
+    assert row["notes"] == []
+    rows = {row["model"]: row for row in shown(of_values(3.0, model="vae"), of_values(None))}
+    assert rows["vae"]["reconstruction"] == 3
+    assert "kl" not in rows["vae"]
+    assert rows["gbdt"]["notes"] == ["reconstruction is undefined: nothing has such values"]
+
+
+def test_what_is_missing_for_one_reason_is_one_note():
+    """However many columns it empties."""
+    (row,) = objects([of_values(None)], columns=["auc", "reconstruction", "kl"])
+    assert row["notes"] == ["reconstruction and KL are undefined: nothing has such values"]
+
+
+def test_errors_of_inputs_that_were_preprocessed_otherwise_are_not_compared():
+    """What has no such value is not said to differ in it."""
+    metrics = METRICS | {"reconstruction": (False, SAME | {"preprocess"})}
+
+    def params(*steps):
+        return {"model": {"preprocess": list(steps)}}
+
+    four = [
+        of_values(3.0, model="a", params=params("signed-log")),
+        of_values(4.0, model="b", params=params("signed-log")),
+        of_values(5.0, model="c", params=params("channel-maximum")),
+        of_values(None, model="gbdt"),
+    ]
+    rows = json.loads(table(four, metrics=metrics, format="json"))
+    notes = {row["model"]: [n for n in row["notes"] if "undefined" not in n] for row in rows}
+    difference = "preprocess (channel-maximum against signed-log) differs"
+    assert notes == {
+        "a": [],
+        "b": [],
+        "c": [f"not comparable in reconstruction with the other rows: {difference}"],
+        "gbdt": [],
+    }
+    assert all(row["comparable"] for row in rows)
+
+
 def test_a_metric_that_is_not_in_a_record_is_said_to_be_missing():
     """A record made before the metric was installed."""
     pair = [record("a", metrics={"auc": Value(0.7), "accuracy": Value(0.6)}), record("b")]

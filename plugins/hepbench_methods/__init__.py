@@ -45,6 +45,16 @@ PRETRAIN = Method(
     presets={"paper": {**PAPER, "rate": 1e-3}},
 )
 
+PRETRAIN_BACKGROUND = Method(
+    name="pretrain-background",
+    summary="An encoder is trained by its own loss, on the background alone",
+    run="hepbench_methods.pretrain_background:pretrain_background",
+    needs=frozenset({"encode", "pretrain"}),
+    makes="encoder",
+    params={**QUICK, "rate": 3e-3},
+    presets={"paper": {**PAPER, "rate": 1e-3}},
+)
+
 FINETUNE = Method(
     name="finetune",
     summary="A pretrained encoder and a new head are trained, each at its own rate",
@@ -94,5 +104,5 @@ JOINT = Method(
 
 @hookimpl
 def hepbench_methods() -> list[Method]:
-    """Return the six, fresh starts first."""
-    return [SCRATCH, PRETRAIN, FINETUNE, LINEAR_PROBE, SVM, JOINT]
+    """Return the seven, fresh starts first."""
+    return [SCRATCH, PRETRAIN, PRETRAIN_BACKGROUND, FINETUNE, LINEAR_PROBE, SVM, JOINT]

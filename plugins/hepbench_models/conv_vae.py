@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LIMIT = 20.0
+"""Of the log-variance, on both sides: while its divergence weighs nothing it may grow, and its
+exponential overflow."""
+
+
 class ConvVAE(nn.Module):
     """An encoder of ``image``: (N, channels, height, width) to (N, code).
 
@@ -81,7 +86,7 @@ class ConvVAE(nn.Module):
         """
         image = inputs["image"]
         hidden = self.down(image)
-        mean, log_variance = self.mean(hidden), self.log_variance(hidden)
+        mean, log_variance = self.mean(hidden), self.log_variance(hidden).clamp(-LIMIT, LIMIT)
         code = mean
         if self.training:
             code = mean + torch.randn_like(mean) * (log_variance / 2).exp()

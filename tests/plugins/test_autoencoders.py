@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,15 @@ from hepbench_methods import hepbench_methods
 from hepbench_models import CONV_VAE, SPARSE_AE
 from torch import nn
 
-from hepbench import TRAINING, Examples, TrainingData, counting, encoders, weights
+from hepbench import (
+    TRAINING,
+    DataError,
+    Examples,
+    TrainingData,
+    counting,
+    encoders,
+    weights,
+)
 from hepbench.recipes import Known
 from hepbench.resolve import resolve
 from hepbench.work import NetworkWork
@@ -264,6 +274,15 @@ def test_the_divergence_is_that_of_torch():
     torch.testing.assert_close(encoder.pretraining_terms(images())["kl"], expected)
 
 
+def test_no_divergence_overflows():
+    """While it weighs nothing, nothing holds the log-variance."""
+    encoder = fresh("conv-vae", training_data()).encoder
+    with torch.no_grad():
+        encoder.log_variance.bias.fill_(1000.0)
+    for mode in (encoder.train(), encoder.eval()):
+        assert all(torch.isfinite(t).all() for t in mode.pretraining_terms(images()).values())
+
+
 def test_codes_are_drawn_in_training_with_their_spread():
     """So that the divergence means something."""
     encoder = fresh("conv-vae", training_data(), dropout=0.0).encoder.train()
@@ -331,6 +350,49 @@ def test_pretraining_lowers_the_reconstruction_error(name):
     resolve(METHODS["pretrain"].run)(fresh(name, data), data.without_labels(), work, **told)
     errors = [row["reconstruction"] for row in work.history]
     assert errors[-1] < 0.8 * errors[0]
+
+
+def test_pretraining_on_the_background_sees_nothing_else():
+    """Neither signal nor examples without labels, whatever they hold, nor a label."""
+    clean = training_data()
+    network = run_chain(fresh("conv-vae", clean), ["pretrain-background"], clean)
+    dirty = training_data()
+    for part in (dirty.train, dirty.validation):
+        part.inputs["image"][part.labels == 1] = np.nan
+    unlabelled = replace(jets(8, 5000), labels=None)
+    unlabelled.inputs["image"][:] = np.nan
+    dirty = replace(dirty, unlabelled=unlabelled)
+    again = run_chain(fresh("conv-vae", clean), ["pretrain-background"], dirty)
+    pairs = zip(network.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    signal = replace(clean, train=clean.train[clean.train.labels == 1])
+    with pytest.raises(DataError, match="no example of class 0"):
+        run_chain(fresh("conv-vae", clean), ["pretrain-background"], signal)
+
+
+@each_model
+def test_what_an_encoder_was_not_trained_on_has_a_larger_loss(name):
+    """The values of each example, as the scoring stage keeps them; the signal is wider spread."""
+    data = training_data(400)
+    network = run_chain(fresh(name, data), ["pretrain-background"], data, epochs=12)
+    values = encoders.values(network, data.validation.inputs)
+    own = {"conv-vae": {"kl", "elbo"}, "sparse-ae": {"l1"}}[name]
+    assert set(values) == {"reconstruction", "code_zeros"} | own
+    assert {(a.dtype, a.shape) for a in values.values()} == {(np.dtype(np.float32), (200,))}
+    assert 0 <= values["code_zeros"].min() <= values["code_zeros"].max() < 1
+    loss = values["reconstruction"]
+    labels = data.validation.labels
+    assert np.median(loss[labels == 1]) > np.median(loss[labels == 0])
+
+
+def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
+    """At most a hundredth of it; the scale of a code does not matter."""
+    data = training_data()
+    network = fresh("sparse-ae", data)
+    codes = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
+    network.encoder.encode = lambda _: codes
+    found = encoders.values(network, {"image": data.train.inputs["image"][:3]})
+    assert found["code_zeros"].tolist() == pytest.approx([0.6, 0.8, 1])
 
 
 @each_model

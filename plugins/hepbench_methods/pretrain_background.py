@@ -1,0 +1,40 @@
+"""Pretraining on the background alone, for what is unusual to be found: its loss is larger there.
+
+Labels choose the examples of class 0, for training and for validation, and serve nothing else.
+Examples without labels are left out: signal may be among them.
+
+As in Farina, Nakai and Shih, Phys. Rev. D 101, 075021 (2020), arXiv:1808.08992.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import DataError, Objective, pretraining
+
+if TYPE_CHECKING:
+    from hepbench import Examples, Network, TrainingData, Work
+
+
+def pretrain_background(
+    start: Network, data: TrainingData, work: Work, *, rate: float, **training: Any
+) -> Network:
+    """Train the encoder, and whatever its pretraining uses beside it.
+
+    Raises:
+        DataError: there is no background to train on.
+    """
+    train, validation = background(data.train), background(data.validation)
+    if not len(train) or not len(validation):
+        msg = "pretrain-background: no example of class 0 to train on, or to validate on"
+        raise DataError(msg)
+    alone = replace(data, train=train, validation=validation, unlabelled=None)
+    return work.fit(start, alone, Objective(pretraining, {"encoder": rate}), **training)
+
+
+def background(examples: Examples) -> Examples:
+    """Return the examples of class 0, without their labels."""
+    return replace(examples[np.flatnonzero(np.asarray(examples.labels) == 0)], labels=None)
