@@ -14,6 +14,7 @@ from hepbench.errors import (
     PluginError,
     ProtocolError,
     UndefinedMetricError,
+    UsageError,
 )
 from hepbench.examples import Examples, TrainingData
 from hepbench.hookspecs import hookimpl
@@ -77,6 +78,7 @@ __all__ = [
     "Suite",
     "TrainingData",
     "UndefinedMetricError",
+    "UsageError",
     "Work",
     "classification",
     "hookimpl",

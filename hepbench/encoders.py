@@ -189,6 +189,8 @@ def facts(network: Network, work: NetworkWork) -> Facts:
     }
     if work.history:
         found["history"] = [{n: float(v) for n, v in row.items()} for row in work.history]
+    if work.warnings:
+        found["warnings"] = list(work.warnings)
     if work.best is not None:
         found["best_epoch"] = work.best
     return found

@@ -513,6 +513,10 @@ class Work(Protocol):
         """
         ...
 
+    def warn(self, text: str) -> None:
+        """Put into the record what must be said of the result, as ``name: what``, one line."""
+        ...
+
     def encode(self, network: Network, examples: Examples) -> Array:
         """Return (N, D) codes as numpy, in eval mode."""
         ...

@@ -65,7 +65,8 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
     if task["makes"] == "classifier":
         # opened again: a method may have put other inputs into what it was given
         parts = {part: load_part(source, part) for part in splits.PARTS}
-        facts["warnings"] = _score(task, made, parts, place.folder, trained=trained)
+        odd = _score(task, made, parts, place.folder, trained=trained)
+        facts["warnings"] = [*facts.get("warnings", []), *odd]
     facts["peak_memory_mb"] = machine.peak_memory_mb()
     return facts
 

@@ -40,6 +40,7 @@ class NetworkWork:
         tell: takes a few words on how far the training is.
         history: a row for each epoch of each training, ``fit`` counting these from 0.
         best: the row whose weights the last training kept.
+        warnings: what the method said of its result.
         seconds: that the method took.
     """
 
@@ -51,6 +52,7 @@ class NetworkWork:
     tell: Callable[[str], None] = field(default=lambda _: None)
     history: list[Row] = field(default_factory=list)
     best: int | None = None
+    warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     _fits: int = 0
     _sources: dict[tuple[int, int], tuple[Examples, Any, Source]] = field(default_factory=dict)
@@ -87,6 +89,10 @@ class NetworkWork:
         self.best = None if fitted.best is None else before + fitted.best
         self._fits += 1
         return network
+
+    def warn(self, text: str) -> None:
+        """Put into the record what must be said of the result."""
+        self.warnings.append(text)
 
     def encode(self, network: Network, examples: Examples) -> NDArray[np.float32]:
         """Return (N, D) codes as numpy, in eval mode."""

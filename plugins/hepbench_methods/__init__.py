@@ -101,8 +101,40 @@ JOINT = Method(
     presets={"paper": {**PAPER, "encoder_rate": 1e-3, "head_rate": 1e-3}},
 )
 
+# the write-up of R3 names five epochs after each step; the rest of how it trained is not said
+TRAIN_ON = {**QUICK, "rate": 1e-3, "clip": None}
+TRAIN_ON_PAPER = {**PAPER, "rate": 1e-4, "batch_size": 128, "clip": None}
+
+PRUNE_UNSTRUCTURED = Method(
+    name="prune-unstructured",
+    summary="The smallest weights of a classifier are held at zero",
+    run="hepbench_methods.prune_unstructured:prune_unstructured",
+    after=("scratch", "classifier"),
+    params={"ratio": 0.5, "scope": "global"},
+)
+
+PRUNE_ITERATIVE = Method(
+    name="prune-iterative",
+    summary="The smallest weights are held at zero a few at a time, with training after each step",
+    run="hepbench_methods.prune_iterative:prune_iterative",
+    after=("scratch", "classifier"),
+    params={**TRAIN_ON, "epochs": 1, "ratio": 0.5, "step": 0.1, "rounds": 9, "scope": "global"},
+    presets={"paper": {**TRAIN_ON_PAPER, "epochs": 5, "rounds": 0}},
+)
+
+PRUNE_STRUCTURED = Method(
+    name="prune-structured",
+    summary="The weakest channels of each layer are removed, with all that depends on them",
+    run="hepbench_methods.prune_structured:prune_structured",
+    after=("scratch", "classifier"),
+    params={**TRAIN_ON, "epochs": 9, "ratio": 0.5, "remove": True, "after": "finetune"},
+    presets={"paper": {**TRAIN_ON_PAPER, "epochs": 45}},
+    imports=("torch_pruning",),
+)
+
 
 @hookimpl
 def hepbench_methods() -> list[Method]:
-    """Return the seven, fresh starts first."""
-    return [SCRATCH, PRETRAIN, PRETRAIN_BACKGROUND, FINETUNE, LINEAR_PROBE, SVM, JOINT]
+    """Return those that train, fresh starts first, and the three that prune."""
+    trained = [SCRATCH, PRETRAIN, PRETRAIN_BACKGROUND, FINETUNE, LINEAR_PROBE, SVM, JOINT]
+    return [*trained, PRUNE_UNSTRUCTURED, PRUNE_ITERATIVE, PRUNE_STRUCTURED]
