@@ -18,7 +18,8 @@ DEFAULT_PRESET = "quick"
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Datasets x models x chains; names may be globs and carry ``[param=value]``.
+    """Datasets x models x chains; names may be globs and carry ``[param=value]``, and
+    ``[param={value,value}]`` stands for one name with each.
 
     Attributes:
         label_fractions: shares of the training labels that methods see, each tried in turn.
@@ -92,7 +93,20 @@ def parse(data: bytes, path: str) -> SuiteFile:
         msg = f"{path}: {_explain(str(error))}"
         raise SuiteError(msg) from error
     _check(suite, path)
-    return suite
+    return msgspec.structs.replace(suite, run=[_written_out(matrix) for matrix in suite.run])
+
+
+def alternatives(text: str) -> list[str]:
+    """Return what a text with braces stands for: ``a[b={1,2}]`` for ``a[b=1]`` and ``a[b=2]``.
+
+    Several braces multiply, as in a shell. Those that hold a ``=`` are inline tables and stay.
+    """
+    braces = re.search(r"\{([^{}=]*,[^{}=]*)\}", text)
+    if braces is None:
+        return [text]
+    before, after = text[: braces.start()], text[braces.end() :]
+    values = braces.group(1).split(",")
+    return [whole for v in values for whole in alternatives(before + v.strip() + after)]
 
 
 def reference(text: str) -> Reference:
@@ -146,6 +160,13 @@ def _outside_brackets(text: str, separator: str) -> list[str]:
         else:
             parts[-1] += character
     return parts
+
+
+def _written_out(matrix: Matrix) -> Matrix:
+    """Return a matrix whose names hold no alternatives."""
+    names = ("datasets", "models", "methods")
+    whole = {n: [one for text in getattr(matrix, n) for one in alternatives(text)] for n in names}
+    return msgspec.structs.replace(matrix, **whole)
 
 
 def _explain(message: str) -> str:

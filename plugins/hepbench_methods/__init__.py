@@ -1,8 +1,8 @@
-"""The methods that come with hepbench: one module, one method."""
+"""The methods that come with hepbench: one module, one method; and a metric that prunings need."""
 
 from __future__ import annotations
 
-from hepbench import TRAINING, Method, hookimpl
+from hepbench import TRAINING, Method, Metric, hookimpl
 
 # our choice, by validation on 10,977 real HIGGS rows: see suites/higgs-transformer.toml
 QUICK = {
@@ -138,3 +138,17 @@ def hepbench_methods() -> list[Method]:
     """Return those that train, fresh starts first, and the three that prune."""
     trained = [SCRATCH, PRETRAIN, PRETRAIN_BACKGROUND, FINETUNE, LINEAR_PROBE, SVM, JOINT]
     return [*trained, PRUNE_UNSTRUCTURED, PRUNE_ITERATIVE, PRUNE_STRUCTURED]
+
+
+@hookimpl
+def hepbench_metrics() -> list[Metric]:
+    """Return what tells a pruned network that has collapsed."""
+    return [
+        Metric(
+            name="score_spread",
+            summary="standard deviation of the signal's score; near 0 the AUC means nothing",
+            compute="hepbench_methods.score_spread:score_spread",
+            higher_is_better=True,
+            classes=2,
+        )
+    ]

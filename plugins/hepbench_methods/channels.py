@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from torch import Tensor, nn
 from hepbench import PluginError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from hepbench import Network
 
 TOLERANCE = 1e-4
