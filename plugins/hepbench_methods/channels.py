@@ -304,7 +304,10 @@ class _Traced:
             UnknownError: one of them is of an unknown kind, or holds them in unequal numbers.
         """
         prune = self.dependencies.get_pruner_of_module(layer).prune_out_channels
-        n = layer.weight.shape[_out(layer)[0]["weight"]]
+        axis = _out(layer)[0].get("weight")
+        if axis is None:
+            raise UnknownError(self.names[layer])
+        n = layer.weight.shape[axis]
         found = self.dependencies.get_pruning_group(layer, prune, list(range(n)))
         # what is not named stands for an operation
         named = (item for item in found if item.dep.target.module in self.names)
@@ -387,4 +390,6 @@ def _passes(name: str, module: Any) -> tuple[dict[str, int], tuple[str, ...]]:
 
 
 def _present(module: nn.Module, axes: Mapping[str, int]) -> dict[str, int]:
-    return {leaf: axis for leaf, axis in axes.items() if getattr(module, leaf, None) is not None}
+    """Return the axes of tensors that a module holds itself, and does not compute of others."""
+    held = {**module._parameters, **module._buffers}
+    return {leaf: axis for leaf, axis in axes.items() if held.get(leaf) is not None}

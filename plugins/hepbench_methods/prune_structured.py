@@ -63,7 +63,7 @@ def prune_structured(
     pruning.check_among("prune-structured[after]", after, AFTER)
     network: Network = start.trim()
     if ratio:
-        network = shrunk(network, ratio, work) if remove else masked(network, ratio)
+        network = (shrunk if remove else masked)(network, ratio, work)
     if after == "recalibrate":
         recalibrate(network, data.train, work)
     if after == "restart":
@@ -89,22 +89,18 @@ def shrunk(network: Network, ratio: float, work: Work) -> Network:
             network, smaller = trial, smaller + 1
         else:
             stuck.append(group.layer)
-    if not smaller:
-        raise UsageError(_nothing_shrinks(network, stuck))
-    if stuck:
-        work.warn(f"pruning: cannot shrink {', '.join(sorted(stuck))}")
+    _tell(network, stuck, work, some=smaller > 0)
     return network
 
 
-def masked(network: Network, ratio: float) -> Network:
+def masked(network: Network, ratio: float, work: Work) -> Network:
     """Return a network that holds the weights of its weakest channels at zero.
 
     Raises:
         UsageError: no layer has channels that could be removed.
     """
     found = channels.find(network)
-    if not found.proven:
-        raise UsageError(_nothing_shrinks(network, found.stuck))
+    _tell(network, found.stuck, work, some=bool(found.proven))
     masks: dict[str, Tensor] = {}
     for group in found.proven:
         masks |= channels.masks(network, group, weakest(network, group, ratio))
@@ -148,6 +144,15 @@ def _is_tracking(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
 
 
-def _nothing_shrinks(network: Network, stuck: list[str]) -> str:
-    found = f"it has {', '.join(sorted(stuck))}" if stuck else "it has none but the last"
-    return f"prune-structured: no layer of {network.recipe.model} can shrink; {found}"
+def _tell(network: Network, stuck: list[str], work: Work, *, some: bool) -> None:
+    """Say which layers are left as they are.
+
+    Raises:
+        UsageError: it is all of them.
+    """
+    layers = ", ".join(sorted(stuck))
+    if not some:
+        msg = f"prune-structured: no layer of {network.recipe.model} can shrink; it has "
+        raise UsageError(msg + (layers or "none but the last"))
+    if layers:
+        work.warn(f"pruning: cannot shrink {layers}")

@@ -29,8 +29,11 @@ from hepbench import (
     tracing,
     weights,
 )
+from hepbench.matrix import Choice, expand
 from hepbench.recipes import Known
+from hepbench.registry import installed
 from hepbench.resolve import resolve
+from hepbench.suite import Matrix, SuiteFile
 from hepbench.work import NetworkWork
 
 torch.set_num_threads(1)
@@ -77,6 +80,18 @@ class Fixed(nn.Module):
         return self.second(self.first(inputs["table"]).view(-1, 2, 4).sum(1))
 
 
+class Normed(nn.Module):
+    """A weight that is computed of two others, before one that is not."""
+
+    def __init__(self, shapes):
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Linear(shapes["table"][0], 8))
+        self.second = nn.Linear(8, 6)
+
+    def encode(self, inputs):
+        return self.second(self.first(inputs["table"]).relu())
+
+
 class Bare(nn.Module):
     """No layer but the head's."""
 
@@ -96,6 +111,7 @@ BUILDS = {
         {**TRANSFORMER_AE.params, "width": 12, "heads": 4, "layers": 2, "feed_forward": 16},
     ),
     "fixed": ("test_prunings:Fixed", {}),
+    "normed": ("test_prunings:Normed", {}),
     "bare": ("test_prunings:Bare", {}),
 }
 KNOWN = Known(models={name: build for name, (build, _) in BUILDS.items()}, heads=HEADS)
@@ -447,11 +463,12 @@ def test_recalibration_moves_the_statistics_alone_and_sees_no_label():
 # --- what cannot shrink
 
 
-def test_a_layer_that_cannot_shrink_is_left_and_said():
-    """A reshape takes its width for granted; the other layers shrink."""
+@pytest.mark.parametrize("model", ["fixed", "normed"])
+def test_a_layer_that_cannot_shrink_is_left_and_said(model):
+    """A reshape takes its width for granted, or its weight is computed; other layers shrink."""
     work = NetworkWork(seed=0)
-    network = structured(classifier("fixed"), 0.5, work=work)
-    assert network.encoder.first.out_features == 8
+    network = structured(classifier(model), 0.5, work=work)
+    assert network.encoder.first.weight.shape[0] == 8
     assert network.encoder.second.out_features == 3
     assert work.warnings == ["pruning: cannot shrink encoder.first"]
     assert encoders.facts(network, work)["warnings"] == work.warnings
@@ -496,6 +513,28 @@ def test_a_network_that_cannot_shrink_at_all_is_refused(remove):
     """It has no layer but the last."""
     with pytest.raises(UsageError, match=r"no layer of bare can shrink; it has none but the last"):
         structured(classifier("bare"), 0.5, remove=remove)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name.startswith("prune")])
+def test_prunings_follow_whatever_makes_a_classifier(name):
+    """Named alone, training from scratch; never an encoder, a fresh start or what fits itself."""
+
+    def chains(*texts, model="mlp"):
+        matrix = Matrix(datasets=["higgs"], models=[model], methods=list(texts))
+        try:
+            fits, _ = expand(SuiteFile(name="s", run=[matrix]), installed(), Choice())
+        except UsageError as error:
+            return str(error)
+        return [combination.labels[2] for combination in fits]
+
+    assert chains(name) == [f"scratch+{name}"]
+    for before in ("joint", "pretrain+finetune", "pretrain+linear-probe"):
+        assert chains(f"{before}+{name}", model="transformer-ae") == [f"{before}+{name}"]
+    assert "follows scratch or classifier, not fresh" in chains(f"fresh+{name}")
+    assert "follows scratch or classifier, not pretrain" in chains(
+        f"pretrain+{name}", model="transformer-ae"
+    )
+    assert "needs 'encode'; gbdt offers estimate" in chains(name, model="gbdt")
 
 
 def test_a_network_under_a_machine_shrinks_but_for_its_codes(tmp_path):
