@@ -146,7 +146,8 @@ class Dataset:
         files: the original files; at least one must be found for ``read`` to be used.
         split: how examples are divided.
         params: defaults of the dataset's own parameters.
-        augmentations: ``(inputs) -> Inputs`` by name, for training batches only.
+        augmentations: ``(inputs) -> Inputs`` by name, for training batches only: dense tensors, on
+            the device.
         citation, licence: of the original.
         generate: ``(folder, *, events, seed, jobs, progress) -> Path``: simulates more examples
             into ``folder`` in the original file format.

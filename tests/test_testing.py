@@ -44,6 +44,7 @@ DATA_FAULTS = [
     ("view-renames", "view 'table' keeps rows, order and shapes", "makes tables and no 'table'"),
     ("view-writes", "view 'table' keeps rows, order and shapes", "read-only"),
     ("augmented-twice", "augmentation 'doubles' keeps rows and shapes", "(128, 2); (64, 2)"),
+    ("augmented-as-numpy", "augmentation 'as-numpy' keeps rows and shapes", "is no tensor"),
     ("ids-of-the-clock", "another process reads the same", "labelled 'ids' differ"),
     ("label-rare", "it is prepared as in a run; each part has every class", "'signal'"),
 ]

@@ -242,13 +242,17 @@ def _equal(a: Array, b: Array) -> bool:
 
 
 def _is_augmented(it: _Sample, name: str) -> None:
-    some = it.roles["labelled"][:64].inputs
-    # batches are dense
-    inputs = read_only({key: np.asarray(array) for key, array in some.items()})
-    made = resolve(it.spec.augmentations[name])(inputs)
-    for key, array in inputs.items():
-        shape = np.shape(made.get(key))
-        need(shape == array.shape, f"'{key}' is {shape}; {array.shape} is expected")
+    import torch
+
+    from hepbench import batches
+
+    # as in a training: batches are dense tensors
+    inputs = batches.Raw(it.roles["labelled"].inputs, torch.device("cpu"))(slice(64))
+    made = resolve(it.spec.augmentations[name])(dict(inputs))
+    for key, tensor in inputs.items():
+        shape, expected = tuple(getattr(made.get(key), "shape", ())), tuple(tensor.shape)
+        need(shape == expected, f"'{key}' is {shape}; {expected} is expected")
+        need(isinstance(made[key], torch.Tensor), f"'{key}' is no tensor; batches are tensors")
 
 
 def _reads_the_same(it: _Sample) -> None:

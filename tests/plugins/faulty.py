@@ -110,7 +110,11 @@ def writes(inputs, **_params):
 
 
 def doubles(inputs):
-    return {"table": np.repeat(inputs["table"], 2, axis=0)}
+    return {"table": inputs["table"].repeat(2, 1)}
+
+
+def as_numpy(inputs):
+    return {"table": inputs["table"].numpy()}
 
 
 def first_hundred(ids):
@@ -151,6 +155,7 @@ def hepbench_datasets():
         dataset("names-too-few", inputs={"table": Input(shape=(2,), names=("x",))}),
         dataset("official-rows", split=Split(official="faulty:first_hundred")),
         dataset("augmented-twice", augmentations={"doubles": "faulty:doubles"}),
+        dataset("augmented-as-numpy", augmentations={"as-numpy": "faulty:as_numpy"}),
         dataset("damaged-unnoticed", **read_by("missing_in_words")),
         dataset("missing-in-python", **read_by("missing_in_python")),
         dataset("missing-at-length", **read_by("missing_at_length")),

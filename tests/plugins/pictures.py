@@ -107,7 +107,7 @@ def centred(inputs):
 
 def flipped(inputs):
     """Return a batch turned over, for training."""
-    return {"image": np.flip(inputs["image"], 2)}
+    return {"image": inputs["image"].flip(2)}
 
 
 def darker(inputs):
