@@ -42,8 +42,13 @@ def of_metric(entry: Entry) -> list[Claim]:
     ]  # fmt: skip
 
 
+VALUES = ("reconstruction", "kl", "elbo", "code_zeros")
+
+
 def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
-    """Return predictions with ties that lean to the right class; masses and pts are random."""
+    """Return predictions with ties that lean to the right class; masses, pts and what a network's
+    own loss makes of each example are random.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % classes)
     counts = rng.integers(1, 6, (n, classes)) + (labels[:, None] == np.arange(classes))
@@ -52,6 +57,7 @@ def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
         scores=counts / counts.sum(axis=1, keepdims=True),
         ids=np.arange(n) + n * seed,
         targets={name: rng.exponential(100, n) for name in ("mass", "pt")},
+        values={name: rng.exponential(1, n) for name in VALUES},
         validation=None if seed else made_up(classes, seed=1),
     )
 
@@ -63,6 +69,7 @@ def _rows(predictions: Predictions, rows: Any) -> Predictions:
         scores=predictions.scores[rows],
         ids=np.arange(len(predictions.labels[rows])),
         targets={name: array[rows] for name, array in predictions.targets.items()},
+        values={name: array[rows] for name, array in predictions.values.items()},
     )
 
 

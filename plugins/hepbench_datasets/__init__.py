@@ -55,5 +55,8 @@ def hepbench_suites() -> list[Suite]:
     """Return the suites in ``suites/``."""
     return [
         Suite(name=name, path=f"hepbench_datasets:suites/{name}.toml")
-        for name in ("smoke", "quickstart", "standard", "higgs-transformer", "pruning")
+        for name in (
+            *("smoke", "quickstart", "standard"),
+            *("higgs-transformer", "jet-vae", "sparse-ae", "pruning"),
+        )
     ]
