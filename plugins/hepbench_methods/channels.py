@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from hepbench import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hepbench import Network
 
@@ -51,7 +52,7 @@ class Place:
     makes: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Channels that can only go together with all their places; ``layer`` is named for them."""
 
@@ -79,14 +80,20 @@ def find(network: Network) -> Found:
     """
     scout = _shaken(network)
     expected = _logits(scout, _drawn(scout, 4))
-    found = Found([], [])
-    for layer, readings in _groups(network):
-        proven = [group for group in readings if _holds(scout, group, expected)]
-        if proven:
-            found.proven.append(proven[0])
+    proven: dict[str, Group] = {}
+    stuck: dict[str, None] = {}
+    for layer, readings in _candidates(network):
+        if layer in proven:
+            continue
+        for group in readings:
+            if _holds(scout, group, expected):
+                made = (place.module for place in group.places if place.makes)
+                proven |= dict.fromkeys(made, group)
+                break
         else:
-            found.stuck.append(layer)
-    return found
+            stuck[layer] = None
+    groups = list(dict.fromkeys(proven.values()))
+    return Found(groups, [layer for layer in stuck if layer not in proven])
 
 
 def norms(network: Network, group: Group) -> Tensor:
@@ -116,20 +123,33 @@ def masks(network: Network, group: Group, gone: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def remove(network: Network, group: Group, gone: Tensor) -> None:
-    """Remove channels from all places of a group, in place."""
-    for place in group.places:
-        module = network.get_submodule(place.module)
-        positions = place.positions[gone].flatten()
-        for leaf, axis in place.axes.items():
-            tensor = getattr(module, leaf)
-            kept = torch.ones(tensor.shape[axis], dtype=torch.bool)
-            kept[positions] = False
-            _replace(module, leaf, tensor.detach().index_select(axis, _at(kept.nonzero(), tensor)))
-        for name in place.sizes:
-            size = getattr(module, name)
-            rest = (size[0] if isinstance(size, tuple) else size) - len(positions)
-            setattr(module, name, (rest,) if isinstance(size, tuple) else rest)
+def without(network: Network, going: Sequence[tuple[Group, Tensor]]) -> Network:
+    """Return a copy without some channels of some groups.
+
+    Positions are those of ``network``: where channels of several groups lie along one axis, as
+    after a concatenation, they go at once.
+    """
+    made = copy.deepcopy(network)
+    lost: dict[tuple[str, str, int], list[Tensor]] = defaultdict(list)
+    for group, gone in going:
+        for place in group.places:
+            positions = place.positions[gone].flatten()
+            for leaf, axis in place.axes.items():
+                lost[place.module, leaf, axis].append(positions)
+            for name in place.sizes:
+                _lessen(made.get_submodule(place.module), name, len(positions))
+    for (path, leaf, axis), positions in lost.items():
+        module = made.get_submodule(path)
+        tensor = getattr(module, leaf)
+        kept = torch.ones(tensor.shape[axis], dtype=torch.bool)
+        kept[torch.cat(positions)] = False
+        _replace(module, leaf, tensor.detach().index_select(axis, _at(kept.nonzero(), tensor)))
+    return made
+
+
+def _lessen(module: nn.Module, name: str, n: int) -> None:
+    size = getattr(module, name)
+    setattr(module, name, (size[0] - n,) if isinstance(size, tuple) else size - n)
 
 
 def runs(network: Network) -> bool:
@@ -149,12 +169,23 @@ def runs(network: Network) -> bool:
 
 def _holds(network: Network, group: Group, expected: Tensor) -> bool:
     """Whether channels may come in another order; if so they stay in it."""
+    if not all(_lies(network, place) for place in group.places):
+        return False
     _reverse(network, group)
     found = _logits(network, _drawn(network, len(expected)))
     if (found - expected).abs().max() <= TOLERANCE * expected.abs().max():
         return True
     _reverse(network, group)
     return False
+
+
+def _lies(network: Network, place: Place) -> bool:
+    """Whether positions are different ones, and those of the module."""
+    module, n = network.get_submodule(place.module), place.positions.numel()
+    inside = (
+        place.positions < getattr(module, leaf).shape[axis] for leaf, axis in place.axes.items()
+    )
+    return len(place.positions.unique()) == n and all(bool(each.all()) for each in inside)
 
 
 def _reverse(network: Network, group: Group) -> None:
@@ -209,24 +240,22 @@ def _at(positions: Tensor, tensor: Tensor) -> Tensor:
 # --- groups
 
 
-def _groups(network: Network) -> Iterator[tuple[str, list[Group]]]:
-    """Yield layers and how their channels may lie, the likeliest first."""
-    seen: set[str] = set()
+def _candidates(network: Network) -> Iterator[tuple[str, list[Group]]]:
+    """Yield layers and how the channels that they make may lie, the likeliest first."""
     for group in _heads(network):
-        seen |= {place.module for place in group.places if place.makes}
-        yield group.layer, [group]
+        yield group.places[0].module, [group]
     with _quiet():
         traced = _traced(network)
-        for layer, module in network.named_modules():
-            if isinstance(module, LAYERS) and layer not in seen and module in traced.graph:
-                try:
-                    group = Group(layer, traced.places(module))
-                except UnknownError:
-                    yield layer, []
-                    continue
-                seen |= {place.module for place in group.places if place.makes}
-                if not all(place.makes for place in group.places):
-                    yield layer, [group, _channels_last(network, group)]
+    for layer, module in network.named_modules():
+        if not isinstance(module, LAYERS) or module not in traced.graph:
+            continue
+        try:
+            group = Group(layer, traced.places(module))
+        except UnknownError:
+            yield layer, []
+            continue
+        if not all(place.makes for place in group.places):
+            yield layer, [group, _channels_last(network, group)]
 
 
 def _heads(network: Network) -> Iterator[Group]:
@@ -310,7 +339,7 @@ class _Traced:
         n = layer.weight.shape[axis]
         found = self.dependencies.get_pruning_group(layer, prune, list(range(n)))
         # what is not named stands for an operation
-        named = (item for item in found if item.dep.target.module in self.names)
+        named = [item for item in found if item.dep.target.module in self.names]
         return tuple(self._place(item, n) for item in named)
 
     def _place(self, item: Any, n: int) -> Place:

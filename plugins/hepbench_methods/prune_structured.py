@@ -12,7 +12,6 @@ faster. It left the network at that (``after = "nothing"``).
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,17 +79,16 @@ def shrunk(network: Network, ratio: float, work: Work) -> Network:
         UsageError: no layer can shrink.
     """
     found = channels.find(network)
-    gone = {group.layer: weakest(network, group, ratio) for group in found.proven}
-    stuck, smaller = list(found.stuck), 0
+    made, going, stuck = network, [], list(found.stuck)
     for group in found.proven:
-        trial = copy.deepcopy(network)
-        channels.remove(trial, group, gone[group.layer])
+        further = [*going, (group, weakest(network, group, ratio))]
+        trial = channels.without(network, further)
         if channels.runs(trial):
-            network, smaller = trial, smaller + 1
+            made, going = trial, further
         else:
             stuck.append(group.layer)
-    _tell(network, stuck, work, some=smaller > 0)
-    return network
+    _tell(network, stuck, work, some=bool(going))
+    return made
 
 
 def masked(network: Network, ratio: float, work: Work) -> Network:

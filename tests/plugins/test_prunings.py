@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from conftest import TESTS
 from hepbench_methods import channels, hepbench_methods, pruning
 from hepbench_methods.prune_iterative import shares
 from hepbench_methods.prune_structured import weakest
@@ -69,6 +70,21 @@ class Blocks(nn.Module):
         return nn.Sequential(nn.Linear(6, 10), nn.Dropout(0.1), nn.ReLU(), nn.Linear(10, classes))
 
 
+class Joined(nn.Module):
+    """Two layers side by side are read by one; with them the features, where they are told."""
+
+    def __init__(self, shapes, *, features=False):
+        super().__init__()
+        n = shapes["table"][0]
+        self.one, self.other = nn.Linear(n, 10), nn.Linear(n, 6)
+        self.features, self.both = features, nn.Linear(16 + n * features, 8)
+
+    def encode(self, inputs):
+        x = inputs["table"]
+        parts = [self.one(x).relu(), x, self.other(x).tanh()]
+        return self.both(torch.cat(parts if self.features else parts[::2], 1)).relu()
+
+
 class Fixed(nn.Module):
     """A reshape that takes eight channels for granted, between two layers."""
 
@@ -102,7 +118,6 @@ class Bare(nn.Module):
         return inputs["table"]
 
 
-TABLE = {"mlp": 12, "transformer-ae": 6}
 BUILDS = {
     "blocks": ("test_prunings:Blocks", {}),
     "mlp": (MLP.build, {**MLP.params, "width": 12}),
@@ -110,12 +125,15 @@ BUILDS = {
         TRANSFORMER_AE.build,
         {**TRANSFORMER_AE.params, "width": 12, "heads": 4, "layers": 2, "feed_forward": 16},
     ),
+    "joined": ("test_prunings:Joined", {}),
+    "featured": ("test_prunings:Joined", {"features": True}),
     "fixed": ("test_prunings:Fixed", {}),
     "normed": ("test_prunings:Normed", {}),
     "bare": ("test_prunings:Bare", {}),
 }
 KNOWN = Known(models={name: build for name, (build, _) in BUILDS.items()}, heads=HEADS)
-each_model = pytest.mark.parametrize("model", ["blocks", "mlp", "transformer-ae"])
+MODELS = ["blocks", "mlp", "transformer-ae", "joined"]
+each_model = pytest.mark.parametrize("model", MODELS)
 RATIOS = [0.2, 0.4, 0.6, 0.8, 0.9]
 
 
@@ -328,6 +346,22 @@ def test_channels_are_removed_wherever_they_are_used():
     assert (depthwise.groups, depthwise.in_channels, depthwise.out_channels) == (8, 8, 8)
 
 
+def test_channels_that_are_joined_go_from_their_own_places():
+    """Of what reads both layers, the columns of the channels that stay are left."""
+    before = classifier("joined").trim()
+    kept = {}
+    for group in channels.find(before).proven:
+        gone = weakest(before, group, 0.5)
+        rows = torch.ones(len(group.places[0].positions), dtype=torch.bool)
+        rows[gone] = False
+        kept[group.layer] = rows
+    network = structured(classifier("joined"), 0.5)
+    columns = torch.cat([kept["encoder.one"], kept["encoder.other"]])
+    expected = before.encoder.both.weight[kept["encoder.both"]][:, columns]
+    assert torch.equal(network.encoder.both.weight, expected)
+    assert network.encoder.both.in_features == 5 + 3
+
+
 def test_heads_of_attention_and_the_residual_stream_shrink():
     """Whole heads go; tokens keep fewer features, in all layers the same."""
     network = structured(classifier("transformer-ae"), 0.5)
@@ -353,9 +387,9 @@ def test_removing_what_nothing_reads_changes_no_score(model):
         gone = torch.arange(len(group.places[0].positions))[::2]
         silence(trial, group, gone)
         expected = scores(trial, model)
-        channels.remove(trial, group, gone)
         if not over:
-            np.testing.assert_allclose(scores(trial, model), expected, rtol=0, atol=1e-5)
+            smaller = channels.without(trial, [(group, gone)])
+            np.testing.assert_allclose(scores(smaller, model), expected, rtol=0, atol=1e-5)
             assert not np.allclose(scores(network, model), expected, atol=1e-4)
 
 
@@ -390,9 +424,7 @@ def test_the_filters_of_smallest_l1_norm_go():
 
 def test_pruned_networks_score_the_same_in_a_fresh_process(tmp_path):
     """Bit for bit, from their recipes and weights."""
-    cases = [
-        (model, ratio) for model in ("blocks", "mlp", "transformer-ae") for ratio in (0.4, 0.9)
-    ]
+    cases = [(model, ratio) for model in MODELS for ratio in (0.4, 0.9)]
     for model, ratio in cases:
         network, folder = structured(classifier(model), ratio), tmp_path / model / str(ratio)
         folder.mkdir(parents=True)
@@ -474,6 +506,14 @@ def test_a_layer_that_cannot_shrink_is_left_and_said(model):
     assert encoders.facts(network, work)["warnings"] == work.warnings
 
 
+def test_what_torch_pruning_misplaces_is_left_alone():
+    """It takes layers that are joined with inputs for one; the proof finds that they are not."""
+    work = NetworkWork(seed=0)
+    network = structured(classifier("featured"), 0.5, work=work)
+    assert work.warnings == ["pruning: cannot shrink encoder.one, encoder.other"]
+    assert network.encoder.both.weight.shape == (4, 10 + 7 + 6)
+
+
 def test_a_wrong_order_of_channels_is_found_out():
     """Of each group: with two of a reader's columns exchanged it is proven no more."""
     network = classifier("blocks").trim()
@@ -545,12 +585,52 @@ def test_a_network_under_a_machine_shrinks_but_for_its_codes(tmp_path):
     machine = resolve(METHODS["svm"].run)(
         start, part, NetworkWork(seed=0, head="svm"), **METHODS["svm"].params
     )
-    with pytest.raises(UsageError, match=r"no layer of mlp can shrink; it has encoder\.first\.0"):
+    with pytest.raises(UsageError, match=r"no layer of mlp can shrink; it has encoder\.blocks"):
         structured(machine, 0.5)
     masked = pruned("prune-unstructured", machine, ratio=0.5)
     weights.save(masked, tmp_path)
     again = weights.load(tmp_path, KNOWN)
     assert np.array_equal(scores(again, "mlp"), scores(masked, "mlp"))
+
+
+# --- on the command line
+
+SUITE = """
+name = "prunings"
+[[run]]
+datasets = ["blobs[n=300]"]
+models = ["vae"]
+methods = ["scratch-net", "scratch-net+prune-unstructured",
+           "scratch-net+prune-structured[after={nothing,recalibrate}]",
+           "scratch-net+prune-iterative[rounds=2,step=0.4]"]
+"""
+
+
+def test_records_of_prunings_hold_what_is_left_and_what_it_costs(bench):
+    """Masks leave the operations and say what could be saved; removal saves them."""
+    bench.plugin(TESTS / "plugins" / "nets.py")
+    bench.write("prunings.toml", SUITE)
+    done = bench("run", "prunings.toml", timeout=300)
+    assert done.code == 0, done.err
+    found = {r.chain.rpartition("prune-")[2]: r for r in bench.records().values()}
+    dense = found.pop("scratch-net")
+    small = found["structured[after=nothing]"].cost
+    # half of 6 x 8 + 8 x 4 + 4 x 5 + 5 x 2, but for the numbers of features and of classes
+    assert dense.cost.macs == 110
+    assert small.macs == small.flops // 2 == 6 * 4 + 4 * 2 + 2 * 2 + 2 * 2
+    assert small.theoretical_macs is None
+    assert small.parameters == small.nonzero_parameters < dense.cost.parameters
+    for name in ("unstructured", "iterative[step=0.4,rounds=2]"):
+        cost = found[name].cost
+        assert (cost.macs, cost.flops) == (110, 220)
+        assert cost.theoretical_macs == 55
+        assert cost.parameters - cost.nonzero_parameters == 55
+    assert found["iterative[step=0.4,rounds=2]"].epochs == 2
+    assert all(record.metrics["score_spread"].value > 0 for record in found.values())
+    warnings = found["structured[after=recalibrate]"].warnings
+    (said,) = [warning for warning in warnings if not warning.startswith("latency")]
+    assert said == "pruning: nothing to recalibrate, there is no batch normalisation"
+    assert said in " ".join(done.out.split())
 
 
 # --- the spread of scores
