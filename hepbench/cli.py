@@ -26,16 +26,23 @@ def cli() -> None:
     """Benchmarks for machine learning in high-energy physics, in figures you could defend."""
 
 
-def planned(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that decide what a plan holds; the verb gets ``choice`` and ``where``."""
+def chosen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the globs that choose cells."""
     glob = functools.partial(click.option, multiple=True, metavar="GLOB")
-    override = "Override dataset.*, model.* or <method>.*"
-    folder = "Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
-    source = "Original file where found, or always one of both."
     options = [
         glob("-d", "--dataset", "datasets", help="Only these datasets."),
         glob("-m", "--model", "models", help="Only these models."),
         glob("-x", "--method", "methods", help="Only these methods or chains."),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), function)
+
+
+def planned(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide what a plan holds; the verb gets ``choice`` and ``where``."""
+    override = "Override dataset.*, model.* or <method>.*"
+    folder = "Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
+    source = "Original file where found, or always one of both."
+    options = [
         click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1."),
         click.option("--preset", help="quick or paper, or one that a plugin has."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=override),
@@ -55,7 +62,7 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
         where = {name: given.pop(name) for name in ("data", "source")}
         return function(choice=choice, where=where, **given)
 
-    return functools.reduce(lambda f, option: option(f), reversed(options), verb)
+    return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))
 
 
 results_option = click.option(
@@ -122,6 +129,30 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> None:
     from hepbench import verbs
 
     click.echo(verbs.table(results, format_, group, columns), nl=False)
+
+
+@cli.command()
+@click.argument("what")
+@results_argument
+@chosen
+@click.option("--group", default="dataset", show_default=True, help="One panel for each of these.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG.")
+@click.option(
+    "--error", default="auc", show_default=True, metavar="METRIC", help="Of error-vs-flops: what to show."
+)
+@click.option(
+    "--against",
+    default="flops",
+    show_default=True,
+    metavar="COST",
+    help="flops, theoretical, latency, parameters, nonzero, or a metric.",
+)
+@click.option("--channels", is_flag=True, help="Of images: each channel by itself, not their sum.")
+def plot(**given: Any) -> None:
+    """Draw a figure: roc, training, overtraining, latents, reconstructions or error-vs-flops."""
+    from hepbench import verbs
+
+    click.echo(verbs.plot(**given))
 
 
 @cli.command()

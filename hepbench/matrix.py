@@ -346,12 +346,12 @@ def _unique(items: Iterable[Item]) -> list[Item]:
 def _chosen(labels: Labels, choice: Choice) -> list[bool]:
     globs = (choice.datasets, choice.models, choice.methods)
     return [
-        not patterns or any(_fits(label, pattern) for pattern in patterns)
+        not patterns or any(fits(label, pattern) for pattern in patterns)
         for label, patterns in zip(labels, globs, strict=True)
     ]
 
 
-def _fits(label: str, pattern: str) -> bool:
+def fits(label: str, pattern: str) -> bool:
     """Whether a label, its names without parameters, or its last name fit a pattern."""
     names = [step.name for step in chain(label)]
     return pattern == label or any(fnmatchcase(t, pattern) for t in ("+".join(names), names[-1]))
@@ -367,7 +367,7 @@ def _why_nothing(
     for place, kind in enumerate(("dataset", "model", "method")):
         labels = sorted({item.labels[place] for item in items})
         for glob in globs[place]:
-            if not any(_fits(label, glob) for label in labels):
+            if not any(fits(label, glob) for label in labels):
                 return f"'{glob}' matches no {kind} of this suite. It has: {', '.join(labels)}"
     for item in kept:
         if isinstance(item, Misfit):

@@ -78,14 +78,14 @@ def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str
     if reference is None or not touched:
         return []
     same = frozenset[str]().union(*map(columns.same, touched))
-    what = [_difference(row, reference, name) for name in differing if name in same]
+    what = [difference(row, reference, name) for name in differing if name in same]
     where = "" if touched == known else f" in {listed(map(title, touched))}"
     others = "rows above" if touched[0] == columns.main else "other rows"
     verb = "differs" if len(what) == 1 else "differ"
     return [f"not comparable{where} with the {others}: {listed(what)} {verb}"]
 
 
-def _difference(row: Row, reference: Row, name: str) -> str:
+def difference(row: Row, reference: Row, name: str) -> str:
     """Return what differs, as ``split (n_test 2196 against 500000)``."""
     here, there = row.data, reference.data
     if here and there and name == "data" and here.source != there.source:

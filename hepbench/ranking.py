@@ -26,7 +26,7 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     """
     main, same = columns.main, columns.same(columns.main)
     sign = (-1 if columns.metrics[main][0] else 1) if main in columns.metrics else 0
-    reference = _reference(rows, same)
+    reference = standard(rows, same)
     last = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
 
     def place(row: Row) -> tuple[Any, ...]:
@@ -49,7 +49,7 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     ]
 
 
-def _reference(rows: Iterable[Row], same: Collection[str]) -> Row | None:
+def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
     """Return a row that agrees with most in ``same``, and among those with most in the rest.
 
     Of two sets of rows, equally many, the one with more test examples counts as most.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from hepbench.columns import Metrics
     from hepbench.matrix import Choice
     from hepbench.plan import Cell, Plan
     from hepbench.records import Record
@@ -106,9 +107,13 @@ def _tabulate(
 ) -> str:
     from hepbench import tables
 
+    return tables.table(records, metrics=_metrics(registry), looked=everything, **how)
+
+
+def _metrics(registry: Registry) -> Metrics:
+    """Return direction and comparability of each metric."""
     specs = [entry.spec for entry in registry.entries("metric")]
-    metrics = {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
-    return tables.table(records, metrics=metrics, looked=everything, **how)
+    return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
 
 
 def _farewell(plan: Plan, store: Store, done: int, failed: int) -> str:
@@ -182,6 +187,19 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> str:
     return _tabulate(
         records, installed(), everything=records, format=format_, group=group, columns=names
     )
+
+
+def plot(what: str, results: Path, output: Path | None, **how: Any) -> Path:
+    """Draw a figure of a results folder, and return where it is."""
+    from hepbench import plots
+    from hepbench.registry import installed
+
+    plots.check(what, output)
+    metrics = _metrics(installed())
+    request = plots.Request(
+        results=results, records=Store(results).records(), metrics=metrics, **how
+    )
+    return plots.make(what, request, output)
 
 
 def why(

@@ -1,0 +1,69 @@
+"""What stands beside records: predictions in the results folder, trained networks in the cache."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+from hepbench.errors import ResultsError
+from hepbench.store import sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from hepbench.records import Record, Stored
+    from hepbench.rows import Row
+    from hepbench.specs import Predictions
+
+
+def parts(results: Path, row: Row, part: str) -> list[Predictions]:
+    """Return the predictions of one part, of each seed of a row that succeeded."""
+    return [predictions(results, record)[part] for record in row.ok]
+
+
+def predictions(results: Path, record: Record) -> dict[str, Predictions]:
+    """Return the stored predictions of each part.
+
+    Raises:
+        ResultsError: they are missing, cannot be read, or are not those of the record.
+    """
+    from hepbench import evaluate
+
+    labels, scores = (_file(results, record, each) for each in (record.labels, record.predictions))
+    try:
+        return evaluate.join(_arrays(labels), scores)
+    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        msg = f"{scores} cannot be read: {error}"
+        raise ResultsError(msg) from error
+
+
+def _file(results: Path, record: Record, stored: Stored | None) -> Path:
+    if stored is None:
+        msg = f"{record.cell}: no predictions were recorded; run it again"
+        raise ResultsError(msg)
+    # a folder of one suite is results too
+    root = results if (results / stored.path).is_file() else results.parent
+    path = root / stored.path
+    if not path.is_file():
+        msg = f"{record.cell}: {results / stored.path} is missing; run it again with --fresh"
+        raise ResultsError(msg)
+    if _checksum(path) != stored.sha256:
+        msg = f"{path} was changed after the record was written: see hepbench verify {results}"
+        raise ResultsError(msg)
+    return path
+
+
+@lru_cache(maxsize=8)
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@lru_cache(maxsize=64)
+def _checksum(path: Path) -> str:
+    return sha256(path)
