@@ -138,7 +138,11 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> None:
 @click.option("--group", default="dataset", show_default=True, help="One panel for each of these.")
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG.")
 @click.option(
-    "--error", default="auc", show_default=True, metavar="METRIC", help="Of error-vs-flops: what to show."
+    "--error",
+    default="auc",
+    show_default=True,
+    metavar="METRIC",
+    help="Of error-vs-flops: what to show.",
 )
 @click.option(
     "--against",

@@ -410,7 +410,10 @@ class Encoder(Protocol):
       models that offer ``pretrain``;
     - ``term_weights(progress) -> {name: weight}``: of these, 1 where none is named; ``progress``
       goes from 0 to 1, where validation is;
-    - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``.
+    - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``;
+    - ``moments(inputs) -> (mean, log_variance)``, (N, D) each, where it is variational, and
+      ``decode(codes) -> inputs``: figures show with them which dimensions are in use, and images
+      that were never seen.
     """
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:

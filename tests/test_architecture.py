@@ -86,7 +86,9 @@ def test_everything_public_is_there():
 HEAVY = ("torch", "sklearn", "scipy", "numpy", "matplotlib", "polars", "h5py")
 
 
-@pytest.mark.parametrize("command", [["--help"], ["list"], ["show", "dataset", "higgs"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["list"], ["plot", "--help"], ["show", "dataset", "higgs"]]
+)
 def test_looking_around_imports_nothing_heavy(command):
     """The command line answers at once, however much is installed."""
     code = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -130,9 +130,14 @@ def _draw_row(above: Axes, below: Axes, row: Row, results: Path) -> None:
         values = [distance(_of_class(a, label), _of_class(b, label))[1]
                   for a, b in zip(train, test, strict=True)]  # fmt: skip
         above.stairs(unseen.density, EDGES, fill=True, color=colour, alpha=0.3)
-        above.stairs(unseen.density, EDGES, color=colour, label=f"{style.plain(name)}, KS $p$ {_span(values)}")
+        above.stairs(
+            unseen.density,
+            EDGES,
+            color=colour,
+            label=f"{style.plain(name)}, KS $p$ {_span(values)}",
+        )
         centres = (EDGES[1:] + EDGES[:-1]) / 2
-        how = {"color": colour, "fmt": "o", "markersize": 3, "linewidth": 1}
+        how: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": 3, "linewidth": 1}
         above.errorbar(centres, fitted.density, fitted.error, **how)
         _draw_ratio(below, centres, fitted, unseen, how)
         positive = unseen.density[unseen.density > 0]
@@ -151,12 +156,14 @@ def _draw_row(above: Axes, below: Axes, row: Row, results: Path) -> None:
 
 
 def _draw_ratio(
-    axes: Axes, centres: Array, train: Histogram, test: Histogram, how: dict[str, object]
+    axes: Axes, centres: Array, train: Histogram, test: Histogram, how: dict[str, Any]
 ) -> None:
     known = (test.density > 0) & (train.density > 0)
     ratio = train.density[known] / test.density[known]
-    share = np.hypot(train.error[known] / train.density[known], test.error[known] / test.density[known])
-    axes.errorbar(centres[known], ratio, ratio * share, **how)  # type: ignore[arg-type]
+    share = np.hypot(
+        train.error[known] / train.density[known], test.error[known] / test.density[known]
+    )
+    axes.errorbar(centres[known], ratio, ratio * share, **how)
 
 
 def _classes(row: Row, predictions: Predictions) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from hepbench.uncertainty import effective_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -68,18 +67,23 @@ def roc(predictions: Predictions) -> Roc:
     part = metrics.part_of(predictions)
     part.need_every_class()
     signal, passing = part.passing
-    background, weights = part.weights_by_class
+    background = part.labels == 0
+    mass = np.cumsum(np.bincount(part.curve.ties, part.weights * background))
+    squares = np.cumsum(np.bincount(part.curve.ties, part.weights**2 * background))
 
-    def share(efficiency: Array) -> Array:
-        at = np.searchsorted(signal, efficiency - 1e-12).clip(max=len(signal) - 1)
-        return passing[at]
+    def cut(efficiency: Array) -> Array:
+        return np.searchsorted(signal, efficiency - 1e-12).clip(max=len(signal) - 1)
 
-    step = np.sqrt(EFFICIENCIES * (1 - EFFICIENCIES) / effective_number(weights))
-    moved = (share(EFFICIENCIES + step) - share(EFFICIENCIES - step)) / 2
-    found, n = share(EFFICIENCIES), effective_number(background)
+    at, n_signal = cut(EFFICIENCIES), effective_number(part.weights_by_class[1])
+    found = passing[at]
+    step = np.sqrt(EFFICIENCIES * (1 - EFFICIENCIES) / n_signal)
+    moved = (passing[cut(EFFICIENCIES + step)] - passing[cut(EFFICIENCIES - step)]) / 2
+    failing = squares[-1] - squares[at]
+    scatter = (squares[at] * (1 - found) ** 2 + failing * found**2) / mass[-1] ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(found * (1 - found) / n + moved**2) / found**2
-        return Roc(1 / found, error, found * n)
+        error = np.sqrt(scatter + moved**2) / found**2
+        number = np.nan_to_num(mass[at] ** 2 / squares[at])
+        return Roc(1 / found, error, number)
 
 
 def over_seeds(rocs: Sequence[Roc], *, least: float = LEAST) -> Curve:
@@ -154,7 +158,7 @@ def _draw_panel(
     curves = [over_seeds([roc(test) for test in each]) for each in tests]
     credits = []
     for row, curve, text, look in zip(panel.rows, curves, words, looks, strict=True):
-        how = {"color": look.colour, "linestyle": look.dashes}
+        how: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes}
         above.plot(curve.efficiency, curve.rejection, label=style.plain(text), **how)
         _shade(above, curve, look.colour, both=len(curves) <= style.INSIDE)
         below.plot(*ratio(curve, curves[0]), **how)
@@ -190,7 +194,7 @@ def _shade(axes: Axes, curve: Curve, colour: str, *, both: bool) -> None:
 
 def _shade_ratio(axes: Axes, curve: Curve, colour: str) -> None:
     error = curve.stderr / curve.rejection
-    how = {"color": colour, "alpha": style.BAND / 2, "linewidth": 0}
+    how: dict[str, Any] = {"color": colour, "alpha": style.BAND / 2, "linewidth": 0}
     axes.fill_between(curve.efficiency, 1 - error, 1 + error, **how)
 
 

@@ -16,7 +16,7 @@ from hepbench.rows import age, collect
 from hepbench.tables import GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hepbench.plots import Request
     from hepbench.records import Record
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ORIGINS = {**SOURCES, "file": "original file"}
 DAGGER = "\N{DAGGER}"
+MOST_REASONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +74,15 @@ def panels(
     group = request.group.removeprefix("data.")
     columns = Columns(group=group, labels=(), names=names, metrics=request.metrics)
     peers: dict[Any, list[Row]] = defaultdict(list)
-    whys: dict[str, None] = {}
+    whys: dict[str, list[str]] = defaultdict(list)
     for row in collect(chosen(request), group=group, columns=names):
         if why := needs(row) if row.ok else "every seed failed":
-            whys[f"{row.labels.dataset}/{row.labels.model}/{row.labels.chain}: {why}"] = None
+            whys[why].append(f"{row.labels.dataset}/{row.labels.model}/{row.labels.chain}")
         else:
             peers[row.group, row.labels.dataset].append(row)
     if not peers:
-        msg = f"nothing to draw: {next(iter(whys), 'no record')}"
-        raise UsageError(msg + (f" (and {len(whys) - 1} more)" if len(whys) > 1 else ""))
+        msg = f"nothing to draw: {_reasons(whys)}"
+        raise UsageError(msg)
     found = [_panel(rows, columns, value) for (value, _), rows in sorted(peers.items(), key=repr)]
     for panel in found:
         if len(panel.rows) > most:
@@ -91,8 +92,17 @@ def panels(
             )
             raise UsageError(msg)
     if whys:
-        found[-1].notes.append(f"not drawn: {'; '.join(whys)}")
+        found[-1].notes.append(f"not drawn: {_reasons(whys)}")
     return found
+
+
+def _reasons(whys: Mapping[str, Sequence[str]]) -> str:
+    """Return why some rows are not drawn, each reason once."""
+    texts = []
+    for why, rows in whys.items():
+        others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        texts.append(f"{rows[0]}{others}: {why}")
+    return "; ".join(texts[:MOST_REASONS]) + ("; ..." if len(texts) > MOST_REASONS else "")
 
 
 def chosen(request: Request) -> list[Record]:
@@ -127,17 +137,11 @@ def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
     notes = []
     if older := len(rows) - len(newest):
         notes.append(f"not drawn: {older} rows of the same name whose code or data changed since")
-    kept = list(newest.values())
-    same = columns.same(columns.main)
-    usual = standard(kept, same)
-    ranked = rank(kept, columns)
+    ranked = rank(list(newest.values()), columns)
     names, shared = _names(ranked)
-    for i, row in enumerate(ranked):
-        if what := [difference(row, usual, n) for n in row.differing(usual) if n in same]:
-            # reference is None only where no row succeeded
-            names[i] += DAGGER
-            verb = "differs" if len(what) == 1 else "differ"
-            notes.append(f"{names[i]} may not be compared with the others: {listed(what)} {verb}")
+    for i, why in _apart(ranked, columns).items():
+        names[i] += DAGGER
+        notes.append(f"{names[i]} may not be compared with the others: {why}")
     first = ranked[0]
     title = spelt(first.labels.dataset)
     if columns.group not in {"dataset", "source"}:
@@ -151,6 +155,19 @@ def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
         shared=shared,
         notes=notes,
     )
+
+
+def _apart(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
+    """Return the places of rows that may not be compared with most, and why."""
+    same = columns.same(columns.main)
+    usual = standard(rows, same)
+    found = {}
+    for i, row in enumerate(rows):
+        what = [name for name in row.differing(usual) if name in same]
+        if usual and what:
+            verb = "differs" if len(what) == 1 else "differ"
+            found[i] = f"{listed(difference(row, usual, name) for name in what)} {verb}"
+    return found
 
 
 def _names(rows: Sequence[Row]) -> tuple[list[str], str]:

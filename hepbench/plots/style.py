@@ -95,7 +95,8 @@ def applied() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update({**mplhep.style.ROOT, **SETTINGS})
+        settings: Any = {**mplhep.style.ROOT, **SETTINGS}
+        mpl.rcParams.update(settings)
         yield
 
 
@@ -135,9 +136,11 @@ def grid(
     across = min(n, across)
     down = -(-n // across)
     figure = Figure(figsize=(across * width, down * sum(heights)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, hspace=0.0)  # type: ignore[union-attr]
+    layout: Any = figure.get_layout_engine()
+    layout.set(h_pad=0.03, hspace=0.0)
     # in rows of their own, so that a long label of one panel narrows no other
-    lines = np.atleast_1d(figure.subfigures(down, 1)) if down > 1 else [figure]
+    parts: Any = figure.subfigures(down, 1) if down > 1 else figure
+    lines = np.atleast_1d(parts)
     panels: list[list[Axes]] = []
     for line in lines:
         axes = line.subplots(
@@ -169,7 +172,8 @@ def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
     chains = list(dict.fromkeys(chain for _, chain in names))
     if len(names) <= INSIDE:
         return [
-            Look(c, "-", m) for c, m in zip(COLOURS[: len(names)], MARKERS[: len(names)], strict=True)
+            Look(c, "-", m)
+            for c, m in zip(COLOURS[: len(names)], MARKERS[: len(names)], strict=True)
         ]
     if len(models) <= len(COLOURS) and len(chains) <= len(DASHES):
         return [
@@ -204,10 +208,17 @@ def legend(axes: Axes, lowest: Axes | None = None, *, right: bool = False, **how
         how |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
     elif max(map(len, labels), default=0) > LONG:
         axes = lowest or axes
-        inches = axes.get_position().height * axes.figure.bbox.height / axes.figure.dpi  # type: ignore[union-attr]
+        inches = axes.get_position().height * axes.figure.bbox.height / axes.figure.dpi
         how |= {"loc": "upper left", "bbox_to_anchor": (0.0, -0.54 / inches), "borderaxespad": 0.0}
         grow(axes, (len(labels) + 1) * 1.35 * SETTINGS["legend.fontsize"] / 72)
     axes.legend(handles, labels, **how)
+
+
+def whole(axes: Axes) -> None:
+    """Put ticks of the x axis at whole numbers alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def grow(axes: Axes, inches: float) -> None:

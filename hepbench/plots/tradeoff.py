@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hepbench.columns import COUNTS, base, title
+from hepbench.columns import base, title
 from hepbench.errors import UsageError, unknown
 from hepbench.plots import selection, style
 from hepbench.suite import chain
@@ -155,7 +155,9 @@ def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -
     for i, each in zip(members, params, strict=True):
         others = tuple(_written(each.get(name)) for name in varying if name != main)
         split[others].append((each.get(main), i))
-    return [[i for _, i in sorted(each, key=lambda pair: _place(pair[0]))] for each in split.values()]
+    return [
+        [i for _, i in sorted(each, key=lambda pair: _place(pair[0]))] for each in split.values()
+    ]
 
 
 def _written(value: Any) -> bytes:
@@ -253,13 +255,24 @@ def _draw_panel(
     comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
     best = front(comparable, lower=y.lower)
     if len(best) > 1:
-        corners = {"color": style.GREY, "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 0}
+        corners: dict[str, Any] = {
+            "color": style.GREY,
+            "linewidth": 1,
+            "linestyle": (0, (4, 2)),
+            "zorder": 0,
+        }
         axes.step([p.x for p in best], [p.y for p in best], where="post", **corners)
     notes = _draw_published(axes, panel, lines, looks, y, request.against)
     _scale(axes, list(found.values()), y, request.against)
     style.heading(axes, panel, style.WIDTH)
     style.legend(axes, right=right, loc="best")
-    return [panel.caption, _how(found.values(), best), *notes, *_latency(panel, request), *panel.notes]
+    return [
+        panel.caption,
+        _how(found.values(), best),
+        *notes,
+        *_latency(panel, request),
+        *panel.notes,
+    ]
 
 
 def _draw_curve(axes: Axes, found: Sequence[Point], name: str, look: Look) -> None:
@@ -267,11 +280,11 @@ def _draw_curve(axes: Axes, found: Sequence[Point], name: str, look: Look) -> No
     axes.plot(x, y, color=look.colour, linestyle=look.dashes, linewidth=1.2, alpha=0.7)
     how: dict[str, Any] = {"fmt": "none", "ecolor": look.colour}
     for p in found:
-        spread = {"elinewidth": 1, "capsize": 3, "capthick": 1}
+        spread: dict[str, Any] = {"elinewidth": 1, "capsize": 3, "capthick": 1}
         axes.errorbar(p.x, p.y, p.spread, p.x_spread, **how, **spread)
         axes.errorbar(p.x, p.y, p.stderr, **how, elinewidth=2.6, alpha=0.45)
         if p.theoretical is not None:
-            dots = {"color": look.colour, "linewidth": 0.8, "linestyle": ":"}
+            dots: dict[str, Any] = {"color": look.colour, "linewidth": 0.8, "linestyle": ":"}
             axes.plot([p.x, p.theoretical], [p.y, p.y], **dots)
             axes.plot(p.theoretical, p.y, look.marker, mfc="white", mec=look.colour)
     axes.plot(x, y, look.marker, color=look.colour, label=style.plain(name))
@@ -295,7 +308,12 @@ def _draw_published(
                 continue
             value = y.of(published.metrics[y.name])
             x = published.metrics.get(column)
-            how = {"marker": "d", "mfc": "white", "mec": look.colour, "linestyle": "none"}
+            how: dict[str, Any] = {
+                "marker": "d",
+                "mfc": "white",
+                "mec": look.colour,
+                "linestyle": "none",
+            }
             # a cost that was not published: at the margin
             where = axes.get_yaxis_transform() if x is None else axes.transData
             axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from hepbench.columns import title
 from hepbench.errors import UsageError
 from hepbench.plots import selection, style
+from hepbench.suite import chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +69,7 @@ class Training:
     @property
     def terms(self) -> list[str]:
         """Parts of the validation loss, where it has several."""
-        known = {*TIMES, *LOSSES, *METRICS, "fit", "train_loss"}
+        known = {*TIMES, *LOSSES, *METRICS, "fit", "step", "train_loss"}
         if "loss" not in self.histories[0][0]:
             return []
         names = sorted({name for entry in self.histories[0] for name in entry} - known)
@@ -112,28 +113,44 @@ def line(histories: Sequence[Sequence[Entry]], name: str) -> Line:
 
 def trainings(names: Iterable[str], rows: Iterable[Row]) -> list[Training]:
     """Return the steps that were trained, each once where rows share it."""
-    found: list[Training] = []
+    unique: dict[str, list[Training]] = {}
     for name, row in zip(names, rows, strict=True):
-        for i, step in enumerate(_steps(row.ok[0])):
-            parts = [_trained(record)[i] for record in row.ok if len(_trained(record)) > i]
-            known = [part for part in parts if part[0]]
+        for place, step in enumerate(steps(row.record)):
+            known = [record for record in row.ok if of_step(record, place)]
             if known:
-                histories = [history for history, _ in known]
-                best = [place for _, place in known]
-                found.append(Training(name, step, histories, best))
-    unique: dict[str, Training] = {}
-    for each in found:
-        unique.setdefault(repr((each.step, each.histories)), each)
-    return list(unique.values())
+                histories = [of_step(record, place) for record in known]
+                best = [kept(record, place) for record in known]
+                each = Training(name, step, histories, best)
+                unique.setdefault(repr((step, histories)), []).append(each)
+    return [
+        replace(first, name=f"{first.name} and {len(others)} more" if others else first.name)
+        for first, *others in unique.values()
+    ]
 
 
-def _steps(record: Record) -> list[str]:
-    return [*(each.step for each in record.earlier), record.method]
+def steps(record: Record) -> list[str]:
+    """Return the methods of a chain."""
+    return [step.name for step in chain(record.chain) if step.name != "fresh"]
 
 
-def _trained(record: Record) -> list[tuple[list[Entry], int | None]]:
-    before = [(each.history, each.best_epoch) for each in record.earlier]
-    return [*before, (record.history, record.best_epoch)]
+def of_step(record: Record, place: int) -> list[Entry]:
+    """Return the history of one step of the chain; older records hold the last step's alone."""
+    last = float(len(steps(record)) - 1)
+    return [entry for entry in record.history if entry.get("step", last) == place]
+
+
+def kept(record: Record, place: int) -> int | None:
+    """Return the place of the entry whose weights a step kept: as recorded of the last step, of
+    others from what they were told to choose by, as training does.
+    """
+    if place == len(steps(record)) - 1:
+        return record.best_epoch
+    params = record.params.get("methods", {}).get(steps(record)[place], {})
+    entries = of_step(record, place)
+    choose, last = params.get("choose"), entries[-1].get("fit")
+    known = [i for i, e in enumerate(entries) if e.get("fit") == last and choose in e]
+    sign = -1 if choose in METRICS else 1
+    return min(known, key=lambda i: sign * entries[i][choose], default=None)
 
 
 # --- drawing
@@ -159,14 +176,14 @@ def draw(request: Request) -> Figure:
         if rates:
             _draw_rates(below.pop(0), each)
         mine[-1].set_xlabel(each.time)
+        style.whole(mine[-1])
         _head(mine[0], each)
     style.footer(figure, _notes(panels, [each for _, each in found]))
     return figure
 
 
 def _needs(row: Row) -> str:
-    trained = any(history for record in row.ok for history, _ in _trained(record))
-    return "" if trained else f"{row.record.method} has no history"
+    return "" if any(record.history for record in row.ok) else f"{row.record.method} has no history"
 
 
 def _head(axes: Axes, training: Training) -> None:
@@ -193,7 +210,8 @@ def _draw_loss(axes: Axes, training: Training) -> None:
     _scale(axes)
     _draw_fits(axes, training)
     axes.set_ylabel("loss")
-    style.legend(axes, loc="upper right")
+    columns = 2 if len(axes.get_legend_handles_labels()[0]) > 4 else 1
+    style.legend(axes, loc="upper right", ncols=columns, columnspacing=1.0)
 
 
 def _scale(axes: Axes) -> None:
@@ -242,7 +260,7 @@ def _draw_line(
         return
     found = line(training.histories, name)
     single = "." if len(found.epochs) == 1 else ""
-    how = {"color": colour, "linestyle": dashes, "marker": single}
+    how: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": single}
     axes.plot(found.epochs, found.mean, label=style.plain(label) or "_", **how)
     if found.spread is not None:
         low, high = found.mean - found.spread, found.mean + found.spread
@@ -270,13 +288,17 @@ def _notes(panels: Sequence[Panel], found: Sequence[Training]) -> list[str]:
     texts = ["open circles: the epoch whose weights were kept, of each seed"]
     if any(len(each.histories) > 1 for each in found):
         texts.append("lines and bands: mean and standard deviation over seeds")
+    if any(each.name.endswith(" more") for each in found):
+        texts.append("'and 1 more': rows that share this step")
     if any(each.terms for each in found):
         texts.append("dotted: terms of the validation loss, unweighted")
     if any(each.fits for each in found):
         texts.append("vertical: a new training within the step")
     notes = [panel.caption for panel in panels] + ["; ".join(texts)]
     if lost := sorted({name for panel in panels for name in _untold(panel)}):
-        notes.append(f"not recorded: how the steps before the last were trained of {', '.join(lost)}")
+        notes.append(
+            f"not recorded: how the steps before the last were trained of {', '.join(lost)}"
+        )
     return notes + [note for panel in panels for note in panel.notes]
 
 
@@ -285,9 +307,5 @@ def _untold(panel: Panel) -> list[str]:
     return [
         name
         for name, row in zip(panel.names, panel.rows, strict=True)
-        if not row.record.earlier and _made_before(row.record)
+        if len(steps(row.record)) > 1 and not any("step" in e for e in row.record.history)
     ]
-
-
-def _made_before(record: Record) -> bool:
-    return any(f"+{record.method} " in stage for stage in record.key_parts)

@@ -1,0 +1,190 @@
+"""Trained networks of records, from the cache: loaded, and given test inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hepbench.errors import HepbenchError, ResultsError
+from hepbench.plan import stage_keys
+from hepbench.registry import installed
+from hepbench.session import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import torch
+
+    from hepbench.examples import Examples
+    from hepbench.network import Network
+    from hepbench.records import Record
+    from hepbench.specs import Array
+
+KNOWN_TERMS = {"epoch", "step", "fit", "train_loss", "loss", "auc", "accuracy", "cross_entropy"}
+"""What a history holds of any training; a step with other terms trained the model's own."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network as one step of a chain left it, and test inputs.
+
+    Attributes:
+        step: the chain up to that step, ``pretrain+finetune``.
+        test: some of the test examples, chosen by id, without labels.
+        labels: theirs.
+    """
+
+    step: str
+    network: Network
+    test: Examples
+    labels: Array
+
+
+def why_not(record: Record, *, offers: str = "encode") -> str:
+    """Return why the network of a record cannot be had, or nothing."""
+    try:
+        spec = installed().entry("model", _model(record)).spec
+        if offers not in spec.offers:
+            return f"{spec.name} does not offer '{offers}'"
+        _stages(record)
+    except HepbenchError as error:
+        return str(error)
+    return ""
+
+
+def load(results: Path, record: Record, *, most: int, decoding: bool = False) -> Trained:
+    """Return the scored network of a record, and at most so many test examples.
+
+    Args:
+        results: where its labels are.
+        record: of a network.
+        most: examples.
+        decoding: take the network of the last step that trained the model's own loss: what comes
+            after it may move the encoder away from its decoder.
+
+    Raises:
+        ResultsError: the cache no longer holds it, or other code made it.
+    """
+    import numpy as np
+
+    from hepbench import encoders, splits, stages, weights
+    from hepbench.plots import stored
+
+    kept = _stages(record)
+    name = _decoding(kept) if decoding else kept.last
+    parts = record.key_parts[name]
+    entry = installed().entry("model", parts["model"])
+    task = {**parts, "build": entry.spec.build}
+    network = weights.load(kept.folders[name], encoders.known(task))
+    whole = stages.load_part(kept.folders["inputs"], "test")
+    rows = np.sort(np.argsort(splits.order(whole.ids, 0), kind="stable")[:most])
+    predictions = stored.predictions(results, record)["test"]
+    if not np.array_equal(np.asarray(predictions.ids), whole.ids):
+        msg = f"{record.cell}: the test inputs in the cache are not those of the record"
+        raise ResultsError(msg)
+    step = name.rpartition(" ")[0]
+    return Trained(step, network, whole[rows], np.asarray(predictions.labels)[rows])
+
+
+def outputs(
+    trained: Trained,
+    compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
+) -> list[Array]:
+    """Return what ``compute`` makes of preprocessed test inputs, as one array for each of its
+    results.
+    """
+    import numpy as np
+    import torch
+
+    from hepbench.reproducible import evaluating
+
+    found: list[tuple[Array, ...]] = []
+    with evaluating(trained.network), torch.no_grad():
+        for inputs in preprocessed(trained):
+            made = compute(inputs)
+            parts = made if isinstance(made, tuple) else (made,)
+            found.append(tuple(part.float().cpu().numpy() for part in parts))
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def preprocessed(trained: Trained) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield the test inputs in batches, as the network is given them."""
+    from hepbench import batches
+
+    network = trained.network
+    source = batches.source(trained.test, network.preprocess, device=network.device, limit=0)
+    for rows in batches.spans(len(trained.test), 256):
+        yield source.batch(rows).inputs
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What the cache holds of a record, by the names of stages."""
+
+    folders: Mapping[str, Path]
+    facts: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def methods(self) -> list[str]:
+        return [name for name in self.facts if name != "inputs"]
+
+    @property
+    def last(self) -> str:
+        return self.methods[-1]
+
+
+def _model(record: Record) -> str:
+    found: str = next(p["model"] for p in record.key_parts.values() if "method" in p)
+    return found
+
+
+def _stages(record: Record) -> _Stages:
+    """Return the inputs and the methods of a record.
+
+    Raises:
+        ResultsError: the cache does not hold them all, or they were made by other code.
+    """
+    from hepbench.cache import Cache
+
+    found = stage_keys(record.key_parts)
+    if found["cell"] != record.key:
+        msg = f"made by another version of hepbench; {_again(record)}"
+        raise ResultsError(msg)
+    cache = Cache(cache_folder())
+    wanted = [n for n in found if n == "inputs" or "method" in record.key_parts.get(n, {})]
+    facts = {name: cache.find(found[name]) for name in wanted}
+    if any(each is None for each in facts.values()):
+        msg = f"its network is no longer in the cache; {_again(record)}"
+        raise ResultsError(msg)
+    _check_code(record)
+    folders = {name: cache.folder(found[name]) for name in wanted}
+    return _Stages(folders, {name: each for name, each in facts.items() if each is not None})
+
+
+def _check_code(record: Record) -> None:
+    """Raise ResultsError where the code of the model is not that which was trained."""
+    from hepbench.sources import Sources
+
+    entry = installed().entry("model", _model(record))
+    sources = Sources(lambda path, compute: compute(path))
+    now = sources.digests(entry.spec.build, entry.plugin)
+    then = next(p["model_code"] for p in record.key_parts.values() if "model_code" in p)
+    if now != then:
+        msg = f"the code of {entry.spec.name} changed since; {_again(record)}"
+        raise ResultsError(msg)
+
+
+def _again(record: Record) -> str:
+    """Return the command that brings a network back."""
+    suite = record.provenance.get("suite_file") or record.suite
+    return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, brings it back"
+
+
+def _decoding(kept: _Stages) -> str:
+    """Return the last step that trained the model's own terms, or the first one."""
+    for name in reversed(kept.methods):
+        for entry in kept.facts[name].get("history", ()):
+            if any(n not in KNOWN_TERMS and not n.startswith("rate") for n in entry):
+                return name
+    return kept.methods[0]

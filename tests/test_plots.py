@@ -1,0 +1,556 @@
+"""Figures: their numbers against hand-worked ones, and each verb end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import TESTS, Workbench
+from test_bad_input import refused
+from test_tables import METRICS, SAMPLE, record
+
+from hepbench import metrics, plots
+from hepbench.cli import cli
+from hepbench.errors import HepbenchError, UsageError
+from hepbench.plan import stage_keys
+from hepbench.plots import (
+    latents,
+    overtraining,
+    reconstructions,
+    roc,
+    selection,
+    style,
+    tradeoff,
+    training,
+)
+from hepbench.records import Cost, Published, Source, Value
+from hepbench.rows import collect
+from hepbench.specs import Predictions
+
+
+def predictions(signal, background, weights=None, **more):
+    """Scores of the signal and of the background, in this order."""
+    scores = np.array([*signal, *background], float)
+    labels = np.repeat([1, 0], [len(signal), len(background)])
+    return Predictions(labels=labels, scores=np.stack([1 - scores, scores], 1), weights=weights)
+
+
+def request(records, **more):
+    return plots.Request(results="results", records=records, metrics=METRICS, **more)
+
+
+def at(efficiency):
+    return int(np.flatnonzero(np.isclose(roc.EFFICIENCIES, efficiency))[0])
+
+
+# --- ROC curves
+
+
+def test_a_roc_curve_is_worked_by_hand():
+    """Signal .9 .7 .5 .3, background .8 .6 .4 .2: half the signal is kept above .7, where one of
+    four background examples passes.
+    """
+    found = roc.roc(predictions([0.9, 0.7, 0.5, 0.3], [0.8, 0.6, 0.4, 0.2]))
+    worked = {0.5: 4.0, 0.75: 2.0, 1.0: 4 / 3, 0.55: 2.0}
+    for efficiency, rejection in worked.items():
+        assert found.rejection[at(efficiency)] == pytest.approx(rejection)
+    assert np.isinf(found.rejection[at(0.25)])
+    assert found.passing[at(0.75)] == pytest.approx(2)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_roc_curve_goes_through_the_rejections_of_the_table(weighted):
+    """Value and error are those of the metric, with ties and with weights."""
+    rng = np.random.default_rng(0)
+    signal, background = (rng.beta(*shape, 400).round(2) for shape in ((3, 2), (2, 3)))
+    weights = rng.exponential(1, 800) if weighted else None
+    given = predictions(signal, background, weights)
+    found = roc.roc(given)
+    for efficiency in (0.3, 0.5, 0.7):
+        metric = metrics.background_rejection(given, signal_efficiency=efficiency)
+        assert found.rejection[at(efficiency)] == pytest.approx(metric.value)
+        assert found.stderr[at(efficiency)] == pytest.approx(metric.stderr)
+
+
+def test_a_roc_band_is_mean_and_deviation_where_enough_background_passes_in_every_seed():
+    """Rejections 4 and 6: mean 5, deviation sqrt(2); a point that one seed lacks is not drawn."""
+    n = len(roc.EFFICIENCIES)
+    enough = np.arange(n) % 2 == 0
+    one = roc.Roc(np.full(n, 4.0), np.full(n, 0.5), np.where(enough, 10.0, 9.0))
+    two = roc.Roc(np.full(n, 6.0), np.full(n, 0.7), np.full(n, 50.0))
+    curve = roc.over_seeds([one, two])
+    assert (curve.efficiency == roc.EFFICIENCIES[enough]).all()
+    assert curve.rejection == pytest.approx(5.0)
+    assert curve.stderr == pytest.approx(0.6)
+    assert curve.spread == pytest.approx(np.sqrt(2))
+    assert roc.over_seeds([two]).spread is None
+
+
+def test_ratios_are_taken_where_both_curves_are_known():
+    """A curve that begins later has no ratio before."""
+    known = np.array([0.2, 0.3, 0.4])
+    one = roc.Curve(known, np.array([8.0, 6.0, 4.0]), known, None)
+    two = roc.Curve(known[1:], np.array([3.0, 4.0]), known[1:], None)
+    common, ratios = roc.ratio(one, two)
+    assert common.tolist() == [0.3, 0.4]
+    assert ratios.tolist() == [2.0, 1.0]
+
+
+def test_published_rejections_are_points_of_the_roc_figure():
+    """rejection_30 lies at 30 %; other published figures are no points of it."""
+    published = Published(cell="x", metrics={"auc": 0.9, "rejection_30": 900.0}, source="a paper")
+    (row,) = collect([record(published=published)], columns=["auc"])
+    assert roc.published(row) == [(0.3, 900.0)]
+
+
+# --- error against cost
+
+
+def pruned(ratio, flops=100, model="net", seed=0, **changed):
+    """A record of a pruned network."""
+    last = {"ratio": ratio, "epochs": 3, **changed.pop("last", {})}
+    written = ",".join(f"{name}={value}" for name, value in last.items())
+    return record(
+        model,
+        seed,
+        method="prune",
+        chain=f"scratch+prune[{written}]",
+        params={"methods": {"scratch": {"epochs": 5}, "prune": last}},
+        cost=Cost(flops=flops, macs=flops // 2),
+        **changed,
+    )
+
+
+def rows_of(records):
+    names = ["auc", "log_loss", "flops", "macs", "theoretical_macs"]
+    return collect(records, columns=names)
+
+
+def grouped(records):
+    """The ratios of each curve."""
+    rows = rows_of(records)
+    return sorted(
+        [(rows[i].labels.model, rows[i].record.params["methods"]["prune"]["ratio"]) for i in each]
+        for each in tradeoff.curves(rows)
+    )
+
+
+def test_rows_that_differ_in_one_parameter_of_the_last_step_are_a_curve():
+    """By value, not by the letters of it; another model makes another curve."""
+    ratios = [0.5, 0.0, 0.25, 0.125]
+    found = grouped([*(pruned(ratio) for ratio in ratios), pruned(0.5, model="tree")])
+    assert found == [[("net", ratio) for ratio in sorted(ratios)], [("tree", 0.5)]]
+
+
+def test_a_second_parameter_splits_curves():
+    """Ratios with 3 and with 9 epochs are two curves."""
+    records = [
+        pruned(ratio, last={"epochs": epochs}) for ratio in (0.1, 0.2, 0.3) for epochs in (3, 9)
+    ]
+    assert [len(each) for each in grouped(records)] == [3, 3]
+
+
+def test_another_step_before_the_last_is_another_curve():
+    """What was pruned must be the same."""
+    one = pruned(0.5)
+    other = pruned(0.6, key="other")
+    chains = (one.chain, f"pretrain+{other.chain}")
+    rows = rows_of([one, record("net", chain=chains[1], params=other.params, key="other")])
+    assert len(tradeoff.curves(rows)) == 2
+
+
+def test_the_pareto_front_holds_what_nothing_beats():
+    """Of (1, .5) (2, .5) (2, .3) (3, .4) (4, .1): the second, third but one and fourth are beaten."""
+    given = [(1, 0.5), (2, 0.5), (2, 0.3), (3, 0.4), (4, 0.1)]
+    points = [tradeoff.Point(row=i, x=x, y=y) for i, (x, y) in enumerate(given)]
+    assert [p.row for p in tradeoff.front(points, lower=True)] == [0, 2, 4]
+    # where higher is better: nothing that costs more is better than the first
+    assert [p.row for p in tradeoff.front(points, lower=False)] == [0]
+
+
+def test_an_auc_is_drawn_as_what_it_lacks_and_a_loss_as_it_is():
+    """1 - AUC; log loss: both have less for better. A rejection above 1 is drawn as it is."""
+    rows = rows_of([record(metrics={"auc": Value(0.9, 0.01), "log_loss": Value(0.4, 0.02)})])
+    auc = tradeoff.axis("auc", rows, METRICS)
+    assert (auc.label, auc.of(0.9), auc.lower) == ("1 - AUC", pytest.approx(0.1), True)
+    loss = tradeoff.axis("log_loss", rows, METRICS)
+    assert (loss.of(0.4), loss.lower) == (0.4, True)
+    high = collect([record(metrics={"rejection_50": Value(30.0)})], columns=["rejection_50"])
+    rejection = tradeoff.axis("rejection_50", high, METRICS)
+    assert (rejection.of(30.0), rejection.lower) == (30.0, False)
+
+
+def test_points_have_both_errors_and_what_masks_would_save():
+    """Mean over seeds; theoretical FLOPs are twice the MACs that are left."""
+    values = [(0.90, 0.01), (0.92, 0.03)]
+    cost = Cost(flops=100, macs=50, theoretical_macs=10)
+    records = [record(seed=i, metrics={"auc": Value(*v)}, cost=cost) for i, v in enumerate(values)]
+    rows = rows_of(records)
+    y = tradeoff.axis("auc", rows, METRICS)
+    (point,) = tradeoff.points(rows, y, "flops")
+    assert (point.x, point.y, point.theoretical) == (100, pytest.approx(0.09), 20)
+    assert (point.stderr, point.spread) == (pytest.approx(0.02), pytest.approx(0.02 / np.sqrt(2)))
+    (only,) = tradeoff.points(rows, y, "theoretical")
+    assert only.x == 20
+
+
+def test_a_theoretical_count_is_the_count_where_no_weight_is_zero():
+    """The record holds it only where it differs."""
+    rows = rows_of([record(cost=Cost(flops=100, macs=50))])
+    (point,) = tradeoff.points(rows, tradeoff.axis("auc", rows, METRICS), "theoretical")
+    assert point.x == 100
+
+
+# --- scores of training and test
+
+
+def test_a_histogram_of_scores_has_area_one_and_poisson_errors():
+    """Three of four in the first half: density 1.5 with error sqrt(3)/2; weights count."""
+    edges = np.array([0.0, 0.5, 1.0])
+    found = overtraining.histogram([predictions([0.1, 0.2, 0.3, 0.9], [0.5])], 1, edges)
+    assert found.density == pytest.approx([1.5, 0.5])
+    assert found.error == pytest.approx([np.sqrt(3) / 2, 0.5])
+    weights = np.array([2.0, 2.0, 2.0, 2.0, 1.0])
+    heavy = overtraining.histogram([predictions([0.1, 0.2, 0.3, 0.9], [0.5], weights)], 1, edges)
+    assert heavy.density == pytest.approx(found.density)
+    assert heavy.error == pytest.approx(found.error)
+
+
+def test_the_kolmogorov_distance_is_that_of_scipy():
+    """Distance to the last bit; the p-value as near as its approximation is."""
+    from scipy.stats import ks_2samp
+
+    rng = np.random.default_rng(3)
+    one, other = rng.normal(size=300), rng.normal(0.15, 1, 500)
+    found, p = overtraining.distance((one, np.ones(300)), (other, np.ones(500)))
+    expected = ks_2samp(one, other, method="asymp")
+    assert found == pytest.approx(expected.statistic)
+    assert p == pytest.approx(expected.pvalue, abs=0.02)
+    assert overtraining.distance((one, np.ones(300)), (one, np.ones(300))) == (0.0, 1.0)
+
+
+def test_of_more_than_two_classes_the_score_of_the_true_one_is_drawn():
+    """Each example by its own column."""
+    scores = np.array([[0.2, 0.3, 0.5], [0.1, 0.8, 0.1]])
+    given = Predictions(labels=np.array([2, 0]), scores=scores)
+    assert overtraining.shown_scores(given).tolist() == [0.5, 0.1]
+
+
+# --- training
+
+
+def epochs(losses, step=0.0, fit=0.0, **more):
+    return [
+        {"step": step, "fit": fit, "epoch": float(i), "loss": loss, "train_loss": loss / 2, **more}
+        for i, loss in enumerate(losses)
+    ]
+
+
+def test_a_training_curve_is_the_mean_of_the_seeds_that_trained_so_long():
+    """Losses 1 3 and 3 5 7: means 2 4 7; two seeds spread by sqrt(2), a single one by nothing."""
+    found = training.line([epochs([1.0, 3.0]), epochs([3.0, 5.0, 7.0])], "loss")
+    assert found.epochs.tolist() == [1, 2, 3]
+    assert found.mean.tolist() == [2, 4, 7]
+    assert found.spread == pytest.approx([np.sqrt(2), np.sqrt(2), 0])
+    assert training.line([epochs([1.0])], "loss").spread is None
+
+
+def trained(seed=0, **changed):
+    history = [*epochs([9.0, 7.0, 8.0]), *epochs([0.6, 0.5], step=1.0)]
+    params = {"methods": {"pre": {"choose": "loss"}, "tune": {"choose": "loss"}}}
+    fields = {"chain": "pre+tune", "method": "tune", "history": history, "params": params}
+    return record("net", seed, best_epoch=1, **(fields | changed))
+
+
+def test_steps_of_a_chain_are_told_apart_and_shared_ones_drawn_once():
+    """Two rows on one pretraining are three trainings, not four."""
+    other = trained(chain="pre+probe", method="probe", key="other")
+    rows = collect([trained(), trained(seed=1, key="seed"), other])
+    found = training.trainings([row.labels.chain for row in rows], rows)
+    assert sorted(each.step for each in found) == ["pre", "pre", "probe", "tune"]
+    one_seed = collect([trained(), other])
+    found = training.trainings([row.labels.chain for row in one_seed], one_seed)
+    assert [each.name for each in found if each.step == "pre"] == ["pre+probe and 1 more"]
+
+
+def test_kept_epochs_are_recorded_of_the_last_step_and_worked_out_of_others():
+    """The lowest loss of the last fit, or the highest AUC where that was to be chosen by."""
+    assert [training.kept(trained(), place) for place in (0, 1)] == [1, 1]
+    fits = [*epochs([1.0, 5.0]), *epochs([4.0, 3.0], fit=1.0), *epochs([1.0], step=1.0)]
+    assert training.kept(trained(history=fits), 0) == 3
+    rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
+    by_auc = {"methods": {"pre": {"choose": "auc"}, "tune": {}}}
+    assert training.kept(trained(history=rising, params=by_auc), 0) == 2
+
+
+def test_a_new_fit_within_a_step_is_seen():
+    """Pruning in rounds trains several times."""
+    history = [*epochs([1.0, 5.0]), *epochs([4.0], fit=1.0), *epochs([4.0, 3.0], fit=2.0)]
+    assert training.Training("net", "prune", [history], [None]).fits == [2, 3]
+
+
+# --- latents and reconstructions
+
+
+def test_the_divergence_of_each_dimension_is_worked_by_hand():
+    """Mean 1, variance 1: one half. Mean 0, variance e: (e - 2) / 2. N(0, 1): nothing."""
+    means, logs = np.array([[1.0, 0, 0], [-1.0, 0, 0]]), np.array([[0.0, 1, 0], [0.0, 1, 0]])
+    assert latents.divergence(means, logs) == pytest.approx([0.5, (np.e - 2) / 2, 0])
+
+
+def test_principal_components_of_a_line_explain_all_by_one():
+    """And their sign does not depend on how they were found."""
+    line = np.outer(np.array([-2.0, -1, 0, 3]), [1.0, 2, 2])
+    points, shares = latents.principal(line)
+    assert shares == pytest.approx([1, 0, 0], abs=1e-12)
+    assert points[:, 0] == pytest.approx([-6, -3, 0, 9])
+    assert latents.effective(shares) == pytest.approx(1)
+    assert latents.effective(np.full(4, 0.25)) == pytest.approx(4)
+
+
+def test_codes_of_a_plain_encoder_are_standardised_and_others_drawn():
+    """What is compared with N(0, 1) has the variance of mean and draw together."""
+    rng = np.random.default_rng(7)
+    values = rng.normal(5, 3, (2000, 2))
+    plain = latents.drawn(latents.Codes(values, None, values, "pre"))
+    assert plain.std(axis=0) == pytest.approx([1, 1])
+    logs = np.full((2000, 2), np.log(16.0))
+    both = latents.drawn(latents.Codes(values, logs, values, "pre"))
+    assert both.std(axis=0) == pytest.approx([5, 5], rel=0.1)
+
+
+def test_examples_are_picked_from_every_class_in_turn():
+    """As many of each class as there are, in order."""
+    labels = np.array([0, 0, 0, 0, 1, 0, 1, 2])
+    assert reconstructions.picked(labels, 5).tolist() == [0, 1, 4, 6, 7]
+
+
+def test_a_walk_goes_straight_from_one_code_to_another():
+    """Both ends included."""
+    found = reconstructions.between(np.array([0.0, 4.0]), np.array([1.0, 0.0]), steps=3)
+    assert found.tolist() == [[0, 4], [0.5, 2], [1, 0]]
+
+
+def test_samples_have_mean_and_covariance_of_the_codes():
+    """Of an encoder that is not variational; of others they are N(0, 1)."""
+    rng = np.random.default_rng(1)
+    codes = rng.normal(size=(500, 2)) @ np.array([[2.0, 1.0], [0.0, 0.5]]) + [3.0, -1.0]
+    found = reconstructions.sampled(codes, variational=False, n=20000)
+    assert found.mean(axis=0) == pytest.approx(codes.mean(axis=0), abs=0.06)
+    assert np.cov(found.T) == pytest.approx(np.cov(codes.T), abs=0.15)
+    assert reconstructions.sampled(codes, variational=True, n=20000).std() == pytest.approx(1, 0.02)
+
+
+# --- what is chosen, and what it is called
+
+
+def test_rows_that_may_not_be_compared_are_marked_and_said_to_differ():
+    """A sample among originals gets a dagger and a footnote."""
+    records = [record("a"), record("b"), record("c", data=Source(**SAMPLE))]
+    (panel,) = selection.panels(request(records), "auc", most=9)
+    marked = [name for name in panel.names if selection.DAGGER in name]
+    assert marked == [f"c, simulated sample{selection.DAGGER}"]
+    assert "may not be compared with the others: data (simulated sample" in panel.notes[0]
+
+
+def test_each_dataset_has_a_panel_of_its_own():
+    """Whatever is grouped by."""
+    records = [record("a"), record("a", dataset="jets", key="jets")]
+    for group in ("dataset", "suite"):
+        found = selection.panels(request(records, group=group), "auc", most=9)
+        assert [panel.title.partition(",")[0] for panel in found] == ["higgs", "jets"]
+
+
+def test_names_say_what_tells_rows_apart_and_the_caption_the_rest():
+    """A chain that all rows share is not repeated."""
+    (panel,) = selection.panels(request([record("a"), record("b")]), "auc", most=9)
+    assert sorted(panel.names) == ["a", "b"]
+    assert "scratch" in panel.caption
+    chains = [record("a"), record("a", chain="pre[epochs=3]+probe", key="probe")]
+    (panel,) = selection.panels(request(chains), "auc", most=9)
+    assert sorted(panel.names) == ["a, pre (epochs = 3) + probe", "a, scratch"]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"models": ["x*"]}, "'x*' matches no model"),
+        ({"models": ["a"], "methods": ["probe"]}, "never meet"),
+        ({"group": "modle"}, "Did you mean 'model'"),
+    ],
+)
+def test_a_choice_that_means_nothing_is_refused(how, said):
+    """With what there is."""
+    records = [record("a"), record("b", chain="pre+probe", key="b")]
+    with pytest.raises(UsageError, match=said.replace("*", r"\*")):
+        selection.panels(request(records, **how), "auc", most=9)
+
+
+def test_too_many_rows_are_refused_and_not_drawn_on_top_of_each_other():
+    """The message says how to choose."""
+    records = [record(f"m{i}") for i in range(5)]
+    with pytest.raises(UsageError, match="5 rows to draw, 4 fit legibly"):
+        selection.panels(request(records), "auc", most=4)
+
+
+@pytest.mark.parametrize("n", [1, 6, 7, 24, 40])
+def test_no_two_curves_look_the_same(n):
+    """By colour, dashes or marker."""
+    names = [(f"m{i % 3}", f"c{i // 3}") for i in range(n)]
+    assert len(set(map(repr, style.looks(names)))) == n
+
+
+def test_without_matplotlib_one_line_says_how_to_get_it(monkeypatch):
+    """Before any record is read."""
+    monkeypatch.setattr(style, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'hepbench\[plot\]'"):
+        plots.check("roc", None)
+
+
+# --- end to end
+
+SUITE = """
+name = "pics"
+cost = false
+seeds = 2
+[[run]]
+datasets = ["spots[n=300]"]
+models = ["spot-vae", "spot-ae"]
+methods = ["pre+probe", "scratch-net[epochs=1]", "scratch-net[epochs=2,rate=0.02]"]
+[[run]]
+datasets = ["blobs[n=300]"]
+models = ["dense"]
+methods = ["scratch-net"]
+"""
+
+FIGURES = {
+    "roc": [],
+    "training": ["-d", "spots", "-x", "probe"],
+    "overtraining": ["-d", "blobs"],
+    "latents": ["-m", "spot-vae", "-x", "probe"],
+    "reconstructions": ["-m", "spot-vae", "-x", "probe", "--channels"],
+    "error-vs-flops": ["--against", "parameters"],
+}
+BEGINS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Workbench:
+    """Return a workbench with the results of autoencoders of images; a warning is an error."""
+    bench = Workbench(tmp_path_factory.mktemp("pics"))
+    for name in ("nets", "spots"):
+        bench.plugin(TESTS / "plugins" / f"{name}.py")
+    bench.write("pics.toml", SUITE)
+    done = bench("run", "pics.toml", "--jobs", "2", timeout=300)
+    assert done.code == 0, done.err
+    bench.environment["PYTHONWARNINGS"] = "error"
+    return bench
+
+
+def draw(what, *options):
+    """Draw in this process: where no plugin of the workbench is needed it is much quicker."""
+    done = CliRunner().invoke(cli, ["plot", what, *map(str, options)], catch_exceptions=True)
+    if done.exception:
+        raise done.exception
+    return Path(done.output.strip())
+
+
+@pytest.mark.parametrize("what", FIGURES)
+def test_each_figure_is_drawn_without_a_warning_into_the_results(ran, what):
+    """The path is all that is printed."""
+    path = ran.folder / "results" / f"{what}.png"
+    if what in {"latents", "reconstructions"}:
+        done = ran("plot", what, *FIGURES[what])
+        assert (done.code, done.err) == (0, "")
+        assert done.out == f"results/{what}.png\n"
+    else:
+        assert draw(what, ran.folder / "results", *FIGURES[what]) == path
+    assert path.read_bytes().startswith(BEGINS["png"])
+    assert path.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("suffix", BEGINS)
+def test_the_suffix_tells_the_format_and_the_same_records_make_the_same_bytes(ran, suffix):
+    """Neither time, version nor random identifiers are in the file."""
+    paths = [ran.folder / "new" / f"{name}.{suffix}" for name in ("one", "two")]
+    for path in paths:
+        draw("roc", ran.folder / "results" / "pics", "-d", "blobs", "-o", path)
+    one, two = (path.read_bytes() for path in paths)
+    assert one.startswith(BEGINS[suffix])
+    assert one == two
+
+
+def test_keys_of_stages_are_found_again_from_a_record(ran):
+    """So the cache can be asked for the very network that was scored."""
+    for found in ran.records().values():
+        keys = stage_keys(found.key_parts)
+        assert keys["cell"] == found.key
+        for key in list(keys.values())[:-1]:
+            assert (ran.folder / "cache" / "stages" / key[:2] / key / "manifest.json").exists()
+
+
+def test_reconstructions_are_of_the_step_that_trained_the_decoder(ran, monkeypatch):
+    """Latents are of the scored network; what was fine-tuned no longer fits its decoder."""
+    from hepbench import registry
+    from hepbench.plots import networks
+
+    monkeypatch.setenv("HEPBENCH_CACHE", str(ran.folder / "cache"))
+    monkeypatch.syspath_prepend(str(ran.site))
+    monkeypatch.setattr(networks, "installed", registry.installed.__wrapped__)
+    found = ran.records()["spots[n=300]/spot-vae/pre+probe#0"]
+    results = ran.folder / "results"
+    assert networks.load(results, found, most=5, decoding=True).step == "pre"
+    scored = networks.load(results, found, most=5)
+    assert scored.step == "pre+probe"
+    assert len(scored.test) == len(scored.labels) == 5
+
+
+WRONG = [
+    (["rco"], ["no figure named 'rco'", "Did you mean 'roc'?"]),
+    (["roc", "-o", "roc.jpeg"], ["--output roc.jpeg", ".png, .pdf, .svg"]),
+    (["roc", "-m", "spto"], ["'spto' matches no model", "spot-ae"]),
+    (["roc", "-d", "blobs", "-o", "/proc/roc.png"], ["cannot write /proc/roc.png"]),
+    (["error-vs-flops"], ["nothing to draw", "FLOPs was not measured"]),
+    (["error-vs-flops", "--error", "acu"], ["no metric named 'acu'", "Did you mean 'auc'?"]),
+    (["error-vs-flops", "--against", "flosp"], ["no cost named 'flosp'", "'flops'"]),
+]
+
+
+@pytest.mark.parametrize(("command", "parts"), WRONG, ids=lambda part: " ".join(map(str, part)))
+def test_a_wrong_figure_is_one_line_that_says_what_is_allowed(ran, command, parts):
+    """What, where, and a suggestion for a misspelt name."""
+    what, *options = command
+    with pytest.raises(HepbenchError) as refusal:
+        draw(what, ran.folder / "results", *options)
+    assert all(part in str(refusal.value) for part in parts), refusal.value
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_cannot_be_reconstructed_is_refused_with_the_reason(ran):
+    """And exit 2."""
+    done = ran("plot", "reconstructions", "-m", "dense")
+    assert refused(done, "nothing to draw", "does not offer 'reconstruct'")
+
+
+def test_networks_that_left_the_cache_are_asked_for_in_one_line(ran):
+    """With the run that brings them back."""
+    ran.environment["HEPBENCH_CACHE"] = str(ran.folder / "empty")
+    try:
+        done = ran("plot", "latents", "-x", "probe")
+    finally:
+        ran.environment.pop("HEPBENCH_CACHE")
+    assert refused(done, "no longer in the cache", "'hepbench run pics.toml --fresh'")
+
+
+def test_changed_code_of_a_model_is_not_taken_for_what_was_trained(ran):
+    """Its weights may mean something else by now."""
+    path = ran.site / "spots.py"
+    before = path.read_text()
+    path.write_text(before.replace("nn.ReLU()", "nn.Tanh()"))
+    try:
+        done = ran("plot", "latents", "-x", "probe")
+    finally:
+        path.write_text(before)
+    assert refused(done, "the code of spot-ae changed since")
