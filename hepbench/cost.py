@@ -18,7 +18,7 @@ import numpy as np
 from hepbench import machine
 from hepbench.errors import ExportError, PluginError
 from hepbench.specs import Estimator
-from hepbench.timing import LIMIT_S, doubts, time_calls
+from hepbench.timing import LIMIT_S, company, doubts, time_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,7 +131,8 @@ def _counts(network: nn.Module, one: Tensors) -> Facts:
         "gaps": [f"macs: {gap}" for gap in counted.gaps],
         "warnings": counted.warnings,
     }
-    if counted.macs is not None:
+    # where nothing but gaps is left, zero would be no count
+    if counted.macs is not None and (counted.macs or not counted.gaps):
         facts |= {"macs": counted.macs, "flops": 2 * counted.macs}
         theoretical = counting.theoretical_macs(network, one, counted.macs)
         # a drawn weight may be zero by chance
@@ -241,13 +242,14 @@ def _peak_memory(call: Call) -> float:
 
 def _times(calls: Mapping[tuple[str, int], Call], setting: Setting, warnings: list[str]) -> Facts:
     """Return the latency of each runtime and batch; add what is odd about them to ``warnings``."""
-    found = time_calls(calls, limit_s=setting.limit_s)
-    facts: Facts = {"latency_ms": {}, "timed": {}}
+    with company() as load:
+        found = time_calls(calls, limit_s=setting.limit_s)
+    facts: Facts = {"latency_ms": {}, "timed": {}, "load": load.others}
     for (runtime, n), timed in found.items():
         how = asdict(timed)
         latency = {name: how.pop(name) for name in ("median", "p95")}
         facts["latency_ms"].setdefault(runtime, {})[str(n)] = latency
         facts["timed"].setdefault(runtime, {})[str(n)] = how
     named = {f"{runtime} at batch {n}": timed for (runtime, n), timed in found.items()}
-    warnings += doubts(named, setting.threads)
+    warnings += [*doubts(named, setting.threads), *load.doubts(setting.threads)]
     return facts

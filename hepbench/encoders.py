@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from hepbench import batches, objectives, reproducible, weights
-from hepbench.errors import PluginError, ProtocolError
+from hepbench import batches, objectives, promises, reproducible, weights
+from hepbench.errors import PluginError
 from hepbench.examples import Examples
 from hepbench.network import Network, build
 from hepbench.recipes import Known, Recipe
@@ -66,7 +67,8 @@ def run(
     device = torch.device(task["device"])
     with memory_errors():
         network = _start(task, data, before).to(device)
-        held = _frozen(network, task["freezes"])
+        held = promises.frozen(task["method"], network, task["freezes"])
+        start = promises.zeros(network)
         reproducible.seed(seed)
         work = NetworkWork(
             seed=seed,
@@ -87,7 +89,11 @@ def run(
     elif result.head is None:
         msg = f"{task['method']} makes a classifier and returned a network without a head"
         raise PluginError(msg)
-    check(task["method"], result, held)
+    promises.check(task["method"], result, held)
+    if before:
+        replaced = () if result.head is network.head else ("head.",)
+        work.began.append({n: z for n, z in start.items() if not n.startswith(replaced)})
+    work.warnings += promises.filled(work.began, {} if before else start, result)
     return result.eval(), work
 
 
@@ -121,6 +127,8 @@ def fresh(task: Mapping[str, Any], inputs: Inputs, *more: Inputs, classes: int) 
     )
     network = build(recipe, known(task))
     network.preprocess.fit(lambda: chain.from_iterable(map(_raw, (inputs, *more))))
+    # what a step does in training mode, such as following its batches, belongs to its fit
+    network.preprocess.eval()
     return network
 
 
@@ -139,40 +147,27 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-# --- protocol: frozen is frozen, pruned is zero
+# --- the network as it is costed
 
 
-def _frozen(network: Network, parts: Sequence[str]) -> dict[str, Tensor]:
-    """Return copies of what may not change; preprocessing is always among it."""
-    prefixes = tuple(f"{part}." for part in (*parts, "preprocess"))
-    state = network.state_dict()
-    return {n: t.clone() for n, t in state.items() if f"{n}.".startswith(prefixes)}
+class Whole(nn.Module):
+    """A network behind its preprocessing: work that hides in a step costs like any other."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (N, classes) logits of inputs as they were laid out, dense."""
+        logits: Tensor = self.network(self.network.preprocess(inputs))
+        return logits
 
 
-def check(method: str, network: Network, held: Mapping[str, Tensor]) -> None:
-    """Check what a method made.
-
-    Raises:
-        ProtocolError: what is declared frozen is not bit-identical, or a masked weight is not 0.
-    """
-    state = network.state_dict()
-    for name, before in held.items():
-        if name not in state or not _identical(before, state[name]):
-            msg = f"{method} changed {name}, which is frozen"
-            raise ProtocolError(msg)
-    for name, mask in network.masks.items():
-        parameter = network.get_parameter(name)
-        if bool((parameter[~mask.to(parameter.device)] != 0).any()):
-            msg = f"{method}: pruned weights of {name} are not zero"
-            raise ProtocolError(msg)
-
-
-def _identical(a: Tensor, b: Tensor) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    # as bytes: NaN equals itself, and 0 is not -0
-    one, other = (t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
-    return torch.equal(one, other)
+def whole(task: Mapping[str, Any], folder: Path, inputs: Inputs) -> tuple[Whole, dict[str, Tensor]]:
+    """Return the network in a folder with its preprocessing, and dense inputs for it."""
+    cpu = torch.device("cpu")
+    network = Whole(weights.load(folder, known(task)))
+    return network, {name: batches.dense(array, cpu) for name, array in inputs.items()}
 
 
 # --- facts and scores
@@ -228,6 +223,13 @@ def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
             zeros = size <= ZERO * size.amax(1, keepdim=True)
             found["code_zeros"].append(zeros.float().mean(1))
     return {name: torch.cat(pieces).float().cpu().numpy() for name, pieces in found.items()}
+
+
+def codes(network: Network, inputs: Inputs) -> NDArray[np.float32]:
+    """Return the (N, D) codes of a network without a head."""
+    made = [network(b.inputs) for b in _batches(network, inputs, SCORED)]
+    found: NDArray[np.float32] = torch.cat(made).cpu().numpy()
+    return found
 
 
 def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:

@@ -298,8 +298,10 @@ class _Executor:
         """Kill a worker and its children. An unreaped child keeps its number from reuse."""
         assert job.process is not None
         pid = job.process.pid
-        if pid is not None and job.process.is_alive():
-            for kill in (os.killpg, os.kill):
+        if pid is not None:
+            # a worker that has crashed may have left some
+            kills = (os.killpg, os.kill) if job.process.is_alive() else (os.killpg,)
+            for kill in kills:
                 with suppress(ProcessLookupError, PermissionError):
                     kill(pid, signal.SIGKILL)
         job.process.join(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -67,6 +68,40 @@ def peak_memory_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def children() -> list[int]:
+    """Return the children of this process that run and may be ended (Linux; elsewhere none is known).
+
+    What ignores SIGTERM, as Python's tracker of shared memory does, ends by itself.
+    """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []
+    found = []
+    for path in Path("/proc").glob("[0-9]*/status"):
+        # it may be gone by now
+        with suppress(OSError):
+            said = dict(line.partition(":\t")[::2] for line in path.read_text().splitlines())
+            ignores = int(said["SigIgn"], 16) >> (signal.SIGTERM - 1) & 1
+            if said["PPid"] == str(os.getpid()) and said["State"][0] != "Z" and not ignores:
+                found.append(int(said["Pid"]))
+    return found
+
+
+def worked_seconds() -> float | None:
+    """Return for how long the machine's cores have worked since it started, all of them together.
+
+    What another machine on the same hardware took of them is work too. None where the system does
+    not say (it does on Linux).
+    """
+    try:
+        words = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+        user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, words)
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def forget_peak_memory() -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepbench import arrays, splits
-from hepbench.errors import DataError, PluginError
+from hepbench.errors import DataError, PluginError, ProtocolError
 from hepbench.resolve import resolve
 from hepbench.sparse import SparseImages
 
@@ -36,6 +37,9 @@ CHUNK_ROWS = 200_000
 
 CHUNK_BYTES = 50_000_000
 """Of the inputs of a chunk, were they dense: views may make them so."""
+
+AGAIN = 4
+"""Rows of each chunk that a view is given again, the first by itself and the others together."""
 
 
 def read(task: Mapping[str, Any], place: Place) -> Facts:
@@ -316,8 +320,7 @@ def _viewed(task: Mapping[str, Any], whole: Inputs) -> dict[str, Array]:
         if name in found:
             continue
         if name in task["views"]:
-            made = resolve(task["views"][name])(whole, **task["params"])
-            found |= {key: _as_read(array, whole.get(key)) for key, array in made.items()}
+            found |= _view(task, name, whole)
         else:
             found[name] = whole[name]
     return {name: found[name] for name in task["inputs"]}
@@ -330,3 +333,36 @@ def _as_read(array: Array, read: Array | None) -> Array:
     dense = np.asarray(array)
     sparse = isinstance(read, SparseImages) and dense.ndim == 4
     return SparseImages.from_dense(dense) if sparse else dense
+
+
+def _view(task: Mapping[str, Any], name: str, whole: Inputs) -> dict[str, Array]:
+    """Apply a view to a chunk, and to some of its rows again: none may notice the others.
+
+    Raises:
+        ProtocolError: it does notice. A mean over a chunk would be one over test examples too.
+    """
+    view = partial(resolve(task["views"][name]), **task["params"])
+    n = len(next(iter(whole.values())))
+    rows = np.unique(np.linspace(0, n - 1, AGAIN).astype(np.int64))
+    pieces = [piece for piece in np.split(rows, [1]) if len(piece)]
+    # taken first: a view may write into what it is given
+    few = [{key: array[piece] for key, array in whole.items()} for piece in pieces]
+    made = {key: _as_read(array, whole.get(key)) for key, array in view(whole).items()}
+    for piece, some in zip(pieces, few, strict=True):
+        again = view(some)
+        if not all(_alike(np.asarray(a[piece]), np.asarray(again[key])) for key, a in made.items()):
+            msg = (
+                f"{task['dataset']}: view '{name}' gives an example other values by itself than "
+                f"among {n} examples; it must treat each by itself"
+            )
+            raise ProtocolError(msg)
+    return made
+
+
+def _alike(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays are equal but for rounding."""
+    if a.shape != b.shape or a.dtype.kind not in "fiub":
+        return a.shape == b.shape and bool((a == b).all())
+    one, other = a.astype(np.float64), b.astype(np.float64)
+    scale = abs(one[np.isfinite(one)]).max(initial=0)
+    return np.allclose(one, other, rtol=1e-4, atol=1e-6 * scale, equal_nan=True)

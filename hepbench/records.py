@@ -70,6 +70,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         theoretical_macs: without those whose weight is zero: what no mask saves by itself.
         comparisons: along the paths of one example through trees, on average.
         latency_ms: by runtime (``torch``, ``onnxruntime``; ``native`` for an estimator) and batch.
+        load: cores that other work kept busy while latencies were measured.
         gaps: what could not be measured or counted, ``name: why``.
     """
 
@@ -80,6 +81,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     theoretical_macs: int | None = None
     comparisons: float | None = None
     latency_ms: dict[str, dict[str, Latency]] = {}
+    load: float | None = None
     gaps: list[str] = []
     train_seconds: float | None = None
     examples_per_second: float | None = None
@@ -202,7 +204,7 @@ def same(a: Record, b: Record) -> bool:
 def comparable(record: Record) -> Mapping[str, Any]:
     """Return a record as builtins without times, memory and timestamps."""
     built: dict[str, Any] = msgspec.to_builtins(record)
-    for name in ("latency_ms", "train_seconds", "examples_per_second", "peak_memory_mb"):
+    for name in ("latency_ms", "load", "train_seconds", "examples_per_second", "peak_memory_mb"):
         built["cost"].pop(name, None)
     for name in ("started", "finished", "machine", "git", "suite_file"):
         built["provenance"].pop(name, None)

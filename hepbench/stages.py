@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import arrays, estimators, machine, seeds, splits
-from hepbench.errors import PluginError
+from hepbench.errors import PluginError, ResultsError
 from hepbench.examples import Examples, TrainingData
 from hepbench.resolve import resolve
 from hepbench.specs import Estimator
@@ -32,6 +32,12 @@ KEPT_TRAIN_SCORES = 100_000
 
 RESCORED = 256
 """Test examples that are scored a second time, in another order and company."""
+
+TRIED = 16
+"""Validation examples that what was stored must score as what was made does."""
+
+ROUNDING = 1e-5
+"""How far two scores of one example, probabilities in float32, may be apart."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def method(task: Mapping[str, Any], place: Place) -> Facts:
         odd = _score(task, made, parts, place.folder, trained=trained)
         facts["warnings"] = [*facts.get("warnings", []), *odd]
     facts["peak_memory_mb"] = machine.peak_memory_mb()
+    _check_stored(task, made, load_part(source, "validation").inputs)
     return facts
 
 
@@ -84,13 +91,13 @@ def cost(task: Mapping[str, Any], place: Place) -> Facts:
 
     source, made = place.parents
     inputs = load_part(source, "validation").inputs
+    few = {name: array[: costs.LARGE] for name, array in inputs.items()}
     if task.get("network"):
-        from hepbench import encoders, weights
+        from hepbench import encoders
 
-        scored: Any = weights.load(made, encoders.known(task))
+        scored, few = encoders.whole(task, made, few)
     else:
         scored = estimators.load(_built(task, inputs), made)
-    few = {name: array[: costs.LARGE] for name, array in inputs.items()}
     return costs.measure(scored, few, folder=place.folder, threads=task["threads"])
 
 
@@ -100,14 +107,16 @@ class Made:
 
     Attributes:
         facts: ``seconds`` that the method took, and what is known of the result.
-        scores: of inputs.
+        scores: of inputs; an encoder's codes.
         rescores: the same, in other company where that can be chosen.
+        stored: the same, by what was stored and is read again.
         values: of each example, by name, where the encoder is as its own loss left it.
     """
 
     facts: Facts
     scores: Callable[[Any], Any]
     rescores: Callable[[Any], Any]
+    stored: Callable[[Any], Any]
     values: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
@@ -128,7 +137,11 @@ def _estimator(
         )
         raise PluginError(msg)
     estimators.save(result, place.folder)
-    return Made({"seconds": seconds, **_fitted(result)}, result.scores, result.scores)
+
+    def stored(inputs: Inputs) -> Any:
+        return estimators.load(_built(task, inputs), place.folder).scores(inputs)
+
+    return Made({"seconds": seconds, **_fitted(result)}, result.scores, result.scores, stored)
 
 
 def _encoder(
@@ -138,10 +151,16 @@ def _encoder(
 
     network, work = encoders.run(task, data, before=before, seed=seed, tell=place.tell)
     weights.save(network, place.folder)
+    score: Any = encoders.codes if network.head is None else encoders.scores
+
+    def stored(inputs: Inputs) -> Any:
+        return score(weights.load(place.folder, encoders.known(task)).to(network.device), inputs)
+
     return Made(
         encoders.facts(network, work),
-        scores=partial(encoders.scores, network),
+        scores=partial(score, network),
         rescores=partial(encoders.scores, network, batch_size=encoders.RESCORED),
+        stored=stored,
         values=partial(encoders.values, network) if task.get("values") else None,
     )
 
@@ -252,11 +271,47 @@ def _batch_dependence(made: Made, test: Examples, scores: NDArray[np.float32]) -
     """Score some test examples again, one alone and the others in reverse: none may notice."""
     n = min(len(test), RESCORED)
     pieces = [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]
+
+    def again() -> Any:
+        return np.concatenate([made.rescores(test[rows].inputs) for rows in pieces])
+
     try:
-        again = [np.asarray(made.rescores(test[rows].inputs)) for rows in pieces]
+        found = again()
+        if (difference := _apart(found, scores[np.concatenate(pieces)])) <= ROUNDING:
+            return []
+        if (by_itself := _apart(found, again())) > ROUNDING:
+            return [f"not repeatable: scores change by up to {by_itself:.2g} from call to call"]
     except Exception as error:  # noqa: BLE001 - such as batch norm in training mode, of one example
         return [f"batch-dependent: a part cannot be scored by itself: {error}"]
-    difference = float(abs(np.concatenate(again) - scores[np.concatenate(pieces)]).max())
-    if difference <= 1e-5:
-        return []
     return [f"batch-dependent: scores change by up to {difference:.2g} with their neighbours"]
+
+
+def _check_stored(task: Mapping[str, Any], made: Made, inputs: Inputs) -> None:
+    """Check that what was stored is what was scored: later stages know nothing else.
+
+    Raises:
+        PluginError: it scores otherwise, because of what is kept elsewhere than in its state.
+    """
+    few = {name: array[:TRIED] for name, array in inputs.items()}
+    first, second = made.scores(few), made.scores(few)
+    try:
+        again = made.stored(few)
+    except ResultsError as error:
+        # its folder is nobody's to look for
+        why = str(error).partition(": ")[2]
+        msg = f"{task['model']}: what {task['method']} made cannot be stored: {why}"
+        raise PluginError(msg) from error
+    # of what does not repeat itself something is said already
+    if _apart(first, second) <= ROUNDING < (difference := _apart(first, again)):
+        state = "parameters and buffers" if task.get("network") else "attributes"
+        msg = (
+            f"{task['model']}: once stored and read again it scores otherwise, by up to "
+            f"{difference:.2g}; what scores depend on must be in its {state}"
+        )
+        raise PluginError(msg)
+
+
+def _apart(one: Any, other: Any) -> float:
+    """Return the largest difference between two arrays of scores; of codes above 1, relative."""
+    a, b = (np.asarray(array, np.float64) for array in (one, other))
+    return float(abs(a - b).max() / max(1.0, abs(a).max()))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from hepbench import machine
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Call: TypeAlias = "Callable[[], object]"
 
@@ -34,8 +38,13 @@ PRECISION = 0.02
 ROUGH = 0.1
 """Above this a record says that a median is not well known."""
 
+UNDER_LOAD = "latency under load"
+
 DRIFT = 0.2
 """Above this share between the medians of rounds a record says that the machine's speed changed."""
+
+BUSY = 0.2
+"""Above so many cores that worked on something else a record says so."""
 
 WAITED = 0.1
 """Above this share of time off the processor a record says that something else was running."""
@@ -144,6 +153,50 @@ def _is_enough(laps: Sequence[int], elapsed: float, limit_s: float) -> bool:
     if n < ENOUGH or n & (n - 1) or elapsed < LEAST_S:
         return False
     return precision(laps) <= PRECISION
+
+
+@dataclass
+class Company:
+    """What else worked meanwhile, in cores.
+
+    Attributes:
+        others: of other processes on this machine; None where the system does not say.
+        threads: of other threads of this process.
+    """
+
+    others: float | None = None
+    threads: float = 0.0
+
+    def doubts(self, threads: int) -> list[str]:
+        """Return what a record must say of latencies that were measured with so many threads."""
+        told = []
+        if self.others is not None and self.others > BUSY:
+            told.append(f"other work kept {self.others:.1f} of {os.cpu_count()} cores busy")
+        # with more threads the one that calls is helped by others
+        if threads == 1 and self.threads > BUSY:
+            told.append(f"other threads of the same process kept {self.threads:.1f} cores busy")
+        return [f"{UNDER_LOAD}: {words} while latencies were measured" for words in told]
+
+
+@contextmanager
+def company() -> Iterator[Company]:
+    """Measure what else works while the body runs; known when it has ended."""
+    found, began = Company(), _clocks()
+    yield found
+    wall, everywhere, here, thread = (
+        None if before is None or now is None else now - before
+        for before, now in zip(began, _clocks(), strict=True)
+    )
+    assert wall and here is not None and thread is not None
+    found.threads = max(0.0, here - thread) / wall
+    if everywhere is not None:
+        found.others = max(0.0, everywhere - here) / wall
+
+
+def _clocks() -> tuple[float | None, ...]:
+    """Return seconds: by the clock, and that the machine, this process and this thread worked."""
+    machine_worked = machine.worked_seconds()
+    return time.perf_counter(), machine_worked, time.process_time(), time.thread_time()
 
 
 def doubts(found: Mapping[str, Timed], threads: int) -> list[str]:

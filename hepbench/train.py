@@ -15,7 +15,7 @@ from torch import Tensor
 from hepbench import objectives, schedules
 from hepbench.batches import spans
 from hepbench.errors import UsageError
-from hepbench.validation import METRICS, validate
+from hepbench.validation import METRICS, Unchanging, validate, weights_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,6 +81,7 @@ def fit(network: Network, lesson: Lesson) -> Fitted:
     Raises:
         UsageError: the training names what does not exist.
         PluginError: an objective breaks its contract.
+        ProtocolError: a term of it changes as training goes on.
         FloatingPointError: training diverged.
     """
     network.apply_masks()
@@ -117,6 +118,7 @@ class _Loop:
         self._value = -math.inf
         self._kept: dict[str, Tensor] = {}
         self._settled: int | None = None
+        self._unchanging: Unchanging | None = None
         self._rng = np.random.default_rng(lesson.seed)
         self._sides = [self._side(objective) for objective in lesson.objectives]
         trained = {id(p) for side in self._sides for p in side.parameters}
@@ -157,6 +159,10 @@ class _Loop:
         if self._settled is None and self._is_final():
             self._settled = number
         self._choose(number, row)
+        if self._unchanging is None:
+            self._unchanging = Unchanging(self.network, self.lesson)
+        elif number == 1:
+            self._unchanging.check()
         self._pace.epoch(number, row["loss"])
 
     def _train(self) -> float:
@@ -232,9 +238,7 @@ class _Loop:
     # --- terms that are annealed
 
     def _term_weights(self, progress: float) -> Mapping[str, float]:
-        weigh = getattr(self.network.encoder, "term_weights", None)
-        found: Mapping[str, float] = weigh(progress) if weigh else {}
-        return found
+        return weights_of_terms(self.network, progress)
 
     def _is_final(self) -> bool:
         return self._term_weights(self._step / self._steps) == self._term_weights(1.0)
@@ -264,7 +268,9 @@ class _Loop:
         return number - max(self.best, self._settled) >= patience
 
     def restore(self) -> None:
-        """Bring back the weights of the best epoch."""
+        """Bring back the weights of the best epoch; all must have been measured alike."""
+        if self._unchanging is not None:
+            self._unchanging.check()
         if self.best is not None and self.best != len(self.history) - 1:
             self.network.load_state_dict(self._kept, strict=False)
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from hepbench import metrics, objectives
 from hepbench.batches import spans
-from hepbench.errors import PluginError, UndefinedMetricError
+from hepbench.errors import PluginError, ProtocolError, UndefinedMetricError
 from hepbench.reproducible import evaluating, undisturbed
 from hepbench.specs import Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import numpy as np
     from torch import nn
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from hepbench.train import Lesson
 
 Row = dict[str, float]
+
+FEW = 64
+"""Validation examples on which terms are measured more than once at the same weights."""
 
 METRICS: Mapping[str, Callable[[Predictions], Any]] = {
     "auc": metrics.auc,
@@ -61,6 +64,62 @@ def validate(
     means = [{name: float(s) / seen.total for name, s in found.items()} for found in sums]
     losses = [sum(term_weights.get(n, 1.0) * v for n, v in found.items()) for found in means]
     return losses, {**_joined(means), **seen.figures()}
+
+
+class Unchanging:
+    """Terms of some validation examples at the weights of one moment, to be found again later.
+
+    What is annealed inside of a term makes losses of different epochs incomparable: at the same
+    weights one epoch would be better than another.
+    """
+
+    def __init__(self, network: Network, lesson: Lesson) -> None:
+        self._network, self._lesson = network, lesson
+        # a buffer that is a single number may well be a counter, and no weight
+        counters = {name for name, buffer in network.named_buffers() if not buffer.ndim}
+        self._weights = _copied(network, without=counters)
+        self._terms = self._measured()
+
+    def check(self) -> None:
+        """Measure again, at the same weights; the network is left as it is.
+
+        Raises:
+            ProtocolError: a term, or its final weight, is another than before.
+        """
+        present = _copied(self._network)
+        self._network.load_state_dict(self._weights, strict=False)
+        found = self._measured()
+        self._network.load_state_dict(present, strict=False)
+        for name, before in self._terms.items():
+            if abs(found[name] - before) > 1e-7 + 1e-4 * abs(before):
+                msg = (
+                    f"{name} went from {before:.3g} to {found[name]:.3g} in training, at the same "
+                    "weights and examples, so losses of different epochs cannot be compared; what "
+                    "is annealed belongs in term_weights(progress)"
+                )
+                raise ProtocolError(msg)
+
+    def _measured(self) -> Row:
+        network, lesson = self._network, self._lesson
+        batch = lesson.validation.batch(next(iter(spans(len(lesson.validation), FEW))))
+        found = {f"the final weight of {n!r}": w for n, w in weights_of_terms(network, 1.0).items()}
+        with undisturbed(lesson.seed), evaluating(network), torch.no_grad():
+            for objective in lesson.objectives:
+                for name, term in objective.terms(network, batch).items():
+                    found[f"the term {name!r}"] = float(term.double().mean())
+        return found
+
+
+def weights_of_terms(network: Network, progress: float) -> Mapping[str, float]:
+    """Return the weights of the encoder's terms; ``progress`` is 1 at the end of training."""
+    weigh = getattr(network.encoder, "term_weights", None)
+    found: Mapping[str, float] = weigh(progress) if weigh else {}
+    return found
+
+
+def _copied(network: Network, without: Collection[str] = ()) -> dict[str, Tensor]:
+    state = network.state_dict()
+    return {name: tensor.clone() for name, tensor in state.items() if name not in without}
 
 
 def _summed(term: Tensor, weights: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepbench import batches, schedules, train
+from hepbench import batches, promises, schedules, train
 from hepbench.errors import UsageError, unknown
 from hepbench.reproducible import evaluating
 from hepbench.resolve import resolve
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hepbench.batches import Source
     from hepbench.examples import Examples, TrainingData
     from hepbench.network import Network
+    from hepbench.promises import Zeros
     from hepbench.specs import Inputs, Objective
     from hepbench.validation import Row
 
@@ -41,6 +42,7 @@ class NetworkWork:
         history: a row for each epoch of each training, ``fit`` counting these from 0.
         best: the row whose weights the last training kept.
         warnings: what the method said of its result.
+        began: weights of zero as each training began, masks applied.
         seconds: that the method took.
     """
 
@@ -53,6 +55,7 @@ class NetworkWork:
     history: list[Row] = field(default_factory=list)
     best: int | None = None
     warnings: list[str] = field(default_factory=list)
+    began: list[dict[str, Zeros]] = field(default_factory=list)
     seconds: float = 0.0
     _fits: int = 0
     _sources: dict[tuple[int, int], tuple[Examples, Any, Source]] = field(default_factory=dict)
@@ -72,6 +75,8 @@ class NetworkWork:
         """Train in place and return the network as it was after its best epoch."""
         told = schedules.training(training)
         network.to(self.device)
+        network.apply_masks()
+        self.began.append(promises.zeros(network))
         weights = data.train.weights
         lesson = train.Lesson(
             train=self.source(network, data.train),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepbench import cache, locks
+from hepbench import cache, locks, machine
 from hepbench.errors import HepbenchError
 from hepbench.resolve import resolve
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 TELL_SECONDS = 0.2
+
+PR_SET_CHILD_SUBREAPER = 36
 
 # a disk or a quota that is full, a file that may not grow or be written: the user's to mend
 USERS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
@@ -41,6 +43,7 @@ def main(job: Mapping[str, Any], connection: Connection) -> None:
     if job["memory"] and sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (job["memory"], job["memory"]))
     os.chdir(job["scratch"])
+    _adopt()
     with locks.machine(alone=job["exclusive"]):
         for stage in job["stages"]:
             _tell(connection, "started", stage["key"])
@@ -48,8 +51,11 @@ def main(job: Mapping[str, Any], connection: Connection) -> None:
                 _run(stage, Path(job["scratch"]), connection)
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is one cell's failure
                 _tell(connection, "failed", stage["key"], **_explain(error, job["memory"]))
+                _end_children()
                 sys.exit(1)
             _tell(connection, "done", stage["key"])
+        # before the machine is given back: others may want to be alone on it
+        _end_children()
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,24 @@ def _watch(pipe: int) -> None:
         os.killpg(0, signal.SIGKILL)
 
     Thread(target=wait, daemon=True).start()
+
+
+def _adopt() -> None:
+    """Have the kernel make this process the parent of whatever its children leave behind (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_children() -> None:
+    """Kill what a plugin has started and left running, in whatever session or group."""
+    # those of a child become ours when it has ended
+    while children := machine.children():
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            # not reaped: whoever started it may still ask
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 
 
 def _redirect(log: Path) -> None:

@@ -20,8 +20,8 @@ COMPUTING = {
     "split": ("prepare", "sparse", "splits"),
     "inputs": ("arrays", "prepare", "sparse"),
     "method": ("batches", "encoders", "estimators", "examples", "network", "objectives",
-               "preprocess", "recipes", "reproducible", "schedules", "seeds", "sparse", "stages",
-               "train", "validation", "weights", "work"),
+               "preprocess", "promises", "recipes", "reproducible", "schedules", "seeds", "sparse",
+               "stages", "train", "validation", "weights", "work"),
     "cost": ("cost", "counting", "export", "operators", "timing", "tracing"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
 }  # fmt: skip
