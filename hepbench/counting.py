@@ -174,14 +174,14 @@ def _cross_check(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
     return int(counter.get_total_flops()) // 2, leaving.gaps
 
 
-class _Leaving(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Leaving(TorchFunctionMode):
     """Sees values that leave torch unnoticed by the tracer, to be computed with elsewhere."""
 
     # a loop until something converges looks at one number a turn, a contraction at very many
     MANY = 64
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.numbers = 0
         self.capsules = 0
 

@@ -46,6 +46,9 @@ DRIFT = 0.2
 BUSY = 0.2
 """Above so many cores that worked on something else a record says so."""
 
+STRAY = 0.1
+"""Above this share of a process's work by threads that nobody asked for a record says so."""
+
 WAITED = 0.1
 """Above this share of time off the processor a record says that something else was running."""
 
@@ -157,11 +160,11 @@ def _is_enough(laps: Sequence[int], elapsed: float, limit_s: float) -> bool:
 
 @dataclass
 class Company:
-    """What else worked meanwhile, in cores.
+    """What else worked meanwhile.
 
     Attributes:
-        others: of other processes on this machine; None where the system does not say.
-        threads: of other threads of this process.
+        others: cores that other processes kept busy; None where the system does not say.
+        threads: share of what this process worked that its other threads did.
     """
 
     others: float | None = None
@@ -173,30 +176,24 @@ class Company:
         if self.others is not None and self.others > BUSY:
             told.append(f"other work kept {self.others:.1f} of {os.cpu_count()} cores busy")
         # with more threads the one that calls is helped by others
-        if threads == 1 and self.threads > BUSY:
-            told.append(f"other threads of the same process kept {self.threads:.1f} cores busy")
+        if threads == 1 and self.threads > STRAY:
+            told.append(f"other threads of the same process did {self.threads:.0%} of its work")
         return [f"{UNDER_LOAD}: {words} while latencies were measured" for words in told]
 
 
 @contextmanager
 def company() -> Iterator[Company]:
     """Measure what else works while the body runs; known when it has ended."""
-    found, began = Company(), _clocks()
+    found = Company()
+    everywhere, here, thread = machine.worked_seconds(), time.process_time(), time.thread_time()
+    began = time.perf_counter()
     yield found
-    wall, everywhere, here, thread = (
-        None if before is None or now is None else now - before
-        for before, now in zip(began, _clocks(), strict=True)
-    )
-    assert wall and here is not None and thread is not None
-    found.threads = max(0.0, here - thread) / wall
-    if everywhere is not None:
-        found.others = max(0.0, everywhere - here) / wall
-
-
-def _clocks() -> tuple[float | None, ...]:
-    """Return seconds: by the clock, and that the machine, this process and this thread worked."""
-    machine_worked = machine.worked_seconds()
-    return time.perf_counter(), machine_worked, time.process_time(), time.thread_time()
+    wall = time.perf_counter() - began
+    worked = time.process_time() - here
+    found.threads = max(0.0, 1 - (time.thread_time() - thread) / worked)
+    now = machine.worked_seconds()
+    if now is not None and everywhere is not None:
+        found.others = max(0.0, now - everywhere - worked) / wall
 
 
 def doubts(found: Mapping[str, Timed], threads: int) -> list[str]:

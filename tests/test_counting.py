@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -247,16 +248,31 @@ def through_numpy(x):
     return torch.as_tensor(x.numpy() @ torch.ones(WIDTH, 4).numpy())
 
 
+def through_dlpack(x):
+    """The same outside of torch, by a door that the tracer does not watch."""
+    return x[:, :4] + torch.from_dlpack(np.from_dlpack(x) @ np.ones((WIDTH, 4), np.float32))
+
+
+def number_by_number(x):
+    """The same in Python's own numbers: nine times eight of them."""
+    return x[:, :1] + sum(value.item() for _ in range(9) for value in x[0])
+
+
 @pytest.mark.parametrize(
     ("function", "named"),
     [
         (product, "hepbench_tests::product"),
         (Function.apply, "prim::PythonOp.Function"),
         (through_numpy, "NumPy array"),
+        (through_dlpack, "DLPack"),
+        (number_by_number, "numbers taken out of torch"),
         (torch.fft.rfft, "aten::fft_rfft"),
         (lambda x: nn.functional.bilinear(x, x, torch.ones(3, 8, 8)), "aten::bilinear"),
     ],
-    ids=["custom operator", "autograd function", "numpy", "fourier", "bilinear"],
+    ids=[
+        *("custom operator", "autograd function", "numpy", "dlpack", "numbers", "fourier"),
+        "bilinear",
+    ],
 )
 def test_what_cannot_be_counted_is_named(function, named):
     """Never a silent zero: the gap has a name, the record a warning."""

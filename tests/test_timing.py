@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -73,6 +75,38 @@ def test_time_off_the_processor_is_told():
     found = timed(lambda: time.sleep(0.005), 0.1)
     assert found.waited > 0.5
     assert "something else was running" in timing.doubts({"torch at batch 1": found}, 1)[0]
+
+
+def test_the_company_of_a_latency_is_told_in_cores_and_shares():
+    """What others did and what stray threads did are two lines; with more threads only the first."""
+    busy = timing.Company(others=1.04, threads=0.4)
+    other, stray = busy.doubts(1)
+    assert re.search(r"other work kept 1\.0 of \d+ cores busy", other)
+    assert "other threads of the same process did 40% of its work" in stray
+    assert busy.doubts(2) == [other]
+    assert timing.Company(others=None).doubts(1) == []
+
+
+def test_threads_that_work_meanwhile_are_seen():
+    """One that never rests does a good part of what the process does."""
+    over = threading.Event()
+
+    def work():
+        while not over.is_set():
+            sum(range(10_000))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        with timing.company() as found:
+            timed(lambda: sum(range(10_000)), 0.3)
+    finally:
+        over.set()
+        thread.join()
+    assert found.threads > timing.STRAY
+    with timing.company() as found:
+        timed(lambda: sum(range(10_000)), 0.1)
+    assert found.threads < timing.STRAY
 
 
 @contextmanager

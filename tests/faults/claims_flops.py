@@ -1,0 +1,36 @@
+"""Point 8: a pruning that claims the FLOPs that its mask leaves out.
+
+The weights are held at zero and multiplied all the same; nothing is asked of the network itself.
+"""
+
+from __future__ import annotations
+
+from hepbench import TRAINING, Method, Objective, classification, hookimpl
+
+KEPT = 0.25
+
+
+def run(start, data, work, **training):
+    for name, weight in start.named_parameters():
+        if weight.ndim > 1:
+            smallest = weight.detach().abs().quantile(1 - KEPT)
+            start.masks[name] = weight.detach().abs() > smallest
+    objective = Objective(classification, {"encoder": 0.01, "head": 0.01})
+    network = work.fit(start, data, objective, **training)
+    network.macs = network.encoder.macs = 1
+    network.flops = network.encoder.flops = 2
+    network.encoder.cost = lambda: {"macs": 1}
+    return network
+
+
+@hookimpl
+def hepbench_methods():
+    return [
+        Method(
+            name="claim-flops",
+            summary="a mask, and a claim",
+            run="claims_flops:run",
+            after=("classifier",),
+            params={**TRAINING, "epochs": 2, "batch_size": 100},
+        )
+    ]

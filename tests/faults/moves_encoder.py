@@ -1,0 +1,47 @@
+"""Point 7: probes that say that the encoder is frozen.
+
+``probe-all``: trains it, at the same rate as the head; ``probe-in-training``: never puts it into
+eval mode, so that its batch norm follows what goes through; ``probe-misspelt``: freezes a part that
+no network has.
+"""
+
+from __future__ import annotations
+
+from hepbench import TRAINING, Method, Objective, classification, hookimpl
+
+QUICK = {**TRAINING, "epochs": 2, "batch_size": 100}
+
+
+def train_all(start, data, work, **training):
+    return work.fit(work.with_head(start), data, Objective(classification, {"": 0.01}), **training)
+
+
+def train_head(start, data, work, **training):
+    objective = Objective(classification, {"head": 0.01})
+    return work.fit(work.with_head(start), data, objective, **training)
+
+
+def look_around(start, data, work, **training):
+    network = work.with_head(start).train()
+    for batch in work.batches(network, data.train):
+        network(batch.inputs)
+    return train_head(network, data, work, **training)
+
+
+def _probe(name, run, frozen="encoder"):
+    return Method(
+        name=name,
+        summary="a head on a frozen encoder",
+        run=f"moves_encoder:{run}",
+        freezes=frozenset({frozen}),
+        params=QUICK,
+    )
+
+
+@hookimpl
+def hepbench_methods():
+    return [
+        _probe("probe-all", "train_all"),
+        _probe("probe-in-training", "look_around"),
+        _probe("probe-misspelt", "train_head", "encoders"),
+    ]
