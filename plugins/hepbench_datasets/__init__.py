@@ -43,11 +43,62 @@ HIGGS = Dataset(
     generate="hepbench_datasets.simulate.higgs:generate",
 )
 
+BOOSTED_JETS = Dataset(
+    name="boosted-jets",
+    summary="Boosted top quarks against light quarks and gluons: images of 8 detector layers",
+    classes=("qcd", "top"),
+    inputs={
+        "image": Input(
+            shape=(8, 125, 125),
+            names=(
+                *("track_pt", "track_d0", "track_dz", "ecal", "hcal"),
+                *("pixel_1", "pixel_2", "pixel_3"),
+            ),
+            sparse=True,
+        )
+    },
+    read="hepbench_datasets.boosted_jets:read",
+    sample="hepbench_datasets.boosted_jets:sample",
+    sample_files=("hepbench_datasets:samples/boosted-jets.npz",),
+    reads=frozenset({"order"}),
+    views={
+        "image": "hepbench_datasets.boosted_jets_views:resize",
+        "table": "hepbench_datasets.boosted_jets_views:summarise",
+    },
+    files=(
+        File(
+            name="Dataset_Specific_labelled.h5",
+            variants=("Dataset_Specific_labelled_full_only_for_2i.h5",),
+            address="https://portal.nersc.gov/cfs/m4392/G25/",
+        ),
+        File(
+            name="Dataset_Specific_Unlabelled.h5",
+            role="unlabelled",
+            address="https://portal.nersc.gov/cfs/m4392/G25/",
+        ),
+    ),
+    params={
+        "size": 125,
+        "order": [
+            *("track_pt", "track_d0", "track_dz", "ecal", "hcal"),
+            *("pixel_1", "pixel_2", "pixel_3"),
+        ],
+    },
+    augmentations={
+        "flips": "hepbench_datasets.boosted_jets_views:flips",
+        "transpose": "hepbench_datasets.boosted_jets_views:transpose",
+    },
+    citation="CMS Open Data; channels as in Andrews et al., Phys. Rev. D 105, 052008 (2022), "
+    "arXiv:2104.14659; files also at https://cernbox.cern.ch/s/e3pqxcIznqdYyRv",
+    licence="published for research, without a licence",
+    generate="hepbench_datasets.simulate.boosted_jets:generate",
+)
+
 
 @hookimpl
 def hepbench_datasets() -> list[Dataset]:
-    """Return HIGGS."""
-    return [HIGGS]
+    """Return HIGGS and the boosted jets."""
+    return [HIGGS, BOOSTED_JETS]
 
 
 @hookimpl

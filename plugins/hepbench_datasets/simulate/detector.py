@@ -3,7 +3,8 @@
 The layout is a simplified CMS: a tracker in a solenoid, a lead-tungstate electromagnetic and a
 sampling hadron calorimeter. Every particle is moved along its helix, answers with the resolution
 of what measures it, and becomes one particle-flow-like candidate; there is no material, no noise
-and no pile-up. Energies and momenta in GeV, angles in radian, lengths in metres.
+(images have some, see ``jet_images.py``) and no pile-up. Energies and momenta in GeV, angles in
+radian, lengths in metres.
 
 Sources: CMS, JINST 3 S08004 (2008), geometry and resolutions; Pythia 8.3, arXiv:2203.11601;
 FastJet, arXiv:1111.6097; anti-kt, arXiv:0802.1189.
@@ -52,6 +53,7 @@ class Particles:
         pdg: (N,) int64, PDG code.
         charge: (N,) float64.
         pt, eta, phi, energy: (N,) float64.
+        origin: (N, 3) float64, where they begin, from the collision; None where it is not asked.
     """
 
     event: Array
@@ -61,10 +63,33 @@ class Particles:
     eta: Array
     phi: Array
     energy: Array
+    origin: Array | None = None
 
     def select(self, chosen: Array) -> Particles:
         """Return the particles that a mask or an index names."""
-        return Particles(**{name: values[chosen] for name, values in vars(self).items()})
+        columns = {name: values for name, values in vars(self).items() if values is not None}
+        return Particles(**{name: values[chosen] for name, values in columns.items()})
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the detector measures of N particles.
+
+    Attributes:
+        eta, phi: (N,) float64, at the inner face of the calorimeters.
+        reached: (N,) bool, whether the particle comes there.
+        ecal, hcal: (N,) float64, energies of the deposits.
+        tracked: (N,) bool, whether a track is found.
+        track_pt: (N,) float64, of the track, where one is found.
+    """
+
+    eta: Array
+    phi: Array
+    reached: Array
+    ecal: Array
+    hcal: Array
+    tracked: Array
+    track_pt: Array
 
 
 @dataclass(frozen=True)
@@ -72,12 +97,13 @@ class Jets:
     """Jets of E events in rows of equal length, filled up with pt = 0.
 
     Attributes:
-        pt, eta, phi: (E, K) float64.
+        pt, eta, phi, mass: (E, K) float64.
     """
 
     pt: Array
     eta: Array
     phi: Array
+    mass: Array
 
 
 def require_generators() -> None:
@@ -137,14 +163,22 @@ def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
     ``visible`` are the stable particles but neutrinos; ``hadrons`` the bottom and charm hadrons
     that decayed into them.
     """
+    particles, status = collisions(pythia, events)
+    seen = visible(particles, status)
+    return particles.select(seen), particles.select(hadron_flavour(particles.pdg) > 0)
+
+
+def collisions(pythia: Any, events: int, *, origins: bool = False) -> tuple[Particles, Array]:
+    """Return all that Pythia lists of so many collisions, and (N,) its status codes."""
     import awkward as ak
 
     record = pythia.nextBatch(events).prt
     counts = ak.to_numpy(ak.num(record.id))
     pdg = ak.to_numpy(ak.flatten(record.id)).astype(np.int64)
-    momentum = (ak.to_numpy(ak.flatten(record.p[name])) for name in ("px", "py", "pz", "e"))
-    px, py, pz, energy = momentum
+    px, py, pz, energy = _components(record.p, ("px", "py", "pz", "e"))
     pt = np.maximum(np.hypot(px, py), 1e-9)
+    # Pythia gives places in mm, and none for what begins at the collision
+    origin = np.stack(_components(record.vProd, ("px", "py", "pz")), 1) / 1000 if origins else None
     particles = Particles(
         event=np.repeat(np.arange(len(counts)), counts),
         pdg=pdg,
@@ -153,10 +187,21 @@ def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
         eta=np.arcsinh(pz / pt),
         phi=np.arctan2(py, px),
         energy=energy,
+        origin=origin,
     )
-    stable = ak.to_numpy(ak.flatten(record.status)) > 0
-    visible = stable & ~np.isin(np.abs(pdg), NEUTRINOS)
-    return particles.select(visible), particles.select(hadron_flavour(pdg) > 0)
+    return particles, ak.to_numpy(ak.flatten(record.status))
+
+
+def _components(vectors: Any, names: Iterable[str]) -> list[Array]:
+    import awkward as ak
+
+    flat = ak.flatten(vectors)
+    return [ak.to_numpy(ak.fill_none(flat[name], 0.0)) for name in names]
+
+
+def visible(particles: Particles, status: Array) -> Array:
+    """Return (N,) bool, True for stable particles but neutrinos."""
+    return (status > 0) & ~np.isin(np.abs(particles.pdg), NEUTRINOS)
 
 
 def _charges(pythia: Any, pdg: Array) -> Array:
@@ -221,32 +266,53 @@ def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arr
     return ecal, hcal
 
 
+def respond(particles: Particles, rng: np.random.Generator) -> Response:
+    """Return what tracker and calorimeters measure of each particle."""
+    eta, phi, reached = helix(particles)
+    ecal, hcal = deposits(particles, rng)
+    muon = np.abs(particles.pdg) == MUON
+    found = rng.random(len(eta)) < np.where(muon, MUON_EFFICIENCY, TRACK_EFFICIENCY)
+    inside = (np.abs(particles.eta) < TRACKER_ETA) & (particles.pt > TRACK_PT)
+    spread = rng.standard_normal(len(eta)) * np.hypot(0.01, 1.5e-4 * particles.pt)
+    return Response(
+        eta=eta,
+        phi=phi,
+        reached=reached,
+        ecal=ecal,
+        hcal=hcal,
+        tracked=(particles.charge != 0) & inside & found,
+        track_pt=particles.pt * np.maximum(1 + spread, 0.1),
+    )
+
+
 def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particles, Array]:
     """Return (candidates, tracked): what particle flow would make of the particles.
+
+    ``tracked`` is (M,) bool; see ``combine``.
+    """
+    return combine(particles, respond(particles, rng))
+
+
+def combine(particles: Particles, response: Response) -> tuple[Particles, Array]:
+    """Return (candidates, tracked) of what was measured.
 
     Where a track is found it gives momentum and direction at the vertex; elsewhere the calorimeter
     gives the energy, and the direction is that of the deposit. ``tracked`` is (M,) bool.
     """
-    eta, phi, reached = helix(particles)
-    deposited = np.sum(deposits(particles, rng), axis=0)
-    muon = np.abs(particles.pdg) == MUON
-    found = rng.random(len(eta)) < np.where(muon, MUON_EFFICIENCY, TRACK_EFFICIENCY)
-    inside = (np.abs(particles.eta) < TRACKER_ETA) & (particles.pt > TRACK_PT)
-    tracked = (particles.charge != 0) & inside & found
-    spread = rng.standard_normal(len(eta)) * np.hypot(0.01, 1.5e-4 * particles.pt)
-    track_pt = particles.pt * np.maximum(1 + spread, 0.1)
-    eta = np.where(tracked, particles.eta, eta)
-    pt = np.where(tracked, track_pt, deposited / np.cosh(eta))
+    tracked = response.tracked
+    eta = np.where(tracked, particles.eta, response.eta)
+    deposited = response.ecal + response.hcal
+    pt = np.where(tracked, response.track_pt, deposited / np.cosh(eta))
     measured = Particles(
         event=particles.event,
         pdg=particles.pdg,
         charge=particles.charge,
         pt=pt,
         eta=eta,
-        phi=np.where(tracked, particles.phi, phi),
+        phi=np.where(tracked, particles.phi, response.phi),
         energy=np.hypot(pt * np.cosh(eta), np.where(tracked, PION_MASS, 0.0)),
     )
-    kept = np.flatnonzero(tracked | (reached & (pt > TOWER_PT)))
+    kept = np.flatnonzero(tracked | (response.reached & (pt > TOWER_PT)))
     return measured.select(kept), tracked[kept]
 
 
@@ -268,10 +334,12 @@ def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     found = fastjet.ClusterSequence(momenta, definition).inclusive_jets(pt)
     width = max(int(ak.max(ak.num(found.px))), 1)
-    rows = (ak.fill_none(ak.pad_none(found[name], width), 0.0) for name in ("px", "py", "pz"))
-    px, py, pz = (ak.to_numpy(row) for row in rows)
+    rows = (ak.fill_none(ak.pad_none(found[name], width), 0.0) for name in components)
+    px, py, pz, energy = (ak.to_numpy(row) for row in rows)
     jet_pt = np.hypot(px, py)
-    return Jets(jet_pt, np.arcsinh(pz / np.maximum(jet_pt, 1e-9)), np.arctan2(py, px))
+    eta = np.arcsinh(pz / np.maximum(jet_pt, 1e-9))
+    mass = np.sqrt(np.maximum(energy**2 - jet_pt**2 - pz**2, 0.0))
+    return Jets(jet_pt, eta, np.arctan2(py, px), mass)
 
 
 def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> Array:
@@ -283,3 +351,12 @@ def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> 
     near = (np.hypot(deta, dphi) < radius) & (jets.pt[hard.event] > 0)
     np.maximum.at(flavour, hard.event, near * hadron_flavour(hard.pdg)[:, None])
     return flavour
+
+
+def near(jets: Jets, particles: Particles, *, radius: float) -> Array:
+    """Return (E, K) bool, True for jets with one of the particles of their event near them."""
+    found = np.zeros(jets.pt.shape, bool)
+    deta = particles.eta[:, None] - jets.eta[particles.event]
+    dphi = wrap(particles.phi[:, None] - jets.phi[particles.event])
+    np.logical_or.at(found, particles.event, np.hypot(deta, dphi) < radius)
+    return found & (jets.pt > 0)

@@ -18,24 +18,21 @@ from __future__ import annotations
 
 import gzip
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from hepbench import Array, DataError
-from hepbench_datasets.simulate import detector
+from hepbench_datasets.simulate import detector, processes
 from hepbench_datasets.simulate.detector import BOTTOM, CHARM, ELECTRON, MUON, Jets, Particles
 from hepbench_datasets.simulate.higgs_features import features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
-    from multiprocessing.connection import Connection
 
 FILE = "HIGGS.csv.gz"
 CHUNK_ROWS = 200
@@ -152,38 +149,10 @@ def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Arra
         msg = f"higgs: events {events}, jobs {jobs}, seed {seed}: 1, 1 and 0 are the least allowed"
         raise DataError(msg)
     count = -(-events // CHUNK_ROWS)
-    context = get_context("spawn")
-    # the processes hold one end and leave when the other is closed, or its holder is no more
-    lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(jobs, count), context, _begin_worker, (lifeline,))
-    try:
-        for index, (labels, table) in enumerate(pool.map(partial(chunk, seed), range(count))):
+    with closing(processes.in_order(partial(chunk, seed), range(count), jobs=jobs)) as done:
+        for index, (labels, table) in enumerate(done):
             wanted = events - index * CHUNK_ROWS
             yield labels[:wanted], table[:wanted]
-    except BrokenProcessPool as error:
-        msg = "higgs: a simulating process came to an end too early (is there enough memory?)"
-        raise DataError(msg) from error
-    finally:
-        held.close()
-        pool.shutdown(cancel_futures=True)
-        lifeline.close()
-
-
-def _begin_worker(lifeline: Connection) -> None:
-    """Leave Ctrl-C to the parent, end when it says so, and keep FastJet's banner off stdout."""
-    import signal
-    from threading import Thread
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-
-    def follow() -> None:
-        with suppress(EOFError):
-            lifeline.recv()
-        os._exit(1)
-
-    Thread(target=follow, daemon=True).start()
 
 
 def chunk(seed: int, index: int) -> tuple[Array, Array]:
@@ -262,7 +231,8 @@ def select(visible: Particles, hadrons: Particles, rng: np.random.Generator) -> 
     order = jet_order(jets, flavour, rng)
     single = np.bincount(parts.event[leptons], minlength=BATCH_EVENTS) == 1
     kept = single & ((jets.pt > 0).sum(axis=1) >= 4) & ((tags > 0).sum(axis=1) == 2)
-    ordered = (np.take_along_axis(part, order, 1)[kept] for part in (*vars(jets).values(), tags))
+    parts_of_jets = (jets.pt, jets.eta, jets.phi, tags)
+    ordered = (np.take_along_axis(part, order, 1)[kept] for part in parts_of_jets)
     *momenta, tags = ordered
     of_event = np.zeros(BATCH_EVENTS, np.int64)
     of_event[parts.event[leptons]] = leptons
@@ -299,7 +269,7 @@ def find_jets(parts: Particles) -> Jets:
     """Return the jets above threshold, pt = 0 for all others."""
     found = detector.cluster(parts, events=BATCH_EVENTS, radius=JET_RADIUS, pt=JET_PT / JET_SCALE)
     inside = np.abs(found.eta) < JET_ETA
-    return Jets(np.where(inside, found.pt * JET_SCALE, 0.0), found.eta, found.phi)
+    return replace(found, pt=np.where(inside, found.pt * JET_SCALE, 0.0))
 
 
 def tag(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:

@@ -1,0 +1,217 @@
+"""Views of boosted jets: images of half the resolution, a table of what they show; augmentations.
+
+A change here needs no second reading of the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import DataError, SparseImages
+from hepbench_datasets import BOOSTED_JETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+    from hepbench import Array, Inputs
+
+CHANNELS = BOOSTED_JETS.inputs["image"].names
+SIGNED = ("track_d0", "track_dz")
+SIDE = 125
+PADDED = 128
+"""One row and column of zeros are added before, two behind."""
+BATCH = 1000
+"""Images whose hits are in memory more than once at a time."""
+
+PIXEL = 2 * np.pi / 360
+"""Radian, the size of a crystal."""
+TOWER_PIXELS = 25
+CONE, CORE = 0.8, 0.2
+"""Radian around the middle: what counts for shapes, and what is the core of a jet."""
+ENERGIES = {"track": "track_pt", "ecal": "ecal", "hcal": "hcal"}
+LAYERS = ("pixel_1", "pixel_2", "pixel_3")
+LEADING = (1, 2, 3, 5)
+"""Which of the largest impact parameters are taken."""
+DISPLACED_CM = 0.02
+
+FEATURES = (
+    *(f"{name}_hits" for name in ("track", "ecal", "hcal", *LAYERS)),
+    *(f"{name}_{what}" for name in ENERGIES for what in ("mass", "major", "minor", "ptd", "core")),
+    *(f"{name}_{rank}" for name in ("d0", "dz") for rank in LEADING),
+    "displaced",
+)
+"""The columns of ``table``; see ``summarise``."""
+
+
+def resize(inputs: Inputs, *, size: int, **_others: Any) -> Inputs:
+    """Return the images as stored, or at half the resolution: of 64 x 64 pixels.
+
+    For the latter they are padded to 128 x 128, and 2 x 2 pixels become one. Momenta, energies and
+    hits are added up. d0 and dz, which belong to the hardest track of a pixel, are taken from that
+    one of the four that has the most track pt; sums or means of them would belong to no track.
+
+    Raises:
+        DataError: ``size`` is another number.
+    """
+    images = inputs["image"]
+    if size == SIDE:
+        return {"image": images}
+    if size != PADDED // 2:
+        msg = f"boosted-jets: size is {size!r}; {SIDE} (as stored) and {PADDED // 2} are allowed"
+        raise DataError(msg)
+    starts = range(0, max(len(images), 1), BATCH)
+    halved = [_halved(images[start : start + BATCH]) for start in starts]
+    return {"image": SparseImages.concatenate(halved)}
+
+
+def _halved(images: SparseImages) -> SparseImages:
+    rows, positions, values = images.hits()
+    channel, place = np.divmod(positions, SIDE**2)
+    margin = (PADDED - SIDE) // 2
+    row, column = (axis + margin for axis in np.divmod(place, SIDE))
+    block = row // 2 * (PADDED // 2) + column // 2
+    kept = _of_hardest(rows, channel, place, block, values)
+    return SparseImages.from_hits(
+        rows[kept],
+        (channel * (PADDED // 2) ** 2 + block)[kept],
+        values[kept],
+        n=len(images),
+        image=(len(CHANNELS), PADDED // 2, PADDED // 2),
+    )
+
+
+def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values: Array) -> Array:
+    """Return which hits are kept: d0 and dz of one pixel of a block alone, and all others."""
+    kept = np.ones(len(rows), bool)
+    key = rows * PADDED**2 + block
+    pixel = rows * SIDE**2 + place
+    tracks = channel == CHANNELS.index("track_pt")
+    for name in SIGNED:
+        some = np.flatnonzero(channel == CHANNELS.index(name))
+        # a pixel with tracks is a candidate whatever its d0 is, one with d0 whatever its pt
+        blocks = np.concatenate([key[some], key[tracks]])
+        pixels = np.concatenate([pixel[some], pixel[tracks]])
+        pt = np.concatenate([np.zeros(len(some)), values[tracks]])
+        order = np.lexsort((-pixels, pt, blocks))
+        last = np.flatnonzero(np.diff(blocks[order], append=-1))
+        kept[some] = np.isin(pixel[some], pixels[order[last]])
+    return kept
+
+
+def summarise(inputs: Inputs, **_others: Any) -> Inputs:
+    """Return what the stored images show as a ``table`` (N, 30) float32, by columns FEATURES.
+
+    - hits: pixels of tracks and ECAL, towers of HCAL, hits of the pixel layers;
+    - of tracks, ECAL and HCAL within 0.8 of the middle, whatever their units: the mass of massless
+      pixels, over the sum; the roots of the larger and the smaller second moment (girth along and
+      across); the root of the sum of squares over the sum, as ptD; the share within 0.2;
+    - the largest, second, third and fifth impact parameters d0 and dz, whatever their sign, as
+      log(1 + |d| / 0.01), and how many d0 are above 0.02, both in cm where the file has cm.
+
+    Of an image without any hit in a layer the shapes are 0.
+    """
+    images = inputs["image"]
+    starts = range(0, max(len(images), 1), BATCH)
+    tables = [_summaries(images[start : start + BATCH]) for start in starts]
+    return {"table": np.concatenate(tables)}
+
+
+def _summaries(images: SparseImages) -> Array:
+    rows, positions, values = images.hits()
+    channel, place = np.divmod(positions, SIDE**2)
+    n = len(images)
+    hits = {}
+    for i, name in enumerate(CHANNELS):
+        some = channel == i
+        hits[name] = (rows[some], place[some], values[some].astype(np.float64))
+    columns = [np.bincount(hits[name][0], minlength=n) for name in ENERGIES.values()]
+    columns[-1] = columns[-1] / TOWER_PIXELS
+    columns += [np.bincount(hits[name][0], hits[name][2], n) for name in LAYERS]
+    for name in ENERGIES.values():
+        columns += _shapes(*hits[name], n)
+    for name in SIGNED:
+        columns += _largest(hits[name][0], np.abs(hits[name][2]), n)
+    row, _, d0 = hits["track_d0"]
+    columns.append(np.bincount(row[np.abs(d0) > DISPLACED_CM], minlength=n))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _shapes(row: Array, place: Array, energy: Array, n: int) -> Iterator[Array]:
+    """Yield mass, axes, ptD and core of the energies in one layer, (n,) each."""
+    eta, phi = (PIXEL * (axis - SIDE // 2) for axis in np.divmod(place, SIDE))
+    distance = np.hypot(eta, phi)
+    inside = distance < CONE
+    row, eta, phi, energy = row[inside], eta[inside], phi[inside], energy[inside]
+
+    def total(weights: Array) -> Array:
+        return np.bincount(row, weights, n)
+
+    whole = total(energy)
+    scale = 1 / np.where(whole > 0, whole, 1)
+    momentum = (np.cosh(eta), np.sinh(eta), np.cos(phi), np.sin(phi))
+    e, z, x, y = (total(energy * component) for component in momentum)
+    yield np.sqrt(np.maximum(e**2 - z**2 - x**2 - y**2, 0)) * scale
+    eta, phi = (axis - (total(energy * axis) * scale)[row] for axis in (eta, phi))
+    a, b, c = (total(energy * product) * scale for product in (eta**2, phi**2, eta * phi))
+    half, spread = (a + b) / 2, np.hypot((a - b) / 2, c)
+    yield np.sqrt(half + spread)
+    yield np.sqrt(np.maximum(half - spread, 0))
+    yield np.sqrt(total(energy**2)) * scale
+    yield total(energy * (distance[inside] < CORE)) * scale
+
+
+def _largest(row: Array, values: Array, n: int) -> list[Array]:
+    """Return the values of the ranks LEADING in each row, 0 where there are fewer."""
+    counts = np.bincount(row, minlength=n)
+    ordered = values[np.lexsort((-values, row))]
+    starts = np.cumsum(counts) - counts
+    found = []
+    for rank in LEADING:
+        there = counts >= rank
+        column = np.zeros(n)
+        column[there] = np.log1p(100 * ordered[starts[there] + rank - 1])
+        found.append(column)
+    return found
+
+
+def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Mirror each image of a batch in eta, in phi, in both or in none, by chance.
+
+    Seen from the collision, (dz, d0) is a vector along (eta, phi): where a particle decays in flight,
+    tracks at larger phi have smaller d0, and tracks at larger eta smaller dz. So d0 changes its sign
+    where phi is mirrored, dz where eta is. That is done where they have a sign: where nothing in the
+    batch is on one side of what empty pixels hold, be it 0 or shifted by preprocessing, it is not.
+    """
+    import torch
+
+    images = inputs["image"]
+    for axis, name in ((2, "track_dz"), (3, "track_d0")):
+        chosen = torch.rand(len(images), device=images.device) < 0.5
+        mirrored = images.flip(axis)
+        layer = mirrored[:, CHANNELS.index(name)]
+        empty = layer[:1].median()
+        if (layer < empty).any() and (layer > empty).any():
+            layer.neg_().add_(2 * empty)
+        images = torch.where(chosen[:, None, None, None], mirrored, images)
+    return {**inputs, "image": images}
+
+
+def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Exchange eta and phi of each image of a batch, and so dz and d0, by chance.
+
+    No symmetry of the detector, whose field bends tracks in phi alone and which measures d0 better,
+    but nearly one of the flow of energy in a jet.
+    """
+    import torch
+
+    images = inputs["image"]
+    chosen = torch.rand(len(images), device=images.device) < 0.5
+    channels = list(range(images.shape[1]))
+    d0, dz = (CHANNELS.index(name) for name in SIGNED)
+    channels[d0], channels[dz] = dz, d0
+    turned = images[:, channels].transpose(2, 3)
+    return {**inputs, "image": torch.where(chosen[:, None, None, None], turned, images)}

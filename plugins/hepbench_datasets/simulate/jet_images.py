@@ -1,0 +1,289 @@
+"""Images of jets: tracks, pixel hits and energies in a window of eta and phi around each jet.
+
+A pixel is one crystal of the electromagnetic barrel; rows follow eta, columns phi, and the middle
+pixel is the middle of the hottest tower of the hadron calorimeter near the jet. Energies and
+momenta in GeV, impact parameters in cm, pixel layers in hits.
+
+Sources: Andrews et al., arXiv:2104.14659, channels and centring; CMS, JINST 3 S08004 (2008),
+geometry, noise, resolutions; Grindhammer and Peters, hep-ex/0001020, radial profile of showers.
+What is a choice of this simulation says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepbench_datasets.simulate.detector import (
+    ELECTRON,
+    FIELD_TESLA,
+    PHOTON,
+    Particles,
+    Response,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from hepbench import Array
+
+SIDE = 125
+SHAPE = (8, SIDE, SIDE)
+CRYSTAL = 2 * np.pi / 360
+TOWER_SIDE = 5
+"""Crystals along one side of a tower of the hadron calorimeter."""
+TOWER = TOWER_SIDE * CRYSTAL
+
+CRYSTAL_CM = 2.2
+MOLIERE_CM = 2.19
+CORE, CORE_RADIUS, TAIL_RADIUS, LAST_RADIUS = 0.88, 0.22, 1.3, 6.0
+"""Share of the core of a shower; radii of core, tail and end, in Moliere radii. 88 % of an electron
+are within one Moliere radius."""
+HADRON_WIDTH = 2.0
+"""How much wider hadrons shower in the crystals; a choice."""
+TOWER_SPREAD = 0.022
+"""Mean distance in eta-phi of what a hadron leaves behind the crystals; a choice."""
+ECAL_SPOT, HCAL_SPOT = 0.08, 0.5
+ECAL_SPOTS, HCAL_SPOTS = (3, 1000), (3, 100)
+"""GeV per spot that a shower is painted with, and the least and most spots; a choice."""
+
+ECAL_NOISE = 0.040
+ECAL_SIGMAS = 3.0
+"""Crystals below so many times the noise are not read."""
+ECAL_FAKES = 0.00135
+"""Share of the crystals that noise alone brings above it."""
+HCAL_THRESHOLD = 0.7
+SEARCH = 4
+"""Towers on each side of the jet among which the hottest is looked for."""
+
+PIXEL_LAYERS = (0.044, 0.073, 0.102)
+PIXEL_LENGTH = 0.265
+PIXEL_EFFICIENCY = 0.98
+PIXEL_FAKES = 3.0
+"""Hits of noise or of other particles in a layer's image, on average; a choice."""
+D0_RESOLUTION, DZ_RESOLUTION = (0.0020, 0.0070), (0.0030, 0.0090)
+"""cm, for hard tracks; and cm GeV, to be divided by pt: scattering in the layers."""
+
+REACH = 1.7
+"""How far in eta and phi particles may be from a jet to leave anything in its image."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """Particles around J jets; one that is near two jets is there twice.
+
+    Attributes:
+        jet: (M,) int64, from 0.
+        particles, response: M of them.
+        eta, phi: (J,) float64, the middles of the images.
+    """
+
+    jet: Array
+    particles: Particles
+    response: Response
+    eta: Array
+    phi: Array
+
+
+def draw(
+    particles: Particles,
+    response: Response,
+    jets: tuple[Array, Array, Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Return (J, 8, 125, 125) float32: track pt, d0, dz, ECAL, HCAL and three pixel layers.
+
+    Args:
+        particles: visible ones of many events, with their origins.
+        response: what the detector measures of them.
+        jets: event, eta and phi, (J,) each.
+        rng: of showers, noise and resolutions.
+    """
+    around = _around(particles, response, jets)
+    around, hcal = _hadronic(around, rng)
+    images = np.empty((len(around.eta), *SHAPE), np.float32)
+    impact = _impact_parameters(around.particles, rng)
+    images[:, 0:3] = _tracks(around, impact)
+    images[:, 3] = _electromagnetic(around, rng)
+    images[:, 4] = hcal
+    for channel, radius in enumerate(PIXEL_LAYERS, 5):
+        images[:, channel] = _pixel_hits(around, impact, radius, rng)
+    return images
+
+
+def _around(particles: Particles, response: Response, jets: tuple[Array, Array, Array]) -> Around:
+    event, eta, phi = jets
+    starts = np.searchsorted(particles.event, event)
+    counts = np.searchsorted(particles.event, event, side="right") - starts
+    jet = np.repeat(np.arange(len(event)), counts)
+    index = np.arange(len(jet)) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+    gaps = (
+        (where.eta[index] - eta[jet], wrap(where.phi[index] - phi[jet]))
+        for where in (particles, response)
+    )
+    near = np.any([(np.abs(a) < REACH) & (np.abs(b) < REACH) for a, b in gaps], axis=0)
+    index = index[near]
+    measured = Response(**{name: values[index] for name, values in vars(response).items()})
+    return Around(jet[near], particles.select(index), measured, eta, phi)
+
+
+def _hadronic(around: Around, rng: np.random.Generator) -> tuple[Around, Array]:
+    """Return the same around the middles of the hottest towers, and (J, 125, 125) there.
+
+    Towers lie on a fixed grid. The energy of a tower is spread evenly over its 25 pixels.
+    """
+    half = SIDE // TOWER_SIDE // 2
+    wide = half + SEARCH + 1
+    eta, phi = (np.floor(angle / TOWER) for angle in (around.eta, around.phi))
+    around = _centred(around, (eta + 0.5) * TOWER, (phi + 0.5) * TOWER)
+    energy = np.where(around.response.reached, around.response.hcal, 0.0)
+    spots = _spots(energy, HCAL_SPOT, HCAL_SPOTS)
+    radius = rng.exponential(TOWER_SPREAD, len(spots[0]))
+    towers = _paint(around, spots, radius, rng, cell=TOWER, side=2 * wide + 1)
+    towers[towers < HCAL_THRESHOLD] = 0
+    inner = towers[:, wide - SEARCH : wide + SEARCH + 1, wide - SEARCH : wide + SEARCH + 1]
+    width = inner.shape[2]
+    hottest = inner.reshape(len(inner), width**2).argmax(axis=1)
+    # without any energy the first tower is the hottest, and the jet's own the middle
+    hottest = np.where(inner.any(axis=(1, 2)), hottest, width**2 // 2)
+    shift = np.stack(np.divmod(hottest, width), axis=1) - SEARCH
+    window = np.arange(-half, half + 1) + wide
+    rows, columns = (shift[:, [axis]] + window for axis in (0, 1))
+    chosen = towers[np.arange(len(towers))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    pixels = chosen.repeat(TOWER_SIDE, axis=1).repeat(TOWER_SIDE, axis=2) / TOWER_SIDE**2
+    moved = _centred(around, *(np.stack([around.eta, around.phi]) + shift.T * TOWER))
+    return moved, pixels
+
+
+def _centred(around: Around, eta: Array, phi: Array) -> Around:
+    return Around(around.jet, around.particles, around.response, eta, phi)
+
+
+def _electromagnetic(around: Around, rng: np.random.Generator) -> Array:
+    """Return (J, 125, 125): showers, noise on what is hit, and crystals of noise alone."""
+    energy = np.where(around.response.reached, around.response.ecal, 0.0)
+    spots = _spots(energy, ECAL_SPOT, ECAL_SPOTS)
+    light = np.isin(np.abs(around.particles.pdg), (ELECTRON, PHOTON))
+    width = np.where(light, 1.0, HADRON_WIDTH)[spots[0]]
+    radius = _shower_radius(len(width), rng) * width * MOLIERE_CM / CRYSTAL_CM * CRYSTAL
+    image = _paint(around, spots, radius, rng, cell=CRYSTAL, side=SIDE)
+    hit = image > 0
+    image[hit] += ECAL_NOISE * rng.standard_normal(hit.sum())
+    fakes = rng.random(image.shape) < ECAL_FAKES
+    level = ECAL_NOISE * (ECAL_SIGMAS + rng.exponential(0.3, fakes.sum()))
+    image[fakes] = np.maximum(image[fakes], level)
+    image[image <= ECAL_SIGMAS * ECAL_NOISE] = 0
+    return image
+
+
+def _shower_radius(count: int, rng: np.random.Generator) -> Array:
+    """Return distances from the axis, in Moliere radii, drawn from 2 r R^2 / (r^2 + R^2)^2."""
+    scale = np.where(rng.random(count) < CORE, CORE_RADIUS, TAIL_RADIUS)
+    inside = rng.random(count)
+    return np.minimum(scale * np.sqrt(inside / (1 - inside)), LAST_RADIUS)
+
+
+def _spots(energy: Array, size: float, limits: tuple[int, int]) -> tuple[Array, Array]:
+    """Return which deposit each spot is of, and its energy; nothing of less than 30 MeV."""
+    kept = np.flatnonzero(energy > 0.03)
+    counts = np.clip(np.ceil(energy[kept] / size), *limits).astype(np.int64)
+    return np.repeat(kept, counts), np.repeat(energy[kept] / counts, counts)
+
+
+def _paint(
+    around: Around,
+    spots: tuple[Array, Array],
+    radius: Array,
+    rng: np.random.Generator,
+    *,
+    cell: float,
+    side: int,
+) -> Array:
+    """Return (J, side, side) of spots at a distance, in any direction, from their deposits."""
+    which, energy = spots
+    turn = rng.random(len(which)) * 2 * np.pi
+    eta = around.response.eta[which] + radius * np.cos(turn)
+    phi = around.response.phi[which] + radius * np.sin(turn)
+    place, inside = _places(around, (around.jet[which], eta, phi), cell=cell, side=side)
+    count = len(around.eta)
+    image = np.bincount(place[inside], energy[inside], count * side**2)
+    # without any spot these are whole numbers
+    return image.reshape(count, side, side).astype(np.float64, copy=False)
+
+
+def _places(
+    around: Around, points: tuple[Array, Array, Array], *, cell: float, side: int
+) -> tuple[Array, Array]:
+    """Return where points (jet, eta, phi) are in flattened (J, side, side), and which inside."""
+    jet, eta, phi = points
+    row = np.floor((eta - around.eta[jet]) / cell + 0.5).astype(np.int64) + side // 2
+    column = np.floor(wrap(phi - around.phi[jet]) / cell + 0.5).astype(np.int64) + side // 2
+    inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+    return (jet * side + row) * side + column, inside
+
+
+def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return (d0, dz), (N,) each, as measured, in cm: where tracks pass closest to the beam.
+
+    d0 is positive where phi of that place is 90 degrees ahead of the track's; the curvature of the
+    few millimetres to it is left out.
+    """
+    assert particles.origin is not None
+    x, y, z = 100 * particles.origin.T
+    cosine, sine = np.cos(particles.phi), np.sin(particles.phi)
+    d0 = y * cosine - x * sine
+    dz = z - (x * cosine + y * sine) * np.sinh(particles.eta)
+    pt = np.maximum(particles.pt, 0.3)
+    noise = rng.standard_normal((2, len(pt)))
+    d0 += noise[0] * np.hypot(D0_RESOLUTION[0], D0_RESOLUTION[1] / pt)
+    # shallow tracks cross more and are projected along the beam
+    slant = np.sqrt(np.cosh(particles.eta))
+    dz += noise[1] * np.hypot(DZ_RESOLUTION[0], DZ_RESOLUTION[1] / pt) * slant
+    return d0, dz
+
+
+def _tracks(around: Around, impact: tuple[Array, Array]) -> Array:
+    """Return (J, 3, 125, 125): the sum of pt, and d0 and dz of the hardest track of each pixel.
+
+    Tracks are where they point at the vertex.
+    """
+    found = np.flatnonzero(around.response.tracked)
+    # of values assigned to one place the last one stays
+    found = found[np.argsort(around.response.track_pt[found], kind="stable")]
+    points = (around.jet[found], around.particles.eta[found], around.particles.phi[found])
+    place, inside = _places(around, points, cell=CRYSTAL, side=SIDE)
+    place, found = place[inside], found[inside]
+    size = len(around.eta) * SIDE**2
+    images = [np.bincount(place, around.response.track_pt[found], size)]
+    for values in impact:
+        image = np.zeros(size)
+        image[place] = values[found]
+        images.append(image)
+    return np.stack([image.reshape(-1, SIDE, SIDE) for image in images], axis=1)
+
+
+def _pixel_hits(
+    around: Around, impact: tuple[Array, Array], radius: float, rng: np.random.Generator
+) -> Array:
+    """Return (J, 125, 125): hits of charged particles in a cylinder around the beam.
+
+    They are where the layer is crossed, as seen from the collision.
+    """
+    particles, (d0, dz) = around.particles, impact
+    assert particles.origin is not None
+    bend = 0.299792458 * FIELD_TESLA * np.abs(particles.charge) / (2 * particles.pt)
+    crossing = (particles.charge != 0) & (radius * bend < 1)
+    crossing &= np.hypot(*particles.origin[:, :2].T) < radius
+    crossing &= rng.random(len(bend)) < PIXEL_EFFICIENCY
+    some = np.flatnonzero(crossing)
+    turned = np.arcsin(radius * bend[some])
+    phi = particles.phi[some] - np.sign(particles.charge[some]) * turned + d0[some] / 100 / radius
+    along = turned / bend[some] * np.sinh(particles.eta[some]) + dz[some] / 100
+    points = (around.jet[some], np.arcsinh(along / radius), phi)
+    place, inside = _places(around, points, cell=CRYSTAL, side=SIDE)
+    inside &= np.abs(along) < PIXEL_LENGTH
+    size = len(around.eta) * SIDE**2
+    fakes = rng.integers(0, size, rng.poisson(PIXEL_FAKES * len(around.eta)))
+    hits = np.bincount(np.concatenate([place[inside], fakes]), minlength=size)
+    return hits.reshape(-1, SIDE, SIDE)

@@ -1,0 +1,314 @@
+"""The simulated boosted jets: images of known particles, and files that depend on the seed alone."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import h5py
+import numpy as np
+import pytest
+from hepbench_datasets import BOOSTED_JETS, compact
+from hepbench_datasets import boosted_jets as reader
+from hepbench_datasets.simulate import (
+    boosted_jets,
+    boosted_jets_sample,
+    detector,
+    jet_images,
+    processes,
+)
+
+from hepbench import DataError, SparseImages
+
+needs_generators = pytest.mark.skipif(
+    any(find_spec(name) is None for name in detector.GENERATORS),
+    reason='no generators: pip install "hepbench-plugins[simulate]"',
+)
+ORDER = BOOSTED_JETS.params["order"]
+CELL = jet_images.CRYSTAL
+TOWER = jet_images.TOWER
+
+
+def drawn(*parts, jets=((0.0, 0.0),), seed=0):
+    """Return the images of jets at (eta, phi), among particles of which only some values are said.
+
+    They are what the detector measures of them: a track at the vertex, deposits at the face.
+    """
+    fill = {
+        "event": 0,
+        "pdg": 211,
+        "charge": 0,
+        "pt": 1,
+        "eta": 0,
+        "phi": 0,
+        "energy": 1,
+        "at_eta": 0,
+        "at_phi": 0,
+        "reached": True,
+        "ecal": 0,
+        "hcal": 0,
+        "tracked": False,
+        "track_pt": 0,
+    }
+    columns = {name: np.array([{**fill, **part}[name] for part in parts]) for name in fill}
+    origin = np.array([part.get("origin", (0, 0, 0)) for part in parts], float)
+    names = ("event", "pdg", "charge", "pt", "eta", "phi", "energy")
+    particles = detector.Particles(
+        **{name: columns[name] if name == "event" else columns[name] * 1.0 for name in names},
+        origin=origin,
+    )
+    response = detector.Response(
+        eta=columns["at_eta"] * 1.0,
+        phi=columns["at_phi"] * 1.0,
+        **{name: columns[name] for name in ("reached", "ecal", "hcal", "tracked", "track_pt")},
+    )
+    eta, phi = np.array(jets, float).T
+    rng = np.random.default_rng(seed)
+    images = jet_images.draw(particles, response, (np.zeros(len(eta), int), eta, phi), rng)
+    assert images.dtype == np.float32
+    return images.reshape(len(eta), 8, 125, 125)
+
+
+def middle(tower):
+    """Return eta or phi of the middle of a tower of the fixed grid."""
+    return (tower + 0.5) * TOWER
+
+
+def test_the_image_is_centred_on_the_hottest_tower_near_the_jet():
+    """Three towers off in eta and two in phi, over the edge of phi, all energy is in the middle."""
+    where = {"at_eta": middle(5), "at_phi": detector.wrap(middle(35) + 2 * TOWER)}
+    (image,) = drawn({"hcal": 100, **where}, jets=[(middle(2), middle(35))])
+    assert image[4, 60:65, 60:65].sum() > 50
+    assert image[4].sum() == pytest.approx(100, rel=0.1)
+    towers = image[4].reshape(25, 5, 25, 5)
+    assert np.array_equal(towers, np.broadcast_to(towers[:, :1, :, :1], towers.shape))
+
+
+def test_too_far_from_the_jet_the_hottest_tower_is_not_looked_for():
+    """Seven towers off it may belong to another jet; the jet's own tower is the middle then."""
+    (image,) = drawn({"hcal": 100, "at_eta": middle(7), "at_phi": middle(0)}, jets=[(0.01, 0.01)])
+    hottest = np.unravel_index(image[4].argmax(), (125, 125))
+    assert tuple(np.floor_divide(hottest, 5)) == (12 + 7, 12)
+
+
+def test_a_photon_leaves_its_energy_in_a_few_crystals():
+    """All of it in the window but for noise, and 80 to 99 % within one crystal of the middle."""
+    (image,) = drawn({"pdg": 22, "ecal": 200, "at_eta": 0.5 * TOWER, "at_phi": 0.5 * TOWER})
+    assert image[3].sum() == pytest.approx(200, rel=0.03)
+    assert 0.8 < image[3, 61:64, 61:64].sum() / 200 < 0.99
+
+
+def test_hadrons_are_wider_in_the_crystals_than_photons():
+    """They leave a smaller share in the crystal that they hit."""
+    where = {"ecal": 200, "at_eta": 0.5 * TOWER, "at_phi": 0.5 * TOWER}
+    photon, hadron = (drawn({"pdg": pdg, **where})[0, 3] for pdg in (22, 211))
+    assert hadron[62, 62] < 0.85 * photon[62, 62]
+
+
+def test_what_does_not_reach_the_calorimeters_leaves_nothing_there():
+    """Curlers are seen by the tracker alone."""
+    (image,) = drawn({"ecal": 100, "hcal": 100, "reached": False})
+    assert image[3].max() < 1
+    assert image[4].max() == 0
+
+
+def test_a_pixel_holds_the_sum_of_its_tracks_and_the_distance_of_the_hardest():
+    """Of two tracks along x the harder one begins 1 mm above the beam and 2 mm along it."""
+    common = {"tracked": True, "charge": 1, "eta": 0.5 * TOWER, "phi": 0.5 * TOWER}
+    angle = 0.5 * TOWER
+    above = (-0.001 * np.sin(angle), 0.001 * np.cos(angle), 0.002)
+    hard = {**common, "pt": 50, "track_pt": 50, "origin": above}
+    soft = {**common, "pt": 5, "track_pt": 5, "origin": (0, -0.01, 0)}
+    for parts in ((hard, soft), (soft, hard)):
+        (image,) = drawn(*parts)
+        assert image[0, 62, 62] == 55
+        assert image[0].sum() == 55
+        assert image[1, 62, 62] == pytest.approx(0.1, abs=0.01)
+        assert image[2, 62, 62] == pytest.approx(0.2, abs=0.015)
+
+
+def test_pixel_hits_turn_with_the_field():
+    """A negative track of 0.3 GeV turns by asin(0.3 B r / 2 pt) from the beam to each layer."""
+    part = {"charge": -1, "pt": 0.3, "eta": 0.5 * TOWER, "phi": 0.5 * TOWER}
+    turned = np.arcsin(0.299792458 * 3.8 * np.array([0.044, 0.073, 0.102]) / 0.6)
+    hits = np.mean([drawn(part, seed=seed)[0, 5:] for seed in range(30)], axis=0)
+    for image, angle in zip(hits, turned, strict=True):
+        row, column = np.unravel_index(image.argmax(), image.shape)
+        assert image.max() > 0.5
+        assert row == 62
+        assert column == pytest.approx(62 + angle / CELL, abs=1)
+
+
+def test_noise_is_there_without_a_particle():
+    """Crystals above three sigma at their rate, three hits in a layer, and nothing else."""
+    images = drawn({"at_eta": 9, "eta": 9}, jets=[(0, 0)] * 40)
+    assert images[:, [0, 1, 2, 4]].max() == 0
+    assert np.count_nonzero(images[:, 3]) / 40 == pytest.approx(0.00135 * 125**2, rel=0.2)
+    assert images[:, 3][images[:, 3] > 0].min() >= np.float32(0.12)
+    assert images[:, 5:].sum() / 120 == pytest.approx(3, rel=0.3)
+
+
+def test_jets_are_drawn_apart():
+    """A particle near two jets is in both images, at its distance from each; no jet, no image."""
+    part = {"tracked": True, "charge": 1, "track_pt": 50, "pt": 50, "eta": 0.3, "phi": 3.1}
+    images = drawn(part, jets=[(0.1, 3.0), (0.5, -3.1)])
+    assert images[:, 0].sum(axis=(1, 2)).tolist() == [50, 50]
+    for image, (eta, phi) in zip(images, [(0.1, 3.0), (0.5, -3.1)], strict=True):
+        row, column = np.unravel_index(image[0].argmax(), (125, 125))
+        # the middle is that of the jet's tower, up to two crystals from the jet
+        assert row == pytest.approx(62 + (0.3 - eta) / CELL, abs=3)
+        assert column == pytest.approx(62 + detector.wrap(3.1 - phi) / CELL, abs=3)
+    assert drawn(part, jets=np.zeros((0, 2))).shape == (0, 8, 125, 125)
+
+
+def test_a_top_quark_must_be_near_its_jet():
+    """In the same event, across the edge of phi; what only fills up a row is no jet."""
+    pt = np.array([[500.0, 450.0], [500.0, 0.0]])
+    eta, phi = np.zeros((2, 2)), np.array([[3.1, 0.0], [0.0, 0.0]])
+    jets = detector.Jets(pt, eta, phi, pt / 5)
+    columns = {"pdg": [6, 6], "charge": [0, 0], "pt": [500, 500], "energy": [600, 600]}
+    tops = detector.Particles(
+        event=np.array([0, 1]),
+        eta=np.array([0.1, 0.1]),
+        phi=np.array([-3.1, 0.1]),
+        **{name: np.array(values) for name, values in columns.items()},
+    )
+    near = detector.near(jets, tops, radius=0.4)
+    assert near.tolist() == [[True, False], [True, False]]
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Put jets that say which chunk they are of in place of the simulation, five to a chunk."""
+
+    def chunk(piece):
+        seed, role, index = piece
+        rng = np.random.default_rng([seed, len(role), index])
+        images = (rng.random((5, 8, 125, 125)) > 0.999) * rng.random((5, 8, 125, 125))
+        return boosted_jets.Jets(
+            SparseImages.from_dense(images),
+            rng.permutation([0, 1, 0, 1, 1]),
+            np.float32(150 + rng.random(5)),
+            np.float32(500 + rng.random(5)),
+        )
+
+    monkeypatch.setattr(boosted_jets, "CHUNK", 5)
+    monkeypatch.setattr(detector, "GENERATORS", ())
+    monkeypatch.setattr(
+        processes, "in_order", lambda function, pieces, jobs: (chunk(piece) for piece in pieces)
+    )
+
+
+def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
+    """Keys, capitals, shapes, float32, contiguous; the reader gives the jets back."""
+    done = []
+    path = boosted_jets.generate(tmp_path, events=17, seed=1, jobs=1, progress=done.append)
+    assert path == tmp_path / "Dataset_Specific_labelled_full_only_for_2i.h5"
+    expected = {"jet": (9, 125, 125, 8), "Y": (9, 1), "m": (9, 1), "pT": (9, 1)}
+    unlabelled = tmp_path / "Dataset_Specific_Unlabelled.h5"
+    for name, shapes in ((path, expected), (unlabelled, {"jet": (8, 125, 125, 8)})):
+        with h5py.File(name) as file:
+            assert {key: file[key].shape for key in file} == shapes
+            assert {file[key].dtype for key in file} == {np.dtype("<f4")}
+            assert file["jet"].chunks is None
+            assert file["jet"].id.get_offset() is not None
+    assert sorted(tmp_path.iterdir()) == sorted([path, unlabelled])
+    assert done == [5, 9, 14, 17]
+    jets = boosted_jets.simulate(17, seed=1, jobs=1)
+    for role, part in reader.read(tmp_path, order=ORDER):
+        assert np.array_equal(part.inputs["image"].dense(), jets[role].images.dense())
+        if role == "labelled":
+            assert np.array_equal(part.labels, jets[role].labels)
+            assert np.array_equal(part.targets["m"], jets[role].mass)
+            assert np.array_equal(part.targets["pT"], jets[role].pt)
+
+
+def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
+    """Of both files, and unlabelled jets are none of the labelled ones."""
+    small, large = (boosted_jets.simulate(events, seed=1, jobs=1) for events in (7, 24))
+    for role, count in (("labelled", 4), ("unlabelled", 3)):
+        assert len(small[role]) == count
+        assert np.array_equal(small[role].images.dense(), large[role].images[:count].dense())
+    assert not np.isin(large["unlabelled"].mass, large["labelled"].mass).any()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Dataset_Specific_labelled.h5",
+        "Dataset_Specific_labelled_full_only_for_2i.h5",
+        "Dataset_Specific_Unlabelled.h5",
+    ],
+)
+def test_a_file_that_exists_is_left_alone(tmp_path, made_up, name):
+    """The original may be lying there; a short labelled file would hide the one written."""
+    (tmp_path / name).write_bytes(b"original")
+    with pytest.raises(DataError, match=f"{name} exists"):
+        boosted_jets.generate(tmp_path, events=4, seed=0, jobs=1, progress=lambda jets: None)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"original"
+
+
+def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
+    """A folder holds both files whole, or neither."""
+
+    def stop(jets):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        boosted_jets.generate(tmp_path, events=12, seed=0, jobs=1, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"events": 1}, {"jobs": 0}, {"seed": -1}])
+def test_too_few_jets_processes_or_a_negative_seed_are_refused(tmp_path, made_up, wrong):
+    """The message says what the least allowed are."""
+    told = {"events": 2, "jobs": 1, "seed": 0} | wrong
+    with pytest.raises(DataError, match="2, 1 and 0 are the least allowed"):
+        boosted_jets.generate(tmp_path / "new", progress=lambda jets: None, **told)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    """One line, and no file is left behind."""
+    monkeypatch.setattr(detector, "GENERATORS", ("numpy", "no_such_generator"))
+    with pytest.raises(DataError, match=r'no_such_generator.*pip install "hepbench-plugins\[sim'):
+        boosted_jets.generate(tmp_path, events=2, seed=0, jobs=1, progress=lambda jets: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def steps(images):
+    return {name: compact._whole(part) for name, part in compact.encode(images).items()}
+
+
+@pytest.mark.slow
+@needs_generators
+@pytest.mark.parametrize("role", ["labelled", "unlabelled"])
+def test_the_sample_can_be_made_again(role):
+    """Its first chunk comes out equal: labels, masses, places, and values but for rounding."""
+    count = boosted_jets.CHUNK
+    jets = boosted_jets.chunk((boosted_jets_sample.SEED, role, 0))
+    stored = dict(reader.sample(order=ORDER))[role][:count]
+    if role == "labelled":
+        np.testing.assert_array_equal(jets.labels, stored.labels)
+        np.testing.assert_allclose(jets.mass, stored.targets["m"], rtol=1e-4)
+        np.testing.assert_allclose(jets.pt, stored.targets["pT"], rtol=1e-4)
+    found, expected = steps(jets.images), steps(stored.inputs["image"])
+    for name, numbers in expected.items():
+        exact = name == "pixels" or name.endswith(("counts", "gaps"))
+        np.testing.assert_allclose(found[name], numbers, rtol=0, atol=0 if exact else 1)
+
+
+@pytest.mark.slow
+@needs_generators
+def test_files_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path):
+    """Two files by one and by two processes are the same bytes, which the reader takes."""
+    one, two = (
+        boosted_jets.generate(
+            tmp_path / f"{jobs}", events=22, seed=3, jobs=jobs, progress=lambda jets: None
+        )
+        for jobs in (1, 2)
+    )
+    for path in one.parent.iterdir():
+        assert path.read_bytes() == (two.parent / path.name).read_bytes()
+    found = dict(reader.read(one.parent, order=ORDER))
+    assert {role: len(part) for role, part in found.items()} == {"labelled": 11, "unlabelled": 11}
