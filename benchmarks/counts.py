@@ -1,0 +1,53 @@
+"""MACs of every installed network by both counters, for each preset: a table in Markdown.
+
+    .venv/bin/python benchmarks/counts.py
+
+Networks stand under a linear head, of two classes, at the shapes of the reference experiments; what
+scoring does not use (decoders) is not counted.
+"""
+
+from __future__ import annotations
+
+import torch
+from tabulate import tabulate
+
+from hepbench import counting, registry
+from hepbench.network import build
+from hepbench.recipes import Known, Recipe
+
+SHAPES = {
+    ("table", "quick"): (21,),
+    ("table", "paper"): (21,),
+    ("image", "quick"): (8, 64, 64),
+    ("image", "paper"): (8, 125, 125),
+}
+
+
+def main() -> None:
+    """Print the table."""
+    installed = registry.installed()
+    rows = []
+    for name in installed.names("model"):
+        spec = installed.entry("model", name).spec
+        if "encode" not in spec.offers:
+            continue
+        for preset in ("quick", "paper"):
+            params = {**spec.params, **spec.presets.get(preset, {})}
+            params.pop("preprocess", None)
+            shapes = {i: list(SHAPES[i, preset]) for i in spec.inputs}
+            recipe = Recipe(
+                model=name, params=params, preprocess=[], shapes=shapes, classes=2, head=None
+            )
+            torch.manual_seed(0)
+            network = build(recipe, Known(models={name: spec.build}, heads={}, steps=frozenset()))
+            counted = counting.count(network.with_head().eval(), network.blank())
+            macs, check = counted.macs or 0, counted.cross_check
+            size = " x ".join(map(str, *shapes.values()))
+            gaps = "; ".join(counted.gaps) or "none"
+            rows.append([name, preset, size, macs, check, f"{macs / check - 1:.2%}", gaps])
+    heads = ("model", "preset", "input", "fvcore", "torch", "apart", "not counted")
+    print(tabulate(rows, heads, tablefmt="github", intfmt=","))
+
+
+if __name__ == "__main__":
+    main()
