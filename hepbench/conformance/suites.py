@@ -45,12 +45,14 @@ def of_suite(entry: Entry, registry: Registry) -> list[Claim]:
     ]  # fmt: skip
 
 
-def _planned(name: str, registry: Registry) -> plan.Plan:
-    return plan.make(session.read_suite(name, registry), registry, SampleFacts(), Choice())
+def _planned(name: str, registry: Registry) -> list[plan.Plan]:
+    suite = session.read_suite(name, registry)
+    choices = [Choice(preset=preset) for preset in dict.fromkeys([suite.preset, *suite.presets])]
+    return [plan.make(suite, registry, SampleFacts(), choice) for choice in choices]
 
 
 def _shows(name: str, registry: Registry) -> None:
     made = _planned(name, registry)
-    shown = [cell.published for cell in made.cells]
-    for figure in made.suite.published:
+    shown = [cell.published for each in made for cell in each.cells]
+    for figure in made[0].suite.published:
         need(figure in shown, f"published '{figure.cell}' is no cell of this suite")
