@@ -199,13 +199,16 @@ def _reverse(network: Network, group: Group) -> None:
 
 
 def _shaken(network: Network) -> Network:
-    """Return a copy without a weight that is zero, or equal to another, by design."""
-    shaken = copy.deepcopy(network)
+    """Return a copy without a weight that is zero, or equal to another, by design.
+
+    On the processor: an accelerator rounds convolutions too coarsely for a proof.
+    """
+    shaken = copy.deepcopy(network).cpu()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in shaken.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            parameter.add_(0.05 * noise.to(parameter))
+            parameter.add_(0.05 * noise.to(parameter.dtype))
     return shaken
 
 
@@ -272,8 +275,10 @@ def _heads(network: Network) -> Iterator[Group]:
         ]
         if not isinstance(qkv, nn.Linear) or heads is None or len(readers) != 1:
             continue
-        width = qkv.out_features // 3
-        rows = torch.arange(width).view(getattr(module, heads), -1)
+        n, width = getattr(module, heads), qkv.out_features // 3
+        if qkv.out_features % (3 * n):
+            continue
+        rows = torch.arange(width).view(n, -1)
         thrice = torch.cat([rows, rows + width, rows + 2 * width], 1)
         whole = {"attn_dim"} & vars(module).keys()
         yield Group(
