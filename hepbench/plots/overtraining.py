@@ -115,7 +115,7 @@ def draw(request: Request) -> Figure:
     notes.append(
         "filled: test, points: training, each of area 1, mean over seeds; bars: statistical "
         "errors; below: training / test; KS: p-value of the Kolmogorov-Smirnov test that both "
-        "are drawn from one distribution, over seeds"
+        "are drawn from one distribution, lowest to highest of the seeds"
     )
     style.footer(figure, notes + [note for panel in panels for note in panel.notes])
     return figure

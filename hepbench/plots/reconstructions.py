@@ -293,7 +293,7 @@ def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:
         )
         name = classes[found.labels[i]] if classes else f"class {found.labels[i]}"
         ax.set_title(style.plain(f"{name}, id {found.ids[i]}"), loc="left", fontsize="small")
-        ax.set_ylabel("standardised" if i % 2 == 0 else "", loc="center", fontsize="small")
+        ax.set_ylabel("preprocessed value" if i % 2 == 0 else "", loc="center", fontsize="small")
         ax.tick_params(axis="x", which="minor", bottom=False, top=False)
     _name_features(axes[max(n - 2, 0) : n], places, _features(found, row))
     style.legend(axes[0], loc="upper right", ncols=2)
@@ -306,8 +306,8 @@ def _features(found: Pairs, row: Row) -> list[str]:
     read = row.record.key_parts.get("read", {}).get("inputs", {})
     names: list[str] = list(read.get(found.input, {}).get("names", ()))
     n = found.originals.shape[1]
-    # a view may show fewer than were read
-    return names[:n] if len(names) >= n else [str(i) for i in range(n)]
+    # of what a view makes of them, nobody knows the names
+    return names if len(names) == n else [str(i) for i in range(n)]
 
 
 def _name_features(axes: Sequence[Axes], places: Array, names: Sequence[str]) -> None:
