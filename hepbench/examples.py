@@ -100,9 +100,12 @@ class TrainingData:
     def __post_init__(self) -> None:
         import numpy as np
 
-        # ids differ within a part; np.isin is four times this in a worker that runs it once
+        # np.isin is four times this in a worker that runs it once; only an example that is drawn
+        # twice, as in a bootstrap, has the id of another
         both = np.sort(np.concatenate([self.validation.ids, self.train.ids]))
-        shared = int((both[1:] == both[:-1]).sum())
+        shared = (both[1:] == both[:-1]).any() and np.isin(
+            self.validation.ids, self.train.ids
+        ).sum()
         if shared:
             msg = (
                 f"validation shares {shared} of {len(self.validation)} examples with train; "

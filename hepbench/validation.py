@@ -95,7 +95,8 @@ class Unchanging:
                 msg = (
                     f"{name} went from {before:.3g} to {found[name]:.3g} in training, at the same "
                     "weights and examples, so losses of different epochs cannot be compared; what "
-                    "is annealed belongs in term_weights(progress)"
+                    "is annealed belongs in term_weights(progress), what is learnt in parameters "
+                    "and buffers"
                 )
                 raise ProtocolError(msg)
 
