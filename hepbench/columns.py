@@ -35,12 +35,13 @@ COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latency_ms", "gaps"))
 COUNTS = (*COSTS, "epochs", "best_epoch")
 OTHERS = ("seeds", "published")
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
+TIMES = ("latency", "train_seconds", "examples_per_second")
 ASPECTS = ("data", "split", "labels", "preset", "preprocess")
 OF_VALUES = ("reconstruction", "kl", "code_sparsity", "auc_reconstruction", "auc_elbo")
 DEFAULT_COLUMNS = (
     *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "log_loss"),
     *OF_VALUES,
-    *("parameters", "flops", "latency", "train_seconds", "published"),
+    *("parameters", "flops", "latency", "epochs", "train_seconds", "published"),
 )
 TITLES = {
     "auc": "AUC",

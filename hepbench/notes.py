@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hepbench.columns import COUNTS, title
+from hepbench.columns import COUNTS, TIMES, title
 from hepbench.keys import differences
 from hepbench.rows import made_of, recorded
 
@@ -35,6 +35,7 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
     said = (
         *_failures(row),
         *_incomparable(row, reference, columns),
+        *_elsewhere(row, reference, columns),
         *_warnings(row),
         *_gaps(row, columns),
         *_credit(row, columns),
@@ -83,6 +84,18 @@ def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str
     others = "rows above" if touched[0] == columns.main else "other rows"
     verb = "differs" if len(what) == 1 else "differ"
     return [f"not comparable{where} with the {others}: {listed(what)} {verb}"]
+
+
+def _elsewhere(row: Row, reference: Row | None, columns: Columns) -> list[str]:
+    """Say which times were taken on another machine, or in another way, than the reference's."""
+    times = [n for n in columns.names if n in TIMES and row.figures[n].value is not None]
+    if reference is None or not times:
+        return []
+    here, there = row.setting, reference.setting
+    what = [f"{n} ({here[n]} against {there[n]})" for n in here if here[n] != there[n]]
+    verb = "differs" if len(what) == 1 else "differ"
+    where = listed(map(title, times))
+    return [f"not comparable in {where} with other rows: {listed(what)} {verb}"] if what else []
 
 
 def difference(row: Row, reference: Row, name: str) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hepbench.figures import Figure
     from hepbench.records import Published, Record, Source
 
+SETTING = ("threads", "device", "precision")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -76,6 +78,14 @@ class Row:
             "preset": record.preset,
             "preprocess": tuple(record.params.get("model", {}).get("preprocess", ())),
         }
+
+    @cached_property
+    def setting(self) -> dict[str, str]:
+        """What must be equal for times to be compared."""
+        said = self.record.provenance
+        machine = said.get("machine") or {}
+        found = {"processor": machine.get("processor"), **{n: said.get(n) for n in SETTING}}
+        return {name: str(value or "not recorded") for name, value in found.items()}
 
     def differing(self, other: Row | None) -> list[str]:
         """Return which of ASPECTS tell it from another; none where it has no value to compare."""

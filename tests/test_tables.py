@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hepbench.errors import ResultsError, UsageError
 from hepbench.figures import DASH, Figure
-from hepbench.records import Cost, Failure, Published, Record, Source, Value
+from hepbench.records import Cost, Failure, Published, Record, Source, Value, decode, encode
 from hepbench.rows import collect
 from hepbench.tables import FORMATS, GROUPS, table
 
@@ -700,3 +700,21 @@ def test_tables_import_nothing_heavy():
     code = "import sys, hepbench.tables; print({'numpy', 'torch', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_times_of_another_machine_or_setting_are_named_and_nothing_else():
+    """AUC may be compared; latency and training time may not, and the note says what differs."""
+
+    def timed(model: str, processor: str, threads: int) -> Record:
+        about = {"machine": {"processor": processor}, "threads": threads}
+        cost = Cost(latency_ms={"native": {"1": {"median": 1.0, "p95": 2.0}}}, train_seconds=1.0)
+        made = record(model, cost=cost, provenance={"finished": "2025", **about})
+        return decode(encode(made))
+
+    records = [timed("gbdt", "one", 1), timed("mlp", "one", 1), timed("other", "two", 4)]
+    notes = {row["model"]: row["notes"] for row in objects(records)}
+    assert notes["gbdt"] == notes["mlp"] == []
+    (note,) = notes["other"]
+    assert note.startswith("not comparable in latency and training with other rows: ")
+    assert note.endswith("processor (two against one) and threads (4 against 1) differ")
+    assert all(not row["notes"] for row in objects(records, columns=["auc"]))
