@@ -123,12 +123,18 @@ class _Resolver:
         self.presets = presets
         self.overrides = overrides
         self.suite_set: Mapping[str, Any] = {}
+        self.own: Mapping[str, Any] = {}
+        self.named = set(presets)
         self.used: set[str] = set()
         self.known: set[str] = set()
 
     def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
         """Yield every combination of a matrix, whether it fits or not."""
         self.suite_set = matrix.set
+        presets = {name: _flat(tables) for name, tables in matrix.presets.items()}
+        self.named.update(presets)
+        mine = presets.get(self.preset, {})
+        self.own = {**self.presets.get(self.preset, {}), **mine}
         datasets = [
             (entry, {**params, **axis})
             for axis in [{"label_fraction": f} for f in matrix.label_fractions] or [{}]
@@ -139,7 +145,7 @@ class _Resolver:
             names = (dataset[0].spec.name, model[0].spec.name, _chain_name(steps))
             if not any(fnmatchcase("/".join(names), pattern) for pattern in matrix.exclude):
                 yield self._combination(dataset, model, steps)
-        self._check_used(matrix.set)
+        self._check_used({**mine, **matrix.set})
 
     def check(self, combinations: Iterable[Combination]) -> None:
         """Raise UsageError for a preset or a setting that nothing knows."""
@@ -147,7 +153,7 @@ class _Resolver:
         self._check_used(self.presets.get(self.preset, {}))
         specs = [e.spec for c in combinations for e in (c.model, *c.methods)]
         presets = {"quick", "paper", *(name for spec in specs for name in spec.presets)}
-        for name in (self.preset, *self.presets):
+        for name in (self.preset, *sorted(self.named)):
             if name not in presets:
                 raise UsageError(unknown("preset", name, presets))
 
@@ -233,7 +239,7 @@ class _Resolver:
         if not isinstance(spec, Dataset):
             base |= spec.presets.get(self.preset, {})
         self.known |= {f"{prefix}.{name}" for name in base}
-        own = self._meant(prefix, self.presets.get(self.preset, {}), base)
+        own = self._meant(prefix, self.own, base)
         chosen = {
             **self._meant(prefix, self.suite_set, base),
             **inline,
@@ -337,9 +343,16 @@ def _check_value(where: str, name: str, value: Any, default: Any) -> None:
 
 
 def _unique(items: Iterable[Item]) -> list[Item]:
+    """Return what is named more than once only once.
+
+    Raises:
+        UsageError: one name stands for two settings: presets of two matrices differ.
+    """
     first: dict[Labels, Item] = {}
     for item in items:
-        first.setdefault(item.labels, item)
+        if first.setdefault(item.labels, item) != item:
+            msg = f"{'/'.join(item.labels)} stands for two settings: the presets of its runs differ"
+            raise UsageError(msg)
     return list(first.values())
 
 

@@ -23,6 +23,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         label_fractions: shares of the training labels that methods see, each tried in turn.
+        presets: as the suite's, for these alone; they win over the suite's.
         exclude: globs over ``dataset/model/chain``, names without parameters.
         set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``, whatever the preset; the text
             ``none`` stands for no value.
@@ -32,6 +33,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     models: list[str]
     methods: list[str]
     label_fractions: list[float] = []
+    presets: dict[str, dict[str, dict[str, Any]]] = {}
     exclude: list[str] = []
     set: dict[str, Any] = {}
 

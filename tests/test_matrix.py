@@ -122,3 +122,41 @@ def test_unknown_preprocessing_is_refused(value, message):
     with pytest.raises(HepbenchError) as caught:
         expanded(overrides=[f"model.preprocess={value}"])
     assert message in str(caught.value)
+
+
+RUN = """
+[run.presets.quick.scratch]
+epochs = 3
+
+[[run]]
+datasets = ["higgs[features=21]"]
+models = ["mlp"]
+methods = ["scratch"]
+"""
+
+
+def test_a_run_says_what_a_preset_means_for_it_alone():
+    """It wins over the suite, for what it names; labels do not show it."""
+    first, second = expanded(settings=RUN)
+    assert first.labels[2] == second.labels[2] == "scratch"
+    assert [c.method_params[0]["epochs"] for c in (first, second)] == [3, 7]
+    assert first.method_params[0]["clip"] is second.method_params[0]["clip"] is None
+
+
+def test_one_name_for_two_settings_is_refused():
+    """Two runs that differ in nothing but what a preset means for them."""
+    with pytest.raises(HepbenchError, match="mlp/scratch stands for two settings"):
+        expanded(settings=RUN.replace("[features=21]", ""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = 3", "epcohs = 3", "Did you mean 'scratch.epochs'"),
+        ("presets.quick", "presets.qiuck", "Did you mean 'quick'"),
+    ],
+)
+def test_what_a_run_says_wrongly_of_a_preset_is_refused(old, new, message):
+    """As it is for a suite."""
+    with pytest.raises(HepbenchError, match=message):
+        expanded(settings=RUN.replace(old, new))
