@@ -220,9 +220,8 @@ def _height(found: Pairs, lines: Sequence[Line]) -> float:
 
 def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequence[str]) -> None:
     axes = part.subplots(len(lines), SHOWN, squeeze=False)
-    norm = _norm(np.concatenate([line.images for line in lines if line.name.startswith("orig")]))
+    plain = _scale(np.concatenate([x.images for x in lines if x.name.startswith("original")]))
     reach = max((abs(line.images).max() for line in lines if line.signed), default=1.0) or 1.0
-    plain: dict[str, Any] = {"cmap": _colours(), "norm": norm}
     signed: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
     pairs = zip(lines, axes, strict=True)
     for sign, group in groupby(pairs, key=lambda pair: pair[0].signed):
@@ -259,22 +258,20 @@ def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
             places[-1].set_title("to the last", fontsize="x-small")
 
 
-def _norm(images: Array) -> Any:
-    """Return a logarithmic scale of colours, or a linear one where values are negative."""
-    from matplotlib.colors import LogNorm, Normalize
-
-    high = float(images.max())
-    if images.min() < 0 or high <= 0:
-        return Normalize(float(images.min()), max(high, float(images.min()) + 1e-9))
-    low = max(float(np.quantile(images[images > 0], 0.02)), DECADES * high)
-    return LogNorm(min(low, high / 10), high)
-
-
-def _colours() -> Any:
-    """Return colours on white: what is empty, or below the scale, is white."""
+def _scale(images: Array) -> dict[str, Any]:
+    """Return colours on white, and their logarithmic scale: what is empty, or below the scale, is
+    white; of values with a sign, what is near zero.
+    """
     import matplotlib as mpl
+    from matplotlib.colors import LogNorm, SymLogNorm
 
-    return mpl.colormaps["viridis_r"].with_extremes(under="white", bad="white")
+    high = float(abs(images).max()) or 1.0
+    if images.min() < 0 or not images.any():
+        norm = SymLogNorm(0.03 * high, vmin=-high, vmax=high)
+        return {"cmap": "PuOr_r", "norm": norm}
+    low = max(float(np.quantile(images[images > 0], 0.02)), DECADES * high)
+    colours = mpl.colormaps["viridis_r"].with_extremes(under="white", bad="white")
+    return {"cmap": colours, "norm": LogNorm(min(low, high / 10), high)}
 
 
 def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:

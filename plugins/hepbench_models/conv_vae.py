@@ -77,7 +77,16 @@ class ConvVAE(nn.Module):
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the image that the mean code stands for."""
-        return {"image": self.up(self.encode(inputs))}
+        return self.decode(self.encode(inputs))
+
+    def decode(self, codes: Tensor) -> dict[str, Tensor]:
+        """Return the images that codes stand for."""
+        return {"image": self.up(codes)}
+
+    def moments(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of each code."""
+        hidden = self.down(inputs["image"])
+        return self.mean(hidden), self.log_variance(hidden).clamp(-LIMIT, LIMIT)
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the squared error summed over the image, and the KL divergence from N(0, 1).
@@ -85,8 +94,7 @@ class ConvVAE(nn.Module):
         A code is drawn in training; in eval mode it is the mean.
         """
         image = inputs["image"]
-        hidden = self.down(image)
-        mean, log_variance = self.mean(hidden), self.log_variance(hidden).clamp(-LIMIT, LIMIT)
+        mean, log_variance = self.moments(inputs)
         code = mean
         if self.training:
             code = mean + torch.randn_like(mean) * (log_variance / 2).exp()

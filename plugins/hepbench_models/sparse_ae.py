@@ -65,7 +65,11 @@ class SparseAutoencoder(nn.Module):
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the image that the code stands for."""
-        return {"image": self.up(self.encode(inputs))}
+        return self.decode(self.encode(inputs))
+
+    def decode(self, codes: Tensor) -> dict[str, Tensor]:
+        """Return the images that codes stand for."""
+        return {"image": self.up(codes)}
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the squared error summed over the image, and the L1 norm of the code."""
