@@ -64,12 +64,14 @@ class Columns:
         labels: those of LABELS that the rows of a table need.
         names: of the other columns: test metrics by their name, others as ``train_auc``.
         metrics: direction and comparability of metrics.
+        optional: names that a table does without where no row of it has a value.
     """
 
     group: str
     labels: Sequence[str]
     names: Sequence[str]
     metrics: Metrics
+    optional: frozenset[str] = frozenset()
 
     @cached_property
     def tests(self) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from hepbench.figures import DASH
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MIN_WIDTH, MAX_WIDTH = 100, 150
 
@@ -27,10 +29,11 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Tables with the same columns.
+    """Tables with the same columns, but for those that one leaves empty.
 
     Attributes:
         heads, align: of the columns; ``left`` or ``right``.
+        optional: whether a table of which no row fills the column is without it.
         main: the column by which rows are ranked.
         tie: what the mark of the best rows means; empty where none is marked.
         legend: lines below everything.
@@ -38,6 +41,7 @@ class Document:
 
     heads: list[str]
     align: list[str]
+    optional: list[bool]
     tables: list[Table]
     main: int
     tie: str
@@ -65,31 +69,32 @@ def json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def plain(document: Document) -> str:
     """Return text for a terminal."""
-    rows = [row for table in document.tables for row in _rows(document, table, "*{}")]
-    # one grid, so that all tables have the same widths; tabulate would pad a column for its head,
-    # and rules off what has none above and below
-    rule, head, *lines, _ = _grid(document, [document.heads, *rows], "simple").split("\n")
-    width = min(max(MIN_WIDTH, len(rule)), MAX_WIDTH)
+    grids = []
+    for part in _parts(document):
+        rows = _rows(part, part.tables[0], "*{}")
+        # tabulate would pad a column for its head, and rules off what has none above and below
+        rule, head, *lines, _ = _grid(part, [part.heads, *rows], "simple").split("\n")
+        grids.append([head, rule, *lines])
+    width = min(max(MIN_WIDTH, *(len(grid[0]) for grid in grids)), MAX_WIDTH)
     blocks = []
-    for table in document.tables:
-        here, lines = lines[: len(table.rows)], lines[len(table.rows) :]
+    for table, grid in zip(document.tables, grids, strict=True):
         notes = (f"{n:>3}  {note}" for n, note in enumerate(table.notes, 1))
         below = [_wrapped(note, width, " " * 5) for note in notes]
         below += (f"  {look}" for look in table.looks)
         title = f"{table.title}  {table.facts}".strip()
-        blocks += [title, "\n".join([head, rule, *here]), "\n".join(below)]
+        blocks += [title, "\n".join(grid), "\n".join(below)]
     return _joined([*blocks, "\n".join(_wrapped(line, width) for line in _legend(document, "*"))])
 
 
 def github(document: Document) -> str:
     """Return GitHub's Markdown; notes are numbered text, which survives being copied."""
-    heads = [*map(_markdown, document.heads)]
     blocks = []
-    for table in document.tables:
-        rows = _rows(document, table, "**{}**", _markdown)
+    for part in _parts(document):
+        (table,), heads = part.tables, [*map(_markdown, part.heads)]
+        rows = _rows(part, table, "**{}**", _markdown)
         notes = [f"{n}. {_markdown(note)}" for n, note in enumerate(table.notes, 1)]
         blocks.append(f"**{_markdown(table.title)}** {_markdown(table.facts)}".strip())
-        blocks += [_grid(document, rows, "pipe", heads), "\n".join(notes)]
+        blocks += [_grid(part, rows, "pipe", heads), "\n".join(notes)]
         blocks.append("<br>\n".join(map(_markdown, table.looks)))
     return _joined([*blocks, "<br>\n".join(map(_markdown, _legend(document, "bold")))])
 
@@ -97,10 +102,11 @@ def github(document: Document) -> str:
 def latex(document: Document) -> str:
     r"""Return LaTeX tables for ``\usepackage{booktabs}``, each with its notes below it."""
     blocks = [r"% needs \usepackage{booktabs}"]
-    for table in document.tables:
-        rows = _rows(document, table, r"\textbf{{{}}}", _latex)
+    for part in _parts(document):
+        (table,) = part.tables
+        rows = _rows(part, table, r"\textbf{{{}}}", _latex)
         # latex_booktabs would escape what is in bold
-        grid = _grid(document, rows, "latex_raw", map(_latex, document.heads))
+        grid = _grid(part, rows, "latex_raw", map(_latex, part.heads))
         for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
             grid = grid.replace(r"\hline", rule, 1)
         notes = [f"$^{{{n}}}$ {_latex(note)}" for n, note in enumerate(table.notes, 1)]
@@ -113,9 +119,10 @@ def latex(document: Document) -> str:
 def html(document: Document) -> str:
     """Return a page that stands alone, for light and dark."""
     sections = []
-    for table in document.tables:
-        rows = _rows(document, table, "<b>{}</b>", escape)
-        grid = _grid(document, rows, "unsafehtml", map(escape, document.heads))
+    for part in _parts(document):
+        (table,) = part.tables
+        rows = _rows(part, table, "<b>{}</b>", escape)
+        grid = _grid(part, rows, "unsafehtml", map(escape, part.heads))
         title = f"{escape(table.title)} <small>{escape(table.facts)}</small>"
         notes = "\n".join(f"<li>{escape(note)}" for note in table.notes)
         looks = "<br>\n".join(map(escape, table.looks))
@@ -123,6 +130,24 @@ def html(document: Document) -> str:
     title = escape(", ".join(table.title for table in document.tables[:3]))
     legend = "<br>\n".join(map(escape, _legend(document, "bold")))
     return _HTML.format(title=title, sections="\n".join(sections), legend=legend)
+
+
+def _parts(document: Document) -> Iterator[Document]:
+    """Yield each table as a document of its own, without the optional columns that it leaves empty."""
+    for table in document.tables:
+        kept = [
+            i
+            for i, optional in enumerate(document.optional)
+            if not optional or any(row[i] != DASH for row in table.rows)
+        ]
+        yield replace(
+            document,
+            heads=[document.heads[i] for i in kept],
+            align=[document.align[i] for i in kept],
+            optional=[False] * len(kept),
+            tables=[replace(table, rows=[[row[i] for i in kept] for row in table.rows])],
+            main=kept.index(document.main),
+        )
 
 
 def _rows(

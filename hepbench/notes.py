@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hepbench.columns import COUNTS, TIMES, title
+from hepbench.columns import COUNTS, OF_VALUES, TIMES, title
 from hepbench.keys import differences
 from hepbench.rows import made_of, recorded
 
@@ -124,7 +124,11 @@ def _warnings(row: Row) -> list[str]:
         for warning in dict.fromkeys(record.warnings):
             name, _, what = warning.partition(": ")
             kinds[name].append((what, record.seed))
-    return [f"{name}: {'; '.join(_by_seed(said, row.ok))}" for name, said in kinds.items()]
+    return [
+        # which seeds a noisy moment met says nothing, and would make a note of its own for each row
+        f"{name}: {'; '.join(_by_seed(said, row.ok, named=name != 'latency'))}"
+        for name, said in kinds.items()
+    ]
 
 
 def _gaps(row: Row, columns: Columns) -> list[str]:
@@ -132,6 +136,9 @@ def _gaps(row: Row, columns: Columns) -> list[str]:
     found: dict[str, list[str]] = defaultdict(list)
     for name in columns.names:
         figure = row.figures.get(name)
+        if name in OF_VALUES and name in columns.optional and not (figure and figure.n):
+            # what few networks have; the legend says which
+            continue
         if figure and name not in COUNTS and (figure.n < len(row.ok) or figure.limit):
             reasons = ((_gap(recorded(record, name)), record.seed) for record in row.ok)
             for note in _by_seed(((why, seed) for why, seed in reasons if why), row.ok):
@@ -171,7 +178,9 @@ def _changes(row: Row, last: Row) -> list[str]:
     return [f"changed since: {', '.join(lines)}"] if lines else []
 
 
-def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
+def _by_seed(
+    said: Iterable[tuple[str, int]], records: Sequence[Record], *, named: bool = True
+) -> list[str]:
     """Return each text once, followed by its seeds unless all records say the same."""
     seeds: dict[str, list[int]] = defaultdict(list)
     for text, seed in said:
@@ -179,5 +188,6 @@ def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list
     notes = []
     for text, some in seeds.items():
         which = f"seed{'s' if len(some) > 1 else ''} {', '.join(map(str, some))}"
+        which = which if named else "some seeds"
         notes.append(text if len(some) == len(records) else f"{text} ({which})")
     return notes

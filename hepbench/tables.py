@@ -97,6 +97,7 @@ def _columns(
         labels=[name for name in LABELS if name in needed and name != group],
         names=[name for name in dict.fromkeys(names) if name not in LABELS],
         metrics=metrics,
+        optional=frozenset() if asked else frozenset({*COUNTS, *OTHERS, *OF_VALUES}),
     )
 
 
@@ -158,6 +159,7 @@ def _document(
     return formats.Document(
         heads=[*labels, *heads, *notes],
         align=["left"] * len(labels) + ["right"] * len(heads) + ["left"] * len(notes),
+        optional=[name in columns.optional for name in [*labels, *names, *notes]],
         tables=tables,
         main=len(labels) + names.index(main) if main else 0,
         tie=TIE if any(row.best for row in ranked) else "",
@@ -249,7 +251,9 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
         lines.append(f"in brackets the same two, in units of the last digit: {example}")
     if means := [title(name) for name in columns.tests if name in OF_VALUES[:3]]:
-        lines.append(f"{listed(means)}: means over test examples, of preprocessed inputs")
+        lines.append(
+            f"{listed(means)}: means over test examples, of preprocessed inputs; none where something else has trained the encoder since"
+        )
     if areas := [title(name) for name in columns.tests if name in OF_VALUES[3:]]:
         lines.append(
             f"{listed(areas)}: of that loss as a score; above one half the signal's is larger"

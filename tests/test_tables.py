@@ -345,7 +345,7 @@ def of_values(reconstruction, **changed):
 
 
 def test_what_few_networks_have_is_shown_where_one_has_it():
-    """And a dash elsewhere; what no record has is no column. One note says all that is missing."""
+    """And a dash elsewhere; what no record has is no column. No note says so: it is not missed."""
     known = METRICS | {"reconstruction": (False, SAME), "kl": (False, SAME)}
 
     def shown(*records):
@@ -357,7 +357,8 @@ def test_what_few_networks_have_is_shown_where_one_has_it():
     rows = {row["model"]: row for row in shown(of_values(3.0, model="vae"), of_values(None))}
     assert rows["vae"]["reconstruction"] == 3
     assert "kl" not in rows["vae"]
-    assert rows["gbdt"]["notes"] == ["reconstruction is undefined: nothing has such values"]
+    assert rows["gbdt"]["reconstruction"] is None
+    assert rows["gbdt"]["notes"] == []
 
 
 def test_what_is_missing_for_one_reason_is_one_note():
@@ -718,3 +719,24 @@ def test_times_of_another_machine_or_setting_are_named_and_nothing_else():
     assert note.startswith("not comparable in latency and training with other rows: ")
     assert note.endswith("processor (two against one) and threads (4 against 1) differ")
     assert all(not row["notes"] for row in objects(records, columns=["auc"]))
+
+
+def test_a_table_has_no_column_that_none_of_its_rows_fills():
+    """Unless it was asked for; the columns of the other tables are their own."""
+    one = record("mlp", dataset="higgs", cost=Cost(flops=12))
+    other = record("gbdt", dataset="jets")
+
+    def heads(**how: Any) -> list[bool]:
+        lines = table([one, other], metrics=METRICS, **how).split("\n")
+        return ["FLOPs" in line for line in lines if line.startswith("model")]
+
+    assert heads() == [True, False]
+    assert heads(columns=["auc", "flops"]) == [True, True]
+
+
+def test_a_latency_that_was_unsteady_for_some_seeds_is_one_note():
+    """Which seeds they were says nothing."""
+    line = "latency: not steady while it was measured"
+    seeds = [record(seed=i, warnings=[line] if i else []) for i in range(3)]
+    (row,) = objects(seeds)
+    assert row["notes"] == [f"{line} (some seeds)"]
