@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/counts.py
 
-Networks stand under a linear head, of two classes, at the shapes of the reference experiments; what
+Networks stand under their own head, of two classes, at the shapes of the reference experiments; what
 scoring does not use (decoders) is not counted.
 """
 

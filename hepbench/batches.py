@@ -84,6 +84,11 @@ def chunks(inputs: Inputs) -> Iterator[slice]:
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
+def steps(n: int, size: int) -> int:
+    """Return how many batches ``spans`` makes of n rows."""
+    return sum(1 for _ in spans(n, size))
+
+
 def spans(n: int, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Rows]:
     """Yield the rows of each batch. A single one left over joins the batch before it: batch norm
     cannot be trained on one example.
@@ -214,7 +219,8 @@ class _Buffer:
     def is_free(self) -> bool:
         """Whether nobody holds the last batch, or a part of it."""
         if self._lent is not None:
-            self._written |= self._lent._version > 0
+            # of a tensor made in inference mode nobody counts the writing
+            self._written |= self._lent.is_inference() or self._lent._version > 0
             self._lent = None
         # a tensor's memory holds the array that it was made of, whatever view of it is left
         free = self._view() is None

@@ -14,8 +14,8 @@ from hepbench.records import Cost
 if TYPE_CHECKING:
     from hepbench.records import Record
 
-Metrics: TypeAlias = Mapping[str, tuple[bool, frozenset[str]]]
-"""By name: whether higher is better, and what must be equal for two values to be compared."""
+Metrics: TypeAlias = Mapping[str, tuple[bool | None, frozenset[str]]]
+"""By name: whether higher is better (None: neither), and what must be equal for two values to be compared."""
 
 
 class Labels(NamedTuple):

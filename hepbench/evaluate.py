@@ -26,15 +26,27 @@ if TYPE_CHECKING:
 Arrays = dict[str, "NDArray[Any]"]
 
 
-def labels_of(split: Path) -> Arrays:
+def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
+    """Return which training examples were scored where these are not those that all cells keep."""
+    with np.load(scores, allow_pickle=False) as arrays:
+        return arrays["rows"] if "rows" in arrays.files else None
+
+
+def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
     """Return ids, labels, weights and targets of the examples whose scores are kept, by part.
 
     Names are ``<part>.<column>``; this is what stands beside the predictions in the results.
+
+    Args:
+        split: the folder of the stage that divided the examples.
+        chosen: see ``chosen_rows``.
     """
     found: Arrays = {}
     for part in splits.PARTS:
         with np.load(split / f"{part}.npz", allow_pickle=False) as columns:
-            kept = kept_rows(columns["ids"]) if part == "train" else slice(None)
+            kept: NDArray[np.int64] | slice = slice(None)
+            if part == "train":
+                kept = kept_rows(columns["ids"]) if chosen is None else chosen
             names = [name for name in columns.files if name != "rows"]
             found |= {f"{part}.{name}": columns[name][kept] for name in names}
     return found
@@ -43,7 +55,8 @@ def labels_of(split: Path) -> Arrays:
 def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
     """Return the predictions of each part; those of train and test know the validation part's."""
     with np.load(scores, allow_pickle=False) as arrays:
-        found = {n: arrays[n].astype(np.float64) for n in arrays.files if n != "trained"}
+        beside = {"trained", "rows"}
+        found = {n: arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
         if "trained" in arrays.files:
             # a training example whose label was withheld is none
             rows = arrays["trained"]

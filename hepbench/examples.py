@@ -44,21 +44,17 @@ class Examples:
         return len(self.ids)
 
     def joined(self, other: Examples) -> Examples:
-        """Return the inputs of both, the other's behind. Labels are dropped, and so are weights and
-        targets that not both have; the other's ids become negative, for they may equal these.
+        """Return the inputs of both, the other's behind, without labels and weights, and with the
+        targets that both have; the other's ids become negative, for they may equal these.
         """
         from hepbench.sparse import joined
 
         def join(a: Array, b: Array) -> Array:
             return joined([a, b])
 
-        weights = None
-        if self.weights is not None and other.weights is not None:
-            weights = join(self.weights, other.weights)
         return Examples(
             inputs={name: join(a, other.inputs[name]) for name, a in self.inputs.items()},
             ids=join(self.ids, -1 - other.ids),
-            weights=weights,
             targets={
                 n: join(a, other.targets[n]) for n, a in self.targets.items() if n in other.targets
             },
@@ -115,13 +111,13 @@ class TrainingData:
 
     def without_labels(self) -> TrainingData:
         """Return the same inputs with every label removed, for methods that may see none; the
-        unlabelled ones are among them.
+        unlabelled ones are among them. Weights, which may tell the class, are removed too.
         """
-        train = replace(self.train, labels=None)
+        train = replace(self.train, labels=None, weights=None)
         return replace(
             self,
             train=train if self.unlabelled is None else train.joined(self.unlabelled),
-            validation=replace(self.validation, labels=None),
+            validation=replace(self.validation, labels=None, weights=None),
             unlabelled=None,
         )
 
@@ -130,8 +126,11 @@ class TrainingData:
         import numpy as np
 
         withheld = np.delete(np.arange(len(self.train)), rows)
-        rest = replace(self.train[withheld], labels=None)
         own = self.unlabelled
+        if not len(withheld):
+            return self
+        # weights may tell the class, where each has its own
+        rest = replace(self.train[withheld], labels=None, weights=None)
         return replace(
             self, train=self.train[rows], unlabelled=rest if own is None else rest.joined(own)
         )

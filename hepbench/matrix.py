@@ -82,7 +82,7 @@ def expand(
     combinations = [item for item in kept if isinstance(item, Combination)]
     if not combinations:
         raise UsageError(_why_nothing(choice, kept, items))
-    resolver.check(combinations)
+    resolver.check([item for item in items if isinstance(item, Combination)])
     misfits = [item for item in kept if isinstance(item, Misfit)]
     return _unique(combinations), _unique(misfits)
 
@@ -131,6 +131,7 @@ class _Resolver:
     def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
         """Yield every combination of a matrix, whether it fits or not."""
         self.suite_set = matrix.set
+        before, self.used = self.used, set()
         presets = {name: _flat(tables) for name, tables in matrix.presets.items()}
         self.named.update(presets)
         mine = presets.get(self.preset, {})
@@ -146,6 +147,7 @@ class _Resolver:
             if not any(fnmatchcase("/".join(names), pattern) for pattern in matrix.exclude):
                 yield self._combination(dataset, model, steps)
         self._check_used({**mine, **matrix.set})
+        self.used |= before
 
     def check(self, combinations: Iterable[Combination]) -> None:
         """Raise UsageError for a preset or a setting that nothing knows."""

@@ -5,6 +5,7 @@ Pure: rows in, lines out.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +93,11 @@ def _elsewhere(row: Row, reference: Row | None, columns: Columns) -> list[str]:
     if reference is None or not times:
         return []
     here, there = row.setting, reference.setting
+    where = listed(map(title, times))
+    if mixed := [f"{n} ({here[n]})" for n in here if " and " in here[n]]:
+        return [f"{where}: means over seeds that were not measured alike: {listed(mixed)}"]
     what = [f"{n} ({here[n]} against {there[n]})" for n in here if here[n] != there[n]]
     verb = "differs" if len(what) == 1 else "differ"
-    where = listed(map(title, times))
     return [f"not comparable in {where} with other rows: {listed(what)} {verb}"] if what else []
 
 
@@ -124,11 +127,11 @@ def _warnings(row: Row) -> list[str]:
         for warning in dict.fromkeys(record.warnings):
             name, _, what = warning.partition(": ")
             kinds[name].append((what, record.seed))
-    return [
-        # which seeds a noisy moment met says nothing, and would make a note of its own for each row
-        f"{name}: {'; '.join(_by_seed(said, row.ok, named=name != 'latency'))}"
-        for name, said in kinds.items()
-    ]
+    notes = []
+    for name, said in kinds.items():
+        texts = (_noise if name.startswith("latency") else _by_seed)(said, row.ok)
+        notes.append(f"{name}: {'; '.join(texts)}")
+    return notes
 
 
 def _gaps(row: Row, columns: Columns) -> list[str]:
@@ -178,9 +181,20 @@ def _changes(row: Row, last: Row) -> list[str]:
     return [f"changed since: {', '.join(lines)}"] if lines else []
 
 
-def _by_seed(
-    said: Iterable[tuple[str, int]], records: Sequence[Record], *, named: bool = True
-) -> list[str]:
+def _noise(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
+    """Return each text once, of those that differ in a number the last: which seeds a noisy moment
+    met says nothing, and would make a note of its own for each row.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for text, _ in said:
+        found[re.sub(r"[\d.]+", "#", text)].append(text)
+    every = len(records)
+    return [
+        max(texts) + ("" if len(texts) == every else " (some seeds)") for texts in found.values()
+    ]
+
+
+def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
     """Return each text once, followed by its seeds unless all records say the same."""
     seeds: dict[str, list[int]] = defaultdict(list)
     for text, seed in said:
@@ -188,6 +202,5 @@ def _by_seed(
     notes = []
     for text, some in seeds.items():
         which = f"seed{'s' if len(some) > 1 else ''} {', '.join(map(str, some))}"
-        which = which if named else "some seeds"
         notes.append(text if len(some) == len(records) else f"{text} ({which})")
     return notes

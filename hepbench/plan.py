@@ -318,6 +318,8 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
     }
     if method.makes == "classifier" and _is_pretrained(c.methods[: i + 1]):
         shared["values"] = True
+    if method.makes != "classifier":
+        shared["makes"] = method.makes
     if method.labels:
         shared["label_fraction"] = float(c.dataset_params["label_fraction"])
     parts = {

@@ -25,7 +25,8 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     knows the direction of that metric, or all else is equal, rows keep their order.
     """
     main, same = columns.main, columns.same(columns.main)
-    sign = (-1 if columns.metrics[main][0] else 1) if main in columns.metrics else 0
+    higher = columns.metrics[main][0] if main in columns.metrics else None
+    sign = {True: -1, False: 1, None: 0}[higher]
     reference = standard(rows, same)
     last = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
 

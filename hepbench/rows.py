@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hepbench.figures import Figure
     from hepbench.records import Published, Record, Source
 
-SETTING = ("threads", "device", "precision")
+SETTING = ("processor", "threads", "device", "precision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,13 @@ class Row:
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """What must be equal for times to be compared."""
-        said = self.record.provenance
-        machine = said.get("machine") or {}
-        found = {"processor": machine.get("processor"), **{n: said.get(n) for n in SETTING}}
-        return {name: str(value or "not recorded") for name, value in found.items()}
+        """What must be equal for times to be compared; of seeds that differ in it, all values."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for record in self.ok or self.cells:
+            said = {**(record.provenance.get("machine") or {}), **record.provenance}
+            for name in SETTING:
+                found[name].add(str(said.get(name) or "not recorded"))
+        return {name: " and ".join(sorted(values)) for name, values in found.items()}
 
     def differing(self, other: Row | None) -> list[str]:
         """Return which of ASPECTS tell it from another; none where it has no value to compare."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hepbench.plan import Cell, Facts, Plan
     from hepbench.progress import Progress
     from hepbench.registry import Registry
+    from hepbench.specs import Predictions
     from hepbench.store import Store
 
 
@@ -128,7 +129,7 @@ class Runner:
     def _evaluate(self, cell: Cell) -> None:
         try:
             record = self._evaluated(cell)
-        except (BadZipFile, EOFError, KeyError, ValueError) as error:
+        except (BadZipFile, EOFError, KeyError, ValueError, FileNotFoundError) as error:
             # sizes were right and the contents are not: build both again
             self.cache.remove(cell.final)
             self.cache.remove(cell.split)
@@ -145,8 +146,8 @@ class Runner:
         split = self.cache.find(cell.split) or {}
         chain = self._chain_facts(cell)
         costs = (self.cache.find(cell.cost) or {}) if cell.cost else {}
-        labels, labels_stored = self._labels_of(cell)
         scores = self.cache.folder(cell.final) / "scores.npz"
+        labels, labels_stored = self._labels_of(cell, scores)
         suite = self.plan.suite.name
         predictions = evaluate.join(labels, scores)
         stored = self.store.keep(scores, f"{suite}/predictions/{cell.key}.npz")
@@ -158,6 +159,7 @@ class Runner:
             *_copies(split),
             *(w for facts in chain for w in facts.get("warnings", ())),
             *_doubts(costs.get("warnings", ())),
+            *_supervised(cell.combination, predictions["test"]),
             *evaluate.oddities(self.plan.metrics, predictions),
         ]
         return Record(
@@ -191,22 +193,27 @@ class Runner:
             key = before[0] if before else None
         return found[::-1]
 
-    def _labels_of(self, cell: Cell) -> Any:
+    def _labels_of(self, cell: Cell, scores: Path) -> Any:
         """Return the labels of a split, opened once, and where they stand in the results."""
-        if cell.split not in self._labels:
+        from hepbench import evaluate
+
+        chosen = evaluate.chosen_rows(scores)
+        name = cell.split
+        if chosen is not None:
+            fraction = cell.combination.dataset_params["label_fraction"]
+            name = f"{cell.split}-{fraction}-{cell.seed}"
+        if name not in self._labels:
             import numpy as np
 
-            from hepbench import evaluate
-
-            labels = evaluate.labels_of(self.cache.folder(cell.split))
+            labels = evaluate.labels_of(self.cache.folder(cell.split), chosen)
 
             def write(path: Path) -> None:
                 with path.open("wb") as file:
                     np.savez(file, allow_pickle=False, **labels)
 
-            stored = self.store.build(f"{self.plan.suite.name}/labels/{cell.split}.npz", write)
-            self._labels[cell.split] = labels, stored
-        return self._labels[cell.split]
+            stored = self.store.build(f"{self.plan.suite.name}/labels/{name}.npz", write)
+            self._labels[name] = labels, stored
+        return self._labels[name]
 
     # --- records
 
@@ -309,6 +316,18 @@ def _copies(split: Mapping[str, Any]) -> list[str]:
             f"are exact copies of {first} examples"
         )
     return found
+
+
+def _supervised(c: Combination, test: Predictions) -> list[str]:
+    """Say where values of an encoder's own loss, such as anomaly scores, hang on labels too."""
+    jointly = [
+        m.spec.name
+        for m in c.methods
+        if "pretrain" in m.spec.needs and m.spec.labels and m.spec.makes == "classifier"
+    ]
+    if not (test.values and jointly):
+        return []
+    return [f"values: the encoder saw labels too ({jointly[-1]}): no unsupervised anomaly score"]
 
 
 def _doubts(warnings: Sequence[str]) -> list[str]:

@@ -57,9 +57,9 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     augment: list[str] = []
 
 
-def passes(told: Training, n: int) -> int:
-    """Return how often an epoch goes through n examples."""
-    return -(-told.least_steps // max(1, -(-n // told.batch_size)))
+def passes(told: Training, steps: int) -> int:
+    """Return how often an epoch goes through examples that make so many steps."""
+    return -(-told.least_steps // max(1, steps))
 
 
 def training(told: Mapping[str, Any]) -> Training:

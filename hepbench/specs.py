@@ -322,7 +322,7 @@ class Metric:
         name, summary: as shown in tables; one line.
         compute: ``(Predictions) -> float | Measured``; raises UndefinedMetricError where it has
             no value.
-        higher_is_better: direction.
+        higher_is_better: direction; None where neither is better: such a figure ranks nothing.
         same: what must be equal for two values to be compared: names among ``data``, ``split``,
             ``labels``, ``preset``, ``preprocess``.
         classes: how many classes it is made for; None: any.
@@ -330,7 +330,7 @@ class Metric:
 
     name: str
     compute: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     summary: str = ""
     same: frozenset[str] = frozenset({"data", "split", "labels"})
     classes: int | None = None

@@ -40,6 +40,10 @@ ROUNDING = 1e-5
 """How far two scores of one example, probabilities in float32, may be apart."""
 
 
+LOOSE = 1e-3
+"""How far two values of one example may be apart, as a share: sums over many pixels round more."""
+
+
 @dataclass(frozen=True)
 class Lent:
     """What a method is lent: see ``specs.Work``."""
@@ -222,23 +226,28 @@ def _score(
 ) -> list[str]:
     """Write the scores of every part, and values of each example; return what is odd about them.
 
-    Of training examples they are those whose labels were seen, ``trained``; which of the kept ones
-    these are is written beside.
+    Of training examples they are those whose labels were seen. Beside them is written which of all
+    these are (``trained``, a mask) or, of more than are kept, their ``rows``.
     """
     found: dict[str, NDArray[Any]] = {}
     for part, examples in parts.items():
         kept = examples
         if part == "train":
-            rows = np.arange(len(examples))[kept_rows(examples.ids)]
-            if trained is not None:
-                found["trained"] = np.isin(rows, trained)
-                rows = rows[found["trained"]]
-            kept = examples if len(rows) == len(examples) else examples[rows]
+            if trained is None:
+                kept = examples[kept_rows(examples.ids)]
+            else:
+                rows = trained[kept_rows(examples.ids[trained])]
+                kept = examples[rows]
+                if len(examples) > KEPT_TRAIN_SCORES:
+                    found["rows"] = rows
+                else:
+                    found["trained"] = np.isin(np.arange(len(examples)), rows)
         found[part] = checked_scores(task, made.scores(kept.inputs), len(kept))
         if made.values is not None:
             found |= {f"{part}.value.{n}": v for n, v in made.values(kept.inputs).items()}
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
-    return _batch_dependence(made, parts["test"], found["test"])
+    odd = _batch_dependence(made, parts["test"], found["test"])
+    return [*odd, *_dependent_values(made, parts["test"], found)]
 
 
 def kept_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:
@@ -269,8 +278,7 @@ def checked_scores(task: Mapping[str, Any], scores: Any, n: int) -> NDArray[np.f
 
 def _batch_dependence(made: Made, test: Examples, scores: NDArray[np.float32]) -> list[str]:
     """Score some test examples again, one alone and the others in reverse: none may notice."""
-    n = min(len(test), RESCORED)
-    pieces = [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]
+    pieces = _pieces(test)
 
     def again() -> Any:
         return np.concatenate([made.rescores(test[rows].inputs) for rows in pieces])
@@ -284,6 +292,27 @@ def _batch_dependence(made: Made, test: Examples, scores: NDArray[np.float32]) -
     except Exception as error:  # noqa: BLE001 - such as batch norm in training mode, of one example
         return [f"batch-dependent: a part cannot be scored by itself: {error}"]
     return [f"batch-dependent: scores change by up to {difference:.2g} with their neighbours"]
+
+
+def _dependent_values(made: Made, test: Examples, found: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Return which values of an example, made again by itself and in other company, are others."""
+    if made.values is None:
+        return []
+    pieces = _pieces(test)
+    again = [made.values(test[rows].inputs) for rows in pieces]
+    rows, odd = np.concatenate(pieces), []
+    for name in again[0]:
+        before = found[f"test.value.{name}"][rows]
+        if (difference := _apart(np.concatenate([a[name] for a in again]), before)) > LOOSE:
+            what = f"by up to {difference:.2g} with their neighbours, or from call to call"
+            odd.append(f"batch-dependent: values of '{name}' change {what}")
+    return odd
+
+
+def _pieces(test: Examples) -> list[NDArray[np.int64]]:
+    """Return rows of some examples, one alone and the others in reverse."""
+    n = min(len(test), RESCORED)
+    return [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]
 
 
 def _check_stored(task: Mapping[str, Any], made: Made, inputs: Inputs) -> None:

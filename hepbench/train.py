@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepbench import objectives, schedules
-from hepbench.batches import spans
+from hepbench import batches, objectives, schedules
 from hepbench.errors import UsageError
 from hepbench.validation import METRICS, Unchanging, validate, weights_of_terms
 
@@ -129,9 +128,10 @@ class _Loop:
             for n, m in network.masks.items()
             if id(p := network.get_parameter(n)) in trained
         ]
-        told, n = lesson.training, len(lesson.train)
-        self._passes = schedules.passes(told, n)
-        self._steps = -(-n // told.batch_size) * self._passes * told.epochs
+        told = lesson.training
+        steps = batches.steps(len(lesson.train), told.batch_size)
+        self._passes = schedules.passes(told, steps)
+        self._steps = steps * self._passes * told.epochs
         self._step = 0
         self._pace = _Pace(lesson)
 
@@ -210,7 +210,7 @@ class _Loop:
         size = self.lesson.training.batch_size
         for _ in range(self._passes):
             order = self._rng.permutation(len(self.lesson.train))
-            yield from spans(len(order), size, order)
+            yield from batches.spans(len(order), size, order)
 
     def _batch(self, rows: slice | Tensor) -> Examples:
         lesson = self.lesson
@@ -290,7 +290,8 @@ class _Pace:
 
     def __init__(self, lesson: Lesson) -> None:
         self._tell, self._epochs = lesson.tell, lesson.training.epochs
-        passes = schedules.passes(lesson.training, len(lesson.train))
+        steps = batches.steps(len(lesson.train), lesson.training.batch_size)
+        passes = schedules.passes(lesson.training, steps)
         self._whole = len(lesson.train) * passes * max(self._epochs, 1)
         self._began = time.monotonic()
         self._next = self._began

@@ -19,10 +19,10 @@ COMPUTING = {
     "read": ("arrays", "prepare", "sparse"),
     "split": ("prepare", "sparse", "splits"),
     "inputs": ("arrays", "prepare", "sparse"),
-    "method": ("batches", "encoders", "estimators", "examples", "network", "objectives",
+    "method": ("batches", "encoders", "estimators", "examples", "metrics", "network", "objectives",
                "preprocess", "promises", "recipes", "reproducible", "schedules", "seeds", "sparse",
-               "stages", "train", "validation", "weights", "work"),
-    "cost": ("cost", "counting", "export", "operators", "timing", "tracing"),
+               "splits", "stages", "train", "uncertainty", "validation", "weights", "work"),
+    "cost": ("cost", "counting", "encoders", "export", "machine", "operators", "timing", "tracing"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")

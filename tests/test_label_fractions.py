@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import TESTS, Workbench
 
-from hepbench import Examples, TrainingData, evaluate
+from hepbench import Examples, TrainingData, evaluate, stages
 
 SUITE = """
 name = "few"
@@ -94,6 +94,34 @@ def test_a_fraction_is_above_zero_and_at_most_one(ran, value):
     done = ran("plan", "few.toml", "--set", f"dataset.label_fraction={value}")
     assert done.code == 2
     assert "a share above 0, at most 1, is expected" in done.err
+
+
+def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp_path):
+    """Not those of them that other cells keep; their labels are found again."""
+    monkeypatch.setattr(stages, "KEPT_TRAIN_SCORES", 50)
+    ids, labels = np.arange(1000, 1300), np.arange(300) % 2
+    parts = {part: examples(20) for part in ("validation", "test")}
+    table = np.stack([labels, ids], 1).astype(np.float32)
+    parts["train"] = Examples(inputs={"table": table}, ids=ids, labels=labels)
+    np.savez(tmp_path / "train.npz", rows=np.arange(300), ids=ids, labels=labels)
+    for part in ("validation", "test"):
+        np.savez(
+            tmp_path / f"{part}.npz", rows=np.arange(20), ids=np.arange(20), labels=labels[:20]
+        )
+
+    def scores(inputs):
+        signal = np.clip(inputs["table"][:, 0], 0, 1)
+        return np.stack([1 - signal, signal], 1)
+
+    made = stages.Made({}, scores, scores, scores)
+    task = {"model": "m", "classes": 2}
+    for trained in (np.arange(0, 300, 10), np.arange(0, 300, 2)):
+        stages._score(task, made, parts, tmp_path, trained=trained)
+        path = tmp_path / "scores.npz"
+        found = evaluate.join(evaluate.labels_of(tmp_path, evaluate.chosen_rows(path)), path)
+        assert set(found["train"].ids) <= set(ids[trained])
+        assert len(found["train"].ids) == min(50, len(trained))
+        assert (found["train"].scores[:, 1] == found["train"].labels).all()
 
 
 def examples(n, first=0, **more):

@@ -86,7 +86,8 @@ def test_every_kind_of_chain_ends_in_a_record_with_metrics(ran, chain):
     """Pretrained, probed, trained with two objectives or pruned."""
     found = record(ran, "vae", chain)
     assert found.status == "ok", found.error
-    assert not found.warnings
+    # what is trained by labels and by its own loss has no unsupervised anomaly score
+    assert [w.partition(":")[0] for w in found.warnings] == ["values"] * (chain == "both")
     assert 0.4 < found.metrics["auc"].value <= 1
 
 

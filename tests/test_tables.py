@@ -740,3 +740,22 @@ def test_a_latency_that_was_unsteady_for_some_seeds_is_one_note():
     seeds = [record(seed=i, warnings=[line] if i else []) for i in range(3)]
     (row,) = objects(seeds)
     assert row["notes"] == [f"{line} (some seeds)"]
+    load = "latency under load: other work kept {} of 2 cores busy"
+    seeds = [record(seed=i, warnings=[load.format(x)]) for i, x in enumerate((0.3, 1.0, 0.2))]
+    (row,) = objects(seeds)
+    assert row["notes"] == [load.format(1.0)]
+
+
+def test_seeds_that_were_timed_on_other_machines_are_named():
+    """Their mean is no latency of either."""
+
+    def timed(seed: int, processor: str) -> Record:
+        about = {"machine": {"processor": processor}, "finished": "2025"}
+        cost = Cost(latency_ms={"native": {"1": {"median": 1.0, "p95": 2.0}}})
+        return decode(encode(record(seed=seed, cost=cost, provenance=about)))
+
+    (row,) = objects([timed(0, "one"), timed(1, "two")])
+    (note,) = row["notes"]
+    assert note == (
+        "latency: means over seeds that were not measured alike: processor (one and two)"
+    )

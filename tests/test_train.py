@@ -602,6 +602,24 @@ def test_few_examples_are_gone_through_again_until_there_are_steps_enough(least,
     assert sorted(seen) == sorted([*tinynets.data().train.ids] * passes * 2)
 
 
+@pytest.mark.parametrize("n", [99, 100, 101, 102])
+def test_annealing_knows_how_many_steps_there_are(n):
+    """A single example left over joins the batch before it: then there is a step less."""
+    told = []
+
+    def weights(progress):
+        told.append(progress)
+        return {"x": 1.0}
+
+    network = given_network(
+        lambda inputs: {"x": network.encoder.encode(inputs).sum(1) ** 2}, weights
+    )
+    fit(network, OWN, data=tinynets.data(n), epochs=2)
+    trained = sorted({progress for progress in told if progress < 1})
+    steps = 2 * len(list(batches.spans(n, 50)))
+    assert trained == [i / steps for i in range(steps)]
+
+
 def test_a_source_too_large_to_hold_gives_the_same_batches():
     """Preprocessed batch by batch or all at once."""
     weights = np.linspace(1, 2, 100)

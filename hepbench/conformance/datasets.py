@@ -248,8 +248,11 @@ def _is_augmented(it: _Sample, name: str) -> None:
 
     # as in a training: batches are dense tensors
     inputs = batches.Raw(it.roles["labelled"].inputs, torch.device("cpu"))(slice(64))
+    before = {key: tensor.clone() for key, tensor in inputs.items()}
     made = resolve(it.spec.augmentations[name])(dict(inputs))
     for key, tensor in inputs.items():
+        # the memory of a batch is used again for the next
+        need(torch.equal(before[key], tensor), f"it writes into '{key}', which it is given")
         shape, expected = tuple(getattr(made.get(key), "shape", ())), tuple(tensor.shape)
         need(shape == expected, f"'{key}' is {shape}; {expected} is expected")
         need(isinstance(made[key], torch.Tensor), f"'{key}' is no tensor; batches are tensors")

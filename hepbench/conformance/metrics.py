@@ -119,6 +119,8 @@ def _weighs(spec: Metric, classes: int) -> None:
 
 def _has_direction(spec: Metric, classes: int) -> None:
     """What does not depend on how good scores are is not worse each of twelve times."""
+    if spec.higher_is_better is None:
+        return
     pairs = [[_measured(spec, predictions, f"{classes} classes") for predictions in pair]
              for pair in (_good_and_bad(classes, seed) for seed in range(12))]  # fmt: skip
     values = [(good, bad) for good, bad in pairs if good is not None and bad is not None]

@@ -201,6 +201,8 @@ def _shade_ratio(axes: Axes, curve: Curve, colour: str) -> None:
 def _range(ratios: Sequence[Array]) -> tuple[float, float]:
     """Return limits that show all but the ends, where few examples are left."""
     values = np.concatenate([each[len(each) // 10 :] for each in ratios])
+    if not len(values):
+        return 0.0, 2.0
     low, high = float(values.min()), float(values.max())
     room = max(0.1 * (high - low), 0.02)
     return max(low - room, 0.0), high + room

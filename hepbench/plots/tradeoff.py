@@ -84,7 +84,7 @@ class Axis:
 
 def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
     """Return how to draw a metric: as 1 - value where 1 is perfect, so that less is better."""
-    higher = metrics[base(name)][0] if base(name) in metrics else False
+    higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
     values = [row.figures[name].value for row in rows]
     within = all(value is None or 0 <= value <= 1 for value in values)
     turned = higher and within

@@ -6,7 +6,7 @@ its longer form also has ``m`` and ``pT`` (N, 1), in GeV. 10,000 labelled jets a
 unlabelled ones 30 GB.
 
 The order of the channels is printed nowhere and is inferred; so is that rows follow eta and columns
-phi. What can be checked while reading is: only d0 and dz may be negative. Where a file has them in
+phi, and that ``Y`` is 1 for top quarks. What can be checked while reading is: only d0 and dz may be negative. Where a file has them in
 another order, the parameter ``order`` says so. Values are taken as they are, in whatever units.
 """
 

@@ -85,6 +85,7 @@ SVM = Method(
     params={
         "C": [1.0, 10.0],
         "gamma": [0.1, 0.3, 1.0],
+        "scale": "each",
         "exact_up_to": 3000,
         "landmarks": 300,
     },
@@ -103,7 +104,7 @@ JOINT = Method(
 
 # the write-up of R3 names five epochs after each step; the rest of how it trained is not said
 TRAIN_ON = {**QUICK, "rate": 1e-3, "clip": None}
-TRAIN_ON_PAPER = {**PAPER, "rate": 1e-4, "batch_size": 128, "clip": None}
+TRAIN_ON_PAPER = {**TRAINING, "rate": 1e-4, "optimizer": {"name": "Adam"}}
 
 PRUNE_UNSTRUCTURED = Method(
     name="prune-unstructured",
@@ -119,7 +120,7 @@ PRUNE_ITERATIVE = Method(
     run="hepbench_methods.prune_iterative:prune_iterative",
     after=("scratch", "classifier"),
     params={**TRAIN_ON, "epochs": 1, "ratio": 0.5, "step": 0.1, "rounds": 9, "scope": "global"},
-    presets={"paper": {**TRAIN_ON_PAPER, "epochs": 5, "rounds": 0}},
+    presets={"paper": {**TRAIN_ON_PAPER, "epochs": 5}},
 )
 
 PRUNE_STRUCTURED = Method(
@@ -148,7 +149,7 @@ def hepbench_metrics() -> list[Metric]:
             name="score_spread",
             summary="standard deviation of the signal's score; near 0 the AUC means nothing",
             compute="hepbench_methods.score_spread:score_spread",
-            higher_is_better=True,
+            higher_is_better=None,
             classes=2,
         )
     ]

@@ -53,7 +53,8 @@ def prune_iterative(
     if not 0 < step <= 1:
         msg = f"prune-iterative[step]: {step}; a share above 0, at most 1, is expected"
         raise UsageError(msg)
-    network = start.trim()
+    # what is masked was trimmed before
+    network = start if start.masks else start.trim()
     for share in shares(ratio, step, rounds):
         pruning.hold(network, pruning.smallest(network, share, scope))
         work.fit(network, data, Objective(classification, {"": rate}), **training)

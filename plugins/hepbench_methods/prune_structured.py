@@ -56,10 +56,14 @@ def prune_structured(
         training: of ``finetune`` and ``restart``.
 
     Raises:
-        UsageError: a ratio outside [0, 1), another ``after``, or no layer can shrink.
+        UsageError: a ratio outside [0, 1), another ``after``, weights that are masked already, or no
+            layer can shrink.
     """
     pruning.check_ratio("prune-structured", ratio)
     pruning.check_among("prune-structured[after]", after, AFTER)
+    if start.masks:
+        msg = "prune-structured follows no pruning that masks weights; remove channels first"
+        raise UsageError(msg)
     network: Network = start.trim()
     if ratio:
         network = (shrunk if remove else masked)(network, ratio, work)

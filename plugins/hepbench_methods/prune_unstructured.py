@@ -36,6 +36,7 @@ def prune_unstructured(
     """
     pruning.check_ratio("prune-unstructured", ratio)
     pruning.check_among("prune-unstructured[scope]", scope, pruning.SCOPES)
-    network = start.trim()
+    # what is masked was trimmed before
+    network = start if start.masks else start.trim()
     pruning.hold(network, pruning.smallest(network, ratio, scope))
     return network

@@ -1,7 +1,7 @@
 """Support-vector machine with a Gaussian kernel on the codes of a frozen encoder.
 
 Cortes and Vapnik, Machine Learning 20, 273 (1995); scores as in Platt (1999). The code is
-scikit-learn's SVC. Codes are scaled by the training examples; C and gamma are the pair of the grid
+scikit-learn's SVC. Codes are scaled by the training examples, unless they are to be taken as they are; C and gamma are the pair of the grid
 with the best validation AUC; Platt's slope and offset are fitted on the validation examples too.
 The fitted machine becomes a head whose tensors are buffers, so that it is stored, exported and
 counted like any network.
@@ -23,12 +23,15 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, LinearSVC
 from torch import Tensor, nn
 
-from hepbench import DataError
+from hepbench import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hepbench import Array, Examples, Network, TrainingData, Work
+
+
+SCALES = ("each", "raw")
 
 
 class SupportVectors(nn.Module):
@@ -92,6 +95,7 @@ def svm(
     *,
     C: Sequence[float],
     gamma: Sequence[float],
+    scale: str,
     exact_up_to: int,
     landmarks: int,
 ) -> Network:
@@ -102,13 +106,19 @@ def svm(
         data: labels of two classes.
         work: its seed draws the landmarks.
         C: what an example on the wrong side costs.
-        gamma: of the kernel exp(-gamma d^2), in units of 1 / width, scikit-learn's "scale" here.
+        gamma: of the kernel exp(-gamma d^2), in units of 1 / (width x variance of all codes), which
+            is scikit-learn's "scale".
+        scale: ``each``: every unit of the code is standardised; ``raw``: codes as they are.
         exact_up_to: training examples; above, the kernel is approximated.
         landmarks: of the approximation.
 
     Raises:
         DataError: there are other than two classes.
+        UsageError: another scale.
     """
+    if scale not in SCALES:
+        msg = f"svm[scale]: {scale!r}; {', '.join(SCALES)} are known"
+        raise UsageError(msg)
     train, validation = data.train, data.validation
     if data.classes != 2 or len(np.unique(train.labels)) != 2:
         msg = f"svm: {data.classes} classes, of which train has {len(np.unique(train.labels))}; "
@@ -117,12 +127,16 @@ def svm(
     mean, std = codes.mean(0), codes.std(0)
     # a unit that never moves says nothing
     std[std <= 1e-7 * np.abs(mean)] = 1.0
+    variance = 1.0
+    if scale == "raw":
+        variance = float(codes.var()) or 1.0
+        mean, std = np.zeros_like(mean), np.ones_like(std)
     codes, others = (codes - mean) / std, (others - mean) / std
     fit = _exact
     if len(codes) > exact_up_to:
         rows = np.random.default_rng(work.seed).permutation(len(codes))[:landmarks]
         fit = partial(_nystroem, codes[rows])
-    grid = [(c, g / codes.shape[1]) for g in gamma for c in C]
+    grid = [(c, g / (codes.shape[1] * variance)) for g in gamma for c in C]
     machines = [fit(codes, train, c=c, gamma=g) for c, g in grid]
     best = max(machines, key=lambda machine: _auc(machine.decision(others), validation))
     platt = _platt(best.decision(others), validation)

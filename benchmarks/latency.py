@@ -1,0 +1,123 @@
+"""Latency of one network, measured five times on an idle machine and five times while two jobs of
+another run train: a cost stage is alone on the machine, so both must be known equally well.
+
+    .venv/bin/python benchmarks/latency.py
+
+Beside them, what the lock is for: the same network, timed by hand while those jobs train.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ONE = """
+name = "one"
+[[run]]
+datasets = ["higgs[n_train=2000]"]
+models = ["mlp"]
+methods = ["scratch[epochs=1]"]
+"""
+OTHERS = """
+name = "others"
+cost = false
+seeds = 200
+[[run]]
+datasets = ["higgs[features=21,n_train=4000]"]
+models = ["transformer-ae"]
+methods = ["scratch[epochs=1]"]
+"""
+BY_HAND = """
+import time, torch
+from hepbench_models.mlp import MLP
+from hepbench_models import MLP as SPEC
+torch.set_num_threads(1)
+net = torch.nn.Sequential(MLP({"table": (28,)}, **SPEC.params).eval())
+x = {"table": torch.zeros(256, 28)}
+laps = []
+with torch.no_grad():
+    for _ in range(400):
+        began = time.perf_counter()
+        net[0].encode(x)
+        laps.append(time.perf_counter() - began)
+print(1e3 * sorted(laps)[len(laps) // 2])
+"""
+
+
+def main() -> None:
+    """Print the medians, and how far they are apart."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "one.toml").write_text(ONE)
+        (folder / "others.toml").write_text(OTHERS)
+        # read and split once
+        measured(folder)
+        rows = [["idle", *five(lambda: measured(folder))]]
+        rows.append(["idle, by hand", *five(by_hand)])
+        with training(folder):
+            rows.append(["while two jobs train", *five(lambda: measured(folder))])
+            rows.append(["while two jobs train, by hand", *five(by_hand)])
+    table = [[what, *times, (max(times) - min(times)) / median(times)] for what, *times in rows]
+    heads = ["ms, 256 examples, torch", *(f"{i + 1}" for i in range(5)), "widest / median"]
+    print(tabulate(table, heads, floatfmt=".3f"))
+
+
+def five(measure: Callable[[], float]) -> list[float]:
+    """Return five measurements."""
+    return [measure() for _ in range(5)]
+
+
+def measured(folder: Path) -> float:
+    """Return the median latency that a fresh run records."""
+    hepbench(folder, "run", "one.toml", "--fresh", "--quiet", "--results", "results").wait()
+    newest = max((folder / "results" / "one").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return float(json.loads(newest.read_text())["cost"]["latency_ms"]["torch"]["256"]["median"])
+
+
+def by_hand() -> float:
+    """Return a median that no lock protects."""
+    done = subprocess.run(
+        [sys.executable, "-c", BY_HAND], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+@contextmanager
+def training(folder: Path) -> Iterator[None]:
+    """Have two jobs of another run, with a cache of its own, train meanwhile."""
+    other = hepbench(folder, "run", "others.toml", "--jobs", "2", "--results", "r2", cache="c2")
+    time.sleep(15)
+    try:
+        yield
+    finally:
+        other.terminate()
+        other.wait()
+
+
+def hepbench(folder: Path, *arguments: str, cache: str = "c1") -> subprocess.Popen[str]:
+    """Start a command in a folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hepbench", *arguments],
+        cwd=folder,
+        env={**os.environ, "HEPBENCH_CACHE": str(folder / cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
