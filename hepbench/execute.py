@@ -85,6 +85,10 @@ class _Job:
     def outside(self) -> set[str]:
         return {p for stage in self.stages for p in stage.parents} - set(self.keys)
 
+    @property
+    def alone(self) -> bool:
+        return any(stage.exclusive for stage in self.stages)
+
 
 def execute(
     stages: Mapping[str, Stage], *, cache: Cache, limits: Limits, alive: Callable[[], None]
@@ -162,10 +166,20 @@ class _Executor:
         for job in list(self.pending):
             if len(self.running) >= self.limits.jobs:
                 return
-            if job.retry_at > time.monotonic() or job.outside & self.left:
+            if not self._can_start(job) or (job.alone and self._others_share()):
                 continue
             self.pending.remove(job)
             yield from self._begin(job)
+
+    def _can_start(self, job: _Job) -> bool:
+        return job.retry_at <= time.monotonic() and not job.outside & self.left
+
+    def _others_share(self) -> bool:
+        """Whether something runs, or could, that shares the machine: what must be alone waits for
+        it, for until it has ended all cores but one would be idle.
+        """
+        shares = (job for job in self.pending if not job.alone)
+        return any(not job.alone for job in self.running) or any(map(self._can_start, shares))
 
     def _begin(self, job: _Job) -> Iterator[Outcome]:
         if not self.cache.claim(job.keys):
@@ -190,7 +204,7 @@ class _Executor:
         job.connection, theirs = self.context.Pipe(duplex=False)
         order = {
             "stages": [self._order(stage) for stage in job.stages],
-            "exclusive": any(stage.exclusive for stage in job.stages),
+            "exclusive": job.alone,
             "memory": self.limits.memory,
             "scratch": str(job.scratch),
             "log": str(job.scratch / "log"),

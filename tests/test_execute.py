@@ -269,3 +269,18 @@ def test_an_exclusive_stage_is_alone_on_the_machine_across_two_runs(bench):
     ]
     assert overlaps
     assert not any(x[2] or y[2] for x, y in overlaps)
+
+
+def test_what_is_alone_waits_until_nothing_else_is_left(bench):
+    """Else all cores but one would be idle for as long as the others take to end."""
+    import subprocess
+    import sys
+
+    bench.site.mkdir()
+    (bench.site / "spans.py").write_text(SPANS)
+    bench.write("alone.py", ALONE)
+    command = [sys.executable, "-P", str(bench.folder / "alone.py"), str(bench.folder), "a"]
+    assert subprocess.run(command, env=bench.variables(), check=False).returncode == 0
+    spans = (line.split() for line in (bench.folder / "spans").read_text().splitlines())
+    kinds = [exclusive for _, _, exclusive in sorted(spans)]
+    assert kinds == ["False"] * 4 + ["True"] * 2

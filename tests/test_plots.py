@@ -554,3 +554,11 @@ def test_changed_code_of_a_model_is_not_taken_for_what_was_trained(ran):
     finally:
         path.write_text(before)
     assert refused(done, "the code of spot-ae changed since")
+
+
+@pytest.mark.parametrize("n", [2, 10, 11, 40])
+def test_no_two_rows_look_alike(n):
+    """Whichever figure: by colour and line, or by colour and marker."""
+    looks = style.looks([(str(i), "") for i in range(n)])
+    assert len({(look.colour, look.dashes) for look in looks}) == n
+    assert len({(look.colour, look.marker) for look in looks}) == n

@@ -182,7 +182,8 @@ def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
         ]
     n, m = len(COLOURS), len(MARKERS)
     return [
-        Look(COLOURS[i % n], DASHES[i // n % len(DASHES)], MARKERS[i % m])
+        # each round of the colours begins at another marker
+        Look(COLOURS[i % n], DASHES[i // n % len(DASHES)], MARKERS[(i + i // n) % m])
         for i in range(len(names))
     ]
 
