@@ -27,6 +27,7 @@ from hepbench import (
     counting,
     encoders,
     export,
+    promises,
     tracing,
     weights,
 )
@@ -179,7 +180,7 @@ def pruned(method, network, *, seed=0, work=None, part=None, **params):
     held = {name: tensor.clone() for name, tensor in network.preprocess.state_dict().items()}
     part = part or data(network.recipe.model)
     made = resolve(spec.run)(network, part, work, **{**spec.params, **short, **params})
-    encoders.check(method, made, {f"preprocess.{name}": t for name, t in held.items()})
+    promises.check(method, made, {f"preprocess.{name}": t for name, t in held.items()})
     return made.eval()
 
 
