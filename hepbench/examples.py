@@ -49,14 +49,13 @@ class Examples:
         """
         from hepbench.sparse import joined
 
-        def join(a: Array, b: Array) -> Array:
-            return joined([a, b])
-
         return Examples(
-            inputs={name: join(a, other.inputs[name]) for name, a in self.inputs.items()},
-            ids=join(self.ids, -1 - other.ids),
+            inputs={name: joined([a, other.inputs[name]]) for name, a in self.inputs.items()},
+            ids=joined([self.ids, -1 - other.ids]),
             targets={
-                n: join(a, other.targets[n]) for n, a in self.targets.items() if n in other.targets
+                n: joined([a, other.targets[n]])
+                for n, a in self.targets.items()
+                if n in other.targets
             },
         )
 

@@ -6,7 +6,8 @@ import gc
 import hashlib
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +18,8 @@ from hepbench.records import Record, Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 FAILED = ".failed.json"
 
@@ -131,3 +134,18 @@ def sha256(path: Path) -> str:
     """Return the checksum of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def checksum(path: Path) -> str:
+    """Return the sha256 of a stored file, read once: several records share labels."""
+    return sha256(path)
+
+
+@lru_cache(maxsize=8)
+def arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a stored npz by name, read once."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import msgspec
-import numpy as np
 
 from hepbench import evaluate
 from hepbench.registry import installed
-from hepbench.store import Store, sha256
+from hepbench.store import Store, arrays, checksum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,12 +53,12 @@ def differences(record: Record, root: Path, entries: list[Entry]) -> tuple[list[
         path = root / stored.path
         if not path.is_file():
             return [f"{stored.path} is missing"], 0
-        if _checksum(path) != stored.sha256:
+        if checksum(path) != stored.sha256:
             lines.append(f"{stored.path} was changed after the record was written")
     assert record.predictions is not None
     assert record.labels is not None
     try:
-        labels = _arrays(root / record.labels.path)
+        labels = arrays(root / record.labels.path)
         parts = evaluate.join(labels, root / record.predictions.path)
     except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
         return [*lines, f"{record.predictions.path} cannot be read: {error}"], 0
@@ -97,14 +95,3 @@ def _close(a: object, b: object) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12)
     return a == b
-
-
-@lru_cache(maxsize=8)
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-@lru_cache(maxsize=64)
-def _checksum(path: Path) -> str:
-    return sha256(path)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 from hepbench.errors import ResultsError
-from hepbench.store import sha256
+from hepbench.store import arrays, checksum
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
     from hepbench.records import Record, Stored
     from hepbench.rows import Row
@@ -34,7 +31,7 @@ def predictions(results: Path, record: Record) -> dict[str, Predictions]:
 
     labels, scores = (_file(results, record, each) for each in (record.labels, record.predictions))
     try:
-        return evaluate.join(_arrays(labels), scores)
+        return evaluate.join(arrays(labels), scores)
     except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
         msg = f"{scores} cannot be read: {error}"
         raise ResultsError(msg) from error
@@ -50,20 +47,7 @@ def _file(results: Path, record: Record, stored: Stored | None) -> Path:
     if not path.is_file():
         msg = f"{record.cell}: {results / stored.path} is missing; run it again with --fresh"
         raise ResultsError(msg)
-    if _checksum(path) != stored.sha256:
+    if checksum(path) != stored.sha256:
         msg = f"{path} was changed after the record was written: see hepbench verify {results}"
         raise ResultsError(msg)
     return path
-
-
-@lru_cache(maxsize=8)
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-@lru_cache(maxsize=64)
-def _checksum(path: Path) -> str:
-    return sha256(path)
