@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.errors import (
     DataError,
+    DataWarning,
     EmptyClassError,
     HepbenchError,
     PluginError,
@@ -43,6 +44,7 @@ from hepbench.specs import (
 )
 
 if TYPE_CHECKING:
+    from hepbench.data import original_files
     from hepbench.objectives import classification, pretraining
     from hepbench.sparse import SparseImages
 
@@ -52,6 +54,7 @@ __all__ = [
     "TRAINING",
     "Array",
     "DataError",
+    "DataWarning",
     "Dataset",
     "EmptyClassError",
     "Encoder",
@@ -82,6 +85,7 @@ __all__ = [
     "Work",
     "classification",
     "hookimpl",
+    "original_files",
     "pretraining",
 ]
 
@@ -96,5 +100,9 @@ def __getattr__(name: str) -> Any:
         from hepbench.sparse import SparseImages
 
         return SparseImages
+    if name == "original_files":
+        from hepbench.data import original_files
+
+        return original_files
     msg = f"module 'hepbench' has no attribute '{name}'"
     raise AttributeError(msg)

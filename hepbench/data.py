@@ -13,7 +13,7 @@ from hepbench.plan import Found
 from hepbench.store import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from hepbench.cache import Remembered
     from hepbench.registry import Entry
@@ -71,35 +71,66 @@ def find(
         DataError: some of the files that belong together are missing, or all of them and
             ``wanted`` is ``file``, or there is no sample.
     """
-    paths = {} if wanted == "sample" else original_files(spec, folder)
-    needed = [file for file in spec.files if file.role == "labelled"]
-    missing = [file.name for file in needed if file.name not in paths]
-    if spec.read and needed and not missing:
+    paths = {} if wanted == "sample" or folder is None else original_files(spec, folder / spec.name)
+    form = _form(spec.files, paths)
+    if spec.read and paths and form is not None:
         return _original(spec, folder, paths, remembered)
     if paths:
+        missing = _missing(spec.files, paths)
         msg = f"{spec.name}: {', '.join(missing)} is missing beside {', '.join(paths)} in {folder}"
         raise DataError(msg)
     if wanted == "file":
-        names = ", ".join(f"{spec.name}/{file.name}" for file in needed) or "no file is known"
         msg = (
-            f"{spec.name}: no original file under {folder or 'any --data folder'}: {names} expected"
+            f"{spec.name}: no original file under {folder or 'any --data folder'}: "
+            f"{_expected(spec)} expected"
         )
         raise DataError(msg)
     return _sample(spec, remembered)
 
 
-def original_files(spec: Dataset, folder: Path | None) -> dict[str, Path]:
-    """Return {original file name: path} of what is there."""
-    if folder is None:
-        return {}
+def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
+    """Return {original file name: path} of the first form whose files are all in ``folder``.
+
+    Where no form is whole it is what there is of any of them.
+    """
     found = {}
     for file in spec.files:
         for name in (file.name, *file.variants):
-            path = folder / spec.name / name
-            if path.is_file():
-                found[file.name] = path
+            if (folder / name).is_file():
+                found[file.name] = folder / name
                 break
-    return found
+    form = _form(spec.files, found)
+    return {
+        file.name: found[file.name]
+        for file in spec.files
+        if file.name in found and form in {None, file.form}
+    }
+
+
+def _form(files: Sequence[File], found: Collection[str]) -> str | None:
+    """Return the first form that is whole."""
+    for form in dict.fromkeys(file.form for file in files):
+        ours = [file for file in files if file.form == form and file.role == "labelled"]
+        there = [file for file in ours if file.name in found]
+        if there and all(file.optional or file.name in found for file in ours):
+            return form
+    return None
+
+
+def _missing(files: Sequence[File], found: Collection[str]) -> list[str]:
+    """Return what the first form that something was found of lacks."""
+    form = next(file.form for file in files if file.name in found)
+    ours = [file for file in files if file.form == form and file.role == "labelled"]
+    return [file.name for file in ours if not file.optional and file.name not in found]
+
+
+def _expected(spec: Dataset) -> str:
+    """Return which files would be enough."""
+    forms: dict[str, list[str]] = {}
+    for file in spec.files:
+        if file.role == "labelled":
+            forms.setdefault(file.form, []).append(f"{spec.name}/{file.name}")
+    return " or ".join(", ".join(names) for names in forms.values()) or "no file is known"
 
 
 def _original(

@@ -28,6 +28,10 @@ class DataError(HepbenchError):
     """A data file that is missing, cut short or not in its original layout."""
 
 
+class DataWarning(UserWarning):
+    """Something odd about a data file that can be read: the records of what used it repeat it."""
+
+
 class ProtocolError(HepbenchError):
     """A step that would make a figure indefensible: the protocol does not allow it."""
 

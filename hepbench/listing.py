@@ -153,7 +153,7 @@ def _data_of(spec: Dataset, folder: Path | None) -> list[str]:
     from hepbench.data import original_files
 
     lines = [f"{spec.name}: {'simulated sample at hand' if spec.sample else 'no sample'}"]
-    found = original_files(spec, folder)
+    found = original_files(spec, folder / spec.name) if folder else {}
     for file in spec.files:
         if file.name in found:
             path = found[file.name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import arrays, splits
-from hepbench.errors import DataError, PluginError, ProtocolError
+from hepbench.errors import DataError, DataWarning, PluginError, ProtocolError
 from hepbench.resolve import resolve
 from hepbench.sparse import SparseImages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,7 +51,8 @@ def read(task: Mapping[str, Any], place: Place) -> Facts:
     files: dict[str, arrays.Growing | arrays.GrowingImages] = {}
     counts: dict[str, int] = {}
     began = time.perf_counter()
-    for role, given in chunks:
+    odd: list[str] = []
+    for role, given in _heard(chunks, odd):
         examples = _as_declared(task, given)
         _check_chunk(task, role, examples)
         for name, array in _columns(examples):
@@ -68,7 +70,28 @@ def read(task: Mapping[str, Any], place: Place) -> Facts:
     if not counts.get("labelled"):
         msg = f"{task['dataset']}: no labelled example was read"
         raise DataError(msg)
-    return {"counts": counts}
+    return {"counts": counts, "warnings": odd}
+
+
+def _heard(
+    chunks: Iterable[tuple[str, Examples]], odd: list[str]
+) -> Iterator[tuple[str, Examples]]:
+    """Yield the chunks, and keep what their reader says is odd about the files."""
+    waiting = iter(chunks)
+    while True:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            chunk = next(waiting, None)
+        for warning in told:
+            if issubclass(warning.category, DataWarning):
+                odd.append(f"data: {warning.message}")
+            else:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+        if chunk is None:
+            return
+        yield chunk
 
 
 def _how_far(files: Sequence[str], rows: int, began: float) -> str:

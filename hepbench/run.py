@@ -144,6 +144,7 @@ class Runner:
         from hepbench import evaluate
 
         split = self.cache.find(cell.split) or {}
+        read = self.cache.find(self.plan.stages[cell.split].parents[0]) or {}
         chain = self._chain_facts(cell)
         costs = (self.cache.find(cell.cost) or {}) if cell.cost else {}
         scores = self.cache.folder(cell.final) / "scores.npz"
@@ -156,6 +157,7 @@ class Runner:
         last = chain[-1]
         warnings = [
             *found.warnings,
+            *read.get("warnings", ()),
             *_copies(split),
             *(w for facts in chain for w in facts.get("warnings", ())),
             *_doubts(costs.get("warnings", ())),

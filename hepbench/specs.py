@@ -86,6 +86,9 @@ class File:
         name: the original file name.
         role: what its examples are; ``test`` is an official test file.
         variants: other names under which the same content is accepted.
+        form: files of one form belong together, and those of any one form are enough. Where
+            several are there, the one whose file is listed first is read.
+        optional: True where its form is whole without it, as long as another file of it is there.
         bytes: its size, where it is known.
         sha256: its checksum, where one was published. Another one is a warning, never an error.
         address: where to get it.
@@ -94,6 +97,8 @@ class File:
     name: str
     role: Role = "labelled"
     variants: tuple[str, ...] = ()
+    form: str = ""
+    optional: bool = False
     bytes: int | None = None
     sha256: str | None = None
     address: str = ""
@@ -143,7 +148,13 @@ class Dataset:
         views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
             number of examples; a view sees no label and no id. A view named like an input that is
             read takes its place. What is sparse comes as SparseImages; a view may make some.
-        files: the original files; at least one must be found for ``read`` to be used.
+        files: the original files; those of one form must be found for ``read`` to be used.
+            ``read`` asks ``hepbench.original_files`` for them, and says with ``warnings.warn(text,
+            hepbench.DataWarning)`` what is odd about them: records repeat it.
+        known: what is known of the original, ``(least, most)`` by name, to check files by:
+            ``share.<class>``; ``<input>.<channel or feature>.<statistic>`` with ``mean``, ``min``,
+            ``max`` or ``nonzero`` (the share of pixels, or rows, that is not 0); one more
+            ``.<class>`` takes that class alone. A file outside is odd, and may be right.
         split: how examples are divided.
         params: defaults of the dataset's own parameters.
         augmentations: ``(inputs) -> Inputs`` by name, for training batches only: dense tensors, on
@@ -163,6 +174,7 @@ class Dataset:
     reads: frozenset[str] = frozenset()
     views: Mapping[str, str] = field(default_factory=dict)
     files: tuple[File, ...] = ()
+    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
     params: Params = field(default_factory=dict)
     augmentations: Mapping[str, str] = field(default_factory=dict)

@@ -110,8 +110,9 @@ def _misses(it: _Sample) -> None:
 
 
 def _refuses(it: _Sample, file: File) -> None:
-    """Every file is damaged alike; this one lies there under each of its names."""
-    others = [other.name for other in it.spec.files if other is not file]
+    """Every file of a form is damaged alike; this one lies there under each of its names."""
+    same = [other for other in it.spec.files if other.form == file.form]
+    others = [other.name for other in same if other is not file]
     for name in (file.name, *file.variants):
         for what, content in DAMAGED.items():
             with TemporaryDirectory() as folder:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import DataError, Examples, SparseImages
-from hepbench_datasets import BOOSTED_JETS, compact
+from hepbench import DataError, Examples, SparseImages, original_files
+from hepbench_datasets import BOOSTED_JETS, boosted_jets_compact
+from hepbench_datasets.hdf5 import HDF5
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 CHANNELS = BOOSTED_JETS.inputs["image"].names
 SIGNED = ("track_d0", "track_dz")
-LABELLED, UNLABELLED = BOOSTED_JETS.files
 
 SIDE = 125
 JET = (SIDE, SIDE, len(CHANNELS))
@@ -56,20 +56,28 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
             finite or negative where it cannot be, or a class has no jet.
     """
     channels = _channels(order)
-    folder = Path(folder)
+    labelled, unlabelled = (_path(folder, file) for file in BOOSTED_JETS.files)
+    if labelled is None:
+        file = BOOSTED_JETS.files[0]
+        names = " or ".join((file.name, *file.variants))
+        msg = f"boosted-jets: {folder} holds no {names}; one of the two is needed"
+        raise DataError(msg)
     with ExitStack() as stack:
-        labelled = stack.enter_context(_open(_find(folder, LABELLED)))
-        columns = _columns(labelled)
-        unlabelled = folder / UNLABELLED.name
-        others = stack.enter_context(_open(unlabelled)) if unlabelled.is_file() else None
-        for start, images in _images(labelled, channels):
+        file = stack.enter_context(HDF5("boosted-jets", labelled, row="jet"))
+        # checked before the first jet is read
+        others = unlabelled and stack.enter_context(HDF5("boosted-jets", unlabelled, row="jet"))
+        jets = file.array("jet", ("N", *JET))
+        columns = _columns(file, jets)
+        if others:
+            others.array("jet", ("N", *JET))
+        for start, images in _images(file, channels):
             rows = slice(start, start + len(images))
             yield (
                 "labelled",
                 Examples(
                     inputs={"image": images},
                     ids=np.arange(rows.start, rows.stop),
-                    labels=columns["Y"][rows].astype(np.int64),
+                    labels=columns["Y"][rows],
                     targets={name: columns[name][rows] for name in columns if name != "Y"},
                 ),
             )
@@ -87,7 +95,7 @@ def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
     _channels(order)
     with files("hepbench_datasets").joinpath("samples/boosted-jets.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
-    images = compact.decode(arrays)
+    images = boosted_jets_compact.decode(arrays)
     n = len(arrays["labels"])
     yield (
         "labelled",
@@ -102,10 +110,6 @@ def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
     yield "unlabelled", Examples(inputs={"image": images[n:]}, ids=ids)
 
 
-def _error(name: str, what: str, allowed: str) -> DataError:
-    return DataError(f"boosted-jets: {name}: {what}; {allowed}")
-
-
 def _channels(order: Sequence[str]) -> list[int]:
     """Return where in the file each channel of the spec is."""
     if sorted(order) != sorted(CHANNELS):
@@ -114,103 +118,31 @@ def _channels(order: Sequence[str]) -> list[int]:
     return [list(order).index(name) for name in CHANNELS]
 
 
-def _find(folder: Path, file: File) -> Path:
-    names = (file.name, *file.variants)
-    for path in (folder / name for name in names):
-        if path.is_file():
-            return path
-    msg = f"boosted-jets: {folder} holds no {' or '.join(names)}; one of the two is needed"
-    raise DataError(msg)
+def _path(folder: Path, file: File) -> Path | None:
+    return original_files(BOOSTED_JETS, Path(folder)).get(file.name)
 
 
-def _open(path: Path) -> Any:
-    """Return an open file whose ``jet`` is laid out as it should be."""
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        what = f"cannot be opened ({_reason(error)})"
-        raise _error(path.name, what, "a whole HDF5 file is needed") from error
-    try:
-        if len(_array(file, "jet", ("N", *JET))) == 0:
-            raise _error(path.name, "'jet' has no jet", "one at least is needed")
-    except DataError:
-        file.close()
-        raise
-    return file
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _array(file: Any, key: str, shape: tuple[int | str, ...]) -> Any:
-    """Return a dataset of float32; the first number of its shape may be any."""
-    import h5py
-
-    name, text = Path(file.filename).name, f"({', '.join(map(str, shape))})"
-    try:
-        found = file.get(key)
-    except (KeyError, OSError, RuntimeError) as error:
-        what = f"'{key}' cannot be read ({_reason(error)})"
-        raise _error(name, what, "a whole HDF5 file is needed") from error
-    if not isinstance(found, h5py.Dataset):
-        held = ", ".join(f"'{key}'" for key in file) or "nothing"
-        raise _error(name, f"no dataset '{key}', it holds {held}", f"'{key}' {text} is needed")
-    if found.shape is None or found.shape[1:] != shape[1:] or not found.shape:
-        hint = ", channels last" if len(shape) > 2 else ""
-        raise _error(name, f"'{key}' is {found.shape}", f"{text}{hint} is expected")
-    if found.dtype != np.float32:
-        raise _error(name, f"'{key}' is {found.dtype}", "float32 is expected")
-    return found
-
-
-def _columns(file: Any) -> dict[str, Array]:
+def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
     """Return ``Y``, and ``m`` and ``pT`` where the file has them, (N,) each."""
-    name, n = Path(file.filename).name, len(file["jet"])
-    columns = {}
-    for key in ("Y", *(key for key in ("m", "pT") if key in file)):
-        stored = _array(file, key, ("N", 1))
-        if len(stored) != n:
-            what = f"'{key}' has {len(stored)} rows, 'jet' has {n}"
-            raise _error(name, what, "as many are expected")
-        columns[key] = _values(stored, slice(None))[:, 0]
-        fine = np.isin(columns[key], (0, 1)) if key == "Y" else columns[key] >= 0
-        fine &= np.isfinite(columns[key])
-        if not fine.all():
-            jet = int(np.argmin(fine))
-            allowed = "0 or 1 is expected" if key == "Y" else "a number of at least 0 is expected"
-            raise _error(name, f"'{key}' of jet {jet} is {columns[key][jet]:g}", allowed)
-    if len(np.unique(columns["Y"])) < 2:
-        what = f"every label is {columns['Y'][0]:g}"
-        raise _error(name, what, "both 0 and 1 are needed")
-    return columns
+    columns = {"Y": file.labels("Y", ("N", 1), beside=jets)}
+    file.require_classes("Y", columns["Y"])
+    there = [key for key in ("m", "pT") if key in file]
+    return columns | {key: file.column(key, ("N", 1), beside=jets) for key in there}
 
 
-def _values(stored: Any, rows: slice) -> Array:
-    try:
-        return stored[rows]
-    except (OSError, RuntimeError) as error:
-        where = f"from jet {rows.start} on " if rows.start else ""
-        what = f"'{stored.name[1:]}' cannot be read {where}({_reason(error)})"
-        name = Path(stored.file.filename).name
-        raise _error(name, what, "a whole HDF5 file is needed") from error
-
-
-def _images(file: Any, channels: list[int]) -> Iterator[tuple[int, SparseImages]]:
+def _images(file: HDF5, channels: list[int]) -> Iterator[tuple[int, SparseImages]]:
     """Yield the first jet's place and the images of one chunk after another."""
-    stored = file["jet"]
+    stored = file.array("jet", ("N", *JET))
     for start in range(0, len(stored), CHUNK):
-        dense = _values(stored, slice(start, start + CHUNK))
+        dense = file.values(stored, slice(start, start + CHUNK))
         if channels != sorted(channels):
             dense = dense[..., channels]
         images = SparseImages.from_dense(dense.transpose(0, 3, 1, 2))
-        _check_values(Path(file.filename).name, images, start, channels)
+        _check_values(file, images, start, channels)
         yield start, images
 
 
-def _check_values(name: str, images: SparseImages, start: int, channels: list[int]) -> None:
+def _check_values(file: HDF5, images: SparseImages, start: int, channels: list[int]) -> None:
     fine = np.isfinite(images.values)
     negative = np.flatnonzero(images.values < 0)
     signed = [CHANNELS.index(signed) for signed in SIGNED]
@@ -225,6 +157,5 @@ def _check_values(name: str, images: SparseImages, start: int, channels: list[in
     value = images.values[first]
     what = f"{where} ({CHANNELS[channel]}) is {value:g}"
     if not np.isfinite(value):
-        raise _error(name, what, "finite numbers are expected")
-    allowed = f"only {' and '.join(SIGNED)} may be negative: is 'order' that of the file?"
-    raise _error(name, what, allowed)
+        file.refuse(what, "finite numbers are expected")
+    file.refuse(what, f"only {' and '.join(SIGNED)} may be negative: is 'order' that of the file?")

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hepbench_datasets import BOOSTED_JETS, boosted_jets, boosted_jets_views, compact
+from hepbench_datasets import BOOSTED_JETS, boosted_jets, boosted_jets_compact, boosted_jets_views
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,8 +155,8 @@ LAYOUTS = {
     "label 2": ({"Y": LABEL * 2}, "'Y' of jet 1 is 2; 0 or 1 is expected"),
     "label one half": ({"Y": LABEL / 2}, "'Y' of jet 1 is 0.5; 0 or 1 is expected"),
     "label NaN": ({"Y": LABEL * NAN}, "'Y' of jet 0 is nan; 0 or 1 is expected"),
-    "tops alone": ({"Y": LABEL * 0 + 1}, "every label is 1; both 0 and 1 are needed"),
-    "no top": ({"Y": LABEL * 0}, "every label is 0; both 0 and 1 are needed"),
+    "tops alone": ({"Y": LABEL * 0 + 1}, "every 'Y' is 1; both 0 and 1 are needed"),
+    "no top": ({"Y": LABEL * 0}, "every 'Y' is 0; both 0 and 1 are needed"),
     "mass NaN": ({"m": LABEL * NAN}, "'m' of jet 0 is nan; a number of at least 0 is expected"),
     "pT below 0": ({"pT": -LABEL}, "'pT' of jet 1 is -1; a number of at least 0 is expected"),
     "pT infinite": (
@@ -308,7 +308,7 @@ def test_compact_images_come_back_within_half_a_step(sample):
     changed = SparseImages(
         images.starts, images.ends, images.positions[: len(layer)], moved, image=images.image
     )
-    again = compact.decode(compact.encode(changed))
+    again = boosted_jets_compact.decode(boosted_jets_compact.encode(changed))
     assert np.array_equal(again.positions, changed.positions[: len(layer)])
     error = np.abs(again.values - moved)
     assert (error[layer == 0] <= 0.0026 * moved[layer == 0]).all()
@@ -323,8 +323,8 @@ def test_compact_images_come_back_within_half_a_step(sample):
 def test_compacting_twice_changes_nothing_more(sample):
     """What is stored are steps, and steps stay where they are."""
     images = sample["labelled"].inputs["image"][:20]
-    once = compact.encode(images)
-    twice = compact.encode(compact.decode(once))
+    once = boosted_jets_compact.encode(images)
+    twice = boosted_jets_compact.encode(boosted_jets_compact.decode(once))
     assert all(np.array_equal(once[name], twice[name]) for name in once)
 
 
@@ -511,8 +511,8 @@ def test_images_that_cannot_be_compacted_are_refused(sample):
     images = sample["labelled"].inputs["image"][:2].dense()
     images[1, 1, images[1, 1] != 0] = 0
     with pytest.raises(DataError, match="d0 and dz must be where track pt is"):
-        compact.encode(SparseImages.from_dense(images))
+        boosted_jets_compact.encode(SparseImages.from_dense(images))
     images[:, 1] = 0.01 * (images[:, 0] > 0)
     images[0, 0, images[0, 0] > 0] = 1e-30
     with pytest.raises(DataError, match="do not fit into two bytes"):
-        compact.encode(SparseImages.from_dense(images))
+        boosted_jets_compact.encode(SparseImages.from_dense(images))

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import h5py
 import numpy as np
 import pytest
-from hepbench_datasets import BOOSTED_JETS, compact
+from hepbench_datasets import BOOSTED_JETS, boosted_jets_compact, compact
 from hepbench_datasets import boosted_jets as reader
 from hepbench_datasets.simulate import (
     boosted_jets,
@@ -277,7 +277,7 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path, mo
 
 
 def steps(images):
-    return {name: compact._whole(part) for name, part in compact.encode(images).items()}
+    return {name: compact.whole(part) for name, part in boosted_jets_compact.encode(images).items()}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@
 time.
 
 4,000 labelled and 4,000 unlabelled jets of ``boosted_jets.simulate`` as ``samples/boosted-jets.npz``:
-images as ``compact.py`` writes them, the labelled ones first; ``labels`` (4000,) int8, 1 = top;
+images as ``boosted_jets_compact.py`` writes them, the labelled ones first; ``labels`` (4000,) int8, 1 = top;
 ``m`` and ``pT`` (4000,) float32 in GeV. The same versions of Pythia and FastJet give the same bytes
 on one machine; elsewhere compare values.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hepbench import SparseImages
-from hepbench_datasets import compact
+from hepbench_datasets import boosted_jets_compact
 from hepbench_datasets.simulate import boosted_jets
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        _save(part, columns | compact.encode(images))
+        _save(part, columns | boosted_jets_compact.encode(images))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

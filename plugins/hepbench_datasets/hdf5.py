@@ -1,0 +1,155 @@
+"""HDF5 files whose layout is checked before they are read; whatever is wrong is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from hepbench import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from hepbench import Array
+
+WHOLE = "a whole HDF5 file is needed"
+
+
+class HDF5:
+    """An open file, to be closed by ``with``.
+
+    Args:
+        dataset: its name begins each error.
+        path: of the file.
+        row: what one row is called.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+
+    def __init__(self, dataset: str, path: Path, *, row: str) -> None:
+        import h5py
+
+        self.dataset = dataset
+        self.row = row
+        self.name = Path(path).name
+        try:
+            self.file = h5py.File(path, "r")
+        except OSError as error:
+            self.refuse(f"cannot be opened ({_reason(error)})", WHOLE, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.file.close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.file
+
+    def refuse(self, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
+        """Raise a DataError that names dataset and file."""
+        msg = f"{self.dataset}: {self.name}: {what}; {allowed}"
+        raise DataError(msg) from cause
+
+    def array(self, key: str, shape: tuple[int | str, ...]) -> Any:
+        """Return an HDF5 dataset of float32 with one row at least; a str in ``shape`` is any number.
+
+        Raises:
+            DataError: there is none, or one of another shape or dtype.
+        """
+        import h5py
+
+        text = f"({', '.join(map(str, shape))})"
+        try:
+            found = self.file.get(key)
+        except (KeyError, OSError, RuntimeError) as error:
+            self.refuse(f"'{key}' cannot be read ({_reason(error)})", WHOLE, error)
+        if not isinstance(found, h5py.Dataset):
+            held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
+            self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {text} is needed")
+        if not _fits(found.shape, shape):
+            hint = ", channels last" if len(shape) > 3 else ""
+            self.refuse(f"'{key}' is {found.shape}", f"{text}{hint} is expected")
+        if found.dtype != np.float32:
+            self.refuse(f"'{key}' is {found.dtype}", "float32 is expected")
+        if len(found) == 0:
+            self.refuse(f"'{key}' has no {self.row}", "one at least is needed")
+        return found
+
+    def values(self, stored: Any, rows: slice = slice(None)) -> Array:
+        """Return rows of a dataset.
+
+        Raises:
+            DataError: they are damaged.
+        """
+        try:
+            return stored[rows]
+        except (OSError, RuntimeError) as error:
+            where = f" from {self.row} {rows.start} on" if rows.start else ""
+            what = f"'{stored.name[1:]}' cannot be read{where} ({_reason(error)})"
+            self.refuse(what, WHOLE, error)
+
+    def column(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:
+        """Return one number for each row of another dataset, (N,) float32: none below 0.
+
+        Args:
+            key: its name.
+            shape: of what is stored: ``("N",)`` or ``("N", 1)``.
+            beside: the other one, of as many rows.
+
+        Raises:
+            DataError: as ``array``; there are more or fewer; one is not finite or below 0.
+        """
+        numbers = self._column(key, shape, beside)
+        fine = np.isfinite(numbers) & (numbers >= 0)
+        self._require(key, numbers, fine, "a number of at least 0 is expected")
+        return numbers
+
+    def labels(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:
+        """Return a column of the labels 0 and 1, (N,) int64.
+
+        Raises:
+            DataError: as ``array``; there are more or fewer; one is neither 0 nor 1.
+        """
+        numbers = self._column(key, shape, beside)
+        self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
+        return numbers.astype(np.int64)
+
+    def _column(self, key: str, shape: tuple[int | str, ...], beside: Any) -> Array:
+        stored = self.array(key, shape)
+        if len(stored) != len(beside):
+            what = f"'{key}' has {len(stored)} rows, '{beside.name[1:]}' has {len(beside)}"
+            self.refuse(what, "as many are expected")
+        return self.values(stored).reshape(len(stored))
+
+    def _require(self, key: str, numbers: Array, fine: Array, allowed: str) -> None:
+        if not fine.all():
+            row = int(np.argmin(fine))
+            self.refuse(f"'{key}' of {self.row} {row} is {numbers[row]:g}", allowed)
+
+    def require_classes(self, key: str, labels: Array) -> None:
+        """Raise a DataError where all labels are the same."""
+        if (labels == labels[0]).all():
+            self.refuse(f"every '{key}' is {labels[0]}", "both 0 and 1 are needed")
+
+
+def _fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
+    return (
+        found is not None
+        and len(found) == len(shape)
+        and all(isinstance(b, str) or a == b for a, b in zip(found, shape, strict=True))
+    )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,106 @@
+"""Which files a dataset is read from, and what its reader says of them."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from hepbench import DataError, Dataset, DataWarning, Examples, File, Input, original_files, prepare
+from hepbench.data import find
+from hepbench.worker import Place
+
+SPEC = Dataset(
+    name="forms",
+    summary="files of three forms",
+    classes=("background", "signal"),
+    inputs={"table": Input(shape=(1,))},
+    read="nowhere:read",
+    files=(
+        File(name="all.h5"),
+        File(name="unlabelled.h5", role="unlabelled"),
+        File(name="a.npy", form="npy"),
+        File(name="b.npy", form="npy"),
+        File(name="run0.parquet", form="parquet", optional=True),
+        File(name="run1.parquet", form="parquet", optional=True),
+    ),
+)
+FOUND = {
+    "the first form": (("all.h5",), ("all.h5",)),
+    "with what is unlabelled": (("all.h5", "unlabelled.h5"), ("all.h5", "unlabelled.h5")),
+    "the second form": (("a.npy", "b.npy"), ("a.npy", "b.npy")),
+    "two forms": (("a.npy", "b.npy", "all.h5"), ("all.h5",)),
+    "one of the files that are optional": (("run1.parquet",), ("run1.parquet",)),
+    "a whole form beside a part of another": (("a.npy", "run1.parquet"), ("run1.parquet",)),
+}
+
+
+def holding(tmp_path, names):
+    folder = tmp_path / "forms"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(name)
+    return tmp_path
+
+
+def fingerprint(path, compute):
+    return path.name
+
+
+@pytest.mark.parametrize(("there", "expected"), FOUND.values(), ids=FOUND.keys())
+def test_files_of_one_form_are_found_together(tmp_path, there, expected):
+    """The first form that is whole is read, and its files alone are the fingerprint."""
+    folder = holding(tmp_path, there)
+    assert tuple(original_files(SPEC, folder / "forms")) == expected
+    found = find(SPEC, folder, "auto", fingerprint)
+    assert tuple(name.rpartition("/")[2] for name in found.files) == expected
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        (("b.npy",), "forms: a.npy is missing beside b.npy in {}"),
+        (("unlabelled.h5",), "forms: all.h5 is missing beside unlabelled.h5 in {}"),
+    ],
+)
+def test_a_form_that_is_not_whole_is_refused(tmp_path, there, message):
+    """What is missing is named; nothing falls back to a simulated sample."""
+    folder = holding(tmp_path, there)
+    with pytest.raises(DataError) as caught:
+        find(SPEC, folder, "auto", fingerprint)
+    assert str(caught.value) == message.format(folder)
+
+
+def test_without_any_file_every_form_is_told(tmp_path):
+    """Whoever wants the file learns which ones would do."""
+    with pytest.raises(DataError) as caught:
+        find(SPEC, tmp_path, "file", fingerprint)
+    expected = "forms/all.h5 or forms/a.npy, forms/b.npy or forms/run0.parquet, forms/run1.parquet"
+    assert str(caught.value).endswith(f"{expected} expected")
+
+
+def odd():
+    """Yield two examples, with something odd about each and one warning of another kind."""
+    for i in range(2):
+        warnings.warn(f"label {i} looks wrong", DataWarning, stacklevel=1)
+        table = np.full((1, 1), i, np.float32)
+        yield "labelled", Examples(inputs={"table": table}, ids=[i], labels=[i])
+    warnings.warn("of no concern", UserWarning, stacklevel=1)
+
+
+def test_what_a_reader_finds_odd_is_kept(tmp_path):
+    """Its warnings are facts of what was read; those of other kinds go their own way."""
+    task = {
+        "dataset": "forms",
+        "target": f"{__name__}:odd",
+        "params": {},
+        "folder": "",
+        "files": (),
+        "inputs": {"table": {"shape": (1,)}},
+        "classes": SPEC.classes,
+    }
+    place = Place(folder=tmp_path, parents=(), tell=str)
+    with pytest.warns(UserWarning, match="of no concern"):
+        facts = prepare.read(task, place)
+    assert facts["warnings"] == ["data: label 0 looks wrong", "data: label 1 looks wrong"]
