@@ -15,7 +15,7 @@ from hepbench_datasets import BOOSTED_JETS, boosted_jets, boosted_jets_compact, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepbench import DataError, SparseImages
+from hepbench import DataError, DataWarning, SparseImages
 
 LABELLED = "Dataset_Specific_labelled.h5"
 FULL = "Dataset_Specific_labelled_full_only_for_2i.h5"
@@ -209,6 +209,18 @@ def test_an_impossible_value_is_named_with_its_place(
     written(written(tmp_path), name, jet=bad)
     where = f"jet {jet}, row 7, column 124, channel {channel} ({ORDER[channel]})"
     assert error_of(tmp_path).startswith(f"boosted-jets: {name}: {where} is {what}")
+
+
+def test_a_few_values_below_zero_are_taken_and_told(tmp_path):
+    """Noise below a pedestal is no other order of the channels: each layer is told once."""
+    noisy = JET.copy()
+    noisy[..., 3] = 1
+    noisy[:3, 7, 124, 3] = -0.5
+    written(tmp_path, jet=noisy)
+    with pytest.warns(DataWarning) as told:
+        ((_, part),) = read(tmp_path)
+    assert np.array_equal(part.inputs["image"].dense(), noisy.transpose(0, 3, 1, 2))
+    assert [str(w.message) for w in told] == [f"{LABELLED}: 3 values of ecal are below 0"]
 
 
 DAMAGED = {
