@@ -130,6 +130,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         dataset, model, chain: labels, with the parameters that differ from the preset's.
         method: the last of the chain.
+        params: of ``dataset``, ``model`` and each of ``methods``, whose second use in a chain is
+            ``finetune#2``.
         key: content hash: equal keys, equal results.
         epochs, best_epoch: of the last method: how many, and which one's weights it kept, from 0.
         history: a row for each epoch of every method; ``step`` is its place in the chain, from 0.

@@ -12,6 +12,7 @@ import msgspec
 from hepbench import execute, locks, machine, schedule
 from hepbench.execute import Outcome
 from hepbench.records import Cost, Failure, Record, Run, Source
+from hepbench.suite import uses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -299,11 +300,11 @@ def _history(chain: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 
 def _params(c: Combination) -> dict[str, Any]:
-    methods = zip(c.methods, c.method_params, strict=True)
+    names = uses(entry.spec.name for entry in c.methods)
     return {
         "dataset": dict(c.dataset_params),
         "model": dict(c.model_params),
-        "methods": {entry.spec.name: dict(params) for entry, params in methods},
+        "methods": {n: dict(params) for n, params in zip(names, c.method_params, strict=True)},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from hepbench.errors import SuiteError, UsageError
 from hepbench.records import Published
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 DEFAULT_PRESET = "quick"
 
@@ -26,7 +27,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         presets: as the suite's, for these alone; they win over the suite's.
         exclude: globs over ``dataset/model/chain``, names without parameters.
         set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``, whatever the preset; the text
-            ``none`` stands for no value.
+            ``none`` stands for no value. They are of every use of a method in a chain, as presets
+            are; what brackets say is of that use alone.
     """
 
     datasets: list[str]
@@ -129,6 +131,18 @@ def reference(text: str) -> Reference:
 def chain(text: str) -> list[Reference]:
     """Return the steps of ``method+method[param=value]``."""
     return [reference(part) for part in _outside_brackets(text, "+")]
+
+
+def uses(names: Iterable[str]) -> list[str]:
+    """Return the methods of a chain, each use under a name of its own: one that was used before
+    gets its number, ``finetune#2``, which no method's name can hold.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found
 
 
 def assignment(text: str) -> tuple[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench.suite import alternatives, chain, parse
+from hepbench.suite import alternatives, chain, parse, uses
 
 words = st.text("abc.0123-", min_size=1, max_size=5)
 
@@ -49,4 +49,11 @@ def test_a_suite_that_is_read_holds_every_alternative():
         {},
         {"ratio": 0.2},
         {"ratio": 0.9},
+    ]
+
+
+def test_each_use_of_a_method_has_a_name_of_its_own():
+    """The first that of the method; no method's name holds the sign that numbers the others."""
+    assert uses(["pre", "tune", "prune", "tune", "tune"]) == [
+        *("pre", "tune", "prune", "tune#2", "tune#3"),
     ]

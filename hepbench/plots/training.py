@@ -10,7 +10,7 @@ import numpy as np
 from hepbench.columns import title
 from hepbench.errors import UsageError
 from hepbench.plots import selection, style
-from hepbench.suite import chain
+from hepbench.suite import chain, uses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -145,7 +145,7 @@ def kept(record: Record, place: int) -> int | None:
     """
     if place == len(steps(record)) - 1:
         return record.best_epoch
-    params = record.params.get("methods", {}).get(steps(record)[place], {})
+    params = record.params.get("methods", {}).get(uses(steps(record))[place], {})
     entries = of_step(record, place)
     choose, last = params.get("choose"), entries[-1].get("fit")
     known = [i for i, e in enumerate(entries) if e.get("fit") == last and choose in e]

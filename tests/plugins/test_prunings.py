@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import TESTS
+from conftest import TESTS, Workbench
 from hepbench_methods import channels, hepbench_methods, pruning
 from hepbench_methods.prune_iterative import shares
 from hepbench_methods.prune_structured import weakest
@@ -602,17 +602,36 @@ name = "prunings"
 datasets = ["blobs[n=300]"]
 models = ["vae"]
 methods = ["scratch-net", "scratch-net+prune-iterative[rounds=2,step=0.4]",
-           "scratch-net+prune-structured[after=recalibrate]"]
+           "scratch-net+prune-structured[after=recalibrate]",
+           "scratch-net+prune-unstructured[ratio=0.2]+prune-unstructured[ratio=0.6]"]
 """
 
 
-def test_records_of_prunings_hold_what_is_left_and_what_it_costs(bench):
-    """Masks leave the operations and say what could be saved; removal saves them."""
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Workbench:
+    """Return a workbench with records of prunings."""
+    bench = Workbench(tmp_path_factory.mktemp("prunings"))
     bench.plugin(TESTS / "plugins" / "nets.py")
     bench.write("prunings.toml", SUITE)
     done = bench("run", "prunings.toml", timeout=300)
     assert done.code == 0, done.err
-    found = {r.chain.rpartition("prune-")[2]: r for r in bench.records().values()}
+    return bench
+
+
+def test_a_method_used_twice_is_recorded_with_the_params_of_each_use(ran):
+    """And what is left of 110 weights, the most that can be masked, is that of the last."""
+    chain = "scratch-net+prune-unstructured[ratio=0.2]+prune-unstructured[ratio=0.6]"
+    found = ran.records()[f"blobs[n=300]/vae/{chain}#0"]
+    methods = found.params["methods"]
+    assert list(methods) == ["scratch-net", "prune-unstructured", "prune-unstructured#2"]
+    assert methods["prune-unstructured"]["ratio"] == 0.2
+    assert methods["prune-unstructured#2"]["ratio"] == 0.6
+    assert found.cost.theoretical_macs == 110 - 66
+
+
+def test_records_of_prunings_hold_what_is_left_and_what_it_costs(ran):
+    """Masks leave the operations and say what could be saved; removal saves them."""
+    found = {r.chain.rpartition("prune-")[2]: r for r in ran.records().values()}
     dense = found.pop("scratch-net")
     small = found["structured[after=recalibrate]"].cost
     # half of 6 x 8 + 8 x 4 + 4 x 5 + 5 x 2, but for the numbers of features and of classes
@@ -628,7 +647,7 @@ def test_records_of_prunings_hold_what_is_left_and_what_it_costs(bench):
     warnings = found["structured[after=recalibrate]"].warnings
     (said,) = [warning for warning in warnings if not warning.startswith("latency")]
     assert said == "pruning: nothing to recalibrate, there is no batch normalisation"
-    assert said in " ".join(done.out.split())
+    assert said in " ".join(ran("table").out.split())
 
 
 # --- the spread of scores
