@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import TESTS, Workbench
 from test_bad_input import refused
 from test_tables import METRICS, SAMPLE, record
 
-from hepbench import metrics, plots
+from hepbench import Examples, SparseImages, metrics, plots
 from hepbench.cli import cli
 from hepbench.errors import HepbenchError, UsageError
 from hepbench.plan import stage_keys
@@ -25,7 +26,7 @@ from hepbench.plots import (
     tradeoff,
     training,
 )
-from hepbench.records import Cost, Published, Source, Value
+from hepbench.records import Cost, Latency, Published, Source, Value
 from hepbench.rows import collect
 from hepbench.specs import Predictions
 
@@ -133,7 +134,7 @@ def grouped(records):
     rows = rows_of(records)
     return sorted(
         [(rows[i].labels.model, rows[i].record.params["methods"]["prune"]["ratio"]) for i in each]
-        for each in tradeoff.curves(rows)
+        for each in tradeoff.curves(rows, "flops")
     )
 
 
@@ -158,7 +159,7 @@ def test_another_step_before_the_last_is_another_curve():
     other = pruned(0.6, key="other")
     chains = (one.chain, f"pretrain+{other.chain}")
     rows = rows_of([one, record("net", chain=chains[1], params=other.params, key="other")])
-    assert len(tradeoff.curves(rows)) == 2
+    assert len(tradeoff.curves(rows, "flops")) == 2
 
 
 def test_the_pareto_front_holds_what_nothing_beats():
@@ -168,6 +169,75 @@ def test_the_pareto_front_holds_what_nothing_beats():
     assert [p.row for p in tradeoff.front(points, lower=True)] == [0, 2, 4]
     # where higher is better: nothing that costs more is better than the first
     assert [p.row for p in tradeoff.front(points, lower=False)] == [0]
+
+
+def timed(ratio, ms, auc, processor, seed=0, **changed):
+    """A record whose latency was measured on some processor."""
+    about = {"finished": "2025", "machine": {"processor": processor}, "threads": 1}
+    last = {"ratio": ratio}
+    fields = {
+        "auc": auc,
+        "method": "prune",
+        "chain": f"scratch+prune[ratio={ratio}]",
+        "params": {"methods": {"prune": last}},
+        "cost": Cost(latency_ms={"onnxruntime": {"1": Latency(ms, ms)}}),
+        "provenance": about,
+        "key": f"{ratio}-{seed}-{processor}",
+    }
+    return record("net", seed, **(fields | changed))
+
+
+@pytest.fixture
+def measured():
+    """Return records of a quick and a slow machine: what is better is quicker there."""
+    quick = [timed(0.0, 1.0, 0.90, "quick"), timed(0.1, 2.0, 0.95, "quick")]
+    slow = [timed(0.2, 8.0, 0.91, "slow"), timed(0.3, 9.0, 0.92, "slow")]
+    return [*quick, *slow]
+
+
+def test_latencies_of_two_machines_have_two_fronts(measured):
+    """A row that only a quicker machine beats is on a front; and no curve joins the two."""
+    (panel,) = selection.panels(request(measured), "auc", "latency", most=9)
+    y = tradeoff.axis("auc", panel.rows, METRICS)
+    points = tradeoff.points(panel.rows, y, "latency")
+    found = tradeoff.fronts(points, panel.rows, lower=True, against="latency")
+    assert {where: [p.x for p in front] for where, front in found.items()} == {
+        ("quick, 1 thread",): [1.0, 2.0],
+        ("slow, 1 thread",): [8.0, 9.0],
+    }
+    assert [len(each) for each in tradeoff.curves(panel.rows, "latency")] == [2, 2]
+    # what is counted is the same everywhere
+    assert [p.x for p in tradeoff.fronts(points, panel.rows, lower=True, against="flops")[()]] == [
+        1.0,
+        2.0,
+    ]
+    assert [len(each) for each in tradeoff.curves(panel.rows, "flops")] == [4]
+
+
+def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
+    """Its mean is that of neither; the figure says so."""
+    mixed = [
+        timed(0.4, ms, 0.99, name, i) for i, (ms, name) in enumerate([(1, "quick"), (9, "slow")])
+    ]
+    figure = tradeoff.draw(request([*measured, *mixed], against="latency"))
+    (axes,) = figure.axes
+    steps = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
+    assert [line.get_xdata().tolist() for line in steps] == [[1, 2], [8, 9]]
+    assert "seeds measured on several machines: on no front" in figure.get_supxlabel().replace(
+        "\n", " "
+    )
+
+
+def test_a_figure_of_latencies_says_on_which_machine(measured):
+    """Of one below it; of several in the legend too, for every curve and every front."""
+    figure = tradeoff.draw(request(measured[:2], against="latency"))
+    assert "latency: quick, 1 thread; networks" in figure.get_supxlabel().replace("\n", " ")
+    figure = tradeoff.draw(request(measured, against="latency"))
+    below = figure.get_supxlabel().replace("\n", " ")
+    assert "latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; networks" in below
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert [sum(name.endswith(f", machine {i}") for name in names) for i in (1, 2)] == [2, 2]
+    assert {"Pareto front, machine 1", "Pareto front, machine 2"} < set(names)
 
 
 def test_an_auc_is_drawn_as_what_it_lacks_and_a_loss_as_it_is():
@@ -285,6 +355,34 @@ def test_kept_epochs_are_recorded_of_the_last_step_and_worked_out_of_others():
     assert training.kept(trained(history=rising, params=by_auc), 0) == 2
 
 
+def test_what_a_step_was_told_to_choose_by_is_what_that_use_of_the_method_was_told():
+    """Of a chain that tunes twice, the first by AUC: its best epoch is not that of the loss."""
+    rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
+    params = {"methods": {"tune": {"choose": "auc"}, "prune": {}, "tune#2": {"choose": "loss"}}}
+    found = trained(chain="tune+prune+tune", history=rising, params=params)
+    assert training.kept(found, 0) == 2
+
+
+def test_a_curve_is_drawn_over_the_parameter_of_the_last_use_of_a_method():
+    """The first use, which is the same in all rows, tells nothing."""
+    records = [
+        record(
+            "net",
+            method="prune",
+            chain=f"scratch+prune[ratio=0.1]+prune[ratio={ratio}]",
+            params={
+                "methods": {"scratch": {}, "prune": {"ratio": 0.1}, "prune#2": {"ratio": ratio}}
+            },
+            key=str(ratio),
+        )
+        for ratio in (0.5, 0.2, 0.9)
+    ]
+    rows = rows_of(records)
+    (places,) = tradeoff.curves(rows, "flops")
+    ratios = [rows[i].record.params["methods"]["prune#2"]["ratio"] for i in places]
+    assert ratios == [0.2, 0.5, 0.9]
+
+
 def test_a_new_fit_within_a_step_is_seen():
     """Pruning in rounds trains several times."""
     history = [*epochs([1.0, 5.0]), *epochs([4.0], fit=1.0), *epochs([4.0, 3.0], fit=2.0)]
@@ -341,6 +439,55 @@ def test_samples_have_mean_and_covariance_of_the_codes():
     assert found.mean(axis=0) == pytest.approx(codes.mean(axis=0), abs=0.06)
     assert np.cov(found.T) == pytest.approx(np.cov(codes.T), abs=0.15)
     assert reconstructions.sampled(codes, variational=True, n=20000).std() == pytest.approx(1, 0.02)
+
+
+@pytest.fixture
+def pictured():
+    """Return an autoencoder, and 2,000 of 2,500 sparse images, dense 8 MB."""
+    import spots
+    import torch
+
+    from hepbench import encoders
+    from hepbench.plots import networks
+
+    ((_, test),) = spots.sample(2500, side=32)
+    inputs = {"image": SparseImages.from_dense(test.inputs["image"])}
+    task = {"model": "ae", "build": "spots:Autoencoder", "model_params": {}, "preprocess": []}
+    torch.manual_seed(0)
+    network = encoders.fresh({**task, "heads": {}}, inputs, classes=2).eval()
+    rows = np.sort(np.random.default_rng(5).permutation(2500)[:2000])
+    sealed = Examples(inputs=inputs, ids=test.ids + 7)
+    return networks.Trained("pre", network, sealed, rows, test.labels[rows])
+
+
+def test_reconstructions_are_those_of_the_examples_that_are_shown(pictured):
+    """And the error is that of all, as if they were reconstructed at once."""
+    import torch
+
+    found = reconstructions.pairs(pictured)
+    whole = np.asarray(pictured.test.inputs["image"])
+    with torch.no_grad():
+        made = pictured.network.encoder.reconstruct({"image": torch.from_numpy(whole)})["image"]
+    shown = found.ids - 7
+    assert set(shown) <= set(pictured.rows)
+    assert (found.originals == whole[shown]).all()
+    assert found.made == pytest.approx(made.numpy()[shown], abs=1e-6)
+    rows = pictured.rows
+    expected = np.square(whole[rows].astype(float) - made.numpy()[rows]).mean()
+    assert (found.error, found.count) == (pytest.approx(expected), 2000)
+
+
+def test_no_more_images_are_held_than_a_batch_and_what_is_drawn(pictured):
+    """Dense ones are gigabytes where images are those of a detector: here a quarter is too much."""
+    size = 2000 * 2 * 32 * 32 * 4
+    reconstructions.pairs(pictured)
+    tracemalloc.start()
+    try:
+        reconstructions.pairs(pictured)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 4
 
 
 # --- what is chosen, and what it is called
@@ -442,6 +589,7 @@ def ran(tmp_path_factory) -> Workbench:
     bench = Workbench(tmp_path_factory.mktemp("pics"))
     for name in ("nets", "spots"):
         bench.plugin(TESTS / "plugins" / f"{name}.py")
+    bench.write("site/levels.py", (TESTS / "plugins" / "levels.py").read_text())
     bench.write("pics.toml", SUITE)
     done = bench("run", "pics.toml", "--jobs", "2", timeout=300)
     assert done.code == 0, done.err
@@ -504,7 +652,7 @@ def test_reconstructions_are_of_the_step_that_trained_the_decoder(ran, monkeypat
     assert networks.load(results, found, most=5, decoding=True).step == "pre"
     scored = networks.load(results, found, most=5)
     assert scored.step == "pre+probe"
-    assert len(scored.test) == len(scored.labels) == 5
+    assert len(scored.rows) == len(scored.labels) == 5
 
 
 WRONG = [
@@ -544,16 +692,26 @@ def test_networks_that_left_the_cache_are_asked_for_in_one_line(ran):
     assert refused(done, "no longer in the cache", "'hepbench run pics.toml --fresh'")
 
 
-def test_changed_code_of_a_model_is_not_taken_for_what_was_trained(ran):
-    """Its weights may mean something else by now."""
-    path = ran.site / "spots.py"
+@pytest.mark.parametrize(
+    ("module", "old", "new", "what"),
+    [
+        ("spots", "nn.ReLU()", "nn.Tanh()", "spot-ae"),
+        ("levels", "/ self.largest", "* self.largest", "the preprocessing levels:Level"),
+        ("nets", "hidden, classes)", "hidden, classes, True)", "the head of probe"),
+    ],
+    ids=["model", "step", "head"],
+)
+def test_changed_code_of_a_network_is_not_taken_for_what_was_trained(ran, module, old, new, what):
+    """Its weights may mean something else by now, whichever part of it changed."""
+    path = ran.site / f"{module}.py"
     before = path.read_text()
-    path.write_text(before.replace("nn.ReLU()", "nn.Tanh()"))
+    assert old in before
+    path.write_text(before.replace(old, new))
     try:
-        done = ran("plot", "latents", "-x", "probe")
+        done = ran("plot", "latents", "-m", "spot-ae", "-x", "probe")
     finally:
         path.write_text(before)
-    assert refused(done, "the code of spot-ae changed since")
+    assert refused(done, f"the code of {what} changed since")
 
 
 @pytest.mark.parametrize("n", [2, 10, 11, 40])

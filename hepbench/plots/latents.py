@@ -135,8 +135,7 @@ def draw(request: Request) -> Figure:
         record = panel.rows[i].ok[0]
         found = codes(networks.load(request.results, record, most=EXAMPLES))
         axes = line.subplots(1, 4)
-        title = f"{panel.title}: {panel.names[i]}"
-        line.suptitle(style.plain(title), x=0.01, ha="left", fontweight="bold", fontsize="medium")
+        style.title(line, f"{panel.title}: {panel.names[i]}")
         notes.append(_draw_row(axes, panel, i, found, record.seed))
     notes.append(f"t-SNE of {EMBEDDED:,} examples at most; its distances have no unit")
     style.footer(figure, notes + [note for panel in panels for note in panel.notes])

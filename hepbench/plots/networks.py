@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hepbench import keys
 from hepbench.errors import HepbenchError, ResultsError
 from hepbench.plan import stage_keys
 from hepbench.registry import installed
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 KNOWN_TERMS = {"epoch", "step", "fit", "train_loss", "loss", "auc", "accuracy", "cross_entropy"}
 """What a history holds of any training; a step with other terms trained the model's own."""
 
+BATCH = 64
+"""Test examples that are dense at a time: of images of half a megabyte, what a network makes of
+them on its way is several times that."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -31,13 +36,15 @@ class Trained:
 
     Attributes:
         step: the chain up to that step, ``pretrain+finetune``.
-        test: some of the test examples, chosen by id, without labels.
-        labels: theirs.
+        test: all test examples, without labels, as they are stored: mapped, not in memory.
+        rows: (N,) those that are shown, chosen by id.
+        labels: (N,) theirs.
     """
 
     step: str
     network: Network
     test: Examples
+    rows: Array
     labels: Array
 
 
@@ -84,7 +91,7 @@ def load(results: Path, record: Record, *, most: int, decoding: bool = False) ->
         msg = f"{record.cell}: the test inputs in the cache are not those of the record"
         raise ResultsError(msg)
     step = name.rpartition(" ")[0]
-    return Trained(step, network, whole[rows], np.asarray(predictions.labels)[rows])
+    return Trained(step, network, whole, rows, np.asarray(predictions.labels)[rows])
 
 
 def outputs(
@@ -92,30 +99,37 @@ def outputs(
     compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
 ) -> list[Array]:
     """Return what ``compute`` makes of preprocessed test inputs, as one array for each of its
-    results.
+    results: for what is small, such as codes.
     """
     import numpy as np
+
+    found = list(batched(trained, compute))
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def batched(
+    trained: Trained,
+    compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
+) -> Iterator[tuple[Array, ...]]:
+    """Yield what ``compute`` makes of preprocessed test inputs, batch by batch in their order."""
     import torch
 
     from hepbench.reproducible import evaluating
 
-    found: list[tuple[Array, ...]] = []
     with evaluating(trained.network), torch.no_grad():
         for inputs in preprocessed(trained):
             made = compute(inputs)
             parts = made if isinstance(made, tuple) else (made,)
-            found.append(tuple(part.float().cpu().numpy() for part in parts))
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+            yield tuple(part.float().cpu().numpy() for part in parts)
 
 
 def preprocessed(trained: Trained) -> Iterator[Mapping[str, torch.Tensor]]:
     """Yield the test inputs in batches, as the network is given them."""
     from hepbench import batches
 
-    network = trained.network
-    source = batches.source(trained.test, network.preprocess, device=network.device, limit=0)
-    for rows in batches.spans(len(trained.test), 256):
-        yield source.batch(rows).inputs
+    raw = batches.Raw(trained.test.inputs, trained.network.device)
+    for span in batches.spans(len(trained.rows), BATCH):
+        yield raw.prepared(trained.rows[span], trained.network.preprocess)
 
 
 @dataclass(frozen=True)
@@ -163,16 +177,39 @@ def _stages(record: Record) -> _Stages:
 
 
 def _check_code(record: Record) -> None:
-    """Raise ResultsError where the code of the model is not that which was trained."""
+    """Raise ResultsError where the code that rebuilds the network is not that which was trained."""
+    steps = (part for part in record.key_parts.items() if "method" in part[1])
+    _, last = max(steps, key=lambda part: part[0].count("+"))
+    if last["numerics"] != keys.NUMERICS["method"]:
+        msg = f"made by another version of hepbench; {_again(record)}"
+        raise ResultsError(msg)
+    for name in _changed(last):
+        msg = f"the code of {name} changed since; {_again(record)}"
+        raise ResultsError(msg)
+
+
+def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of a network was rewritten since: its model, steps of preprocessing, heads.
+
+    Args:
+        parts: what the key of the method that made it was hashed from.
+    """
     from hepbench.sources import Sources
 
-    entry = installed().entry("model", _model(record))
-    sources = Sources(lambda path, compute: compute(path))
-    now = sources.digests(entry.spec.build, entry.plugin)
-    then = next(p["model_code"] for p in record.key_parts.values() if "model_code" in p)
-    if now != then:
-        msg = f"the code of {entry.spec.name} changed since; {_again(record)}"
-        raise ResultsError(msg)
+    digests = Sources(lambda path, compute: compute(path)).digests
+    model = installed().entry("model", parts["model"])
+    if digests(model.spec.build, model.plugin) != parts["model_code"]:
+        yield model.spec.name
+    own = {f"the preprocessing {s}": (s, model) for s in parts["preprocess"] if ":" in s}
+    heads = {
+        f"the head of {name}": (head, installed().entry("method", name))
+        for name, head in parts["heads"].items()
+    }
+    for name, (target, entry) in {**own, **heads}.items():
+        now = digests(target, entry.plugin)
+        # augmentations, whose code stands there too, are no part of a network
+        if now != {module: parts["network_code"].get(module) for module in now}:
+            yield name
 
 
 def _again(record: Record) -> str:

@@ -92,37 +92,55 @@ def pairs(trained: Trained) -> Pairs:
     Raises:
         ResultsError: it reconstructs nothing that can be drawn.
     """
-    encoder = trained.network.encoder
-    name = _reconstructed(trained)
-    originals, made = networks.outputs(
-        trained, lambda inputs: (inputs[name], encoder.reconstruct(inputs)[name])
-    )
-    found = latents.codes(trained)
-    rows = picked(trained.labels)
+    name, shown = _reconstructed(trained), picked(trained.labels)
+    originals, made, error = compared(trained, name, shown)
     walk = samples = None
-    if hasattr(encoder, "decode"):
-        ends = found.values[rows[[0, -1]]].astype(float)
+    if hasattr(trained.network.encoder, "decode"):
+        found = latents.codes(trained)
+        ends = found.values[shown[[0, -1]]].astype(float)
         walk = _decoded(trained, name, between(*ends))
         variational = found.log_variances is not None
         samples = _decoded(trained, name, sampled(found.values, variational=variational))
     return Pairs(
         input=name,
-        originals=originals[rows],
-        made=made[rows],
-        labels=trained.labels[rows],
-        ids=np.asarray(trained.test.ids)[rows],
-        error=float(np.square(originals.astype(float) - made).mean()),
-        count=len(originals),
+        originals=originals,
+        made=made,
+        labels=trained.labels[shown],
+        ids=np.asarray(trained.test.ids)[trained.rows[shown]],
+        error=error,
+        count=len(trained.rows),
         step=trained.step,
         walk=walk,
         samples=samples,
     )
 
 
+def compared(trained: Trained, name: str, shown: Array) -> tuple[Array, Array, float]:
+    """Return an input of the examples at some places (n,), what is made of it, and the mean squared
+    error over all examples. Of these, which dense may be gigabytes, no more than a batch is held.
+    """
+    encoder = trained.network.encoder
+    kept: dict[int, tuple[Array, Array]] = {}
+    first, squares, values = 0, 0.0, 0
+    for before, after in networks.batched(
+        trained, lambda inputs: (inputs[name], encoder.reconstruct(inputs)[name])
+    ):
+        here = [i for i in shown if first <= i < first + len(before)]
+        # copied: a view would hold its batch
+        kept |= {i: (before[i - first].copy(), after[i - first].copy()) for i in here}
+        squares += float(np.square(np.subtract(after, before, dtype=float)).sum())
+        first, values = first + len(before), values + before.size
+    originals, made = zip(*(kept[i] for i in shown), strict=True)
+    return np.stack(originals), np.stack(made), squares / values
+
+
 def _reconstructed(trained: Trained) -> str:
     """Return the name of what is reconstructed and can be drawn."""
-    inputs = next(iter(networks.preprocessed(trained)))
-    made = set(trained.network.encoder.reconstruct(inputs))
+    import torch
+
+    inputs = trained.network.blank()
+    with torch.no_grad():
+        made = set(trained.network.encoder.reconstruct(inputs))
     for name in DRAWABLE:
         if name in made and name in inputs:
             return name
@@ -162,8 +180,7 @@ def draw(request: Request) -> Figure:
     notes = [panel.caption for panel in panels]
     for part, (panel, i), each, block in zip(parts, rows, found, blocks, strict=True):
         row = panel.rows[i]
-        title = f"{panel.title}: {panel.names[i]}"
-        part.suptitle(style.plain(title), x=0.01, ha="left", fontweight="bold", fontsize="medium")
+        style.title(part, f"{panel.title}: {panel.names[i]}")
         if each.input == "image":
             _draw_images(part, each, block, row.aspects["labels"])
         else:

@@ -232,6 +232,11 @@ def grow(axes: Axes, inches: float) -> None:
 # --- words
 
 
+def title(part: Any, text: str) -> None:
+    """Write what a part of a figure shows above it."""
+    part.suptitle(plain(text), x=0.01, ha="left", fontweight="bold", fontsize="medium")
+
+
 def heading(axes: Axes, panel: Panel, inches: float) -> None:
     """Say above axes so wide which dataset they show, simulated or not, and of how many examples."""
     name, source = plain(panel.title), plain(panel.source)
@@ -242,7 +247,7 @@ def heading(axes: Axes, panel: Panel, inches: float) -> None:
 
 def footer(figure: Figure, notes: Iterable[str], *, size: float = 8.5) -> None:
     """Write what must be said below a figure, one paragraph for each note."""
-    width = int(figure.get_figwidth() * 72 / (0.48 * size))
+    width = int(figure.get_figwidth() * 72 / (0.5 * size))
     paragraphs = ("\n".join(textwrap.wrap(note, width)) for note in dict.fromkeys(notes))
     text = "\n".join(plain(paragraph) for paragraph in paragraphs)
     if text:

@@ -13,7 +13,7 @@ import msgspec
 from hepbench.columns import base, title
 from hepbench.errors import UsageError, unknown
 from hepbench.plots import selection, style
-from hepbench.suite import chain
+from hepbench.suite import chain, uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hepbench.plots import Request
     from hepbench.plots.selection import Panel
     from hepbench.plots.style import Look
+    from hepbench.records import Record
     from hepbench.rows import Row
 
 COSTS = {
@@ -37,6 +38,9 @@ COSTS = {
 """By their name on the command line: the column, and the axis in words."""
 
 MOST = 40
+
+FRONTS = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (10, 3)))
+"""Dashes of the Pareto fronts of different machines."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +125,31 @@ def _uncounted(row: Row, against: str) -> float | None:
     return row.figures["macs"].value if against == "theoretical" else None
 
 
-def curves(rows: Sequence[Row]) -> list[list[int]]:
+def machines(row: Row, against: str) -> tuple[str, ...]:
+    """Return what the costs of a row were measured on: of a latency the processor and the threads
+    of each seed; of what is counted, nothing.
+    """
+    if against != "latency":
+        return ()
+    return tuple(sorted({_machine(record) for record in row.ok}))
+
+
+def _machine(record: Record) -> str:
+    about = record.provenance.get("machine") or {}
+    n = int(record.provenance.get("threads", 1))
+    return f"{about.get('processor', 'unknown processor')}, {n} thread{'s' if n > 1 else ''}"
+
+
+def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
     """Return the places of rows that differ in one parameter of their last step alone, by its
-    value; a row like no other is a curve of its own.
+    value, and whose costs were measured on one machine; a row like no other is a curve of its own.
     """
     families: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         labels = row.labels
         steps = [(s.name, repr(s.params)) for s in chain(labels.chain)]
         before = (*steps[:-1], steps[-1][0])
-        families[labels._replace(chain=""), before].append(i)
+        families[labels._replace(chain=""), before, machines(row, against)].append(i)
     found = []
     for members in families.values():
         found += _by_parameter(members, [_last(rows[i]) for i in members])
@@ -139,7 +158,8 @@ def curves(rows: Sequence[Row]) -> list[list[int]]:
 
 def _last(row: Row) -> Mapping[str, Any]:
     """Return the parameters of the last step."""
-    found: Mapping[str, Any] = row.record.params.get("methods", {}).get(row.record.method, {})
+    name = uses(step.name for step in chain(row.labels.chain))[-1]
+    found: Mapping[str, Any] = row.record.params.get("methods", {}).get(name, {})
     return found
 
 
@@ -187,6 +207,22 @@ def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
     return kept
 
 
+def fronts(
+    found: Iterable[Point], rows: Sequence[Row], *, lower: bool, against: str
+) -> dict[tuple[str, ...], list[Point]]:
+    """Return a Pareto front for each machine: what one took says nothing of what another takes. A
+    row whose seeds were measured on several is on none.
+    """
+    groups: dict[tuple[str, ...], list[Point]] = defaultdict(list)
+    for point in found:
+        groups[machines(rows[point.row], against)].append(point)
+    return {
+        where: front(group, lower=lower)
+        for where, group in sorted(groups.items())
+        if len(where) <= 1
+    }
+
+
 # --- drawing
 
 
@@ -197,8 +233,11 @@ def draw(request: Request) -> Figure:
     names = dict.fromkeys([request.error, column, "macs", "theoretical_macs"])
     needs = _needs(request.error, request.against, column)
     panels = selection.panels(request, *names, needs=needs, most=MOST)
-    legends = [[_named(panel, each) for each in curves(panel.rows)] for panel in panels]
-    room = max(map(style.beside, legends))
+    legends = [_names(panel, request.against) for panel in panels]
+    room = max(
+        style.beside([*words, *_front_names(panel, request.against)])
+        for words, panel in zip(legends, panels, strict=True)
+    )
     figure, axes = style.grid(
         len(panels), across=1 if room else 2, width=style.WIDTH + room, heights=(4.2,)
     )
@@ -230,6 +269,32 @@ def _needs(error: str, against: str, column: str) -> Callable[[Row], str]:
     return why
 
 
+def _names(panel: Panel, against: str) -> list[str]:
+    """Return the names of curves; where they are of several machines, with the numbers of theirs."""
+    numbers = _numbers(panel, against)
+    names = []
+    for places in curves(panel.rows, against):
+        where = machines(panel.rows[places[0]], against)
+        behind = f", {' and '.join(numbers[each] for each in where)}" if len(numbers) > 1 else ""
+        names.append(_named(panel, places) + behind)
+    return names
+
+
+def _numbers(panel: Panel, against: str) -> dict[str, str]:
+    """Return the machines that costs of a panel were measured on, each with a short name: their own
+    are too long for a legend.
+    """
+    found = sorted({each for row in panel.rows for each in machines(row, against)})
+    return {each: f"machine {i + 1}" for i, each in enumerate(found)}
+
+
+def _front_names(panel: Panel, against: str) -> dict[str, str]:
+    """Return how the fronts of machines are called, where there are several."""
+    numbers = _numbers(panel, against)
+    named = {each: f"Pareto front, {number}" for each, number in numbers.items()}
+    return named if len(named) > 1 else {}
+
+
 def _named(panel: Panel, places: Sequence[int]) -> str:
     """Return the name of a curve: that of its row, or what its rows have in common."""
     name = panel.names[places[0]]
@@ -248,31 +313,40 @@ def _draw_panel(
 ) -> list[str]:
     y = axis(request.error, panel.rows, request.metrics)
     found = {point.row: point for point in points(panel.rows, y, request.against)}
-    lines = curves(panel.rows)
+    lines = curves(panel.rows, request.against)
     looks = style.looks([(str(i), "") for i in range(len(lines))])
     for places, name, look in zip(lines, words, looks, strict=True):
         _draw_curve(axes, [found[i] for i in places], name, look)
     comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
-    best = front(comparable, lower=y.lower)
-    if len(best) > 1:
-        corners: dict[str, Any] = {
-            "color": style.GREY,
-            "linewidth": 1,
-            "linestyle": (0, (4, 2)),
-            "zorder": 0,
-        }
-        axes.step([p.x for p in best], [p.y for p in best], where="post", **corners)
+    best = fronts(comparable, panel.rows, lower=y.lower, against=request.against)
+    drawn = {where: points for where, points in best.items() if len(points) > 1}
+    _draw_fronts(axes, drawn, _front_names(panel, request.against))
     notes = _draw_published(axes, panel, lines, looks, y, request.against)
     _scale(axes, list(found.values()), y, request.against)
     style.heading(axes, panel, style.WIDTH)
     style.legend(axes, right=right, loc="best")
     return [
         panel.caption,
-        _how(found.values(), best),
+        _how(found.values(), len(drawn)),
         *notes,
         *_latency(panel, request),
         *panel.notes,
     ]
+
+
+def _draw_fronts(
+    axes: Axes, found: Mapping[tuple[str, ...], Sequence[Point]], names: Mapping[str, str]
+) -> None:
+    """Draw the Pareto front of each machine."""
+    for i, (where, best) in enumerate(found.items()):
+        how: dict[str, Any] = {
+            "color": style.GREY,
+            "linewidth": 1,
+            "linestyle": FRONTS[i % len(FRONTS)],
+            "zorder": 0,
+            "label": style.plain(names.get("".join(where), "")),
+        }
+        axes.step([p.x for p in best], [p.y for p in best], where="post", **how)
 
 
 def _draw_curve(axes: Axes, found: Sequence[Point], name: str, look: Look) -> None:
@@ -340,14 +414,15 @@ def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
     axes.set_ylabel(y.label)
 
 
-def _how(found: Iterable[Point], best: Sequence[Point]) -> str:
-    """Say what is shown."""
+def _how(found: Iterable[Point], fronts: int) -> str:
+    """Say what is shown, and so many fronts."""
     found = list(found)
     texts = ["bars, thick: statistical error of the test sample"]
     if any(p.spread is not None for p in found):
         texts.append("thin: standard deviation over seeds")
-    if len(best) > 1:
-        texts.append("dashed: Pareto front")
+    if fronts:
+        several = fronts > 1
+        texts.append("grey: Pareto front of each machine" if several else "dashed: Pareto front")
     if any(p.theoretical is not None for p in found):
         texts.append("open: theoretical, if zero weights cost nothing")
     if any(p.limit for p in found):
@@ -359,17 +434,14 @@ def _latency(panel: Panel, request: Request) -> list[str]:
     """Say what makes latencies hard to compare."""
     if request.against != "latency":
         return []
-    records = [record for row in panel.rows for record in row.ok]
-    where = {
-        (
-            str(record.provenance.get("machine", {}).get("processor", "unknown processor")),
-            int(record.provenance.get("threads", 1)),
-        )
-        for record in records
-    }
-    texts = [f"{processor}, {n} thread{'s' if n > 1 else ''}" for processor, n in sorted(where)]
-    several = " (not comparable: measured on several)" if len(texts) > 1 else ""
-    notes = [f"latency: {' and '.join(texts)}{several}; networks in ONNX Runtime"]
-    if any(w.startswith("latency") for record in records for w in record.warnings):
+    numbers = _numbers(panel, request.against)
+    several = len(numbers) > 1
+    where = "; ".join(f"{name}: {each}" if several else each for each, name in numbers.items())
+    apart = "; those of different machines are not compared" if several else ""
+    notes = [f"latency: {where}; networks in ONNX Runtime{apart}"]
+    for i, row in enumerate(panel.rows):
+        if len(machines(row, request.against)) > 1:
+            notes.append(f"{panel.names[i]}: seeds measured on several machines: on no front")
+    if any(w.startswith("latency") for row in panel.rows for r in row.ok for w in r.warnings):
         notes.append("some latencies were not steady while they were measured")
     return notes

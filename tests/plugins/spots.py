@@ -1,7 +1,7 @@
 """A plugin for tests: images of two classes, and autoencoders that decode, sample and walk.
 
 ``spots``: one or two bright spots on an empty image of two channels; ``spot-vae``: variational;
-``spot-ae``: not. Methods: those of ``nets``.
+``spot-ae``: not, and with a step of its own. Methods: those of ``nets``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from hepbench import Dataset, Examples, Input, Model, hookimpl
 SIDE = 8
 
 
-def sample(n):
+def sample(n, side=SIDE):
     rng = np.random.default_rng(2)
     labels = rng.integers(0, 2, n)
-    grid = np.arange(SIDE)
-    image = np.zeros((n, 2, SIDE, SIDE), np.float32)
+    grid = np.arange(side)
+    image = np.zeros((n, 2, side, side), np.float32)
     for spot in range(2):
-        x, y = rng.integers(1, SIDE - 1, (2, n))
+        x, y = rng.integers(1, side - 1, (2, n))
         bright = rng.exponential(1.0, n) * ((labels == 1) | (spot == 0))
         near = (abs(grid[None, :, None] - y[:, None, None]) <= 1) & (
             abs(grid[None, None] - x[:, None, None]) <= 1
@@ -101,6 +101,7 @@ def hepbench_models():
             inputs=("image",),
             build=f"spots:{build}",
             offers=frozenset({"encode", "pretrain", "reconstruct"}),
+            preprocess=("levels:Level",) if name == "spot-ae" else (),
             params={"code": 4},
         )
         for name, build in builds.items()
