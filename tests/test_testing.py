@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hepbench import PluginError, Suite, registry, testing, verbs
+from hepbench import Method, PluginError, Suite, registry, testing, verbs
+from hepbench.conformance import trials
 from hepbench.conformance.elsewhere import afresh
+from hepbench.conformance.methods import NEIGHBOURS
 from hepbench.errors import UsageError
-from hepbench.registry import Plugin, Registry
+from hepbench.registry import Entry, Plugin, Registry
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -312,6 +314,22 @@ def test_what_fails_afresh_is_told_in_one_line(target, argument, words):
         afresh(target, argument)
     assert "\n" not in str(caught.value)
     assert afresh("builtins:abs", -1) == 1
+
+
+def test_a_method_is_tried_on_a_model_that_offers_what_it_needs():
+    """The kit's own where that will do, else an installed one; none is said in one line."""
+    installed = registry.installed()
+
+    def chosen(*needs):
+        method = Method(name="m", summary="m", run="m:m", needs=frozenset(needs))
+        entry = Entry(method, Plugin("m", "m", "m", "1"))
+        return trials.tried_on(NEIGHBOURS, "estimate", entry, installed)
+
+    assert chosen() is NEIGHBOURS
+    with pytest.raises(
+        PluginError, match="no installed model offers telepathy; it cannot be tried"
+    ):
+        chosen("telepathy")
 
 
 def test_importing_the_kit_imports_nothing_that_only_fits_need():

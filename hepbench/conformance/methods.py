@@ -12,7 +12,7 @@ from hepbench import stages
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.estimators import Candidate
-from hepbench.errors import PluginError, ProtocolError
+from hepbench.errors import ProtocolError
 from hepbench.registry import Entry, Plugin
 from hepbench.resolve import resolve
 from hepbench.specs import Method, Model
@@ -89,17 +89,9 @@ class _Method:
 
     @cached_property
     def model(self) -> Candidate:
-        """The kit's own, or an installed one that offers what is needed.
-
-        Raises:
-            PluginError: there is none.
-        """
-        installed = trials.own_first(self.registry.entries("model"), self.entry)
-        for entry in (NEIGHBOURS, *installed):
-            if {*self.spec.needs, "estimate"} <= entry.spec.offers:
-                return Candidate(entry, self.registry)
-        msg = f"no installed model offers {', '.join(sorted(self.spec.needs))}; it cannot be tried"
-        raise PluginError(msg)
+        """The kit's own, or an installed one that offers what is needed."""
+        entry = trials.tried_on(NEIGHBOURS, "estimate", self.entry, self.registry)
+        return Candidate(entry, self.registry)
 
     def result(self, trial: Trial, **params: Any) -> Estimator:
         """Return what it makes of its start, by the defaults of its preset."""

@@ -59,17 +59,9 @@ class TriedMethod:
 
     @cached_property
     def model(self) -> Tried:
-        """The kit's own, or an installed one that offers what is needed.
-
-        Raises:
-            PluginError: there is none.
-        """
-        installed = trials.own_first(self.registry.entries("model"), self.entry)
-        for entry in (TINY, *installed):
-            if {*self.spec.needs, "encode"} <= entry.spec.offers:
-                return Tried(entry.spec, partial(trials.shapes, entry, self.registry))
-        msg = f"no installed model offers {', '.join(sorted(self.spec.needs))}; it cannot be tried"
-        raise PluginError(msg)
+        """The kit's own, or an installed one that offers what is needed."""
+        entry = trials.tried_on(TINY, "encode", self.entry, self.registry)
+        return Tried(entry.spec, partial(trials.shapes, entry, self.registry))
 
     @cached_property
     def trials(self) -> list[Trial]:

@@ -18,6 +18,7 @@ import numpy as np
 from hepbench import estimators, metrics, stages
 from hepbench.conformance.claims import need
 from hepbench.conformance.datasets import prepared, read_only
+from hepbench.errors import PluginError
 from hepbench.examples import Examples, TrainingData
 from hepbench.resolve import resolve
 from hepbench.specs import Estimator, Predictions
@@ -222,6 +223,21 @@ def auc_in_sigma(examples: Examples, scores: Array) -> float:
 def own_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
     """Return entries, those of the owner's distribution first."""
     return sorted(entries, key=lambda e: e.plugin.distribution != owner.plugin.distribution)
+
+
+def tried_on(own: Entry, offers: str, method: Entry, registry: Registry) -> Entry:
+    """Return the model that a method is tried on: the kit's own, or an installed one that offers
+    what it needs.
+
+    Raises:
+        PluginError: there is none.
+    """
+    for entry in (own, *own_first(registry.entries("model"), method)):
+        if {*method.spec.needs, offers} <= entry.spec.offers:
+            return entry
+    needs = ", ".join(sorted(method.spec.needs))
+    msg = f"no installed model offers {needs}; it cannot be tried"
+    raise PluginError(msg)
 
 
 def need_order(trial: Trial, scores: Array) -> None:
