@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hepbench.allowed import Range
 from hepbench.errors import (
     DataError,
     DataWarning,
@@ -74,6 +75,7 @@ __all__ = [
     "PluginError",
     "Predictions",
     "ProtocolError",
+    "Range",
     "Role",
     "SparseImages",
     "Split",

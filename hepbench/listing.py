@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hepbench import machine, session
+from hepbench.allowed import Range
 from hepbench.errors import HepbenchError, UsageError, unknown
 from hepbench.registry import KINDS, Entry, installed
 
@@ -133,6 +134,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, (tuple, set, frozenset)):
         items = value if isinstance(value, tuple) else sorted(value)
         return ", ".join(_plain(item) for item in items)
+    if isinstance(value, Range):
+        return str(value)
     if hasattr(value, "__dataclass_fields__"):
         silent: tuple[Any, ...] = ((), "", None, False, frozenset())
         said = [f for f in value.__dataclass_fields__ if getattr(value, f) not in silent]

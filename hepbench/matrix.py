@@ -8,14 +8,25 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hepbench.allowed import refused
 from hepbench.errors import UsageError, unknown
 from hepbench.registry import Entry
-from hepbench.specs import LIMITS, OWN_PARAMS, STEPS, TRAINING, Dataset, Method, Model
+from hepbench.specs import (
+    OWN_ALLOWED,
+    OWN_PARAMS,
+    STEPS,
+    TRAINING,
+    TRAINING_ALLOWED,
+    Dataset,
+    Method,
+    Model,
+)
 from hepbench.suite import assignment, chain, reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from hepbench.allowed import Allowed
     from hepbench.registry import Registry
     from hepbench.suite import Matrix, SuiteFile
 
@@ -309,29 +320,37 @@ def _checked(
     """Return chosen values; ``none`` is written where TOML has no word for it.
 
     Raises:
-        UsageError: one is of no known parameter, or not of its kind.
+        UsageError: one is of no known parameter, not of its kind, or not allowed.
     """
     found = {name: None if value == "none" else value for name, value in chosen.items()}
-    for name, value in found.items():
+    for name in found:
         if name not in known:
             raise UsageError(f"{spec.name}[{name}]: " + unknown("parameter", name, known))
-        _check_value(f"{spec.name}[{name}]", name, value, known[name])
+    for path, why in refused(found, _allowed(spec)):
+        default = f" (default {known[path]!r})" if path in known else ""
+        msg = f"{spec.name}[{path}] {why}{default}"
+        raise UsageError(msg)
+    for name, value in found.items():
+        _check_kind(f"{spec.name}[{name}]", name, value, known[name])
     return found
 
 
-def _check_value(where: str, name: str, value: Any, default: Any) -> None:
+def _allowed(spec: Dataset | Model | Method) -> Mapping[str, Allowed]:
+    """Return what a spec says of its parameters, and the core of those that it adds or trains by."""
+    if isinstance(spec, Dataset):
+        return {**spec.allowed, **OWN_ALLOWED}
+    if isinstance(spec, Method) and set(TRAINING) <= set(spec.params):
+        return {**TRAINING_ALLOWED, **spec.allowed}
+    return spec.allowed
+
+
+def _check_kind(where: str, name: str, value: Any, default: Any) -> None:
     """Raise UsageError where a value is not of the default's kind; None may become anything, and
     anything None that is so in TRAINING.
     """
-    if value is None and (default is None or TRAINING.get(name, default) is None):
+    if default is None or (value is None and TRAINING.get(name, default) is None):
         return
-    if name in LIMITS:
-        fits, kind = type(value) is int and value > 0, "a whole number above 0"
-    elif name == "label_fraction":
-        fits, kind = type(value) in {int, float} and 0 < value <= 1, "a share above 0, at most 1,"
-    elif default is None:
-        return
-    elif isinstance(default, bool):
+    if isinstance(default, bool):
         fits, kind = isinstance(value, bool), "true or false"
     elif isinstance(default, int):
         fits, kind = type(value) is int, "a whole number"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from hepbench.allowed import Allowed, Range, refused
 from hepbench.errors import PluginError
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ TRAINING: Params = {
 """Defaults of what ``Work.fit`` may be told: for the params of a method that trains. What each
 means: ``train.Training``."""
 
+TRAINING_ALLOWED: Mapping[str, Allowed] = {
+    "epochs": Range(least=0, whole=True),
+    "batch_size": Range(least=1, whole=True),
+    "least_steps": Range(least=1, whole=True),
+    "optimizer.name": ("AdamW", "Adam", "SGD"),
+    "schedule.name": (
+        *("ReduceLROnPlateau", "StepLR"),
+        *("CosineAnnealingLR", "CosineAnnealingWarmRestarts"),
+    ),
+    "clip": Range(above=0),
+    "patience": Range(least=0, whole=True),
+}
+"""What these may be, of methods that have them all."""
+
 STEPS = ("standardise", "channel-maximum", "signed-log")
 """Preprocessing that the core has: see ``preprocess``, which nothing imports only to list it."""
 
@@ -55,6 +70,12 @@ OWN_PARAMS: Params = {**dict.fromkeys(LIMITS), "label_fraction": 1.0}
 """Defaults of the parameters that every dataset has. ``label_fraction`` is the share of the training
 examples whose labels methods see: another choice for each seed, the same for every method, and a
 smaller share is part of a larger one. Validation and test examples keep all of theirs."""
+
+OWN_ALLOWED: Mapping[str, Allowed] = {
+    **dict.fromkeys(LIMITS, Range(least=1, whole=True)),
+    "label_fraction": Range(above=0, most=1),
+}
+"""What these may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +178,7 @@ class Dataset:
             ``.<class>`` takes that class alone. A file outside is odd, and may be right.
         split: how examples are divided.
         params: defaults of the dataset's own parameters.
+        allowed: what they may be; see ``Method``.
         augmentations: ``(inputs) -> Inputs`` by name, for training batches only: dense tensors, on
             the device.
         citation, licence: of the original.
@@ -177,6 +199,7 @@ class Dataset:
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
     params: Params = field(default_factory=dict)
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
     augmentations: Mapping[str, str] = field(default_factory=dict)
     citation: str = ""
     licence: str = ""
@@ -193,6 +216,7 @@ class Dataset:
         if extra := sorted((self.reads | self.split.uses) - set(self.params)):
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
             raise PluginError(msg)
+        _check_allowed("dataset", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +234,7 @@ class Model:
             (``STEPS``), or the plugin's own as ``"module:class"``. Fitted on training inputs. It is
             the default of the param ``preprocess``, which every network has without naming it.
         params, presets: defaults, and what a preset changes.
+        allowed: what parameters may be; see ``Method``.
         imports: modules worth importing once, before any worker starts.
         source: paper or document.
     """
@@ -222,6 +247,7 @@ class Model:
     preprocess: tuple[str, ...] = ()
     params: Params = field(default_factory=dict)
     presets: Mapping[str, Params] = field(default_factory=dict)
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     source: str = ""
 
@@ -231,6 +257,7 @@ class Model:
             msg = f"model {self.name}: the core has the param preprocess itself"
             raise PluginError(msg)
         _check_presets("model", self, {"preprocess"})
+        _check_allowed("model", self)
 
     @property
     def steps(self) -> frozenset[str]:
@@ -259,6 +286,9 @@ class Method:
         head: ``(width, classes, **params) -> nn.Module``, what ``Work.with_head`` puts on: (N,
             width) codes in, (N, classes) logits out. None: the encoder's own, else linear.
         params, presets: defaults, and what a preset changes.
+        allowed: by the name of a parameter its ``Range``, or a tuple of choices; of a list they are
+            meant of every entry, and ``optimizer.name`` of that entry of a table. Any other value
+            is refused before anything runs. What is not here must only be of its default's kind.
     """
 
     name: str
@@ -272,11 +302,13 @@ class Method:
     head: str | None = None
     params: Params = field(default_factory=dict)
     presets: Mapping[str, Params] = field(default_factory=dict)
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("method", self.name)
         _check_presets("method", self)
+        _check_allowed("method", self)
         if not self.after:
             msg = f"method {self.name}: 'after' names nothing that it may follow"
             raise PluginError(msg)
@@ -554,4 +586,16 @@ def _check_presets(kind: str, spec: Model | Method, others: Collection[str] = ()
     for preset, params in spec.presets.items():
         if extra := sorted(set(params) - set(spec.params) - set(others)):
             msg = f"{kind} {spec.name}: preset '{preset}' sets {extra[0]!r}, which is not in params"
+            raise PluginError(msg)
+
+
+def _check_allowed(kind: str, spec: Dataset | Model | Method) -> None:
+    """Raise PluginError where what is said of a parameter is of none, or not true of a default."""
+    if extra := sorted({path.partition(".")[0] for path in spec.allowed} - set(spec.params)):
+        msg = f"{kind} {spec.name}: 'allowed' names {extra[0]!r}, which is not in params"
+        raise PluginError(msg)
+    presets = {f"preset '{n}'": params for n, params in getattr(spec, "presets", {}).items()}
+    for where, params in {"params": spec.params, **presets}.items():
+        for name, why in refused(params, spec.allowed):
+            msg = f"{kind} {spec.name}: {where}: '{name}' {why}"
             raise PluginError(msg)

@@ -15,6 +15,7 @@ from hepbench.registry import KINDS, installed
 CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
 PURE = (
+    "allowed",
     "columns",
     "figures",
     "ranking",

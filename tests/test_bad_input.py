@@ -45,7 +45,7 @@ WRONG_COMMANDS = [
     (["run", "two.toml", "--set", "model.slope"], ["'model.slope'", "KEY=VALUE"]),
     (["run", "two.toml", "--set", "model.slop=2"], ["model.slop", "Did you mean 'model.slope'?"]),
     (["run", "two.toml", "--set", "model.slope=steep"], ["'steep'", "a number is expected"]),
-    (["run", "two.toml", "--set", "dataset.n_train=0"], ["n_train", "above 0"]),
+    (["run", "two.toml", "--set", "dataset.n_train=0"], ["toy[n_train] is 0", "at least 1"]),
     (["run", "two.toml", "--preset", "papre"], ["no preset named 'papre'", "'paper'"]),
     (["run", "two.toml", "--seeds", "0"], ["--seeds", "above 0"]),
     (["run", "two.toml", "--jobs", "-1"], ["--jobs", "above 0"]),

@@ -93,7 +93,7 @@ def test_a_fraction_is_above_zero_and_at_most_one(ran, value):
     """Anything else is refused, on the command line and in a suite."""
     done = ran("plan", "few.toml", "--set", f"dataset.label_fraction={value}")
     assert done.code == 2
-    assert "a share above 0, at most 1, is expected" in done.err
+    assert "a number above 0 and of at most 1 is expected" in done.err
 
 
 def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp_path):

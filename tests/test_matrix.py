@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hepbench import suite
+from hepbench import Method, UsageError, suite
 from hepbench.errors import HepbenchError
 from hepbench.matrix import Choice, expand
-from hepbench.registry import installed
+from hepbench.registry import Plugin, Registry, installed
 
 SUITE = """
 name = "one"
@@ -68,6 +68,17 @@ def test_set_brackets_and_the_command_line_win_over_the_suites_preset():
     assert over.labels == ("higgs", "mlp", "scratch[epochs=10]")
 
 
+def test_brackets_are_of_one_use_of_a_method_and_settings_of_every_one():
+    """A chain may use a method twice."""
+    twice = "scratch+prune-unstructured[ratio=0.2]+prune-unstructured[ratio=0.6]"
+    (found,) = expanded(
+        more=f", '{twice}'", methods=["prune*"], overrides=["prune-unstructured.scope=layer"]
+    )
+    first, second = found.method_params[1:]
+    assert (first["ratio"], second["ratio"]) == (0.2, 0.6)
+    assert first["scope"] == second["scope"] == "layer"
+
+
 def test_none_is_written_where_a_training_may_do_without():
     """TOML has no word for it."""
     assert expanded()[0].method_params[0]["clip"] is None
@@ -86,7 +97,7 @@ def test_none_is_written_where_a_training_may_do_without():
             "epochs = 'none'\n",
             "scratch[epochs] is None; a whole number is expected",
         ),
-        ("epochs = 7\n", "epochs = 'x'\n", "scratch[epochs] is 'x'; a whole number is expected"),
+        ("epochs = 7\n", "epochs = 'x'\n", "scratch[epochs] is 'x'; a whole number of at least 0"),
         ("paper.model", "papr.model", "no preset named 'papr'. Did you mean 'paper'?"),
         ("[presets.quick.scratch]", "[presets.quick]", "Expected `object`, got `int`"),
     ],
@@ -96,6 +107,75 @@ def test_what_a_suite_says_wrongly_of_a_preset_is_refused(old, new, message):
     with pytest.raises(HepbenchError) as caught:
         expanded(SUITE.replace(old, new))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("prune-unstructured.ratio=1.5", "is 1.5; a number of at least 0 and below 1 is expected"),
+        ("prune-unstructured.scope=all", "is 'all'; one of global, layer is expected"),
+        ("dataset.features=20", "higgs[features] is 20; one of 7, 21, 28 is expected (default 28)"),
+        ("dataset.n_test=0", "higgs[n_test] is 0; a whole number of at least 1 is expected"),
+        ("dataset.n_test=10.5", "higgs[n_test] is 10.5; a whole number of at least 1 is expected"),
+        ("dataset.label_fraction=1.5", "is 1.5; a number above 0 and of at most 1 is expected"),
+        (
+            "model.dropout=1.0",
+            "mlp[dropout] is 1.0; a number of at least 0 and below 1 is expected",
+        ),
+        ("scratch.epochs=-1", "scratch[epochs] is -1; a whole number of at least 0 is expected"),
+        (
+            "scratch.batch_size=0",
+            "scratch[batch_size] is 0; a whole number of at least 1 is expected",
+        ),
+        ("scratch.clip=0", "scratch[clip] is 0; a number above 0 is expected"),
+        ("scratch.patience=1.5", "is 1.5; a whole number of at least 0 is expected"),
+        ("scratch.rate=nan", "scratch[rate] is nan; a number above 0 is expected"),
+        (
+            "scratch.optimizer={name='Adma'}",
+            "scratch[optimizer.name] is 'Adma'; one of AdamW, Adam",
+        ),
+        ("scratch.schedule='StepLR'", "scratch[schedule] is 'StepLR'; a table with 'name', one of"),
+    ],
+)
+def test_what_a_parameter_may_not_be_is_refused_before_anything_runs(setting, message):
+    """Whatever it is of: a plugin says what its own may be, the core what those that it adds."""
+    with pytest.raises(UsageError) as caught:
+        expanded(more=", 'scratch+prune-unstructured'", overrides=[setting])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "set = { 'scratch.epochs' = -1 }",
+        "label_fractions = [0.5, 2]",
+        "[run.presets.quick.scratch]\nepochs = -1",
+    ],
+)
+def test_a_suite_is_held_to_what_parameters_may_be(settings):
+    """Wherever it sets them."""
+    with pytest.raises(
+        UsageError, match=r"^(scratch\[epochs\] is -1|higgs\[label_fraction\] is 2\.0);"
+    ):
+        expanded(settings=settings)
+
+
+OWN = """
+name = "one"
+[[run]]
+datasets = ["higgs"]
+models = ["mlp"]
+methods = ["own[epochs=-7]"]
+"""
+
+
+def test_a_method_that_is_not_trained_as_the_core_does_is_not_held_to_its_ranges():
+    """Its parameter of the same name may mean something else."""
+    own = Method(name="own", summary="own", run="x:x", params={"epochs": 3})
+    known = Registry([Plugin("own", "own", "own", "1", specs=(own,)), *installed().plugins])
+    (found,), _ = expand(suite.parse(OWN.encode(), "one.toml"), known, Choice())
+    assert found.method_params == ({"epochs": -7},)
 
 
 def test_preprocessing_is_shown_where_it_is_not_the_models_own():

@@ -37,6 +37,7 @@ HIGGS = Dataset(
     ),
     split=Split(official="hepbench_datasets.higgs:official"),
     params={"features": 28},
+    allowed={"features": (7, 21, 28)},
     citation="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; "
     "UCI Machine Learning Repository, doi:10.24432/C5V312",
     licence="CC BY 4.0",
@@ -84,6 +85,7 @@ BOOSTED_JETS = Dataset(
             *("pixel_1", "pixel_2", "pixel_3"),
         ],
     },
+    allowed={"size": (64, 125)},
     augmentations={
         "flips": "hepbench_datasets.boosted_jets_views:flips",
         "transpose": "hepbench_datasets.boosted_jets_views:transpose",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hepbench import TRAINING, Method, Metric, hookimpl
+from hepbench import TRAINING, Method, Metric, Range, hookimpl
 
 # our choice, by validation on 10,977 real HIGGS rows: see suites/higgs-transformer.toml
 QUICK = {
@@ -25,6 +25,9 @@ PAPER = {
     "clip": 1.0,
 }
 
+RATE = Range(above=0)
+RATES = {"encoder_rate": RATE, "head_rate": RATE}
+
 SCRATCH = Method(
     name="scratch",
     summary="A network is trained on the labels from a fresh start; an estimator fits itself",
@@ -32,6 +35,7 @@ SCRATCH = Method(
     needs=frozenset(),
     params={**QUICK, "rate": 3e-3},
     presets={"paper": {**PAPER, "rate": 1e-3}},
+    allowed={"rate": RATE},
 )
 
 PRETRAIN = Method(
@@ -43,6 +47,7 @@ PRETRAIN = Method(
     makes="encoder",
     params={**QUICK, "rate": 3e-3},
     presets={"paper": {**PAPER, "rate": 1e-3}},
+    allowed={"rate": RATE},
 )
 
 PRETRAIN_BACKGROUND = Method(
@@ -53,6 +58,7 @@ PRETRAIN_BACKGROUND = Method(
     makes="encoder",
     params={**QUICK, "rate": 3e-3},
     presets={"paper": {**PAPER, "rate": 1e-3}},
+    allowed={"rate": RATE},
 )
 
 FINETUNE = Method(
@@ -62,6 +68,7 @@ FINETUNE = Method(
     after=("pretrain", "encoder"),
     params={**QUICK, "encoder_rate": 1e-3, "head_rate": 3e-3},
     presets={"paper": {**PAPER, "encoder_rate": 5e-4, "head_rate": 1e-3}},
+    allowed=RATES,
 )
 
 LINEAR_PROBE = Method(
@@ -73,6 +80,7 @@ LINEAR_PROBE = Method(
     head="hepbench_methods.linear_probe:head",
     params={**QUICK, "rate": 1e-2},
     presets={"paper": {**PAPER, "rate": 1e-2}},
+    allowed={"rate": RATE},
 )
 
 SVM = Method(
@@ -90,6 +98,13 @@ SVM = Method(
         "landmarks": 300,
     },
     presets={"paper": {"C": [10.0], "gamma": [1.0], "exact_up_to": 20_000, "landmarks": 2000}},
+    allowed={
+        "C": Range(above=0),
+        "gamma": Range(above=0),
+        "scale": ("each", "raw"),
+        "exact_up_to": Range(least=0),
+        "landmarks": Range(least=1),
+    },
     imports=("sklearn.svm", "sklearn.linear_model"),
 )
 
@@ -100,11 +115,14 @@ JOINT = Method(
     needs=frozenset({"encode", "pretrain"}),
     params={**QUICK, "encoder_rate": 3e-3, "head_rate": 3e-3, "separate": False},
     presets={"paper": {**PAPER, "encoder_rate": 1e-3, "head_rate": 1e-3}},
+    allowed=RATES,
 )
 
 # the write-up of R3 names five epochs after each step; the rest of how it trained is not said
 TRAIN_ON = {**QUICK, "rate": 1e-3, "clip": None}
 TRAIN_ON_PAPER = {**TRAINING, "rate": 1e-4, "optimizer": {"name": "Adam"}}
+RATIO = Range(least=0, below=1)
+SCOPES = ("global", "layer")
 
 PRUNE_UNSTRUCTURED = Method(
     name="prune-unstructured",
@@ -112,6 +130,7 @@ PRUNE_UNSTRUCTURED = Method(
     run="hepbench_methods.prune_unstructured:prune_unstructured",
     after=("scratch", "classifier"),
     params={"ratio": 0.5, "scope": "global"},
+    allowed={"ratio": RATIO, "scope": SCOPES},
 )
 
 PRUNE_ITERATIVE = Method(
@@ -121,6 +140,13 @@ PRUNE_ITERATIVE = Method(
     after=("scratch", "classifier"),
     params={**TRAIN_ON, "epochs": 1, "ratio": 0.5, "step": 0.1, "rounds": 9, "scope": "global"},
     presets={"paper": {**TRAIN_ON_PAPER, "epochs": 5}},
+    allowed={
+        "rate": RATE,
+        "ratio": RATIO,
+        "step": Range(above=0, most=1),
+        "rounds": Range(least=0),
+        "scope": SCOPES,
+    },
 )
 
 PRUNE_STRUCTURED = Method(
@@ -130,6 +156,11 @@ PRUNE_STRUCTURED = Method(
     after=("scratch", "classifier"),
     params={**TRAIN_ON, "epochs": 9, "ratio": 0.5, "remove": True, "after": "finetune"},
     presets={"paper": {**TRAIN_ON_PAPER, "epochs": 45}},
+    allowed={
+        "rate": RATE,
+        "ratio": RATIO,
+        "after": ("nothing", "recalibrate", "finetune", "restart"),
+    },
     imports=("torch_pruning",),
 )
 

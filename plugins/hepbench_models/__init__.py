@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hepbench import Model, hookimpl
+from hepbench import Model, Range, hookimpl
+
+COUNT = Range(least=1)
+DROPOUT = Range(least=0, below=1)
 
 GBDT = Model(
     name="gbdt",
@@ -19,6 +22,15 @@ GBDT = Model(
         "feature_share": 0.5,
         "patience": 20,
     },
+    allowed={
+        "learning_rate": Range(above=0),
+        "max_trees": COUNT,
+        "max_leaves": Range(least=2),
+        "min_examples": COUNT,
+        "l2": Range(least=0),
+        "feature_share": Range(above=0, most=1),
+        "patience": COUNT,
+    },
     imports=("sklearn.ensemble",),
     source="Friedman, Annals of Statistics 29, 1189 (2001); Ke et al. (LightGBM), NeurIPS 2017",
 )
@@ -30,6 +42,7 @@ LOGISTIC = Model(
     build="hepbench_models.logistic:Logistic",
     offers=frozenset({"estimate"}),
     params={"strengths": [0.001, 0.01, 0.1, 1.0, 10.0], "max_iterations": 1000},
+    allowed={"strengths": Range(above=0), "max_iterations": COUNT},
     imports=("sklearn.linear_model", "sklearn.preprocessing"),
     source="Cox, Journal of the Royal Statistical Society B 20, 215 (1958)",
 )
@@ -58,6 +71,13 @@ MLP = Model(
             "spreads": [0.1, 0.05],
         }
     },
+    allowed={
+        "width": COUNT,
+        "layers": COUNT,
+        "activation": ("tanh", "relu", "gelu"),
+        "dropout": DROPOUT,
+        "spreads": Range(above=0),
+    },
     source="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735",
 )
 
@@ -78,6 +98,11 @@ TRANSFORMER_AE = Model(
         "masked_share": 0.0,
     },
     presets={"paper": {"width": 21, "feed_forward": 2048}},
+    allowed={
+        **dict.fromkeys(("width", "heads", "layers", "feed_forward", "code"), COUNT),
+        "dropout": DROPOUT,
+        "masked_share": Range(least=0, below=1),
+    },
     source="seeds/002 (REFERENCE.md, R6); tokens as in Gorishniy et al., arXiv:2106.11959",
 )
 
@@ -88,6 +113,12 @@ CONV = {
     "slope": 0.01,
     "dropout": 0.3,
     "output": "linear",
+}
+CONV_ALLOWED = {
+    **dict.fromkeys(("widths", "hidden", "code"), COUNT),
+    "slope": Range(least=0),
+    "dropout": DROPOUT,
+    "output": ("sigmoid", "tanh", "linear"),
 }
 # R2 of REFERENCE.md
 PAPER_CONV = {
@@ -107,6 +138,7 @@ CONV_VAE = Model(
     preprocess=("signed-log",),
     params={**CONV, "beta": 1.0, "annealed": 0.2},
     presets={"paper": PAPER_CONV},
+    allowed={**CONV_ALLOWED, "beta": Range(least=0), "annealed": Range(least=0, most=1)},
     source="seeds/000 (REFERENCE.md, R2); Kingma and Welling, arXiv:1312.6114",
 )
 
@@ -119,6 +151,7 @@ SPARSE_AE = Model(
     preprocess=("signed-log",),
     params={**CONV, "sparsity_weight": 0.001},
     presets={"paper": PAPER_CONV},
+    allowed={**CONV_ALLOWED, "sparsity_weight": Range(least=0)},
     source="seeds/000 (REFERENCE.md, R4)",
 )
 

@@ -6,7 +6,7 @@ instant: import neither numpy nor anything else that is heavy in this file.
 
 from __future__ import annotations
 
-from hepbench import Dataset, File, Input, Method, Metric, Model, Suite, hookimpl
+from hepbench import Dataset, File, Input, Method, Metric, Model, Range, Suite, hookimpl
 
 JETS = Dataset(
     name="example-jets",
@@ -35,6 +35,8 @@ FISHER = Model(
     # a method runs only where what it needs is offered; "temperature" is a word of this plugin
     offers=frozenset({"estimate", "temperature"}),
     params={"shrinkage": 0.01},
+    # any other value is refused before anything runs
+    allowed={"shrinkage": Range(least=0, most=1)},
     source="Fisher, Annals of Eugenics 7, 179 (1936)",
 )
 
