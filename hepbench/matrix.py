@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hepbench.errors import UsageError, unknown
@@ -103,6 +104,16 @@ def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
     if makes != "classifier":
         return f"{name} makes no classifier; a chain ends with a method that does"
     return ""
+
+
+def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all params of a dataset, some of them chosen.
+
+    Raises:
+        UsageError: one is unknown, or not of its kind.
+    """
+    known = {**spec.params, **_added(spec)}
+    return {**known, **_checked(spec, chosen, known)}
 
 
 class _Resolver:
@@ -293,14 +304,27 @@ def _added(spec: Dataset | Model | Method) -> dict[str, Any]:
     return {}
 
 
-def _check_steps(model: Model, names: Iterable[Any]) -> None:
-    """Raise UsageError where a step is neither the core's nor the model's own."""
+def _check_steps(model: Model, steps: Iterable[Any]) -> None:
+    """Raise UsageError where a step is neither the core's nor the model's own, or is not told what
+    it must be.
+    """
     known = {*STEPS, *model.steps}
-    for name in map(str, names):
-        if name not in known:
-            what = unknown("preprocessing step", name, known)
+    for step in map(str, steps):
+        asked = reference(step)
+        if asked.name not in known:
+            what = unknown("preprocessing step", asked.name, known)
             msg = f"{model.name}[preprocess]: {what}"
             raise UsageError(msg)
+        told = STEPS.get(asked.name, ())
+        if set(asked.params) != set(told) or not all(map(_is_number, asked.params.values())):
+            more = f"[{','.join(f'{name}=NUMBER' for name in told)}]" if told else ""
+            form = asked.name + more
+            msg = f"{model.name}[preprocess]: '{step}'; {form} is expected"
+            raise UsageError(msg)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in {int, float} and isfinite(value)
 
 
 def _checked(

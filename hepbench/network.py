@@ -13,6 +13,7 @@ from hepbench.errors import PluginError, ResultsError
 from hepbench.recipes import Head, Known, Recipe
 from hepbench.reproducible import evaluating
 from hepbench.resolve import resolve
+from hepbench.suite import reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -191,7 +192,7 @@ def build(recipe: Recipe, known: Known) -> Network:
         PluginError: what the model builds is no Encoder.
     """
     for step in recipe.preprocess:
-        if step not in preprocess.STEPS and step not in known.steps:
+        if reference(step).name not in {*preprocess.STEPS, *known.steps}:
             msg = f"preprocessing step {step!r} is no known model's"
             raise ResultsError(msg)
     shapes = recipe.input_shapes

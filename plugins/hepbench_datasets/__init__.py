@@ -65,6 +65,7 @@ BOOSTED_JETS = Dataset(
         "image": "hepbench_datasets.boosted_jets_views:resize",
         "table": "hepbench_datasets.boosted_jets_views:summarise",
     },
+    view_names={"table": "hepbench_datasets.boosted_jets_views:FEATURES"},
     files=(
         File(
             name="Dataset_Specific_labelled.h5",
