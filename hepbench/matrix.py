@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
-from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hepbench.errors import UsageError, unknown
 from hepbench.registry import Entry
 from hepbench.specs import LIMITS, OWN_PARAMS, STEPS, TRAINING, Dataset, Method, Model
-from hepbench.suite import assignment, chain, reference
+from hepbench.suite import assignment, chain, reference, wanted_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -315,16 +314,9 @@ def _check_steps(model: Model, steps: Iterable[Any]) -> None:
             what = unknown("preprocessing step", asked.name, known)
             msg = f"{model.name}[preprocess]: {what}"
             raise UsageError(msg)
-        told = STEPS.get(asked.name, ())
-        if set(asked.params) != set(told) or not all(map(_is_number, asked.params.values())):
-            more = f"[{','.join(f'{name}=NUMBER' for name in told)}]" if told else ""
-            form = asked.name + more
+        if form := wanted_form(asked):
             msg = f"{model.name}[preprocess]: '{step}'; {form} is expected"
             raise UsageError(msg)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in {int, float} and isfinite(value)
 
 
 def _checked(

@@ -13,7 +13,7 @@ from hepbench.errors import PluginError, ResultsError
 from hepbench.recipes import Head, Known, Recipe
 from hepbench.reproducible import evaluating
 from hepbench.resolve import resolve
-from hepbench.suite import reference
+from hepbench.suite import reference, wanted_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -192,8 +192,12 @@ def build(recipe: Recipe, known: Known) -> Network:
         PluginError: what the model builds is no Encoder.
     """
     for step in recipe.preprocess:
-        if reference(step).name not in {*preprocess.STEPS, *known.steps}:
+        asked = reference(step)
+        if asked.name not in {*preprocess.STEPS, *known.steps}:
             msg = f"preprocessing step {step!r} is no known model's"
+            raise ResultsError(msg)
+        if form := wanted_form(asked):
+            msg = f"preprocessing step {step!r}; {form} is expected"
             raise ResultsError(msg)
     shapes = recipe.input_shapes
     encoder = resolve(known.model(recipe.model))(shapes, **recipe.params)

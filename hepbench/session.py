@@ -111,9 +111,7 @@ def open_session(
 
 
 @contextmanager
-def machine_facts(
-    *, data: Path | None, source: Wanted, threads: int = 1
-) -> Iterator[MachineFacts]:
+def machine_facts(*, data: Path | None, source: Wanted, threads: int = 1) -> Iterator[MachineFacts]:
     """Lend what a plan must know of this machine; what was learned of files is remembered."""
     from hepbench.cache import Remembered
     from hepbench.data import MachineFacts

@@ -133,6 +133,17 @@ def test_steps_see_what_those_before_them_make():
     assert steps.steps[1].median_image.item() == pytest.approx(5, rel=2**-11)
 
 
+def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
+    """As it is written in records and recipes; its constants are stored beside it."""
+    values = inputs()
+    step = fitted("zero-suppression[below=0.3]", values)
+    again = preprocess.build(["zero-suppression[below=0.3]"], {"image": (3, 5, 4)})
+    again.load_state_dict(step.state_dict())
+    image = {"image": values["image"]}
+    assert torch.equal(again(image)["image"], step(image)["image"])
+    assert step.state_dict()["steps.0.below"].item() == pytest.approx(0.3)
+
+
 def test_zero_suppression_without_an_image_is_refused():
     """It would silently do nothing."""
     with pytest.raises(PluginError, match="made for images; the inputs are table"):

@@ -51,6 +51,9 @@ def make(
     if output is not None and len(what) != 1:
         msg = f"--output {output}: name one figure to be written there: {', '.join(WHAT)}"
         raise UsageError(msg)
+    if compare and source != "auto":
+        msg = f"--compare draws files and sample; leave --source {source} out"
+        raise UsageError(msg)
     plots.check_output(output)
     sources: Sequence[Wanted] = ("file", "sample") if compare else (source,)
     several = [labelled.opened(reference, data=data, source=each) for each in sources]
@@ -75,9 +78,7 @@ def why_not(shown: Labelled, what: str) -> str:
 def _save(several: Sequence[Labelled], what: str, output: Path | None) -> Path:
     path = output or Path(f"{several[0].spec.name}-{what}.png")
     with style.applied():
-        figure, notes = (
-            means.draw(several) if what == "means" else histograms.draw(several, what)
-        )
+        figure, notes = means.draw(several) if what == "means" else histograms.draw(several, what)
         _caption(figure, several, notes)
         style.save(figure, path)
     return path
@@ -102,4 +103,5 @@ def _examples(shown: Labelled) -> str:
     """Return how many examples are drawn, and how many are not."""
     counts = zip(shown.counts, shown.spec.classes, strict=True)
     listed = ", ".join(f"{n:,} {name}" for n, name in counts)
-    return f"{listed}; {shown.sealed:,} test examples stay sealed and are not drawn"
+    weighted = ", weighted" if "weights" in shown.columns else ""
+    return f"{listed}{weighted}; {shown.sealed:,} test examples stay sealed and are not drawn"

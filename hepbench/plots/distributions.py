@@ -7,29 +7,22 @@ their errors are those of a mean, not of a count.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hepbench.errors import UsageError
+from hepbench.plots import binning
 from hepbench.sparse import SparseImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from hepbench.plots.binning import Bins
     from hepbench.plots.labelled import Chunk, Labelled
     from hepbench.specs import Array
 
-BINS = 40
-
 SEEN = 5000
 """Examples that the bins are chosen by; all are counted, the first and last bin hold the rest."""
-
-TAIL = 0.002
-"""Share of the values seen that may lie beyond a linear axis, on each side."""
-
-DECADES = 6
-"""Of a logarithmic axis at most."""
 
 MOMENTA = ("px", "py", "pz", "energy")
 
@@ -49,23 +42,17 @@ class Kind:
         needs: inputs of which one must be there, or none where targets will do.
         takes: those that are read, where they are there.
         values: from some examples to the name and the values of each quantity.
-        of: what is counted: pixels, particles or examples.
-        log: of quantities with values of many sizes.
+        note: what is drawn, in words.
+        of: what is counted where an example has many.
+        log: values may be of many sizes.
     """
 
     needs: tuple[str, ...]
     takes: tuple[str, ...]
     values: Callable[[Labelled, Chunk], Iterator[tuple[str, Values]]]
-    of: str
+    note: str
+    of: str = ""
     log: bool = False
-
-
-class Bins(NamedTuple):
-    """Where a quantity is counted; ``scale`` is matplotlib's, ``linear`` its linear part."""
-
-    edges: Array
-    scale: str = "linear"
-    linear: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +84,19 @@ class Distribution:
 
 def pixels(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
     """Yield the pixels of each channel that are not 0."""
+    for name, values, rows in _hits(shown, chunk):
+        yield name, Values(values, rows)
+
+
+def hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
+    """Yield how many pixels of each channel are not 0."""
+    for name, _, rows in _hits(shown, chunk):
+        counts = np.bincount(rows, minlength=len(chunk.labels))
+        yield f"pixels of {name.partition(' [')[0]}", Values(counts)
+
+
+def _hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Array, Array]]:
+    """Yield the values of each channel that are not 0, and which example each is of."""
     images = chunk.inputs["image"]
     names = shown.names("image", images.shape[1])
     if isinstance(images, SparseImages):
@@ -104,29 +104,24 @@ def pixels(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
         channel = positions // (images.shape[2] * images.shape[3])
         for i, name in enumerate(names):
             mine = channel == i
-            yield name, Values(values[mine], rows[mine])
+            yield name, values[mine], rows[mine]
         return
     for i, name in enumerate(names):
         rows, *_ = found = np.nonzero(images[:, i])
-        yield name, Values(images[:, i][found], rows)
-
-
-def hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield how many pixels of each channel are not 0."""
-    for name, found in pixels(shown, chunk):
-        counts = np.bincount(found.rows, minlength=len(chunk.labels))
-        yield f"pixels of {name.partition(' [')[0]}", Values(counts)
+        yield name, images[:, i][found], rows
 
 
 def features(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield each feature of tables and scalars, and each target."""
+    """Yield each feature of tables and scalars, and each target of another name."""
+    found: dict[str, Array] = {}
     for name in ("table", "scalars"):
         if name in chunk.inputs:
             columns = np.asarray(chunk.inputs[name])
-            for i, feature in enumerate(shown.names(name, columns.shape[1])):
-                yield feature, Values(columns[:, i])
-    for name, column in chunk.targets.items():
-        yield name.removeprefix("target."), Values(np.asarray(column))
+            found |= dict(zip(shown.names(name, columns.shape[1]), columns.T, strict=True))
+    targets = {name.removeprefix("target."): column for name, column in chunk.targets.items()}
+    bare = {name.partition(" [")[0] for name in found}
+    found |= {name: column for name, column in targets.items() if name not in bare}
+    yield from ((name, Values(column)) for name, column in found.items())
 
 
 def particles(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
@@ -159,11 +154,28 @@ def _momenta(names: Sequence[str]) -> list[int] | None:
     return [bare.index(name) for name in MOMENTA] if set(MOMENTA) <= set(bare) else None
 
 
+SHARES = "shares of the examples of a class, with their statistical errors"
+
 KINDS = {
-    "spectra": Kind(("image",), ("image",), pixels, "pixels", log=True),
-    "occupancy": Kind(("image",), ("image",), hits, "examples"),
-    "features": Kind(("table", "scalars"), ("table", "scalars"), features, "examples"),
-    "particles": Kind(("cloud",), ("cloud", "mask"), particles, "particles"),
+    "spectra": Kind(
+        ("image",),
+        ("image",),
+        pixels,
+        "values of pixels that are not 0: how many of them an example has, mean over the examples of "
+        "a class with its statistical error",
+        of="pixels",
+        log=True,
+    ),
+    "occupancy": Kind(("image",), ("image",), hits, f"numbers of pixels that are not 0: {SHARES}"),
+    "features": Kind(("table", "scalars"), ("table", "scalars"), features, SHARES),
+    "particles": Kind(
+        ("cloud",),
+        ("cloud", "mask"),
+        particles,
+        f"{SHARES}; of particles how many of them an example has, mean with its statistical error",
+        of="particles",
+        log=True,
+    ),
 }
 
 
@@ -190,50 +202,13 @@ def chosen(several: Sequence[Labelled], kind: str) -> dict[str, Bins]:
         chunk = shown.some(SEEN, *_taken(shown, kind))
         found.append({name: each.values for name, each in KINDS[kind].values(shown, chunk)})
     names = [name for name in found[0] if all(name in each for each in found)]
-    log = KINDS[kind].log
-    return {name: bins(np.concatenate([each[name] for each in found]), log=log) for name in names}
-
-
-def bins(values: Array, *, log: bool = False) -> Bins:
-    """Return bins in which values (K,) are seen well.
-
-    Args:
-        values: whole numbers get bins of whole numbers.
-        log: take a logarithmic axis where the values are of many sizes, on both sides of 0 where
-            they have both signs.
-    """
-    values = np.asarray(values, np.float64)
-    if not len(values):
-        return Bins(np.array([0.0, 1.0]))
-    sizes = np.abs(values[values != 0])
-    spread = np.divide(*np.quantile(sizes, [0.98, 0.02])) if len(sizes) else 1.0
-    if log and values.min() > 0 and spread > 20:
-        return Bins(_wide(values), "log")
-    if log and values.min() < 0 and spread > 300:
-        positive = _wide(sizes)
-        return Bins(np.concatenate([-positive[::-1], positive]), "symlog", positive[0])
-    return Bins(_even(values))
-
-
-def _wide(values: Array) -> Array:
-    """Return edges in even ratios; of whole numbers between them."""
-    low, high = np.quantile(values, TAIL), float(values.max())
-    low = max(low, high * 10.0**-DECADES)
-    if (values == np.round(values)).all():
-        whole = np.unique(np.round(np.geomspace(low, high + 1, BINS + 1)))
-        return np.append(whole[:-1], high + 1) - 0.5
-    return np.geomspace(low, high, BINS + 1)
-
-
-def _even(values: Array) -> Array:
-    """Return edges in even distances; of whole numbers between them."""
-    low, high = np.quantile(values, [TAIL, 1 - TAIL])
-    if (values == np.round(values)).all():
-        step = max(1.0, np.ceil((high - low + 1) / BINS))
-        return np.arange(low, high + step + 1, step) - 0.5
-    if low == high:
-        return np.array([low - 0.5, low + 0.5])
-    return np.linspace(low, high, BINS + 1)
+    where = {}
+    for name in names:
+        values = [each[name] for each in found]
+        # what is empty, as a channel that a file lacks, has no say
+        n = binning.number(min((len(each) for each in values if len(each)), default=0))
+        where[name] = binning.bins(np.concatenate(values), log=KINDS[kind].log, n=n)
+    return where
 
 
 # --- counting
@@ -266,16 +241,18 @@ class _Sums:
     def add(self, labels: Array, weights: Array, values: Values) -> None:
         """Add the values of some examples."""
         classes, size = self.first.shape
-        place = np.searchsorted(self.bins.edges, values.values, side="right") - 1
-        place = np.clip(place, 0, size - 1)
+        place = self.bins.places(values.values)
         self.weights[:, 0] += np.bincount(labels, weights, classes)
         self.squares[:, 0] += np.bincount(labels, weights**2, classes)
         if values.rows is None:
             cell = labels * size + place
-            for power, sums in ((1, (self.first,)), (2, (self.mixed, self.second))):
-                found = np.bincount(cell, weights**power, classes * size).reshape(classes, size)
-                for each in sums:
-                    each += found
+            once, twice = (
+                np.bincount(cell, weights**power, classes * size).reshape(classes, size)
+                for power in (1, 2)
+            )
+            self.first += once
+            self.mixed += twice
+            self.second += twice
             return
         self.once = False
         n = len(labels)
@@ -299,6 +276,8 @@ class _Sums:
 def ratio(one: Distribution, other: Distribution) -> tuple[Array, Array]:
     """Return heights over other heights, (classes, bins), and errors; NaN where one is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where((one.heights > 0) & (other.heights > 0), one.heights / other.heights, np.nan)
+        found = np.where(
+            (one.heights > 0) & (other.heights > 0), one.heights / other.heights, np.nan
+        )
         shares = np.hypot(one.errors / one.heights, other.errors / other.heights)
     return found, found * shares

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from hepbench.plots.binning import Bins
     from hepbench.plots.distributions import Distribution
     from hepbench.plots.labelled import Labelled
     from hepbench.specs import Array
@@ -23,6 +24,9 @@ STEEP = 300
 
 ROOM = 1.25
 """Of a linear axis above the highest bin."""
+
+WIDE = 7.2
+"""Inches of a figure at least: title and legend stand side by side."""
 
 RATIOS = (0.4, 1.6)
 
@@ -35,25 +39,27 @@ def draw(several: Sequence[Labelled], kind: str) -> tuple[Figure, list[str]]:
     counted = [distributions.count(shown, kind, where) for shown in several]
     n, compared = len(where), len(several) > 1
     across = 4 if n > 6 or n == 4 else min(n, 3)
-    width = max(2.75, style.WIDTH / across)
-    heights = (2.0, 0.75) if compared else (2.0,)
-    if n <= 3:
-        heights = tuple(1.4 * height for height in heights)
+    width = max(2.75, WIDE / across)
+    tall = 2.0 if n > 3 else 2.8
+    heights = [tall, 0.375 * tall] if compared else [tall]
     figure, panels = style.grid(n, across=across, width=width, heights=heights)
-    for panel, *mine in zip(panels, *counted, strict=True):
-        _draw_panel(panel[0], mine, several, kind)
+    labels = ""
+    for i, (panel, *mine) in enumerate(zip(panels, *counted, strict=True)):
+        _draw_panel(panel[0], mine, several)
         if compared:
             _draw_ratios(panel[1], *mine)
-        panel[-1].set_xlabel(style.plain(mine[0].name), fontsize="small")
+        panel[-1].set_xlabel(style.plain(mine[0].name), fontsize="small", labelpad=1)
+        # said once in a row, and again where it is another
+        before, labels = labels, _ylabel(mine[0], kind)
+        if i % across == 0 or labels != before:
+            panel[0].set_ylabel(labels, fontsize="x-small")
         for axes in panel:
             axes.tick_params(labelsize="x-small")
-    _legend(figure, panels[0][0], len(several) * len(several[0].spec.classes))
+    _legend(figure, panels[0][0])
     return figure, _notes(kind, compared=compared)
 
 
-def _draw_panel(
-    axes: Axes, each: Sequence[Distribution], several: Sequence[Labelled], kind: str
-) -> None:
+def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labelled]) -> None:
     for found, shown in zip(each, several, strict=True):
         points = len(each) > 1 and not shown.simulated
         for label, name in enumerate(shown.spec.classes):
@@ -64,43 +70,55 @@ def _draw_panel(
                 _points(axes, found, label, colour, text)
             else:
                 _steps(axes, found, label, colour, text)
-    first = each[0]
-    axes.set_xlim(first.bins.edges[0], first.bins.edges[-1])
-    _scale(axes, first)
+    _draw_axes(axes, each)
+
+
+def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
+    """Set what both axes show."""
+    where = each[0].bins
+    axes.set_xlim(where.edges[0], where.edges[-1])
+    if where.values is not None:
+        axes.set_xticks(where.edges[:-1] + 0.5, [f"{value:.3g}" for value in where.values])
+        axes.tick_params(axis="x", which="minor", bottom=False, top=False)
+    elif where.scale == "symlog":
+        _symmetric(axes, where)
+    else:
+        axes.set_xscale(where.scale)
     heights = np.concatenate([_drawn(found)[0].ravel() for found in each])
     positive = heights[heights > 0]
-    if len(positive) and (
-        first.bins.scale != "linear" or positive.max() > STEEP * np.median(positive)
-    ):
-        low = max(positive.min(), positive.max() * 1e-6)
-        axes.set(yscale="log", ylim=(low / 2, positive.max() * 3))
-    elif len(positive):
-        axes.set_ylim(0, ROOM * positive.max())
-    axes.set_ylabel(_ylabel(first, kind), fontsize="x-small")
+    if not len(positive):
+        return
+    high = float(positive.max())
+    if where.scale != "linear" or not each[0].once or high > STEEP * np.median(positive):
+        low = max(float(positive.min()), high * 1e-6)
+        axes.set(yscale="log", ylim=(low / 2, high * 3))
+    else:
+        axes.set_ylim(0, ROOM * high)
+
+
+def _symmetric(axes: Axes, where: Bins) -> None:
+    """Show sizes on a logarithmic axis to both sides of 0, with a few ticks."""
+    inner, outer = where.edges[len(where.edges) // 2], where.edges[-1]
+    axes.set_xscale("symlog", linthresh=inner, linscale=0.3)
+    powers = np.arange(np.ceil(np.log10(inner)), np.floor(np.log10(outer)) + 1)
+    ticks = 10.0 ** powers[:: -max(1, len(powers) // 2)]
+    axes.set_xticks([*-ticks, 0, *ticks])
+    axes.tick_params(axis="x", which="minor", bottom=False, top=False)
 
 
 def _drawn(found: Distribution) -> tuple[Array, Array]:
-    """Return heights and errors as they are drawn: densities, where the axis is linear."""
-    scale = 1.0 if found.bins.scale != "linear" else found.widths
+    """Return heights and errors as they are drawn: densities, where bins are in even distances."""
+    scale = found.widths if found.bins.scale == "linear" else 1.0
     return found.heights / scale, found.errors / scale
 
 
 def _ylabel(found: Distribution, kind: str) -> str:
-    if found.bins.scale == "linear":
-        return "density" if found.once else f"{distributions.KINDS[kind].of} / example / unit"
-    return "share / bin" if found.once else f"{distributions.KINDS[kind].of} / example / bin"
-
-
-def _scale(axes: Axes, found: Distribution) -> None:
-    if found.bins.scale == "symlog":
-        axes.set_xscale("symlog", linthresh=found.bins.linear, linscale=0.5)
-        high = found.bins.edges[-1]
-        top = np.floor(np.log10(high))
-        ticks = 10.0 ** np.arange(np.ceil(np.log10(found.bins.linear)), top + 1)[::-2]
-        axes.set_xticks([*-ticks, 0, *ticks])
-        axes.minorticks_off()
-    else:
-        axes.set_xscale(found.bins.scale)
+    of = distributions.KINDS[kind].of
+    if found.bins.values is not None:
+        return "share" if found.once else f"{of} / example"
+    if found.bins.scale != "linear":
+        return "share / bin" if found.once else f"{of} / example / bin"
+    return "density" if found.once else f"{of} / example / unit"
 
 
 def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
@@ -150,21 +168,18 @@ def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution) -> None:
     axes.set_ylabel("sample / file", loc="center", fontsize="xx-small")
 
 
-def _legend(figure: Figure, axes: Axes, n: int) -> None:
-    """Name the classes once, above all panels."""
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Name the classes once, above all panels, beside the title."""
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=n, frameon=False)
+    room = figure.get_figwidth() - 3.9
+    columns = max(1, int(room / (0.45 + 0.068 * max(map(len, names)))))
+    figure.legend(handles, names, loc="outside upper right", ncols=columns, frameon=False)
 
 
 def _notes(kind: str, *, compared: bool) -> list[str]:
-    of = distributions.KINDS[kind].of
-    counted = "each example counts once" if of == "examples" else f"{of} that are not 0, or real"
     found = [
-        f"means over the examples of a class ({counted}) with their statistical errors; the first "
-        "and the last bin hold what lies beyond"
+        f"{distributions.KINDS[kind].note}; the first and the last bin hold what lies beyond the axis"
     ]
     if compared:
-        found.append(
-            "points: original file; steps: simulated sample; below: their ratio, sample over file"
-        )
+        found.append("points: original file; steps: simulated sample; below: sample over file")
     return found

@@ -6,7 +6,8 @@ the cache is used, and what is made is there for the next run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from hepbench.errors import DataError, PluginError
 from hepbench.matrix import Combination
 from hepbench.registry import Entry
 from hepbench.resolve import resolve
+from hepbench.sparse import SparseImages
 from hepbench.specs import Model
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from hepbench.specs import Array, Dataset, Inputs
 
 PARTS = ("train", "validation")
+
+MOST_BYTES = 200_000_000
+"""Of some examples that are not sparse."""
 
 SPLIT_SEED = 0
 """That of suites which name none."""
@@ -48,21 +53,24 @@ class Labelled:
 
     Attributes:
         spec, name: the dataset; its name with the parameters that were chosen.
-        simulated: they are its sample's.
-        counts: how many of each class.
+        task: what the stage that lays out inputs is told.
+        source: the folder of what was read.
+        rows: (N,) which of it, in order.
+        columns: (N,) each: ``labels``, ``weights`` where there are any, ``target.*``.
         sealed: how many test examples are left out.
-        notes: what the files' readers found odd.
+        simulated: they are its sample's.
+        notes: what is odd about its files.
     """
 
     spec: Dataset
     name: str
-    simulated: bool
-    sealed: int
-    notes: Sequence[str]
     task: Mapping[str, Any]
     source: Path
     rows: Array
     columns: Mapping[str, Array]
+    sealed: int
+    simulated: bool = True
+    notes: Sequence[str] = ()
 
     @property
     def counts(self) -> Array:
@@ -86,9 +94,13 @@ class Labelled:
             yield self._chunk(whole, np.arange(span.start, span.stop), names)
 
     def some(self, most: int, *names: str) -> Chunk:
-        """Return at most so many examples, spread evenly over all of them."""
+        """Return at most so many examples, as memory allows, spread evenly over all of them."""
+        whole = prepare.read_inputs(self.source, "labelled")
+        dense = [a for a in whole.values() if not isinstance(a, SparseImages)]
+        size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in dense)
+        most = min(most, max(1, MOST_BYTES // max(size, 1)))
         places = np.unique(np.linspace(0, len(self.rows) - 1, most).astype(np.int64))
-        return self._chunk(prepare.read_inputs(self.source, "labelled"), places, names)
+        return self._chunk(whole, places, names)
 
     def names(self, name: str, n: int) -> list[str]:
         """Return what the n channels or features of an input are called, with their units."""
@@ -144,21 +156,33 @@ def opened(reference: str, *, data: Path | None, source: Wanted) -> Labelled:
         found = facts.found(entry)
     cache = Cache(session.cache_folder())
     _prepare({stage.key: stage for stage in (read, split)}, cache)
+    shown = gathered(entry.spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
     warnings = (cache.find(read.key) or {}).get("warnings", ())
-    columns = [_part(cache.folder(split.key) / f"{part}.npz") for part in PARTS]
-    whole = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
-    order = np.argsort(whole["rows"], kind="stable")
-    kept = {name: array[order] for name, array in whole.items()}
-    return Labelled(
-        spec=entry.spec,
+    return replace(
+        shown,
         name=reference,
         simulated=found.source != "file",
-        sealed=(cache.find(split.key) or {})["n_test"],
         notes=(*found.warnings, *warnings),
-        task=inputs.task,
-        source=cache.folder(read.key),
-        rows=kept.pop("rows"),
-        columns=kept,
+    )
+
+
+def gathered(spec: Dataset, task: Mapping[str, Any], read: Path, split: Path) -> Labelled:
+    """Return the examples of a dataset that was read and divided.
+
+    Args:
+        task: what the stage that lays out inputs is told.
+        read, split: folders of the two stages before it.
+    """
+    parts = [_part(split / f"{part}.npz") for part in PARTS]
+    whole = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+    # files are read from front to back
+    order = np.argsort(whole["rows"], kind="stable")
+    columns = {name: array[order] for name, array in whole.items()}
+    with np.load(split / "test.npz", allow_pickle=False) as test:
+        sealed = len(test["rows"])
+    rows = columns.pop("rows")
+    return Labelled(
+        spec=spec, name=spec.name, task=task, source=read, rows=rows, columns=columns, sealed=sealed
     )
 
 

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
     from hepbench.plots.labelled import Labelled
     from hepbench.specs import Array
 
-ACROSS = 4
-PANEL = 2.1
-"""Inches of an image."""
+LAYOUT = (4, 2.1)
+"""Images side by side, and the inches of each."""
+CROWDED = (8, 1.45)
+"""The same where there are more than FEW lines of them."""
+FEW = 3
+NARROWEST = 4.2
+
+ENOUGH = 5
+"""Hits that a mean of a pixel needs before a difference from it is a matter of its error."""
+GREY = "#dadada"
 REACH = 0.998
 """Share of the pixels whose differences the colours tell apart."""
 
@@ -34,11 +41,13 @@ class Means:
         channels: their names, with units.
         means, errors: (classes, C, H, W), and the standard errors of the means; NaN of a class
             without any example.
+        hits: (classes, C, H, W), how many examples have a value there that is not 0.
     """
 
     channels: Sequence[str]
     means: Array
     errors: Array
+    hits: Array
 
 
 def means(shown: Labelled) -> Means:
@@ -54,31 +63,38 @@ def means(shown: Labelled) -> Means:
         squares[:, 0] += np.bincount(chunk.labels, chunk.weights**2, classes)
         parts = [chunk.labels == label for label in range(classes)]
         sums = sums + np.stack([_sums(images[mine], chunk.weights[mine]) for mine in parts], axis=1)
-    first, mixed, second = sums
+    first, mixed, second, hits = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = first / weights
         left = second - 2 * mean * mixed + mean**2 * squares
         errors = np.sqrt(np.maximum(left, 0)) / weights
     shape = (classes, *image)
-    return Means(shown.names("image", image[0]), mean.reshape(shape), errors.reshape(shape))
+    whole = (each.reshape(shape) for each in (mean, errors, hits))
+    return Means(shown.names("image", image[0]), *whole)
 
 
 def _sums(images: Array, weights: Array) -> Array:
-    """Return the sums over images of w x, w^2 x and w^2 x^2, (3, pixels)."""
+    """Return the sums over images of w x, w^2 x and w^2 x^2, and of hits, (4, pixels)."""
     size = int(np.prod(images.shape[1:]))
     if isinstance(images, SparseImages):
         rows, positions, values = images.hits()
         w, x = weights[rows], values.astype(np.float64)
-        return np.stack([np.bincount(positions, v, size) for v in (w * x, w**2 * x, (w * x) ** 2)])
+        summed = (w * x, w**2 * x, (w * x) ** 2, (x != 0).astype(np.float64))
+        return np.stack([np.bincount(positions, values, size) for values in summed])
     flat = np.asarray(images, np.float64).reshape(len(images), size)
-    return np.stack([weights @ flat, weights**2 @ flat, weights**2 @ flat**2])
+    squares = weights**2
+    hits = np.count_nonzero(flat, axis=0)
+    return np.stack([weights @ flat, squares @ flat, squares @ flat**2, hits])
 
 
-def pull(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
-    """Return the difference of two means (mean, error) in units of its error; 0 / 0 is NaN."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: Array = (one[0] - other[0]) / np.hypot(one[1], other[1])
-    return found
+def pull(one: Means, other: Means, label: int, reference: int) -> Array:
+    """Return (C, H, W) differences of the means of two classes in units of their errors: one's of
+    ``label`` less the other's of ``reference``; NaN where there are not ENOUGH hits of both.
+    """
+    error = np.hypot(one.errors[label], other.errors[reference])
+    known = np.minimum(one.hits[label], other.hits[reference]) >= ENOUGH
+    difference = one.means[label] - other.means[reference]
+    return np.divide(difference, error, out=np.full(error.shape, np.nan), where=known & (error > 0))
 
 
 # --- drawing
@@ -97,19 +113,20 @@ def lines(found: Sequence[tuple[str, Means]], classes: Sequence[str]) -> list[Li
     """Return what is drawn: of one dataset its classes, and each against the first; of two each
     class of both, and the second against the first.
     """
+    minus = " \N{MINUS SIGN} "
     if len(found) == 1:
         ((_, only),) = found
-        each = [(name, (only.means[i], only.errors[i])) for i, name in enumerate(classes)]
-        (first, reference), *others = each
-        pulls = [Line(f"{name} \N{MINUS SIGN} {first}", pull(at, reference), pulls=True)
-                 for name, at in others]  # fmt: skip
-        return [*(Line(name, mean) for name, (mean, _) in each), *pulls]
+        plain = [Line(name, only.means[i]) for i, name in enumerate(classes)]
+        return plain + [
+            Line(f"{name}{minus}{classes[0]}", pull(only, only, i, 0), pulls=True)
+            for i, name in enumerate(classes)
+            if i
+        ]
     (one, a), (two, b) = found
     made = []
     for i, name in enumerate(classes):
         made += [Line(f"{name}, {one}", a.means[i]), Line(f"{name}, {two}", b.means[i])]
-        both = pull((b.means[i], b.errors[i]), (a.means[i], a.errors[i]))
-        made.append(Line(f"{name}, {two} \N{MINUS SIGN} {one}", both, pulls=True))
+        made.append(Line(f"{name}, {two}{minus}{one}", pull(b, a, i, i), pulls=True))
     return made
 
 
@@ -122,11 +139,11 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
     found = [("sample" if shown.simulated else "file", means(shown)) for shown in several]
     drawn = lines(found, several[0].spec.classes)
     channels = found[0][1].channels
-    blocks = [range(i, min(i + ACROSS, len(channels))) for i in range(0, len(channels), ACROSS)]
-    across = min(ACROSS, len(channels))
-    height = PANEL * len(drawn) + 0.9
-    width = across * PANEL + 1.5
-    figure = Figure(figsize=(max(width, style.WIDTH), height * len(blocks)), layout="constrained")
+    most, panel = LAYOUT if len(drawn) <= FEW else CROWDED
+    across = min(most, len(channels))
+    blocks = [range(i, min(i + across, len(channels))) for i in range(0, len(channels), across)]
+    size = max(across * panel + 1.4, NARROWEST), len(blocks) * (panel * len(drawn) + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
     parts: Any = figure.subfigures(len(blocks), 1)
     high = _reach([line.images for line in drawn if line.pulls])
     for part, block in zip(np.atleast_1d(parts), blocks, strict=True):
@@ -134,8 +151,11 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
         _draw_block(part, axes, drawn, [channels[i] for i in block], block, high)
     shape = found[0][1].means.shape[2:]
     notes = [
-        f"images of {shape[0]} x {shape[1]} pixels, means over examples on a logarithmic scale; below: "
-        "differences of two means in units of their statistical error"
+        f"images of {shape[0]} x {shape[1]} pixels: means over examples, on a logarithmic scale",
+        (
+            "differences of two means: in units of their statistical error; grey where fewer than "
+            f"{ENOUGH} examples of one of them have a hit"
+        ),
     ]
     return figure, notes
 
@@ -158,19 +178,29 @@ def _draw_block(
     for column, (channel, name) in enumerate(zip(block, names, strict=True)):
         scale = style.pixels(np.stack([drawn[i].images[channel] for i in plain]))
         for i, line in enumerate(drawn):
-            how = {"cmap": "RdBu_r", "vmin": -high, "vmax": high} if line.pulls else scale
+            how = _differences(high) if line.pulls else scale
             shown = _image(axes[i, column], line.images[channel], how)
             if not line.pulls:
                 last = shown
         axes[0, column].set_title(style.plain(name), fontsize="small")
-        _bar(part, last, [axes[i, column] for i in plain[-1:]], location="bottom")
+        _bar(part, last, [axes[plain[-1], column]], location="bottom")
     for spare in axes[:, len(names) :].ravel():
         spare.set_axis_off()
     for i, line in enumerate(drawn):
         axes[i, 0].set_ylabel(style.plain(line.name), loc="center", fontsize="small")
-        if line.pulls:
-            bar = _bar(part, axes[i, 0].images[0], list(axes[i]), location="right", extend="both")
-            bar.set_label("difference / error", loc="center", fontsize="x-small")
+    differences = [axes[i, 0].images[0] for i in range(len(drawn)) if i not in plain]
+    if differences:
+        # beside all rows, for columns of one width
+        how = {"location": "right", "extend": "both", "shrink": 1 / len(drawn), "anchor": (0, 0)}
+        bar = _bar(part, differences[0], list(axes.ravel()), **how)
+        bar.set_label("difference / error", loc="center", fontsize="x-small")
+
+
+def _differences(high: float) -> dict[str, Any]:
+    import matplotlib as mpl
+
+    colours = mpl.colormaps["RdBu_r"].with_extremes(bad=GREY)
+    return {"cmap": colours, "vmin": -high, "vmax": high}
 
 
 def _image(axes: Axes, image: Array, how: dict[str, Any]) -> Any:
@@ -180,8 +210,12 @@ def _image(axes: Axes, image: Array, how: dict[str, Any]) -> Any:
 
 
 def _bar(part: Any, shown: Any, axes: Sequence[Axes], **how: Any) -> Any:
+    from matplotlib.colors import SymLogNorm
+
     bar = part.colorbar(shown, ax=axes, pad=0.02, aspect=18, **how)
+    if isinstance(shown.norm, SymLogNorm):
+        power = 10.0 ** np.floor(np.log10(float(shown.norm.vmax or 1)))
+        bar.set_ticks([-power, 0, power])
     bar.ax.tick_params(labelsize="xx-small", which="both", length=2, pad=1)
     bar.ax.minorticks_off()
     return bar
-
