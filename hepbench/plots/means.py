@@ -142,13 +142,19 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
     most, panel = LAYOUT if len(drawn) <= FEW else CROWDED
     across = min(most, len(channels))
     blocks = [range(i, min(i + across, len(channels))) for i in range(0, len(channels), across)]
-    size = max(across * panel + 1.4, NARROWEST), len(blocks) * (panel * len(drawn) + 0.9)
+    # more lines than channels: they stand side by side
+    turned = len(drawn) > FEW >= len(channels)
+    wide, tall = (len(drawn), across) if turned else (across, len(drawn))
+    size = max(wide * panel + 1.4, NARROWEST), len(blocks) * (tall * panel + 0.9)
     figure = Figure(figsize=size, layout="constrained")
     parts: Any = figure.subfigures(len(blocks), 1)
     high = _reach([line.images for line in drawn if line.pulls])
     for part, block in zip(np.atleast_1d(parts), blocks, strict=True):
-        axes = part.subplots(len(drawn), across, squeeze=False)
-        _draw_block(part, axes, drawn, [channels[i] for i in block], block, high)
+        axes = part.subplots(tall, wide, squeeze=False)
+        axes = axes.T if turned else axes
+        _draw_block(axes, drawn, block, high)
+        _draw_names(axes, drawn, [channels[i] for i in block], turned=turned)
+        _draw_bars(part, axes[:, : len(block)], drawn, turned=turned)
     shape = found[0][1].means.shape[2:]
     notes = [
         f"images of {shape[0]} x {shape[1]} pixels: means over examples, on a logarithmic scale",
@@ -166,33 +172,47 @@ def _reach(images: Sequence[Array]) -> float:
     return max(float(np.quantile(sizes, REACH)), 3.0) if len(sizes) else 3.0
 
 
-def _draw_block(
-    part: Any,
-    axes: Array,
-    drawn: Sequence[Line],
-    names: Sequence[str],
-    block: range,
-    high: float,
-) -> None:
-    plain = [i for i, line in enumerate(drawn) if not line.pulls]
-    for column, (channel, name) in enumerate(zip(block, names, strict=True)):
-        scale = style.pixels(np.stack([drawn[i].images[channel] for i in plain]))
+def _draw_block(axes: Array, drawn: Sequence[Line], channels: Sequence[int], high: float) -> None:
+    """Draw some channels; their axes are [line, channel]."""
+    for column, channel in enumerate(channels):
+        means = np.stack([line.images[channel] for line in drawn if not line.pulls])
+        scale = style.pixels(means)
         for i, line in enumerate(drawn):
             how = _differences(high) if line.pulls else scale
-            shown = _image(axes[i, column], line.images[channel], how)
-            if not line.pulls:
-                last = shown
-        axes[0, column].set_title(style.plain(name), fontsize="small")
-        _bar(part, last, [axes[plain[-1], column]], location="bottom")
-    for spare in axes[:, len(names) :].ravel():
+            _image(axes[i, column], line.images[channel], how)
+    for spare in axes[:, len(channels) :].ravel():
         spare.set_axis_off()
-    for i, line in enumerate(drawn):
-        axes[i, 0].set_ylabel(style.plain(line.name), loc="center", fontsize="small")
-    differences = [axes[i, 0].images[0] for i in range(len(drawn)) if i not in plain]
-    if differences:
-        # beside all rows, for columns of one width
-        how = {"location": "right", "extend": "both", "shrink": 1 / len(drawn), "anchor": (0, 0)}
-        bar = _bar(part, differences[0], list(axes.ravel()), **how)
+
+
+def _draw_names(
+    axes: Array, drawn: Sequence[Line], channels: Sequence[str], *, turned: bool
+) -> None:
+    """Name lines and channels at the edges; the lines at the top where they were turned."""
+    for at, name in zip(axes[0], channels, strict=False):
+        if turned:
+            at.set_ylabel(style.plain(name), loc="center", fontsize="small")
+        else:
+            at.set_title(style.plain(name), fontsize="small")
+    for at, line in zip(axes[:, 0], drawn, strict=True):
+        if turned:
+            at.set_title(style.plain(line.name.replace(", ", "\n")), fontsize="x-small")
+        else:
+            at.set_ylabel(style.plain(line.name), loc="center", fontsize="small")
+
+
+def _draw_bars(part: Any, axes: Array, drawn: Sequence[Line], *, turned: bool) -> None:
+    """Add the scale of each channel, and that of all differences."""
+    last = max(i for i, line in enumerate(drawn) if not line.pulls)
+    for column in axes.T:
+        beside = list(column) if turned else [column[last]]
+        _bar(part, column[last].images[0], beside, location="right" if turned else "bottom")
+    if pulls := [i for i, line in enumerate(drawn) if line.pulls]:
+        # beside all of them, for columns of one width
+        share = 1 / len(drawn)
+        how: dict[str, Any] = {"location": "right", "shrink": share, "anchor": (0, 0)}
+        if turned:
+            how = {"location": "bottom", "shrink": 2 * share, "anchor": (1, 0)}
+        bar = _bar(part, axes[pulls[0], 0].images[0], list(axes.ravel()), extend="both", **how)
         bar.set_label("difference / error", loc="center", fontsize="x-small")
 
 
