@@ -72,14 +72,12 @@ class Network(nn.Module):
 
     def blank(self, n: int = 2) -> dict[str, Tensor]:
         """Return n inputs of the right shapes: zeros, and every particle real."""
-        device = self.device
-        shapes = {name: (n, *shape) for name, shape in self.recipe.input_shapes.items()}
-        return {
-            name: torch.ones(shape, dtype=torch.bool, device=device)
-            if name == "mask"
-            else torch.zeros(shape, device=device)
-            for name, shape in shapes.items()
+        kinds = {"mask": torch.bool, "neighbours": torch.int64}
+        made = {
+            name: torch.zeros((n, *shape), dtype=kinds.get(name), device=self.device)
+            for name, shape in self.recipe.input_shapes.items()
         }
+        return {name: ~values if name == "mask" else values for name, values in made.items()}
 
     def with_head(self, method: str | None = None, **params: Any) -> Network:
         """Return a network of the same modules under a new head.

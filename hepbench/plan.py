@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from hepbench import keys, matrix
-from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
+from hepbench.specs import LIMITS, Dataset, Method, Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -302,9 +302,13 @@ def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
     spec: Dataset = c.dataset.spec
     wanted = c.model.spec.inputs
     views = {name: spec.views[name] for name in wanted if name in spec.views}
-    taken = {*OWN_PARAMS, *spec.reads, *spec.split.uses}
-    params = {k: v for k, v in c.dataset_params.items() if k not in taken}
-    shared = {"inputs": wanted, "views": views, "params": params if views else {}}
+    handed = {name: spec.handed(name) for name in views}
+    known = frozenset().union(*handed.values())
+    params = {k: v for k, v in c.dataset_params.items() if k in known}
+    shared = {"inputs": wanted, "views": views, "params": params}
+    if any(each != known for each in handed.values()):
+        # said only where it is so: keys of views that are handed all stay as they are
+        shared["handed"] = {name: sorted(each) for name, each in handed.items()}
     code = {k: v for view in views.values() for k, v in facts.sources(view, c.dataset).items()}
     return Stage(
         kind="inputs",

@@ -365,7 +365,9 @@ def _view(task: Mapping[str, Any], name: str, whole: Inputs) -> dict[str, Array]
     Raises:
         ProtocolError: it does notice. A mean over a chunk would be one over test examples too.
     """
-    view = partial(resolve(task["views"][name]), **task["params"])
+    params = task["params"]
+    handed = task.get("handed", {}).get(name, params)
+    view = partial(resolve(task["views"][name]), **{key: params[key] for key in handed})
     n = len(next(iter(whole.values())))
     rows = np.unique(np.linspace(0, n - 1, AGAIN).astype(np.int64))
     pieces = [piece for piece in np.split(rows, [1]) if len(piece)]

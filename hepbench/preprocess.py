@@ -54,7 +54,7 @@ class Standardise(nn.Module):
     """Subtract the mean and divide by the standard deviation, feature by feature.
 
     Features are the last axis of ``table``, ``scalars`` and ``cloud``, and the channels of an
-    ``image``, of which every pixel counts. Masks and constant features are left alone.
+    ``image``, of which every pixel counts. Masks, neighbours and constant features are left alone.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -206,8 +206,9 @@ class ZeroSuppression(nn.Module):
 
 
 def _features(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return how many features or channels each input has; masks have none."""
-    named = {name: shape for name, shape in shapes.items() if name != "mask"}
+    """Return how many features or channels each input has; masks and neighbours have none."""
+    without = {"mask", "neighbours"}
+    named = {name: shape for name, shape in shapes.items() if name not in without}
     return {name: shape[0] if name == "image" else shape[-1] for name, shape in named.items()}
 
 

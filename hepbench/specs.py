@@ -24,7 +24,8 @@ Array: TypeAlias = Any
 
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
-(True = real particle), ``table`` (N, F), ``scalars`` (N, S)."""
+(True = real particle) and ``neighbours`` (N, P, k), whole numbers (the places in the cloud of what is
+near each particle; its own where there is no other), ``table`` (N, F), ``scalars`` (N, S)."""
 
 Params: TypeAlias = Mapping[str, Any]
 """Parameters by name, of JSON's types: they are written into records and hashed into keys."""
@@ -159,6 +160,9 @@ class Dataset:
         views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
             number of examples; a view sees no label and no id. A view named like an input that is
             read takes its place. What is sparse comes as SparseImages; a view may make some.
+        uses: by the name of a view, the params that are for it: other views are not handed them,
+            and where no such view is in use, another value changes no key. What is here for no
+            view is for all.
         view_names: ``"module:NAME"`` of a tuple, by the name of a view's input: what its channels or
             features are called. ``hepbench data check`` shows the statistics of these views.
         files: the original files; those of one form must be found for ``read`` to be used.
@@ -186,6 +190,7 @@ class Dataset:
     sample_files: tuple[str, ...] = ()
     reads: frozenset[str] = frozenset()
     views: Mapping[str, str] = field(default_factory=dict)
+    uses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     view_names: Mapping[str, str] = field(default_factory=dict)
     files: tuple[File, ...] = ()
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -204,12 +209,19 @@ class Dataset:
         if set(self.params) & set(OWN_PARAMS):
             msg = f"dataset {self.name}: the core has the params {', '.join(OWN_PARAMS)} itself"
             raise PluginError(msg)
-        if extra := sorted((self.reads | self.split.uses) - set(self.params)):
+        named = self.reads.union(self.split.uses, *self.uses.values())
+        if extra := sorted(named - set(self.params)):
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
             raise PluginError(msg)
-        if extra := sorted(set(self.view_names) - set(self.views)):
-            msg = f"dataset {self.name}: view_names has {extra[0]!r}, which no view makes"
-            raise PluginError(msg)
+        for what in ("uses", "view_names"):
+            if extra := sorted(set(getattr(self, what)) - set(self.views)):
+                msg = f"dataset {self.name}: {what} has {extra[0]!r}, which no view makes"
+                raise PluginError(msg)
+
+    def handed(self, view: str) -> frozenset[str]:
+        """The params that a view is handed."""
+        others = self.reads.union(self.split.uses, *self.uses.values())
+        return (frozenset(self.params) - others) | self.uses.get(view, frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
