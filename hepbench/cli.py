@@ -217,7 +217,8 @@ def data_list(data: Path | None) -> None:
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG, of one figure.")
 def data_plot(**given: Any) -> None:
     """Draw a dataset by class: means, spectra and occupancy of images, features of tables, particles
-    of clouds; all that fit it where none is named. Test examples are not drawn.
+    of clouds, views (an example as image, cloud and graph); all that fit it where none is named. Test
+    examples are not drawn.
     """
     from hepbench import verbs
 

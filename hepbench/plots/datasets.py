@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hepbench import plots
 from hepbench.errors import UsageError, unknown
-from hepbench.plots import distributions, histograms, labelled, means, style
+from hepbench.plots import distributions, histograms, labelled, means, style, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hepbench.data import Wanted
     from hepbench.plots.labelled import Labelled
 
-WHAT = ("means", *distributions.KINDS)
+WHAT = ("means", "views", *distributions.KINDS)
 
 
 def make(
@@ -70,18 +70,26 @@ def make(
 
 def why_not(shown: Labelled, what: str) -> str:
     """Return why a figure cannot be drawn of a dataset, or nothing."""
-    if what != "means":
+    needs = {"means": ("image",), "views": views.INPUTS}
+    if what not in needs:
         return distributions.why_not(shown, what)
-    return "" if "image" in shown.inputs else f"{shown.spec.name} has no image"
+    missing = [name for name in needs[what] if name not in shown.inputs]
+    return f"{shown.spec.name} has no {missing[0]}" if missing else ""
 
 
 def _save(several: Sequence[Labelled], what: str, output: Path | None) -> Path:
     path = output or Path(f"{several[0].spec.name}-{what}.png")
     with style.applied():
-        figure, notes = means.draw(several) if what == "means" else histograms.draw(several, what)
+        figure, notes = _drawn(several, what)
         _caption(figure, several, notes)
         style.save(figure, path)
     return path
+
+
+def _drawn(several: Sequence[Labelled], what: str) -> tuple[Figure, list[str]]:
+    if what == "means":
+        return means.draw(several)
+    return views.draw(several) if what == "views" else histograms.draw(several, what)
 
 
 def _caption(figure: Figure, several: Sequence[Labelled], notes: Sequence[str]) -> None:
