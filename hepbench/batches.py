@@ -63,7 +63,7 @@ def source(
 ) -> Source:
     """Return examples as a source of batches on a device.
 
-    Inputs become float32, but for masks, which stay bool.
+    Inputs become float32, but for masks, which stay bool, and neighbours: int64.
     """
     size = len(examples) * row_bytes(examples.inputs)
     if any(isinstance(array, SparseImages) for array in examples.inputs.values()):
@@ -74,7 +74,8 @@ def source(
 
 def row_bytes(inputs: Inputs) -> int:
     """Return the bytes of an example's inputs when they are dense."""
-    return sum(math.prod(a.shape[1:]) * 4 for a in inputs.values())
+    sizes = {name: math.prod(array.shape[1:]) for name, array in inputs.items()}
+    return sum(size * (8 if name == "neighbours" else 4) for name, size in sizes.items())
 
 
 def chunks(inputs: Inputs) -> Iterator[slice]:
@@ -181,7 +182,7 @@ class Raw:
             if name in self._densers:
                 made[name] = self._densers[name](array[rows]).to(self._device)
             else:
-                made[name] = dense(array[rows], self._device)
+                made[name] = dense(name, array[rows], self._device)
         return made
 
     def prepared(self, rows: Any, preprocess: nn.Module) -> Mapping[str, Tensor]:
@@ -244,10 +245,13 @@ class _Buffer:
         return self._lent
 
 
-def dense(array: Any, device: torch.device) -> Tensor:
-    """Return a copy of an array as a tensor: bool stays, all else becomes float32."""
+def dense(name: str, array: Any, device: torch.device) -> Tensor:
+    """Return a copy of an input as a tensor: bool stays, neighbours become int64, all else float32."""
     values = np.asarray(array)
-    kind = np.bool_ if values.dtype == np.bool_ else np.float32
+    kind: type = np.bool_ if values.dtype == np.bool_ else np.float32
+    if name == "neighbours":
+        # what torch takes as an index
+        kind = np.int64
     # the arrays of a stage are mapped and cannot be written to, which torch does not allow
     return torch.from_numpy(np.array(values, kind)).to(device)
 

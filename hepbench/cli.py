@@ -206,6 +206,25 @@ def data_list(data: Path | None) -> None:
     click.echo(listing.data(data))
 
 
+@data.command("plot")
+@click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
+@click.argument("what", nargs=-1)
+@click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", help="As of run: which to draw."
+)
+@click.option("--compare", is_flag=True, help="The original file over the simulated sample.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG, of one figure.")
+def data_plot(**given: Any) -> None:
+    """Draw a dataset by class: means, spectra and occupancy of images, features of tables, particles
+    of clouds, views (an example as image, cloud and graph); all that fit it where none is named. Test
+    examples are not drawn.
+    """
+    from hepbench import verbs
+
+    click.echo(verbs.data_plot(**given))
+
+
 @data.command()
 @click.argument("dataset")
 @click.option("--events", type=int, default=1000, show_default=True, help="How many examples.")

@@ -167,7 +167,7 @@ def whole(task: Mapping[str, Any], folder: Path, inputs: Inputs) -> tuple[Whole,
     """Return the network in a folder with its preprocessing, and dense inputs for it."""
     cpu = torch.device("cpu")
     network = Whole(weights.load(folder, known(task)))
-    return network, {name: batches.dense(array, cpu) for name, array in inputs.items()}
+    return network, {name: batches.dense(name, array, cpu) for name, array in inputs.items()}
 
 
 # --- facts and scores

@@ -21,7 +21,7 @@ from hepbench.specs import (
     Method,
     Model,
 )
-from hepbench.suite import assignment, chain, reference
+from hepbench.suite import assignment, chain, reference, wanted_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -114,6 +114,16 @@ def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
     if makes != "classifier":
         return f"{name} makes no classifier; a chain ends with a method that does"
     return ""
+
+
+def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all params of a dataset, some of them chosen.
+
+    Raises:
+        UsageError: one is unknown, or not of its kind.
+    """
+    known = {**spec.params, **_added(spec)}
+    return {**known, **_checked(spec, chosen, known)}
 
 
 class _Resolver:
@@ -304,13 +314,19 @@ def _added(spec: Dataset | Model | Method) -> dict[str, Any]:
     return {}
 
 
-def _check_steps(model: Model, names: Iterable[Any]) -> None:
-    """Raise UsageError where a step is neither the core's nor the model's own."""
+def _check_steps(model: Model, steps: Iterable[Any]) -> None:
+    """Raise UsageError where a step is neither the core's nor the model's own, or is not told what
+    it must be.
+    """
     known = {*STEPS, *model.steps}
-    for name in map(str, names):
-        if name not in known:
-            what = unknown("preprocessing step", name, known)
+    for step in map(str, steps):
+        asked = reference(step)
+        if asked.name not in known:
+            what = unknown("preprocessing step", asked.name, known)
             msg = f"{model.name}[preprocess]: {what}"
+            raise UsageError(msg)
+        if form := wanted_form(asked):
+            msg = f"{model.name}[preprocess]: '{step}'; {form} is expected"
             raise UsageError(msg)
 
 

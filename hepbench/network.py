@@ -13,6 +13,7 @@ from hepbench.errors import PluginError, ResultsError
 from hepbench.recipes import Head, Known, Recipe
 from hepbench.reproducible import evaluating
 from hepbench.resolve import resolve
+from hepbench.suite import reference, wanted_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -71,14 +72,12 @@ class Network(nn.Module):
 
     def blank(self, n: int = 2) -> dict[str, Tensor]:
         """Return n inputs of the right shapes: zeros, and every particle real."""
-        device = self.device
-        shapes = {name: (n, *shape) for name, shape in self.recipe.input_shapes.items()}
-        return {
-            name: torch.ones(shape, dtype=torch.bool, device=device)
-            if name == "mask"
-            else torch.zeros(shape, device=device)
-            for name, shape in shapes.items()
+        kinds = {"mask": torch.bool, "neighbours": torch.int64}
+        made = {
+            name: torch.zeros((n, *shape), dtype=kinds.get(name), device=self.device)
+            for name, shape in self.recipe.input_shapes.items()
         }
+        return {name: ~values if name == "mask" else values for name, values in made.items()}
 
     def with_head(self, method: str | None = None, **params: Any) -> Network:
         """Return a network of the same modules under a new head.
@@ -191,8 +190,12 @@ def build(recipe: Recipe, known: Known) -> Network:
         PluginError: what the model builds is no Encoder.
     """
     for step in recipe.preprocess:
-        if step not in preprocess.STEPS and step not in known.steps:
+        asked = reference(step)
+        if asked.name not in {*preprocess.STEPS, *known.steps}:
             msg = f"preprocessing step {step!r} is no known model's"
+            raise ResultsError(msg)
+        if form := wanted_form(asked):
+            msg = f"preprocessing step {step!r}; {form} is expected"
             raise ResultsError(msg)
     shapes = recipe.input_shapes
     encoder = resolve(known.model(recipe.model))(shapes, **recipe.params)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from hepbench import keys, matrix
-from hepbench.specs import LIMITS, OWN_PARAMS, Dataset, Method, Model
+from hepbench.specs import LIMITS, Dataset, Method, Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,6 +78,10 @@ class Stage:
     imports: tuple[str, ...] = ()
     exclusive: bool = False
     key: str = ""
+
+
+Prepared = tuple[Stage, Stage, Stage]
+"""What reads, divides and lays out the examples of a dataset."""
 
 
 @dataclass(frozen=True)
@@ -184,13 +188,13 @@ class _Builder:
 
     def cells(self, c: Combination, seeds: Iterable[int]) -> Iterator[Cell]:
         """Yield a cell for each seed; they share their preparation."""
-        read = self._add(_read(c, self.facts))
-        split = self._add(_split(c, read, self.suite.split_seed, self.facts))
-        inputs = self._add(_inputs(c, read, split, self.facts))
+        prepared = preparation(c, self.suite.split_seed, self.facts)
+        for stage in prepared:
+            self.stages.setdefault(stage.key, stage)
         for seed in seeds:
-            yield self._cell(c, seed, (read, split, inputs))
+            yield self._cell(c, seed, prepared)
 
-    def _cell(self, c: Combination, seed: int, prepared: tuple[Stage, Stage, Stage]) -> Cell:
+    def _cell(self, c: Combination, seed: int, prepared: Prepared) -> Cell:
         _, split, inputs = prepared
         last = inputs
         parts = {stage.kind: stage.parts for stage in prepared}
@@ -208,10 +212,8 @@ class _Builder:
         return Cell(c, seed, key, parts, split.key, last.key, cost, published)
 
     def _add(self, stage: Stage) -> Stage:
-        key = keys.key([stage.kind, stage.parts, stage.parents])
-        if key not in self.stages:
-            self.stages[key] = replace(stage, key=key)
-        return self.stages[key]
+        made = _keyed(stage)
+        return self.stages.setdefault(made.key, made)
 
     def _evaluate(self, c: Combination, seed: int, published: Published | None) -> dict[str, Any]:
         # the core's own metrics are covered by its numerics version
@@ -225,6 +227,19 @@ class _Builder:
             "published": msgspec.to_builtins(published),
             "numerics": keys.NUMERICS["evaluate"],
         }
+
+
+def preparation(c: Combination, split_seed: int, facts: Facts) -> Prepared:
+    """Return what prepares the examples of a combination: the stages that read, divide and lay them
+    out.
+    """
+    read = _keyed(_read(c, facts))
+    split = _keyed(_split(c, read, split_seed, facts))
+    return read, split, _keyed(_inputs(c, read, split, facts))
+
+
+def _keyed(stage: Stage) -> Stage:
+    return replace(stage, key=keys.key([stage.kind, stage.parts, stage.parents]))
 
 
 def _read(c: Combination, facts: Facts) -> Stage:
@@ -287,9 +302,13 @@ def _inputs(c: Combination, read: Stage, split: Stage, facts: Facts) -> Stage:
     spec: Dataset = c.dataset.spec
     wanted = c.model.spec.inputs
     views = {name: spec.views[name] for name in wanted if name in spec.views}
-    taken = {*OWN_PARAMS, *spec.reads, *spec.split.uses}
-    params = {k: v for k, v in c.dataset_params.items() if k not in taken}
-    shared = {"inputs": wanted, "views": views, "params": params if views else {}}
+    handed = {name: spec.handed(name) for name in views}
+    known = frozenset().union(*handed.values())
+    params = {k: v for k, v in c.dataset_params.items() if k in known}
+    shared = {"inputs": wanted, "views": views, "params": params}
+    if any(each != known for each in handed.values()):
+        # said only where it is so: keys of views that are handed all stay as they are
+        shared["handed"] = {name: sorted(each) for name, each in handed.items()}
     code = {k: v for view in views.values() for k, v in facts.sources(view, c.dataset).items()}
     return Stage(
         kind="inputs",

@@ -235,7 +235,7 @@ def _rows(source: Path, name: str) -> NDArray[Any]:
     return np.concatenate([labelled, arrays.mapped(test)]) if test.exists() else labelled
 
 
-def _read_inputs(source: Path, role: str) -> dict[str, Array]:
+def read_inputs(source: Path, role: str) -> dict[str, Array]:
     """Return the inputs of a role by name; of the labelled examples as ``_rows`` orders them."""
     found = arrays.stored(source, f"{role}.input.")
     test = arrays.stored(source, "test.input.") if role == "labelled" else {}
@@ -247,7 +247,7 @@ def _read_inputs(source: Path, role: str) -> dict[str, Array]:
     }
 
 
-def _chunks(inputs: Mapping[str, Array], n: int) -> Iterator[slice]:
+def spans(inputs: Mapping[str, Array], n: int) -> Iterator[slice]:
     """Yield the rows of chunks of which all inputs together fit into CHUNK_BYTES."""
     size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in inputs.values())
     step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(size, 1)))
@@ -291,9 +291,9 @@ def _check_classes(
 
 def _hashes(source: Path, role: str) -> NDArray[np.uint64]:
     """Return a hash of all inputs of each example; of the labelled, as ``_rows`` orders them."""
-    columns = _read_inputs(source, role)
+    columns = read_inputs(source, role)
     n = len(next(iter(columns.values())))
-    chunks = ([column[rows] for column in columns.values()] for rows in _chunks(columns, n))
+    chunks = ([column[rows] for column in columns.values()] for rows in spans(columns, n))
     return np.concatenate([splits.row_hashes(chunk) for chunk in chunks])
 
 
@@ -325,11 +325,11 @@ def _lay_out(
     folder: Path,
     role: str = "labelled",
 ) -> None:
-    whole = _read_inputs(source, role)
+    whole = read_inputs(source, role)
     files: dict[str, arrays.Growing | arrays.GrowingImages] = {}
-    for chunk in _chunks(whole, len(rows)):
+    for chunk in spans(whole, len(rows)):
         chosen = {name: array[rows[chunk]] for name, array in whole.items()}
-        for name, array in _viewed(task, chosen).items():
+        for name, array in viewed(task, chosen).items():
             if name not in files:
                 files[name] = arrays.growing(folder, f"input.{name}", array)
             files[name].append(array)
@@ -337,7 +337,8 @@ def _lay_out(
         file.close()
 
 
-def _viewed(task: Mapping[str, Any], whole: Inputs) -> dict[str, Array]:
+def viewed(task: Mapping[str, Any], whole: Inputs) -> dict[str, Array]:
+    """Return the inputs that are wanted of what was read, as views make them."""
     found: dict[str, Array] = {}
     for name in task["inputs"]:
         if name in found:
@@ -364,7 +365,9 @@ def _view(task: Mapping[str, Any], name: str, whole: Inputs) -> dict[str, Array]
     Raises:
         ProtocolError: it does notice. A mean over a chunk would be one over test examples too.
     """
-    view = partial(resolve(task["views"][name]), **task["params"])
+    params = task["params"]
+    handed = task.get("handed", {}).get(name, params)
+    view = partial(resolve(task["views"][name]), **{key: params[key] for key in handed})
     n = len(next(iter(whole.values())))
     rows = np.unique(np.linspace(0, n - 1, AGAIN).astype(np.int64))
     pieces = [piece for piece in np.split(rows, [1]) if len(piece)]

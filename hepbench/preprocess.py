@@ -1,11 +1,14 @@
 """Preprocessing: steps inside the network, fitted once, on training inputs alone.
 
-Their constants are buffers, so they are stored, scored and exported with the network.
+Their constants are buffers, so they are stored, scored and exported with the network. Of a cloud
+only real particles count, and padding becomes 0.
+
+What reference experiments need is here, but for two things: padding of images is part of the
+encoder, which cuts it off again where it reconstructs, and flips are augmentations of a dataset.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 
 from hepbench.errors import PluginError, unknown
 from hepbench.resolve import resolve
+from hepbench.suite import reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,8 +53,8 @@ class Steps(nn.Module):
 class Standardise(nn.Module):
     """Subtract the mean and divide by the standard deviation, feature by feature.
 
-    Features are the last axis of ``table``, ``scalars`` and ``cloud`` (real particles count,
-    padding stays 0) and the channels of an ``image``. Masks and constant features are left alone.
+    Features are the last axis of ``table``, ``scalars`` and ``cloud``, and the channels of an
+    ``image``, of which every pixel counts. Masks, neighbours and constant features are left alone.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -65,8 +69,9 @@ class Standardise(nn.Module):
         found: dict[str, tuple[int, Tensor, Tensor]] = {}
         for batch in batches:
             for name in self.sizes:
-                rows = self._rows(name, batch).double()
-                found[name] = _merged(found.get(name), rows)
+                # each real particle or pixel is a row
+                rows = _real(name, batch).movedim(_axis(name), -1).reshape(-1, self.sizes[name])
+                found[name] = _merged(found.get(name), rows.double())
         for name, (n, mean, squares) in found.items():
             std = (squares / max(n, 1)).sqrt()
             # rounding alone can spread a constant a little
@@ -80,17 +85,8 @@ class Standardise(nn.Module):
         for name in self.sizes:
             values = inputs[name]
             mean, std = (_along(self, f"{what}_{name}", name, values) for what in ("mean", "std"))
-            made[name] = (values - mean) / std
-            if name == "cloud" and "mask" in inputs:
-                made[name] = made[name] * inputs["mask"][..., None]
+            made[name] = _without_padding(name, (values - mean) / std, inputs)
         return made
-
-    def _rows(self, name: str, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return (rows, features): each real particle or pixel is a row."""
-        values = batch[name].movedim(_axis(name), -1)
-        if name == "cloud" and "mask" in batch:
-            return values[batch["mask"]]
-        return values.reshape(-1, values.shape[-1])
 
 
 def _merged(before: tuple[int, Tensor, Tensor] | None, rows: Tensor) -> tuple[int, Tensor, Tensor]:
@@ -119,9 +115,10 @@ class ChannelMaximum(nn.Module):
         found = {name: torch.zeros(n) for name, n in self.sizes.items()}
         for batch in batches:
             for name, before in found.items():
-                values = batch[name]
+                values = _real(name, batch)
                 others = [d for d in range(values.ndim) if d != _axis(name) % values.ndim]
-                found[name] = torch.maximum(before, values.amax(others).cpu())
+                if len(values):
+                    found[name] = torch.maximum(before, values.amax(others).cpu())
         for name, maximum in found.items():
             getattr(self, f"maximum_{name}").copy_(maximum.masked_fill(maximum == 0, 1))
 
@@ -129,7 +126,8 @@ class ChannelMaximum(nn.Module):
         """Return the inputs as shares of their maxima."""
         made = dict(inputs)
         for name in self.sizes:
-            made[name] = inputs[name] / _along(self, f"maximum_{name}", name, inputs[name])
+            shares = inputs[name] / _along(self, f"maximum_{name}", name, inputs[name])
+            made[name] = _without_padding(name, shares, inputs)
         return made
 
 
@@ -156,7 +154,7 @@ class SignedLog(nn.Module):
         found = {name: torch.zeros(n, bins, dtype=torch.int64) for name, n in self.sizes.items()}
         for batch in batches:
             for name, counts in found.items():
-                for i, values in enumerate(batch[name].movedim(_axis(name), 0)):
+                for i, values in enumerate(_real(name, batch).movedim(_axis(name), 0)):
                     hits = values[values != 0].abs().cpu().view(torch.int32)
                     counts[i] += torch.bincount(hits >> self.DROPPED, minlength=bins)
         for name, counts in found.items():
@@ -175,19 +173,61 @@ class SignedLog(nn.Module):
         for name in self.sizes:
             values = inputs[name]
             scaled = values / _along(self, f"median_{name}", name, values)
-            made[name] = scaled.sign() * scaled.abs().log1p()
+            made[name] = _without_padding(name, scaled.sign() * scaled.abs().log1p(), inputs)
         return made
 
 
+class ZeroSuppression(nn.Module):
+    """Set pixels of an ``image`` below a threshold to 0, so negative ones too; nothing is fitted.
+
+    Other inputs are left alone. Channels in which the sign means something are not made for it.
+
+    Source: Andrews et al., NIM A 977, 164304 (2020), arXiv:1902.08276: quark and gluon jets below
+    1e-3, of energies in GeV.
+
+    Raises:
+        PluginError: there is no image.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, below: float) -> None:
+        super().__init__()
+        if "image" not in shapes:
+            msg = f"zero-suppression is made for images; the inputs are {', '.join(shapes)}"
+            raise PluginError(msg)
+        self.register_buffer("below", torch.tensor(float(below)))
+
+    def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Do nothing: the threshold was given."""
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the inputs, the image without what lies below the threshold."""
+        image = inputs["image"]
+        return {**inputs, "image": image.masked_fill(image < self.get_buffer("below"), 0)}
+
+
 def _features(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return how many features or channels each input has; masks have none."""
-    named = {name: shape for name, shape in shapes.items() if name != "mask"}
+    """Return how many features or channels each input has; masks and neighbours have none."""
+    without = {"mask", "neighbours"}
+    named = {name: shape for name, shape in shapes.items() if name not in without}
     return {name: shape[0] if name == "image" else shape[-1] for name, shape in named.items()}
 
 
 def _axis(name: str) -> int:
     """Return the axis of features in a batch."""
     return 1 if name == "image" else -1
+
+
+def _real(name: str, batch: Mapping[str, Tensor]) -> Tensor:
+    """Return what counts of an input: all of it, but of a cloud the real particles (n, features)."""
+    values = batch[name]
+    return values[batch["mask"]] if name == "cloud" and "mask" in batch else values
+
+
+def _without_padding(name: str, values: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return values that are 0 where a cloud has no real particle."""
+    if name == "cloud" and "mask" in inputs:
+        return values * inputs["mask"][..., None]
+    return values
 
 
 def _along(step: nn.Module, buffer: str, name: str, values: Tensor) -> Tensor:
@@ -197,29 +237,33 @@ def _along(step: nn.Module, buffer: str, name: str, values: Tensor) -> Tensor:
     return step.get_buffer(buffer).view(shape)
 
 
-STEPS: Mapping[str, Callable[[Mapping[str, tuple[int, ...]]], Step]] = {
+STEPS: Mapping[str, Callable[..., Step]] = {
     "standardise": Standardise,
     "channel-maximum": ChannelMaximum,
     "signed-log": SignedLog,
+    "zero-suppression": ZeroSuppression,
 }
 """The core's own, by the names that ``specs.STEPS`` lists."""
 
 
-def build(names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Steps:
+def build(steps: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Steps:
     """Return steps that are not fitted yet.
 
     Raises:
         PluginError: a name is none of the core's, and no ``"module:class"`` of a module.
     """
-    makers = [STEPS[n] if n in STEPS else partial(_theirs, n) for n in names]
-    return Steps([make(shapes) for make in makers])  # type: ignore[misc]
+    return Steps([_built(step, shapes) for step in steps])
 
 
-def _theirs(name: str, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
-    if ":" not in name:
-        raise PluginError(unknown("preprocessing step", name, STEPS))
-    step = resolve(name)(shapes)
-    if not isinstance(step, nn.Module) or not hasattr(step, "fit"):
-        msg = f"preprocessing step {name}: an nn.Module with fit(batches) is expected"
+def _built(step: str, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+    asked = reference(step)
+    if asked.name in STEPS:
+        made = STEPS[asked.name](shapes, **asked.params)
+    elif ":" in step:
+        made = resolve(step)(shapes)
+    else:
+        raise PluginError(unknown("preprocessing step", asked.name, STEPS))
+    if not isinstance(made, nn.Module) or not hasattr(made, "fit"):
+        msg = f"preprocessing step {step}: an nn.Module with fit(batches) is expected"
         raise PluginError(msg)
-    return step
+    return made

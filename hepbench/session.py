@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from hepbench import machine, suite
 from hepbench.errors import DataError, SuiteError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hepbench.cache import Cache
     from hepbench.data import MachineFacts, Wanted
     from hepbench.matrix import Choice
@@ -97,29 +100,36 @@ def open_session(
         HepbenchError: whatever is wrong with the names, the suite or the data.
     """
     from hepbench import plan
-    from hepbench.cache import Cache, Remembered
-    from hepbench.data import MachineFacts
+    from hepbench.cache import Cache
     from hepbench.registry import installed
-    from hepbench.sources import Sources
 
     registry = installed()
-    root = cache_folder()
-    remembered = Remembered(root / "digests.json")
-    facts = MachineFacts(
-        remembered,
-        Sources(remembered),
-        folder=data_folder(data),
-        wanted=source,
-        threads=threads,
-        libraries=machine.libraries(),
-        measuring=machine.cost_facts(),
-    )
-    try:
+    with machine_facts(data=data, source=source, threads=threads) as facts:
         made = plan.make(read_suite(name, registry), registry, facts, choice)
+    made = replace(made, suite_file=name if is_path(name) else "")
+    return Session(registry=registry, facts=facts, cache=Cache(cache_folder()), plan=made)
+
+
+@contextmanager
+def machine_facts(*, data: Path | None, source: Wanted, threads: int = 1) -> Iterator[MachineFacts]:
+    """Lend what a plan must know of this machine; what was learned of files is remembered."""
+    from hepbench.cache import Remembered
+    from hepbench.data import MachineFacts
+    from hepbench.sources import Sources
+
+    remembered = Remembered(cache_folder() / "digests.json")
+    try:
+        yield MachineFacts(
+            remembered,
+            Sources(remembered),
+            folder=data_folder(data),
+            wanted=source,
+            threads=threads,
+            libraries=machine.libraries(),
+            measuring=machine.cost_facts(),
+        )
     finally:
         remembered.save()
-    made = replace(made, suite_file=name if is_path(name) else "")
-    return Session(registry=registry, facts=facts, cache=Cache(root), plan=made)
 
 
 def default_jobs(threads: int) -> int:

@@ -25,7 +25,8 @@ Array: TypeAlias = Any
 
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
-(True = real particle), ``table`` (N, F), ``scalars`` (N, S)."""
+(True = real particle) and ``neighbours`` (N, P, k), whole numbers (the places in the cloud of what is
+near each particle; its own where there is no other), ``table`` (N, F), ``scalars`` (N, S)."""
 
 Params: TypeAlias = Mapping[str, Any]
 """Parameters by name, of JSON's types: they are written into records and hashed into keys."""
@@ -60,8 +61,14 @@ TRAINING_ALLOWED: Mapping[str, Allowed] = {
 }
 """What these may be, of methods that have them all."""
 
-STEPS = ("standardise", "channel-maximum", "signed-log")
-"""Preprocessing that the core has: see ``preprocess``, which nothing imports only to list it."""
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "standardise": (),
+    "channel-maximum": (),
+    "signed-log": (),
+    "zero-suppression": ("below",),
+}
+"""Preprocessing that the core has, and the numbers that each must be told, written in brackets as
+``zero-suppression[below=0.001]``: see ``preprocess``, which nothing imports only to list it."""
 
 LIMITS = ("n_train", "n_validation", "n_test")
 """Parameters that every dataset has: at most so many examples of each part (None: all)."""
@@ -85,15 +92,20 @@ class Input:
     Attributes:
         shape: of one example, without the leading N.
         names: of the channels (image) or features (cloud, table, scalars).
+        units: of each of these, as figures show them; an empty text for none.
         sparse: True for images of which most pixels are zero: they are kept as SparseImages, and
             so given to views and methods. ``read`` and ``sample`` may yield them so, or dense.
     """
 
     shape: tuple[int, ...]
     names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     sparse: bool = False
 
     def __post_init__(self) -> None:
+        if self.units and len(self.units) != len(self.names):
+            msg = f"an input has {len(self.names)} names and {len(self.units)} units; one for each"
+            raise PluginError(msg)
         if self.sparse and len(self.shape) != 3:
             msg = f"an input of shape {self.shape} cannot be sparse: an image (C, H, W) can"
             raise PluginError(msg)
@@ -169,6 +181,11 @@ class Dataset:
         views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
             number of examples; a view sees no label and no id. A view named like an input that is
             read takes its place. What is sparse comes as SparseImages; a view may make some.
+        uses: by the name of a view, the params that are for it: other views are not handed them,
+            and where no such view is in use, another value changes no key. What is here for no
+            view is for all.
+        view_names: ``"module:NAME"`` of a tuple, by the name of a view's input: what its channels or
+            features are called. ``hepbench data check`` shows the statistics of these views.
         files: the original files; those of one form must be found for ``read`` to be used.
             ``read`` asks ``hepbench.original_files`` for them, and says with ``warnings.warn(text,
             hepbench.DataWarning)`` what is odd about them: records repeat it.
@@ -195,6 +212,8 @@ class Dataset:
     sample_files: tuple[str, ...] = ()
     reads: frozenset[str] = frozenset()
     views: Mapping[str, str] = field(default_factory=dict)
+    uses: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    view_names: Mapping[str, str] = field(default_factory=dict)
     files: tuple[File, ...] = ()
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
@@ -213,10 +232,20 @@ class Dataset:
         if set(self.params) & set(OWN_PARAMS):
             msg = f"dataset {self.name}: the core has the params {', '.join(OWN_PARAMS)} itself"
             raise PluginError(msg)
-        if extra := sorted((self.reads | self.split.uses) - set(self.params)):
+        named = self.reads.union(self.split.uses, *self.uses.values())
+        if extra := sorted(named - set(self.params)):
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
             raise PluginError(msg)
         _check_allowed("dataset", self)
+        for what in ("uses", "view_names"):
+            if extra := sorted(set(getattr(self, what)) - set(self.views)):
+                msg = f"dataset {self.name}: {what} has {extra[0]!r}, which no view makes"
+                raise PluginError(msg)
+
+    def handed(self, view: str) -> frozenset[str]:
+        """The params that a view is handed."""
+        others = self.reads.union(self.split.uses, *self.uses.values())
+        return (frozenset(self.params) - others) | self.uses.get(view, frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,9 +259,9 @@ class Model:
             of one example; torch's generator is seeded.
         offers: what it can do: ``encode``, ``pretrain``, ``reconstruct`` an Encoder, ``estimate``
             an Estimator; a method runs only where its ``needs`` are offered.
-        preprocess: what is done to the inputs first, in this order: the core's Steps by name
-            (``STEPS``), or the plugin's own as ``"module:class"``. Fitted on training inputs. It is
-            the default of the param ``preprocess``, which every network has without naming it.
+        preprocess: what is done to the inputs first, in this order: the core's Steps (``STEPS``)
+            by name, or the plugin's own as ``"module:class"``. Fitted on training inputs. It is the
+            default of the param ``preprocess``, which every network has without naming it.
         params, presets: defaults, and what a preset changes.
         allowed: what parameters may be; see ``Method``.
         imports: modules worth importing once, before any worker starts.

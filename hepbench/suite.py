@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from hepbench.errors import SuiteError, UsageError
 from hepbench.records import Published
+from hepbench.specs import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -143,6 +145,17 @@ def uses(names: Iterable[str]) -> list[str]:
         seen[name] += 1
         found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return found
+
+
+def wanted_form(step: Reference) -> str:
+    """Return how a step of preprocessing is written, where it was told other things than the numbers
+    that it needs; or nothing.
+    """
+    told = STEPS.get(step.name, ())
+    numbers = all(type(v) in {int, float} and isfinite(v) for v in step.params.values())
+    if numbers and set(step.params) == set(told):
+        return ""
+    return step.name + (f"[{','.join(f'{name}=NUMBER' for name in told)}]" if told else "")
 
 
 def assignment(text: str) -> tuple[str, Any]:

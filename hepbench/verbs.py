@@ -202,6 +202,13 @@ def plot(what: str, results: Path, output: Path | None, **how: Any) -> Path:
     return plots.make(what, request, output)
 
 
+def data_plot(dataset: str, what: Sequence[str], **how: Any) -> str:
+    """Draw figures of a dataset, and return where they are."""
+    from hepbench.plots import datasets
+
+    return "\n".join(map(str, datasets.make(dataset, what, **how)))
+
+
 def why(
     *,
     cell: str,

@@ -189,11 +189,25 @@ def test_preprocessing_is_shown_where_it_is_not_the_models_own():
     assert own.labels[1] == "mlp"
 
 
+def test_a_number_that_a_step_is_told_is_part_of_the_row():
+    """In brackets behind its name, inside those of the model."""
+    (found,) = expanded(
+        SUITE.replace('"mlp"', "\"mlp[preprocess=['zero-suppression[below=1e-3]'],width=8]\"")
+    )
+    assert found.labels[1] == "mlp[width=8,preprocess=['zero-suppression[below=1e-3]']]"
+    assert found.model_params["preprocess"] == ["zero-suppression[below=1e-3]"]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ("['signed-lok']", "no preprocessing step named 'signed-lok'. Did you mean 'signed-log'?"),
         ("[3]", "no preprocessing step named '3'"),
+        ("['signed-log[m=2]']", "'signed-log[m=2]'; signed-log is expected"),
+        ("['zero-suppression']", "zero-suppression[below=NUMBER] is expected"),
+        ("['zero-suppression[below=few]']", "zero-suppression[below=NUMBER] is expected"),
+        ("['zero-suppression[below=nan]']", "zero-suppression[below=NUMBER] is expected"),
+        ("['zero-suppression[above=1]']", "zero-suppression[below=NUMBER] is expected"),
         ("signed-log", "'signed-log'; a list is expected (default ['standardise'])"),
     ],
 )

@@ -255,6 +255,14 @@ def edited(folder, **changes):
 HOSTILE = {
     "a model that is not installed": ({"model": "os"}, "no model named 'os'"),
     "a step that runs code": ({"preprocess": ["os:system"]}, "no known model's"),
+    "a step that is told too much": (
+        {"preprocess": ["standardise[mean=1]"]},
+        "standardise is expected",
+    ),
+    "a step that is told no number": (
+        {"preprocess": ["zero-suppression[below=x]"]},
+        "zero-suppression[below=NUMBER] is expected",
+    ),
     "a head by a function's name": ({"head": {"method": "os:system"}}, "no head of a method"),
     "a field that recipes lack": ({"run": "os:system"}, "unknown field"),
     "an attribute that is no size": ({"sizes": {"encoder": {"encode": 3}}}, "has no size"),

@@ -230,3 +230,49 @@ def test_examples_of_sparse_images_are_joined_and_taken_as_arrays_are(form):
         np.testing.assert_array_equal(one.ids, other.ids)
     with pytest.raises(DataError, match="'image' has 300 rows, ids have 299"):
         Examples(inputs=several[0].inputs, ids=np.arange(299))
+
+
+def test_a_view_is_handed_the_params_that_are_for_it_or_for_all():
+    """What another view uses it is not told, nor what readers and splits use."""
+    spec = Dataset(
+        name="pictures",
+        summary="",
+        classes=("background", "signal"),
+        inputs={"image": Input(shape=pictures.SHAPE)},
+        reads=frozenset({"form"}),
+        views={"told": "pictures:told", "asked": "pictures:asked", "image": "pictures:darker"},
+        uses={"told": frozenset({"k"}), "asked": frozenset({"k", "points"})},
+        params={"form": "dense", "k": 2, "points": 3, "size": 5},
+    )
+    handed = {name: sorted(spec.handed(name)) for name in spec.views}
+    assert handed == {"told": ["k", "size"], "asked": ["k", "points", "size"], "image": ["size"]}
+    task = {
+        "dataset": "pictures",
+        "inputs": ["told", "asked"],
+        "views": spec.views,
+        "params": {"k": 2, "points": 3, "size": 5},
+        "handed": handed,
+    }
+    made = prepare.viewed(task, {"image": np.zeros((3, *pictures.SHAPE), np.float32)})
+    assert made["told"].tolist() == [[2, 5]] * 3
+    assert made["asked"].tolist() == [[2, 3, 5]] * 3
+
+
+@pytest.mark.parametrize(
+    ("uses", "what"),
+    [({"cloud": {"k"}}, "uses has 'cloud', which no view makes"),
+     ({"told": {"points"}}, "reads or uses 'points', which is not in params")],
+)  # fmt: skip
+def test_uses_of_what_is_not_there_are_refused(uses, what):
+    """A view or a param that is misspelt would silently change what others are handed."""
+    named = {name: frozenset(params) for name, params in uses.items()}
+    with pytest.raises(PluginError, match=what):
+        Dataset(
+            name="pictures",
+            summary="",
+            classes=("background", "signal"),
+            inputs={"image": Input(shape=pictures.SHAPE)},
+            views={"told": "pictures:told"},
+            uses=named,
+            params={"k": 2},
+        )

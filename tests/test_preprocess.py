@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from hepbench import preprocess
+from hepbench import counting, export, preprocess
+from hepbench.errors import PluginError
 from hepbench.specs import STEPS
+
+NUMBERS = {"below": 0.3}
+TOLD = [
+    name + (f"[{','.join(f'{n}={NUMBERS[n]}' for n in needs)}]" if needs else "")
+    for name, needs in STEPS.items()
+]
+"""Every step, told what it must be."""
 
 SHAPES = {"image": (3, 5, 4), "table": (4,), "cloud": (6, 2), "mask": (6,)}
 
@@ -42,7 +51,7 @@ def test_the_core_lists_the_steps_that_it_has():
     assert set(STEPS) == set(preprocess.STEPS)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", TOLD)
 def test_constants_do_not_hang_on_the_size_of_batches(name):
     """Bit by bit, but for sums, which are rounded otherwise."""
     values = inputs()
@@ -54,7 +63,7 @@ def test_constants_do_not_hang_on_the_size_of_batches(name):
             torch.testing.assert_close(constant, whole[key], rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", TOLD)
 def test_an_example_is_preprocessed_from_itself_alone(name):
     """Alone as among others; masks stay as they are."""
     values = inputs()
@@ -64,6 +73,81 @@ def test_an_example_is_preprocessed_from_itself_alone(name):
         assert torch.equal(made, step(values)[key][5:6])
         assert made.shape == some[key].shape
     assert torch.equal(step(values)["mask"], values["mask"])
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_no_real_particle_tells_nothing_and_becomes_zero(name):
+    """Neither a constant nor a result changes with what padding holds."""
+    values = inputs()
+    wild = {**values, "cloud": values["cloud"] + 1e6 * ~values["mask"][:, :, None]}
+    clean, dirty = fitted(name, values), fitted(name, wild)
+    for key, constant in dirty.state_dict().items():
+        assert torch.equal(constant, clean.state_dict()[key])
+    if name.partition("[")[0] != "zero-suppression":
+        made = dirty(wild)["cloud"]
+        assert torch.equal(made, clean(values)["cloud"])
+        assert not made[~values["mask"]].any()
+
+
+class Behind(nn.Module):
+    """A linear layer behind steps."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+        self.linear = nn.Linear(60 + 4 + 12, 8)
+
+    def forward(self, given):
+        made = self.steps(given)
+        flat = [made[name].flatten(1) for name in ("image", "table", "cloud")]
+        return self.linear(torch.cat(flat, 1) * made["mask"].any(1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_steps_are_exported_and_counted_with_what_stands_behind_them(name, tmp_path):
+    """The graph scores as torch does, and no operator of a step is unknown to the counters."""
+    values = inputs()
+    torch.manual_seed(0)
+    network = Behind(fitted(name, values)).eval()
+    found = counting.count(network, {n: v[:2] for n, v in values.items()})
+    assert found.warnings == []
+    assert found.macs == 8 * (60 + 4 + 12)
+    if absent := export.missing():
+        pytest.skip(absent)
+    assert export.export(network, values, tmp_path / "steps.onnx") < export.TOLERANCE
+
+
+def test_zero_suppression_leaves_what_reaches_the_threshold():
+    """What lies below it becomes 0, whatever its sign; other inputs stay."""
+    values = inputs() | {"image": torch.tensor([-5.0, -0.1, 0, 0.29, 0.3, 7]).view(1, 1, 2, 3)}
+    made = fitted("zero-suppression[below=0.3]", values)(values)
+    assert made["image"].flatten().tolist() == pytest.approx([0, 0, 0, 0, 0.3, 7])
+    assert all(made[name] is values[name] for name in ("table", "cloud", "mask"))
+
+
+def test_steps_see_what_those_before_them_make():
+    """The median of the hits is that of those which are left."""
+    image = torch.tensor([0.1, 0.2, 3, 5, 7]).view(1, 1, 1, 5)
+    steps = preprocess.build(["zero-suppression[below=1]", "signed-log"], {"image": (1, 1, 5)})
+    steps.fit(lambda: iter([{"image": image}]))
+    assert steps.steps[1].median_image.item() == pytest.approx(5, rel=2**-11)
+
+
+def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
+    """As it is written in records and recipes; its constants are stored beside it."""
+    values = inputs()
+    step = fitted("zero-suppression[below=0.3]", values)
+    again = preprocess.build(["zero-suppression[below=0.3]"], {"image": (3, 5, 4)})
+    again.load_state_dict(step.state_dict())
+    image = {"image": values["image"]}
+    assert torch.equal(again(image)["image"], step(image)["image"])
+    assert step.state_dict()["steps.0.below"].item() == pytest.approx(0.3)
+
+
+def test_zero_suppression_without_an_image_is_refused():
+    """It would silently do nothing."""
+    with pytest.raises(PluginError, match="made for images; the inputs are table"):
+        preprocess.build(["zero-suppression[below=1]"], {"table": (4,)})
 
 
 def test_the_channel_maximum_is_the_largest_training_value():

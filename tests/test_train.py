@@ -637,13 +637,16 @@ def test_a_source_too_large_to_hold_gives_the_same_batches():
 
 
 def test_arrays_that_cannot_be_written_to_are_copied():
-    """Stages map their arrays read-only; masks stay bool, all else becomes float32."""
+    """Stages map their arrays read-only; masks stay bool, neighbours become what torch takes as an
+    index, all else float32.
+    """
     array = np.arange(4, dtype=np.float64)
     array.flags.writeable = False
-    made = batches.dense(array, torch.device("cpu"))
+    made = batches.dense("table", array, torch.device("cpu"))
     made.add_(1)
     assert made.dtype == torch.float32
-    assert batches.dense(array > 1, torch.device("cpu")).dtype == torch.bool
+    assert batches.dense("mask", array > 1, torch.device("cpu")).dtype == torch.bool
+    assert batches.dense("neighbours", array, torch.device("cpu")).dtype == torch.int64
 
 
 def test_codes_and_batches_are_those_of_the_network_in_eval_mode():

@@ -219,8 +219,7 @@ def _has_official(it: _Sample) -> None:
 
 def _is_viewed(it: _Sample, name: str) -> None:
     whole = read_only(it.roles["labelled"].inputs)
-    taken = it.spec.reads | it.spec.split.uses
-    params = {key: value for key, value in it.spec.params.items() if key not in taken}
+    params = {key: it.spec.params[key] for key in it.spec.handed(name)}
     view = partial(resolve(it.spec.views[name]), **params)
     made, n = view(whole), len(it.roles["labelled"])
     need(name in made, f"it makes {', '.join(sorted(made)) or 'nothing'} and no '{name}'")

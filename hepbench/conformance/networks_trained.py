@@ -121,9 +121,12 @@ def _permutes_particles(it: Tried) -> None:
     particles = it.trial.shapes["cloud"][0]
     order = np.random.default_rng(0).permutation(particles)
     inputs = {
-        name: array[:, order] if name in {"cloud", "mask"} else array
+        name: array[:, order] if name in {"cloud", "mask", "neighbours"} else array
         for name, array in it.trial.inputs.items()
     }
+    if "neighbours" in inputs:
+        # where each place has gone
+        inputs["neighbours"] = np.argsort(order)[inputs["neighbours"]]
     _need_same(scored(it.trained, inputs), it.expected, "with particles in another order")
 
 
@@ -133,6 +136,11 @@ def _pads(it: Tried) -> None:
         array = inputs[name]
         more = np.zeros((len(array), 5, *array.shape[2:]), array.dtype)
         inputs[name] = np.concatenate([array, more], axis=1)
+    if "neighbours" in inputs:
+        array = inputs["neighbours"]
+        own = np.arange(array.shape[1], array.shape[1] + 5)[:, None]
+        more = np.broadcast_to(own, (len(array), 5, array.shape[2]))
+        inputs["neighbours"] = np.concatenate([array, more], axis=1)
     _need_same(scored(it.trained, inputs), it.expected, "with five more empty places")
 
 

@@ -37,6 +37,7 @@ SHAPES: Shapes = {
     "image": (2, 16, 16),
     "cloud": (12, 4),
     "mask": (12,),
+    "neighbours": (12, 3),
     "table": (5,),
     "scalars": (3,),
 }
@@ -142,7 +143,19 @@ def _inputs(
         found["mask"] = np.arange(particles) < counts[:, None]
         if "cloud" in shapes and shapes["cloud"][0] == particles:
             found["cloud"] *= found["mask"][:, :, None]
+    if "neighbours" in shapes:
+        found["neighbours"] = _neighbours(shapes["neighbours"], found.get("mask"), rng, len(labels))
     return found
+
+
+def _neighbours(
+    shape: tuple[int, ...], mask: Array | None, rng: np.random.Generator, n: int
+) -> Array:
+    """Return (n, P, k) real particles by chance, some of them the same; of padding its own place."""
+    particles, k = shape
+    mask = np.ones((n, particles), bool) if mask is None else mask
+    some = rng.integers(0, mask.sum(1)[:, None, None], (n, particles, k))
+    return np.where(mask[:, :, None], some, np.arange(particles)[:, None])
 
 
 def _frozen(e: Examples) -> Examples:

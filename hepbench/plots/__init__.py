@@ -1,4 +1,5 @@
-"""Figures for papers, from records: ``make`` draws one of WHAT into a PNG, PDF or SVG file.
+"""Figures for papers, from records: ``make`` draws one of WHAT into a PNG, PDF or SVG file. Those of
+datasets are in ``datasets``.
 
 Each figure has a module: first the numbers, pure and tested; then ``draw``, which shows them.
 matplotlib is imported by ``draw`` and ``style`` alone.
@@ -60,10 +61,15 @@ class Request:
 
 def check(what: str, output: Path | None) -> None:
     """Raise UsageError, before any work is done, where a figure cannot be made."""
-    from hepbench.plots import style
-
     if what not in WHAT:
         raise UsageError(unknown("figure", what, WHAT))
+    check_output(output)
+
+
+def check_output(output: Path | None) -> None:
+    """Raise UsageError where no figure can be made, or not in the format of this file."""
+    from hepbench.plots import style
+
     if output is not None and output.suffix.lower() not in SUFFIXES:
         msg = f"--output {output}: the format is told by the suffix: {', '.join(SUFFIXES)}"
         raise UsageError(msg)

@@ -28,8 +28,6 @@ SHOWN = 6
 
 DRAWABLE = ("image", "table", "scalars")
 MOST = 2
-DECADES = 1e-4
-"""Of the highest pixel: what lies below is white."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def _height(found: Pairs, lines: Sequence[Line]) -> float:
 
 def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequence[str]) -> None:
     axes = part.subplots(len(lines), SHOWN, squeeze=False)
-    plain = _scale(np.concatenate([x.images for x in lines if x.name.startswith("original")]))
+    plain = style.pixels(np.concatenate([x.images for x in lines if x.name.startswith("original")]))
     reach = max((abs(line.images).max() for line in lines if line.signed), default=1.0) or 1.0
     signed: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
     pairs = zip(lines, axes, strict=True)
@@ -273,22 +271,6 @@ def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
         if line.name == "walk":
             places[0].set_title("from the first", fontsize="x-small")
             places[-1].set_title("to the last", fontsize="x-small")
-
-
-def _scale(images: Array) -> dict[str, Any]:
-    """Return colours on white, and their logarithmic scale: what is empty, or below the scale, is
-    white; of values with a sign, what is near zero.
-    """
-    import matplotlib as mpl
-    from matplotlib.colors import LogNorm, SymLogNorm
-
-    high = float(abs(images).max()) or 1.0
-    if images.min() < 0 or not images.any():
-        norm = SymLogNorm(0.03 * high, vmin=-high, vmax=high)
-        return {"cmap": "PuOr_r", "norm": norm}
-    low = max(float(np.quantile(images[images > 0], 0.02)), DECADES * high)
-    colours = mpl.colormaps["viridis_r"].with_extremes(under="white", bad="white")
-    return {"cmap": colours, "norm": LogNorm(min(low, high / 10), high)}
 
 
 def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepbench.plots.selection import Panel
+    from hepbench.specs import Array
     from hepbench.suite import Reference
 
 COLOURS = (
@@ -41,6 +42,9 @@ WIDTH = 5.4
 
 INSIDE = 6
 """Curves that a legend among or below them still leaves room for."""
+
+DECADES = 1e-4
+"""Of the highest pixel: what lies below is white."""
 
 LONG = 36
 """Letters of a name that hides curves."""
@@ -229,6 +233,23 @@ def grow(axes: Axes, inches: float) -> None:
     whole.set_figheight(whole.get_figheight() + inches)
 
 
+def pixels(images: Array) -> dict[str, Any]:
+    """Return colours for images, on white, and their logarithmic scale: what is empty, or below the
+    scale, is white; of values with a sign, what is near zero.
+    """
+    import matplotlib as mpl
+    from matplotlib.colors import LogNorm, SymLogNorm
+
+    known = images[np.isfinite(images)]
+    high = float(abs(known).max(initial=0)) or 1.0
+    if known.min(initial=0) < 0 or not known.any():
+        norm = SymLogNorm(0.03 * high, vmin=-high, vmax=high)
+        return {"cmap": "PuOr_r", "norm": norm}
+    low = max(float(np.quantile(known[known > 0], 0.02)), DECADES * high)
+    colours = mpl.colormaps["viridis_r"].with_extremes(under="white", bad="white")
+    return {"cmap": colours, "norm": LogNorm(min(low, high / 10), high)}
+
+
 # --- words
 
 
@@ -240,7 +261,7 @@ def title(part: Any, text: str) -> None:
 def heading(axes: Axes, panel: Panel, inches: float) -> None:
     """Say above axes so wide which dataset they show, simulated or not, and of how many examples."""
     name, source = plain(panel.title), plain(panel.source)
-    axes.set_title(rf"$\bf{{{_mathematical(name)}}}$  $\it{{{_mathematical(source)}}}$", loc="left")
+    axes.set_title(rf"$\bf{{{mathematical(name)}}}$  $\it{{{mathematical(source)}}}$", loc="left")
     if len(name) + len(source) + len(panel.facts) + 6 < 13 * inches:
         axes.set_title(plain(panel.facts), loc="right", fontsize="small")
 
@@ -261,7 +282,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _mathematical(text: str) -> str:
+def mathematical(text: str) -> str:
     """Return a text for use inside mathematics, where spaces and signs mean something else."""
     text = text.replace("-", "\N{HYPHEN}")
     return re.sub(r"([\\{}_^%#&~ ])", r"\\\1", text)

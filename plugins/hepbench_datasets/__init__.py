@@ -65,6 +65,18 @@ BOOSTED_JETS = Dataset(
     views={
         "image": "hepbench_datasets.boosted_jets_views:resize",
         "table": "hepbench_datasets.boosted_jets_views:summarise",
+        "cloud": "hepbench_datasets.boosted_jets_clouds:cloud",
+        "mask": "hepbench_datasets.boosted_jets_clouds:cloud",
+        "neighbours": "hepbench_datasets.boosted_jets_clouds:graph",
+    },
+    uses={
+        "cloud": frozenset({"points"}),
+        "mask": frozenset({"points"}),
+        "neighbours": frozenset({"points", "k"}),
+    },
+    view_names={
+        "table": "hepbench_datasets.boosted_jets_views:FEATURES",
+        "cloud": "hepbench_datasets.boosted_jets_clouds:FEATURES",
     },
     files=(
         File(
@@ -84,6 +96,8 @@ BOOSTED_JETS = Dataset(
             *("track_pt", "track_d0", "track_dz", "ecal", "hcal"),
             *("pixel_1", "pixel_2", "pixel_3"),
         ],
+        "points": 256,
+        "k": 16,
     },
     allowed={"size": (64, 125)},
     augmentations={

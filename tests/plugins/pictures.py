@@ -141,3 +141,14 @@ class Doubled(nn.Module):
         for image in inputs.values():
             image.add_(1).mul_(2)
         return inputs
+
+
+def told(inputs, **params):
+    """Return what a view was handed: its params' values, for every image."""
+    values = np.array([float(params[name]) for name in sorted(params)], np.float32)
+    return {"told": np.tile(values, (len(inputs["image"]), 1))}
+
+
+def asked(inputs, **params):
+    """Return the same under another name."""
+    return {"asked": told(inputs, **params)["told"]}

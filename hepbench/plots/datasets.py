@@ -1,0 +1,115 @@
+"""Figures of datasets: what their labelled examples look like, class by class.
+
+Test examples are never among them: see ``labelled``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hepbench import plots
+from hepbench.errors import UsageError, unknown
+from hepbench.plots import distributions, histograms, labelled, means, style, views
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from hepbench.data import Wanted
+    from hepbench.plots.labelled import Labelled
+
+WHAT = ("means", "views", *distributions.KINDS)
+
+
+def make(
+    reference: str,
+    what: Sequence[str],
+    *,
+    data: Path | None,
+    source: Wanted,
+    compare: bool,
+    output: Path | None,
+) -> list[Path]:
+    """Draw figures of a dataset, all that fit it where none is named, and return where they are.
+
+    Args:
+        reference: a dataset's name, perhaps with parameters in brackets.
+        what: names among WHAT.
+        compare: draw the original file over the simulated sample.
+        output: of a single figure; ``<dataset>-<figure>.png`` otherwise.
+
+    Raises:
+        UsageError: there is no such figure, or it does not fit, or no such dataset.
+        DataError: files are missing, or not as they should be.
+        ResultsError: a figure cannot be written.
+    """
+    for each in what:
+        if each not in WHAT:
+            raise UsageError(unknown("figure of a dataset", each, WHAT))
+    if output is not None and len(what) != 1:
+        msg = f"--output {output}: name one figure to be written there: {', '.join(WHAT)}"
+        raise UsageError(msg)
+    if compare and source != "auto":
+        msg = f"--compare draws files and sample; leave --source {source} out"
+        raise UsageError(msg)
+    plots.check_output(output)
+    sources: Sequence[Wanted] = ("file", "sample") if compare else (source,)
+    several = [labelled.opened(reference, data=data, source=each) for each in sources]
+    whys = {each: why_not(several[0], each) for each in WHAT}
+    if wrong := [whys[each] for each in what if whys[each]]:
+        fitting = ", ".join(each for each, why in whys.items() if not why)
+        msg = f"nothing to draw: {wrong[0]}; what can be drawn is {fitting or 'nothing'}"
+        raise UsageError(msg)
+    return [
+        _save(several, each, output)
+        for each in what or [each for each, why in whys.items() if not why]
+    ]
+
+
+def why_not(shown: Labelled, what: str) -> str:
+    """Return why a figure cannot be drawn of a dataset, or nothing."""
+    needs = {"means": ("image",), "views": views.INPUTS}
+    if what not in needs:
+        return distributions.why_not(shown, what)
+    missing = [name for name in needs[what] if name not in shown.inputs]
+    return f"{shown.spec.name} has no {missing[0]}" if missing else ""
+
+
+def _save(several: Sequence[Labelled], what: str, output: Path | None) -> Path:
+    path = output or Path(f"{several[0].spec.name}-{what}.png")
+    with style.applied():
+        figure, notes = _drawn(several, what)
+        _caption(figure, several, notes)
+        style.save(figure, path)
+    return path
+
+
+def _drawn(several: Sequence[Labelled], what: str) -> tuple[Figure, list[str]]:
+    if what == "means":
+        return means.draw(several)
+    return views.draw(several) if what == "views" else histograms.draw(several, what)
+
+
+def _caption(figure: Figure, several: Sequence[Labelled], notes: Sequence[str]) -> None:
+    """Say which dataset it is, simulated or not, and which examples are drawn."""
+    name = several[0].name
+    origins = " and ".join(_origin(shown) for shown in several)
+    title = rf"$\bf{{{style.mathematical(name)}}}$  $\it{{{style.mathematical(origins)}}}$"
+    figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
+    drawn = [f"{_origin(shown)}: {_examples(shown)}" for shown in several]
+    odd = [note for shown in several for note in shown.notes]
+    style.footer(figure, [*drawn, *notes, *odd])
+
+
+def _origin(shown: Labelled) -> str:
+    return "simulated sample" if shown.simulated else "original file"
+
+
+def _examples(shown: Labelled) -> str:
+    """Return how many examples are drawn, and how many are not."""
+    counts = zip(shown.counts, shown.spec.classes, strict=True)
+    listed = ", ".join(f"{n:,} {name}" for n, name in counts)
+    weighted = ", weighted" if "weights" in shown.columns else ""
+    return f"{listed}{weighted}; {shown.sealed:,} test examples stay sealed and are not drawn"

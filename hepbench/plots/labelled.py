@@ -1,0 +1,227 @@
+"""Labelled examples of a dataset, a few at a time: those that a run would train on and choose by.
+
+The test part stays sealed. Files are read and divided by the very stages of a run: what stands in
+the cache is used, and what is made is there for the next run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hepbench import prepare
+from hepbench.errors import DataError, PluginError
+from hepbench.matrix import Combination
+from hepbench.registry import Entry
+from hepbench.resolve import resolve
+from hepbench.sparse import SparseImages
+from hepbench.specs import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from hepbench.cache import Cache
+    from hepbench.data import Wanted
+    from hepbench.plan import Stage
+    from hepbench.specs import Array, Dataset, Inputs
+
+PARTS = ("train", "validation")
+
+MOST_BYTES = 200_000_000
+"""Of some examples that are not sparse."""
+
+SPLIT_SEED = 0
+"""That of suites which name none."""
+
+
+class Chunk(NamedTuple):
+    """Some examples: labels (n,), weights (n,), inputs (n, ...) and targets (n,) by name."""
+
+    labels: Array
+    weights: Array
+    inputs: Inputs
+    targets: Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """The labelled examples of a dataset, without its test part.
+
+    Attributes:
+        spec, name: the dataset; its name with the parameters that were chosen.
+        task: what the stage that lays out inputs is told.
+        source: the folder of what was read.
+        rows: (N,) which of it, in order.
+        columns: (N,) each: ``labels``, ``weights`` where there are any, ``target.*``.
+        sealed: how many test examples are left out.
+        simulated: they are its sample's.
+        notes: what is odd about its files.
+    """
+
+    spec: Dataset
+    name: str
+    task: Mapping[str, Any]
+    source: Path
+    rows: Array
+    columns: Mapping[str, Array]
+    sealed: int
+    simulated: bool = True
+    notes: Sequence[str] = ()
+
+    @property
+    def counts(self) -> Array:
+        """(classes,) numbers of examples."""
+        return np.bincount(self.columns["labels"], minlength=len(self.spec.classes))
+
+    @property
+    def inputs(self) -> set[str]:
+        """What inputs there are, those that views make among them."""
+        return available(self.spec)
+
+    @property
+    def targets(self) -> list[str]:
+        """What is known of examples beside inputs and labels: masses and the like."""
+        return [name for name in self.columns if name not in {"labels", "weights"}]
+
+    def chunks(self, *names: str) -> Iterator[Chunk]:
+        """Yield all examples, with some of their inputs, as many at a time as memory allows."""
+        whole = prepare.read_inputs(self.source, "labelled")
+        for span in prepare.spans(whole, len(self.rows)):
+            yield self._chunk(whole, np.arange(span.start, span.stop), names)
+
+    def some(self, most: int, *names: str) -> Chunk:
+        """Return at most so many examples, as memory allows, spread evenly over all of them."""
+        whole = prepare.read_inputs(self.source, "labelled")
+        dense = [a for a in whole.values() if not isinstance(a, SparseImages)]
+        size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in dense)
+        most = min(most, max(1, MOST_BYTES // max(size, 1)))
+        places = np.unique(np.linspace(0, len(self.rows) - 1, most).astype(np.int64))
+        return self._chunk(whole, places, names)
+
+    def names(self, name: str, n: int) -> list[str]:
+        """Return what the n channels or features of an input are called, with their units."""
+        given, units = self._declared(name)
+        if len(given) != n:
+            # a view has changed them
+            return [f"{name} {i}" for i in range(n)]
+        units = units or ("",) * n
+        return [f"{a} [{unit}]" if unit else a for a, unit in zip(given, units, strict=True)]
+
+    def _declared(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
+        if name in self.spec.view_names:
+            return tuple(resolve(self.spec.view_names[name])), ()
+        if name in self.spec.inputs:
+            return self.spec.inputs[name].names, self.spec.inputs[name].units
+        return (), ()
+
+    def _chunk(self, whole: Mapping[str, Array], places: Array, names: Sequence[str]) -> Chunk:
+        read = {name: array[self.rows[places]] for name, array in whole.items()}
+        made = prepare.viewed({**self.task, "inputs": names}, read) if names else {}
+        columns = {name: array[places] for name, array in self.columns.items()}
+        labels = columns.pop("labels")
+        weights = columns.pop("weights", np.ones(len(labels)))
+        return Chunk(labels, weights, made, columns)
+
+
+def available(spec: Dataset) -> set[str]:
+    """Return the inputs that a dataset has, those that its views make among them."""
+    return {*spec.inputs, *spec.views}
+
+
+def opened(reference: str, *, data: Path | None, source: Wanted) -> Labelled:
+    """Return the examples of a dataset at hand.
+
+    Args:
+        reference: its name, perhaps with parameters in brackets.
+        data: the folder of original files.
+        source: original file where found, or always one of both.
+
+    Raises:
+        UsageError: no such dataset, or no such parameter.
+        DataError: the files are missing, or not as they should be.
+    """
+    from hepbench import matrix, plan, session, suite
+    from hepbench.cache import Cache
+    from hepbench.registry import installed
+
+    asked = suite.reference(reference)
+    entry = installed().entry("dataset", asked.name)
+    params = matrix.dataset_params(entry.spec, asked.params)
+    with session.machine_facts(data=data, source=source) as facts:
+        read, split, inputs = plan.preparation(_combination(entry, params), SPLIT_SEED, facts)
+        found = facts.found(entry)
+    cache = Cache(session.cache_folder())
+    _prepare({stage.key: stage for stage in (read, split)}, cache)
+    shown = gathered(entry.spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
+    warnings = (cache.find(read.key) or {}).get("warnings", ())
+    return replace(
+        shown,
+        name=reference,
+        simulated=found.source != "file",
+        notes=(*found.warnings, *warnings),
+    )
+
+
+def gathered(spec: Dataset, task: Mapping[str, Any], read: Path, split: Path) -> Labelled:
+    """Return the examples of a dataset that was read and divided.
+
+    Args:
+        task: what the stage that lays out inputs is told.
+        read, split: folders of the two stages before it.
+    """
+    parts = [_part(split / f"{part}.npz") for part in PARTS]
+    whole = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+    # files are read from front to back
+    order = np.argsort(whole["rows"], kind="stable")
+    columns = {name: array[order] for name, array in whole.items()}
+    with np.load(split / "test.npz", allow_pickle=False) as test:
+        sealed = len(test["rows"])
+    rows = columns.pop("rows")
+    return Labelled(
+        spec=spec, name=spec.name, task=task, source=read, rows=rows, columns=columns, sealed=sealed
+    )
+
+
+def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
+    """Return a dataset with a model that takes whatever it has."""
+    inputs = tuple(sorted(available(entry.spec)))
+    model = Entry(Model(name="figure", summary="", inputs=inputs, build=""), entry.plugin)
+    labels = (entry.spec.name, "figure", "")
+    return Combination(
+        labels=labels,
+        dataset=entry,
+        model=model,
+        methods=(),
+        dataset_params=params,
+        model_params={},
+        method_params=(),
+    )
+
+
+def _part(path: Path) -> dict[str, Array]:
+    """Return the rows of a part and its columns, without ids."""
+    with np.load(path, allow_pickle=False) as kept:
+        return {name: array for name, array in kept.items() if name != "ids"}
+
+
+def _prepare(stages: Mapping[str, Stage], cache: Cache) -> None:
+    """Run what the cache lacks.
+
+    Raises:
+        DataError: the files are not as they should be.
+        PluginError: whatever else went wrong.
+    """
+    from hepbench import execute, schedule, session
+
+    missing = schedule.missing(stages, stages, cache)
+    limits = execute.Limits(memory=session.default_memory(1))
+    for outcome in execute.execute(missing, cache=cache, limits=limits, alive=lambda: None):
+        if outcome.users:
+            raise DataError(outcome.message)
+        if outcome.status in {"failed", "timeout"}:
+            msg = f"{stages[outcome.key].name}: {outcome.type}: {outcome.message}"
+            raise PluginError(msg)

@@ -1,0 +1,284 @@
+"""One example as all that networks may be given of it: image, cloud of pixels, and graph.
+
+Drawn of each class is one with the median number of hit pixels. The cloud is laid over the image by
+what both hold: a pixel and a point with the same deposits are one, which checks on the way that the
+cloud is of that image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hepbench.plots.labelled import Labelled
+    from hepbench.specs import Array
+
+INPUTS = ("image", "cloud", "mask", "neighbours")
+SEEN = 100
+"""Labelled examples, spread evenly over all, of which those that are drawn are chosen."""
+COLUMNS = ("image", "cloud", "graph", "graph, enlarged")
+PANEL = 2.5
+"""Inches of a panel."""
+MARGIN = 1.06
+"""How much more than the outermost point is shown."""
+QUANTILE = 0.02
+"""Of the pixels: those below it have the lightest colour."""
+LARGEST, SMALLEST = 26.0, 2.0
+"""Areas of points, in square points of print."""
+CLOSE = 10
+"""Pixels on either side of the brightest that are enlarged."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example in three forms.
+
+    Attributes:
+        name: of its class.
+        image: (H, W), what the channels that are drawn have in each pixel together.
+        edges: what rows and columns span, from and to, in the units of the cloud's positions.
+        places: (n, 2) where the points are: along the rows (eta) and along the columns (phi).
+        amounts: (n,) what is there, as in the image.
+        links: (L, 2) pairs of points, each once, one of which is a neighbour of the other.
+        k: how many neighbours each point has.
+    """
+
+    name: str
+    image: Array
+    edges: tuple[tuple[float, float], tuple[float, float]]
+    places: Array
+    amounts: Array
+    links: Array
+    k: int
+
+
+def links(neighbours: Array, mask: Array) -> Array:
+    """Return the pairs (L, 2) of real points that neighbours (P, k) join, smaller place first."""
+    here = np.broadcast_to(np.arange(len(neighbours))[:, None], neighbours.shape)
+    pairs = np.stack([here, neighbours.astype(np.int64)], axis=-1)[mask].reshape(-1, 2)
+    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
+    return np.unique(pairs, axis=0)
+
+
+def laid_over(image: Array, points: Array) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return what the rows and the columns of an image span where its points are.
+
+    Args:
+        image: (C, H, W).
+        points: (n, 2 + C or more), places along rows and columns, then what each channel has.
+
+    Raises:
+        UsageError: the points are no pixels of the image, or too few to tell.
+    """
+    height, width = image.shape[1:]
+    which, where = _alike(image, points)
+    row, column = np.divmod(where, width)
+    rows, columns = points[which, :2].astype(float).T
+    return _span(row, rows, height), _span(column, columns, width)
+
+
+def _alike(image: Array, points: Array) -> tuple[Array, Array]:
+    """Return which points have the deposits of a pixel that is like no other, and its place."""
+    channels = len(image)
+    pixels = image.reshape(channels, -1).T
+    hit = np.flatnonzero(pixels.any(axis=1))
+    contents, first, counts = np.unique(pixels[hit], axis=0, return_index=True, return_counts=True)
+    alone = {c.tobytes(): hit[i] for c, i, n in zip(contents, first, counts, strict=True) if n == 1}
+    keys = [point.tobytes() for point in points[:, 2 : 2 + channels].astype(image.dtype)]
+    found = [(at, alone[key]) for at, key in enumerate(keys) if key in alone]
+    if not found:
+        msg = "no point of the cloud is a pixel of the image: one cannot be laid over the other"
+        raise UsageError(msg)
+    which, where = np.array(found).T
+    return which, where
+
+
+def _span(places: Array, positions: Array, size: int) -> tuple[float, float]:
+    """Return from where to where so many pixels reach, some of which are at these positions."""
+    if np.ptp(places) == 0:
+        msg = "the pixels of one row or column alone do not tell how large they are"
+        raise UsageError(msg)
+    step, start = np.polyfit(places, positions, 1)
+    if abs(start + step * places - positions).max() > 0.01 * abs(step):
+        msg = "points of the cloud are elsewhere than the pixels of the image that they equal"
+        raise UsageError(msg)
+    return float(start - step / 2), float(start + step * (size - 0.5))
+
+
+def addable(images: Array, units: Sequence[str]) -> Array:
+    """Return which channels of images (n, C, H, W) are drawn, added up: those with the unit of the
+    first, or where no units are told those that are nowhere below 0.
+    """
+    if len(units) == images.shape[1]:
+        return np.array([unit == units[0] for unit in units])
+    return images.min(axis=(0, 2, 3)) >= 0
+
+
+def example(name: str, inputs: Mapping[str, Array], added: Array) -> Example:
+    """Return one example, of ``INPUTS`` without their first axis, as it is drawn.
+
+    Args:
+        name: of its class.
+        added: (C,) bool, which channels are added up.
+    """
+    image, mask = inputs["image"], inputs["mask"]
+    points, near = inputs["cloud"][mask], inputs["neighbours"]
+    return Example(
+        name=name,
+        image=image[added].sum(axis=0),
+        edges=laid_over(image, points),
+        places=points[:, :2],
+        amounts=points[:, 2 : 2 + len(image)][:, added].sum(axis=1),
+        links=links(near, mask),
+        k=near.shape[1],
+    )
+
+
+def typical(shown: Labelled) -> dict[int, Mapping[str, Array]]:
+    """Return the inputs of an example of each class: of those among SEEN the one with the median
+    number of hit pixels.
+    """
+    some = shown.some(SEEN, *INPUTS)
+    inputs = {name: np.asarray(array) for name, array in some.inputs.items()}
+    hits = inputs["image"].any(axis=1).sum(axis=(1, 2))
+    found: dict[int, Mapping[str, Array]] = {}
+    for label in np.unique(some.labels[some.labels >= 0]).tolist():
+        mine = np.flatnonzero(some.labels == label)
+        row = mine[np.argsort(hits[mine], kind="stable")[len(mine) // 2]]
+        found[label] = {name: array[row] for name, array in inputs.items()}
+    return found
+
+
+def examples(shown: Labelled) -> tuple[list[Example], str]:
+    """Return an example of each class, and of which channels they show the sum."""
+    found = typical(shown)
+    images = np.stack([inputs["image"] for inputs in found.values()])
+    added = addable(images, shown.spec.inputs["image"].units)
+    names = [
+        name for name, wanted in zip(shown.names("image", len(added)), added, strict=True) if wanted
+    ]
+    made = [example(shown.spec.classes[label], inputs, added) for label, inputs in found.items()]
+    return made, ", ".join(names)
+
+
+# --- drawing
+
+
+def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
+    """Draw an example of each class of a dataset, perhaps of its files and of its sample; return
+    what must be said below.
+    """
+    from matplotlib.figure import Figure
+
+    found = [(shown, *examples(shown)) for shown in several]
+    blocks = [(shown, one) for shown, ones, _ in found for one in ones]
+    look = _colours([one for _, one in blocks])
+    size = (len(COLUMNS) * PANEL + 1.2, len(blocks) * PANEL + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    lines: Any = figure.subplots(len(blocks), len(COLUMNS), squeeze=False)
+    for axes, (shown, one) in zip(lines, blocks, strict=True):
+        source = f", {'sample' if shown.simulated else 'file'}" if len(several) > 1 else ""
+        points = _draw_example(axes, one, look)
+        _name(axes[0], one.name + source)
+        axes[0].set_ylabel(r"$\Delta\eta$")
+    for ax, what in zip(lines[0], COLUMNS, strict=True):
+        ax.set_title(what, loc="center")
+    for ax in lines[-1]:
+        ax.set_xlabel(r"$\Delta\phi$")
+    bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(blocks), extend="min")
+    bar.set_label("sum of channels")
+    sums = [f"colours: sum of {names}" for _, _, names in found]
+    return figure, [*(_note(one) for _, one in blocks), *sums]
+
+
+def _note(one: Example) -> str:
+    height, width = one.image.shape
+    hit = np.count_nonzero(one.image)
+    return (
+        f"{one.name}: an image of {height} x {width} pixels, {hit:,} of them hit; a cloud of "
+        f"{len(one.places):,} of these; {len(one.links):,} edges to {one.k} neighbours each"
+    )
+
+
+def _draw_example(axes: Sequence[Axes], one: Example, look: Mapping[str, Any]) -> Any:
+    """Draw one example into four axes; return its points."""
+    image, cloud, graph, close = axes
+    _draw_image(image, one, look)
+    _draw_image(close, one, look, alpha=0.5)
+    points = [_draw_points(cloud, one, look), _draw_points(graph, one, look)]
+    _draw_points(close, one, look, larger=5.0)
+    _draw_links(graph, one, 0.25)
+    _draw_links(close, one, 0.4)
+    reach = MARGIN * float(abs(one.places).max(initial=0)) or 1.0
+    for ax in axes[:3]:
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    for ax in axes[1:3]:
+        ax.tick_params(labelleft=False)
+    _enlarge(graph, close, one)
+    return points[0]
+
+
+def _draw_image(ax: Axes, one: Example, look: Mapping[str, Any], **how: Any) -> None:
+    (low, high), (left, right) = one.edges
+    span = (left, right, low, high)
+    hit = np.where(one.image > 0, one.image, np.nan)
+    ax.imshow(hit, origin="lower", extent=span, interpolation="nearest", **look, **how)
+
+
+def _draw_points(ax: Axes, one: Example, look: Mapping[str, Any], *, larger: float = 1.0) -> Any:
+    amounts = np.maximum(one.amounts, look["norm"].vmin)
+    share = np.clip(look["norm"](amounts), 0, 1)
+    areas = larger * (SMALLEST + (LARGEST - SMALLEST) * share**2)
+    # the brightest last, on top
+    order = np.argsort(amounts, kind="stable")
+    y, x = one.places[order].T
+    return ax.scatter(x, y, s=areas[order], c=amounts[order], linewidths=0, zorder=3, **look)
+
+
+def _draw_links(ax: Axes, one: Example, width: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    from hepbench.plots import style
+
+    ends = one.places[:, ::-1][one.links]
+    ax.add_collection(LineCollection(ends, colors=style.GREY, linewidths=width, zorder=2))
+
+
+def _enlarge(whole: Axes, close: Axes, one: Example) -> None:
+    """Show what is around the brightest point in axes of its own, and where that is."""
+    height, width = one.image.shape
+    (low, high), (left, right) = one.edges
+    y, x = one.places[np.argmax(one.amounts)]
+    up, aside = CLOSE * (high - low) / height, CLOSE * (right - left) / width
+    close.set(xlim=(x - aside, x + aside), ylim=(y - up, y + up), aspect="equal")
+    close.yaxis.tick_right()
+    close.tick_params(axis="y", which="both", left=True, right=True)
+    whole.indicate_inset_zoom(close, edgecolor="black", alpha=1, linewidth=0.8)
+
+
+def _name(ax: Axes, name: str) -> None:
+    from hepbench.plots import style
+
+    at: dict[str, Any] = {"xy": (0.05, 0.94), "xycoords": "axes fraction", "va": "top"}
+    ax.annotate(style.plain(name), **at, fontweight="bold", fontsize="small")
+
+
+def _colours(several: Sequence[Example]) -> dict[str, Any]:
+    """Return colours on white, and a logarithmic scale for all of them."""
+    import matplotlib as mpl
+    from matplotlib.colors import LogNorm
+
+    some = np.concatenate([one.image[one.image > 0] for one in several])
+    high = float(some.max(initial=0)) or 1.0
+    low = float(np.quantile(some, QUANTILE)) if len(some) else high / 10
+    return {"cmap": mpl.colormaps["viridis_r"], "norm": LogNorm(min(low, high / 10), high)}

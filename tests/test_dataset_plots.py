@@ -1,0 +1,385 @@
+"""Figures of datasets: what they show is what numpy counts, of all examples but those of the test."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zoo
+from conftest import TESTS, Workbench
+from hypothesis import given
+from hypothesis import strategies as st
+from test_bad_input import refused
+
+from hepbench import prepare
+from hepbench.conformance import datasets
+from hepbench.plots import binning, distributions, histograms, labelled, means
+from hepbench.plots.binning import Bins
+from hepbench.plots.distributions import Distribution
+from hepbench.registry import Entry, Plugin
+
+FIGURES = ("means", *distributions.KINDS)
+
+
+def shown(folder, *, sparse=True):
+    """Return the examples of a dataset as figures are given them."""
+    spec = zoo.zoo(sparse=sparse)
+    folder.mkdir(exist_ok=True)
+    found = datasets.prepared(Entry(spec, Plugin("zoo", "zoo", "zoo", "")), ("table",), folder)
+    task = {"dataset": "zoo", "inputs": (), "views": spec.views, "params": {}}
+    return labelled.gathered(spec, task, found["read"], found["split"])
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return shown(tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.fixture(scope="module")
+def whole(ours):
+    """Return the same examples as the plugin yields them, all at once and dense."""
+    found = [e for role, e in zoo.sample(200, dense=True) if role == "labelled"]
+    rows = ours.rows
+
+    def column(of):
+        return np.concatenate([of(e) for e in found])[rows]
+
+    columns = {name: column(lambda e, n=name: e.inputs[n]) for name in found[0].inputs}
+    columns |= {"labels": column(lambda e: e.labels), "weights": column(lambda e: e.weights)}
+    return {**columns, "m": column(lambda e: e.targets["m"])}
+
+
+def expected(kind, whole):
+    """Return {quantity: (values, rows)}, worked out by numpy."""
+    image, n = whole["image"], len(whole["labels"])
+    each = np.arange(n)
+    channels = {"ecal [GeV]": image[:, 0], "d0": image[:, 1]}
+    if kind == "spectra":
+        return {name: (x[x != 0], np.nonzero(x)[0]) for name, x in channels.items()}
+    if kind == "occupancy":
+        counts = {name: (x != 0).sum((1, 2)) for name, x in channels.items()}
+        return {f"pixels of {name.split(' ')[0]}": (c, each) for name, c in counts.items()}
+    if kind == "features":
+        columns = dict(zip(("x", "steps", "constant"), whole["table"].T, strict=True))
+        seen = {"brightness": image.sum((1, 2, 3)), "hits": (image != 0).sum((1, 2, 3))}
+        return {name: (c, each) for name, c in {**columns, **seen, "m": whole["m"]}.items()}
+    cloud, mask = whole["cloud"].astype(float), whole["mask"]
+    px, py, pz, e = cloud.sum(1).T
+    return {
+        "particles": (mask.sum(1), each),
+        "particle pt [GeV]": (np.hypot(cloud[..., 0], cloud[..., 1])[mask], np.nonzero(mask)[0]),
+        "jet pt [GeV]": (np.hypot(px, py), each),
+        "jet mass [GeV]": (np.sqrt(e**2 - px**2 - py**2 - pz**2), each),
+    }
+
+
+def places(where, values):
+    """Return values in the coordinates of the edges, what lies beyond them inside."""
+    if where.values is not None:
+        return np.searchsorted(where.values, values) + 0.5
+    return np.clip(values, where.edges[0], np.nextafter(where.edges[-1], -np.inf))
+
+
+@pytest.mark.parametrize("kind", distributions.KINDS)
+def test_what_is_drawn_is_what_numpy_counts(ours, whole, kind):
+    """Weighted, of each class, with the errors of weighted means of counts."""
+    where = distributions.chosen([ours], kind)
+    found = {each.name: each for each in distributions.count(ours, kind, where)}
+    worked = expected(kind, whole)
+    assert set(found) == set(worked)
+    for name, (values, rows) in worked.items():
+        inside = places(where[name], values)
+        for label in (0, 1):
+            mine = whole["labels"] == label
+            w = whole["weights"][mine]
+            some = mine[rows]
+            counts, _ = np.histogram(
+                inside[some], where[name].edges, weights=whole["weights"][rows][some]
+            )
+            np.testing.assert_allclose(found[name].heights[label], counts / w.sum(), rtol=1e-9)
+            each = [
+                np.histogram(inside[rows == i], where[name].edges)[0] for i in mine.nonzero()[0]
+            ]
+            spread = np.square(w[:, None] * (np.array(each) - counts / w.sum())).sum(0)
+            np.testing.assert_allclose(
+                found[name].errors[label], np.sqrt(spread) / w.sum(), rtol=1e-6, atol=1e-9
+            )
+
+
+def test_mean_images_are_those_of_numpy(ours, whole):
+    """Weighted means and their errors; hits are what is not 0."""
+    found = means.means(ours)
+    assert found.channels == ["ecal [GeV]", "d0"]
+    for label in (0, 1):
+        mine = whole["labels"] == label
+        image, w = whole["image"][mine].astype(float), whole["weights"][mine]
+        mean = np.average(image, axis=0, weights=w)
+        spread = np.square(w[:, None, None, None] * (image - mean)).sum(0)
+        np.testing.assert_allclose(found.means[label], mean, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found.errors[label], np.sqrt(spread) / w.sum(), rtol=1e-6)
+        assert (found.hits[label] == (image != 0).sum(0)).all()
+
+
+def everything(ours):
+    """Return all numbers that figures show."""
+    found = [means.means(ours)]
+    numbers = [array for each in found for array in (each.means, each.errors, each.hits)]
+    for kind in distributions.KINDS:
+        where = distributions.chosen([ours], kind)
+        for each in distributions.count(ours, kind, where):
+            numbers += [each.heights, each.errors]
+    return numbers
+
+
+def test_neither_the_size_of_chunks_nor_how_images_are_kept_changes_a_figure(
+    ours, tmp_path, monkeypatch
+):
+    """One example at a time, and dense images."""
+    once = everything(ours)
+    monkeypatch.setattr(prepare, "CHUNK_BYTES", 1)
+    others = everything(ours), everything(shown(tmp_path / "dense", sparse=False))
+    for other in others:
+        for one, another in zip(once, other, strict=True):
+            np.testing.assert_allclose(one, another, rtol=1e-6, atol=1e-9)
+
+
+def test_no_test_example_is_drawn(ours):
+    """Theirs are values of a million; what is drawn is what a run trains on and chooses by."""
+    chunks = list(ours.chunks("image", "table", "cloud", "mask"))
+    highest = max(np.abs(np.asarray(c.inputs[name])).max() for c in chunks for name in c.inputs)
+    assert highest < zoo.TEST / 10
+    assert max(chunk.targets["target.m"].max() for chunk in chunks) < zoo.TEST / 10
+    assert sum(len(chunk.labels) for chunk in chunks) == ours.counts.sum() == len(ours.rows)
+    assert ours.sealed == 66
+    assert len(ours.rows) == 300
+
+
+def test_examples_that_bins_are_chosen_by_are_spread_over_all(ours):
+    """No more than asked for, of those that are drawn."""
+    chunk = ours.some(7, "table")
+    assert len(chunk.labels) == 7
+    every = np.concatenate([c.inputs["table"] for c in ours.chunks("table")])
+    rows = [int(np.flatnonzero((every == row).all(1))[0]) for row in chunk.inputs["table"]]
+    assert rows[0] == 0
+    assert rows[-1] == len(every) - 1
+    assert np.diff(rows).min() > len(every) // 10
+
+
+def test_memory_holds_a_chunk_whatever_the_number_of_examples(tmp_path, monkeypatch):
+    """A tenth of what the images would be."""
+    monkeypatch.setattr(prepare, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(labelled, "MOST_BYTES", 20_000)
+    ours = shown(tmp_path / "dense", sparse=False)
+    repeated = replace(
+        ours,
+        rows=np.tile(ours.rows, 100),
+        columns={name: np.tile(column, 100) for name, column in ours.columns.items()},
+    )
+    size = len(repeated.rows) * np.prod(zoo.SHAPE) * 4
+    tracemalloc.start()
+    try:
+        means.means(repeated)
+        where = distributions.chosen([repeated], "spectra")
+        distributions.count(repeated, "spectra", where)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 10
+
+
+# --- bins
+
+
+values_ = st.lists(st.floats(-1e6, 1e6, width=32) | st.integers(-50, 50), max_size=60)
+
+
+@given(values=values_, log=st.booleans())
+def test_bins_rise_and_hold_every_value(values, log):
+    """What lies beyond is in the first or the last."""
+    where = binning.bins(np.array(values, float), log=log)
+    assert (np.diff(where.edges) > 0).all()
+    held = where.places(np.array([*values, -1e9, 1e9], float))
+    assert held.min() >= 0
+    assert held.max() <= len(where.edges) - 2
+
+
+def test_whole_numbers_lie_in_the_middle_of_bins_of_as_many():
+    """Towers of 25 pixels come together: no bin holds more sizes than another."""
+    numbers = 25 * np.arange(10, 60)
+    edges = binning.bins(numbers).edges
+    assert len(set(np.diff(edges))) == 1
+    assert np.diff(edges)[0] % 25 == 0
+    counts, _ = np.histogram(numbers, edges)
+    assert set(counts[:-1]) == {np.diff(edges)[0] / 25}
+    few = binning.bins(np.arange(20)).edges
+    assert few.tolist() == [i - 0.5 for i in range(len(few))]
+
+
+def test_few_values_are_shown_one_by_one():
+    """Such as three of a b-tag, whatever lies between them."""
+    where = binning.bins(np.array([0, 1.09, 2.17] * 5))
+    assert where.values.tolist() == [0, 1.09, 2.17]
+    assert where.places(np.array([2.17, 0, 1.09, 0])).tolist() == [2, 0, 1, 0]
+
+
+def test_few_values_fill_few_bins():
+    """Of the smaller of a file and its sample; at most as many as can be seen."""
+    assert binning.number(4) == binning.FEWEST
+    assert binning.number(400) == 24
+    assert binning.number(10**6) == binning.BINS
+    values = np.random.default_rng(0).normal(size=50)
+    assert len(binning.bins(values, n=12).edges) == 13
+
+
+def test_values_of_many_sizes_get_a_logarithmic_axis_on_both_sides_of_zero():
+    """Only where it is asked for."""
+    sizes = 10 ** np.random.default_rng(0).uniform(-3, 2, 500)
+    assert binning.bins(sizes, log=True).scale == "log"
+    assert binning.bins(sizes).scale == "linear"
+    both = binning.bins(np.concatenate([sizes, -sizes]), log=True)
+    assert both.scale == "symlog"
+    np.testing.assert_allclose(both.edges, -both.edges[::-1])
+
+
+# --- numbers by hand
+
+
+def distribution(heights, errors):
+    return Distribution("x", Bins(np.arange(3.0)), np.array([heights]), np.array([errors]), True)
+
+
+def test_a_ratio_has_the_errors_of_both_and_is_nothing_where_one_is_nothing():
+    """.6 +- .06 over .3 +- .03: shares of a tenth each."""
+    found, error = distributions.ratio(
+        distribution([0.6, 0.4], [0.06, 0.1]), distribution([0.3, 0.0], [0.03, 0.0])
+    )
+    assert found[0, 0] == pytest.approx(2)
+    assert error[0, 0] == pytest.approx(2 * np.hypot(0.1, 0.1))
+    assert np.isnan(found[0, 1])
+
+
+def test_the_mass_of_a_cloud_counts_real_particles_alone(ours):
+    """Two of 3 and 4 GeV back to back, and padding: mass 7 + 2 rest masses of 0, pt 1."""
+    cloud = np.array([[[3, 0, 0, 3], [-4, 0, 0, 4], [50, 50, 50, 99], [0, 0, 0, 0]]], np.float32)
+    inputs = {"cloud": cloud, "mask": np.array([[True, True, False, False]])}
+    chunk = labelled.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
+    found = dict(distributions.particles(ours, chunk))
+    assert found["particles"].values.tolist() == [2]
+    assert found["particle pt [GeV]"].values.tolist() == [3, 4]
+    assert found["jet pt [GeV]"].values[0] == pytest.approx(1)
+    assert found["jet mass [GeV]"].values[0] == pytest.approx(np.sqrt(7**2 - 1))
+
+
+def test_a_cloud_without_momenta_shows_its_features(ours):
+    """Of the real particles, by their names or numbers."""
+    inputs = {"cloud": np.arange(6.0).reshape(1, 3, 2), "mask": np.array([[True, False, True]])}
+    chunk = labelled.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
+    found = dict(distributions.particles(ours, chunk))
+    assert set(found) == {"particles", "cloud 0", "cloud 1"}
+    assert found["cloud 1"].values.tolist() == [1, 5]
+    assert found["cloud 1"].rows.tolist() == [0, 0]
+
+
+def test_differences_of_means_are_told_where_enough_examples_have_a_hit():
+    """(3 - 1) / sqrt(.3^2 + .4^2) = 4; nothing where one of them has too few."""
+    shape = (2, 1, 1, 2)
+    mean = np.broadcast_to(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), shape)
+    error = np.broadcast_to(np.array([0.3, 0.4]).reshape(2, 1, 1, 1), shape)
+    hits = np.array([[9, means.ENOUGH], [9, means.ENOUGH - 1]]).reshape(shape)
+    only = means.Means(["a"], mean, error, hits)
+    found = means.pull(only, only, 1, 0)
+    assert found[0, 0, 0] == pytest.approx(4)
+    assert np.isnan(found[0, 0, 1])
+    lines = means.lines([("sample", only)], ["cat", "dog"])
+    assert [line.name for line in lines] == ["cat", "dog", "dog \N{MINUS SIGN} cat"]
+    both = means.lines([("file", only), ("sample", only)], ["cat", "dog"])
+    assert len(both) == 6
+    assert not np.nan_to_num(both[2].images).any()
+
+
+# --- end to end
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Return a workbench with the dataset, all its figures drawn; a warning is an error."""
+    bench = Workbench(tmp_path_factory.mktemp("drawn"))
+    bench.plugin(TESTS / "plugins" / "zoo.py")
+    bench.environment["PYTHONWARNINGS"] = "error"
+    done = bench("data", "plot", "zoo", timeout=300)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.split() == [f"zoo-{what}.png" for what in FIGURES]
+    return bench
+
+
+@pytest.mark.parametrize("what", FIGURES)
+def test_every_figure_that_fits_is_drawn_where_none_is_named(drawn, what):
+    """A file each, and nothing beside them."""
+    path = drawn.folder / f"zoo-{what}.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size > 10_000
+    assert not list(drawn.folder.glob(".*"))
+
+
+def test_one_figure_is_written_where_it_is_wanted_and_what_was_read_is_not_read_again(drawn):
+    """The same examples make the same bytes."""
+    before = sorted((drawn.folder / "cache" / "stages").rglob("*"))
+    for name in ("one", "two"):
+        done = drawn("data", "plot", "zoo[n=200]", "occupancy", "-o", f"new/{name}.svg")
+        assert (done.code, done.out) == (0, f"new/{name}.svg\n"), done.err
+    one, two = ((drawn.folder / "new" / f"{name}.svg").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert one.startswith(b"<?xml")
+    assert sorted((drawn.folder / "cache" / "stages").rglob("*")) == before
+
+
+WRONG = [
+    (["zoo", "--compare", "--source", "sample"], ["--compare draws files and sample"]),
+    (["zo"], ["no dataset named 'zo'", "Did you mean 'zoo'?"]),
+    (["zoo[m=3]"], ["zoo[m]", "no parameter named 'm'"]),
+    (["zoo", "mean"], ["no figure of a dataset named 'mean'", "Did you mean 'means'?"]),
+    (["higgs", "means"], ["nothing to draw: higgs has no image", "what can be drawn is features"]),
+    (["zoo", "-o", "all.png"], ["--output all.png: name one figure", "means, spectra"]),
+    (["zoo", "means", "-o", "zoo.gif"], ["--output zoo.gif", ".png, .pdf, .svg"]),
+    (["zoo", "occupancy", "-o", "/proc/zoo.png"], ["cannot write /proc/zoo.png"]),
+    (["zoo", "--compare"], ["zoo: no original file", "no file is known"]),
+    (["higgs", "--compare", "--data", "."], ["higgs: no original file under", "HIGGS.csv.gz"]),
+    (["higgs", "--data", "nowhere"], ["--data nowhere: no such folder"]),
+]
+
+
+@pytest.mark.parametrize(("command", "parts"), WRONG, ids=lambda part: " ".join(part)[:40])
+def test_a_wrong_figure_of_a_dataset_is_one_line_that_says_what_is_allowed(drawn, command, parts):
+    """And exit 2."""
+    assert refused(drawn("data", "plot", *command), *parts)
+
+
+def test_files_that_cannot_be_read_are_one_line(drawn):
+    """What the reader says, and nothing is drawn."""
+    drawn.write("bad/higgs/HIGGS.csv", "1,2,3\n")
+    done = drawn("data", "plot", "higgs", "features", "--data", "bad", "-o", "bad.png")
+    assert refused(done, "higgs: HIGGS.csv: line 1: the number of fields is 3")
+    assert not (drawn.folder / "bad.png").exists()
+
+
+def test_a_file_is_drawn_over_the_sample(drawn):
+    """Points and steps of each class, and their ratio below."""
+    rng = np.random.default_rng(0)
+    rows = [",".join(map(str, [i % 2, *rng.exponential(size=28).round(3)])) for i in range(60)]
+    drawn.write("files/higgs/HIGGS.csv", "\n".join(rows) + "\n")
+    name = "higgs[features=7]"
+    done = drawn("data", "plot", name, "features", "--compare", "--data", "files", "-o", "both.svg")
+    assert (done.code, done.err) == (0, "")
+    assert (drawn.folder / "both.svg").stat().st_size > 10_000
+
+
+def test_what_is_drawn_is_said_in_words(ours):
+    """Densities have area one, and notes say what a height is."""
+    where = distributions.chosen([ours], "features")
+    for each in distributions.count(ours, "features", where):
+        heights, _ = histograms._drawn(each)
+        np.testing.assert_allclose((heights * each.widths).sum(1), 1)
+    for kind in distributions.KINDS:
+        assert "statistical error" in histograms._notes(kind, compared=False)[0]

@@ -1,0 +1,105 @@
+"""The figure of one example as image, cloud and graph: where things are, and what is joined."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hepbench_datasets import clouds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepbench.cli import cli
+from hepbench.errors import UsageError
+from hepbench.plots import views
+
+PIXEL = 0.25
+
+
+def jet(seed, side=(6, 9), hits=15):
+    """Return one image of two channels, every deposit another one."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((2, *side), np.float32)
+    image.reshape(-1)[rng.choice(image.size, hits, replace=False)] = rng.exponential(size=hits)
+    return image
+
+
+def points(image, n=10, **how):
+    made = clouds.cloud(image[None], points=n, energies=(0, 1), pixel=PIXEL, **how)
+    return made["cloud"][0][made["mask"][0]]
+
+
+def test_links_are_pairs_each_once():
+    """0 and 1 are each other's neighbours, 2 has 0 and itself, 3 is padding."""
+    neighbours = np.array([[1, 0], [0, 1], [0, 2], [3, 3]], np.uint8)
+    mask = np.array([True, True, True, False])
+    assert views.links(neighbours, mask).tolist() == [[0, 1], [0, 2]]
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 99), middle=st.tuples(st.floats(-5, 5), st.floats(-5, 5)) | st.none())
+def test_an_image_is_laid_where_its_points_are(seed, middle):
+    """Half a pixel beyond the outermost ones, wherever 0 is."""
+    image = jet(seed)
+    spans = views.laid_over(image, points(image, middle=middle))
+    for span, size, zero in zip(spans, (6, 9), middle or (2.5, 4), strict=True):
+        edges = PIXEL * (np.array([0, size]) - 0.5 - zero)
+        assert span == pytest.approx(edges, abs=1e-5)
+
+
+def test_pixels_that_are_alike_are_no_hindrance():
+    """Those of a tower have the same deposits: others tell where it is."""
+    image = jet(0)
+    image[:, 2:4, 2:4] = 1
+    spans = views.laid_over(image, points(image, 20))
+    assert spans[0] == pytest.approx((-0.75, 0.75), abs=1e-5)
+
+
+def _elsewhere(image):
+    moved = points(image)
+    moved[3, 0] += 2 * PIXEL
+    return moved
+
+
+@pytest.mark.parametrize(
+    ("cloud", "what"),
+    [(lambda image: points(2 * image), "no point of the cloud is a pixel of the image"),
+     (_elsewhere, "elsewhere than the pixels of the image that they equal"),
+     (lambda image: points(image, 1), "one row or column alone")],
+    ids=["another image", "a point moved", "one point"],
+)  # fmt: skip
+def test_a_cloud_of_another_image_is_refused(cloud, what):
+    """What does not belong together is not drawn together."""
+    image = jet(1)
+    with pytest.raises(UsageError, match=what):
+        views.laid_over(image, cloud(image))
+
+
+def test_channels_of_one_unit_are_added_up():
+    """Energies where units are told; else what has no sign."""
+    images = np.stack([jet(0), jet(1)])
+    images[1, 1] *= -1
+    assert views.addable(images, ()).tolist() == [True, False]
+    assert views.addable(images, ("GeV", "GeV")).tolist() == [True, True]
+    assert views.addable(images, ("GeV", "cm")).tolist() == [True, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_a_jet_of_each_class_is_drawn_in_all_forms(tmp_path, monkeypatch, suffix):
+    """From the simulated sample, by one command; drawn again it is the same file."""
+    monkeypatch.setenv("HEPBENCH_CACHE", str(tmp_path / "cache"))
+    dataset = "boosted-jets[size=64,points=60,k=4]"
+    paths = [tmp_path / f"{i}.{suffix}" for i in range(2)]
+    for path in paths:
+        done = CliRunner().invoke(cli, ["data", "plot", dataset, "views", "-o", str(path)])
+        assert done.output == f"{path}\n", done.output
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_dataset_without_a_cloud_says_so(tmp_path, monkeypatch):
+    """In one line, with what can be drawn of it."""
+    monkeypatch.setenv("HEPBENCH_CACHE", str(tmp_path / "cache"))
+    done = CliRunner().invoke(cli, ["data", "plot", "higgs", "views"])
+    assert isinstance(done.exception, UsageError)
+    assert "higgs has no image; what can be drawn is features" in str(done.exception)
