@@ -34,19 +34,16 @@ class Parquet:
         row: what one row is called.
 
     Raises:
-        DataError: it cannot be opened, it has no row, or pyarrow is not installed.
+        DataError: it cannot be opened, or has no row.
     """
 
     def __init__(self, dataset: str, path: Path, *, row: str) -> None:
+        import pyarrow
+        import pyarrow.parquet as reader
+
         self.dataset = dataset
         self.row = row
         self.name = Path(path).name
-        try:
-            import pyarrow
-            import pyarrow.parquet as reader
-        except ImportError as error:
-            what = "is parquet, which pyarrow reads"
-            self.refuse(what, "pip install 'hepbench-plugins[parquet]'", error)
         self._errors = (pyarrow.ArrowException, OSError)
         try:
             self.file = reader.ParquetFile(path)
@@ -117,7 +114,7 @@ class Parquet:
             self.refuse(f"'{key}' of {self.row} {row} is {numbers[row]:g}", allowed)
 
     def images(self, key: str, shape: Sequence[int], *, at_once: int) -> Iterator[Array]:
-        """Yield (n, C, H, W) float of at most so many rows at a time, in order.
+        """Return an iterator of (n, C, H, W) float of at most so many rows at a time, in order.
 
         Args:
             key: a column of lists of lists of lists.
@@ -125,10 +122,13 @@ class Parquet:
             at_once: rows, of however many row groups.
 
         Raises:
-            DataError: the column is no such thing, a list has another length, a list or number is
-                missing, or the file is damaged.
+            DataError: the column is no such thing; while it is read: a list has another length, a
+                list or number is missing, or the file is damaged.
         """
         self._check_lists(key)
+        return self._images(key, shape, at_once)
+
+    def _images(self, key: str, shape: Sequence[int], at_once: int) -> Iterator[Array]:
         start = 0
         for groups in self._groups(at_once):
             batches = self.file.iter_batches(
