@@ -46,7 +46,7 @@ class Parquet:
         self.name = Path(path).name
         self._errors = (pyarrow.ArrowException, OSError)
         try:
-            self.file = reader.ParquetFile(path)
+            self.file = reader.ParquetFile(path, page_checksum_verification=True)
             self.schema = self.file.schema_arrow
         except self._errors as error:
             self.refuse(f"cannot be opened ({_reason(error)})", WHOLE, error)
@@ -66,7 +66,8 @@ class Parquet:
         self.file.close()
 
     def __contains__(self, key: str) -> bool:
-        return key in self.schema.names
+        # -1 where there is none, or more than one
+        return bool(self.schema.get_field_index(key) >= 0)
 
     def refuse(self, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
         """Raise a DataError that names dataset and file."""
@@ -186,7 +187,7 @@ class Parquet:
     def _type(self, key: str) -> Any:
         if key not in self:
             held = ", ".join(f"'{name}'" for name in self.schema.names) or "nothing"
-            self.refuse(f"no column '{key}', it holds {held}", f"'{key}' is needed")
+            self.refuse(f"no column '{key}', it holds {held}", f"one '{key}' is needed")
         return self.schema.field(key).type
 
 

@@ -275,16 +275,15 @@ def refused(folder):
 
 
 LISTS = "lists of lists of lists of float or double are expected"
-HELD = "'X_jets', 'm0', 'pt', 'y'"
 PARQUET_LAYOUTS = {
     "no images": (
         {"X_jets": REMOVED},
-        "no column 'X_jets', it holds 'm0', 'pt', 'y'; 'X_jets' is needed",
+        "no column 'X_jets', it holds 'm0', 'pt', 'y'; one 'X_jets' is needed",
     ),
-    "no label": ({"y": REMOVED}, "no column 'y', it holds 'X_jets', 'm0', 'pt'; 'y' is needed"),
+    "no label": ({"y": REMOVED}, "no column 'y', it holds 'X_jets', 'm0', 'pt'; one 'y' is needed"),
     "y in capitals": (
         {"y": REMOVED, "Y": LABEL},
-        "no column 'y', it holds 'X_jets', 'm0', 'pt', 'Y'; 'y' is needed",
+        "no column 'y', it holds 'X_jets', 'm0', 'pt', 'Y'; one 'y' is needed",
     ),
     "flat images": (
         {"X_jets": pa.array([[0.0] * 10] * 4)},
@@ -472,6 +471,30 @@ def test_overwritten_jets_are_noticed_where_they_are(tmp_path, monkeypatch):
     overwrite(path, where.byte_offset, where.size)
     message = error_of(path.parent)
     assert message.startswith(f"quark-gluon: {HDF5}: 'X_jets' cannot be read from jet 2 on (")
+
+
+def test_a_changed_page_is_noticed_where_its_writer_left_a_checksum(tmp_path):
+    """Without compression every byte is a number, as good as any other."""
+    table = pq.read_table(parquet_file(tmp_path) / RUNS[0])
+    path, options = tmp_path / RUNS[0], {"compression": "none", "use_dictionary": False}
+    for sums in (False, True):
+        pq.write_table(table, path, row_group_size=1, write_page_checksum=sums, **options)
+        piece = pq.ParquetFile(path).metadata.row_group(2).column(0)
+        end = piece.data_page_offset + piece.total_compressed_size
+        # the lowest byte of the last pixel of HCAL, which stays a number near 0
+        overwrite(path, end - 8, 1)
+        if sums:
+            assert "'X_jets' cannot be read from jet 0 on (" in error_of(tmp_path)
+        else:
+            read(tmp_path)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    """Nobody knows which is meant."""
+    table = pq.read_table(parquet_file(tmp_path) / RUNS[0])
+    pq.write_table(table.append_column("y", table["y"]), tmp_path / RUNS[0], row_group_size=1)
+    expected = "no column 'y', it holds 'X_jets', 'm0', 'pt', 'y', 'y'; one 'y' is needed"
+    assert error_of(tmp_path) == f"quark-gluon: {RUNS[0]}: {expected}"
 
 
 def overwrite(path, start, size):
