@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hepbench import Array
 
 SIDE = 125
-SHAPE = (8, SIDE, SIDE)
+SHAPE, ENERGIES = (8, SIDE, SIDE), (3, SIDE, SIDE)
 CRYSTAL = 2 * np.pi / 360
 TOWER_SIDE = 5
 """Crystals along one side of a tower of the hadron calorimeter."""
@@ -112,6 +112,19 @@ def draw(
     return images
 
 
+def draw_energies(
+    particles: Particles,
+    response: Response,
+    jets: tuple[Array, Array, Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Return (J, 3, 125, 125) float32: track pt, ECAL and HCAL as in ``draw``; origins are not needed."""
+    around = _around(particles, response, jets)
+    around, hcal = _hadronic(around, rng)
+    tracks = _tracks(around, ())[:, 0]
+    return np.stack([tracks, _electromagnetic(around, rng), hcal], axis=1).astype(np.float32)
+
+
 def _around(particles: Particles, response: Response, jets: tuple[Array, Array, Array]) -> Around:
     event, eta, phi = jets
     starts = np.searchsorted(particles.event, event)
@@ -124,8 +137,7 @@ def _around(particles: Particles, response: Response, jets: tuple[Array, Array, 
     )
     near = np.any([(np.abs(a) < REACH) & (np.abs(b) < REACH) for a, b in gaps], axis=0)
     index = index[near]
-    measured = Response(**{name: values[index] for name, values in vars(response).items()})
-    return Around(jet[near], particles.select(index), measured, eta, phi)
+    return Around(jet[near], particles.select(index), response.select(index), eta, phi)
 
 
 def _hadronic(around: Around, rng: np.random.Generator) -> tuple[Around, Array]:
@@ -243,8 +255,9 @@ def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[
     return d0, dz
 
 
-def _tracks(around: Around, impact: tuple[Array, Array]) -> Array:
-    """Return (J, 3, 125, 125): the sum of pt, and d0 and dz of the hardest track of each pixel.
+def _tracks(around: Around, impact: tuple[Array, ...]) -> Array:
+    """Return (J, 1 + I, 125, 125): the sum of pt, and I impact parameters of the hardest track of
+    each pixel.
 
     Tracks are where they point at the vertex.
     """
