@@ -104,6 +104,8 @@ QUARK_GLUON = Dataset(
         "scalars": Input(shape=(2,), names=("m0", "pt")),
     },
     read="hepbench_datasets.quark_gluon:read",
+    sample="hepbench_datasets.quark_gluon:sample",
+    sample_files=("hepbench_datasets:samples/quark-gluon.npz",),
     views={
         "image": "hepbench_datasets.quark_gluon_views:prepare",
         "table": "hepbench_datasets.quark_gluon_views:summarise",
@@ -139,6 +141,7 @@ QUARK_GLUON = Dataset(
     citation="Andrews et al., Nucl. Instrum. Methods A 977, 164304 (2020), arXiv:1902.08276, of CMS "
     "Open Data; the files are its test set",
     licence="published for research, without a licence",
+    generate="hepbench_datasets.simulate.quark_gluon:generate",
 )
 
 

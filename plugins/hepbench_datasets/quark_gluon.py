@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hepbench import DataError, DataWarning, Examples, SparseImages, original_files
-from hepbench_datasets import QUARK_GLUON
+from hepbench_datasets import QUARK_GLUON, quark_gluon_compact
 from hepbench_datasets.hdf5 import HDF5
 from hepbench_datasets.parquet import Parquet
 
@@ -96,6 +97,25 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
                 hits.append(_count(examples.inputs["image"]))
                 yield "labelled", examples
     _doubt_labels(", ".join(paths), labels, np.concatenate(hits))
+
+
+def sample() -> Iterator[tuple[Role, Examples]]:
+    """Yield the simulated sample that ships with the package, as ``read`` does."""
+    with files("hepbench_datasets").joinpath("samples/quark-gluon.npz").open("rb") as file:
+        arrays = dict(np.load(file, allow_pickle=False))
+    scalars = {name: arrays[name] for name in SCALARS}
+    yield (
+        "labelled",
+        Examples(
+            inputs={
+                "image": quark_gluon_compact.decode(arrays),
+                "scalars": np.stack(list(scalars.values()), axis=1),
+            },
+            ids=np.arange(len(arrays["y"])),
+            labels=arrays["y"].astype(np.int64),
+            targets=scalars,
+        ),
+    )
 
 
 def _first_id(name: str) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hepbench import Array
 
 SIDE = 125
-SHAPE, ENERGIES = (8, SIDE, SIDE), (3, SIDE, SIDE)
+SHAPE = (8, SIDE, SIDE)
 CRYSTAL = 2 * np.pi / 360
 TOWER_SIDE = 5
 """Crystals along one side of a tower of the hadron calorimeter."""
@@ -118,7 +118,10 @@ def draw_energies(
     jets: tuple[Array, Array, Array],
     rng: np.random.Generator,
 ) -> Array:
-    """Return (J, 3, 125, 125) float32: track pt, ECAL and HCAL as in ``draw``; origins are not needed."""
+    """Return (J, 3, 125, 125) float32: the layers track pt, ECAL and HCAL of ``draw``.
+
+    Origins of the particles are not needed.
+    """
     around = _around(particles, response, jets)
     around, hcal = _hadronic(around, rng)
     tracks = _tracks(around, ())[:, 0]

@@ -1,20 +1,26 @@
 """Quark and gluon jets anew: light quarks (1) against gluons (0), simulated.
 
 The same kind of data as that of Andrews et al., arXiv:1902.08276, who used the simulation of CMS,
-not the same data. Protons at 8 TeV make two hard gluons or two hard light quarks (u, d, s), as
-there: a quark with a gluon is no event of either class. Jets are anti-kt of radius 0.5,
-|eta| < 1.8, with a parton of the hard collision within 0.4. Both jets of an event are taken.
+not the same data. Protons at 8 TeV make two hard gluons or two hard light quarks (u, d, s): a quark
+with a gluon is no event of either class, as the name QCDToGGQQ says of the original. Jets are
+anti-kt of radius 0.5, |eta| < 1.8, with such a parton within 0.4.
 
 - pt: 80 to 200 GeV, flat in four bins alike in both classes, so that pt does not tell them apart.
-  The original has 70 to 337 GeV, falling.
-- Pile-up: 20 inelastic collisions on average, as in 2012, are laid over each event (see
-  ``pile_up.py``). They are in the images; ``pt`` and ``m0`` are measured without them, as if
-  what they add were subtracted in full. The original's may hold a rest of it.
-- Values: all layers are in GeV, as the authors' preprocessing takes for granted, which divides
-  all three by 100. Their converter spreads the energy of a tower evenly over its 25 pixels, which
-  the factor of 25 for HCAL undoes; so it is here, and 25 times HCAL is of the scale of ECAL.
-  Their zero suppression at 0.001 finds nothing to do: no crystal below 0.12 GeV and no tower below
-  0.7 GeV (0.028 a pixel) is read, and nothing is negative.
+  The original has 70 to 337 GeV.
+- Pile-up: as much as 20 inelastic collisions on average, as in 2012, is laid over each event (see
+  ``pile_up.py``). It is in the images; ``pt`` and ``m0`` are measured without it, as if what it
+  adds were subtracted in full. The original's may hold a rest of it.
+- Company: both jets of an event may be taken, the original has one; they share their pile-up. A
+  collision of the pool is in the pile-up of some 20 events of its chunk, each time turned.
+- Units: track pt in GeV; ECAL and HCAL in 50 GeV, the energy of a tower spread evenly over its 25
+  pixels. Of the original no source says so. Its largest values are known, about 9 in ECAL and 0.43
+  in HCAL; jets from here, scaled to as many of its range of pt, reach 6 and 0.41. Its authors' crops
+  of ECAL have that unit, and their converter spreads towers alike. With it their preprocessing
+  makes sense: a factor of 25 turns HCAL into energies of towers, in the unit of ECAL; suppression
+  of what is below 0.001 takes towers below 1.25 GeV and no crystal, as none below 0.12 GeV is read.
+  Dividing by 100 leaves tracks about 0.1, and energies 50 times less than that.
+- Hits: a gluon's jet has 1,130 values above 0.001, in 1,010 pixels, a quark's 1,030, in 920; the
+  original has 794 and 693.
 
 The detector is that of ``detector.py``, the images are three layers of ``jet_images.py``. A chunk
 of ``CHUNK`` jets has its own seed, so a file depends on the seed alone; the jets of a smaller file
@@ -73,7 +79,11 @@ JET_RADIUS, JET_ETA = 0.5, 1.8
 PT_BINS = (80.0, 110.0, 140.0, 170.0, 200.0)
 MATCH_RADIUS = 0.4
 
+CALORIMETER_UNIT = 50.0
+"""GeV; of ECAL and HCAL."""
+
 PILE_UP = 15.0
+"""Collisions laid over each event on average: what 20 inelastic ones leave, see ``pile_up.py``."""
 POOL = 500
 """Collisions of pile-up that a chunk draws from."""
 POOL_ETA = JET_ETA + jet_images.REACH
@@ -126,14 +136,15 @@ def _write(
 ) -> None:
     import h5py
 
-    channels, *side = jet_images.ENERGIES
     done = 0
     with h5py.File(path, "w") as file:
-        for name, shape in {"X_jets": (*side, channels), "m0": (), "pt": (), "y": ()}.items():
-            rows = (min(events, STORED),)
-            file.create_dataset(
-                name, (events, *shape), "<f4", chunks=(*rows, *shape), compression="lzf"
-            )
+        side = jet_images.SIDE
+        stored = (min(events, STORED), side, side, 3)
+        file.create_dataset(
+            "X_jets", (events, *stored[1:]), "<f4", chunks=stored, compression="lzf"
+        )
+        for name in ("m0", "pt", "y"):
+            file.create_dataset(name, (events,), "<f4", chunks=True, compression="lzf")
         for jets in chunks:
             rows = slice(done, done + len(jets))
             file["X_jets"][rows] = jets.images.dense().transpose(0, 2, 3, 1)
@@ -199,15 +210,14 @@ def simulate_class(label: int, seeds: np.random.SeedSequence, pool: pile_up.Pool
     free = np.full(len(PT_BINS) - 1, CHUNK // 2 // (len(PT_BINS) - 1))
     found = []
     while free.any():
-        found.append(_select(pythia, label, free, (pool, rng)))
+        found.append(_select(pythia, label, free, pool=pool, rng=rng))
     return joined(found)
 
 
 def _select(
-    pythia: Any, label: int, free: Array, chance: tuple[pile_up.Pool, np.random.Generator]
+    pythia: Any, label: int, free: Array, *, pool: pile_up.Pool, rng: np.random.Generator
 ) -> Jets:
     """Return the jets of a batch of events for which there is a place, and take that from free."""
-    pool, rng = chance
     particles, status = detector.collisions(pythia, BATCH_EVENTS)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)
@@ -222,6 +232,7 @@ def _select(
     event, eta, phi = event[chosen], eta[chosen], phi[chosen]
     seen, response = pile_up.overlay((seen, response), pool, np.unique(event), PILE_UP, rng)
     images = jet_images.draw_energies(seen, response, (event, eta, phi), rng)
+    images[:, 1:] /= CALORIMETER_UNIT
     return Jets(
         images=SparseImages.from_dense(images),
         labels=np.full(len(images), label),
