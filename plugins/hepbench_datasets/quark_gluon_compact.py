@@ -1,4 +1,4 @@
-"""Compact images of quark and gluon jets: 0.9 kB a jet, of 1.4 thousand hits. See ``compact``."""
+"""Compact images of quark and gluon jets: 0.7 kB a jet, of 1.4 thousand hits. See ``compact``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 CURVES: Mapping[str, compact.Curve] = {
     "track_pt": compact.log(0.01, 0.005),
-    "ecal": compact.root(1.0 / 50, 0.02 / 50**0.5),
-    "hcal": compact.root(0.0, 0.05 / 50**0.5),
+    "ecal": compact.root(1.0 / 50, 0.01 / 50**0.5),
+    "hcal": compact.root(0.0, 0.02 / 50**0.5),
 }
-"""By channel, in the units of the file: GeV, and 50 GeV. Half a step is 0.25 % of a track's
-momentum; 20 MeV in ECAL, where noise is 40 MeV, and 66 at 10 GeV; and 50 MeV times the root of the
-GeV in HCAL."""
+"""By channel, in the units of the file, of GeV and of 50 GeV. Half a step is 0.25 % of a track's
+momentum; 10 MeV in ECAL, 33 at 10 GeV; and 20 MeV times the root of the GeV in HCAL."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:

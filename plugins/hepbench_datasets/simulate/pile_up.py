@@ -14,13 +14,15 @@ Source: Pythia 8.3, arXiv:2203.11601, soft collisions with its default tune.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from hepbench import Array
 from hepbench_datasets.simulate import detector
 from hepbench_datasets.simulate.detector import Particles, Response
+
+if TYPE_CHECKING:
+    from hepbench import Array
 
 Part = TypeVar("Part", Particles, Response)
 
