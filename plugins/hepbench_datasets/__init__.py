@@ -111,10 +111,60 @@ BOOSTED_JETS = Dataset(
 )
 
 
+QUARK_GLUON = Dataset(
+    name="quark-gluon",
+    summary="Jets of light quarks against jets of gluons: images of tracks, ECAL and HCAL",
+    classes=("gluon", "quark"),
+    inputs={
+        "image": Input(shape=(3, 125, 125), names=("track_pt", "ecal", "hcal"), sparse=True),
+        "scalars": Input(shape=(2,), names=("m0", "pt")),
+    },
+    read="hepbench_datasets.quark_gluon:read",
+    sample="hepbench_datasets.quark_gluon:sample",
+    sample_files=("hepbench_datasets:samples/quark-gluon.npz",),
+    views={
+        "image": "hepbench_datasets.quark_gluon_views:prepare",
+        "table": "hepbench_datasets.quark_gluon_views:summarise",
+    },
+    files=(
+        File(
+            name="quark-gluon_data-set_n139306.hdf5",
+            address="https://cernbox.cern.ch/index.php/s/hqz8zE7oxyPjvsL",
+        ),
+        *(
+            File(
+                name=f"QCDToGGQQ_IMGjet_RH1all_jet0_run{run}_n{jets}.test.snappy.parquet",
+                form="parquet",
+                optional=True,
+                address="https://cernbox.cern.ch/s/oolDBdQegsITFcv",
+            )
+            for run, jets in enumerate((36272, 47540, 55494))
+        ),
+    ),
+    known={
+        "share.quark": (0.49, 0.51),
+        "scalars.pt.min": (70, 100),
+        "scalars.pt.max": (150, 340),
+        "image.track_pt.max": (50, 1000),
+        "image.ecal.max": (1, 20),
+        "image.hcal.max": (0.01, 1),
+    },
+    params={"size": 125, "scale": "authors"},
+    augmentations={
+        "flips": "hepbench_datasets.quark_gluon_views:flips",
+        "transpose": "hepbench_datasets.quark_gluon_views:transpose",
+    },
+    citation="Andrews et al., Nucl. Instrum. Methods A 977, 164304 (2020), arXiv:1902.08276, of CMS "
+    "Open Data; the files are its test set",
+    licence="published for research, without a licence",
+    generate="hepbench_datasets.simulate.quark_gluon:generate",
+)
+
+
 @hookimpl
 def hepbench_datasets() -> list[Dataset]:
-    """Return HIGGS and the boosted jets."""
-    return [HIGGS, BOOSTED_JETS]
+    """Return HIGGS, the boosted jets and the jets of quarks and gluons."""
+    return [HIGGS, BOOSTED_JETS, QUARK_GLUON]
 
 
 @hookimpl

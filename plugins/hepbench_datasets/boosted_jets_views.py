@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import DataError, SparseImages
-from hepbench_datasets import BOOSTED_JETS
+from hepbench_datasets import BOOSTED_JETS, jet_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -27,8 +27,6 @@ PADDED = 128
 BATCH = 1000
 """Images whose hits are in memory more than once at a time."""
 
-PIXEL = 2 * np.pi / 360
-"""Radian, the size of a crystal."""
 TOWER_PIXELS = 25
 CONE, CORE = 0.8, 0.2
 """Radian around the middle: what counts for shapes, and what is the core of a jet."""
@@ -106,9 +104,8 @@ def summarise(inputs: Inputs, **_others: Any) -> Inputs:
     """Return what the stored images show as a ``table`` (N, 30) float32, by columns FEATURES.
 
     - hits: pixels of tracks and ECAL, towers of HCAL, hits of the pixel layers;
-    - of tracks, ECAL and HCAL within 0.8 of the middle, whatever their units: the mass of massless
-      pixels, over the sum; the roots of the larger and the smaller second moment (girth along and
-      across); the root of the sum of squares over the sum, as ptD; the share within 0.2;
+    - of tracks, ECAL and HCAL within 0.8 of the middle, whatever their units, see
+      ``jet_shapes.shapes``: mass over sum, major and minor axis, ptD, the share within 0.2;
     - the largest, second, third and fifth impact parameters d0 and dz, whatever their sign, as
       log(1 + |d| / 0.01), and how many d0 are above 0.02, both in cm where the file has cm.
 
@@ -132,36 +129,12 @@ def _summaries(images: SparseImages) -> Array:
     columns[-1] = columns[-1] / TOWER_PIXELS
     columns += [np.bincount(hits[name][0], hits[name][2], n) for name in LAYERS]
     for name in ENERGIES.values():
-        columns += _shapes(*hits[name], n)
+        columns += jet_shapes.shapes(*hits[name], n, cone=CONE, core=CORE)
     for name in SIGNED:
         columns += _largest(hits[name][0], np.abs(hits[name][2]), n)
     row, _, d0 = hits["track_d0"]
     columns.append(np.bincount(row[np.abs(d0) > DISPLACED_CM], minlength=n))
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _shapes(row: Array, place: Array, energy: Array, n: int) -> Iterator[Array]:
-    """Yield mass, axes, ptD and core of the energies in one layer, (n,) each."""
-    eta, phi = (PIXEL * (axis - SIDE // 2) for axis in np.divmod(place, SIDE))
-    distance = np.hypot(eta, phi)
-    inside = distance < CONE
-    row, eta, phi, energy = row[inside], eta[inside], phi[inside], energy[inside]
-
-    def total(weights: Array) -> Array:
-        return np.bincount(row, weights, n)
-
-    whole = total(energy)
-    scale = 1 / np.where(whole > 0, whole, 1)
-    momentum = (np.cosh(eta), np.sinh(eta), np.cos(phi), np.sin(phi))
-    e, z, x, y = (total(energy * component) for component in momentum)
-    yield np.sqrt(np.maximum(e**2 - z**2 - x**2 - y**2, 0)) * scale
-    eta, phi = (axis - (total(energy * axis) * scale)[row] for axis in (eta, phi))
-    a, b, c = (total(energy * product) * scale for product in (eta**2, phi**2, eta * phi))
-    half, spread = (a + b) / 2, np.hypot((a - b) / 2, c)
-    yield np.sqrt(half + spread)
-    yield np.sqrt(np.maximum(half - spread, 0))
-    yield np.sqrt(total(energy**2)) * scale
-    yield total(energy * (distance[inside] < CORE)) * scale
 
 
 def _largest(row: Array, values: Array, n: int) -> list[Array]:

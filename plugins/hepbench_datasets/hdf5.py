@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from hepbench import DataError
+from hepbench import DataError, SparseImages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
     from hepbench import Array
 
 WHOLE = "a whole HDF5 file is needed"
+PIECE = 64_000_000
+"""Bytes of dense images in memory at a time, as far as the chunks of a file allow."""
 
 
 class HDF5:
@@ -86,33 +88,70 @@ class HDF5:
             self.refuse(f"'{key}' has no {self.row}", "one at least is needed")
         return found
 
-    def values(self, stored: Any, rows: slice = slice(None)) -> Array:
-        """Return rows of a dataset.
+    def values(self, stored: Any, where: slice | tuple[slice, ...] = slice(None)) -> Array:
+        """Return rows of a dataset, or a part of each.
 
         Raises:
             DataError: they are damaged.
         """
         try:
-            return stored[rows]
+            return stored[where]
         except (OSError, RuntimeError) as error:
+            rows = where[0] if isinstance(where, tuple) else where
             where = f" from {self.row} {rows.start} on" if rows.start else ""
             what = f"'{stored.name[1:]}' cannot be read{where} ({_reason(error)})"
             self.refuse(what, WHOLE, error)
 
-    def column(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:
-        """Return one number for each row of another dataset, (N,) float32: none below 0.
+    def images(self, stored: Any, *, at_once: int) -> Iterator[SparseImages]:
+        """Yield images (n, C, H, W) of at most so many rows of a dataset (N, H, W, C), in order.
+
+        Chunks are unpacked once: those of the same rows are read together, and where they span
+        many rows in a few lines of the image, lines by lines.
+
+        Raises:
+            DataError: they are damaged.
+        """
+        deep, tall = (stored.chunks or (1, 1))[:2]
+        rows = max(at_once // deep, 1) * deep
+        for start in range(0, len(stored), rows):
+            images = self._band(stored, slice(start, min(start + rows, len(stored))), tall)
+            for first in range(0, len(images), at_once):
+                yield images[first : first + at_once]
+
+    def _band(self, stored: Any, rows: slice, tall: int) -> SparseImages:
+        """Return the images of some rows, read in pieces of whole chunks: so many lines high."""
+        height, width, channels = stored.shape[1:]
+        line = 4 * (rows.stop - rows.start) * width * channels
+        lines = max(PIECE // (line * tall), 1) * tall
+        if lines >= height:
+            return SparseImages.from_dense(self.values(stored, rows).transpose(0, 3, 1, 2))
+        places, image = [], (channels, height, width)
+        for top in range(0, height, lines):
+            dense = self.values(stored, (rows, slice(top, top + lines)))
+            piece = SparseImages.from_dense(dense.transpose(0, 3, 1, 2))
+            row, position, values = piece.hits()
+            channel, place = np.divmod(position, dense.shape[1] * width)
+            places.append((row, (channel * height + top) * width + place, values))
+        hits = (np.concatenate(each) for each in zip(*places, strict=True))
+        return SparseImages.from_hits(*hits, n=rows.stop - rows.start, image=image)
+
+    def column(
+        self, key: str, shape: tuple[int | str, ...], *, beside: Any, least: float = 0.0
+    ) -> Array:
+        """Return one number for each row of another dataset, (N,) float32: none too small.
 
         Args:
             key: its name.
             shape: of what is stored: ``("N",)`` or ``("N", 1)``.
             beside: the other one, of as many rows.
+            least: what may be.
 
         Raises:
-            DataError: as ``array``; there are more or fewer; one is not finite or below 0.
+            DataError: as ``array``; there are more or fewer; one is not finite or below ``least``.
         """
         numbers = self._column(key, shape, beside)
-        fine = np.isfinite(numbers) & (numbers >= 0)
-        self._require(key, numbers, fine, "a number of at least 0 is expected")
+        fine = np.isfinite(numbers) & (numbers >= least)
+        self._require(key, numbers, fine, f"a number of at least {least:g} is expected")
         return numbers
 
     def labels(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:

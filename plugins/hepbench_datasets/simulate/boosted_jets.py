@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ import numpy as np
 from hepbench import DataError, SparseImages
 from hepbench_datasets import BOOSTED_JETS
 from hepbench_datasets.simulate import detector, jet_images, processes
+from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -60,28 +60,6 @@ MASSES = (100.0, 220.0)
 TOP, TOP_DECAYS = 6, 62
 """PDG code, and Pythia's status of a particle that decays next."""
 MATCH_RADIUS = 0.4
-
-
-@dataclass(frozen=True)
-class Jets:
-    """N jets.
-
-    Attributes:
-        images: N of (8, 125, 125).
-        labels: (N,) int64, 1 for top quarks.
-        mass, pt: (N,) float32, GeV, of all that was measured.
-    """
-
-    images: SparseImages
-    labels: Array
-    mass: Array
-    pt: Array
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, rows: Any) -> Jets:
-        return Jets(*(column[rows] for column in vars(self).values()))
 
 
 def generate(
@@ -165,13 +143,6 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
     return {role: joined(chunks) for role, chunks in found.items()}
 
 
-def joined(several: list[Jets]) -> Jets:
-    """Return the jets of several, one behind another."""
-    columns = [[getattr(jets, name) for jets in several] for name in ("labels", "mass", "pt")]
-    images = SparseImages.concatenate([jets.images for jets in several])
-    return Jets(images, *(np.concatenate(column) for column in columns))
-
-
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[Role, int]:
     """Return how many jets of each role there are to be."""
     detector.require_generators()
@@ -235,7 +206,7 @@ def _select(pythia: Any, label: int, free: Array, rng: np.random.Generator) -> J
         wanted &= detector.near(jets, particles.select(tops), radius=MATCH_RADIUS)
     event, which = np.nonzero(wanted)
     pt, eta, phi, mass = (values[event, which] for values in vars(jets).values())
-    chosen = _places(pt, free)
+    chosen = fill_bins(pt, PT_BINS, free)
     images = jet_images.draw(seen, response, (event[chosen], eta[chosen], phi[chosen]), rng)
     return Jets(
         images=SparseImages.from_dense(images),
@@ -243,14 +214,3 @@ def _select(pythia: Any, label: int, free: Array, rng: np.random.Generator) -> J
         mass=mass[chosen].astype(np.float32),
         pt=pt[chosen].astype(np.float32),
     )
-
-
-def _places(pt: Array, free: Array) -> Array:
-    """Return which jets are taken, the first ones of each bin, and lower ``free`` by them."""
-    bins = np.digitize(pt, PT_BINS) - 1
-    chosen = []
-    for i in range(len(free)):
-        first = np.flatnonzero(bins == i)[: free[i]]
-        free[i] -= len(first)
-        chosen.append(first)
-    return np.sort(np.concatenate(chosen))

@@ -12,20 +12,13 @@ on one machine; elsewhere compare values.
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hepbench import SparseImages
-from hepbench_datasets import boosted_jets_compact
+from hepbench_datasets import boosted_jets_compact, compact
 from hepbench_datasets.simulate import boosted_jets
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hepbench import Array
 
 JETS = 8_000
 SEED = 210414659
@@ -42,25 +35,8 @@ def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
     labelled, unlabelled = found["labelled"], found["unlabelled"]
     images = SparseImages.concatenate([labelled.images, unlabelled.images])
     columns = {"labels": labelled.labels.astype(np.int8), "m": labelled.mass, "pT": labelled.pt}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        _save(part, columns | boosted_jets_compact.encode(images))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    compact.save(path, columns | boosted_jets_compact.encode(images))
     return path
-
-
-def _save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write what ``np.load`` reads; numpy itself knows only deflate, which takes an eighth more."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            # no time of day, or equal jets would not be equal bytes
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_LZMA
-            with archive.open(entry, "w") as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 if __name__ == "__main__":

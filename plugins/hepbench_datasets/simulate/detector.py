@@ -91,6 +91,10 @@ class Response:
     tracked: Array
     track_pt: Array
 
+    def select(self, chosen: Array) -> Response:
+        """Return what is measured of the particles that a mask or an index names."""
+        return Response(**{name: values[chosen] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Jets:

@@ -112,6 +112,22 @@ def draw(
     return images
 
 
+def draw_energies(
+    particles: Particles,
+    response: Response,
+    jets: tuple[Array, Array, Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Return (J, 3, 125, 125) float32: the layers track pt, ECAL and HCAL of ``draw``.
+
+    Origins of the particles are not needed.
+    """
+    around = _around(particles, response, jets)
+    around, hcal = _hadronic(around, rng)
+    tracks = _tracks(around, ())[:, 0]
+    return np.stack([tracks, _electromagnetic(around, rng), hcal], axis=1).astype(np.float32)
+
+
 def _around(particles: Particles, response: Response, jets: tuple[Array, Array, Array]) -> Around:
     event, eta, phi = jets
     starts = np.searchsorted(particles.event, event)
@@ -124,8 +140,7 @@ def _around(particles: Particles, response: Response, jets: tuple[Array, Array, 
     )
     near = np.any([(np.abs(a) < REACH) & (np.abs(b) < REACH) for a, b in gaps], axis=0)
     index = index[near]
-    measured = Response(**{name: values[index] for name, values in vars(response).items()})
-    return Around(jet[near], particles.select(index), measured, eta, phi)
+    return Around(jet[near], particles.select(index), response.select(index), eta, phi)
 
 
 def _hadronic(around: Around, rng: np.random.Generator) -> tuple[Around, Array]:
@@ -243,8 +258,9 @@ def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[
     return d0, dz
 
 
-def _tracks(around: Around, impact: tuple[Array, Array]) -> Array:
-    """Return (J, 3, 125, 125): the sum of pt, and d0 and dz of the hardest track of each pixel.
+def _tracks(around: Around, impact: tuple[Array, ...]) -> Array:
+    """Return (J, 1 + I, 125, 125): the sum of pt, and I impact parameters of the hardest track of
+    each pixel.
 
     Tracks are where they point at the vertex.
     """

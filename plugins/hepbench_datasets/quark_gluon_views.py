@@ -1,0 +1,158 @@
+"""Views of quark and gluon jets: images as their authors scale them, a table; augmentations.
+
+A change here needs no second reading of the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import DataError, SparseImages
+from hepbench_datasets import QUARK_GLUON, jet_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from hepbench import Array, Inputs
+
+CHANNELS = QUARK_GLUON.inputs["image"].names
+SIDE = 125
+PADDED = 128
+"""One row and column of zeros are added before, two behind."""
+BATCH = 1000
+"""Images whose hits are in memory more than once at a time."""
+
+SUPPRESSED = 1e-3
+HCAL_FACTOR, DIVISOR = 25, 100
+"""Of the authors: a tower of HCAL is spread over 25 pixels."""
+SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED // 2)
+
+TOWER_PIXELS = 25
+CONE, CORE = 0.5, 0.1
+"""Radian around the middle: the size of these jets, and what is the core of one."""
+SHAPES = ("mass", "major", "minor", "ptd", "core")
+
+FEATURES = (
+    *(f"{name}_{what}" for name in CHANNELS for what in ("hits", "inside", "share")),
+    *(f"{name}_{what}" for name in CHANNELS for what in (*SHAPES, "girth")),
+)
+"""The columns of ``table``; see ``summarise``."""
+
+
+def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
+    """Return the images in another scale, and perhaps at half the resolution.
+
+    Args:
+        inputs: ``image`` N of (3, 125, 125).
+        size: 125 as stored, or 64: padded to 128 x 128, and 2 x 2 pixels added up to one.
+        scale: ``authors``: as in arXiv:1902.08276, values below .001 are 0, those of HCAL are
+            multiplied by 25, and all divided by 100; ``stored``: every value of the file.
+
+    Raises:
+        DataError: ``size`` or ``scale`` is another.
+    """
+    if size not in SIZES:
+        msg = f"quark-gluon: size is {size!r}; {SIDE} (as stored) and {PADDED // 2} are allowed"
+        raise DataError(msg)
+    if scale not in SCALES:
+        msg = f"quark-gluon: scale is {scale!r}; {' and '.join(SCALES)} are allowed"
+        raise DataError(msg)
+    images = inputs["image"]
+    if scale == "stored" and size == SIDE:
+        return {"image": images}
+    starts = range(0, max(len(images), 1), BATCH)
+    parts = [images[start : start + BATCH] for start in starts]
+    return {"image": SparseImages.concatenate([_prepared(part, size, scale) for part in parts])}
+
+
+def _prepared(images: SparseImages, size: int, scale: str) -> SparseImages:
+    rows, positions, values = images.hits()
+    if scale == "authors":
+        kept = values >= SUPPRESSED
+        rows, positions, values = rows[kept], positions[kept], values[kept] / DIVISOR
+        values[positions // SIDE**2 == CHANNELS.index("hcal")] *= HCAL_FACTOR
+    if size != SIDE:
+        channel, place = np.divmod(positions, SIDE**2)
+        margin = (PADDED - SIDE) // 2
+        row, column = ((axis + margin) // 2 for axis in np.divmod(place, SIDE))
+        positions = (channel * size + row) * size + column
+    image = (len(CHANNELS), size, size)
+    return SparseImages.from_hits(rows, positions, values, n=len(images), image=image)
+
+
+def summarise(inputs: Inputs, **_others: Any) -> Inputs:
+    """Return what the stored images show as a ``table`` (N, 27) float32, by columns FEATURES.
+
+    Values below .001 count as 0. Of tracks, ECAL and HCAL:
+
+    - hits: pixels, of HCAL towers, in the whole image and within .5 of the middle;
+    - share: of the sum over the three, in the units of the file;
+    - within .5, see ``jet_shapes.shapes``: mass over sum, major and minor axis, ptD, the share
+      within .1; girth: the mean distance from the middle, weighted by energy.
+
+    Of an image without any hit in a layer the shapes are 0.
+    """
+    images = inputs["image"]
+    starts = range(0, max(len(images), 1), BATCH)
+    tables = [_summaries(images[start : start + BATCH]) for start in starts]
+    return {"table": np.concatenate(tables)}
+
+
+def _summaries(images: SparseImages) -> Array:
+    rows, positions, values = images.hits()
+    kept = values >= SUPPRESSED
+    rows, energy = rows[kept], values[kept].astype(np.float64)
+    channel, place = np.divmod(positions[kept], SIDE**2)
+    n, counts, columns = len(images), [], []
+    whole = np.bincount(rows, energy, n)
+    scale = 1 / np.where(whole > 0, whole, 1)
+    for i, name in enumerate(CHANNELS):
+        some = channel == i
+        hits = (rows[some], place[some], energy[some])
+        counts += _counts(*hits, n, 1 if name != "hcal" else TOWER_PIXELS)
+        counts.append(np.bincount(hits[0], hits[2], n) * scale)
+        columns += [*jet_shapes.shapes(*hits, n, cone=CONE, core=CORE), _girth(*hits, n)]
+    return np.stack([*counts, *columns], axis=1).astype(np.float32)
+
+
+def _counts(row: Array, place: Array, _energy: Array, n: int, pixels: int) -> list[Array]:
+    """Return how many hits there are, and how many within the cone."""
+    inside = jet_shapes.distances(place) < CONE
+    return [np.bincount(some, minlength=n) / pixels for some in (row, row[inside])]
+
+
+def _girth(row: Array, place: Array, energy: Array, n: int) -> Array:
+    """Return the mean distance from the middle within the cone."""
+    distance = jet_shapes.distances(place)
+    energy = energy * (distance < CONE)
+    whole = np.bincount(row, energy, n)
+    return np.bincount(row, energy * distance, n) / np.where(whole > 0, whole, 1)
+
+
+def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Mirror each image of a batch in eta, in phi, in both or in none, by chance."""
+    import torch
+
+    images = inputs["image"]
+    for axis in (2, 3):
+        chosen = torch.rand(len(images), device=images.device) < 0.5
+        images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
+    return {**inputs, "image": images}
+
+
+def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Exchange eta and phi of each image of a batch, by chance.
+
+    No symmetry of the detector, whose field bends tracks in phi alone, but nearly one of the flow
+    of energy in a jet.
+    """
+    import torch
+
+    images = inputs["image"]
+    chosen = torch.rand(len(images), device=images.device) < 0.5
+    turned = torch.where(chosen[:, None, None, None], images.transpose(2, 3), images)
+    return {**inputs, "image": turned}

@@ -1,0 +1,241 @@
+"""Quark and gluon jets anew: light quarks (1) against gluons (0), simulated.
+
+The same kind of data as that of Andrews et al., arXiv:1902.08276, who used the simulation of CMS,
+not the same data. Protons at 8 TeV make two hard gluons or two hard light quarks (u, d, s): a quark
+with a gluon is no event of either class, as the name QCDToGGQQ says of the original. Jets are
+anti-kt of radius 0.5, |eta| < 1.8, with such a parton within 0.4.
+
+- pt: 80 to 200 GeV, flat in four bins alike in both classes, so that pt does not tell them apart.
+  The original has 70 to 337 GeV.
+- Pile-up: as much as 20 inelastic collisions on average, as in 2012, is laid over each event (see
+  ``pile_up.py``). It is in the images; ``pt`` and ``m0`` are measured without it, as if what it
+  adds were subtracted in full. The original's may hold a rest of it.
+- Company: both jets of an event may be taken, the original has one; they share their pile-up. A
+  collision of the pool is in the pile-up of some 20 events of its chunk, each time turned.
+- Units: track pt in GeV; ECAL and HCAL in 50 GeV, the energy of a tower spread evenly over its 25
+  pixels. Of the original no source says so. Its largest values are known, about 9 in ECAL and 0.43
+  in HCAL; jets from here, scaled to as many of its range of pt, reach 6 and 0.41. Its authors' crops
+  of ECAL have that unit, and their converter spreads towers alike. With it their preprocessing
+  makes sense: a factor of 25 turns HCAL into energies of towers, in the unit of ECAL; suppression
+  of what is below 0.001 takes towers below 1.25 GeV and no crystal, as none below 0.12 GeV is read.
+  Dividing by 100 leaves tracks about 0.1, and energies 50 times less than that.
+- Hits: a gluon's jet has 1,130 values above 0.001, in 1,010 pixels, a quark's 1,030, in 920; the
+  original has 794 and 693.
+
+The detector is that of ``detector.py``, the images are three layers of ``jet_images.py``. A chunk
+of ``CHUNK`` jets has its own seed, so a file depends on the seed alone; the jets of a smaller file
+are the first ones of a larger, and of any two that follow each other, from the first on, one is a
+quark's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench import DataError, SparseImages
+from hepbench_datasets.simulate import detector, jet_images, pile_up, processes
+from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from hepbench import Array
+
+FILE = "quark-gluon_data-set_n139306.hdf5"
+
+CHUNK = 1000
+"""Half of them quarks', a quarter of each class in each bin of pt. Other chunks would be another
+data set."""
+BATCH_EVENTS = 50
+STORED = 4
+"""Jets in a chunk of the file: three quarters of a megabyte."""
+GLUON, QUARK = 0, 1
+
+ENERGY = 8000.0
+# events are drawn from a spectrum that is about flat, or most of them would be thrown away
+HARD = (
+    *("PhaseSpace:pTHatMin = 70.", "PhaseSpace:pTHatMax = 270."),
+    *("PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4.5"),
+    "PhaseSpace:bias2SelectionRef = 100.",
+)
+COLLISIONS = {
+    GLUON: ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on"),
+    QUARK: (
+        *("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:qqbar2qqbarNew = on"),
+        "HardQCD:nQuarkNew = 3",
+    ),
+}
+PARTONS = {GLUON: (21,), QUARK: (1, 2, 3)}
+"""PDG codes of the partons that a jet of each class may come from."""
+HARD_STATUS = 23
+"""Pythia's status of what leaves the hard collision."""
+
+JET_RADIUS, JET_ETA = 0.5, 1.8
+PT_BINS = (80.0, 110.0, 140.0, 170.0, 200.0)
+MATCH_RADIUS = 0.4
+
+CALORIMETER_UNIT = 50.0
+"""GeV; of ECAL and HCAL."""
+
+PILE_UP = 15.0
+"""Collisions laid over each event on average: what 20 inelastic ones leave, see ``pile_up.py``."""
+POOL = 500
+"""Collisions of pile-up that a chunk draws from."""
+POOL_ETA = JET_ETA + jet_images.REACH
+
+
+def generate(
+    folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
+) -> Path:
+    """Write the file, in the layout of the original.
+
+    ``X_jets`` is (N, 125, 125, 3) float32, track pt, ECAL and HCAL last, chunked and LZF;
+    ``m0``, ``pt`` and ``y`` are (N,) float32.
+
+    Args:
+        folder: made where there is none; the file appears there only when it is whole.
+        events: jets.
+        seed: the same one gives the same bytes, whatever ``jobs`` is.
+        jobs: processes.
+        progress: called with the number of jets done so far.
+
+    Returns:
+        Its path.
+
+    Raises:
+        DataError: a generator is not installed, a file of that name exists, ``events`` is less
+            than 2 or ``jobs`` than 1, or a process came to an end too early.
+    """
+    _require(events, seed=seed, jobs=jobs)
+    path = Path(folder) / FILE
+    if path.exists():
+        msg = f"quark-gluon: {path} exists; choose another folder or move it away"
+        raise DataError(msg)
+    # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
+    with closing(_chunks(events, seed=seed, jobs=jobs)) as chunks:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{FILE}.{os.getpid()}.part")
+        try:
+            _write(part, chunks, events, progress)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def _write(
+    path: Path,
+    chunks: Generator[Jets, None, None],
+    events: int,
+    progress: Callable[[int], None],
+) -> None:
+    import h5py
+
+    done = 0
+    with h5py.File(path, "w") as file:
+        side = jet_images.SIDE
+        stored = (min(events, STORED), side, side, 3)
+        file.create_dataset(
+            "X_jets", (events, *stored[1:]), "<f4", chunks=stored, compression="lzf"
+        )
+        for name in ("m0", "pt", "y"):
+            file.create_dataset(name, (events,), "<f4", chunks=True, compression="lzf")
+        for jets in chunks:
+            rows = slice(done, done + len(jets))
+            file["X_jets"][rows] = jets.images.dense().transpose(0, 2, 3, 1)
+            for name, column in {"m0": jets.mass, "pt": jets.pt, "y": jets.labels}.items():
+                file[name][rows] = column
+            done = rows.stop
+            progress(done)
+
+
+def simulate(events: int, *, seed: int, jobs: int) -> Jets:
+    """Return the jets that ``generate`` writes.
+
+    Raises:
+        DataError: as ``generate``.
+    """
+    _require(events, seed=seed, jobs=jobs)
+    return joined(list(_chunks(events, seed=seed, jobs=jobs)))
+
+
+def _require(events: int, *, seed: int, jobs: int) -> None:
+    detector.require_generators()
+    if events < 2 or jobs < 1 or seed < 0:
+        told = f"events {events}, jobs {jobs}, seed {seed}"
+        msg = f"quark-gluon: {told}: 2, 1 and 0 are the least allowed"
+        raise DataError(msg)
+
+
+def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]:
+    """Yield the chunks in their order; the last one is cut."""
+    pieces = [(seed, index) for index in range(-(-events // CHUNK))]
+    done = processes.in_order(chunk, pieces, jobs=jobs)
+    with closing(done):
+        for (_, index), jets in zip(pieces, done, strict=True):
+            yield jets[: events - index * CHUNK]
+
+
+def chunk(piece: tuple[int, int]) -> Jets:
+    """Return the jets of one chunk, given by seed and number."""
+    gluons, quarks, others, last = np.random.SeedSequence(piece).spawn(4)
+    pool = pile_up.simulate(POOL, seeds=others, energy=ENERGY, eta=POOL_ETA)
+    jets = joined(
+        [simulate_class(label, seeds, pool) for label, seeds in enumerate((gluons, quarks))]
+    )
+    return jets[_in_pairs(len(jets), np.random.default_rng(last))]
+
+
+def _in_pairs(jets: int, rng: np.random.Generator) -> Array:
+    """Return an order in which one of each class follows the other, the first one by chance.
+
+    Those of the first class are the first half.
+    """
+    half = jets // 2
+    pairs = np.stack([rng.permutation(half), half + rng.permutation(half)], axis=1)
+    return rng.permuted(pairs, axis=1).ravel()
+
+
+def simulate_class(label: int, seeds: np.random.SeedSequence, pool: pile_up.Pool) -> Jets:
+    """Return the jets of one class of a chunk: the first ones of each bin of pt."""
+    rng = np.random.default_rng(seeds)
+    pythia = detector.start_pythia(
+        (*HARD, *COLLISIONS[label]), seed=int(seeds.generate_state(1)[0]), energy=ENERGY
+    )
+    free = np.full(len(PT_BINS) - 1, CHUNK // 2 // (len(PT_BINS) - 1))
+    found = []
+    while free.any():
+        found.append(_select(pythia, label, free, pool=pool, rng=rng))
+    return joined(found)
+
+
+def _select(
+    pythia: Any, label: int, free: Array, *, pool: pile_up.Pool, rng: np.random.Generator
+) -> Jets:
+    """Return the jets of a batch of events for which there is a place, and take that from free."""
+    particles, status = detector.collisions(pythia, BATCH_EVENTS)
+    seen = particles.select(detector.visible(particles, status))
+    response = detector.respond(seen, rng)
+    measured, _ = detector.combine(seen, response)
+    jets = detector.cluster(measured, events=BATCH_EVENTS, radius=JET_RADIUS, pt=PT_BINS[0])
+    partons = np.isin(np.abs(particles.pdg), PARTONS[label]) & (np.abs(status) == HARD_STATUS)
+    wanted = detector.near(jets, particles.select(partons), radius=MATCH_RADIUS)
+    wanted &= (jets.pt < PT_BINS[-1]) & (np.abs(jets.eta) < JET_ETA)
+    event, which = np.nonzero(wanted)
+    pt, eta, phi, mass = (values[event, which] for values in vars(jets).values())
+    chosen = fill_bins(pt, PT_BINS, free)
+    event, eta, phi = event[chosen], eta[chosen], phi[chosen]
+    seen, response = pile_up.overlay((seen, response), pool, np.unique(event), PILE_UP, rng)
+    images = jet_images.draw_energies(seen, response, (event, eta, phi), rng)
+    images[:, 1:] /= CALORIMETER_UNIT
+    return Jets(
+        images=SparseImages.from_dense(images),
+        labels=np.full(len(images), label),
+        mass=mass[chosen].astype(np.float32),
+        pt=pt[chosen].astype(np.float32),
+    )
