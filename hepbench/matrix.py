@@ -402,9 +402,12 @@ def _chosen(labels: Labels, choice: Choice) -> list[bool]:
 
 
 def fits(label: str, pattern: str) -> bool:
-    """Whether a label, its names without parameters, or its last name fit a pattern."""
+    """Whether a label, its names without parameters, or its last name fit a pattern; a bracket in
+    it is one, no set of characters.
+    """
     names = [step.name for step in chain(label)]
-    return pattern == label or any(fnmatchcase(t, pattern) for t in ("+".join(names), names[-1]))
+    pattern = pattern.replace("[", "[[]")
+    return any(fnmatchcase(text, pattern) for text in (label, "+".join(names), names[-1]))
 
 
 def _why_nothing(

@@ -49,6 +49,9 @@ DECADES = 1e-4
 LONG = 36
 """Letters of a name that hides curves."""
 
+BROADEST = 56
+"""Letters of a line in a legend beside a figure; names go on in the next one."""
+
 SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 300,
@@ -195,7 +198,7 @@ def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
 def beside(names: Sequence[str]) -> float:
     """Return the inches that a legend of so many names takes on the right; 0: it goes elsewhere."""
     longest = max(map(len, names), default=0)
-    return 0.7 + 0.068 * longest if len(names) > INSIDE else 0.0
+    return 0.7 + 0.068 * min(longest, BROADEST) if len(names) > INSIDE else 0.0
 
 
 def legend(axes: Axes, lowest: Axes | None = None, *, right: bool = False, **how: Any) -> None:
@@ -210,6 +213,7 @@ def legend(axes: Axes, lowest: Axes | None = None, *, right: bool = False, **how
     handles, labels = axes.get_legend_handles_labels()
     how = {"title_fontsize": SETTINGS["legend.fontsize"], "alignment": "left", **how}
     if right:
+        labels = [textwrap.fill(label, BROADEST, subsequent_indent="  ") for label in labels]
         how |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
     elif max(map(len, labels), default=0) > LONG:
         axes = lowest or axes

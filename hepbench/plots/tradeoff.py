@@ -13,7 +13,7 @@ import msgspec
 from hepbench.columns import base, title
 from hepbench.errors import UsageError, unknown
 from hepbench.plots import selection, style
-from hepbench.suite import chain, uses
+from hepbench.suite import Reference, chain, uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -301,11 +301,13 @@ def _named(panel: Panel, places: Sequence[int]) -> str:
     if len(places) == 1:
         return name
     rows = [panel.rows[i] for i in places]
-    values = [_last(row).get(parameter(rows)) for row in rows]
+    varied = parameter(rows)
+    values = [_last(row).get(varied) for row in rows]
     *before, last = chain(rows[0].labels.chain)
-    steps = " + ".join([*map(style.in_words, before), last.name])
-    spans = f"{parameter(rows)} = {values[0]} to {values[-1]}"
-    return f"{style.spelt(rows[0].labels.model)}, {steps} ({spans})"
+    span = {varied: f"{values[0]} to {values[-1]}"}
+    others = {name: value for name, value in last.params.items() if name != varied}
+    steps = [*before, Reference(last.name, span | others)]
+    return f"{style.spelt(rows[0].labels.model)}, {' + '.join(map(style.in_words, steps))}"
 
 
 def _draw_panel(
