@@ -105,6 +105,16 @@ def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
     return ""
 
 
+def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all params of a dataset, some of them chosen.
+
+    Raises:
+        UsageError: one is unknown, or not of its kind.
+    """
+    known = {**spec.params, **_added(spec)}
+    return {**known, **_checked(spec, chosen, known)}
+
+
 class _Resolver:
     """Resolves parameters: defaults, preset, what the suite says of that preset, the suite's set,
     brackets, --set; the last wins.

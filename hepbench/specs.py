@@ -90,8 +90,10 @@ class File:
             several are there, the one whose file is listed first is read.
         optional: True where its form is whole without it, as long as another file of it is there.
         bytes: its size, where it is known.
-        sha256: its checksum, where one was published. Another one is a warning, never an error.
-        address: where to get it.
+        sha256: its checksum, where one was published. Another one is a warning where the file is
+            read, and an error where it was fetched.
+        url: a link to the file itself, by http or https: ``hepbench data fetch`` takes it from there.
+        address: the page where a person gets it, with a browser.
     """
 
     name: str
@@ -101,6 +103,7 @@ class File:
     optional: bool = False
     bytes: int | None = None
     sha256: str | None = None
+    url: str = ""
     address: str = ""
 
 
@@ -148,13 +151,18 @@ class Dataset:
         views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
             number of examples; a view sees no label and no id. A view named like an input that is
             read takes its place. What is sparse comes as SparseImages; a view may make some.
+        view_names: ``"module:NAME"`` of a tuple, by the name of a view's input: what its channels or
+            features are called. ``hepbench data check`` shows the statistics of these views.
         files: the original files; those of one form must be found for ``read`` to be used.
             ``read`` asks ``hepbench.original_files`` for them, and says with ``warnings.warn(text,
             hepbench.DataWarning)`` what is odd about them: records repeat it.
         known: what is known of the original, ``(least, most)`` by name, to check files by:
             ``share.<class>``; ``<input>.<channel or feature>.<statistic>`` with ``mean``, ``min``,
             ``max`` or ``nonzero`` (the share of pixels, or rows, that is not 0); one more
-            ``.<class>`` takes that class alone. A file outside is odd, and may be right.
+            ``.<class>`` takes that class alone. A file outside is odd, and may be right. The input
+            may be one of ``view_names``, or ``target``. Channels and features without a name count
+            from 0; of a cloud with a ``mask`` only real particles do; ``mask.particles`` is how
+            many there are. What is not labelled is left out.
         split: how examples are divided.
         params: defaults of the dataset's own parameters.
         augmentations: ``(inputs) -> Inputs`` by name, for training batches only: dense tensors, on
@@ -173,6 +181,7 @@ class Dataset:
     sample_files: tuple[str, ...] = ()
     reads: frozenset[str] = frozenset()
     views: Mapping[str, str] = field(default_factory=dict)
+    view_names: Mapping[str, str] = field(default_factory=dict)
     files: tuple[File, ...] = ()
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
@@ -192,6 +201,9 @@ class Dataset:
             raise PluginError(msg)
         if extra := sorted((self.reads | self.split.uses) - set(self.params)):
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
+            raise PluginError(msg)
+        if extra := sorted(set(self.view_names) - set(self.views)):
+            msg = f"dataset {self.name}: view_names has {extra[0]!r}, which no view makes"
             raise PluginError(msg)
 
 

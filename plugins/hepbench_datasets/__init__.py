@@ -32,7 +32,8 @@ HIGGS = Dataset(
             variants=("HIGGS.csv",),
             bytes=2_816_407_858,
             sha256="ea302c18164d4e3d916a1e2e83a9a8d07069fa6ebc7771e4c0540d54e593b698",
-            address="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",
+            url="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",
+            address="https://doi.org/10.24432/C5V312",
         ),
     ),
     split=Split(official="hepbench_datasets.higgs:official"),
@@ -65,6 +66,7 @@ BOOSTED_JETS = Dataset(
         "image": "hepbench_datasets.boosted_jets_views:resize",
         "table": "hepbench_datasets.boosted_jets_views:summarise",
     },
+    view_names={"table": "hepbench_datasets.boosted_jets_views:FEATURES"},
     files=(
         File(
             name="Dataset_Specific_labelled.h5",
