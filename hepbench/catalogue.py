@@ -104,7 +104,7 @@ def _headline(facts: Facts) -> str:
     if facts["reads"] == "file":
         form = f" ({facts['form']})" if facts["form"] else ""
         return f"{facts['name']}: runs read the original files{form}"
-    size = f" ({_size(facts['sample_bytes'])})" if facts["sample_bytes"] else ""
+    size = f" ({size_told(facts['sample_bytes'])})" if facts["sample_bytes"] else ""
     return f"{facts['name']}: runs read the simulated sample{size}"
 
 
@@ -134,10 +134,10 @@ def _file_lines(file: Facts, *, whole: bool) -> Iterator[str]:
     name = f"{file['name']} ({', '.join(about)})" if about else file["name"]
     if file["path"]:
         other = file["published_size"] is False
-        note = f", not the published {_size(file['bytes'])}: a cut of it?" if other else ""
-        yield f"  found    {file['path']} ({_size(file['found_bytes'])}{note})"
+        note = f", not the published {size_told(file['bytes'])}: a cut of it?" if other else ""
+        yield f"  found    {file['path']} ({size_told(file['found_bytes'])}{note})"
     else:
-        size = f", {_size(file['bytes'])}" if file["bytes"] else ""
+        size = f", {size_told(file['bytes'])}" if file["bytes"] else ""
         yield f"  missing  {name}{size}"
     if whole:
         yield from _published(file)
@@ -163,11 +163,15 @@ def _published(file: Facts) -> Iterator[str]:
         yield f"           page {file['address']}"
 
 
-def _size(count: int) -> str:
+def size_told(count: int) -> str:
     """Return bytes with three digits and their unit."""
-    units = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
-    unit, size = next((u for u in units if count < 999.5 * u[1]), units[-1])
+    if count < 1000:
+        return f"{count} byte{'s' if count != 1 else ''}"
+    unit, size = next(u for u in _UNITS if count < 999.5 * u[1] or u is _UNITS[-1])
     return f"{count / size:.3g} {unit}"
+
+
+_UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 
 
 # --- what is known

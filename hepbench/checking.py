@@ -15,10 +15,10 @@ import numpy as np
 
 from hepbench import plan, prepare, splits
 from hepbench.errors import PluginError
-from hepbench.findings import Findings
+from hepbench.findings import STATISTICS, Findings
 from hepbench.resolve import resolve
 from hepbench.sparse import SparseImages
-from hepbench.tallies import Tally
+from hepbench.tallies import Tally, channel_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,8 +180,8 @@ def _empty(images: Array) -> NDArray[np.bool_]:
     """Return which images have no hit."""
     if isinstance(images, SparseImages):
         return np.equal(images.ends, images.starts)
-    hits = np.asarray(images).reshape(len(images), -1) != 0
-    return np.logical_not(hits.any(1))
+    none: NDArray[np.bool_] = ~(images != 0).reshape(len(images), -1).any(1)
+    return none
 
 
 def _shares(read: _Read) -> dict[str, float]:
@@ -257,6 +257,23 @@ def _compared(spec: Dataset, figures: Mapping[str, float]) -> list[dict[str, Any
         if odd or name in spec.known:
             rows.append({"name": name, "least": least, "most": most, "found": value, "odd": odd})
     return rows
+
+
+def misnamed(spec: Dataset) -> list[str]:
+    """Return what is known under a name that no figure of the dataset can have."""
+    channels = {
+        name: channel_names(given.shape, given.names) for name, given in spec.inputs.items()
+    }
+    channels |= {name: resolve(target) for name, target in spec.view_names.items()}
+    if "mask" in channels:
+        channels["mask"] = ("particles",)
+    columns = {f"{name}.{channel}" for name, names in channels.items() for channel in names}
+    figures = {f"{column}.{statistic}" for column in columns for statistic in STATISTICS}
+    figures |= {f"{name}.empty" for name, given in spec.inputs.items() if len(given.shape) == 3}
+    figures |= {f"{figure}.{label}" for figure in figures for label in spec.classes}
+    figures |= {"copies", *(f"share.{label}" for label in spec.classes)}
+    # targets are not declared
+    return [n for n in spec.known if n not in figures and not n.startswith("target.")]
 
 
 def _outside(row: Mapping[str, Any]) -> str:

@@ -19,13 +19,27 @@ if TYPE_CHECKING:
     from hepbench.specs import Array
 
 
+def channel_names(shape: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of channels or features; those that have none are counted from 0.
+
+    Raises:
+        PluginError: there are more names than channels or features, or fewer.
+    """
+    size = shape[0] if len(shape) == 3 else shape[-1] if shape else 1
+    found = tuple(names) or tuple(map(str, range(size)))
+    if len(found) != size:
+        msg = f"{len(found)} names for {size} channels or features"
+        raise PluginError(msg)
+    return found
+
+
 class Tally:
     """What is known so far of one input.
 
     Args:
         shape: of one example: an image (C, H, W) has its channels first, whatever else its
             features last.
-        names: of channels or features; none: they are counted from 0.
+        names: of its channels or features.
         groups: into how many the examples are divided.
 
     Attributes:
@@ -37,11 +51,8 @@ class Tally:
 
     def __init__(self, shape: Sequence[int], names: Sequence[str], groups: int) -> None:
         self.image = len(shape) == 3
-        size = shape[0] if self.image else shape[-1] if shape else 1
-        self.names = tuple(names) or tuple(map(str, range(size)))
-        if len(self.names) != size:
-            msg = f"{len(self.names)} names for {size} channels or features"
-            raise PluginError(msg)
+        self.names = channel_names(shape, names)
+        size = len(self.names)
         self.examples = np.zeros(groups, np.int64)
         self.empty = np.zeros(groups, np.int64)
         self._values = np.zeros(groups, np.int64)

@@ -180,6 +180,25 @@ def test_names_that_do_not_fit_a_view_are_the_plugins_fault(tmp_path, monkeypatc
     resolve.cache_clear()
 
 
+MISNAMED = ("image.tower.mean", "image.towers.median", "share.up", "cloud.3.min", "mask.0.max",
+            "jets.0.mean", "cloud.empty", "table.hits.mean.up", "image.towers")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISNAMED)
+def test_what_is_known_under_a_wrong_name_is_found(name):
+    """Such a figure would never be compared; conformance tests say so."""
+    spec = replace(counted.COUNTED, known={name: (0, 1)})
+    assert checking.misnamed(spec) == [name]
+
+
+def test_every_figure_can_be_known(tmp_path):
+    """Each name that a check makes is a right one."""
+    figures = checked(tmp_path).figures
+    spec = replace(counted.COUNTED, known=dict.fromkeys(figures, (0, 1)))
+    assert len(figures) > 100
+    assert checking.misnamed(spec) == []
+
+
 # --- the command line
 
 

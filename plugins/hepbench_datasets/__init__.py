@@ -36,6 +36,20 @@ HIGGS = Dataset(
             address="https://doi.org/10.24432/C5V312",
         ),
     ),
+    # as in 10,977 rows of the file; a b-tag is one of three numbers
+    known={
+        "share.signal": (0.5, 0.56),
+        "table.lepton_pT.mean": (0.95, 1.05),
+        "table.lepton_pT.min": (0.25, 0.3),
+        "table.lepton_eta.max": (2.3, 2.45),
+        "table.lepton_phi.max": (1.7, 1.75),
+        "table.jet_1_b-tag.max": (2.17, 2.18),
+        "table.jet_2_b-tag.max": (2.21, 2.22),
+        "table.jet_3_b-tag.max": (2.54, 2.55),
+        "table.jet_4_b-tag.max": (3.1, 3.11),
+        "table.m_bb.mean.background": (1.0, 1.15),
+        "table.m_bb.mean.signal": (0.85, 0.95),
+    },
     split=Split(official="hepbench_datasets.higgs:official"),
     params={"features": 28},
     citation="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; "
@@ -79,6 +93,7 @@ BOOSTED_JETS = Dataset(
             address="https://portal.nersc.gov/cfs/m4392/G25/",
         ),
     ),
+    known={"share.top": (0.45, 0.55), "target.m.mean": (130, 155)},
     params={
         "size": 125,
         "order": [
