@@ -82,6 +82,8 @@ def _sample_bytes(spec: Dataset) -> int | None:
 
 def _file(file: File, path: Path | None) -> Facts:
     size = path.stat().st_size if path else None
+    # what has another name, such as one without .gz, may have another size
+    comparable = file.bytes is not None and path is not None and path.name == file.name
     return {
         "name": file.name,
         "variants": list(file.variants),
@@ -94,7 +96,7 @@ def _file(file: File, path: Path | None) -> Facts:
         "address": file.address,
         "path": str(path) if path else None,
         "found_bytes": size,
-        "published_size": None if None in {size, file.bytes} else size == file.bytes,
+        "published_size": size == file.bytes if comparable else None,
     }
 
 

@@ -38,7 +38,7 @@ SPLIT_SEED = 0
 
 @dataclass
 class _Read:
-    """What is kept of the examples that were read: 25 bytes of each."""
+    """What is kept of the examples that were read: 19 bytes of each."""
 
     spec: Dataset
     view_params: Mapping[str, Any]
@@ -277,9 +277,9 @@ def misnamed(spec: Dataset) -> list[str]:
 
 
 def _outside(row: Mapping[str, Any]) -> str:
-    least, most = (f"{row[name]:.4g}" for name in ("least", "most"))
-    expected = least if least == most else f"{least} to {most}"
-    return f"{row['name']} is {row['found']:.4g}; {expected} is known of the original"
+    known = f"{row['least']:.4g} to {row['most']:.4g} is"
+    expected = "none are" if (row["least"], row["most"]) == NONE else known
+    return f"{row['name']} is {row['found']:.4g}; {expected} known of the original"
 
 
 def _copied(read: _Read, task: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> list[str]:

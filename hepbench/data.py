@@ -156,11 +156,14 @@ def _original(
 
 
 def _differs(file: File, path: Path, found: str) -> str:
-    size = path.stat().st_size
+    """Say where a file is another than was published; under a variant of its name it may well be."""
+    size, other = path.stat().st_size, ""
+    if path.name != file.name:
+        return ""
     if file.sha256 is not None:
         other = "another checksum" if file.sha256 != found else ""
-    else:
-        other = f"{size:,} bytes, not {file.bytes:,}" if file.bytes not in {None, size} else ""
+    elif file.bytes not in {None, size}:
+        other = f"{size:,} bytes, not {file.bytes:,}"
     return (
         f"{file.name} is not the published file ({other}): a cut of it, or damaged" if other else ""
     )

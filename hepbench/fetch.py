@@ -41,6 +41,7 @@ TIMEOUT_SECONDS = 60
 WAITS_SECONDS = (1, 2, 5, 10)
 """Before each further try; the count begins anew with each byte further."""
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+ADDRESS = re.compile("https?://")
 PAGE = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 CHANGED = "the file on the server is another at each try"
 PAGE_CAME = "{} answers with a page, not with the file"
@@ -91,7 +92,7 @@ class Fetch:
             DataError: it cannot be had, or what is had is not it. A part that is good is kept, and
                 the next call goes on from there.
         """
-        if not re.match("https?://", self.file.url):
+        if not ADDRESS.match(self.file.url):
             self._refuse(f"'{self.file.url}' is no address of http or https")
         try:
             lock = self.target.with_name(f".{self.target.name}.lock")
@@ -179,6 +180,8 @@ class Fetch:
 
     def _receive(self, response: HTTPResponse, start: int, known: dict[str, Any]) -> None:
         headers = response.headers
+        if not ADDRESS.match(response.url):
+            self._refuse(f"{self.file.url} leads to {response.url}")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             self._refuse("the server sends it compressed; its own bytes are needed")
         if headers.get_content_type() in {"text/html", "application/xhtml+xml"}:
@@ -262,9 +265,10 @@ class Fetch:
         if page:
             self._discard()
             self._refuse(PAGE_CAME.format(self.file.url))
-        if self.file.bytes not in {None, size}:
+        if not size or self.file.bytes not in {None, size}:
             self._discard()
-            self._refuse(f"{size:,} bytes came, the published file has {self.file.bytes:,}")
+            published = f"{self.file.bytes:,}" if self.file.bytes else "some"
+            self._refuse(f"{size:,} bytes came, the published file has {published}")
         if self.file.sha256:
             self.tell("checking its checksum")
             with self.part.open("rb") as file:

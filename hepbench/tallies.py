@@ -110,8 +110,12 @@ class Tally:
         size = self._sums.size
         self._sums += np.bincount(place, values, minlength=size).reshape(self._sums.shape)
         self._hits += np.bincount(place, minlength=size).reshape(self._hits.shape)
-        np.minimum.at(self._least.reshape(-1), place, values)
-        np.maximum.at(self._most.reshape(-1), place, values)
+        if len(place):
+            # hits of one channel of one image lie side by side; 'at' is slow for each of them
+            first = np.flatnonzero(np.diff(place, prepend=-1))
+            at = place[first]
+            np.minimum.at(self._least.reshape(-1), at, np.minimum.reduceat(values, first))
+            np.maximum.at(self._most.reshape(-1), at, np.maximum.reduceat(values, first))
 
     def statistics(self, groups: Sequence[int]) -> Iterator[tuple[str, dict[str, float]]]:
         """Yield each channel or feature with its STATISTICS over some of the groups.

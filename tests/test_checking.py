@@ -109,8 +109,8 @@ ODD = {
     "a target": ({"m": GOOD["m"] * 1000}, ["target.m.mean is"]),
     "a target that is not finite": ({"m": np.where(FIRST, np.nan, GOOD["m"])},
                                     ["target.m: 3 values are not finite"]),
-    "empty images": ({"image": EMPTY}, ["image.empty is 0.015; 0 is known"]),
-    "copies": (copied(), ["copies is 0.01478; 0 is known"]),
+    "empty images": ({"image": EMPTY}, ["image.empty is 0.015; none are known"]),
+    "copies": (copied(), ["copies is 0.01478; none are known"]),
     "copies with another label": (OTHER_LABELS, ["3 examples are copies of ones with another"]),
     "what the reader says": ({"odd": np.ones(1)}, ["data: labels look the wrong way round"]),
 }  # fmt: skip

@@ -222,6 +222,13 @@ def test_a_page_in_between_costs_nothing_of_the_part(server, tmp_path):
     assert ranges(server) == ["bytes=100000-"]
 
 
+@pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED)
+def test_nothing_is_no_file(server, tmp_path, published):
+    """An empty answer gets no name, even where nothing is published."""
+    server.content = b""
+    assert refused(of(server, tmp_path, **published), "bytes")
+
+
 def test_compressed_content_is_refused(server, tmp_path):
     """The file's own bytes are needed; the server was asked for them."""
     server.headers = {"Content-Encoding": "gzip"}
