@@ -194,16 +194,63 @@ def why(**given: Any) -> None:
 
 @cli.group()
 def data() -> None:
-    """What data is at hand, and how to simulate more."""
+    """Original files: what is at hand, what it holds, and how to get more."""
+
+
+data_option = click.option("--data", "folder", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @data.command("list")
-@click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
-def data_list(data: Path | None) -> None:
+@data_option
+@json_option
+def data_list(folder: Path | None, as_json: bool) -> None:
     """List datasets: what is found where, what is missing and how to get it."""
-    from hepbench import listing
+    from hepbench import catalogue
 
-    click.echo(listing.data(data))
+    click.echo(catalogue.listed(folder, as_json=as_json))
+
+
+@data.command("info")
+@click.argument("dataset")
+@data_option
+@json_option
+def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
+    """Show all that is known of a dataset, and what is at hand of it."""
+    from hepbench import catalogue
+
+    click.echo(catalogue.info(dataset, folder, as_json=as_json))
+
+
+@data.command("check")
+@click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
+@data_option
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", help="As of run: which to read."
+)
+@json_option
+def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) -> int:
+    """Read a dataset's files whole and say what they hold; exit 1 where something is odd."""
+    from hepbench import data_verbs
+
+    text, code = data_verbs.check(dataset, folder=folder, source=source, as_json=as_json)
+    click.echo(text)
+    return code
+
+
+@data.command("fetch")
+@click.argument("dataset")
+@click.option("--data", "folder", type=PATH, metavar="DIR", help="Where to.  [HEPBENCH_DATA]")
+@click.option("--file", "files", multiple=True, metavar="NAME", help="Only these files.")
+def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int:
+    """Fetch original files into DIR/<dataset>, resuming what broke off; exit 1 where one must be
+    fetched with a browser.
+    """
+    from hepbench import data_verbs
+
+    text, code = data_verbs.fetch(dataset, folder=folder, files=files)
+    click.echo(text)
+    return code
 
 
 @data.command("plot")
@@ -240,9 +287,9 @@ def data_plot(**given: Any) -> None:
 )
 def simulate(**given: Any) -> None:
     """Simulate more of a dataset, in its original file format."""
-    from hepbench import verbs
+    from hepbench import data_verbs
 
-    click.echo(verbs.simulate(**given))
+    click.echo(data_verbs.simulate(**given))
 
 
 @cli.command()

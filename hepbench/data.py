@@ -72,7 +72,7 @@ def find(
             ``wanted`` is ``file``, or there is no sample.
     """
     paths = {} if wanted == "sample" or folder is None else original_files(spec, folder / spec.name)
-    form = _form(spec.files, paths)
+    form = whole_form(spec.files, paths)
     if spec.read and paths and form is not None:
         return _original(spec, folder, paths, remembered)
     if paths:
@@ -93,13 +93,8 @@ def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
 
     Where no form is whole it is what there is of any of them.
     """
-    found = {}
-    for file in spec.files:
-        for name in (file.name, *file.variants):
-            if (folder / name).is_file():
-                found[file.name] = folder / name
-                break
-    form = _form(spec.files, found)
+    found = present(spec, folder)
+    form = whole_form(spec.files, found)
     return {
         file.name: found[file.name]
         for file in spec.files
@@ -107,8 +102,19 @@ def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
     }
 
 
-def _form(files: Sequence[File], found: Collection[str]) -> str | None:
-    """Return the first form that is whole."""
+def present(spec: Dataset, folder: Path) -> dict[str, Path]:
+    """Return {original file name: path} of whatever is in ``folder``, of any form."""
+    found = {}
+    for file in spec.files:
+        for name in (file.name, *file.variants):
+            if (folder / name).is_file():
+                found[file.name] = folder / name
+                break
+    return found
+
+
+def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
+    """Return the first form of which all that must be there is."""
     for form in dict.fromkeys(file.form for file in files):
         ours = [file for file in files if file.form == form and file.role == "labelled"]
         there = [file for file in ours if file.name in found]
@@ -139,7 +145,7 @@ def _original(
     assert folder is not None
     sums = {name: remembered(path, checksum) for name, path in paths.items()}
     files = {file.name: file for file in spec.files}
-    warnings = [w for name, total in sums.items() if (w := _differs(files[name], total))]
+    warnings = [w for name, path in paths.items() if (w := _differs(files[name], path, sums[name]))]
     return Found(
         source="file",
         fingerprint=keys.key(sums),
@@ -149,10 +155,18 @@ def _original(
     )
 
 
-def _differs(file: File, found: str) -> str:
-    if file.sha256 is None or file.sha256 == found:
+def _differs(file: File, path: Path, found: str) -> str:
+    """Say where a file is another than was published; under a variant of its name it may well be."""
+    size, other = path.stat().st_size, ""
+    if path.name != file.name:
         return ""
-    return f"{file.name} is not the published file (another checksum): a cut of it, or damaged"
+    if file.sha256 is not None:
+        other = "another checksum" if file.sha256 != found else ""
+    elif file.bytes not in {None, size}:
+        other = f"{size:,} bytes, not {file.bytes:,}"
+    return (
+        f"{file.name} is not the published file ({other}): a cut of it, or damaged" if other else ""
+    )
 
 
 def _sample(spec: Dataset, remembered: Callable[..., str]) -> Found:
@@ -163,6 +177,11 @@ def _sample(spec: Dataset, remembered: Callable[..., str]) -> Found:
     sums = {name: remembered(path, checksum) for name, path in paths.items()}
     files = tuple(str(path) for path in paths.values())
     return Found(source="sample", fingerprint=keys.key(sums), files=files)
+
+
+def sample_bytes(spec: Dataset) -> int:
+    """Return the size of the simulated sample's files."""
+    return sum(_packaged(spec.name, name).stat().st_size for name in spec.sample_files)
 
 
 def _packaged(dataset: str, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hepbench import machine, session
+from hepbench import catalogue, machine, session
 from hepbench.allowed import Range
 from hepbench.errors import HepbenchError, UsageError, unknown
 from hepbench.registry import KINDS, Entry, installed
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hepbench.registry import Registry
-    from hepbench.specs import Dataset
 
 ALL_KINDS = (*KINDS, "plugin")
 
@@ -83,6 +82,8 @@ def shown(kind: str, name: str) -> str:
     registry = installed()
     if singular == "plugin":
         return _plugin(name, registry)
+    if singular == "dataset":
+        return catalogue.info(name, None)
     entry = registry.entry(singular, name)
     version = f"{entry.plugin.distribution} {entry.plugin.version}"
     lines = [f"{singular} {name}: {_summary(entry)}", f"from {version}"]
@@ -143,35 +144,6 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def data(folder: Path | None) -> str:
-    """Return where the files of each dataset are, and how to get what is missing."""
-    chosen = session.data_folder(folder)
-    lines = [f"original files are looked for in {chosen or 'no folder: give --data DIR'}"]
-    for entry in installed().entries("dataset"):
-        lines += _data_of(entry.spec, chosen)
-    return "\n".join(lines)
-
-
-def _data_of(spec: Dataset, folder: Path | None) -> list[str]:
-    from hepbench.data import original_files
-
-    lines = [f"{spec.name}: {'simulated sample at hand' if spec.sample else 'no sample'}"]
-    found = original_files(spec, folder / spec.name) if folder else {}
-    for file in spec.files:
-        if file.name in found:
-            path = found[file.name]
-            size = path.stat().st_size
-            whole = file.bytes is None or size == file.bytes
-            note = "" if whole else f", not the published {file.bytes:,} bytes: a cut of it?"
-            lines.append(f"  found {path} ({size:,} bytes{note})")
-        else:
-            address = f", from {file.address}" if file.address else ""
-            lines.append(f"  missing {spec.name}/{file.name}{address}")
-    if spec.generate:
-        lines.append(f"  more of it: hepbench data simulate {spec.name}")
-    return lines
-
-
 def doctor(folder: Path | None) -> tuple[str, int]:
     """Return the state of this installation, and 1 if something is wrong."""
     import hepbench
@@ -189,7 +161,7 @@ def doctor(folder: Path | None) -> tuple[str, int]:
     ]
     root = session.cache_folder()
     lines.append(f"cache {root}: {_size(root) / 1e6:,.0f} MB")
-    lines.append(data(folder))
+    lines.append(catalogue.listed(folder))
     lines += [f"wrong: {line}" for line in wrong] or ["nothing is wrong"]
     return "\n".join(lines), 1 if wrong else 0
 

@@ -242,27 +242,33 @@ def _keyed(stage: Stage) -> Stage:
     return replace(stage, key=keys.key([stage.kind, stage.parts, stage.parents]))
 
 
-def _read(c: Combination, facts: Facts) -> Stage:
-    spec: Dataset = c.dataset.spec
-    found = facts.found(c.dataset)
-    target = (spec.read if found.source == "file" else spec.sample) or ""
-    shared = {
+def reading(spec: Dataset, found: Found, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``prepare.read`` is told: how to read a dataset's files or its sample."""
+    target = spec.read if found.source == "file" else spec.sample
+    return {
         "dataset": spec.name,
-        "params": {name: c.dataset_params[name] for name in sorted(spec.reads)},
+        "params": {name: params[name] for name in sorted(spec.reads)},
         "inputs": {name: _declared(given) for name, given in spec.inputs.items()},
         "classes": spec.classes,
+        "target": target or "",
+        "folder": found.folder,
+        "files": found.files,
     }
+
+
+def _read(c: Combination, facts: Facts) -> Stage:
+    found = facts.found(c.dataset)
+    task = reading(c.dataset.spec, found, c.dataset_params)
     parts = {
-        **shared,
+        **{name: task[name] for name in ("dataset", "params", "inputs", "classes")},
         "source": found.source,
         "fingerprint": found.fingerprint,
-        "code": facts.sources(target, c.dataset),
+        "code": facts.sources(task["target"], c.dataset),
         "numerics": keys.NUMERICS["read"],
     }
-    task = {**shared, "target": target, "folder": found.folder, "files": found.files}
     return Stage(
         kind="read",
-        name=f"read {spec.name}",
+        name=f"read {c.dataset.spec.name}",
         run="hepbench.prepare:read",
         parts=parts,
         task=task,
@@ -276,23 +282,32 @@ def _declared(given: Input) -> dict[str, Any]:
     return {**found, "sparse": True} if given.sparse else found
 
 
-def _split(c: Combination, read: Stage, seed: int, facts: Facts) -> Stage:
-    spec: Dataset = c.dataset.spec
-    official = spec.split.official
-    shared = {
+def dividing(spec: Dataset, params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return what ``prepare.split`` is told: how to divide the examples."""
+    return {
         "shares": [spec.split.train, spec.split.validation, spec.split.test],
         "seed": seed,
-        "limits": {name: c.dataset_params[name] for name in LIMITS},
-        "official": official,
-        "params": {name: c.dataset_params[name] for name in sorted(spec.split.uses)},
+        "limits": {name: params[name] for name in LIMITS},
+        "official": spec.split.official,
+        "params": {name: params[name] for name in sorted(spec.split.uses)},
+        "dataset": spec.name,
+        "classes": spec.classes,
     }
+
+
+def _split(c: Combination, read: Stage, seed: int, facts: Facts) -> Stage:
+    spec: Dataset = c.dataset.spec
+    task = dividing(spec, c.dataset_params, seed)
+    # the key of what was read tells these two
+    shared = {name: value for name, value in task.items() if name not in {"dataset", "classes"}}
+    official = spec.split.official
     code = facts.sources(official, c.dataset) if official else {}
     return Stage(
         kind="split",
         name=f"split {spec.name}",
         run="hepbench.prepare:split",
         parts={**shared, "code": code, "numerics": keys.NUMERICS["split"]},
-        task={**shared, "dataset": spec.name, "classes": spec.classes},
+        task=task,
         parents=(read.key,),
         group="prepare",
     )

@@ -45,16 +45,11 @@ AGAIN = 4
 
 def read(task: Mapping[str, Any], place: Place) -> Facts:
     """Convert a dataset's files, chunk by chunk, to one stored array for each name and role."""
-    function = resolve(task["target"])
-    folder = [Path(task["folder"])] if task["folder"] else []
-    chunks = function(*folder, **task["params"])
     files: dict[str, arrays.Growing | arrays.GrowingImages] = {}
     counts: dict[str, int] = {}
     began = time.perf_counter()
     odd: list[str] = []
-    for role, given in _heard(chunks, odd):
-        examples = _as_declared(task, given)
-        _check_chunk(task, role, examples)
+    for role, examples in read_chunks(task, odd):
         for name, array in _columns(examples):
             path = f"{role}.{name}"
             if path not in files:
@@ -64,20 +59,38 @@ def read(task: Mapping[str, Any], place: Place) -> Facts:
                 files[path] = arrays.growing(place.folder, path, array)
             files[path].append(array)
         counts[role] = counts.get(role, 0) + len(examples)
-        place.tell(_how_far(task["files"], sum(counts.values()), began))
+        place.tell(how_far(task["files"], sum(counts.values()), began))
     for file in files.values():
         file.close()
-    if not counts.get("labelled"):
-        msg = f"{task['dataset']}: no labelled example was read"
-        raise DataError(msg)
     return {"counts": counts, "warnings": odd}
 
 
-def _heard(
-    chunks: Iterable[tuple[str, Examples]], odd: list[str]
-) -> Iterator[tuple[str, Examples]]:
+def read_chunks(task: Mapping[str, Any], odd: list[str]) -> Iterator[tuple[str, Examples]]:
+    """Yield what a dataset's reader yields, once it is found to be as declared.
+
+    Args:
+        task: see ``plan.reading``.
+        odd: what the reader finds odd is added to it.
+
+    Raises:
+        DataError: the files are damaged or laid out otherwise, a value is not finite, or no example
+            is labelled.
+    """
+    folder = [Path(task["folder"])] if task["folder"] else []
+    labelled = 0
+    for role, given in _heard(resolve(task["target"])(*folder, **task["params"]), odd):
+        examples = _as_declared(task, given)
+        _check_chunk(task, role, examples)
+        labelled += len(examples) if role == "labelled" else 0
+        yield role, examples
+    if not labelled:
+        msg = f"{task['dataset']}: no labelled example was read"
+        raise DataError(msg)
+
+
+def _heard(given: Iterable[tuple[str, Examples]], odd: list[str]) -> Iterator[tuple[str, Examples]]:
     """Yield the chunks, and keep what their reader says is odd about the files."""
-    waiting = iter(chunks)
+    waiting = iter(given)
     while True:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -94,7 +107,7 @@ def _heard(
         yield chunk
 
 
-def _how_far(files: Sequence[str], rows: int, began: float) -> str:
+def how_far(files: Sequence[str], rows: int, began: float) -> str:
     """Say how many examples were read, and which part of the files' bytes where that is known."""
     text = f"{rows:,} examples, {rows / (time.perf_counter() - began):,.0f}/s"
     try:
@@ -199,14 +212,13 @@ def split(task: Mapping[str, Any], place: Place) -> Facts:
     """Decide which rows are in which part; the test part's labels are kept under seal here."""
     source = place.parents[0]
     ids, labels = _rows(source, "ids"), _rows(source, "labels")
-    _check_ids(task["dataset"], ids)
-    parts = splits.divide(
-        labels, ids, shares=task["shares"], seed=task["seed"], official=_official(task, source, ids)
-    )
+    check_ids(task["dataset"], ids)
+    official = official_rows(task, ids, _count(source, "test"))
+    parts = splits.divide(labels, ids, shares=task["shares"], seed=task["seed"], official=official)
     for part, rows in parts.items():
         limit = task["limits"][f"n_{part}"]
         parts[part] = np.sort(rows[: limit or len(rows)])
-    _check_classes(task, parts, labels)
+    check_classes(task, parts, labels)
     columns = sorted(p.name.split(".", 1)[1][:-4] for p in source.glob("labelled.*.npy"))
     kept = [name for name in columns if not name.startswith("input.")]
     for part, rows in parts.items():
@@ -259,10 +271,13 @@ def _count(source: Path, role: str) -> int:
     return len(arrays.mapped(path)) if path.exists() else 0
 
 
-def _official(
-    task: Mapping[str, Any], source: Path, ids: NDArray[np.int64]
+def official_rows(
+    task: Mapping[str, Any], ids: NDArray[np.int64], extra: int
 ) -> NDArray[np.bool_] | None:
-    if extra := _count(source, "test"):
+    """Return which rows are the official test set, if there is one: the last ``extra``, or those
+    that the dataset's function says.
+    """
+    if extra:
         return np.arange(len(ids)) >= len(ids) - extra
     if not task["official"]:
         return None
@@ -270,7 +285,8 @@ def _official(
     return None if official is None else np.asarray(official, bool)
 
 
-def _check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
+def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
+    """Raise PluginError where one id stands for two examples."""
     ordered = np.sort(ids)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
@@ -278,9 +294,10 @@ def _check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
         raise PluginError(msg)
 
 
-def _check_classes(
+def check_classes(
     task: Mapping[str, Any], parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
 ) -> None:
+    """Raise DataError where a part holds no example of one of the classes."""
     for part, rows in parts.items():
         present = np.flatnonzero(np.bincount(labels[rows]))
         for label, name in enumerate(task["classes"]):

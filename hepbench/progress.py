@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     from hepbench.records import Record
 
@@ -116,6 +118,34 @@ def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
             yield live
     else:
         yield Lines(total)
+
+
+class Ticker:
+    """How far one long piece of work is, in a line on stderr: written over on a terminal, elsewhere
+    a new one every ten seconds.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._live = sys.stderr.isatty()
+        # what is done at once needs no line
+        self._told = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """Tell it; calls in quick succession are dropped."""
+        if time.monotonic() - self._told < (0.1 if self._live else 10):
+            return
+        self._told = time.monotonic()
+        start, end = ("\r\x1b[K", "") if self._live else ("", "\n")
+        sys.stderr.write(f"{start}{self._name}: {text}{end}")
+        sys.stderr.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
 
 
 def summary(record: Record) -> str:

@@ -142,7 +142,7 @@ class Runner:
         self._record(record)
 
     def _evaluated(self, cell: Cell) -> Record:
-        from hepbench import evaluate
+        from hepbench import evaluate, splits
 
         split = self.cache.find(cell.split) or {}
         read = self.cache.find(self.plan.stages[cell.split].parents[0]) or {}
@@ -156,10 +156,11 @@ class Runner:
         by_part = {part: evaluate.measure(self.plan.metrics, p) for part, p in predictions.items()}
         found = self.facts.found(cell.combination.dataset)
         last = chain[-1]
+        sizes = {part: split[f"n_{part}"] for part in (*splits.PARTS, "unlabelled")}
         warnings = [
             *found.warnings,
             *read.get("warnings", ()),
-            *_copies(split),
+            *splits.copies_told(split["duplicates"], sizes),
             *(w for facts in chain for w in facts.get("warnings", ())),
             *_doubts(costs.get("warnings", ())),
             *_supervised(cell.combination, predictions["test"]),
@@ -306,19 +307,6 @@ def _params(c: Combination) -> dict[str, Any]:
         "model": dict(c.model_params),
         "methods": {n: dict(params) for n, params in zip(names, c.method_params, strict=True)},
     }
-
-
-def _copies(split: Mapping[str, Any]) -> list[str]:
-    """Say which examples of one part are exact copies of another part's."""
-    found = []
-    for pair, count in split["duplicates"].items():
-        first, second = pair.split("_")
-        share = count / split[f"n_{second}"]
-        found.append(
-            f"duplicates: {count} of {split[f'n_{second}']} {second} examples ({share:.1%}) "
-            f"are exact copies of {first} examples"
-        )
-    return found
 
 
 def _supervised(c: Combination, test: Predictions) -> list[str]:

@@ -37,13 +37,18 @@ def data_folder(chosen: Path | None) -> Path | None:
     Raises:
         DataError: it is no folder.
     """
-    named = os.environ.get("HEPBENCH_DATA")
-    folder = chosen or (Path(named) if named else None)
+    folder = named_folder(chosen)
     if folder is not None and not folder.is_dir():
         where = "--data" if chosen else "HEPBENCH_DATA"
         msg = f"{where} {folder}: no such folder; expected one that holds <dataset>/<original file>"
         raise DataError(msg)
     return folder
+
+
+def named_folder(chosen: Path | None) -> Path | None:
+    """Return ``--data`` or ``HEPBENCH_DATA``, whether or not it is there."""
+    named = os.environ.get("HEPBENCH_DATA")
+    return chosen or (Path(named) if named else None)
 
 
 def read_suite(name: str, registry: Registry) -> SuiteFile:

@@ -123,8 +123,10 @@ class File:
             several are there, the one whose file is listed first is read.
         optional: True where its form is whole without it, as long as another file of it is there.
         bytes: its size, where it is known.
-        sha256: its checksum, where one was published. Another one is a warning, never an error.
-        address: where to get it.
+        sha256: its checksum, where one was published. Another one is a warning where the file is
+            read, and an error where it was fetched.
+        url: a link to the file itself, by http or https: ``hepbench data fetch`` takes it from there.
+        address: the page where a person gets it, with a browser.
     """
 
     name: str
@@ -134,6 +136,7 @@ class File:
     optional: bool = False
     bytes: int | None = None
     sha256: str | None = None
+    url: str = ""
     address: str = ""
 
 
@@ -192,7 +195,10 @@ class Dataset:
         known: what is known of the original, ``(least, most)`` by name, to check files by:
             ``share.<class>``; ``<input>.<channel or feature>.<statistic>`` with ``mean``, ``min``,
             ``max`` or ``nonzero`` (the share of pixels, or rows, that is not 0); one more
-            ``.<class>`` takes that class alone. A file outside is odd, and may be right.
+            ``.<class>`` takes that class alone. A file outside is odd, and may be right. The input
+            may be one of ``view_names``, or ``target``. Channels and features without a name count
+            from 0; of a cloud with a ``mask`` only real particles do; ``mask.particles`` is how
+            many there are. What is not labelled is left out.
         split: how examples are divided.
         params: defaults of the dataset's own parameters.
         allowed: what they may be; see ``Method``.

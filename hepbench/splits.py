@@ -169,6 +169,23 @@ def duplicates(hashes: Mapping[str, NDArray[np.uint64]]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def copies_told(duplicates: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
+    """Say which examples of one part are exact copies of another part's.
+
+    Args:
+        duplicates: what ``duplicates`` returned.
+        sizes: how many examples each part has.
+    """
+    found = []
+    for pair, count in duplicates.items():
+        first, second = pair.split("_")
+        found.append(
+            f"duplicates: {count} of {sizes[second]} {second} examples ({count / sizes[second]:.1%}) "
+            f"are exact copies of {first} examples"
+        )
+    return found
+
+
 def _copies(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> int:
     """Return how many of the second are among the first; both are sorted."""
     if not len(first):

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hepbench import session
-from hepbench.errors import ResultsError, UsageError, unknown
+from hepbench.errors import UsageError, unknown
 from hepbench.store import Store
 
 if TYPE_CHECKING:
@@ -286,42 +286,3 @@ def check(name: str, *, quick: bool) -> int:
     more = f", {skipped} skipped" if skipped else ""
     _print(f"{len(results)} checks of {name}, {failed} failed{more}\n")
     return 1 if failed else 0
-
-
-def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Path) -> str:
-    """Simulate examples into the original file format, and say where they are."""
-    import time
-
-    from hepbench import machine
-    from hepbench.registry import installed
-    from hepbench.resolve import resolve
-
-    session.check_positive(events=events, jobs=jobs)
-    spec = installed().entry("dataset", dataset).spec
-    if spec.generate is None:
-        msg = f"{dataset} has no generator; 'hepbench show dataset {dataset}' says where it is from"
-        raise UsageError(msg)
-    folder = out / spec.name
-    if taken := [f.name for f in spec.files if (folder / f.name).exists()]:
-        msg = f"{folder / taken[0]} is there already; choose another --out"
-        raise ResultsError(msg)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"cannot write {folder}: {error.strerror}; choose another --out"
-        raise ResultsError(msg) from error
-    began = time.perf_counter()
-
-    def tell(done: int) -> None:
-        rate = done / (time.perf_counter() - began)
-        end = "\r" if sys.stderr.isatty() else "\n"
-        sys.stderr.write(f"{done} of {events} examples, {rate:.1f}/s{end}")
-
-    jobs = jobs or machine.cores()
-    path = resolve(spec.generate)(folder, events=events, seed=seed, jobs=jobs, progress=tell)
-    seconds = time.perf_counter() - began
-    return (
-        f"{path}: {events} simulated examples, seed {seed}, {seconds:.0f} s, "
-        f"{events / seconds:.1f}/s on {jobs} processes\n"
-        f"Next: hepbench run --dataset {dataset} --data {out}"
-    )

@@ -18,11 +18,12 @@ PURE = (
     "allowed",
     "columns",
     "figures",
+    "findings",
     "ranking",
     "rows",
     "notes",
     "schedule","keys", "matrix", "metrics", "plan", "records", "seeds", "specs", "splits", "suite",
-        "tables", "uncertainty")  # fmt: skip
+        "tables", "tallies", "uncertainty")  # fmt: skip
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
 
 
@@ -88,7 +89,12 @@ HEAVY = ("torch", "sklearn", "scipy", "numpy", "matplotlib", "polars", "h5py")
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["list"], ["plot", "--help"], ["show", "dataset", "higgs"]]
+    "command",
+    [
+        *(["--help"], ["list"], ["plot", "--help"], ["show", "dataset", "higgs"]),
+        *(["data", "list"], ["data", "info", "higgs"], ["data", "list", "--json"]),
+    ],
+    ids=" ".join,
 )
 def test_looking_around_imports_nothing_heavy(command):
     """The command line answers at once, however much is installed."""

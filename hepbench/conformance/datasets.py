@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import plan
+from hepbench import checking, plan
 from hepbench.conformance.claims import Claim, need, of_spec
 from hepbench.conformance.elsewhere import afresh
 from hepbench.conformance.suites import SampleFacts
@@ -72,6 +72,10 @@ def of_dataset(entry: Entry) -> list[Claim]:
         claims.append(Claim("missing files are an error of one line", partial(_misses, it)))
         claims += [Claim(f"a damaged {file.name} is an error of one line",
                          partial(_refuses, it, file)) for file in spec.files]  # fmt: skip
+    if spec.known:
+        claims.append(
+            Claim("what is known of it are figures that it has", partial(_is_known, spec))
+        )
     return claims + (_of_sample(it) if spec.sample else [])
 
 
@@ -97,6 +101,11 @@ def _of_sample(it: _Sample) -> list[Claim]:
 
 def _has_source(spec: Dataset) -> None:
     need(spec.sample or spec.read, "neither 'sample' nor 'read' is named")
+
+
+def _is_known(spec: Dataset) -> None:
+    wrong = checking.misnamed(spec)
+    need(not wrong, f"known names {wrong[:1]}; specs.Dataset.known says which names there are")
 
 
 # --- original files

@@ -32,9 +32,24 @@ HIGGS = Dataset(
             variants=("HIGGS.csv",),
             bytes=2_816_407_858,
             sha256="ea302c18164d4e3d916a1e2e83a9a8d07069fa6ebc7771e4c0540d54e593b698",
-            address="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",
+            url="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",
+            address="https://doi.org/10.24432/C5V312",
         ),
     ),
+    # as in 10,977 rows of the file; a b-tag is one of three numbers
+    known={
+        "share.signal": (0.5, 0.56),
+        "table.lepton_pT.mean": (0.95, 1.05),
+        "table.lepton_pT.min": (0.25, 0.3),
+        "table.lepton_eta.max": (2.3, 2.45),
+        "table.lepton_phi.max": (1.7, 1.75),
+        "table.jet_1_b-tag.max": (2.17, 2.18),
+        "table.jet_2_b-tag.max": (2.21, 2.22),
+        "table.jet_3_b-tag.max": (2.54, 2.55),
+        "table.jet_4_b-tag.max": (3.1, 3.11),
+        "table.m_bb.mean.background": (1.0, 1.15),
+        "table.m_bb.mean.signal": (0.85, 0.95),
+    },
     split=Split(official="hepbench_datasets.higgs:official"),
     params={"features": 28},
     allowed={"features": (7, 21, 28)},
@@ -90,6 +105,7 @@ BOOSTED_JETS = Dataset(
             address="https://portal.nersc.gov/cfs/m4392/G25/",
         ),
     ),
+    known={"share.top": (0.45, 0.55), "target.m.mean": (130, 155)},
     params={
         "size": 125,
         "order": [

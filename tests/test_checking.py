@@ -1,0 +1,308 @@
+"""Checking data: every figure is numpy's of the whole; what is odd is told, what is wrong refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import counted
+import numpy as np
+import pytest
+
+from hepbench import DataError, PluginError, checking
+from hepbench.plan import Found
+
+STATISTICS = {
+    "mean": np.mean,
+    "min": np.min,
+    "max": np.max,
+    "nonzero": lambda values: (values != 0).mean(),
+}
+
+
+def checked(folder, *, spec=counted.COUNTED, **changed):
+    """Return the findings of a file with some arrays changed."""
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / "counted.npz", **{**counted.made(1), **changed})
+    found = Found("file", "", str(folder), (str(folder / "counted.npz"),))
+    return checking.check(spec, found, {"size": 4, **LIMITS}, lambda _: None)
+
+
+LIMITS = {"n_train": None, "n_validation": None, "n_test": None}
+
+
+def columns():
+    """Return the values of each channel and feature of a good file, with the class of each."""
+    arrays = counted.made(1)
+    image, cloud, mask, labels = (arrays[n] for n in ("image", "cloud", "mask", "labels"))
+    for i, name in enumerate(("tracks", "towers")):
+        pixels = image[:, i].reshape(len(image), -1).astype(float)
+        yield f"image.{name}", pixels, np.broadcast_to(labels[:, None], pixels.shape)
+    for i in range(3):
+        classes = np.broadcast_to(labels[:, None], mask.shape)
+        yield f"cloud.{i}", cloud[mask][:, i].astype(float), classes[mask]
+    yield "mask.particles", mask.sum(1), labels
+    yield "target.m", arrays["m"], labels
+    yield "table.hits", (image != 0).sum((1, 2, 3)), labels
+
+
+@pytest.mark.parametrize("given", list(columns()), ids=lambda given: given[0])
+def test_statistics_are_those_of_all_values_at_once(tmp_path, given):
+    """Over all labelled examples and by class, added up chunk by chunk, padding left out."""
+    name, values, classes = given
+    figures = checked(tmp_path).figures
+    for statistic, of in STATISTICS.items():
+        assert figures[f"{name}.{statistic}"] == pytest.approx(of(values), rel=1e-6)
+        for i, label in enumerate(("qcd", "top")):
+            expected = of(values[classes == i])
+            assert figures[f"{name}.{statistic}.{label}"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_sparse_and_dense_images_have_the_same_statistics(tmp_path):
+    """A pixel without a hit is 0."""
+    inputs = dict(counted.COUNTED.inputs)
+    inputs["image"] = replace(inputs["image"], sparse=False)
+    dense = checked(tmp_path, spec=replace(counted.COUNTED, inputs=inputs))
+    sparse = checked(tmp_path)
+    assert dense.figures == pytest.approx(sparse.figures)
+    assert dense.odd == sparse.odd == []
+
+
+def test_unlabelled_examples_have_statistics_of_their_own(tmp_path):
+    """They are in no figure that is compared with what is known."""
+    findings = checked(tmp_path)
+    assert findings.roles == {"labelled": 200, "unlabelled": 200}
+    (row,) = (row for row in findings.rows if row["name"] == "towers")
+    assert row["unlabelled"]["mean"] == pytest.approx(2 * row["mean"])
+    assert "towers" in findings.text()
+
+
+def test_a_good_file_is_not_odd(tmp_path):
+    """What is known of it is found, but for a target that this file has not."""
+    findings = checked(tmp_path)
+    assert findings.odd == []
+    assert {row["name"] for row in findings.known} == set(counted.COUNTED.known)
+    missing = [row["name"] for row in findings.known if row["found"] is None]
+    assert missing == ["target.pT.mean"]
+    assert "not in these files" in findings.text()
+    assert findings.text().endswith("nothing is odd")
+
+
+GOOD = counted.made(1)
+FIRST = np.arange(200) < 3
+EMPTY = np.where(FIRST[:, None, None, None], 0, GOOD["image"])
+
+
+def copied(**arrays):
+    """Return the arrays with the first three examples again at their end."""
+    return {name: np.concatenate([array, array[:3]]) for name, array in {**GOOD, **arrays}.items()}
+
+
+OTHER_LABELS = {**copied(), "labels": np.concatenate([GOOD["labels"], 1 - GOOD["labels"][:3]])}
+
+ODD = {
+    "a scale": ({"image": 3 * GOOD["image"]}, ["image.towers.mean is", "0.3 to 0.6 is known"]),
+    "one class": ({"image": GOOD["image"] * np.where(GOOD["labels"], 0.2, 1)[:, None, None, None]},
+                  ["image.towers.mean.top is"]),
+    "a negative value": ({"image": GOOD["image"] - (GOOD["image"] > 0.5)}, ["image.tracks.min"]),
+    "shares": ({"labels": (np.arange(200) % 4 == 0).astype(int)}, ["share.top is 0.25"]),
+    "a target": ({"m": GOOD["m"] * 1000}, ["target.m.mean is"]),
+    "a target that is not finite": ({"m": np.where(FIRST, np.nan, GOOD["m"])},
+                                    ["target.m: 3 values are not finite"]),
+    "empty images": ({"image": EMPTY}, ["image.empty is 0.015; none are known"]),
+    "copies": (copied(), ["copies is 0.01478; none are known"]),
+    "copies with another label": (OTHER_LABELS, ["3 examples are copies of ones with another"]),
+    "what the reader says": ({"odd": np.ones(1)}, ["data: labels look the wrong way round"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "words"), ODD.values(), ids=ODD)
+def test_what_is_odd_is_told(tmp_path, changed, words):
+    """With what was found and what is known; it is in the text too."""
+    findings = checked(tmp_path, **changed)
+    for word in words:
+        assert any(word in line for line in findings.odd), findings.odd
+    assert all(f"odd: {line}" in findings.text() for line in findings.odd)
+
+
+def test_copies_across_parts_are_told_as_records_tell_them(tmp_path):
+    """Of a file that holds everything twice, most test examples are copies of training examples."""
+    twice = {name: np.concatenate([array, array]) for name, array in GOOD.items()}
+    odd = checked(tmp_path, **twice).odd
+    assert any(line.startswith("duplicates: ") and "of 80 test" in line for line in odd), odd
+
+
+def test_empty_images_are_no_copies_of_each_other(tmp_path):
+    """They are counted by themselves, where nothing else tells them apart."""
+    spec = replace(counted.COUNTED, inputs={"image": counted.COUNTED.inputs["image"]}, known={},
+                   views={}, view_names={})  # fmt: skip
+    findings = checked(tmp_path, spec=spec, image=EMPTY)
+    assert findings.figures["copies"] == 0
+    assert len(findings.odd) == 1
+
+
+def test_what_is_known_of_copies_and_empty_images_is_not_odd(tmp_path):
+    """An original that has some is not told of each time."""
+    known = {"copies": (0, 0.1), "image.empty": (0, 0.1)}
+    image = np.concatenate([EMPTY, EMPTY[:3], EMPTY[-3:]])
+    again = {n: np.concatenate([a, a[:3], a[-3:]]) for n, a in GOOD.items()} | {"image": image}
+    findings = checked(tmp_path, spec=replace(counted.COUNTED, known=known), **again)
+    assert findings.figures["copies"] > 0
+    assert findings.odd == []
+
+
+WRONG = {
+    "an image that is not finite": ({"image": np.where(EMPTY > 3, np.nan, EMPTY)}, "not finite"),
+    "a label": ({"labels": GOOD["labels"] + 1}, "labels from 1 to 2; 0 to 1 expected"),
+    "one class alone": ({"labels": np.zeros(200, int)}, "holds no example of class 'top'"),
+    "a shape": ({"image": GOOD["image"][:, :, :4]}, "(2, 5, 4) is declared"),
+    "nothing": ({name: array[:0] for name, array in GOOD.items()}, "no labelled example"),
+}
+
+
+@pytest.mark.parametrize(("changed", "words"), WRONG.values(), ids=WRONG)
+def test_what_no_run_could_use_is_an_error(tmp_path, changed, words):
+    """The same as a run's, in one line."""
+    with pytest.raises(DataError) as caught:
+        checked(tmp_path, **changed)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_do_not_fit_a_view_are_the_plugins_fault(tmp_path, monkeypatch):
+    """They would stand beside the wrong figures."""
+    from hepbench.resolve import resolve
+
+    monkeypatch.setattr(counted, "WIDTH", ("width",))
+    resolve.cache_clear()
+    with pytest.raises(PluginError, match="counted: 'table' has 1 names for 2 channels"):
+        checked(tmp_path)
+    resolve.cache_clear()
+
+
+MISNAMED = ("image.tower.mean", "image.towers.median", "share.up", "cloud.3.min", "mask.0.max",
+            "jets.0.mean", "cloud.empty", "table.hits.mean.up", "image.towers")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISNAMED)
+def test_what_is_known_under_a_wrong_name_is_found(name):
+    """Such a figure would never be compared; conformance tests say so."""
+    spec = replace(counted.COUNTED, known={name: (0, 1)})
+    assert checking.misnamed(spec) == [name]
+
+
+def test_every_figure_can_be_known(tmp_path):
+    """Each name that a check makes is a right one."""
+    figures = checked(tmp_path).figures
+    spec = replace(counted.COUNTED, known=dict.fromkeys(figures, (0, 1)))
+    assert len(figures) > 100
+    assert checking.misnamed(spec) == []
+
+
+# --- the command line
+
+
+@pytest.fixture
+def bench_counted(bench):
+    """Return a workbench with the dataset ``counted`` and a good file of it."""
+    bench.plugin(Path(counted.__file__))
+    write(bench, GOOD)
+    return bench
+
+
+def write(bench, arrays):
+    folder = bench.folder / "data" / "counted"
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "counted.npz", **arrays)
+    return folder / "counted.npz"
+
+
+CHECK = ("data", "check", "counted", "--data", "data")
+
+
+def test_check_exits_0_1_and_2(bench_counted):
+    """Of a good file, an odd one and a damaged one; the last is one line."""
+    good = bench_counted(*CHECK)
+    assert good.code == 0, good.err
+    assert "original files" in good.out
+    path = write(bench_counted, {**GOOD, "image": 3 * GOOD["image"]})
+    odd = bench_counted(*CHECK, "--json")
+    assert odd.code == 1
+    assert any("image.towers.mean" in line for line in odd.json["odd"])
+    assert odd.json["source"] == "file"
+    path.write_bytes(path.read_bytes()[:3000])
+    damaged = bench_counted(*CHECK)
+    assert damaged.code == 2
+    (line,) = damaged.err.splitlines()
+    assert line.startswith("hepbench: counted: counted.npz: cannot be read")
+
+
+def test_check_reads_what_a_run_would(bench_counted):
+    """The file where there is one, the sample where there is none or it is asked for."""
+    sample = bench_counted(*CHECK, "--source", "sample")
+    assert "simulated sample" in sample.out
+    elsewhere = bench_counted("data", "check", "counted")
+    assert "simulated sample" in elsewhere.out
+    missing = bench_counted("data", "check", "counted", "--source", "file")
+    assert missing.code == 2
+    assert "no original file" in missing.err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("countd", "Did you mean 'counted'?"),
+        ("counted[siz=3]", "Did you mean 'size'?"),
+        ("counted[size=big]", "a whole number is expected"),
+    ],
+)
+def test_a_wrong_check_is_refused_in_one_line(bench_counted, name, words):
+    """What is near, or what is expected."""
+    done = bench_counted("data", "check", name)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert words in line
+
+
+SUITE = """
+name = "one"
+cost = false
+[[run]]
+datasets = ["counted"]
+models = ["line"]
+methods = ["fit"]
+"""
+
+
+def test_nothing_of_a_damaged_file_is_used_once_it_is_mended(bench_counted, toys):
+    """The run on it exits 2 and caches no stage; the next reads the mended file, and only that."""
+    bench_counted.write("one.toml", SUITE)
+    run = ("run", "one.toml", "--data", "data", "--quiet")
+    # the first chunks are good: the reader yields them before it meets the bad one
+    wrong = np.where(np.arange(200) == 150, np.nan, 1)[:, None, None, None] * GOOD["image"]
+    write(bench_counted, {**GOOD, "image": wrong})
+    failed = bench_counted(*run)
+    assert failed.code == 2, failed.err
+    assert "example 150 is not finite" in failed.out + failed.err
+    stages = bench_counted.folder / "cache" / "stages"
+    assert list(stages.glob("*/*")) == []
+    write(bench_counted, GOOD)
+    mended = bench_counted(*run)
+    assert mended.code == 0, mended.out + mended.err
+    (after,) = bench_counted.records().values()
+    bench_counted.forget()
+    assert bench_counted(*run).code == 0
+    (fresh,) = bench_counted.records().values()
+    assert (after.key, after.metrics) == (fresh.key, fresh.metrics)
+
+
+def test_the_real_rows_of_higgs_are_odd_in_one_way_only(bench, real_data):
+    """They are a cut of the published file."""
+    if not (real_data / "higgs" / "HIGGS.csv.gz").is_file():
+        pytest.skip("no real rows of HIGGS")
+    done = bench("data", "check", "higgs", "--data", real_data, "--json")
+    assert done.code == 1, done.err
+    (odd,) = done.json["odd"]
+    assert "not the published file" in odd
+    assert done.json["figures"]["share.signal"] == pytest.approx(0.5299, abs=0.01)
+    assert done.json["figures"]["copies"] == 0
