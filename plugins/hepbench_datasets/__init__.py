@@ -126,6 +126,54 @@ BOOSTED_JETS = Dataset(
     generate="hepbench_datasets.simulate.boosted_jets:generate",
 )
 
+TOP_TAGGING = Dataset(
+    name="top-tagging",
+    summary="Boosted top quarks against light quarks and gluons: up to 200 particles of 2 million jets",
+    classes=("qcd", "top"),
+    inputs={
+        "cloud": Input(shape=(200, 4), names=("part_px", "part_py", "part_pz", "part_energy")),
+        "mask": Input(shape=(200,)),
+    },
+    read="hepbench_datasets.top_tagging:read",
+    sample="hepbench_datasets.top_tagging:sample",
+    sample_files=("hepbench_datasets:samples/top-tagging.npz",),
+    views={
+        "cloud": "hepbench_datasets.top_tagging_views:transform",
+        "mask": "hepbench_datasets.top_tagging_views:transform",
+        "table": "hepbench_datasets.top_tagging_views:summarise",
+    },
+    files=(
+        *(
+            File(
+                name=name,
+                form="table",
+                role="test" if name == "test.h5" else "labelled",
+                optional=name == "val.h5",
+                address="https://zenodo.org/records/2603256",
+            )
+            for name in ("train.h5", "val.h5", "test.h5")
+        ),
+        *(
+            File(name=name, form="arrays")
+            for name in ("tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy")
+        ),
+    ),
+    known={
+        "share.top": (0.45, 0.55),
+        "cloud.part_energy.min": (0.0, 1.0),
+        "cloud.part_energy.max": (500.0, 3000.0),
+    },
+    params={"particles": 200, "features": "momenta"},
+    augmentations={
+        "rotations": "hepbench_datasets.top_tagging_views:rotations",
+        "flips": "hepbench_datasets.top_tagging_views:flips",
+    },
+    citation="Kasieczka, Plehn, Thompson and Russell, Top Quark Tagging Reference Dataset, "
+    "doi:10.5281/zenodo.2603256; Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914",
+    licence="CC BY 4.0",
+    generate="hepbench_datasets.simulate.top_tagging:generate",
+)
+
 
 QUARK_GLUON = Dataset(
     name="quark-gluon",
@@ -228,8 +276,8 @@ ELECTRON_PHOTON = Dataset(
 
 @hookimpl
 def hepbench_datasets() -> list[Dataset]:
-    """Return HIGGS, the boosted jets, the jets of quarks and gluons, electrons and photons."""
-    return [HIGGS, BOOSTED_JETS, QUARK_GLUON, ELECTRON_PHOTON]
+    """Return the datasets."""
+    return [HIGGS, BOOSTED_JETS, TOP_TAGGING, QUARK_GLUON, ELECTRON_PHOTON]
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -69,23 +70,27 @@ class HDF5:
         Raises:
             DataError: there is none, or one of another shape or dtype.
         """
-        import h5py
-
         text = f"({', '.join(map(str, shape))})"
-        try:
-            found = self.file.get(key)
-        except (KeyError, OSError, RuntimeError) as error:
-            self.refuse(f"'{key}' cannot be read ({_reason(error)})", WHOLE, error)
-        if not isinstance(found, h5py.Dataset):
-            held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
-            self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {text} is needed")
+        found = self._dataset(key, text)
         if not _fits(found.shape, shape):
             hint = ", channels last" if len(shape) > 3 else ""
             self.refuse(f"'{key}' is {found.shape}", f"{text}{hint} is expected")
         if found.dtype != np.float32:
             self.refuse(f"'{key}' is {found.dtype}", "float32 is expected")
-        if len(found) == 0:
-            self.refuse(f"'{key}' has no {self.row}", "one at least is needed")
+        self._require_rows(key, found)
+        return found
+
+    def table(self, key: str) -> Any:
+        """Return an HDF5 dataset of rows with named fields, one row at least.
+
+        Raises:
+            DataError: there is none, or it is something else.
+        """
+        found = self._dataset(key, "of rows with named fields")
+        if found.dtype.names is None or found.ndim != 1:
+            what = f"'{key}' is {found.shape} {found.dtype}"
+            self.refuse(what, "rows with named fields are expected")
+        self._require_rows(key, found)
         return found
 
     def values(self, stored: Any, where: slice | tuple[slice, ...] = slice(None)) -> Array:
@@ -164,6 +169,25 @@ class HDF5:
         self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
         return numbers.astype(np.int64)
 
+    def _dataset(self, key: str, needed: str) -> Any:
+        import h5py
+
+        try:
+            found = self.file.get(key)
+        except (KeyError, OSError, RuntimeError) as error:
+            self.refuse(f"'{key}' cannot be read ({_reason(error)})", WHOLE, error)
+        if not isinstance(found, h5py.Dataset):
+            held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
+            self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {needed} is needed")
+        return found
+
+    def _require_rows(self, key: str, found: Any) -> None:
+        if len(found) == 0:
+            self.refuse(f"'{key}' has no {self.row}", "one at least is needed")
+        for name in _unavailable(found):
+            what = f"'{key}' is compressed by {name}, which cannot be read here"
+            self.refuse(what, 'pip install "hepbench-plugins[blosc]"')
+
     def _column(self, key: str, shape: tuple[int | str, ...], beside: Any) -> Array:
         stored = self.array(key, shape)
         if len(stored) != len(beside):
@@ -188,6 +212,24 @@ def _fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
         and len(found) == len(shape)
         and all(isinstance(b, str) or a == b for a, b in zip(found, shape, strict=True))
     )
+
+
+def _unavailable(stored: Any) -> list[str]:
+    """Return the filters of an HDF5 dataset that neither h5py nor hdf5plugin has."""
+    from h5py import h5z
+
+    plist = stored.id.get_create_plist()
+    filters = [plist.get_filter(i) for i in range(plist.get_nfilters())]
+    missing = [each for each in filters if not h5z.filter_avail(each[0])]
+    if missing:
+        with suppress(ImportError):
+            # importing it makes its filters known
+            import hdf5plugin  # noqa: F401
+    return [
+        name.decode(errors="replace") or f"filter {number}"
+        for number, _, _, name in missing
+        if not h5z.filter_avail(number)
+    ]
 
 
 def _reason(error: Exception) -> str:

@@ -38,6 +38,8 @@ TRACK_EFFICIENCY = 0.93
 MUON_EFFICIENCY = 0.99
 PION_MASS = 0.13957
 
+COMPONENTS = ("px", "py", "pz", "E")
+"""Of a momentum, as vector and fastjet name them."""
 ELECTRON, MUON, PHOTON = 11, 13, 22
 NEUTRINOS = (12, 14, 16)
 CHARM, BOTTOM = 4, 5
@@ -226,23 +228,29 @@ def wrap(phi: Array) -> Array:
     return (phi + np.pi) % (2 * np.pi) - np.pi
 
 
-def helix(particles: Particles) -> tuple[Array, Array, Array]:
+def helix(
+    particles: Particles,
+    *,
+    field: float = FIELD_TESLA,
+    radius: float = BARREL_RADIUS,
+    end: float = ENDCAP_Z,
+) -> tuple[Array, Array, Array]:
     """Return (eta, phi, reached), (N,) each, at the inner face of the calorimeters.
 
-    The face is a cylinder of ``BARREL_RADIUS`` closed at ``ENDCAP_Z``; particles start at its
+    The face is a cylinder of ``radius`` closed at ``end``, in metres; particles start at its
     centre. ``reached`` is False where |eta| there is beyond ``CALORIMETER_ETA``.
     """
     slope = np.sinh(particles.eta)
     # one over the diameter of the circle in metres; a neutral particle is as good as straight
-    bend = 0.299792458 * FIELD_TESLA * np.abs(particles.charge) / (2 * particles.pt)
+    bend = 0.299792458 * field * np.abs(particles.charge) / (2 * particles.pt)
     bend = np.maximum(bend, 1e-12)
     # half the angle turned at either face; curlers never come out to the barrel
-    at_barrel = np.arcsin(np.minimum(BARREL_RADIUS * bend, 1.0))
-    at_endcap = ENDCAP_Z / np.maximum(np.abs(slope), 1e-9) * bend
-    barrel = (BARREL_RADIUS * bend < 1) & (at_barrel <= at_endcap)
+    at_barrel = np.arcsin(np.minimum(radius * bend, 1.0))
+    at_endcap = end / np.maximum(np.abs(slope), 1e-9) * bend
+    barrel = (radius * bend < 1) & (at_barrel <= at_endcap)
     turned = np.where(barrel, at_barrel, at_endcap)
-    radius = np.abs(np.sin(turned)) / bend
-    eta = np.arcsinh(turned / bend * slope / np.maximum(radius, 1e-6))
+    distance = np.abs(np.sin(turned)) / bend
+    eta = np.arcsinh(turned / bend * slope / np.maximum(distance, 1e-6))
     phi = wrap(particles.phi - np.sign(particles.charge) * turned)
     return eta, phi, np.abs(eta) < CALORIMETER_ETA
 
@@ -323,27 +331,53 @@ def combine(particles: Particles, response: Response) -> tuple[Particles, Array]
 def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
     """Return the anti-kt jets of so many events, of at least ``pt``."""
     import awkward as ak
+
+    found = _clustered(parts, events=events, radius=radius).inclusive_jets(pt)
+    width = max(int(ak.max(ak.num(found.px))), 1)
+    rows = (ak.fill_none(ak.pad_none(found[name], width), 0.0) for name in COMPONENTS)
+    return _jets(*(ak.to_numpy(row) for row in rows))
+
+
+def leading(parts: Particles, *, events: int, radius: float) -> tuple[Jets, Array]:
+    """Return the anti-kt jet of largest pt of each of so many events, and (N,) bool, which
+    particles are in it; an event without any has a jet of pt = 0.
+    """
+    import awkward as ak
+
+    clustered = _clustered(parts, events=events, radius=radius)
+    found, members = clustered.inclusive_jets(), clustered.constituent_index()
+    first = ak.argmax(np.hypot(found.px, found.py), axis=1, keepdims=True)
+    rows = (ak.fill_none(found[name][first], 0.0) for name in COMPONENTS)
+    jets = _jets(*(ak.to_numpy(row) for row in rows))
+    ours = ak.flatten(ak.fill_none(members[first], [], axis=1), axis=2)
+    starts = np.searchsorted(parts.event, np.arange(events))
+    inside = np.zeros(len(parts.event), bool)
+    inside[ak.to_numpy(ak.flatten(ours + starts))] = True
+    return jets, inside
+
+
+def _clustered(parts: Particles, *, events: int, radius: float) -> Any:
+    """Return the anti-kt clusters of so many events."""
+    import awkward as ak
     import fastjet
     import vector
 
     vector.register_awkward()
-    components = {
-        "px": parts.pt * np.cos(parts.phi),
-        "py": parts.pt * np.sin(parts.phi),
-        "pz": parts.pt * np.sinh(parts.eta),
-        "E": parts.energy,
-    }
+    values = (
+        *(parts.pt * np.cos(parts.phi), parts.pt * np.sin(parts.phi)),
+        *(parts.pt * np.sinh(parts.eta), parts.energy),
+    )
     counts = np.bincount(parts.event, minlength=events)
-    momenta = ak.unflatten(ak.zip(components, with_name="Momentum4D"), counts)
+    named = ak.zip(dict(zip(COMPONENTS, values, strict=True)), with_name="Momentum4D")
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
-    found = fastjet.ClusterSequence(momenta, definition).inclusive_jets(pt)
-    width = max(int(ak.max(ak.num(found.px))), 1)
-    rows = (ak.fill_none(ak.pad_none(found[name], width), 0.0) for name in components)
-    px, py, pz, energy = (ak.to_numpy(row) for row in rows)
-    jet_pt = np.hypot(px, py)
-    eta = np.arcsinh(pz / np.maximum(jet_pt, 1e-9))
-    mass = np.sqrt(np.maximum(energy**2 - jet_pt**2 - pz**2, 0.0))
-    return Jets(jet_pt, eta, np.arctan2(py, px), mass)
+    return fastjet.ClusterSequence(ak.unflatten(named, counts), definition)
+
+
+def _jets(px: Array, py: Array, pz: Array, energy: Array) -> Jets:
+    pt = np.hypot(px, py)
+    eta = np.arcsinh(pz / np.maximum(pt, 1e-9))
+    mass = np.sqrt(np.maximum(energy**2 - pt**2 - pz**2, 0.0))
+    return Jets(pt, eta, np.arctan2(py, px), mass)
 
 
 def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> Array:

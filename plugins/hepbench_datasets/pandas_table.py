@@ -1,0 +1,173 @@
+"""Tables that pandas wrote into HDF5 files (PyTables), read by the names of their columns.
+
+``DataFrame.to_hdf(..., format="table")`` makes a group with a dataset ``table``. Columns of one
+dtype lie side by side in one of its fields, ``values_block_0`` and so on; their names are a pickled
+list in an attribute, ``values_block_0_kind``. Any other field is a column by itself. The list is read
+opcode by opcode: nothing is unpickled. ``create`` makes such a table, of version 2.7, for pandas to
+read.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from hepbench import Array
+    from hepbench_datasets.hdf5 import HDF5
+
+STRINGS = {
+    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
+}
+LISTS = {
+    *("PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "STOP"),
+    *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
+}
+"""What makes a list of strings, in any version of pickle; it runs nothing."""
+
+
+class Table:
+    """A table in an open file.
+
+    Args:
+        file: an open one.
+        key: as given to pandas.
+
+    Raises:
+        DataError: there is none, or its columns have no names.
+    """
+
+    def __init__(self, file: HDF5, key: str) -> None:
+        self.file = file
+        self.key = f"{key}/table"
+        self.stored = file.table(self.key)
+        self.columns: dict[str, tuple[str, int]] = {}
+        """Field and place in it, by name."""
+        for field in self.stored.dtype.names:
+            names = self._names(field)
+            self.columns |= {name: (field, place) for place, name in enumerate(names)}
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def require(self, names: Sequence[str], kind: type) -> None:
+        """Raise a DataError where a column is missing or of another kind of numbers."""
+        for name in names:
+            if name not in self.columns:
+                held = f"{len(self.columns)} columns, such as {', '.join(list(self.columns)[:4])}"
+                self.file.refuse(f"'{self.key}' has {held}", f"'{name}' is needed")
+            found = self.stored.dtype[self.columns[name][0]].base
+            if not np.issubdtype(found, kind):
+                what = f"column '{name}' is {found}"
+                self.file.refuse(what, f"{getattr(kind, '__name__', kind)} is expected")
+
+    def values(self, rows: Array, names: Sequence[str]) -> Array:
+        """Return (N, names) of rows that were read from ``stored``."""
+        fields, places = zip(*(self.columns[name] for name in names), strict=True)
+        made = np.empty((len(rows), len(names)), self.stored.dtype[fields[0]].base)
+        for field in dict.fromkeys(fields):
+            ours = [i for i, each in enumerate(fields) if each == field]
+            block = rows[field].reshape(len(rows), -1)
+            made[:, ours] = block[:, [places[i] for i in ours]]
+        return made
+
+    def _names(self, field: str) -> list[str]:
+        """Return what the columns in a field are called."""
+        width = int(np.prod(self.stored.dtype[field].shape))
+        names = _listed(self.stored.attrs.get(f"{field}_kind", b""))
+        if names is None and width == 1 and not self.stored.dtype[field].shape:
+            return [field]
+        if names is None or len(names) != width:
+            count = "no" if names is None else len(names)
+            what = f"'{field}' of '{self.key}' has {width} columns and {count} names"
+            self.file.refuse(what, f"'{field}_kind' is expected to list them")
+        return names
+
+
+def _listed(pickled: object) -> list[str] | None:
+    """Return the strings of a pickled list of strings; None for whatever is something else."""
+    if not isinstance(pickled, bytes | np.void):
+        return None
+    try:
+        opcodes = list(pickletools.genops(bytes(pickled)))
+    except ValueError:
+        return None
+    if any(opcode.name not in STRINGS | LISTS for opcode, _, _ in opcodes):
+        return None
+    return [str(text) for opcode, text, _ in opcodes if opcode.name in STRINGS]
+
+
+def create(file: Any, key: str, blocks: Mapping[str, Sequence[str]], rows: int) -> Any:
+    """Return a new dataset of rows of zeros in an open ``h5py.File``, as pandas would make it.
+
+    Args:
+        file: an empty one.
+        key: as given to pandas.
+        blocks: the names of the columns of each dtype, such as ``<f4``. The dtype of the rows has
+            them as ``values_block_0`` and so on, behind ``index``.
+        rows: how many; compressed by gzip, 1,000 at a time.
+    """
+    fields = [f"values_block_{i}" for i in range(len(blocks))]
+    dtypes = [
+        (field, dtype, (len(names),))
+        for field, (dtype, names) in zip(fields, blocks.items(), strict=True)
+    ]
+    _describe(file, CLASS="GROUP", PYTABLES_FORMAT_VERSION="2.1", VERSION="1.0")
+    group = file.create_group(key)
+    _describe(
+        group,
+        CLASS="GROUP",
+        VERSION="1.0",
+        pandas_type="frame_table",
+        pandas_version="0.15.2",
+        table_type="appendable_frame",
+        encoding="UTF-8",
+        errors="strict",
+        levels=1,
+        nan_rep="nan",
+    )
+    every = [name for names in blocks.values() for name in names]
+    _describe(
+        group,
+        index_cols=[(0, "index")],
+        values_cols=fields,
+        non_index_axes=[(1, every)],
+        data_columns=[],
+        info={},
+    )
+    table = group.create_dataset(
+        "table",
+        (rows,),
+        [("index", "<i8"), *dtypes],
+        chunks=(min(max(rows, 1), 1000),),
+        maxshape=(None,),
+        compression="gzip",
+        compression_opts=1,
+    )
+    _describe(table, CLASS="TABLE", VERSION="2.7", NROWS=rows, index_kind="integer")
+    for i, name in enumerate(table.dtype.names):
+        _describe(table, **{f"FIELD_{i}_NAME": name, f"FIELD_{i}_FILL": 0})
+    for field, (dtype, names) in zip(fields, blocks.items(), strict=True):
+        _describe(table, **{f"{field}_kind": list(names), f"{field}_dtype": np.dtype(dtype).name})
+    return table
+
+
+def _describe(thing: Any, **attributes: Any) -> None:
+    """Write attributes as PyTables does: whatever is neither text nor a number is pickled."""
+    import h5py
+
+    for name, value in attributes.items():
+        if isinstance(value, int):
+            thing.attrs[name] = np.int64(value)
+        elif isinstance(value, str):
+            # the character set tells PyTables text from what it unpickles
+            thing.attrs.create(name, value.encode(), dtype=h5py.string_dtype("utf-8", len(value)))
+        else:
+            thing.attrs[name] = np.bytes_(pickle.dumps(value, 0))

@@ -1,0 +1,925 @@
+"""Top tagging: every momentum as stored, or one line that says what is wrong and what is allowed."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import tracemalloc
+import warnings
+from functools import cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hepbench_datasets import (
+    TOP_TAGGING,
+    pandas_table,
+    top_tagging,
+    top_tagging_compact,
+    top_tagging_views,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from hepbench import DataError, DataWarning
+
+JETS = 6
+PARTICLES = [f"{c}_{i}" for i in range(200) for c in ("E", "PX", "PY", "PZ")]
+TRUTH = ["truthE", "truthPX", "truthPY", "truthPZ"]
+COLUMNS = {"<f4": [*PARTICLES, *TRUTH], "<i8": ["ttv", "is_signal_new"]}
+VECTORS, MASK, LABELS = "tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy"
+
+
+@cache
+def momenta(n=JETS, seed=0, most=200):
+    """Return (n, 200, 4) px, py, pz and energy of jets without mass in the order of pt, then zeros.
+
+    Even ones are narrow and light, odd ones, labelled as top quarks, wide and heavy.
+    """
+    rng = np.random.default_rng(seed)
+    made = np.zeros((n, 200, 4), np.float32)
+    for jet in range(n):
+        count = most if jet == 0 else rng.integers(3, most)
+        pt = np.sort(rng.exponential(1, count))[::-1]
+        pt *= 600 / pt.sum()
+        spread = 0.3 if jet % 2 else 0.1
+        eta, phi = rng.normal(0, spread, (2, count)) + rng.uniform(-2, 2, (2, 1))
+        made[jet, :count] = np.stack(
+            [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)], axis=1
+        )
+    return made
+
+
+@cache
+def labels(n=JETS):
+    return np.arange(n) % 2
+
+
+def rows_of(parts, label, dtype, names):
+    """Return the rows of a table with these names of columns in its first block."""
+    values = dict(zip(PARTICLES, parts[:, :, [3, 0, 1, 2]].reshape(len(parts), 800).T, strict=True))
+    values |= dict.fromkeys(TRUTH, label * np.float32(600)) | {"ttv": 0 * label}
+    values["is_signal_new"] = label
+    rows = np.zeros(len(parts), dtype)
+    for field, columns in zip(dtype.names[1:], names.values(), strict=True):
+        rows[field] = np.stack([values.get(name, 0 * label) for name in columns], axis=1)
+    return rows
+
+
+def written(folder, name="train.h5", *, parts=None, label=None, names=None, key="table", **truth):
+    """Write a file as pandas would, with its momenta, labels or columns changed."""
+    parts = momenta() if parts is None else parts
+    label = labels(len(parts)) if label is None else np.asarray(label)
+    names = names or COLUMNS
+    with h5py.File(folder / name, "w") as file:
+        table = pandas_table.create(file, key, names, len(parts))
+        rows = rows_of(parts, label, table.dtype, names)
+        if "true" in truth:
+            rows["values_block_0"][:, COLUMNS["<f4"].index("truthE")] = truth["true"]
+        table[:] = rows
+    return folder
+
+
+def arrays(folder, **changed):
+    """Write files of numpy, some of them changed, or left out where they are None."""
+    parts = momenta(most=100)
+    files = {
+        VECTORS: parts[:, :128].transpose(0, 2, 1),
+        MASK: (parts[:, None, :128, 3] > 0).astype(np.float32),
+        LABELS: labels(),
+    }
+    for name, array in (files | changed).items():
+        if array is not None:
+            np.save(folder / name, np.ascontiguousarray(array))
+    return folder
+
+
+def read(folder):
+    return list(top_tagging.read(folder))
+
+
+def error_of(folder):
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def tiny_chunks(monkeypatch):
+    """Read four jets at a time, so that a small file has several chunks."""
+    monkeypatch.setattr(top_tagging, "CHUNK", 4)
+
+
+def test_every_momentum_of_the_tables_comes_as_stored(tmp_path, tiny_chunks):
+    """px, py, pz and energy, whatever the order of columns; three files, the last the test set."""
+    given = {"train.h5": momenta(), "val.h5": momenta(seed=1), "test.h5": momenta(seed=2)}
+    for name, parts in given.items():
+        written(tmp_path, name, parts=parts)
+    chunks = read(tmp_path)
+    assert [(role, len(part)) for role, part in chunks] == [
+        *[("labelled", 4), ("labelled", 2)] * 2,
+        *[("test", 4), ("test", 2)],
+    ]
+    found = [part for _, part in chunks]
+    cloud = np.concatenate([part.inputs["cloud"] for part in found])
+    assert cloud.dtype == np.float32
+    assert np.array_equal(cloud, np.concatenate(list(given.values())))
+    mask = np.concatenate([part.inputs["mask"] for part in found])
+    assert mask.dtype == bool
+    assert np.array_equal(mask, cloud[:, :, 3] > 0)
+    label = np.concatenate([part.labels for part in found])
+    assert label.dtype == np.int64
+    assert label.tolist() == [*labels()] * 3
+    ids = np.concatenate([part.ids for part in found])
+    assert ids.tolist() == [*range(6), *range(10**9, 10**9 + 6), *range(2 * 10**9, 2 * 10**9 + 6)]
+
+
+def test_mass_and_pt_are_of_the_sum_of_all_particles(tmp_path):
+    """Two particles of 3 GeV at right angles have a mass of 3 sqrt(2) and as much pt."""
+    parts = np.zeros((2, 200, 4), np.float32)
+    parts[:, :2] = [[3, 0, 0, 3], [0, 3, 0, 3]]
+    parts[1] *= 2
+    ((_, part),) = read(written(tmp_path, parts=parts))
+    expected = 3 * np.sqrt(2) * np.array([1, 2])
+    assert part.targets["mass"] == pytest.approx(expected)
+    assert part.targets["pt"] == pytest.approx(expected)
+
+
+def test_columns_are_found_by_their_names(tmp_path):
+    """In another order, in several blocks, beside others, and without the truth."""
+    order = np.random.default_rng(0).permutation(PARTICLES).tolist()
+    names = {"<i4": ["is_signal_new", "more"], "<f4": order}
+    ((_, part),) = read(written(tmp_path, names=names))
+    assert np.array_equal(part.inputs["cloud"], momenta())
+    assert np.array_equal(part.labels, labels())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("compression", [None, "zlib", "blosc", "blosc:zstd", "bzip2"])
+def test_what_pandas_writes_is_read(tmp_path, compression):
+    """Whatever it is compressed by; the labels as a column of their own, or in a block."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    if compression not in {None, "zlib"}:
+        pytest.importorskip("hdf5plugin")
+    columns = momenta()[:, :, [3, 0, 1, 2]].reshape(JETS, 800)
+    frame = pandas.DataFrame(columns, columns=PARTICLES, index=range(375, 375 + JETS))
+    frame = frame.assign(**{name: np.float32(600) * labels() for name in TRUTH}, ttv=0)
+    frame["is_signal_new"] = labels()
+    for name, own in (("train.h5", None), ("val.h5", ["is_signal_new"])):
+        told = {"complib": compression, "complevel": 5} if compression else {}
+        frame.to_hdf(tmp_path / name, key="table", format="table", data_columns=own, **told)
+    for _, part in read(tmp_path):
+        assert np.array_equal(part.inputs["cloud"], momenta())
+        assert np.array_equal(part.labels, labels())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pandas_reads_what_is_written_here(tmp_path):
+    """Names, dtypes and values; so do others who read the original by pandas."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    frame = pandas.read_hdf(written(tmp_path) / "train.h5", key="table")
+    assert list(frame.columns) == [*COLUMNS["<f4"], *COLUMNS["<i8"]]
+    assert {str(kind) for kind in frame.dtypes[:-2]} == {"float32"}
+    assert {str(kind) for kind in frame.dtypes[-2:]} == {"int64"}
+    energy = frame[[f"E_{i}" for i in range(200)]].to_numpy()
+    assert np.array_equal(energy, momenta()[:, :, 3])
+    assert frame["is_signal_new"].tolist() == labels().tolist()
+
+
+def test_the_arrays_of_fewer_particles_are_filled_up(tmp_path, tiny_chunks):
+    """All are labelled; which of the original's files they are of is not known."""
+    chunks = read(arrays(tmp_path))
+    assert [(role, len(part)) for role, part in chunks] == [("labelled", 4), ("labelled", 2)]
+    cloud = np.concatenate([part.inputs["cloud"] for _, part in chunks])
+    assert np.array_equal(cloud, momenta(most=100))
+    assert np.concatenate([part.ids for _, part in chunks]).tolist() == list(range(6))
+    assert np.concatenate([part.labels for _, part in chunks]).tolist() == labels().tolist()
+
+
+def test_tables_are_read_before_arrays_and_validation_jets_may_be_missing(tmp_path):
+    """Whatever else is in the folder."""
+    arrays(written(tmp_path))
+    ((role, part),) = read(tmp_path)
+    assert role == "labelled"
+    assert np.array_equal(part.inputs["cloud"], momenta())
+
+
+def test_particles_are_put_into_the_order_of_their_pt(tmp_path):
+    """A file of somebody's own may have another, with padding between; values stay as they are."""
+    mixed = momenta().copy()
+    order = np.random.default_rng(0).permutation(200)
+    mixed[1::2] = mixed[1::2, order]
+    ((_, part),) = read(written(tmp_path, parts=mixed))
+    assert np.array_equal(part.inputs["cloud"], momenta())
+
+
+def test_memory_holds_a_few_chunks_whatever_the_size_of_the_file(tmp_path, monkeypatch):
+    """Of a hundred megabytes four at a time."""
+    monkeypatch.setattr(top_tagging, "CHUNK", 1000)
+    n = 30_000
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        table = pandas_table.create(file, "table", COLUMNS, n)
+        few = rows_of(momenta(), labels(), table.dtype, COLUMNS)
+        for start in range(0, n, 6000):
+            table[start : start + 6000] = np.tile(few, 1000)
+    tracemalloc.start()
+    try:
+        sizes = [len(part) for _, part in top_tagging.read(tmp_path)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sizes == [1000] * 30
+    assert peak < 40e6
+
+
+def without(*names):
+    return {kind: [n for n in columns if n not in names] for kind, columns in COLUMNS.items()}
+
+
+NAMED = "'table/table' has {} columns, such as {}; '{}' is needed"
+LAYOUTS = {
+    "another key": (
+        {"key": "jets"},
+        (
+            "no dataset 'table/table', it holds 'jets'; "
+            "'table/table' of rows with named fields is needed"
+        ),
+    ),
+    "no label": (
+        {"names": without("is_signal_new")},
+        NAMED.format(806, "index, E_0, PX_0, PY_0", "is_signal_new"),
+    ),
+    "100 particles": (
+        {"names": {"<f4": PARTICLES[:400], "<i8": ["is_signal_new"]}},
+        NAMED.format(402, "index, E_0, PX_0, PY_0", "PX_100"),
+    ),
+    "names in lower case": (
+        {"names": {"<f4": [name.lower() for name in PARTICLES], "<i8": ["is_signal_new"]}},
+        NAMED.format(802, "index, e_0, px_0, py_0", "PX_0"),
+    ),
+    "float64": (
+        {"names": {"<f8": COLUMNS["<f4"], "<i8": COLUMNS["<i8"]}},
+        "column 'PX_0' is float64; float32 is expected",
+    ),
+    "labels that are no whole numbers": (
+        {"names": {"<f4": [*PARTICLES, "is_signal_new"]}},
+        "column 'is_signal_new' is float32; integer is expected",
+    ),
+    "no jet": (
+        {"parts": np.zeros((0, 200, 4), np.float32)},
+        "'table/table' has no jet; one at least is needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5"])
+def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed, message):
+    """Of any of the files; the message holds what it has, and what is expected."""
+    for good in ("train.h5", "val.h5"):
+        written(tmp_path, good)
+    written(tmp_path, name, **changed)
+    with pytest.raises(DataError) as caught:
+        next(top_tagging.read(tmp_path))
+    assert str(caught.value) == f"top-tagging: {name}: {message}"
+
+
+def test_the_fixed_format_of_pandas_is_refused(tmp_path):
+    """It is what ``to_hdf`` writes unless it is told; the message names what is needed."""
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["table/axis0"] = np.bytes_(PARTICLES)
+        file["table/block0_values"] = np.zeros((3, 800), np.float32)
+    assert "no dataset 'table/table'" in error_of(tmp_path)
+
+
+def test_an_array_where_rows_are_expected_is_refused(tmp_path):
+    """A table has named fields."""
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["table/table"] = np.zeros((3, 806), np.float32)
+    expected = "'table/table' is (3, 806) float32; rows with named fields are expected"
+    assert error_of(tmp_path) == f"top-tagging: train.h5: {expected}"
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+NAMES = {
+    "a trap": lambda folder: pickle.dumps([Trap(folder / "caught")], 0),
+    "a trap behind names": lambda folder: pickle.dumps([*COLUMNS["<f4"], Trap(folder / "caught")]),
+    "too few": lambda folder: pickle.dumps(PARTICLES, 0),
+    "no pickle": lambda folder: b"E_0,PX_0",
+    "cut": lambda folder: pickle.dumps(COLUMNS["<f4"], 0)[:500],
+    "nothing": lambda folder: b"",
+}
+
+
+@pytest.mark.parametrize("made", NAMES.values(), ids=NAMES.keys())
+def test_names_that_are_no_plain_list_are_refused_and_nothing_is_unpickled(tmp_path, made):
+    """A file from the net may hold anything; a list of names is read without running it."""
+    with h5py.File(written(tmp_path) / "train.h5", "a") as file:
+        file["table/table"].attrs["values_block_0_kind"] = np.void(made(tmp_path) or b"\0")
+    message = error_of(tmp_path)
+    assert "'values_block_0' of 'table/table' has 804 columns and " in message
+    assert message.endswith("'values_block_0_kind' is expected to list them")
+    assert not (tmp_path / "caught").exists()
+
+
+@pytest.mark.parametrize("version", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_names_are_read_in_every_version_of_pickle(tmp_path, version):
+    """The originals were written years ago, by another Python perhaps."""
+    with h5py.File(written(tmp_path) / "train.h5", "a") as file:
+        content = pickle.dumps(COLUMNS["<f4"], version)
+        file["table/table"].attrs["values_block_0_kind"] = np.void(content)
+    ((_, part),) = read(tmp_path)
+    assert np.array_equal(part.inputs["cloud"], momenta())
+
+
+def test_names_of_python_2_are_read(tmp_path):
+    """There a name was a string of bytes, written with quotes."""
+    listed = "".join(f"S'{name}'\np{i + 1}\na" for i, name in enumerate(COLUMNS["<f4"]))
+    with h5py.File(written(tmp_path) / "train.h5", "a") as file:
+        content = f"(lp0\n{listed}.".encode()
+        file["table/table"].attrs["values_block_0_kind"] = np.void(content)
+    ((_, part),) = read(tmp_path)
+    assert np.array_equal(part.inputs["cloud"], momenta())
+
+
+def test_a_compression_that_cannot_be_read_here_is_named(tmp_path, monkeypatch):
+    """With what installs it; the file itself is well."""
+    with h5py.File(written(tmp_path) / "train.h5", "a") as file:
+        rows = file["table/table"][:]
+        kept = dict(file["table/table"].attrs)
+        del file["table/table"]
+        table = file["table"].create_dataset("table", data=rows, chunks=(3,), compression="gzip")
+        table.attrs.update(kept)
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: False)
+    expected = "'table/table' is compressed by deflate, which cannot be read here; pip install "
+    assert error_of(tmp_path) == f'top-tagging: train.h5: {expected}"hepbench-plugins[blosc]"'
+
+
+NAN, INF = np.nan, np.inf
+BUT = "finite numbers are expected, and no less energy than momentum"
+VALUES = {
+    "energy NaN": ([1, 0, 0, NAN], f"has energy nan and momentum 1; {BUT}"),
+    "momentum NaN": ([NAN, 0, 0, 1], f"has energy 1 and momentum nan; {BUT}"),
+    "energy infinite": ([1, 0, 0, INF], f"has energy inf and momentum 1; {BUT}"),
+    "momentum infinite": ([0, INF, 0, 1], f"has energy 1 and momentum inf; {BUT}"),
+    "too large to be squared": ([1e30, 0, 0, 1e30], f"has energy 1e+30 and momentum inf; {BUT}"),
+    "energy below 0": ([1, 0, 0, -1], f"has energy -1 and momentum 1; {BUT}"),
+    "more momentum than energy": ([3, 4, 0, 4.9], f"has energy 4.9 and momentum 5; {BUT}"),
+    "padding with momentum": ([0, 0, 2, 0], f"has energy 0 and momentum 2; {BUT}"),
+}
+
+
+@pytest.mark.parametrize(("particle", "what"), VALUES.values(), ids=VALUES.keys())
+@pytest.mark.parametrize("jet", [0, 5])
+@pytest.mark.parametrize("form", ["tables", "arrays"])
+def test_an_impossible_particle_is_named_with_its_place(
+    tmp_path, tiny_chunks, particle, what, jet, form
+):
+    """The first one, whichever chunk it is in; jets and particles count from 0."""
+    bad = momenta(most=100).copy()
+    bad[jet, 2] = particle
+    bad[jet:, 3] = np.nan
+    if form == "tables":
+        name = "train.h5"
+        written(tmp_path, parts=bad)
+    else:
+        name = VECTORS
+        mask = (bad[:, None, :128, 3] != 0).astype(np.float32)
+        arrays(tmp_path, **{VECTORS: bad[:, :128].transpose(0, 2, 1), MASK: mask})
+    assert error_of(tmp_path) == f"top-tagging: {name}: jet {jet}, particle 2 {what}"
+
+
+JET = momenta()
+SWAPPED = JET[:, :, [3, 1, 2, 0]]
+CONTENTS = {
+    "label 2": ({"label": [0, 1, 0, 1, 2, 1]}, "label of jet 4 is 2; 0 or 1 is expected"),
+    "label -1": ({"label": [0, 1, 0, 1, 0, -1]}, "label of jet 5 is -1; 0 or 1 is expected"),
+    "tops alone": ({"label": [1] * 6}, "every 'is_signal_new' is 1; both 0 and 1 are needed"),
+    "no top": ({"label": [0] * 6}, "every 'is_signal_new' is 0; both 0 and 1 are needed"),
+    "an empty jet": (
+        {"parts": JET * (np.arange(6) != 4)[:, None, None]},
+        "jet 4 has no particle; one at least is needed",
+    ),
+    "energy and px exchanged": ({"parts": SWAPPED}, "and momentum "),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), CONTENTS.values(), ids=CONTENTS.keys())
+@pytest.mark.parametrize("name", ["train.h5", "test.h5"])
+def test_impossible_labels_and_jets_are_refused(tmp_path, tiny_chunks, name, changed, message):
+    """In the test file as in the others."""
+    error = error_of(written(written(tmp_path), name, **changed))
+    assert error.startswith(f"top-tagging: {name}: ")
+    assert message in error
+
+
+@cache
+def vectors():
+    return momenta(most=100)[:, :128].transpose(0, 2, 1)
+
+
+ARRAYS = {
+    "particles first": (
+        {VECTORS: vectors().transpose(0, 2, 1)},
+        f"{VECTORS}: it is (6, 128, 4); (N, 4, P) is expected",
+    ),
+    "three components": (
+        {VECTORS: vectors()[:, :3]},
+        f"{VECTORS}: it is (6, 3, 128); (N, 4, P) is expected",
+    ),
+    "too many particles": (
+        {VECTORS: np.zeros((6, 4, 300), "f4"), MASK: np.zeros((6, 1, 300), "f4")},
+        f"{VECTORS}: it has 300 particles; 1 to 200 are expected",
+    ),
+    "float64": (
+        {VECTORS: vectors().astype(float)},
+        f"{VECTORS}: it is float64; float32 is expected",
+    ),
+    "no jet": (
+        {VECTORS: vectors()[:0]},
+        f"{VECTORS}: it has no jet; one at least is needed",
+    ),
+    "a mask short": (
+        {MASK: np.ones((5, 1, 128), "f4")},
+        f"{MASK}: it is (5, 1, 128); (6, 1, 128) is expected",
+    ),
+    "a flat mask": (
+        {MASK: np.ones((6, 128), "f4")},
+        f"{MASK}: it is (6, 128); (6, 1, 128) is expected",
+    ),
+    "another mask": (
+        {MASK: np.ones((6, 1, 128), "f4")},
+        f"{MASK}: jet 0, particle 100 is 1; 1 is expected where there is energy, and 0 elsewhere",
+    ),
+    "a label short": (
+        {LABELS: labels()[1:]},
+        f"{LABELS}: it is (5,); (6,) is expected",
+    ),
+    "labels of two columns": (
+        {LABELS: np.eye(2, dtype=int)[labels()]},
+        f"{LABELS}: it is (6, 2); (6,) is expected",
+    ),
+    "labels of floats": (
+        {LABELS: labels() * 1.0},
+        f"{LABELS}: it is float64; integer is expected",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), ARRAYS.values(), ids=ARRAYS.keys())
+def test_other_arrays_are_refused(tmp_path, changed, message):
+    """The message holds the file, what it has, and what is expected."""
+    assert error_of(arrays(tmp_path, **changed)) == f"top-tagging: {message}"
+
+
+DAMAGED = {
+    "empty": lambda good: b"",
+    "text": lambda good: b"<html>404 Not Found</html>\n" * 100,
+    "cut in the header": lambda good: good[:60],
+    "cut in the middle": lambda good: good[: len(good) // 2],
+    "one byte short": lambda good: good[:-1],
+    "without its first bytes": lambda good: good[8:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED.keys())
+@pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5", VECTORS, MASK, LABELS])
+def test_a_damaged_file_is_refused(tmp_path, name, damage):
+    """Gigabytes do not always come whole; nothing is read of the others."""
+    if name.endswith(".npy"):
+        arrays(tmp_path)
+    else:
+        written(tmp_path)
+        written(tmp_path, name)
+    (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    with pytest.raises(DataError) as caught:
+        next(top_tagging.read(tmp_path))
+    message = str(caught.value)
+    assert message.startswith(f"top-tagging: {name}: cannot be opened (")
+    assert " is needed" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("kind", ["pickled", "an archive"])
+def test_what_is_no_plain_array_is_refused(tmp_path, kind):
+    """Nothing is unpickled; several arrays in one file are none."""
+    with (arrays(tmp_path) / LABELS).open("wb") as file:
+        if kind == "pickled":
+            np.save(file, np.array([Trap(tmp_path / "caught")], object), allow_pickle=True)
+        else:
+            np.savez(file, labels=labels())
+    assert error_of(tmp_path).startswith(f"top-tagging: {LABELS}: ")
+    assert not (tmp_path / "caught").exists()
+
+
+def test_overwritten_rows_are_refused_where_they_are(tmp_path, tiny_chunks):
+    """The rows before them are good."""
+    with h5py.File(written(tmp_path) / "train.h5", "a") as file:
+        rows, kept = file["table/table"][:], dict(file["table/table"].attrs)
+        del file["table/table"]
+        table = file["table"].create_dataset("table", data=rows, chunks=(2,), compression="gzip")
+        table.attrs.update(kept)
+        where = table.id.get_chunk_info_by_coord((4,))
+    content = bytearray((tmp_path / "train.h5").read_bytes())
+    content[where.byte_offset : where.byte_offset + where.size] = bytes(where.size)
+    (tmp_path / "train.h5").write_bytes(content)
+    expected = "top-tagging: train.h5: 'table/table' cannot be read from jet 4 on ("
+    assert error_of(tmp_path).startswith(expected)
+
+
+def test_missing_files_are_named(tmp_path):
+    """Test jets alone cannot be learned from, nor momenta without labels."""
+    written(tmp_path, "test.h5")
+    expected = f"top-tagging: {tmp_path} holds no train.h5 and no {VECTORS}; one is needed"
+    assert error_of(tmp_path) == expected
+    other = tmp_path / "other"
+    other.mkdir()
+    arrays(other, **{LABELS: None})
+    assert error_of(other) == f"top-tagging: {other} holds no {LABELS}; it belongs to {VECTORS}"
+
+
+def told(folder):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read(folder)
+    assert all(issubclass(each.category, DataWarning) for each in caught)
+    return [str(each.message) for each in caught]
+
+
+def test_labels_the_wrong_way_round_are_told(tmp_path):
+    """Top quarks are heavy; both forms may be wrong, and a good one is told nothing of."""
+    assert told(written(tmp_path)) == []
+    (odd,) = told(written(tmp_path, label=1 - labels(), true=600 * (1 - labels())))
+    assert odd.startswith("top-tagging: train.h5: jets of label 1 have ")
+    assert odd.endswith(": is 1 the top quark?")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert told(arrays(other)) == []
+    (odd,) = told(arrays(other, **{LABELS: 1 - labels()}))
+    assert odd.startswith(f"top-tagging: {VECTORS}: jets of label 1 have ")
+
+
+def test_labels_against_the_truth_are_told(tmp_path):
+    """Where a file says which jets have a top quark, it should say the same twice."""
+    (odd,) = told(written(tmp_path, true=[0, 600, 0, 0, 600, 600]))
+    expected = "of 6 jets label and 'truthE' of 2 disagree on a top quark"
+    assert odd == f"top-tagging: train.h5: {expected}"
+
+
+# --- views
+
+
+def kinematic(parts, particles=200):
+    inputs = {"cloud": parts, "mask": parts[:, :, 3] > 0}
+    return top_tagging_views.transform(inputs, particles=particles, features="kinematic")["cloud"]
+
+
+def test_the_cloud_is_cut_to_the_first_particles():
+    """As read, and in other variables, which are still those of the whole jet."""
+    inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
+    made = top_tagging_views.transform(inputs, particles=50, features="momenta")
+    assert np.array_equal(made["cloud"], momenta()[:, :50])
+    assert np.array_equal(made["mask"], inputs["mask"][:, :50])
+    assert np.array_equal(kinematic(momenta(), 50), kinematic(momenta())[:, :50])
+
+
+def test_kinematic_features_are_those_of_the_paper():
+    """Of two particles, one ahead in phi and the other in eta, of a jet that flies backwards."""
+    pt, eta, phi = np.array([300.0, 100.0]), np.array([-1.0, -1.3]), np.array([3.1, -3.0])
+    parts = np.zeros((1, 200, 4), np.float32)
+    columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
+    parts[0, :2] = np.stack(columns, axis=1)
+    px, py, pz, energy = parts[0].sum(axis=0, dtype=float)
+    jet_pt = np.hypot(px, py)
+    deta = -(eta - np.arcsinh(pz / jet_pt))
+    dphi = phi - np.arctan2(py, px) + np.array([0, 2 * np.pi])
+    expected = [
+        *(deta, dphi, np.log(pt), np.log(pt * np.cosh(eta))),
+        *(np.log(pt / jet_pt), np.log(pt * np.cosh(eta) / energy), np.hypot(deta, dphi)),
+    ]
+    assert jet_pt > 390
+    made = kinematic(parts)
+    assert made.dtype == np.float32
+    assert made[0, :2] == pytest.approx(np.stack(expected, axis=1), abs=2e-6)
+    assert not made[0, 2:].any()
+    assert len(top_tagging_views.KINEMATIC) == made.shape[2]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"particles": 0}, "particles is 0; 1 to 200 are allowed"),
+        ({"particles": 201}, "particles is 201; 1 to 200 are allowed"),
+        ({"particles": True}, "particles is True; 1 to 200 are allowed"),
+        ({"particles": 1.5}, "particles is 1.5; 1 to 200 are allowed"),
+        ({"features": "all"}, "features is 'all'; momenta and kinematic are allowed"),
+    ],
+)
+def test_other_clouds_are_refused(params, message):
+    """The message says what is allowed."""
+    inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
+    with pytest.raises(DataError, match=f"top-tagging: {message}"):
+        top_tagging_views.transform(inputs, **({"particles": 9, "features": "momenta"} | params))
+
+
+def table(parts, mask=None):
+    mask = parts[:, :, 3] > 0 if mask is None else mask
+    return top_tagging_views.summarise({"cloud": parts, "mask": mask})["table"]
+
+
+def same(found, expected):
+    """Whether tables agree within the rounding of float32 momenta."""
+    return found == pytest.approx(expected, rel=2e-3, abs=2e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(angle=st.floats(-3.2, 3.2), rapidity=st.floats(-2, 2), seed=st.integers(0, 2**32 - 1))
+def test_the_table_is_the_same_from_every_side(angle, rapidity, seed):
+    """Turned around the beam, boosted along it, mirrored, in another order, padded elsewhere."""
+    parts, n = momenta(most=60).astype(float), 60
+    expected = table(momenta(most=60))
+    px, py, pz, energy = np.moveaxis(parts, 2, 0)
+    turned = [np.cos(angle) * px - np.sin(angle) * py, np.sin(angle) * px + np.cos(angle) * py]
+    boosted = [
+        np.cosh(rapidity) * pz + np.sinh(rapidity) * energy,
+        np.cosh(rapidity) * energy + np.sinh(rapidity) * pz,
+    ]
+    for components in ([*turned, pz, energy], [px, py, *boosted], [px, -py, -pz, energy]):
+        assert same(table(np.stack(components, axis=2).astype(np.float32)), expected)
+    order = np.random.default_rng(seed).permutation(200)
+    assert same(table(momenta(most=60)[:, order]), expected)
+    assert np.array_equal(table(momenta(most=60)[:, :n]), expected)
+
+
+def test_a_row_of_the_table_depends_on_its_own_jet_alone(monkeypatch):
+    """Whatever stands beside it, in whichever batch."""
+    parts = momenta(40)
+    together = table(parts)
+    order = np.array([7, 0, 11, 39, 3, 3, 2])
+    monkeypatch.setattr(top_tagging_views, "BATCH", 3)
+    assert np.array_equal(table(parts[order]), together[order])
+    assert np.array_equal(kinematic(parts[order]), kinematic(parts)[order])
+    assert table(parts[:0]).shape == (0, len(top_tagging_views.FEATURES))
+    assert kinematic(parts[:0]).shape == (0, 200, 7)
+
+
+def jet(*particles):
+    """Return a jet of particles without mass: pt, eta and phi."""
+    pt, eta, phi = np.array(sorted(particles, reverse=True), float).T
+    parts = np.zeros((1, 200, 4))
+    columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
+    parts[0, : len(pt)] = np.stack(columns, axis=1)
+    return parts.astype(np.float32)
+
+
+def quantities(*particles):
+    """Return by name the row of the table of a jet."""
+    return dict(zip(top_tagging_views.FEATURES, table(jet(*particles))[0], strict=True))
+
+
+def test_two_particles_make_a_row_that_can_be_worked_out():
+    """300 and 100 GeV, 0.4 apart in phi."""
+    found = quantities((300, 1, 0), (100, 1, 0.4))
+    assert found["particles"] == 2
+    # m^2 = 2 pt pt (1 - cos(dphi)) of particles without mass
+    assert found["mass"] == pytest.approx(np.sqrt(6e4 * (1 - np.cos(0.4))), rel=1e-5)
+    assert found["pt"] == pytest.approx(np.hypot(300 + 100 * np.cos(0.4), 100 * np.sin(0.4)))
+    assert found["ptd"] == pytest.approx(np.hypot(0.75, 0.25))
+    assert found["leading"] == 0.75
+    # a quarter of the pt at 0.3 and three quarters at 0.1 from the middle
+    assert found["major"] == pytest.approx(0.4 * np.sqrt(0.75 * 0.25), rel=1e-5)
+    assert found["minor"] == pytest.approx(0, abs=1e-6)
+    assert found["tau1"] == pytest.approx((0.75 * 0.1 + 0.25 * 0.3) / 0.8, rel=1e-5)
+    for name in ("tau2", "tau3", "tau21", "tau32", "c2", "d2"):
+        assert found[name] == pytest.approx(0, abs=1e-6)
+    assert found["subjet_mass_high"] == pytest.approx(found["mass"], rel=1e-5)
+    assert [found[f"subjet_share_{i}"] for i in (1, 2, 3)] == pytest.approx([0.75, 0.25, 0])
+
+
+def test_three_prongs_are_found_with_their_masses():
+    """Each of two particles 0.02 apart: what is left of tau3 are these, and the pairs have masses."""
+    centres = ((300, 0, 0), (200, 0.5, 0), (100, 0, 0.6))
+    prongs = [(pt / 2, eta + s, phi) for pt, eta, phi in centres for s in (-0.01, 0.01)]
+    found = quantities(*prongs)
+    assert found["tau3"] == pytest.approx(0.01 / 0.8, rel=1e-3)
+    assert found["tau32"] < 0.2
+    masses = [
+        np.sqrt(2 * a * b * (np.cosh(eta) - np.cos(phi)))
+        for a, b, eta, phi in ((300, 200, 0.5, 0), (300, 100, 0, 0.6), (200, 100, 0.5, 0.6))
+    ]
+    names = [f"subjet_mass_{which}" for which in ("low", "middle", "high")]
+    assert [found[name] for name in names] == pytest.approx(sorted(masses), rel=5e-3)
+    assert [found[f"subjet_share_{i}"] for i in (1, 2, 3)] == pytest.approx([1 / 2, 1 / 3, 1 / 6])
+
+
+def test_energy_correlations_are_sums_over_pairs_and_triples():
+    """Against loops over all of them."""
+    rng = np.random.default_rng(3)
+    parts = [
+        (pt, *angles)
+        for pt, angles in zip((90, 60, 40, 10, 2), rng.normal(0, 0.2, (5, 2)), strict=True)
+    ]
+    share = np.array([pt for pt, *_ in parts]) / sum(pt for pt, *_ in parts)
+    gap = np.array([[np.hypot(a[1] - b[1], a[2] - b[2]) for a in parts] for b in parts])
+    pairs = sum(share[i] * share[j] * gap[i, j] for i, j in itertools.combinations(range(5), 2))
+    triples = sum(
+        share[i] * share[j] * share[k] * gap[i, j] * gap[j, k] * gap[i, k]
+        for i, j, k in itertools.combinations(range(5), 3)
+    )
+    found = quantities(*parts)
+    assert found["c2"] == pytest.approx(triples / pairs**2, rel=1e-4)
+    assert found["d2"] == pytest.approx(triples / pairs**3, rel=1e-4)
+
+
+def test_a_single_particle_has_no_shape():
+    """Its mass is 0, its shape is 0, and nothing is NaN."""
+    found = quantities((600, 1.5, 2))
+    assert found.pop("pt") == pytest.approx(600)
+    ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_share_1")}
+    assert set(ones.values()) == {1}
+    # energies of float32 leave a little mass
+    assert list(found.values()) == pytest.approx([0] * len(found), abs=1)
+
+
+# --- augmentations
+
+
+def batch(features):
+    parts = momenta()
+    cloud = parts if features == "momenta" else kinematic(parts)
+    return {"cloud": torch.tensor(cloud), "mask": torch.tensor(parts[:, :, 3] > 0)}
+
+
+def test_rotations_of_momenta_leave_the_table_as_it_is():
+    """Around the beam, each jet by an angle of its own."""
+    torch.manual_seed(0)
+    given = batch("momenta")
+    made = top_tagging_views.rotations(given)["cloud"].numpy()
+    assert same(table(made), table(momenta()))
+    turned = np.arctan2(made[:, 0, 1], made[:, 0, 0]) - np.arctan2(JET[:, 0, 1], JET[:, 0, 0])
+    assert len({round(float(angle) % (2 * np.pi), 3) for angle in turned}) == JETS
+    assert np.array_equal(made[:, :, 2:], JET[:, :, 2:])
+
+
+def test_rotations_of_kinematic_features_keep_distances():
+    """From the axis and between particles; all else stays as it was."""
+    torch.manual_seed(0)
+    given = batch("kinematic")
+    made = top_tagging_views.rotations(given)["cloud"].numpy()
+    before = given["cloud"].numpy()
+    assert np.array_equal(made[:, :, 2:], before[:, :, 2:])
+    assert not np.allclose(made[:, :, :2], before[:, :, :2], atol=0.01)
+    for cloud in (made, before):
+        assert np.hypot(cloud[:, :, 0], cloud[:, :, 1]) == pytest.approx(before[:, :, 6], abs=1e-5)
+    gaps = [np.linalg.norm(c[:, :9, None, :2] - c[:, None, :9, :2], axis=3) for c in (made, before)]
+    assert gaps[0] == pytest.approx(gaps[1], abs=1e-5)
+    assert not made[~given["mask"].numpy()].any()
+
+
+@pytest.mark.parametrize(("features", "axes"), [("momenta", (1, 2)), ("kinematic", (0, 1))])
+def test_flips_mirror_all_four_ways(features, axes):
+    """A jet as a whole: py and pz of momenta, eta and phi from the axis otherwise."""
+    torch.manual_seed(0)
+    given = {name: values[:1].repeat(64, 1, 1)[:, :200] for name, values in batch(features).items()
+             if name == "cloud"}  # fmt: skip
+    before = given["cloud"][0].clone()
+    found = {each.numpy().tobytes() for each in top_tagging_views.flips(given)["cloud"] + 0}
+    expected = set()
+    for signs in itertools.product((1, -1), repeat=2):
+        mirrored = before.clone()
+        for axis, sign in zip(axes, signs, strict=True):
+            mirrored[:, axis] *= sign
+        # negative zero is another string of bytes
+        expected.add((mirrored + 0).numpy().tobytes())
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["rotations", "flips"])
+@pytest.mark.parametrize("features", ["momenta", "kinematic"])
+def test_a_batch_is_not_changed_in_place(name, features):
+    """Its memory is used again."""
+    given = batch(features)
+    before = given["cloud"].clone()
+    made = getattr(top_tagging_views, name)(given)
+    assert torch.equal(given["cloud"], before)
+    assert made["mask"] is given["mask"]
+
+
+# --- the sample
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """Return the shipped sample."""
+    ((role, part),) = top_tagging.sample()
+    assert role == "labelled"
+    return part
+
+
+def test_the_sample_is_what_was_asked_for(sample):
+    """5,000 jets, half of them top quarks, in their range of pt and eta, of particles without mass."""
+    path = Path(top_tagging.__file__).parent / "samples/top-tagging.npz"
+    assert path.stat().st_size <= 4_000_000
+    cloud, mask = sample.inputs["cloud"], sample.inputs["mask"]
+    assert cloud.shape == (5000, 200, 4)
+    assert sample.labels.mean() == 0.5
+    assert 549.9 < sample.targets["pt"].min() < sample.targets["pt"].max() < 650.1
+    total = cloud.sum(axis=1, dtype=float)
+    assert np.abs(np.arcsinh(total[:, 2] / np.hypot(total[:, 0], total[:, 1]))).max() < 2.001
+    momentum = np.linalg.norm(cloud[:, :, :3], axis=2)
+    assert momentum == pytest.approx(cloud[:, :, 3], rel=1e-5)
+    assert (np.diff(np.hypot(cloud[:, :, 0], cloud[:, :, 1]), axis=1) < 1e-3).all()
+    assert np.array_equal(mask, np.arange(200) < mask.sum(axis=1)[:, None])
+
+
+def test_compact_particles_come_back_within_half_a_step(sample):
+    """Relative to pt, and in angle; their number exactly."""
+    rng = np.random.default_rng(0)
+    parts = sample.inputs["cloud"][:300] * np.float32(rng.uniform(0.9, 1.1, (300, 1, 1)))
+    again = top_tagging_compact.decode(top_tagging_compact.encode(parts))
+    mask = parts[:, :, 3] > 0
+    assert np.array_equal(again[:, :, 3] > 0, mask)
+    (pt, eta, phi), (pt2, eta2, phi2) = (
+        (
+            np.hypot(p[mask][:, 0], p[mask][:, 1]),
+            np.arcsinh(p[mask][:, 2] / np.hypot(p[mask][:, 0], p[mask][:, 1])),
+            np.arctan2(p[mask][:, 1], p[mask][:, 0]),
+        )
+        for p in (parts.astype(float), again.astype(float))
+    )
+    assert np.abs(pt2 / pt - 1).max() < 0.00051
+    assert np.abs(eta2 - eta).max() < 0.000052
+    assert np.abs((phi2 - phi + np.pi) % (2 * np.pi) - np.pi).max() < 0.000052
+
+
+def test_what_cannot_be_compacted_is_refused(sample):
+    """A particle with a mass would come back without, one out of order with another pt."""
+    parts = sample.inputs["cloud"][:2].copy()
+    parts[1, 3, 3] *= 1.01
+    with pytest.raises(DataError, match="they have no mass"):
+        top_tagging_compact.encode(parts)
+    with pytest.raises(DataError, match="do not fit into two bytes"):
+        top_tagging_compact.encode(sample.inputs["cloud"][:2, ::-1])
+
+
+def separation(part):
+    """Return the AUC of boosted trees on the table, each jet scored by trees that never saw it."""
+    columns = top_tagging_views.summarise(part.inputs)["table"]
+    trees = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=100, random_state=0)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    scores = cross_val_predict(trees, columns, part.labels, cv=folds, method="predict_proba")
+    return roc_auc_score(part.labels, scores[:, 1])
+
+
+@pytest.mark.slow
+def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
+    """Boosted trees on the table, on as many jets of either, agree within their errors and a bit."""
+    ((_, real),) = read(real_data / "top-tagging")
+    assert len(real) == 2000
+    found, expected = separation(sample[:2000]), separation(real)
+    assert 0.94 < expected < 0.97
+    assert abs(found - expected) < 0.02
+
+
+def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
+    """2,000 jets of the reference set: axes as their makers have them, masses, numbers, warnings."""
+    folder = real_data / "top-tagging"
+    assert told(folder) == []
+    ((_, part),) = read(folder)
+    points = np.load(folder / "tl_pf_points.npy").transpose(0, 2, 1)
+    assert kinematic(part.inputs["cloud"], 128)[:, :, :2] == pytest.approx(points, abs=2e-6)
+    assert 550 < part.targets["pt"].min() < part.targets["pt"].max() < 650
+    top = part.labels == 1
+    assert np.median(part.targets["mass"][top]) == pytest.approx(174, abs=3)
+    assert np.median(part.targets["mass"][~top]) == pytest.approx(83, abs=5)
+    names = top_tagging_views.FEATURES
+    columns = dict(zip(names, table(part.inputs["cloud"]).T, strict=True))
+    assert np.isfinite(list(columns.values())).all()
+    for name, (low, high) in {"tau21": (0, 1.3), "tau32": (0, 1.3), "ptd": (0, 1)}.items():
+        assert low < columns[name].min() < columns[name].max() < high
+    assert columns["tau32"][top].mean() < 0.75 * columns["tau32"][~top].mean()
+
+
+def test_the_files_of_the_spec_are_those_that_are_read():
+    """The official test file has its role, and every file its form."""
+    roles = {file.name: file.role for file in TOP_TAGGING.files}
+    assert roles.pop("test.h5") == "test"
+    assert set(roles.values()) == {"labelled"}
+    assert set(roles) == {"train.h5", "val.h5", VECTORS, MASK, LABELS}
