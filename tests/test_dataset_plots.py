@@ -341,7 +341,7 @@ WRONG = [
     (["zoo[m=3]"], ["zoo[m]", "no parameter named 'm'"]),
     (["zoo", "mean"], ["no figure of a dataset named 'mean'", "Did you mean 'means'?"]),
     (["higgs", "means"], ["nothing to draw: higgs has no image", "what can be drawn is features"]),
-    (["zoo", "-o", "all.png"], ["--output all.png: name one figure", "means, spectra"]),
+    (["zoo", "-o", "all.png"], ["--output all.png: name one figure", "means, views, spectra"]),
     (["zoo", "means", "-o", "zoo.gif"], ["--output zoo.gif", ".png, .pdf, .svg"]),
     (["zoo", "occupancy", "-o", "/proc/zoo.png"], ["cannot write /proc/zoo.png"]),
     (["zoo", "--compare"], ["zoo: no original file", "no file is known"]),
