@@ -443,7 +443,7 @@ def test_samples_have_mean_and_covariance_of_the_codes():
 
 @pytest.fixture
 def pictured():
-    """Return an autoencoder, and 2,000 of 2,500 sparse images, dense 8 MB."""
+    """Return an autoencoder, and 2,000 of 2,500 sparse images, dense 16 MB."""
     import spots
     import torch
 
