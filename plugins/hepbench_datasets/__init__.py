@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hepbench import Dataset, File, Input, Split, Suite, hookimpl
+from hepbench import Dataset, File, Input, Range, Split, Suite, hookimpl
 
 HIGGS = Dataset(
     name="higgs",
@@ -142,6 +142,7 @@ TOP_TAGGING = Dataset(
         "mask": "hepbench_datasets.top_tagging_views:transform",
         "table": "hepbench_datasets.top_tagging_views:summarise",
     },
+    view_names={"table": "hepbench_datasets.top_tagging_views:FEATURES"},
     files=(
         *(
             File(
@@ -164,6 +165,10 @@ TOP_TAGGING = Dataset(
         "cloud.part_energy.max": (500.0, 3000.0),
     },
     params={"particles": 200, "features": "momenta"},
+    allowed={
+        "particles": Range(least=1, most=200, whole=True),
+        "features": ("momenta", "kinematic"),
+    },
     augmentations={
         "rotations": "hepbench_datasets.top_tagging_views:rotations",
         "flips": "hepbench_datasets.top_tagging_views:flips",
@@ -189,6 +194,18 @@ QUARK_GLUON = Dataset(
     views={
         "image": "hepbench_datasets.quark_gluon_views:prepare",
         "table": "hepbench_datasets.quark_gluon_views:summarise",
+        "cloud": "hepbench_datasets.quark_gluon_clouds:cloud",
+        "mask": "hepbench_datasets.quark_gluon_clouds:cloud",
+        "neighbours": "hepbench_datasets.quark_gluon_clouds:graph",
+    },
+    uses={
+        "cloud": frozenset({"points"}),
+        "mask": frozenset({"points"}),
+        "neighbours": frozenset({"points", "k"}),
+    },
+    view_names={
+        "table": "hepbench_datasets.quark_gluon_views:FEATURES",
+        "cloud": "hepbench_datasets.quark_gluon_clouds:FEATURES",
     },
     files=(
         File(
@@ -213,7 +230,8 @@ QUARK_GLUON = Dataset(
         "image.ecal.max": (1, 20),
         "image.hcal.max": (0.01, 1),
     },
-    params={"size": 125, "scale": "authors"},
+    params={"size": 125, "scale": "authors", "points": 256, "k": 16},
+    allowed={"size": (64, 125), "scale": ("authors", "stored")},
     augmentations={
         "flips": "hepbench_datasets.quark_gluon_views:flips",
         "transpose": "hepbench_datasets.quark_gluon_views:transpose",
@@ -239,9 +257,20 @@ ELECTRON_PHOTON = Dataset(
     views={
         "image": "hepbench_datasets.electron_photon_views:select",
         "table": "hepbench_datasets.electron_photon_views:summarise",
+        "cloud": "hepbench_datasets.electron_photon_clouds:cloud",
+        "mask": "hepbench_datasets.electron_photon_clouds:cloud",
+        "neighbours": "hepbench_datasets.electron_photon_clouds:graph",
     },
-    uses={"image": frozenset({"channels"})},
-    view_names={"table": "hepbench_datasets.electron_photon_views:FEATURES"},
+    uses={
+        "image": frozenset({"channels"}),
+        "cloud": frozenset({"points"}),
+        "mask": frozenset({"points"}),
+        "neighbours": frozenset({"points", "k"}),
+    },
+    view_names={
+        "table": "hepbench_datasets.electron_photon_views:FEATURES",
+        "cloud": "hepbench_datasets.electron_photon_clouds:FEATURES",
+    },
     files=(
         File(
             name="SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5",
@@ -265,7 +294,8 @@ ELECTRON_PHOTON = Dataset(
         "image.time.min": (-2.52, 0),
         "image.time.max": (0, 2.52),
     },
-    params={"channels": ["energy", "time"]},
+    params={"channels": ["energy", "time"], "points": 64, "k": 16},
+    allowed={"channels": ("energy", "time")},
     augmentations={"flips": "hepbench_datasets.electron_photon_views:flips"},
     citation="simulation of CMS; images as in Andrews et al., Comput. Softw. Big Sci. 4, 6 (2020), "
     "arXiv:1807.11916",

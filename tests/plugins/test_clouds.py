@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hepbench_datasets import BOOSTED_JETS, boosted_jets, boosted_jets_clouds, clouds
+from hepbench_datasets import (
+    BOOSTED_JETS,
+    ELECTRON_PHOTON,
+    QUARK_GLUON,
+    boosted_jets,
+    boosted_jets_clouds,
+    clouds,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hepbench import DataError, SparseImages, batches, counting, encoders, export, tracing
+from hepbench.resolve import resolve
 
 PIXEL = 0.5
 HOT = (0, 1)
@@ -167,6 +175,28 @@ def test_a_jet_is_where_its_image_is_whatever_the_resolution(size):
     assert found == pytest.approx(np.array(expected[size]), abs=1e-4)
     assert boosted_jets_clouds.FEATURES.index("ecal") == 2 + 3
     assert points[:, 5].tolist() == [2, 1]
+
+
+MIDDLES = {"boosted-jets": 62, "quark-gluon": 62, "electron-photon": 16}
+
+
+@pytest.mark.parametrize("spec", [BOOSTED_JETS, QUARK_GLUON, ELECTRON_PHOTON], ids=lambda s: s.name)
+def test_points_of_each_dataset_lie_where_their_image_has_them(spec):
+    """A cloud's deposits, put back by their eta and phi, are those of the image that networks see."""
+    _, examples = next(
+        iter(resolve(spec.sample)(**{name: spec.params[name] for name in spec.reads}))
+    )
+    few = {name: array[:20] for name, array in examples.inputs.items()}
+    made = {}
+    for name in ("image", "cloud"):
+        handed = {key: spec.params[key] for key in spec.handed(name)}
+        made |= resolve(spec.views[name])(few, **handed)
+    images = made["image"].dense()
+    jet, point = np.nonzero(made["mask"])
+    found = made["cloud"][jet, point]
+    row, column = np.rint(found[:, :2] / clouds.CRYSTAL + MIDDLES[spec.name]).astype(int).T
+    assert len(jet) > 20 * 10
+    assert np.array_equal(found[:, 2:-1], images[jet, :, row, column])
 
 
 def test_most_of_the_energy_of_a_jet_is_in_its_first_points():

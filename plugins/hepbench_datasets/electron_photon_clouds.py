@@ -1,0 +1,32 @@
+"""Electrons and photons as clouds and graphs of their crystals: see ``clouds``.
+
+A crystal is a point where it has energy or a time; those of most energy are kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hepbench_datasets import ELECTRON_PHOTON, clouds
+
+if TYPE_CHECKING:
+    from hepbench import Inputs
+
+CHANNELS = ELECTRON_PHOTON.inputs["image"].names
+FEATURES = clouds.features(CHANNELS)
+"""Of ``cloud``."""
+HOT = (CHANNELS.index("energy"),)
+MIDDLE = (16.0, 16.0)
+"""Row and column of the crystal that images are centred on, the one of most energy."""
+
+
+def cloud(inputs: Inputs, *, points: int, **_others: Any) -> Inputs:
+    """Return ``cloud`` (N, points, 5) by FEATURES, and ``mask``: see ``clouds.cloud``."""
+    return clouds.cloud(
+        inputs["image"], points=points, energies=HOT, pixel=clouds.CRYSTAL, middle=MIDDLE
+    )
+
+
+def graph(inputs: Inputs, *, points: int, k: int, **_others: Any) -> Inputs:
+    """Return ``neighbours`` (N, points, k): see ``clouds.graph``."""
+    return clouds.graph(inputs["image"], points=points, k=k, energies=HOT)

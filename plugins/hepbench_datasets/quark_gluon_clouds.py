@@ -1,0 +1,32 @@
+"""Quark and gluon jets as clouds and graphs of their pixels: see ``clouds``.
+
+Of the images that ``quark_gluon_views.prepare`` makes, so that all networks see the same pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hepbench_datasets import QUARK_GLUON, clouds
+from hepbench_datasets.quark_gluon_views import prepare
+
+if TYPE_CHECKING:
+    from hepbench import Inputs
+
+CHANNELS = QUARK_GLUON.inputs["image"].names
+FEATURES = clouds.features(CHANNELS)
+"""Of ``cloud``."""
+HOT = range(len(CHANNELS))
+"""All channels are momenta or energies, of whatever scale is asked for."""
+
+
+def cloud(inputs: Inputs, *, size: int, scale: str, points: int, **_others: Any) -> Inputs:
+    """Return ``cloud`` (N, points, 6) by FEATURES, and ``mask``: see ``clouds.cloud``."""
+    images = prepare(inputs, size=size, scale=scale)["image"]
+    return clouds.cloud(images, points=points, energies=HOT, **clouds.LAYOUTS[size])
+
+
+def graph(inputs: Inputs, *, size: int, scale: str, points: int, k: int, **_others: Any) -> Inputs:
+    """Return ``neighbours`` (N, points, k): see ``clouds.graph``."""
+    images = prepare(inputs, size=size, scale=scale)["image"]
+    return clouds.graph(images, points=points, k=k, energies=HOT)
