@@ -320,7 +320,9 @@ def _draw_panel(
     for places, name, look in zip(lines, words, looks, strict=True):
         _draw_curve(axes, [found[i] for i in places], name, look)
     comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
-    best = fronts(comparable, panel.rows, lower=y.lower, against=request.against)
+    # of a metric less is no better for being less
+    ranked = comparable if request.against in COSTS else []
+    best = fronts(ranked, panel.rows, lower=y.lower, against=request.against)
     drawn = {where: points for where, points in best.items() if len(points) > 1}
     _draw_fronts(axes, drawn, _front_names(panel, request.against))
     notes = _draw_published(axes, panel, lines, looks, y, request.against)
@@ -375,7 +377,7 @@ def _draw_published(
     against: str,
 ) -> list[str]:
     """Draw published figures; return their sources."""
-    notes = []
+    told: dict[str, list[str]] = defaultdict(list)
     column = COSTS[against][0] if against in COSTS else against
     for places, look in zip(lines, looks, strict=True):
         for i in places:
@@ -394,10 +396,12 @@ def _draw_published(
             where = axes.get_yaxis_transform() if x is None else axes.transData
             axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)
             unknown_cost = "" if x is not None else ", cost not published: at the margin"
-            source = f"{published.source}{unknown_cost}"
             caveat = f"; {published.caveat}" if published.caveat else ""
-            notes.append(f"open diamond: published for {panel.names[i]}: {source}{caveat}")
-    return notes
+            told[f"{published.source}{unknown_cost}{caveat}"].append(panel.names[i])
+    return [
+        f"open diamond: published for {'; '.join(names)}: {source}"
+        for source, names in told.items()
+    ]
 
 
 def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
