@@ -369,8 +369,8 @@ def test_a_file_is_drawn_over_the_sample(drawn):
     rng = np.random.default_rng(0)
     rows = [",".join(map(str, [i % 2, *rng.exponential(size=28).round(3)])) for i in range(60)]
     drawn.write("files/higgs/HIGGS.csv", "\n".join(rows) + "\n")
-    name = "higgs[features=7]"
-    done = drawn("data", "plot", name, "features", "--compare", "--data", "files", "-o", "both.svg")
+    what = ("higgs[features=7]", "features", "--compare", "--data", "files", "-o", "both.svg")
+    done = drawn("data", "plot", *what, timeout=300)
     assert (done.code, done.err) == (0, "")
     assert (drawn.folder / "both.svg").stat().st_size > 10_000
 

@@ -261,7 +261,7 @@ HOSTILE = {
     ),
     "a step that is told no number": (
         {"preprocess": ["zero-suppression[below=x]"]},
-        "zero-suppression[below=NUMBER] is expected",
+        r"zero-suppression\[below=NUMBER\] is expected",
     ),
     "a head by a function's name": ({"head": {"method": "os:system"}}, "no head of a method"),
     "a field that recipes lack": ({"run": "os:system"}, "unknown field"),
