@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -188,13 +189,12 @@ def _needs(row: Row) -> str:
 
 def _head(axes: Axes, training: Training) -> None:
     axes.set_title(style.plain(training.step), loc="left", fontweight="bold")
-    axes.set_title(style.plain(_shortened(training.name)), loc="right", fontsize="x-small")
+    axes.set_title(style.plain(_broken(training.name)), loc="right", fontsize="x-small")
 
 
-def _shortened(name: str) -> str:
-    """Return a name with a line end where it is too long for a panel."""
-    model, comma, rest = name.partition(", ")
-    return f"{model},\n{rest}" if comma and len(name) > 34 else name
+def _broken(name: str) -> str:
+    """Return a name in lines that leave room for the step beside them."""
+    return textwrap.fill(name, 44)
 
 
 def _draw_loss(axes: Axes, training: Training) -> None:
