@@ -160,11 +160,60 @@ QUARK_GLUON = Dataset(
     generate="hepbench_datasets.simulate.quark_gluon:generate",
 )
 
+ELECTRON_PHOTON = Dataset(
+    name="electron-photon",
+    summary="Electrons against photons: images of energy and time in a crystal calorimeter",
+    classes=("photon", "electron"),
+    inputs={
+        "image": Input(
+            shape=(2, 32, 32), names=("energy", "time"), units=("50 GeV", "50 ns"), sparse=True
+        )
+    },
+    read="hepbench_datasets.electron_photon:read",
+    sample="hepbench_datasets.electron_photon:sample",
+    sample_files=("hepbench_datasets:samples/electron-photon.npz",),
+    views={
+        "image": "hepbench_datasets.electron_photon_views:select",
+        "table": "hepbench_datasets.electron_photon_views:summarise",
+    },
+    uses={"image": frozenset({"channels"})},
+    view_names={"table": "hepbench_datasets.electron_photon_views:FEATURES"},
+    files=(
+        File(
+            name="SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5",
+            bytes=87_010_508,
+            address="https://cernbox.cern.ch/index.php/s/FbXw3V4XNyYB3oA",
+        ),
+        File(
+            name="SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5",
+            bytes=79_876_391,
+            address="https://cernbox.cern.ch/index.php/s/AtBT8y4MiQYFcgc",
+        ),
+        File(name="electron-photon.npz", form="npz"),
+    ),
+    known={
+        "share.electron": (0.45, 0.55),
+        "image.energy.mean": (0.00118, 0.00126),
+        "image.energy.min": (0, 0),
+        "image.energy.max.electron": (1.0, 1.5),
+        "image.energy.max.photon": (1.0, 1.5),
+        "image.energy.nonzero": (0.04, 0.055),
+        "image.time.min": (-2.52, 0),
+        "image.time.max": (0, 2.52),
+    },
+    params={"channels": ["energy", "time"]},
+    augmentations={"flips": "hepbench_datasets.electron_photon_views:flips"},
+    citation="simulation of CMS; images as in Andrews et al., Comput. Softw. Big Sci. 4, 6 (2020), "
+    "arXiv:1807.11916",
+    licence="published for research, without a licence",
+    generate="hepbench_datasets.simulate.electron_photon:generate",
+)
+
 
 @hookimpl
 def hepbench_datasets() -> list[Dataset]:
-    """Return HIGGS, the boosted jets and the jets of quarks and gluons."""
-    return [HIGGS, BOOSTED_JETS, QUARK_GLUON]
+    """Return HIGGS, the boosted jets, the jets of quarks and gluons, electrons and photons."""
+    return [HIGGS, BOOSTED_JETS, QUARK_GLUON, ELECTRON_PHOTON]
 
 
 @hookimpl

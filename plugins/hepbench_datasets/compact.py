@@ -129,7 +129,9 @@ def spread(row: Array, tower: Array, energy: Array) -> tuple[Array, Array, Array
     return np.repeat(row, TOWER**2), place.astype(np.int64), shares
 
 
-def stacked(layers: Sequence[tuple[Array, Array, Array]], n: int) -> SparseImages:
+def stacked(
+    layers: Sequence[tuple[Array, Array, Array]], n: int, *, side: int = SIDE
+) -> SparseImages:
     """Return n images of the hits (row, place, value) of each channel, sorted by row and place.
 
     It puts each where it belongs; sorting 12 million takes several seconds.
@@ -141,10 +143,10 @@ def stacked(layers: Sequence[tuple[Array, Array, Array]], n: int) -> SparseImage
     for channel, (row, place, value) in enumerate(layers):
         ahead = ends[:, channel] - np.cumsum(counts[:, channel])
         where = np.arange(len(row)) + ahead[row]
-        positions[where] = channel * SIDE**2 + place
+        positions[where] = channel * side**2 + place
         values[where] = value
     return SparseImages(
-        ends[:, 0] - counts[:, 0], ends[:, -1], positions, values, image=(len(layers), SIDE, SIDE)
+        ends[:, 0] - counts[:, 0], ends[:, -1], positions, values, image=(len(layers), side, side)
     )
 
 

@@ -1,0 +1,198 @@
+"""Electrons (signal) and photons: images of 32 x 32 crystals of a calorimeter around the hottest.
+
+Simulation of CMS, of single particles with 50 GeV of transverse momentum, in either of two forms:
+
+- two HDF5 files, electrons and photons: ``X`` (249000, 32, 32, 2) float32, channels last, LZF, with
+  chunks that are read off the file, and ``y`` (249000,) float32, 1 for electrons and 0 for photons;
+- npz: ``x_train`` and ``x_test`` (N, 32, 32) float32, of energies alone, ``y_train`` and ``y_test``
+  (N,). Whoever made such a file has chosen what is test; as nothing published rests on it, images
+  of both parts are divided as those of the other form are.
+
+Energies are in units of 50 GeV and never below 0; times are signed, 0 also where there is no energy,
+in units of 50 ns as far as their range tells. Rows follow eta and columns phi, along which electrons
+are wider. Some hundred images of photons hold nothing at all.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+import zlib
+from contextlib import ExitStack
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from hepbench import DataError, DataWarning, Examples, SparseImages, original_files
+from hepbench_datasets import ELECTRON_PHOTON, electron_photon_compact
+from hepbench_datasets.hdf5 import HDF5
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hepbench import Array, Role
+
+NAME = ELECTRON_PHOTON.name
+CHANNELS = ELECTRON_PHOTON.inputs["image"].names
+SIDE = 32
+CHUNK = 2000
+"""Images in 16 MB."""
+WHOLE = "a whole npz file without objects is needed"
+FIRST_PHOTON = FIRST_TEST = 1_000_000_000
+"""Ids of photons, or of the second part of an npz file, begin here, however long the first is."""
+
+ELECTRONS, PHOTONS, NPZ = (file.name for file in ELECTRON_PHOTON.files)
+LABELS = {ELECTRONS: 1, PHOTONS: 0}
+FIRST_IDS = {1: 0, 0: FIRST_PHOTON}
+
+
+def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
+    """Yield the electrons and then the photons, at most 2,000 at a time, or what the npz file holds.
+
+    Args:
+        folder: holds the files of one form under their original names.
+
+    Yields:
+        (role, Examples): ``image`` N of (2, 32, 32), sparse; labels (N,) int64, 1 for electrons; as
+        ids the positions in the file, those of photons, or of ``x_test``, from a billion on.
+
+    Raises:
+        DataError: a file is missing, damaged or laid out otherwise, a label is another than that of
+            its file, a value is not finite, or an energy below 0.
+
+    Warns:
+        DataWarning: there are no times; none are made up, and the channel is empty.
+    """
+    paths = original_files(ELECTRON_PHOTON, Path(folder))
+    if NPZ in paths and len(paths) == 1:
+        yield from _read_npz(paths[NPZ])
+        return
+    if missing := [name for name in LABELS if name not in paths]:
+        msg = f"{NAME}: {folder} holds no {' and no '.join(missing)}; both files, or {NPZ}, are needed"
+        raise DataError(msg)
+    with ExitStack() as stack:
+        opened = {
+            name: stack.enter_context(HDF5(NAME, paths[name], row="image")) for name in LABELS
+        }
+        # both are checked before the first image is read
+        for name, label in LABELS.items():
+            _check_labels(opened[name], label)
+        for name, label in LABELS.items():
+            yield from _read_hdf5(opened[name], label)
+
+
+def sample() -> Iterator[tuple[Role, Examples]]:
+    """Yield the simulated sample that ships with the package, as ``read`` does, in one piece."""
+    with files("hepbench_datasets").joinpath("samples/electron-photon.npz").open("rb") as file:
+        arrays = dict(np.load(file, allow_pickle=False))
+    labels = arrays["labels"].astype(np.int64)
+    ids = np.concatenate(
+        [first_id + np.arange((labels == label).sum()) for label, first_id in FIRST_IDS.items()]
+    )
+    # classes in turn, or the first few thousand were of one alone
+    order = np.argsort(ids % FIRST_PHOTON, kind="stable")
+    images = electron_photon_compact.decode(arrays)[order]
+    yield "labelled", Examples(inputs={"image": images}, ids=ids[order], labels=labels[order])
+
+
+def _check_labels(file: HDF5, label: int) -> None:
+    labels = file.labels("y", ("N",), beside=file.array("X", ("N", SIDE, SIDE, len(CHANNELS))))
+    if (labels != label).any():
+        row = int(np.argmax(labels != label))
+        what = f"'y' of image {row} is {labels[row]}"
+        file.refuse(what, f"{label} ({ELECTRON_PHOTON.classes[label]}) is expected throughout")
+
+
+def _read_hdf5(file: HDF5, label: int) -> Iterator[tuple[Role, Examples]]:
+    stored = file.array("X", ("N", SIDE, SIDE, len(CHANNELS)))
+    start = 0
+    for images in file.images(stored, at_once=CHUNK):
+        if fault := _fault(images, start):
+            file.refuse(*fault)
+        yield "labelled", _examples(images, np.full(len(images), label), FIRST_IDS[label] + start)
+        start += len(images)
+
+
+def _examples(images: SparseImages, labels: Array, first_id: int) -> Examples:
+    ids = first_id + np.arange(len(images))
+    return Examples(inputs={"image": images}, ids=ids, labels=labels.astype(np.int64))
+
+
+def _fault(images: SparseImages, start: int) -> tuple[str, str] | None:
+    """Return what is wrong with the first wrong value, and what is allowed; None if none is."""
+    rows, positions, values = images.hits()
+    channel, place = np.divmod(positions, SIDE**2)
+    fine = np.isfinite(values) & ((values >= 0) | (channel == CHANNELS.index("time")))
+    if fine.all():
+        return None
+    first = int(np.argmin(fine))
+    row, column = divmod(int(place[first]), SIDE)
+    where = f"image {start + rows[first]}, row {row}, column {column}, {CHANNELS[channel[first]]}"
+    finite = np.isfinite(values[first])
+    allowed = "an energy of at least 0 is expected" if finite else "finite numbers are expected"
+    return f"{where} is {values[first]:g}", allowed
+
+
+# --- the npz form
+
+
+def _read_npz(path: Path) -> Iterator[tuple[Role, Examples]]:
+    arrays = _npz_arrays(path)
+    _check_npz(path, arrays)
+    text = f"{path.name} holds energies alone: the channel 'time' of its images is empty"
+    warnings.warn(text, DataWarning, stacklevel=2)
+    for part, first_id in (("train", 0), ("test", FIRST_TEST)):
+        energy, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        for start in range(0, len(labels), CHUNK):
+            rows = slice(start, start + CHUNK)
+            dense = np.zeros((len(energy[rows]), len(CHANNELS), SIDE, SIDE), np.float32)
+            dense[:, CHANNELS.index("energy")] = energy[rows]
+            images = SparseImages.from_dense(dense)
+            if fault := _fault(images, start):
+                _refuse(path, f"x_{part}: {fault[0]}", fault[1])
+            yield "labelled", _examples(images, labels[rows], first_id + start)
+
+
+def _npz_arrays(path: Path) -> Mapping[str, Array]:
+    needed = [f"{kind}_{part}" for part in ("train", "test") for kind in ("x", "y")]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = [name.removesuffix(".npy") for name in archive.namelist()]
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in needed if key in held}
+    # damaged archives fail in many ways
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        msg = f"{NAME}: {path.name}: cannot be read ({reason}); {WHOLE}"
+        raise DataError(msg) from error
+    if missing := [key for key in needed if key not in held]:
+        there = ", ".join(f"'{key}'" for key in held) or "nothing"
+        what = f"no array '{missing[0]}', it holds {there}"
+        _refuse(path, what, "x and y of train and test are needed")
+    return arrays
+
+
+def _check_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    for part in ("train", "test"):
+        energy, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if energy.ndim != 3 or energy.shape[1:] != (SIDE, SIDE):
+            _refuse(path, f"'x_{part}' is {energy.shape}", f"(N, {SIDE}, {SIDE}) is expected")
+        for key in (f"x_{part}", f"y_{part}"):
+            if arrays[key].dtype != np.float32:
+                _refuse(path, f"'{key}' is {arrays[key].dtype}", "float32 is expected")
+        if labels.shape != energy.shape[:1]:
+            _refuse(path, f"'y_{part}' is {labels.shape}", f"({len(energy)},) is expected")
+        if not (fine := np.isin(labels, (0, 1))).all():
+            row = int(np.argmin(fine))
+            _refuse(path, f"'y_{part}' of image {row} is {labels[row]:g}", "0 or 1 is expected")
+    every = np.concatenate([arrays["y_train"], arrays["y_test"]])
+    if len(np.unique(every)) < 2:
+        found = f"every label is {every[0]:g}" if len(every) else "it has no image"
+        _refuse(path, found, "both 0 and 1 are needed")
+
+
+def _refuse(path: Path, what: str, allowed: str) -> NoReturn:
+    msg = f"{NAME}: {path.name}: {what}; {allowed}"
+    raise DataError(msg)
