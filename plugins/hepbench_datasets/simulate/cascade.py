@@ -4,7 +4,7 @@ A simplified CMS barrel: thirteen thin layers hold all the material, in a field 
 Particles keep their polar angle; they neither scatter nor lose energy by ionisation.
 
 There is a tenth less material than in CMS: with all of it boosted trees on the shapes of showers tell
-electrons from photons better than on the original (AUC .76 against about .73), for what in the
+electrons from photons better than on the original (AUC .76 to .78 against about .73), for what in the
 original blurs them is not simulated.
 
 Sources: CMS, JINST 9 P10009 (2014), radii, and material in figure 3; bremsstrahlung and pair

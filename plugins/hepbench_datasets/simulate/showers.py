@@ -25,10 +25,11 @@ WIDTH_CM, LENGTH_CM = 2.25, 23.0
 X0_CM, MOLIERE_CM, CRITICAL, ATOMIC = 0.89, 2.19, 0.0084, 68.36
 """Of PbWO4: radiation length and Moliere radius, critical energy in GeV, effective atomic number."""
 
-NARROW_ETA, NARROW_PHI, WIDER_TAIL = 0.505, 0.57, 1.05
-"""Measured: scales of all radii along eta and along phi, and of the tail's besides. The source's radii
-do not give the shares that crystals have in real images. There showers are wider along phi, in which
-the field bends their softest electrons."""
+CORE_ETA, CORE_PHI, TAIL_ETA, TAIL_PHI = 0.505, 0.575, 0.57, 0.645
+TAIL_SHARE = 0.92
+"""Measured: scales of the radii of core and tail along eta and along phi, and of the tail's share. The
+source's own do not give the shares that crystals have in real images, where showers are wider along
+phi, in which the field bends their softest electrons."""
 TILT_ETA, TILT_PHI = 0.02, -0.04
 """Measured: tangents of the angle between the axis of a crystal and a line to the collisions, the first
 where eta is positive. A shower is so far nearer to the neighbour on one side."""
@@ -99,14 +100,13 @@ def shares(
     core, tail, inner = across(energy, age)
     edges = np.arange(-REACH, REACH + 2.0)
     found = np.zeros((len(energy), len(edges) - 1, len(edges) - 1))
+    parts = (core, inner, (CORE_ETA, CORE_PHI)), (tail, 1 - inner, (TAIL_ETA, TAIL_PHI))
     for k, shift in enumerate(depth * X0_CM / WIDTH_CM):
-        x, y = (
-            (edges - (place + tangent * shift)[:, None]) / narrow
-            for (place, tangent), narrow in zip(hits, (NARROW_ETA, NARROW_PHI), strict=True)
-        )
-        for radius, share in ((core[:, k], inner[:, k]), (tail[:, k], 1 - inner[:, k])):
-            square = within(x[:, :, None], y[:, None, :], radius[:, None, None])
-            found += (weight[:, k] * share)[:, None, None] * square
+        edge = [edges - (place + tangent * shift)[:, None] for place, tangent in hits]
+        for radius, share, scale in parts:
+            x, y = (axis / width for axis, width in zip(edge, scale, strict=True))
+            square = within(x[:, :, None], y[:, None, :], radius[:, k, None, None])
+            found += (weight[:, k] * share[:, k])[:, None, None] * square
     return found
 
 
@@ -146,7 +146,7 @@ def across(energy: Array, age: Array) -> tuple[Array, Array, Array]:
     exponent = (0.401 + 0.00187 * ATOMIC - age) / (1.313 - 0.0686 * log)
     inner = (2.632 - 0.00094 * ATOMIC) * np.exp(exponent - np.exp(exponent))
     scale = MOLIERE_CM / WIDTH_CM
-    return scale * core, scale * WIDER_TAIL * tail, np.clip(inner, 0, 1)
+    return scale * core, scale * tail, 1 - TAIL_SHARE * (1 - np.clip(inner, 0, 1))
 
 
 def within(x: Array, y: Array, radius: Array) -> Array:
