@@ -894,8 +894,8 @@ def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
     ((_, real),) = read(real_data / "top-tagging")
     assert len(real) == 2000
     found, expected = separation(sample[:2000]), separation(real)
-    assert 0.94 < expected < 0.97
-    assert abs(found - expected) < 0.02
+    assert 0.965 < expected < 0.99
+    assert abs(found - expected) < 0.015
 
 
 def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
