@@ -131,7 +131,11 @@ TOP_TAGGING = Dataset(
     summary="Boosted top quarks against light quarks and gluons: up to 200 particles of 2 million jets",
     classes=("qcd", "top"),
     inputs={
-        "cloud": Input(shape=(200, 4), names=("part_px", "part_py", "part_pz", "part_energy")),
+        "cloud": Input(
+            shape=(200, 4),
+            names=("part_px", "part_py", "part_pz", "part_energy"),
+            units=("GeV", "GeV", "GeV", "GeV"),
+        ),
         "mask": Input(shape=(200,)),
     },
     read="hepbench_datasets.top_tagging:read",
@@ -140,7 +144,13 @@ TOP_TAGGING = Dataset(
     views={
         "cloud": "hepbench_datasets.top_tagging_views:transform",
         "mask": "hepbench_datasets.top_tagging_views:transform",
+        "neighbours": "hepbench_datasets.top_tagging_views:graph",
         "table": "hepbench_datasets.top_tagging_views:summarise",
+    },
+    uses={
+        "cloud": frozenset({"particles", "features"}),
+        "mask": frozenset({"particles", "features"}),
+        "neighbours": frozenset({"particles", "k"}),
     },
     view_names={"table": "hepbench_datasets.top_tagging_views:FEATURES"},
     files=(
@@ -161,13 +171,20 @@ TOP_TAGGING = Dataset(
     ),
     known={
         "share.top": (0.45, 0.55),
-        "cloud.part_energy.min": (0.0, 1.0),
-        "cloud.part_energy.max": (500.0, 3000.0),
+        "cloud.part_energy.min": (0, 0.5),
+        "cloud.part_energy.max": (500, 3000),
+        "target.pt.min": (549, 552),
+        "target.pt.max": (648, 651),
+        "target.mass.mean.qcd": (88, 102),
+        "target.mass.mean.top": (173, 181),
+        "mask.particles.mean.qcd": (41, 46),
+        "mask.particles.mean.top": (52, 57),
     },
-    params={"particles": 200, "features": "momenta"},
+    params={"particles": 200, "features": "momenta", "k": 16},
     allowed={
         "particles": Range(least=1, most=200, whole=True),
         "features": ("momenta", "kinematic"),
+        "k": Range(least=1, whole=True),
     },
     augmentations={
         "rotations": "hepbench_datasets.top_tagging_views:rotations",

@@ -149,7 +149,7 @@ def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
         isinstance(b, str) or a == b for a, b in zip(found.shape, shape, strict=True)
     )
     if not fits:
-        text = ", ".join(map(str, shape))
+        text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
         _refuse(path.name, f"it is {found.shape}", f"({text}) is expected")
     if not np.issubdtype(found.dtype, kind):
         _refuse(path.name, f"it is {found.dtype}", f"{kind.__name__} is expected")

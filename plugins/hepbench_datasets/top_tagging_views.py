@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import DataError
+from hepbench_datasets import clouds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,11 @@ KINEMATIC = (
 
 MOMENTA = 4
 """Columns of ``cloud`` where ``features`` is ``momenta``."""
+
+STEP = 1e-4
+"""Radian, finer than any detector; by whole numbers of it graphs are the same on every machine."""
+FARTHEST = 1 << 17
+"""Steps; no particle is so far from the axis of its jet in eta."""
 
 RADIUS = 0.8
 """Of the jets."""
@@ -71,6 +77,23 @@ def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) 
         pieces = [_kinematic(cloud[s : s + BATCH], mask[s : s + BATCH], particles) for s in starts]
         return {"cloud": np.concatenate(pieces), "mask": mask[:, :particles]}
     return {"cloud": cloud[:, :particles], "mask": mask[:, :particles]}
+
+
+def graph(inputs: Inputs, *, particles: int, k: int, **_others: Any) -> Inputs:
+    """Return ``neighbours`` (N, P, k), the particles that are nearest to each in eta and phi.
+
+    See ``clouds.neighbours``; distances are those of angles rounded to STEP.
+
+    Raises:
+        DataError: as ``transform``, or ``k`` is below 1.
+    """
+    if k < 1:
+        msg = f"top-tagging: k is {k!r}; a number above 0 is expected"
+        raise DataError(msg)
+    made = transform(inputs, particles=particles, features="kinematic")
+    places = np.rint(made["cloud"][..., :2] / STEP).astype(np.int64) + FARTHEST
+    found = clouds.neighbours(places[..., 0], places[..., 1], made["mask"], k=k)
+    return {"neighbours": found.astype(np.min_scalar_type(particles - 1))}
 
 
 def _kinematic(cloud: Array, mask: Array, particles: int) -> Array:

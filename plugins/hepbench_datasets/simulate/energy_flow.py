@@ -182,37 +182,43 @@ def _measured(
     layer: Layer, deposits: Deposits, share: Array, rng: np.random.Generator
 ) -> tuple[Particles, Array]:
     """Return what is left of the towers of a layer, and (N,) by how much tracks change there."""
-    hits = np.flatnonzero(
-        (share > 0) & (deposits.energy > 0) & (np.abs(deposits.eta) < ETA_EDGES[-1])
-    )
-    row = np.digitize(deposits.eta[hits], ETA_EDGES) - 1
-    column = ((deposits.phi[hits] + np.pi) / (2 * np.pi) * COLUMNS).astype(np.int64)
-    place = (deposits.event[hits] * len(ETA_EDGES) + row) * COLUMNS + column % COLUMNS
-    key, tower = np.unique(place, return_inverse=True)
-    energy = np.bincount(tower, (share * deposits.energy)[hits], len(key))
-    track = np.bincount(tower, deposits.track[hits], len(key))
-    variance = np.bincount(tower, deposits.spread[hits] ** 2, len(key))
+    inside = np.abs(deposits.eta) < ETA_EDGES[-1]
+    hits = np.flatnonzero(inside & (share > 0) & (deposits.energy > 0))
+    key, tower = np.unique(_towers(deposits, hits), return_inverse=True)
+    values = (share * deposits.energy, deposits.track, deposits.spread**2)
+    energy, track, variance = (np.bincount(tower, each[hits], len(key)) for each in values)
     place, column = np.divmod(key, COLUMNS)
     event, row = np.divmod(place, len(ETA_EDGES))
     middle = (ETA_EDGES[row] + ETA_EDGES[row + 1]) / 2
     measured = _log_normal(energy, layer.resolution(middle, energy), rng)
     spread = layer.resolution(middle, measured)
-    seen = (measured >= layer.threshold) & (measured >= layer.significance * spread)
-    measured = np.where(seen, measured, 0.0)
+    measured[measured < np.maximum(layer.threshold, layer.significance * spread)] = 0
     left = measured - track
     real = (left > layer.threshold) & (left > layer.significance * np.sqrt(variance + spread**2))
-    factor = np.ones(len(deposits.energy))
     # of towers with nothing else in them, both measurements of the tracks count by their weights
-    both = ~real & (track > 0) & (variance > 0)
-    weight = np.where(both, variance, 0.0) / np.maximum(variance + spread**2, 1e-12)
+    weight = np.where(real | (track == 0), 0.0, variance / np.maximum(variance + spread**2, 1e-12))
+    factor = np.ones(len(inside))
     factor[hits] = (1 + weight * (measured / np.where(track > 0, track, 1.0) - 1))[tower]
-    kept = np.flatnonzero(real)
-    across, around = rng.random((2, len(kept)))
-    low, high = ETA_EDGES[row[kept]], ETA_EDGES[row[kept] + 1]
-    eta = low + across * (high - low)
-    phi = (column[kept] + around) / COLUMNS * 2 * np.pi - np.pi
-    kind = np.full(len(kept), layer.pdg)
-    return _massless(event[kept], kind, 0.0 * eta, left[kept] / np.cosh(eta), eta, phi), factor
+    chosen = (event[real], row[real], column[real], left[real])
+    return _candidates(*chosen, pdg=layer.pdg, rng=rng), factor
+
+
+def _towers(deposits: Deposits, hits: Array) -> Array:
+    """Return a number for the tower of an event that each of some deposits is in."""
+    row = np.digitize(deposits.eta[hits], ETA_EDGES) - 1
+    column = ((deposits.phi[hits] + np.pi) / (2 * np.pi) * COLUMNS).astype(np.int64)
+    return (deposits.event[hits] * len(ETA_EDGES) + row) * COLUMNS + column % COLUMNS
+
+
+def _candidates(
+    event: Array, row: Array, column: Array, energy: Array, *, pdg: int, rng: np.random.Generator
+) -> Particles:
+    """Return a particle anywhere in each of some towers."""
+    across, around = rng.random((2, len(event)))
+    eta = ETA_EDGES[row] + across * (ETA_EDGES[row + 1] - ETA_EDGES[row])
+    phi = (column + around) / COLUMNS * 2 * np.pi - np.pi
+    kind = np.full(len(event), pdg)
+    return _massless(event, kind, 0.0 * eta, energy / np.cosh(eta), eta, phi)
 
 
 def _shares(kind: Array) -> tuple[Array, Array]:
