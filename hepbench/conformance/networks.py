@@ -223,9 +223,9 @@ def _moves(it: Tried) -> None:
 
 
 def _plain(spec: Model) -> dict[str, Any]:
-    """Return a spec as values of JSON's types."""
+    """Return a spec as values of JSON's types; what its params may be was looked at here."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    return {**values, "offers": sorted(spec.offers)}
+    return {**values, "offers": sorted(spec.offers), "allowed": {}}
 
 
 def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
