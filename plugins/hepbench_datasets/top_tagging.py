@@ -97,17 +97,19 @@ def sample() -> Iterator[tuple[Role, Examples]]:
 def _table(file: HDF5) -> Table:
     """Return the table of a file that has every column."""
     table = Table(file, "table")
-    table.require(MOMENTA, np.float32)
+    table.require(MOMENTA, np.floating)
     table.require([LABEL], np.integer)
     if TRUTH in table.columns:
-        table.require([TRUTH], np.float32)
+        table.require([TRUTH], np.number)
     return table
 
 
 def _rows(table: Table) -> Iterator[Chunk]:
     for start in range(0, len(table), CHUNK):
         rows = table.file.values(table.stored, slice(start, start + CHUNK))
-        momenta = table.values(rows, MOMENTA).reshape(-1, PARTICLES, len(COMPONENTS))
+        with np.errstate(over="ignore"):
+            momenta = table.values(rows, MOMENTA).astype(np.float32)
+        momenta = momenta.reshape(-1, PARTICLES, len(COMPONENTS))
         truth = table.values(rows, [TRUTH])[:, 0] if TRUTH in table.columns else None
         yield momenta, table.values(rows, [LABEL])[:, 0], truth
 
@@ -144,6 +146,7 @@ def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
         reason = " ".join(str(error).split())
         _refuse(path.name, f"cannot be opened ({reason})", "a whole file of numpy is needed", error)
     if not isinstance(found, np.ndarray):
+        found.close()
         _refuse(path.name, "it is an archive", "a file of numpy is needed")
     fits = len(found.shape) == len(shape) and all(
         isinstance(b, str) or a == b for a, b in zip(found.shape, shape, strict=True)

@@ -152,12 +152,14 @@ def test_mass_and_pt_are_of_the_sum_of_all_particles(tmp_path):
 
 
 def test_columns_are_found_by_their_names(tmp_path):
-    """In another order, in several blocks, beside others, and without the truth."""
+    """In another order, in several blocks, beside others, without the truth, or as float64."""
     order = np.random.default_rng(0).permutation(PARTICLES).tolist()
-    names = {"<i4": ["is_signal_new", "more"], "<f4": order}
-    ((_, part),) = read(written(tmp_path, names=names))
-    assert np.array_equal(part.inputs["cloud"], momenta())
-    assert np.array_equal(part.labels, labels())
+    for kind in ("<f4", "<f8"):
+        names = {"<i4": ["is_signal_new", "more"], kind: order}
+        ((_, part),) = read(written(tmp_path, names=names))
+        assert part.inputs["cloud"].dtype == np.float32
+        assert np.array_equal(part.inputs["cloud"], momenta())
+        assert np.array_equal(part.labels, labels())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -265,9 +267,9 @@ LAYOUTS = {
         {"names": {"<f4": [name.lower() for name in PARTICLES], "<i8": ["is_signal_new"]}},
         NAMED.format(802, "index, e_0, px_0, py_0", "PX_0"),
     ),
-    "float64": (
-        {"names": {"<f8": COLUMNS["<f4"], "<i8": COLUMNS["<i8"]}},
-        "column 'PX_0' is float64; float32 is expected",
+    "whole momenta": (
+        {"names": {"<i4": COLUMNS["<f4"], "<i8": COLUMNS["<i8"]}},
+        "column 'PX_0' is int32; floating is expected",
     ),
     "labels that are no whole numbers": (
         {"names": {"<f4": [*PARTICLES, "is_signal_new"]}},
