@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import DataError, SparseImages
+from hepbench import SparseImages
+from hepbench_datasets.checked import Checked, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
+    from pathlib import Path
 
     from hepbench import Array
 
@@ -22,7 +21,7 @@ PIECE = 64_000_000
 """Bytes of dense images in memory at a time, as far as the chunks of a file allow."""
 
 
-class HDF5:
+class HDF5(Checked):
     """An open file, to be closed by ``with``.
 
     Args:
@@ -37,32 +36,14 @@ class HDF5:
     def __init__(self, dataset: str, path: Path, *, row: str) -> None:
         import h5py
 
-        self.dataset = dataset
-        self.row = row
-        self.name = Path(path).name
+        super().__init__(dataset, path, row=row)
         try:
             self.file = h5py.File(path, "r")
         except OSError as error:
-            self.refuse(f"cannot be opened ({_reason(error)})", WHOLE, error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.file.close()
+            self.refuse(f"cannot be opened ({reason(error)})", WHOLE, error)
 
     def __contains__(self, key: str) -> bool:
         return key in self.file
-
-    def refuse(self, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
-        """Raise a DataError that names dataset and file."""
-        msg = f"{self.dataset}: {self.name}: {what}; {allowed}"
-        raise DataError(msg) from cause
 
     def array(self, key: str, shape: tuple[int | str, ...]) -> Any:
         """Return an HDF5 dataset of float32 with one row at least; a str in ``shape`` is any number.
@@ -104,7 +85,7 @@ class HDF5:
         except (OSError, RuntimeError) as error:
             rows = where[0] if isinstance(where, tuple) else where
             where = f" from {self.row} {rows.start} on" if rows.start else ""
-            what = f"'{stored.name[1:]}' cannot be read{where} ({_reason(error)})"
+            what = f"'{stored.name[1:]}' cannot be read{where} ({reason(error)})"
             self.refuse(what, WHOLE, error)
 
     def images(self, stored: Any, *, at_once: int) -> Iterator[SparseImages]:
@@ -154,10 +135,7 @@ class HDF5:
         Raises:
             DataError: as ``array``; there are more or fewer; one is not finite or below ``least``.
         """
-        numbers = self._column(key, shape, beside)
-        fine = np.isfinite(numbers) & (numbers >= least)
-        self._require(key, numbers, fine, f"a number of at least {least:g} is expected")
-        return numbers
+        return self._at_least(key, self._column(key, shape, beside), least)
 
     def labels(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:
         """Return a column of the labels 0 and 1, (N,) int64.
@@ -165,9 +143,7 @@ class HDF5:
         Raises:
             DataError: as ``array``; there are more or fewer; one is neither 0 nor 1.
         """
-        numbers = self._column(key, shape, beside)
-        self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
-        return numbers.astype(np.int64)
+        return self._classes(key, self._column(key, shape, beside))
 
     def _dataset(self, key: str, needed: str) -> Any:
         import h5py
@@ -175,7 +151,7 @@ class HDF5:
         try:
             found = self.file.get(key)
         except (KeyError, OSError, RuntimeError) as error:
-            self.refuse(f"'{key}' cannot be read ({_reason(error)})", WHOLE, error)
+            self.refuse(f"'{key}' cannot be read ({reason(error)})", WHOLE, error)
         if not isinstance(found, h5py.Dataset):
             held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
             self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {needed} is needed")
@@ -194,16 +170,6 @@ class HDF5:
             what = f"'{key}' has {len(stored)} rows, '{beside.name[1:]}' has {len(beside)}"
             self.refuse(what, "as many are expected")
         return self.values(stored).reshape(len(stored))
-
-    def _require(self, key: str, numbers: Array, fine: Array, allowed: str) -> None:
-        if not fine.all():
-            row = int(np.argmin(fine))
-            self.refuse(f"'{key}' of {self.row} {row} is {numbers[row]:g}", allowed)
-
-    def require_classes(self, key: str, labels: Array) -> None:
-        """Raise a DataError where all labels are the same."""
-        if (labels == labels[0]).all():
-            self.refuse(f"every '{key}' is {labels[0]}", "both 0 and 1 are needed")
 
 
 def _fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
@@ -230,7 +196,3 @@ def _unavailable(stored: Any) -> list[str]:
         for number, _, _, name in missing
         if not h5z.filter_avail(number)
     ]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -7,17 +7,15 @@ read by one call, and the numbers are taken out of Arrow's buffers as they are.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import DataError
+from hepbench_datasets.checked import Checked, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
+    from pathlib import Path
 
     from hepbench import Array
 
@@ -25,7 +23,7 @@ WHOLE = "a whole parquet file is needed"
 LISTS = "lists of lists of lists of float or double are expected"
 
 
-class Parquet:
+class Parquet(Checked):
     """An open file, to be closed by ``with``.
 
     Args:
@@ -41,38 +39,20 @@ class Parquet:
         import pyarrow
         import pyarrow.parquet as reader
 
-        self.dataset = dataset
-        self.row = row
-        self.name = Path(path).name
+        super().__init__(dataset, path, row=row)
         self._errors = (pyarrow.ArrowException, OSError)
         try:
             self.file = reader.ParquetFile(path, page_checksum_verification=True)
             self.schema = self.file.schema_arrow
         except self._errors as error:
-            self.refuse(f"cannot be opened ({_reason(error)})", WHOLE, error)
+            self.refuse(f"cannot be opened ({reason(error)})", WHOLE, error)
         self.rows = int(self.file.metadata.num_rows)
         if not self.rows:
             self.refuse(f"has no {row}", "one at least is needed")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.file.close()
-
     def __contains__(self, key: str) -> bool:
         # -1 where there is none, or more than one
         return bool(self.schema.get_field_index(key) >= 0)
-
-    def refuse(self, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
-        """Raise a DataError that names dataset and file."""
-        msg = f"{self.dataset}: {self.name}: {what}; {allowed}"
-        raise DataError(msg) from cause
 
     def column(self, key: str, *, least: float = 0.0) -> Array:
         """Return a column of one number a row, (N,) float32: none too small.
@@ -81,10 +61,7 @@ class Parquet:
             DataError: there is no such column; it has no numbers; one is missing, not finite or
                 below ``least``; the file is damaged.
         """
-        numbers = self._numbers(key)
-        fine = np.isfinite(numbers) & (numbers >= least)
-        self._require(key, numbers, fine, f"a number of at least {least:g} is expected")
-        return numbers.astype(np.float32)
+        return self._at_least(key, self._numbers(key), least)
 
     def labels(self, key: str) -> Array:
         """Return a column of the labels 0 and 1, (N,) int64.
@@ -92,9 +69,7 @@ class Parquet:
         Raises:
             DataError: there is no such column; one is neither 0 nor 1; the file is damaged.
         """
-        numbers = self._numbers(key)
-        self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
-        return numbers.astype(np.int64)
+        return self._classes(key, self._numbers(key))
 
     def _numbers(self, key: str) -> Array:
         """Return a column as (N,) float64, NaN for what is null."""
@@ -106,13 +81,8 @@ class Parquet:
         try:
             column = self.file.read(columns=[key], use_threads=False)[key]
         except self._errors as error:
-            self.refuse(f"'{key}' cannot be read ({_reason(error)})", WHOLE, error)
+            self.refuse(f"'{key}' cannot be read ({reason(error)})", WHOLE, error)
         return column.to_numpy().astype(np.float64)
-
-    def _require(self, key: str, numbers: Array, fine: Array, allowed: str) -> None:
-        if not fine.all():
-            row = int(np.argmin(fine))
-            self.refuse(f"'{key}' of {self.row} {row} is {numbers[row]:g}", allowed)
 
     def images(self, key: str, shape: Sequence[int], *, at_once: int) -> Iterator[Array]:
         """Return an iterator of (n, C, H, W) float of at most so many rows at a time, in order.
@@ -163,7 +133,7 @@ class Parquet:
         try:
             return next(batches, None)
         except self._errors as error:
-            what = f"'{key}' cannot be read from {self.row} {start} on ({_reason(error)})"
+            what = f"'{key}' cannot be read from {self.row} {start} on ({reason(error)})"
             self.refuse(what, WHOLE, error)
 
     def _dense(self, key: str, lists: Any, shape: Sequence[int], start: int) -> Array:
@@ -193,7 +163,3 @@ class Parquet:
 
 def _shape(shape: Sequence[int]) -> str:
     return f"lists of {' lists of '.join(map(str, shape))} numbers are expected"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())

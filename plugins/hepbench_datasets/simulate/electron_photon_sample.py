@@ -10,20 +10,13 @@ The same version of numpy gives the same bytes on one machine; elsewhere compare
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hepbench import SparseImages
-from hepbench_datasets import electron_photon_compact
+from hepbench_datasets import compact, electron_photon_compact
 from hepbench_datasets.simulate import electron_photon
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hepbench import Array
 
 IMAGES = 20_000
 SEED = 180711916
@@ -39,25 +32,8 @@ def write_sample(path: Path, *, images: int = IMAGES, jobs: int) -> Path:
     found = electron_photon.simulate(images, seed=SEED, jobs=jobs)
     labels = np.concatenate([np.full(len(some), label, np.int8) for label, some in found.items()])
     whole = SparseImages.concatenate(list(found.values()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        _save(part, {"labels": labels} | electron_photon_compact.encode(whole))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    compact.save(path, {"labels": labels} | electron_photon_compact.encode(whole))
     return path
-
-
-def _save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write what ``np.load`` reads; numpy itself knows only deflate, which takes an eighth more."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            # no time of day, or equal images would not be equal bytes
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_LZMA
-            with archive.open(entry, "w") as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hepbench_datasets import top_tagging_compact
+from hepbench_datasets import compact, top_tagging_compact
 from hepbench_datasets.simulate import top_tagging
 
 JETS = 5_000
@@ -30,15 +30,8 @@ def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
         DataError: as ``top_tagging.simulate``.
     """
     found = top_tagging.joined(list(top_tagging.simulate(jets, seed=SEED, jobs=jobs).values()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            arrays = top_tagging_compact.encode(found.momenta)
-            np.savez_compressed(file, labels=found.labels.astype(np.int8), **arrays)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    columns = {"labels": found.labels.astype(np.int8)}
+    compact.save(path, columns | top_tagging_compact.encode(found.momenta))
     return path
 
 

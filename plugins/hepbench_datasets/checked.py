@@ -1,0 +1,75 @@
+"""Files that are checked while they are read: whatever is wrong is one line that names the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from hepbench import DataError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from hepbench import Array
+
+
+class Checked:
+    """A file of a dataset, open until the end of ``with``; ``file`` is what a library made of it.
+
+    Args:
+        dataset: its name begins each error.
+        path: of the file.
+        row: what one row is called.
+    """
+
+    file: Any
+
+    def __init__(self, dataset: str, path: Path, *, row: str) -> None:
+        self.dataset = dataset
+        self.row = row
+        self.name = Path(path).name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.file.close()
+
+    def refuse(self, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
+        """Raise a DataError that names dataset and file."""
+        msg = f"{self.dataset}: {self.name}: {what}; {allowed}"
+        raise DataError(msg) from cause
+
+    def require_classes(self, key: str, labels: Array) -> None:
+        """Raise a DataError where all labels are the same."""
+        if (labels == labels[0]).all():
+            self.refuse(f"every '{key}' is {labels[0]}", "both 0 and 1 are needed")
+
+    def _at_least(self, key: str, numbers: Array, least: float) -> Array:
+        """Return numbers, (N,) float32, of which each is finite and not below ``least``."""
+        fine = np.isfinite(numbers) & (numbers >= least)
+        self._require(key, numbers, fine, f"a number of at least {least:g} is expected")
+        return numbers.astype(np.float32, copy=False)
+
+    def _classes(self, key: str, numbers: Array) -> Array:
+        """Return numbers, each 0 or 1, as (N,) int64."""
+        self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
+        return numbers.astype(np.int64)
+
+    def _require(self, key: str, numbers: Array, fine: Array, allowed: str) -> None:
+        if not fine.all():
+            row = int(np.argmin(fine))
+            self.refuse(f"'{key}' of {self.row} {row} is {numbers[row]:g}", allowed)
+
+
+def reason(error: Exception) -> str:
+    """Return what a library says, in one line."""
+    return " ".join(str(error).split())
