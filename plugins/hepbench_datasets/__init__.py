@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from hepbench import Dataset, File, Input, Range, Split, Suite, hookimpl
 
+CLOUD = {"points": Range(least=1), "k": Range(least=1)}
+"""What the parameters of clouds and their graphs may be."""
+
 HIGGS = Dataset(
     name="higgs",
     summary="Higgs bosons against top-quark pairs: 28 features of 11 million simulated collisions",
@@ -115,7 +118,7 @@ BOOSTED_JETS = Dataset(
         "points": 256,
         "k": 16,
     },
-    allowed={"size": (64, 125)},
+    allowed={"size": (64, 125), **CLOUD},
     augmentations={
         "flips": "hepbench_datasets.boosted_jets_views:flips",
         "transpose": "hepbench_datasets.boosted_jets_views:transpose",
@@ -248,7 +251,7 @@ QUARK_GLUON = Dataset(
         "image.hcal.max": (0.01, 1),
     },
     params={"size": 125, "scale": "authors", "points": 256, "k": 16},
-    allowed={"size": (64, 125), "scale": ("authors", "stored")},
+    allowed={"size": (64, 125), "scale": ("authors", "stored"), **CLOUD},
     augmentations={
         "flips": "hepbench_datasets.quark_gluon_views:flips",
         "transpose": "hepbench_datasets.quark_gluon_views:transpose",
@@ -312,7 +315,7 @@ ELECTRON_PHOTON = Dataset(
         "image.time.max": (0, 2.52),
     },
     params={"channels": ["energy", "time"], "points": 64, "k": 16},
-    allowed={"channels": ("energy", "time")},
+    allowed={"channels": ("energy", "time"), **CLOUD},
     augmentations={"flips": "hepbench_datasets.electron_photon_views:flips"},
     citation="simulation of CMS; images as in Andrews et al., Comput. Softw. Big Sci. 4, 6 (2020), "
     "arXiv:1807.11916",
