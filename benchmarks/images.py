@@ -6,7 +6,7 @@ The yardsticks, measured in turns with ours: ``numpy.copyto`` of as many dense b
 buffer; and h5py, row by row, in a DataLoader without workers and with two, from a file of dense
 images, channels last, that is written to FOLDER and in the page cache: contiguous as that of boosted
 jets, or compressed image by image as jets of quarks and gluons may be. One epoch is a turn: medians
-of wall-clock time over turns, one thread. Hits are drawn, as many as jets have.
+of wall-clock time over turns, one thread. The images are those of the simulated samples.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from hepbench_datasets import BOOSTED_JETS, boosted_jets, electron_photon, quark_gluon
 from tabulate import tabulate
 
 from hepbench import Examples, SparseImages, arrays, batches
@@ -30,50 +31,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WORKERS = (0, 2)
+IMAGES = 2048
 TARGETS = {"copy": 2.0, "loader": 0.05, "size": 0.1}
 """At most: twice the time of a copy, a twentieth of the DataLoader's, a tenth of the dense bytes."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Images like those of a dataset: channels, and hits on average; how their file is stored."""
+    """Images of the sample of a dataset; how their file is stored."""
 
     dataset: str
-    channels: int
-    hits: int
     batch_size: int = 128
     compression: str | None = None
-    n: int = 2048
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return (self.channels, 125, 125)
 
 
-BOOSTED = Case("boosted-jets", 8, 2000)
-QUARK_GLUON = Case("quark-gluon", 3, 744, compression="gzip")
 CASES = (
-    BOOSTED,
-    replace(BOOSTED, batch_size=32),
-    QUARK_GLUON,
-    replace(QUARK_GLUON, batch_size=32),
-    replace(QUARK_GLUON, compression="lzf"),
-    replace(QUARK_GLUON, compression=None),
+    Case("boosted-jets"),
+    Case("boosted-jets", 32),
+    Case("quark-gluon", compression="gzip"),
+    Case("quark-gluon", 32, compression="gzip"),
+    Case("quark-gluon", compression="lzf"),
+    Case("quark-gluon"),
+    Case("electron-photon", compression="lzf"),
 )
 
 
 def images(case: Case) -> SparseImages:
-    """Return images whose hits lie about the middle, numbers and values as in jets."""
-    rng = np.random.default_rng(0)
-    # repeated places are one hit: a few more are drawn
-    counts = rng.negative_binomial(8, 8 / (8 + 1.15 * case.hits), case.n)
-    rows = np.repeat(np.arange(case.n), counts)
-    row, column = np.clip(rng.normal(62, 20, (2, len(rows))), 0, 124).astype(np.int64)
-    channel = rng.integers(0, case.channels, len(rows))
-    values = rng.exponential(size=len(rows))
-    positions = (channel * 125 + row) * 125 + column
-    return SparseImages.from_hits(rows, positions, values, n=case.n, image=case.image)
+    """Return the first images of a sample."""
+    samples = {
+        "boosted-jets": lambda: boosted_jets.sample(order=BOOSTED_JETS.inputs["image"].names),
+        "electron-photon": electron_photon.sample,
+        "quark-gluon": quark_gluon.sample,
+    }
+    found = [examples.inputs["image"] for _, examples in samples[case.dataset]()]
+    return SparseImages.concatenate(found)[:IMAGES]
 
 
 class Rows(torch.utils.data.Dataset[torch.Tensor]):
@@ -99,13 +90,13 @@ def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
     source, stored = cached(made, folder)
     path = folder / "dense.h5"
     write(made, path, case.compression)
-    size = 4 * case.batch_size * int(np.prod(case.image))
+    size = 4 * case.batch_size * int(np.prod(made.image))
     one, other = np.ones(size // 4, np.float32), np.zeros(size // 4, np.float32)
     rng = np.random.default_rng(1)
-    orders = [rng.permutation(case.n) for _ in range(turns + 1)]
+    orders = [rng.permutation(IMAGES) for _ in range(turns + 1)]
 
     def ours(order: np.ndarray) -> None:
-        for rows in batches.spans(case.n, case.batch_size, order):
+        for rows in batches.spans(IMAGES, case.batch_size, order):
             source.batch(rows)
 
     def copies(order: np.ndarray) -> None:
@@ -123,14 +114,14 @@ def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
             if turn:  # the first warms up
                 times[name].append(time.perf_counter() - began)
     path.unlink()
-    number = case.n // case.batch_size
+    number = IMAGES // case.batch_size
     ms = {name: 1000 * median(found) / number for name, found in times.items()}
     fastest = min(ms[f"loader, {workers} workers"] for workers in WORKERS)
-    filled = len(made.values) / case.n
-    share = stored / (4 * case.n * int(np.prod(case.image)))
+    filled = (made.ends - made.starts).mean()
+    share = stored / (4 * IMAGES * int(np.prod(made.image)))
     found = {"copy": ms["ours"] / ms["copy"], "loader": ms["ours"] / fastest, "size": share}
     return {
-        "images": f"{case.dataset}: {case.channels} x 125 x 125, {filled:,.0f} hits",
+        "images": f"{case.dataset}: {' x '.join(map(str, made.image))}, {filled:,.0f} hits",
         "batch": case.batch_size,
         "file": case.compression or "contiguous",
         **{f"{name}, ms": value for name, value in ms.items()},
@@ -181,10 +172,10 @@ def loader(path: Path, case: Case, workers: int) -> Callable[[np.ndarray], None]
             return iter(order)
 
         def __len__(self) -> int:
-            return case.n
+            return IMAGES
 
     made = torch.utils.data.DataLoader(
-        Rows(path, case.n),
+        Rows(path, IMAGES),
         batch_size=case.batch_size,
         sampler=Given(),
         num_workers=workers,
