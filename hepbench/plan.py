@@ -223,6 +223,7 @@ class _Builder:
             "preset": self.preset,
             "cell": [*c.labels, seed],
             "metrics": [e.spec.name for e in self.metrics],
+            "computed": {e.spec.name: e.spec.compute for e in theirs},
             "code": {e.spec.name: self.facts.sources(e.spec.compute, e) for e in theirs},
             "published": msgspec.to_builtins(published),
             "numerics": keys.NUMERICS["evaluate"],
@@ -260,7 +261,7 @@ def _read(c: Combination, facts: Facts) -> Stage:
     found = facts.found(c.dataset)
     task = reading(c.dataset.spec, found, c.dataset_params)
     parts = {
-        **{name: task[name] for name in ("dataset", "params", "inputs", "classes")},
+        **{name: task[name] for name in ("dataset", "target", "params", "inputs", "classes")},
         "source": found.source,
         "fingerprint": found.fingerprint,
         "code": facts.sources(task["target"], c.dataset),
@@ -343,8 +344,10 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
     steps = [entry.spec.name for entry in c.methods[: i + 1]]
     shared = {
         "method": method.name,
+        "run": method.run,
         "params": c.method_params[i],
         "model": model.name,
+        "build": model.build,
         "model_params": built,
         "labels": method.labels,
         "seed": seed,
@@ -367,8 +370,6 @@ def _method(c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: 
     }
     task = {
         **shared,
-        "run": method.run,
-        "build": model.build,
         "makes": method.makes,
         "classes": len(c.dataset.spec.classes),
         "steps": steps,

@@ -71,6 +71,9 @@ from plug_one import One
 
 def build(shapes):
     return One(2.0)
+
+def steeper(shapes):
+    return One(3.0)
 """,
     "plug_helper": """
 import numpy as np
@@ -149,6 +152,14 @@ def test_a_changed_module_concerns_only_who_uses_it(grid):
     """The second model's own module is nobody else's."""
     change(grid.site / "plug_two.py", "2.0", "3.0")
     assert to_do(grid) == ["others/two/fit#0", "points/two/fit#0"]
+
+
+def test_another_function_of_a_module_concerns_who_names_it(grid):
+    """Which function builds a model is part of its keys, not only the module where it stands."""
+    change(grid.site / "plug.py", "plug_two:build", "plug_two:steeper")
+    assert to_do(grid, "--dataset", "others") == ["others/two/fit#0"]
+    why = grid("why", "others/two/fit#0", "--data", "data")
+    assert "build: plug_two:build -> plug_two:steeper" in why.out
 
 
 def test_a_changed_sample_generator_concerns_its_dataset(grid):

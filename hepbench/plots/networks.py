@@ -81,9 +81,7 @@ def load(results: Path, record: Record, *, most: int, decoding: bool = False) ->
     kept = _stages(record)
     name = _decoding(kept) if decoding else kept.last
     parts = record.key_parts[name]
-    entry = installed().entry("model", parts["model"])
-    task = {**parts, "build": entry.spec.build}
-    network = weights.load(kept.folders[name], encoders.known(task))
+    network = weights.load(kept.folders[name], encoders.known(parts))
     whole = stages.load_part(kept.folders["inputs"], "test")
     rows = np.sort(np.argsort(splits.order(whole.ids, 0), kind="stable")[:most])
     predictions = stored.predictions(results, record)["test"]
@@ -198,7 +196,8 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
 
     digests = Sources(lambda path, compute: compute(path)).digests
     model = installed().entry("model", parts["model"])
-    if digests(model.spec.build, model.plugin) != parts["model_code"]:
+    build = model.spec.build
+    if (build, digests(build, model.plugin)) != (parts.get("build"), parts["model_code"]):
         yield model.spec.name
     own = {f"the preprocessing {s}": (s, model) for s in parts["preprocess"] if ":" in s}
     heads = {
