@@ -7,15 +7,27 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from hepbench.figures import duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
+    from rich.progress import TaskID
+
     from hepbench.records import Record
+
+
+LINE_SECONDS = 30
+"""Between lines on what is under way."""
 
 
 class Progress(Protocol):
     """What a run tells as it goes."""
+
+    def planned(self, stages: int) -> None:
+        """Show how many stages are to run."""
+        ...
 
     def working(self, stage: str, progress: str) -> None:
         """Show that a stage is under way, and how far."""
@@ -37,6 +49,9 @@ class Progress(Protocol):
 class Quiet:
     """Tells nothing."""
 
+    def planned(self, stages: int) -> None:
+        """Say nothing."""
+
     def working(self, stage: str, progress: str) -> None:
         """Say nothing."""
 
@@ -51,15 +66,39 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One plain line for each finished cell."""
+    """One plain line for each finished cell, and now and then one on the stages before it: costs are
+    measured when all else is done, so most cells finish late.
+    """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.done = 0
+        self.stages = self.stages_done = 0
+        self._began = self._told = time.monotonic()
+
+    def planned(self, stages: int) -> None:
+        """Remember how many stages are to run."""
+        self.stages = stages
+
+    def working(self, stage: str, progress: str) -> None:
+        """Print how far the stages are, at most every ``LINE_SECONDS``."""
+        now = time.monotonic()
+        if now - self._told >= LINE_SECONDS:
+            self._told = now
+            under_way = f"{stage} {progress}".strip()
+            self.note(f"{self._how_far()}, {duration(now - self._began)}; now {under_way}")
+
+    def ended(self, stage: str) -> None:  # noqa: ARG002 - the protocol's
+        """Count the stage."""
+        self.stages_done += 1
+
+    def _how_far(self) -> str:
+        return f"{self.stages_done} of {self.stages} stages, {self.done} of {self.total} cells"
 
     def cell(self, record: Record) -> None:
         """Print the cell's number, name and AUC."""
         self.done += 1
+        self._told = time.monotonic()
         width = len(str(self.total))
         self.note(f"[{self.done:>{width}}/{self.total}] {summary(record)}")
 
@@ -70,37 +109,51 @@ class Lines(Quiet):
 
 
 class Live(Lines):
-    """A bar over all cells, and a line for each stage under way."""
+    """A bar over all stages, and a line for each that is under way."""
 
     def __init__(self, total: int) -> None:
         super().__init__(total)
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
-        columns = [BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}")]
-        self.bars = Bars(*columns, console=Console(stderr=True))
-        self.all = self.bars.add_task(f"0 of {total} cells", total=total)
-        self.stages: dict[str, int] = {}
+        # in a narrow terminal it is the words that give way
+        words = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        self.bars = Bars(
+            BarColumn(bar_width=20, table_column=Column(min_width=20)),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
+            TextColumn("{task.description}", table_column=words),
+            console=Console(stderr=True),
+            expand=True,
+        )
+        self.all = self.bars.add_task("", total=None)
+        self.under_way: dict[str, TaskID] = {}
+
+    def planned(self, stages: int) -> None:
+        """Set the length of the bar."""
+        super().planned(stages)
+        self.bars.update(self.all, total=stages, description=self._how_far())
 
     def working(self, stage: str, progress: str) -> None:
         """Show the stage in a line of its own."""
         text = f"{stage}  {progress}" if progress else stage
-        if stage in self.stages:
-            self.bars.update(self.stages[stage], description=text)  # type: ignore[arg-type]
+        if stage in self.under_way:
+            self.bars.update(self.under_way[stage], description=text)
         else:
-            self.stages[stage] = self.bars.add_task(text, total=None)
+            self.under_way[stage] = self.bars.add_task(text, total=None)
 
     def ended(self, stage: str) -> None:
         """Take the stage's line away."""
-        if stage in self.stages:
-            self.bars.remove_task(self.stages.pop(stage))  # type: ignore[arg-type]
+        super().ended(stage)
+        if stage in self.under_way:
+            self.bars.remove_task(self.under_way.pop(stage))
+        self.bars.update(self.all, advance=1, description=self._how_far())
 
     def cell(self, record: Record) -> None:
         """Print the cell above the bars."""
         super().cell(record)
-        text = f"{self.done} of {self.total} cells"
-        self.bars.update(self.all, advance=1, description=text)
+        self.bars.update(self.all, description=self._how_far())
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""

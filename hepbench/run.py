@@ -58,6 +58,7 @@ class Runner:
         stages = schedule.missing(
             self.plan.stages, (key for keys in wanted.values() for key in sorted(keys)), self.cache
         )
+        self.progress.planned(len(stages))
         cells = {cell.key: cell for cell in todo}
         for key, needs in wanted.items():
             needs.intersection_update(stages)

@@ -1,0 +1,35 @@
+"""What a run tells where there is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from hepbench import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that lets time pass."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def wait(seconds):
+        now[0] += seconds
+
+    return wait
+
+
+def test_stages_are_told_now_and_then(clock, capsys):
+    """A line says how many stages are done and what is under way, no oftener than it should."""
+    lines = progress.Lines(4)
+    lines.planned(9)
+    lines.working("read higgs", "")
+    clock(1)
+    lines.ended("read higgs")
+    lines.working("scratch mlp", "epoch 1/3")
+    assert capsys.readouterr().err == ""
+    clock(progress.LINE_SECONDS)
+    lines.working("scratch mlp", "epoch 2/3")
+    lines.working("scratch mlp", "epoch 3/3")
+    told = "1 of 9 stages, 0 of 4 cells, 31 s; now scratch mlp epoch 2/3\n"
+    assert capsys.readouterr().err == told
