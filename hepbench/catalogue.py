@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench import data, session
 from hepbench.errors import HepbenchError
+from hepbench.naming import with_unit
+from hepbench.records import ORIGINS
 from hepbench.registry import installed
-from hepbench.specs import OWN_PARAMS
+from hepbench.specs import OWN_PARAMS, SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hepbench.records import Origin
     from hepbench.registry import Entry
     from hepbench.specs import Dataset, File
 
@@ -50,17 +53,26 @@ def _holdings(spec: Dataset, folder: Path | None) -> Facts:
     place = folder / spec.name if folder else None
     found = data.present(spec, place) if place else {}
     form = data.whole_form(spec.files, found)
+    files = [_file(file, found.get(file.name)) for file in spec.files]
     return {
         "name": spec.name,
         "summary": spec.summary,
         "folder": str(place) if place else None,
-        "reads": "file" if form is not None and spec.read else "sample" if spec.sample else None,
+        "reads": _reads(spec, form, files),
         "form": form,
         "wrong": _wrong(spec, folder),
-        "files": [_file(file, found.get(file.name)) for file in spec.files],
+        "files": files,
         "sample_bytes": _sample_bytes(spec),
+        "sample_examples": spec.sample_examples,
         "generator": spec.generate is not None,
     }
+
+
+def _reads(spec: Dataset, form: str | None, files: Sequence[Facts]) -> Origin | None:
+    """Return what runs read: see ``plan.Found``."""
+    if form is None or not spec.read:
+        return "sample" if spec.sample else None
+    return "simulated" if any(f["simulated"] and f["form"] == form for f in files) else "file"
 
 
 def _wrong(spec: Dataset, folder: Path | None) -> str | None:
@@ -90,11 +102,13 @@ def _file(file: File, path: Path | None) -> Facts:
         "role": file.role,
         "form": file.form,
         "optional": file.optional,
+        "lacks": file.lacks,
         "bytes": file.bytes,
         "sha256": file.sha256,
         "url": file.url,
         "address": file.address,
         "path": str(path) if path else None,
+        "simulated": path is not None and data.simulated(path),
         "found_bytes": size,
         "published_size": size == file.bytes if comparable else None,
     }
@@ -103,11 +117,13 @@ def _file(file: File, path: Path | None) -> Facts:
 def _headline(facts: Facts) -> str:
     if facts["wrong"]:
         return f"{facts['name']}: {facts['wrong'].removeprefix(facts['name'] + ': ')}"
-    if facts["reads"] == "file":
+    if facts["reads"] != "sample":
         form = f" ({facts['form']})" if facts["form"] else ""
-        return f"{facts['name']}: runs read the original files{form}"
-    size = f" ({size_told(facts['sample_bytes'])})" if facts["sample_bytes"] else ""
-    return f"{facts['name']}: runs read the simulated sample{size}"
+        return f"{facts['name']}: runs read the {ORIGINS[facts['reads']]}s{form}"
+    count = f"{facts['sample_examples']:,} examples" if facts["sample_examples"] else ""
+    size = size_told(facts["sample_bytes"]) if facts["sample_bytes"] else ""
+    about = ", ".join(filter(None, [count, size]))
+    return f"{facts['name']}: runs read the simulated sample" + (f" ({about})" if about else "")
 
 
 def _lines(facts: Facts, *, whole: bool = False) -> Iterator[str]:
@@ -137,6 +153,7 @@ def _file_lines(file: Facts, *, whole: bool) -> Iterator[str]:
     if file["path"]:
         other = file["published_size"] is False
         note = f", not the published {size_told(file['bytes'])}: a cut of it?" if other else ""
+        note = f", {SIMULATED.decode()}" if file["simulated"] else note
         yield f"  found    {file['path']} ({size_told(file['found_bytes'])}{note})"
     else:
         size = f", {size_told(file['bytes'])}" if file["bytes"] else ""
@@ -153,6 +170,8 @@ def _way(file: Facts) -> Iterator[str]:
 
 
 def _published(file: Facts) -> Iterator[str]:
+    if file["lacks"]:
+        yield f"           {file['lacks']}"
     if file["variants"]:
         yield f"           or named {', '.join(file['variants'])}"
     if file["bytes"]:
@@ -186,9 +205,15 @@ def _described(entry: Entry) -> Facts:
         "version": entry.plugin.version,
         "classes": list(spec.classes),
         "inputs": {
-            name: {"shape": list(i.shape), "names": list(i.names), "sparse": i.sparse}
+            name: {
+                "shape": list(i.shape),
+                "names": list(i.names),
+                "units": list(i.units),
+                "sparse": i.sparse,
+            }
             for name, i in spec.inputs.items()
         },
+        "target_units": dict(spec.target_units),
         "views": dict(spec.views),
         "augmentations": dict(spec.augmentations),
         "params": {**spec.params, **OWN_PARAMS},
@@ -209,6 +234,7 @@ def _description(entry: Entry) -> list[str]:
         "from": f"{about['distribution']} {about['version']}",
         "classes": ", ".join(f"{i} {name}" for i, name in enumerate(spec.classes)),
         **{f"input {name}": _input(given) for name, given in about["inputs"].items()},
+        **{f"target {name}": f"in {unit}" for name, unit in spec.target_units.items()},
         **{f"view {name}": target for name, target in spec.views.items()},
         **{f"augmentation {name}": target for name, target in spec.augmentations.items()},
         **{f"parameter {name}": _value(value) for name, value in about["params"].items()},
@@ -225,7 +251,9 @@ def _description(entry: Entry) -> list[str]:
 def _input(given: Mapping[str, Any]) -> str:
     shape = " x ".join(map(str, given["shape"]))
     sparse = ", sparse" if given["sparse"] else ""
-    return f"{shape}{sparse}" + (f": {', '.join(given['names'])}" if given["names"] else "")
+    units = given["units"] or [""] * len(given["names"])
+    names = ", ".join(map(with_unit, given["names"], units))
+    return f"{shape}{sparse}" + (f": {names}" if names else "")
 
 
 def _value(value: Any) -> str:

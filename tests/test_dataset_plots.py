@@ -16,6 +16,7 @@ from test_bad_input import refused
 from hepbench import prepare
 from hepbench.conformance import datasets
 from hepbench.plots import binning, distributions, histograms, labelled, means
+from hepbench.plots import datasets as figures
 from hepbench.plots.binning import Bins
 from hepbench.plots.distributions import Distribution
 from hepbench.registry import Entry, Plugin
@@ -382,4 +383,26 @@ def test_what_is_drawn_is_said_in_words(ours):
         heights, _ = histograms._drawn(each)
         np.testing.assert_allclose((heights * each.widths).sum(1), 1)
     for kind in distributions.KINDS:
-        assert "statistical error" in histograms._notes(kind, compared=False)[0]
+        assert "statistical error" in histograms._notes(kind, [ours])[0]
+
+
+def test_what_a_generator_wrote_is_never_called_original(ours):
+    """Neither above a figure nor below it, by itself or over the sample."""
+    from matplotlib.figure import Figure
+
+    made = replace(ours, origin="simulated")
+    for several in ([made], [made, ours]):
+        figure = Figure(figsize=(6, 4))
+        figures._caption(figure, several, histograms._notes("features", several))
+        title, footer = (text.get_text() for text in figure.texts)
+        assert r"simulated\ file" in title
+        assert "simulated file: " in footer
+        assert "original" not in title + footer
+    assert (made.source_name, ours.source_name) == ("simulated file", "sample")
+
+
+def test_it_is_told_how_far_a_figure_is(ours):
+    """Up to the last example."""
+    told = []
+    means.means(replace(ours, tell=told.append))
+    assert told[-1] == "100% of 300 examples drawn"
