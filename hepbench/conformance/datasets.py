@@ -152,6 +152,8 @@ def _is_read(it: _Sample) -> None:
     need("labelled" in it.roles, "it yields no labelled example")
     # raises where a file of the sample is not there
     SampleFacts().found(it.entry)
+    said, found = it.spec.sample_examples, sum(map(len, it.roles.values()))
+    need(said in {None, found}, f"sample_examples says {said}; it has {found} examples")
 
 
 def _is_declared(it: _Sample) -> None:

@@ -55,12 +55,15 @@ def draw(several: Sequence[Labelled], kind: str) -> tuple[Figure, list[str]]:
         if i % across == 0 or labels != before:
             panel[0].set_ylabel(labels, fontsize="x-small")
         for axes in panel:
-            axes.tick_params(labelsize="x-small")
+            axes.tick_params(labelsize="x-small", which="both")
     _legend(figure, panels[0][0])
     return figure, _notes(kind, several)
 
 
 def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labelled]) -> None:
+    if not any((found.heights > 0).any() for found in each):
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "none", fontsize="small", **middle)
     for found, shown in zip(each, several, strict=True):
         points = len(each) > 1 and shown.origin != "sample"
         for label, name in enumerate(shown.spec.classes):
@@ -124,6 +127,8 @@ def _ylabel(found: Distribution, kind: str) -> str:
 def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
     heights, errors = (each[label] for each in _drawn(found))
     edges = found.bins.edges
+    # where there is nothing at all a line at 0 would be a value; its name is for the legend
+    heights = heights if (found.heights > 0).any() else np.full(len(heights), np.nan)
     low, high = heights - errors, heights + errors
     axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=style.BAND, linewidth=0)
     axes.stairs(heights, edges, baseline=None, color=colour, linewidth=1.2, label=name)

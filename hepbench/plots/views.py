@@ -175,7 +175,8 @@ def examples(shown: Labelled) -> tuple[list[Example], str, str]:
     _, units = naming.described(shown.spec, "image", shown.params)
     each, unit = factors(images, units)
     named = zip(shown.names("image", len(each)), each, strict=True)
-    names = ", ".join(name for name, factor in named if factor)
+    # all of them in the one unit that is told
+    names = ", ".join(name.partition(" [")[0] for name, factor in named if factor)
     made = [example(shown.spec.classes[label], inputs, each) for label, inputs in found.items()]
     return made, names, unit
 
@@ -206,7 +207,7 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
         ax.set_xlabel(r"$\Delta\phi$")
     bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(blocks), extend="min")
     bar.set_label(naming.with_unit("sum of channels", found[0][-1]))
-    sums = [f"colours: sum of {names}" for _, _, names, _ in found]
+    sums = [f"colours: sum of channels {names}" for _, _, names, _ in found]
     return figure, [*(_note(one) for _, one in blocks), *sums]
 
 

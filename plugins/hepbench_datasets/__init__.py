@@ -26,10 +26,10 @@ HIGGS = Dataset(
             # read off the rows: momenta, tags and masses are divided by their mean, angles by
             # their standard deviation
             units=(
-                *("mean", "st. dev.", "st. dev."),
-                *("mean", "st. dev."),
-                *(("mean", "st. dev.", "st. dev.", "mean") * 4),
-                *(("mean",) * 7),
+                *("its mean", "its st. dev.", "its st. dev."),
+                *("its mean", "its st. dev."),
+                *(("its mean", "its st. dev.", "its st. dev.", "its mean") * 4),
+                *(("its mean",) * 7),
             ),
         )
     },
