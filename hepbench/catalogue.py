@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from hepbench import data, session
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from hepbench.specs import Dataset, File
 
 Facts = dict[str, Any]
+
+WIDTH = 110
+"""Letters of a line that is broken."""
 
 
 def listed(chosen: Path | None, *, as_json: bool = False) -> str:
@@ -244,8 +248,19 @@ def _description(entry: Entry) -> list[str]:
         "licence": spec.licence,
     }
     width = max(map(len, fields))
-    lines = [f"{name:<{width}}  {text}" for name, text in fields.items() if text]
+    lines = [
+        f"{name:<{width}}  {_wrapped(text, width + 2) if name.startswith('input') else text}"
+        for name, text in fields.items()
+        if text
+    ]
     return [f"dataset {spec.name}: {spec.summary}", *lines]
+
+
+def _wrapped(text: str, indent: int) -> str:
+    """Return a list of names in lines, none of which is broken within a name."""
+    joined = text.replace(" ", "\0").replace(",\0", ", ")
+    lines = textwrap.wrap(joined, WIDTH - indent, break_on_hyphens=False, break_long_words=False)
+    return f"\n{' ' * indent}".join(lines).replace("\0", " ")
 
 
 def _input(given: Mapping[str, Any]) -> str:

@@ -158,6 +158,6 @@ def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Pat
     seconds = time.perf_counter() - began
     return (
         f"{path}: {events} simulated examples, seed {seed}, {seconds:.0f} s, "
-        f"{events / seconds:.1f}/s on {jobs} processes\n"
+        f"{events / seconds:.1f}/s on {jobs} process{'es' if jobs > 1 else ''}\n"
         f"Next: hepbench run --dataset {dataset} --data {out}"
     )
