@@ -143,7 +143,8 @@ def _lines(facts: Facts, *, whole: bool = False) -> Iterator[str]:
             if file["form"] == form:
                 yield from _file_lines(file, whole=whole)
     if others := len(files) - len(shown):
-        yield f"  or {others} files of another form: hepbench data info {facts['name']}"
+        count = f"{others} file{'s' if others > 1 else ''}"
+        yield f"  or {count} of another form: hepbench data info {facts['name']}"
     if any(file["path"] is None for file in shown):
         yield f"  to get it: hepbench data fetch {facts['name']}"
     if facts["generator"]:
