@@ -21,6 +21,7 @@ from hepbench.errors import (
 from hepbench.examples import Examples, TrainingData
 from hepbench.hookspecs import hookimpl
 from hepbench.specs import (
+    SIMULATED,
     TRAINING,
     Array,
     Dataset,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "SIMULATED",
     "TRAINING",
     "Array",
     "DataError",

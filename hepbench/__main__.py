@@ -21,6 +21,9 @@ def main() -> None:
         interrupted()
     except KeyboardInterrupt:
         interrupted()
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        sys.exit(2)
     except click.ClickException as error:
         fail(error.format_message(), 2)
     except BrokenPipeError:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from hepbench import data, session
 from hepbench.errors import HepbenchError
+from hepbench.naming import with_unit
+from hepbench.records import ORIGINS
 from hepbench.registry import installed
-from hepbench.specs import OWN_PARAMS
+from hepbench.specs import OWN_PARAMS, SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hepbench.records import Origin
     from hepbench.registry import Entry
     from hepbench.specs import Dataset, File
 
 Facts = dict[str, Any]
+
+WIDTH = 110
+"""Letters of a line that is broken."""
 
 
 def listed(chosen: Path | None, *, as_json: bool = False) -> str:
@@ -50,17 +57,26 @@ def _holdings(spec: Dataset, folder: Path | None) -> Facts:
     place = folder / spec.name if folder else None
     found = data.present(spec, place) if place else {}
     form = data.whole_form(spec.files, found)
+    files = [_file(file, found.get(file.name)) for file in spec.files]
     return {
         "name": spec.name,
         "summary": spec.summary,
         "folder": str(place) if place else None,
-        "reads": "file" if form is not None and spec.read else "sample" if spec.sample else None,
+        "reads": _reads(spec, form, files),
         "form": form,
         "wrong": _wrong(spec, folder),
-        "files": [_file(file, found.get(file.name)) for file in spec.files],
+        "files": files,
         "sample_bytes": _sample_bytes(spec),
+        "sample_examples": spec.sample_examples,
         "generator": spec.generate is not None,
     }
+
+
+def _reads(spec: Dataset, form: str | None, files: Sequence[Facts]) -> Origin | None:
+    """Return what runs read: see ``plan.Found``."""
+    if form is None or not spec.read:
+        return "sample" if spec.sample else None
+    return "simulated" if any(f["simulated"] and f["form"] == form for f in files) else "file"
 
 
 def _wrong(spec: Dataset, folder: Path | None) -> str | None:
@@ -90,11 +106,13 @@ def _file(file: File, path: Path | None) -> Facts:
         "role": file.role,
         "form": file.form,
         "optional": file.optional,
+        "lacks": file.lacks,
         "bytes": file.bytes,
         "sha256": file.sha256,
         "url": file.url,
         "address": file.address,
         "path": str(path) if path else None,
+        "simulated": path is not None and data.simulated(path),
         "found_bytes": size,
         "published_size": size == file.bytes if comparable else None,
     }
@@ -103,11 +121,13 @@ def _file(file: File, path: Path | None) -> Facts:
 def _headline(facts: Facts) -> str:
     if facts["wrong"]:
         return f"{facts['name']}: {facts['wrong'].removeprefix(facts['name'] + ': ')}"
-    if facts["reads"] == "file":
+    if facts["reads"] != "sample":
         form = f" ({facts['form']})" if facts["form"] else ""
-        return f"{facts['name']}: runs read the original files{form}"
-    size = f" ({size_told(facts['sample_bytes'])})" if facts["sample_bytes"] else ""
-    return f"{facts['name']}: runs read the simulated sample{size}"
+        return f"{facts['name']}: runs read the {ORIGINS[facts['reads']]}s{form}"
+    count = f"{facts['sample_examples']:,} examples" if facts["sample_examples"] else ""
+    size = size_told(facts["sample_bytes"]) if facts["sample_bytes"] else ""
+    about = ", ".join(filter(None, [count, size]))
+    return f"{facts['name']}: runs read the simulated sample" + (f" ({about})" if about else "")
 
 
 def _lines(facts: Facts, *, whole: bool = False) -> Iterator[str]:
@@ -123,7 +143,8 @@ def _lines(facts: Facts, *, whole: bool = False) -> Iterator[str]:
             if file["form"] == form:
                 yield from _file_lines(file, whole=whole)
     if others := len(files) - len(shown):
-        yield f"  or {others} files of another form: hepbench data info {facts['name']}"
+        count = f"{others} file{'s' if others > 1 else ''}"
+        yield f"  or {count} of another form: hepbench data info {facts['name']}"
     if any(file["path"] is None for file in shown):
         yield f"  to get it: hepbench data fetch {facts['name']}"
     if facts["generator"]:
@@ -137,6 +158,7 @@ def _file_lines(file: Facts, *, whole: bool) -> Iterator[str]:
     if file["path"]:
         other = file["published_size"] is False
         note = f", not the published {size_told(file['bytes'])}: a cut of it?" if other else ""
+        note = f", {SIMULATED.decode()}" if file["simulated"] else note
         yield f"  found    {file['path']} ({size_told(file['found_bytes'])}{note})"
     else:
         size = f", {size_told(file['bytes'])}" if file["bytes"] else ""
@@ -153,6 +175,8 @@ def _way(file: Facts) -> Iterator[str]:
 
 
 def _published(file: Facts) -> Iterator[str]:
+    if file["lacks"]:
+        yield f"           {file['lacks']}"
     if file["variants"]:
         yield f"           or named {', '.join(file['variants'])}"
     if file["bytes"]:
@@ -186,9 +210,15 @@ def _described(entry: Entry) -> Facts:
         "version": entry.plugin.version,
         "classes": list(spec.classes),
         "inputs": {
-            name: {"shape": list(i.shape), "names": list(i.names), "sparse": i.sparse}
+            name: {
+                "shape": list(i.shape),
+                "names": list(i.names),
+                "units": list(i.units),
+                "sparse": i.sparse,
+            }
             for name, i in spec.inputs.items()
         },
+        "target_units": dict(spec.target_units),
         "views": dict(spec.views),
         "augmentations": dict(spec.augmentations),
         "params": {**spec.params, **OWN_PARAMS},
@@ -209,6 +239,7 @@ def _description(entry: Entry) -> list[str]:
         "from": f"{about['distribution']} {about['version']}",
         "classes": ", ".join(f"{i} {name}" for i, name in enumerate(spec.classes)),
         **{f"input {name}": _input(given) for name, given in about["inputs"].items()},
+        **{f"target {name}": f"in {unit}" for name, unit in spec.target_units.items()},
         **{f"view {name}": target for name, target in spec.views.items()},
         **{f"augmentation {name}": target for name, target in spec.augmentations.items()},
         **{f"parameter {name}": _value(value) for name, value in about["params"].items()},
@@ -218,14 +249,27 @@ def _description(entry: Entry) -> list[str]:
         "licence": spec.licence,
     }
     width = max(map(len, fields))
-    lines = [f"{name:<{width}}  {text}" for name, text in fields.items() if text]
+    lines = [
+        f"{name:<{width}}  {_wrapped(text, width + 2) if name.startswith('input') else text}"
+        for name, text in fields.items()
+        if text
+    ]
     return [f"dataset {spec.name}: {spec.summary}", *lines]
+
+
+def _wrapped(text: str, indent: int) -> str:
+    """Return a list of names in lines, none of which is broken within a name."""
+    joined = text.replace(" ", "\0").replace(",\0", ", ")
+    lines = textwrap.wrap(joined, WIDTH - indent, break_on_hyphens=False, break_long_words=False)
+    return f"\n{' ' * indent}".join(lines).replace("\0", " ")
 
 
 def _input(given: Mapping[str, Any]) -> str:
     shape = " x ".join(map(str, given["shape"]))
     sparse = ", sparse" if given["sparse"] else ""
-    return f"{shape}{sparse}" + (f": {', '.join(given['names'])}" if given["names"] else "")
+    units = given["units"] or [""] * len(given["names"])
+    names = ", ".join(map(with_unit, given["names"], units))
+    return f"{shape}{sparse}" + (f": {names}" if names else "")
 
 
 def _value(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import plan, prepare, splits
+from hepbench import naming, plan, prepare, splits
 from hepbench.errors import PluginError
 from hepbench.findings import STATISTICS, Findings
 from hepbench.resolve import resolve
@@ -119,7 +119,7 @@ class _Read:
             return ("particles",)
         if name in self.spec.inputs:
             return self.spec.inputs[name].names
-        return tuple(resolve(self.spec.view_names[name]))
+        return naming.described(self.spec, name, self.params)[0]
 
     def _count(self, name: str, array: NDArray[Any], groups: NDArray[np.int64]) -> None:
         """Add one number for each example; what is not finite is counted by itself."""
@@ -173,6 +173,7 @@ def check(
         images=[name for name, tally in read.tallies.items() if tally.image],
         figures=figures,
         known=known,
+        notes=found.notes,
         odd=odd,
     )
 
@@ -265,7 +266,11 @@ def misnamed(spec: Dataset) -> list[str]:
     channels = {
         name: channel_names(given.shape, given.names) for name, given in spec.inputs.items()
     }
-    channels |= {name: resolve(target) for name, target in spec.view_names.items()}
+    channels |= {
+        name: naming.described(spec, name, spec.params)[0]
+        for name in spec.view_names
+        if name not in spec.inputs
+    }
     if "mask" in channels:
         channels["mask"] = ("particles",)
     columns = {f"{name}.{channel}" for name, names in channels.items() for channel in names}

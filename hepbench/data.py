@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from hepbench import keys
 from hepbench.errors import DataError, PluginError
 from hepbench.plan import Found
+from hepbench.specs import MARK_BYTES, SIMULATED
 from hepbench.store import sha256
 
 if TYPE_CHECKING:
@@ -145,14 +146,30 @@ def _original(
     assert folder is not None
     sums = {name: remembered(path, checksum) for name, path in paths.items()}
     files = {file.name: file for file in spec.files}
-    warnings = [w for name, path in paths.items() if (w := _differs(files[name], path, sums[name]))]
+    marked = [name for name, path in paths.items() if simulated(path)]
+    others = [name for name in paths if name not in marked]
+    warnings = [w for name in others if (w := _differs(files[name], paths[name], sums[name]))]
+    if marked and others:
+        warnings.append(f"{', '.join(marked)} is simulated, {', '.join(others)} is not")
+    lacks = [f"{path.name} {lack}" for name, path in paths.items() if (lack := files[name].lacks)]
     return Found(
-        source="file",
+        source="simulated" if marked else "file",
         fingerprint=keys.key(sums),
         folder=str((folder / spec.name).absolute()),
         files=tuple(str(path.absolute()) for path in paths.values()),
         warnings=tuple(f"file: {w}" for w in warnings),
+        notes=tuple(f"file: {lack}" for lack in lacks),
     )
+
+
+def simulated(path: Path) -> bool:
+    """Whether a generator has marked a file as made by it: see ``specs.Dataset.generate``."""
+    try:
+        with path.open("rb") as file:
+            return SIMULATED in file.read(MARK_BYTES)
+    except OSError:
+        # whoever reads it will say so
+        return False
 
 
 def _differs(file: File, path: Path, found: str) -> str:

@@ -44,10 +44,7 @@ def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str,
         UsageError: nobody says where to, or names a file that is none of the dataset's.
     """
     spec: Dataset = installed().entry("dataset", name).spec
-    root = session.named_folder(folder)
-    if root is None:
-        msg = "fetch needs to know where to: give --data DIR, or set HEPBENCH_DATA"
-        raise UsageError(msg)
+    root = _target(folder)
     lines, by_hand = [], False
     for file in _wanted(spec, root / spec.name, files):
         line, here = _fetched(spec, file, root / spec.name)
@@ -56,6 +53,19 @@ def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str,
     if not by_hand:
         lines.append(f"Next: hepbench data check {name} --data {root}")
     return "\n".join(lines), 1 if by_hand else 0
+
+
+def _target(folder: Path | None) -> Path:
+    """Return where files are to go; it need not be there yet."""
+    root = session.named_folder(folder)
+    if root is None:
+        msg = "fetch needs to know where to: give --data DIR, or set HEPBENCH_DATA"
+        raise UsageError(msg)
+    if root.exists() and not root.is_dir():
+        where = "--data" if folder else "HEPBENCH_DATA"
+        msg = f"{where} {root} is no folder; files go into DIR/<dataset>"
+        raise UsageError(msg)
+    return root
 
 
 def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
@@ -93,8 +103,16 @@ def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
         return _by_hand(spec, file, folder), False
     with Ticker(file.name) as tell:
         path = Fetch(spec.name, file, folder, tell)()
-    checked = "its checksum is the published one" if file.sha256 else "no checksum is published"
-    return f"{path} fetched, {path.stat().st_size:,} bytes; {checked}", True
+    return f"{path} fetched, {path.stat().st_size:,} bytes; {_checked(file)}", True
+
+
+def _checked(file: File) -> str:
+    """Return what of a fetched file was compared with what is known of it."""
+    if file.sha256:
+        return "its checksum is the published one"
+    if file.bytes:
+        return "its size is the published one, no checksum is known"
+    return "whole as the server sent it; neither size nor checksum is known to compare it with"
 
 
 def _by_hand(spec: Dataset, file: File, folder: Path) -> str:
@@ -140,6 +158,6 @@ def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Pat
     seconds = time.perf_counter() - began
     return (
         f"{path}: {events} simulated examples, seed {seed}, {seconds:.0f} s, "
-        f"{events / seconds:.1f}/s on {jobs} processes\n"
+        f"{events / seconds:.1f}/s on {jobs} process{'es' if jobs > 1 else ''}\n"
         f"Next: hepbench run --dataset {dataset} --data {out}"
     )

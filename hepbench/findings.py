@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hepbench.figures import DASH, duration
+from hepbench.records import ORIGINS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ class Findings:
     """What files hold.
 
     Attributes:
-        source: ``file`` or ``sample``.
+        source: see ``plan.Found``.
         seconds: that reading took.
         roles, classes: how many examples of each.
         rows: a line of the tables: ``input``, ``name`` of a channel or feature, STATISTICS over all
@@ -28,6 +29,7 @@ class Findings:
         images: names of the inputs that are images.
         figures: the same, and shares, by the names that ``specs.Dataset.known`` has.
         known: what is known of the original: ``name``, ``least``, ``most``, ``found``, ``odd``.
+        notes: a line for each thing that must be known of such files, and is not odd.
         odd: a line for each thing that is.
     """
 
@@ -41,6 +43,7 @@ class Findings:
     images: Sequence[str]
     figures: Mapping[str, float]
     known: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
     odd: Sequence[str]
 
     def json(self) -> str:
@@ -53,12 +56,13 @@ class Findings:
         """Return tables for a terminal."""
         inputs = dict.fromkeys(row["input"] for row in self.rows)
         blocks = [self._head(), *map(self._statistics, inputs), self._known()]
+        notes = [f"note: {line}" for line in self.notes]
         verdict = [f"odd: {line}" for line in self.odd] or ["nothing is odd"]
-        return "\n\n".join(filter(None, [*blocks, "\n".join(verdict)]))
+        return "\n\n".join(filter(None, [*blocks, "\n".join([*notes, *verdict])]))
 
     def _head(self) -> str:
         total = sum(self.roles.values())
-        what = "original files" if self.source == "file" else "simulated sample"
+        what = ORIGINS[self.source] + ("" if self.source == "sample" else "s")
         rate = f"{total / self.seconds:,.0f}/s" if self.seconds else DASH
         roles = [f"{count:,} {role}" for role, count in self.roles.items()]
         shares = [f"{n:,} {name} ({self.figures[f'share.{name}']:.2%})"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.columns import COUNTS, OF_VALUES, TIMES, title
 from hepbench.keys import differences
+from hepbench.records import ORIGINS
 from hepbench.rows import made_of, recorded
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hepbench.rows import Row
 
 SIZES = ("n_test", "n_train", "n_validation", "n_unlabelled")
-SOURCES = {"file": "file", "sample": "simulated sample", "": ""}
+SOURCES = {**ORIGINS, "file": "file"}
 
 
 def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) -> list[str]:

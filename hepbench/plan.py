@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hepbench.matrix import Choice, Combination, Misfit
-    from hepbench.records import Published
+    from hepbench.records import Origin, Published
     from hepbench.registry import Entry, Registry
     from hepbench.specs import Input
     from hepbench.suite import SuiteFile
@@ -28,13 +28,21 @@ when the first optimiser is made, and takes as long as torch itself."""
 
 @dataclass(frozen=True)
 class Found:
-    """The files of a dataset at hand: original ones (``file``), or the simulated ``sample``."""
+    """The files of a dataset at hand.
 
-    source: str
+    Attributes:
+        source: original files (``file``), those that a generator wrote in their format
+            (``simulated``), or the simulated ``sample`` that a plugin ships.
+        warnings: what is odd about them.
+        notes: what they lack, as all of their form do.
+    """
+
+    source: Origin
     fingerprint: str
     folder: str = ""
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Facts(Protocol):
@@ -245,7 +253,7 @@ def _keyed(stage: Stage) -> Stage:
 
 def reading(spec: Dataset, found: Found, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``prepare.read`` is told: how to read a dataset's files or its sample."""
-    target = spec.read if found.source == "file" else spec.sample
+    target = spec.sample if found.source == "sample" else spec.read
     return {
         "dataset": spec.name,
         "params": {name: params[name] for name in sorted(spec.reads)},

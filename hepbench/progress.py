@@ -173,6 +173,10 @@ def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
         yield Lines(total)
 
 
+def nobody(_text: str) -> None:
+    """Tell nobody how far something is."""
+
+
 class Ticker:
     """How far one long piece of work is, in a line on stderr: written over on a terminal, elsewhere
     a new one every ten seconds.

@@ -23,11 +23,22 @@ class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     undefined: str | None = None
 
 
+Origin = Literal["file", "simulated", "sample"]
+ORIGINS = {
+    "file": "original file",
+    "simulated": "simulated file",
+    "sample": "simulated sample",
+    "": "",
+}
+"""In words; empty where nobody knows."""
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Which examples a cell saw.
 
     Attributes:
-        source: ``file`` or ``sample`` (simulated, ships with the plugin).
+        source: original ``file``, ``simulated`` file of its format, or simulated ``sample`` that
+            ships with the plugin.
         fingerprint: hash of the files read.
         n_train, n_unlabelled: training examples whose labels were seen, and those without.
         split_hash: hash of the ids of each part.
@@ -36,7 +47,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         duplicates: exact copies across parts: ``train_test: 3`` test rows equal a training row.
     """
 
-    source: Literal["file", "sample"]
+    source: Origin
     fingerprint: str
     files: list[str] = []
     n_train: int = 0

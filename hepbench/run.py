@@ -160,6 +160,7 @@ class Runner:
         sizes = {part: split[f"n_{part}"] for part in (*splits.PARTS, "unlabelled")}
         warnings = [
             *found.warnings,
+            *found.notes,
             *read.get("warnings", ()),
             *splits.copies_told(split["duplicates"], sizes),
             *(w for facts in chain for w in facts.get("warnings", ())),
@@ -178,7 +179,7 @@ class Runner:
             best_epoch=last.get("best_epoch"),
             history=_history(chain),
             data=Source(
-                source="file" if found.source == "file" else "sample",
+                source=found.source,
                 fingerprint=found.fingerprint,
                 files=[name.rpartition("/")[2] for name in found.files],
                 **_examples(split, trained=last["examples"]),

@@ -78,6 +78,12 @@ OWN_PARAMS: Params = {**dict.fromkeys(LIMITS), "label_fraction": 1.0}
 examples whose labels methods see: another choice for each seed, the same for every method, and a
 smaller share is part of a larger one. Validation and test examples keep all of theirs."""
 
+SIMULATED = b"simulated by hepbench"
+"""By these bytes among the first MARK_BYTES of a file runs know that a generator has made it."""
+
+MARK_BYTES = 512
+"""As many as a user block of HDF5 has at least."""
+
 OWN_ALLOWED: Mapping[str, Allowed] = {
     **dict.fromkeys(LIMITS, Range(least=1, whole=True)),
     "label_fraction": Range(above=0, most=1),
@@ -122,6 +128,8 @@ class File:
         form: files of one form belong together, and those of any one form are enough. Where
             several are there, the one whose file is listed first is read.
         optional: True where its form is whole without it, as long as another file of it is there.
+        lacks: what its form does not have of all that others hold, in words that may follow its
+            name. Records repeat it; it is not odd.
         bytes: its size, where it is known.
         sha256: its checksum, where one was published. Another one is a warning where the file is
             read, and an error where it was fetched.
@@ -134,6 +142,7 @@ class File:
     variants: tuple[str, ...] = ()
     form: str = ""
     optional: bool = False
+    lacks: str = ""
     bytes: int | None = None
     sha256: str | None = None
     url: str = ""
@@ -178,6 +187,7 @@ class Dataset:
             ``folder``. Ids are the same in every run and on every machine.
         sample: ``(**params) -> `` the same: the simulated sample that ships with the plugin.
         sample_files: what ``sample`` reads, as ``"package:path"``: hashed as its fingerprint.
+        sample_examples: how many examples it has, those without labels among them.
         reads: the params that change what ``read`` and ``sample`` yield; only these are handed to
             them. Those that are neither here nor in ``split.uses`` are handed to views: changing
             one needs no second reading.
@@ -187,8 +197,12 @@ class Dataset:
         uses: by the name of a view, the params that are for it: other views are not handed them,
             and where no such view is in use, another value changes no key. What is here for no
             view is for all.
-        view_names: ``"module:NAME"`` of a tuple, by the name of a view's input: what its channels or
-            features are called. ``hepbench data check`` shows the statistics of these views.
+        view_names: what the channels or features are called that a view makes, by its name:
+            ``"module:NAME"`` of a tuple, or of a function ``(**params) -> tuple`` which is handed
+            what the view is. A view that takes the place of an input keeps its names unless it has
+            some here. ``hepbench data check`` shows the statistics of all other views that have.
+        view_units: the units of these, in the same way.
+        target_units: the units of targets, by name.
         files: the original files; those of one form must be found for ``read`` to be used.
             ``read`` asks ``hepbench.original_files`` for them, and says with ``warnings.warn(text,
             hepbench.DataWarning)`` what is odd about them: records repeat it.
@@ -206,7 +220,9 @@ class Dataset:
             the device.
         citation, licence: of the original.
         generate: ``(folder, *, events, seed, jobs, progress) -> Path``: simulates more examples
-            into ``folder`` in the original file format.
+            into ``folder`` in the original file format. It writes ``hepbench.SIMULATED`` where
+            readers of the format do not look, such as the user block of HDF5 or the name in the
+            header of gzip: what is made of a file so marked is labelled as simulated.
     """
 
     name: str
@@ -216,10 +232,13 @@ class Dataset:
     read: str | None = None
     sample: str | None = None
     sample_files: tuple[str, ...] = ()
+    sample_examples: int | None = None
     reads: frozenset[str] = frozenset()
     views: Mapping[str, str] = field(default_factory=dict)
     uses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     view_names: Mapping[str, str] = field(default_factory=dict)
+    view_units: Mapping[str, str] = field(default_factory=dict)
+    target_units: Mapping[str, str] = field(default_factory=dict)
     files: tuple[File, ...] = ()
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
@@ -243,7 +262,7 @@ class Dataset:
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
             raise PluginError(msg)
         _check_allowed("dataset", self)
-        for what in ("uses", "view_names"):
+        for what in ("uses", "view_names", "view_units"):
             if extra := sorted(set(getattr(self, what)) - set(self.views)):
                 msg = f"dataset {self.name}: {what} has {extra[0]!r}, which no view makes"
                 raise PluginError(msg)

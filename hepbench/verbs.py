@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench import session
 from hepbench.errors import UsageError, unknown
+from hepbench.records import ORIGINS
 from hepbench.store import Store
 
 if TYPE_CHECKING:
@@ -164,8 +165,7 @@ def plan(
     for cell in made.cells:
         found = opened.facts.found(cell.combination.dataset)
         state = "to do" if cell.key in unrecorded else "recorded"
-        source = "original file" if found.source == "file" else "simulated sample"
-        lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {source}")
+        lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {ORIGINS[found.source]}")
     lines.append(f"{len(made.stages)} stages, {len(missing)} of them to run")
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])

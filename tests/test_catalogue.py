@@ -20,10 +20,16 @@ def hepbench_datasets():
             name="forms",
             summary="files of two forms",
             classes=("background", "signal"),
-            inputs={"image": Input(shape=(2, 8, 8), names=("ecal", "hcal"), sparse=True)},
+            inputs={
+                "image": Input(
+                    shape=(2, 8, 8), names=("ecal", "hcal"), units=("GeV", ""), sparse=True
+                )
+            },
+            target_units={"mass": "GeV"},
             read="nowhere:read",
             sample="nowhere:sample",
             sample_files=("forms_sample:sample.npz",),
+            sample_examples=1200,
             views={"table": "nowhere:summarise"},
             augmentations={"flip": "nowhere:flip"},
             known={"image.ecal.mean": (0.1, 0.25)},
@@ -32,7 +38,7 @@ def hepbench_datasets():
                      url="https://host.example/jets.h5", address="https://host.example/about"),
                 File(name="more.h5", role="unlabelled", address="https://host.example/share"),
                 File(name="run0.parquet", form="parquet", optional=True),
-                File(name="run1.parquet", form="parquet", optional=True),
+                File(name="run1.parquet", form="parquet", optional=True, lacks="has no times"),
             ),
             split=Split(official="nowhere:official"),
             params={"size": 8},
@@ -71,7 +77,7 @@ def facts(forms):
 def test_what_is_missing_is_listed_with_the_way_to_get_it(forms):
     """By command where there is a link, by browser where there is a page only."""
     block = listed(forms)
-    assert block.startswith("forms: runs read the simulated sample (1.5 kB)")
+    assert block.startswith("forms: runs read the simulated sample (1,200 examples, 1.5 kB)")
     assert "missing  jets.h5, 2 MB" in block
     assert (
         "missing  more.h5 (unlabelled)\n           in a browser: https://host.example/share"
@@ -93,6 +99,15 @@ def test_of_what_is_there_the_form_that_runs_read_is_shown(forms):
     assert "jets.h5" not in block
     assert "jets.h5" in forms("data", "info", "forms", "--data", "data").out
     assert (facts(forms)["reads"], facts(forms)["form"]) == ("file", "parquet")
+
+
+def test_files_of_a_generator_are_not_called_original(forms):
+    """They are told by their mark, wherever they came from."""
+    forms.write("data/forms/jets.h5", "simulated by hepbench")
+    block = listed(forms)
+    assert block.startswith("forms: runs read the simulated files")
+    assert "found    data/forms/jets.h5 (21 bytes, simulated by hepbench)" in block
+    assert facts(forms)["reads"] == "simulated"
 
 
 def test_a_file_of_another_size_is_told(forms):
@@ -124,7 +139,10 @@ def test_without_a_folder_it_says_how_to_name_one(forms):
 EXPECTED = (
     "files of two forms",
     "0 background, 1 signal",
-    "2 x 8 x 8, sparse: ecal, hcal",
+    "2 x 8 x 8, sparse: ecal [GeV], hcal",
+    "target mass",
+    "in GeV",
+    "has no times",
     "nowhere:summarise",
     "nowhere:flip",
     "parameter size",
@@ -138,7 +156,7 @@ EXPECTED = (
     "sha256 abab",
     "link https://host.example/jets.h5",
     "page https://host.example/about",
-    "simulated sample (1.5 kB)",
+    "simulated sample (1,200 examples, 1.5 kB)",
 )
 
 

@@ -296,6 +296,51 @@ def test_nothing_of_a_damaged_file_is_used_once_it_is_mended(bench_counted, toys
     assert (after.key, after.metrics) == (fresh.key, fresh.metrics)
 
 
+def test_a_file_of_a_generator_is_simulated_wherever_it_is_shown(bench_counted, toys):
+    """In check, plan, record and table; a name inside the file is its mark."""
+    write(bench_counted, {"simulated by hepbench": np.ones(1), **GOOD})
+    bench_counted.write("one.toml", SUITE)
+    assert "counted: simulated files, read" in bench_counted(*CHECK).out
+    where = ("one.toml", "--data", "data")
+    assert "to do, simulated file" in bench_counted("plan", *where).out
+    done = bench_counted("run", *where, "--quiet")
+    assert done.code == 0, done.err
+    assert "counted  simulated file: 120 training" in done.out
+    (record,) = bench_counted.records().values()
+    assert record.data.source == "simulated"
+
+
+def test_what_a_form_lacks_is_told_and_recorded_and_is_not_odd(bench_counted, toys):
+    """Exit 0; a run's record says it, too."""
+    path = bench_counted.site / "counted.py"
+    path.write_text(
+        path.read_text().replace(
+            'name="counted.npz",', 'name="counted.npz", lacks="holds no times",'
+        )
+    )
+    done = bench_counted(*CHECK)
+    assert done.code == 0, done.out
+    assert done.out.endswith("note: file: counted.npz holds no times\nnothing is odd\n")
+    bench_counted.write("one.toml", SUITE)
+    assert bench_counted("run", "one.toml", "--data", "data", "--quiet").code == 0
+    (record,) = bench_counted.records().values()
+    assert "file: counted.npz holds no times" in record.warnings
+
+
+REAL = {"electron-photon": ("electron-photon.npz", 200), "top-tagging": ("tl_labels.npy", 2000)}
+
+
+@pytest.mark.parametrize(("dataset", "file", "n"), [(d, *f) for d, f in REAL.items()], ids=REAL)
+def test_nothing_is_odd_about_real_samples(bench, real_data, dataset, file, n):
+    """Images without times are what their form says that they are."""
+    if not (real_data / dataset / file).is_file():
+        pytest.skip(f"no real sample of {dataset}")
+    done = bench("data", "check", dataset, "--data", real_data, "--json")
+    assert done.code == 0, done.out + done.err
+    assert done.json["odd"] == []
+    assert done.json["roles"] == {"labelled": n}
+
+
 def test_the_real_rows_of_higgs_are_odd_in_one_way_only(bench, real_data):
     """They are a cut of the published file."""
     if not (real_data / "higgs" / "HIGGS.csv.gz").is_file():

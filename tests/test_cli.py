@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 SUITE = """
 name = "two"
 cost = false
@@ -23,6 +25,14 @@ def test_a_run_ends_with_a_table_and_a_second_one_does_no_work(toys):
     second = toys("run", "two.toml")
     assert second.code == 0
     assert "2 cached, 0 done" in second.out
+
+
+@pytest.mark.parametrize("group", [(), ("data",)])
+def test_a_group_by_itself_shows_its_help(bench, group):
+    """In lines as they are meant to be read, and exit 2, for nothing was done."""
+    done = bench(*group)
+    assert (done.code, done.out) == (2, "")
+    assert {"Options:", "Commands:"} <= set(done.err.splitlines())
 
 
 def test_a_cached_run_imports_nothing_heavy(toys):

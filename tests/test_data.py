@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hepbench import DataError, Dataset, DataWarning, Examples, File, Input, original_files, prepare
+from hepbench import (
+    SIMULATED,
+    DataError,
+    Dataset,
+    DataWarning,
+    Examples,
+    File,
+    Input,
+    original_files,
+    prepare,
+)
 from hepbench.data import find
 from hepbench.worker import Place
 
@@ -78,6 +89,51 @@ def test_without_any_file_every_form_is_told(tmp_path):
         find(SPEC, tmp_path, "file", fingerprint)
     expected = "forms/all.h5 or forms/a.npy, forms/b.npy or forms/run0.parquet, forms/run1.parquet"
     assert str(caught.value).endswith(f"{expected} expected")
+
+
+def marked(folder, *names):
+    """Write the mark of generators into files."""
+    for name in names:
+        (folder / "forms" / name).write_bytes(SIMULATED + b", and what the format wants")
+
+
+def test_files_that_a_generator_marked_are_simulated(tmp_path):
+    """Whatever their names are; a mark far inside is a matter of their content."""
+    folder = holding(tmp_path, ("a.npy", "b.npy"))
+    assert find(SPEC, folder, "auto", fingerprint).source == "file"
+    (folder / "forms" / "a.npy").write_bytes(bytes(512) + SIMULATED)
+    assert find(SPEC, folder, "auto", fingerprint).source == "file"
+    marked(folder, "a.npy", "b.npy")
+    found = find(SPEC, folder, "auto", fingerprint)
+    assert (found.source, found.warnings) == ("simulated", ())
+
+
+def test_simulated_files_beside_others_make_all_simulated_and_are_odd(tmp_path):
+    """No figure of a mixture is one of the original."""
+    folder = holding(tmp_path, ("a.npy", "b.npy"))
+    marked(folder, "b.npy")
+    found = find(SPEC, folder, "auto", fingerprint)
+    assert found.source == "simulated"
+    assert found.warnings == ("file: b.npy is simulated, a.npy is not",)
+
+
+def test_a_simulated_file_is_not_held_to_the_published_one(tmp_path):
+    """Its size and checksum are its own; that it is simulated is said instead."""
+    spec = replace(SPEC, files=(File(name="all.h5", bytes=1, sha256="ab" * 32),))
+    folder = holding(tmp_path, ("all.h5",))
+    assert find(spec, folder, "auto", fingerprint).warnings
+    marked(folder, "all.h5")
+    assert find(spec, folder, "auto", fingerprint).warnings == ()
+
+
+def test_what_a_form_lacks_is_noted_and_is_not_odd(tmp_path):
+    """As its spec says, of the form that is read alone."""
+    lacking = replace(SPEC.files[2], lacks="holds no times")
+    spec = replace(SPEC, files=(SPEC.files[0], lacking, SPEC.files[3]))
+    found = find(spec, holding(tmp_path, ("a.npy", "b.npy")), "auto", fingerprint)
+    assert (found.notes, found.warnings) == (("file: a.npy holds no times",), ())
+    (tmp_path / "forms" / "all.h5").write_text("whole")
+    assert find(spec, tmp_path, "auto", fingerprint).notes == ()
 
 
 def odd():

@@ -16,6 +16,7 @@ from test_bad_input import refused
 from hepbench import prepare
 from hepbench.conformance import datasets
 from hepbench.plots import binning, distributions, histograms, labelled, means
+from hepbench.plots import datasets as figures
 from hepbench.plots.binning import Bins
 from hepbench.plots.distributions import Distribution
 from hepbench.registry import Entry, Plugin
@@ -224,6 +225,27 @@ def test_few_values_are_shown_one_by_one():
     assert where.places(np.array([2.17, 0, 1.09, 0])).tolist() == [2, 0, 1, 0]
 
 
+@given(
+    first=st.integers(-70, 0),
+    count=st.integers(8, 140),
+    pixel=st.sampled_from([0.0174533, 0.0349066, 0.5]),
+)
+def test_places_of_pixels_lie_in_the_middle_of_bins_of_as_many(first, count, pixel):
+    """No bin between two places is empty; the last may reach beyond."""
+    places = (np.arange(first, first + count) * np.float32(pixel)).astype(np.float32)
+    where = binning.bins(np.tile(places, 20), log=True)
+    held = np.bincount(where.places(places))
+    assert set(held[:-1]) == {held[0]}
+    assert held[-1] <= held[0]
+
+
+def test_one_value_is_shown_by_itself():
+    """As what it is, not as a density around it."""
+    where = binning.bins(np.zeros(7))
+    assert where.values.tolist() == [0]
+    assert where.places(np.zeros(2)).tolist() == [0, 0]
+
+
 def test_few_values_fill_few_bins():
     """Of the smaller of a file and its sample; at most as many as can be seen."""
     assert binning.number(4) == binning.FEWEST
@@ -309,7 +331,7 @@ def drawn(tmp_path_factory):
     bench.plugin(TESTS / "plugins" / "zoo.py")
     bench.environment["PYTHONWARNINGS"] = "error"
     done = bench("data", "plot", "zoo", timeout=300)
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0, done.err
     assert done.out.split() == [f"zoo-{what}.png" for what in FIGURES]
     return bench
 
@@ -344,6 +366,7 @@ WRONG = [
     (["zoo", "-o", "all.png"], ["--output all.png: name one figure", "means, views, spectra"]),
     (["zoo", "means", "-o", "zoo.gif"], ["--output zoo.gif", ".png, .pdf, .svg"]),
     (["zoo", "occupancy", "-o", "/proc/zoo.png"], ["cannot write /proc/zoo.png"]),
+    (["zoo", "occupancy", "-o", "site/zoo.py/zoo.png"], ["cannot write site/zoo.py/zoo.png"]),
     (["zoo", "--compare"], ["zoo: no original file", "no file is known"]),
     (["higgs", "--compare", "--data", "."], ["higgs: no original file under", "HIGGS.csv.gz"]),
     (["higgs", "--data", "nowhere"], ["--data nowhere: no such folder"]),
@@ -371,7 +394,7 @@ def test_a_file_is_drawn_over_the_sample(drawn):
     drawn.write("files/higgs/HIGGS.csv", "\n".join(rows) + "\n")
     what = ("higgs[features=7]", "features", "--compare", "--data", "files", "-o", "both.svg")
     done = drawn("data", "plot", *what, timeout=300)
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0, done.err
     assert (drawn.folder / "both.svg").stat().st_size > 10_000
 
 
@@ -382,4 +405,26 @@ def test_what_is_drawn_is_said_in_words(ours):
         heights, _ = histograms._drawn(each)
         np.testing.assert_allclose((heights * each.widths).sum(1), 1)
     for kind in distributions.KINDS:
-        assert "statistical error" in histograms._notes(kind, compared=False)[0]
+        assert "statistical error" in histograms._notes(kind, [ours])[0]
+
+
+def test_what_a_generator_wrote_is_never_called_original(ours):
+    """Neither above a figure nor below it, by itself or over the sample."""
+    from matplotlib.figure import Figure
+
+    made = replace(ours, origin="simulated")
+    for several in ([made], [made, ours]):
+        figure = Figure(figsize=(6, 4))
+        figures._caption(figure, several, histograms._notes("features", several))
+        title, footer = (text.get_text() for text in figure.texts)
+        assert r"simulated\ file" in title
+        assert "simulated file: " in footer
+        assert "original" not in title + footer
+    assert (made.source_name, ours.source_name) == ("simulated file", "sample")
+
+
+def test_it_is_told_how_far_a_figure_is(ours):
+    """Up to the last example."""
+    told = []
+    means.means(replace(ours, tell=told.append))
+    assert told[-1] == "100% of 300 examples drawn"

@@ -403,6 +403,7 @@ def test_what_is_there_is_not_fetched_again_and_never_overwritten(jets, server):
         (("jest", "--data", "files"), "Did you mean 'jets'?"),
         (("jets", "--data", "files", "--file", "jets.h6"), "Did you mean 'jets.h5'?"),
         (("toy", "--data", "files"), "toy: no original file is known"),
+        (("jets", "--data", "site/served.py"), "--data site/served.py is no folder"),
     ],
 )
 def test_a_wrong_fetch_is_refused_in_one_line(jets, toys, arguments, words):
@@ -411,6 +412,26 @@ def test_a_wrong_fetch_is_refused_in_one_line(jets, toys, arguments, words):
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert words in line
+
+
+PUBLISHED = f'bytes={len(CONTENT)}, sha256="{SHA256}"'
+CHECKED = {
+    PUBLISHED: "its checksum is the published one",
+    f"bytes={len(CONTENT)}": "its size is the published one, no checksum is known",
+    "": "neither size nor checksum is known to compare it with",
+}
+
+
+@pytest.mark.parametrize(("known", "words"), CHECKED.items())
+def test_what_a_file_was_compared_with_is_told(bench, server, known, words):
+    """And that it was compared with nothing, where nothing is known."""
+    source = PLUGIN.format(url=server.address, size=len(CONTENT), sha256=SHA256)
+    assert PUBLISHED in source
+    bench.plugin(source.replace(PUBLISHED, known), "served")
+    bench.environment["no_proxy"] = "127.0.0.1"
+    done = bench("data", "fetch", "jets", "--data", "files", "--file", "jets.h5")
+    assert done.code == 0, done.err
+    assert words in done.out
 
 
 def test_a_refused_fetch_is_one_line(jets, server):

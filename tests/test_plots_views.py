@@ -76,12 +76,20 @@ def test_a_cloud_of_another_image_is_refused(cloud, what):
 
 
 def test_channels_of_one_unit_are_added_up():
-    """Energies where units are told; else what has no sign."""
+    """Energies, each in its own multiple, where units are told; else what has no sign."""
     images = np.stack([jet(0), jet(1)])
     images[1, 1] *= -1
-    assert views.addable(images, ()).tolist() == [True, False]
-    assert views.addable(images, ("GeV", "GeV")).tolist() == [True, True]
-    assert views.addable(images, ("GeV", "cm")).tolist() == [True, False]
+    expected = {
+        (): ([1, 0], ""),
+        ("", ""): ([1, 0], ""),
+        ("GeV", "GeV"): ([1, 1], "GeV"),
+        ("GeV", "50 GeV"): ([1, 50], "GeV"),
+        ("50 GeV", "50 ns"): ([50, 0], "GeV"),
+        ("GeV", "cm"): ([1, 0], "GeV"),
+    }
+    for units, (factors, unit) in expected.items():
+        found, named = views.factors(images, units)
+        assert (found.tolist(), named) == (factors, unit)
 
 
 @pytest.mark.slow
@@ -93,7 +101,7 @@ def test_a_jet_of_each_class_is_drawn_in_all_forms(tmp_path, monkeypatch, suffix
     paths = [tmp_path / f"{i}.{suffix}" for i in range(2)]
     for path in paths:
         done = CliRunner().invoke(cli, ["data", "plot", dataset, "views", "-o", str(path)])
-        assert done.output == f"{path}\n", done.output
+        assert done.stdout == f"{path}\n", done.output
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""README: its list of files, its commands and its suite are those of the code."""
+"""README: its lists of datasets and files, its commands and its suite are those of the code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
+from hepbench.catalogue import size_told
 from hepbench.cli import cli
+from hepbench.registry import installed
 from hepbench.suite import parse
 
 ROOT = Path(__file__).parents[1]
@@ -28,15 +31,47 @@ def listed():
     return "\n".join(lines).strip() + "\n"
 
 
+def datasets():
+    """Return a table of the datasets that come with hepbench."""
+    lines = ["| dataset | what it is | inputs, and what views make | original | sample |"]
+    lines.append("|---|---|---|---|---|")
+    for entry in installed().entries("dataset"):
+        if entry.plugin.distribution == "hepbench-plugins":
+            spec = entry.spec
+            sample = f"{spec.sample_examples:,} examples"
+            lines.append(
+                f"| `{spec.name}` | {spec.summary} | {inputs(spec)} | {size(spec)} | {sample} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def inputs(spec):
+    shapes = {name: " x ".join(map(str, given.shape)) for name, given in spec.inputs.items()}
+    read = [f"{name} {shape}" for name, shape in shapes.items() if name != "mask"]
+    made = [name for name in spec.views if name not in {*spec.inputs, "mask"}]
+    return "; ".join(filter(None, [", ".join(read), ", ".join(made)]))
+
+
+def size(spec):
+    """Return the size of the files of the first form, where all are known."""
+    sizes = [file.bytes for file in spec.files if file.form == spec.files[0].form]
+    return size_told(sum(sizes)) if all(sizes) else "size not known"
+
+
+GENERATED = {"datasets": datasets, "files": listed}
+SECTION = r"(?<=<!-- {} -->\n\n).*?(?=\n#+ )"
+
+
 def section(name):
     """Return what stands behind a marker, up to the next heading."""
-    found = re.search(rf"<!-- {name} -->\n\n(.*?)\n(?=## )", README.read_text(), re.DOTALL)
-    return found.group(1) if found else ""
+    found = re.search(SECTION.format(name), README.read_text(), re.DOTALL)
+    return found.group() if found else ""
 
 
-def test_every_file_is_listed_with_its_first_line():
-    """A newcomer finds each room; write the list anew with: python tests/test_readme.py"""
-    assert section("files") == listed()
+@pytest.mark.parametrize("name", GENERATED)
+def test_every_file_and_every_dataset_is_listed(name):
+    """A newcomer finds each room; write the lists anew with: python tests/test_readme.py"""
+    assert section(name) == GENERATED[name]()
 
 
 def test_every_verb_is_in_the_table_of_commands():
@@ -67,7 +102,7 @@ def test_help_of_every_verb_says_what_it_does():
 
 
 if __name__ == "__main__":
-    text = README.read_text()
-    start = text.index("<!-- files -->") + len("<!-- files -->\n\n")
-    end = text.find("\n## ", start)
-    README.write_text(text[:start] + listed() + text[end:])
+    for name, make in GENERATED.items():
+        before, _, after = README.read_text().partition(f"<!-- {name} -->\n\n")
+        _, heading, rest = after.partition("\n#")
+        README.write_text(f"{before}<!-- {name} -->\n\n{make()}{heading}{rest}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import checking, plan
+from hepbench import checking, naming, plan
 from hepbench.conformance.claims import Claim, need, of_spec
 from hepbench.conformance.elsewhere import afresh
 from hepbench.conformance.suites import SampleFacts
@@ -152,6 +152,8 @@ def _is_read(it: _Sample) -> None:
     need("labelled" in it.roles, "it yields no labelled example")
     # raises where a file of the sample is not there
     SampleFacts().found(it.entry)
+    said, found = it.spec.sample_examples, sum(map(len, it.roles.values()))
+    need(said in {None, found}, f"sample_examples says {said}; it has {found} examples")
 
 
 def _is_declared(it: _Sample) -> None:
@@ -231,6 +233,8 @@ def _is_viewed(it: _Sample, name: str) -> None:
     params = {key: it.spec.params[key] for key in it.spec.handed(name)}
     view = partial(resolve(it.spec.views[name]), **params)
     made, n = view(whole), len(it.roles["labelled"])
+    # raises where names and units do not fit
+    naming.described(it.spec, name, it.spec.params)
     need(name in made, f"it makes {', '.join(sorted(made)) or 'nothing'} and no '{name}'")
     for key, array in made.items():
         need(len(array) == n, f"it makes {len(array)} rows of '{key}' from {n}")

@@ -23,6 +23,12 @@ FEW = 6
 """So many different values are shown one by one."""
 
 
+MOST_PLACES = 300
+"""Of pixels along an axis."""
+ROUNDING = 1e-5
+"""Of float32, as a share of an axis."""
+
+
 class Bins(NamedTuple):
     """Where a quantity is counted.
 
@@ -59,7 +65,7 @@ def bins(values: Array, *, log: bool = False, n: int = BINS) -> Bins:
     if not len(values):
         return Bins(np.array([0.0, 1.0]))
     different = np.unique(values)
-    if 1 < len(different) <= FEW:
+    if len(different) <= FEW:
         return Bins(np.arange(len(different) + 1.0), values=different)
     sizes = np.abs(values[values != 0])
     if log and len(sizes):
@@ -93,6 +99,9 @@ def _even(values: Array, n: int, tail: float) -> Array:
     low, high = np.quantile(values, [tail, 1 - tail])
     if low == high:
         return np.array([low - 0.5, low + 0.5])
+    if (lattice := _lattice(values)) is not None:
+        start, step = lattice
+        return start + step * _alike(np.round([(low - start) / step, (high - start) / step]), n)
     if _whole(values):
         # the pixels of a tower come together
         unit = np.gcd.reduce(values.astype(np.int64))
@@ -100,6 +109,33 @@ def _even(values: Array, n: int, tail: float) -> Array:
         first = np.floor(low / unit) * unit
         return np.arange(first, high + step + unit, step) - unit / 2
     return np.linspace(low, high, n + 1)
+
+
+def _alike(ends: Array, n: int) -> Array:
+    """Return the edges of about n bins of as many whole numbers each, from one to the other."""
+    first, last = ends
+    count = int(last - first) + 1
+    least = -(-count // n)
+    # where nothing divides them, the last bin reaches beyond
+    size = next((size for size in range(least, 2 * least + 1) if count % size == 0), least)
+    return np.arange(first, last + size + 1, size) - 0.5
+
+
+def _lattice(values: Array) -> tuple[float, float] | None:
+    """Return a first value and the step of values that are not whole numbers, but as evenly spaced
+    as these: the places of pixels.
+    """
+    different = np.unique(values)
+    if len(different) > MOST_PLACES or _whole(values):
+        return None
+    gaps = np.diff(different)
+    step = float(gaps[gaps > ROUNDING * np.ptp(different)].min())
+    steps = np.round((different - different[0]) / step)
+    if steps[-1] > MOST_PLACES:
+        return None
+    step = float(np.ptp(different) / steps[-1])
+    off = np.abs(different - different[0] - step * steps).max()
+    return (float(different[0]), step) if off < ROUNDING * np.ptp(different) else None
 
 
 def _whole(values: Array) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from hepbench import plots
 from hepbench.errors import UsageError, unknown
 from hepbench.plots import distributions, histograms, labelled, means, style, views
+from hepbench.progress import Ticker
+from hepbench.records import ORIGINS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,16 +58,24 @@ def make(
         raise UsageError(msg)
     plots.check_output(output)
     sources: Sequence[Wanted] = ("file", "sample") if compare else (source,)
-    several = [labelled.opened(reference, data=data, source=each) for each in sources]
-    whys = {each: why_not(several[0], each) for each in WHAT}
+    with Ticker(reference) as tell:
+        several = [labelled.opened(reference, data=data, source=s, tell=tell) for s in sources]
+        return [_save(several, each, output) for each in _chosen(several[0], what)]
+
+
+def _chosen(shown: Labelled, what: Sequence[str]) -> Sequence[str]:
+    """Return the figures to be drawn: those that are named, or all that fit.
+
+    Raises:
+        UsageError: one that is named does not.
+    """
+    whys = {each: why_not(shown, each) for each in WHAT}
+    fitting = [each for each, why in whys.items() if not why]
     if wrong := [whys[each] for each in what if whys[each]]:
-        fitting = ", ".join(each for each, why in whys.items() if not why)
-        msg = f"nothing to draw: {wrong[0]}; what can be drawn is {fitting or 'nothing'}"
+        can = ", ".join(fitting) or "nothing"
+        msg = f"nothing to draw: {wrong[0]}; what can be drawn is {can}"
         raise UsageError(msg)
-    return [
-        _save(several, each, output)
-        for each in what or [each for each, why in whys.items() if not why]
-    ]
+    return what or fitting
 
 
 def why_not(shown: Labelled, what: str) -> str:
@@ -95,16 +105,12 @@ def _drawn(several: Sequence[Labelled], what: str) -> tuple[Figure, list[str]]:
 def _caption(figure: Figure, several: Sequence[Labelled], notes: Sequence[str]) -> None:
     """Say which dataset it is, simulated or not, and which examples are drawn."""
     name = several[0].name
-    origins = " and ".join(_origin(shown) for shown in several)
+    origins = " and ".join(ORIGINS[shown.origin] for shown in several)
     title = rf"$\bf{{{style.mathematical(name)}}}$  $\it{{{style.mathematical(origins)}}}$"
     figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
-    drawn = [f"{_origin(shown)}: {_examples(shown)}" for shown in several]
+    drawn = [f"{ORIGINS[shown.origin]}: {_examples(shown)}" for shown in several]
     odd = [note for shown in several for note in shown.notes]
     style.footer(figure, [*drawn, *notes, *odd])
-
-
-def _origin(shown: Labelled) -> str:
-    return "simulated sample" if shown.simulated else "original file"
 
 
 def _examples(shown: Labelled) -> str:

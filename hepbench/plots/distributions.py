@@ -118,9 +118,10 @@ def features(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
         if name in chunk.inputs:
             columns = np.asarray(chunk.inputs[name])
             found |= dict(zip(shown.names(name, columns.shape[1]), columns.T, strict=True))
-    targets = {name.removeprefix("target."): column for name, column in chunk.targets.items()}
     bare = {name.partition(" [")[0] for name in found}
-    found |= {name: column for name, column in targets.items() if name not in bare}
+    for name, column in chunk.targets.items():
+        if name.removeprefix("target.") not in bare:
+            found[shown.target_name(name)] = column
     yield from ((name, Values(column)) for name, column in found.items())
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.plots import distributions, style
+from hepbench.records import ORIGINS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,18 +55,20 @@ def draw(several: Sequence[Labelled], kind: str) -> tuple[Figure, list[str]]:
         if i % across == 0 or labels != before:
             panel[0].set_ylabel(labels, fontsize="x-small")
         for axes in panel:
-            axes.tick_params(labelsize="x-small")
+            axes.tick_params(labelsize="x-small", which="both")
     _legend(figure, panels[0][0])
-    return figure, _notes(kind, compared=compared)
+    return figure, _notes(kind, several)
 
 
 def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labelled]) -> None:
+    if not any((found.heights > 0).any() for found in each):
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "none", fontsize="small", **middle)
     for found, shown in zip(each, several, strict=True):
-        points = len(each) > 1 and not shown.simulated
+        points = len(each) > 1 and shown.origin != "sample"
         for label, name in enumerate(shown.spec.classes):
             colour = style.COLOURS[label % len(style.COLOURS)]
-            text = style.plain(f"{name}, {'sample' if shown.simulated else 'file'}")
-            text = text if len(each) > 1 else style.plain(name)
+            text = style.plain(f"{name}, {shown.source_name}" if len(each) > 1 else name)
             if points:
                 _points(axes, found, label, colour, text)
             else:
@@ -124,6 +127,8 @@ def _ylabel(found: Distribution, kind: str) -> str:
 def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
     heights, errors = (each[label] for each in _drawn(found))
     edges = found.bins.edges
+    # where there is nothing at all a line at 0 would be a value; its name is for the legend
+    heights = heights if (found.heights > 0).any() else np.full(len(heights), np.nan)
     low, high = heights - errors, heights + errors
     axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=style.BAND, linewidth=0)
     axes.stairs(heights, edges, baseline=None, color=colour, linewidth=1.2, label=name)
@@ -176,10 +181,11 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, names, loc="outside upper right", ncols=columns, frameon=False)
 
 
-def _notes(kind: str, *, compared: bool) -> list[str]:
+def _notes(kind: str, several: Sequence[Labelled]) -> list[str]:
     found = [
         f"{distributions.KINDS[kind].note}; the first and the last bin hold what lies beyond the axis"
     ]
-    if compared:
-        found.append("points: original file; steps: simulated sample; below: sample over file")
+    if len(several) > 1:
+        file, sample = (ORIGINS[shown.origin] for shown in several)
+        found.append(f"points: {file}; steps: {sample}; below: sample over file")
     return found

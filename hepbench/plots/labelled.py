@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hepbench import prepare
+from hepbench import naming, prepare, progress
 from hepbench.errors import DataError, PluginError
 from hepbench.matrix import Combination
 from hepbench.registry import Entry
-from hepbench.resolve import resolve
 from hepbench.sparse import SparseImages
 from hepbench.specs import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hepbench.cache import Cache
     from hepbench.data import Wanted
     from hepbench.plan import Stage
-    from hepbench.specs import Array, Dataset, Inputs
+    from hepbench.records import Origin
+    from hepbench.specs import Array, Dataset, Inputs, Params
 
 PARTS = ("train", "validation")
 
@@ -58,8 +58,10 @@ class Labelled:
         rows: (N,) which of it, in order.
         columns: (N,) each: ``labels``, ``weights`` where there are any, ``target.*``.
         sealed: how many test examples are left out.
-        simulated: they are its sample's.
-        notes: what is odd about its files.
+        origin: where they are from: see ``plan.Found``.
+        params: all of the dataset's own.
+        notes: what must be said of its files.
+        tell: takes a few words on how far it is, where all examples are gone through.
     """
 
     spec: Dataset
@@ -69,8 +71,15 @@ class Labelled:
     rows: Array
     columns: Mapping[str, Array]
     sealed: int
-    simulated: bool = True
+    params: Params
+    origin: Origin = "sample"
     notes: Sequence[str] = ()
+    tell: Callable[[str], None] = progress.nobody
+
+    @property
+    def source_name(self) -> str:
+        """What tells it from others where two are compared."""
+        return {"file": "file", "simulated": "simulated file", "sample": "sample"}[self.origin]
 
     @property
     def counts(self) -> Array:
@@ -89,9 +98,10 @@ class Labelled:
 
     def chunks(self, *names: str) -> Iterator[Chunk]:
         """Yield all examples, with some of their inputs, as many at a time as memory allows."""
-        whole = prepare.read_inputs(self.source, "labelled")
-        for span in prepare.spans(whole, len(self.rows)):
+        whole, n = prepare.read_inputs(self.source, "labelled"), len(self.rows)
+        for span in prepare.spans(whole, n):
             yield self._chunk(whole, np.arange(span.start, span.stop), names)
+            self.tell(f"{span.stop / n:.0%} of {n:,} examples drawn")
 
     def some(self, most: int, *names: str) -> Chunk:
         """Return at most so many examples, as memory allows, spread evenly over all of them."""
@@ -104,19 +114,16 @@ class Labelled:
 
     def names(self, name: str, n: int) -> list[str]:
         """Return what the n channels or features of an input are called, with their units."""
-        given, units = self._declared(name)
+        given, units = naming.described(self.spec, name, self.params)
         if len(given) != n:
             # a view has changed them
             return [f"{name} {i}" for i in range(n)]
-        units = units or ("",) * n
-        return [f"{a} [{unit}]" if unit else a for a, unit in zip(given, units, strict=True)]
+        return list(map(naming.with_unit, given, units or ("",) * n))
 
-    def _declared(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
-        if name in self.spec.view_names:
-            return tuple(resolve(self.spec.view_names[name])), ()
-        if name in self.spec.inputs:
-            return self.spec.inputs[name].names, self.spec.inputs[name].units
-        return (), ()
+    def target_name(self, name: str) -> str:
+        """Return what one of ``targets`` is called, with its unit."""
+        bare = name.removeprefix("target.")
+        return naming.with_unit(bare, self.spec.target_units.get(bare, ""))
 
     def _chunk(self, whole: Mapping[str, Array], places: Array, names: Sequence[str]) -> Chunk:
         read = {name: array[self.rows[places]] for name, array in whole.items()}
@@ -132,13 +139,20 @@ def available(spec: Dataset) -> set[str]:
     return {*spec.inputs, *spec.views}
 
 
-def opened(reference: str, *, data: Path | None, source: Wanted) -> Labelled:
+def opened(
+    reference: str,
+    *,
+    data: Path | None,
+    source: Wanted,
+    tell: Callable[[str], None] = progress.nobody,
+) -> Labelled:
     """Return the examples of a dataset at hand.
 
     Args:
         reference: its name, perhaps with parameters in brackets.
         data: the folder of original files.
         source: original file where found, or always one of both.
+        tell: takes a few words on how far it is.
 
     Raises:
         UsageError: no such dataset, or no such parameter.
@@ -155,14 +169,16 @@ def opened(reference: str, *, data: Path | None, source: Wanted) -> Labelled:
         read, split, inputs = plan.preparation(_combination(entry, params), SPLIT_SEED, facts)
         found = facts.found(entry)
     cache = Cache(session.cache_folder())
-    _prepare({stage.key: stage for stage in (read, split)}, cache)
+    _prepare({stage.key: stage for stage in (read, split)}, cache, tell)
     shown = gathered(entry.spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
     warnings = (cache.find(read.key) or {}).get("warnings", ())
     return replace(
         shown,
         name=reference,
-        simulated=found.source != "file",
-        notes=(*found.warnings, *warnings),
+        params=params,
+        origin=found.source,
+        notes=(*found.warnings, *found.notes, *warnings),
+        tell=tell,
     )
 
 
@@ -182,7 +198,14 @@ def gathered(spec: Dataset, task: Mapping[str, Any], read: Path, split: Path) ->
         sealed = len(test["rows"])
     rows = columns.pop("rows")
     return Labelled(
-        spec=spec, name=spec.name, task=task, source=read, rows=rows, columns=columns, sealed=sealed
+        spec=spec,
+        name=spec.name,
+        task=task,
+        source=read,
+        rows=rows,
+        columns=columns,
+        sealed=sealed,
+        params=spec.params,
     )
 
 
@@ -208,7 +231,7 @@ def _part(path: Path) -> dict[str, Array]:
         return {name: array for name, array in kept.items() if name != "ids"}
 
 
-def _prepare(stages: Mapping[str, Stage], cache: Cache) -> None:
+def _prepare(stages: Mapping[str, Stage], cache: Cache, tell: Callable[[str], None]) -> None:
     """Run what the cache lacks.
 
     Raises:
@@ -220,6 +243,8 @@ def _prepare(stages: Mapping[str, Stage], cache: Cache) -> None:
     missing = schedule.missing(stages, stages, cache)
     limits = execute.Limits(memory=session.default_memory(1))
     for outcome in execute.execute(missing, cache=cache, limits=limits, alive=lambda: None):
+        if outcome.progress:
+            tell(f"read {outcome.progress}")
         if outcome.users:
             raise DataError(outcome.message)
         if outcome.status in {"failed", "timeout"}:

@@ -136,7 +136,7 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
     """
     from matplotlib.figure import Figure
 
-    found = [("sample" if shown.simulated else "file", means(shown)) for shown in several]
+    found = [(shown.source_name, means(shown)) for shown in several]
     drawn = lines(found, several[0].spec.classes)
     channels = found[0][1].channels
     most, panel = LAYOUT if len(drawn) <= FEW else CROWDED

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hepbench.columns import Columns
 from hepbench.errors import UsageError, unknown
 from hepbench.matrix import fits
-from hepbench.notes import SOURCES, difference, listed
+from hepbench.notes import difference, listed
 from hepbench.plots.style import spelt
 from hepbench.ranking import rank, standard
+from hepbench.records import ORIGINS
 from hepbench.rows import age, collect
 from hepbench.tables import GROUPS
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from hepbench.records import Record
     from hepbench.rows import Row
 
-ORIGINS = {**SOURCES, "file": "original file"}
 DAGGER = "\N{DAGGER}"
 MOST_REASONS = 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,7 +124,9 @@ def save(figure: Figure, path: Path) -> None:
         msg = f"cannot write {path}: {error.strerror}; choose another --output"
         raise ResultsError(msg) from error
     finally:
-        part.unlink(missing_ok=True)
+        # where no folder is, there is no part either
+        with suppress(OSError):
+            part.unlink()
 
 
 def grid(

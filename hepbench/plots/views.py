@@ -7,11 +7,13 @@ cloud is of that image.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepbench import naming
 from hepbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from hepbench.specs import Array
 
 INPUTS = ("image", "cloud", "mask", "neighbours")
+UNIT = re.compile(r"([0-9.]+) (.+)")
+"""As ``50 GeV``."""
 SEEN = 100
 """Labelled examples, spread evenly over all, of which those that are drawn are chosen."""
 COLUMNS = ("image", "cloud", "graph", "graph, enlarged")
@@ -45,7 +49,7 @@ class Example:
 
     Attributes:
         name: of its class.
-        image: (H, W), what the channels that are drawn have in each pixel together.
+        image: (H, W), what the channels that are drawn have in each pixel together, in one unit.
         edges: what rows and columns span, from and to, in the units of the cloud's positions.
         places: (n, 2) where the points are: along the rows (eta) and along the columns (phi).
         amounts: (n,) what is there, as in the image.
@@ -115,30 +119,35 @@ def _span(places: Array, positions: Array, size: int) -> tuple[float, float]:
     return float(start - step / 2), float(start + step * (size - 0.5))
 
 
-def addable(images: Array, units: Sequence[str]) -> Array:
-    """Return which channels of images (n, C, H, W) are drawn, added up: those with the unit of the
-    first, or where no units are told those that are nowhere below 0.
+def factors(images: Array, units: Sequence[str]) -> tuple[Array, str]:
+    """Return by what channels of images (n, C, H, W) are multiplied to be added up, (C,), and in
+    which unit: those in multiples of the first one's unit, ``50 GeV`` being 50 of ``GeV``, and 0
+    for others; where no units are told, 1 for those that are nowhere below 0.
     """
-    if len(units) == images.shape[1]:
-        return np.array([unit == units[0] for unit in units])
-    return images.min(axis=(0, 2, 3)) >= 0
+    if len(units) != images.shape[1] or not any(units):
+        return (images.min(axis=(0, 2, 3)) >= 0).astype(np.float64), ""
+    parsed = [UNIT.fullmatch(unit) for unit in units]
+    bare = [match[2] if match else unit for match, unit in zip(parsed, units, strict=True)]
+    sizes = [float(match[1]) if match else 1.0 for match in parsed]
+    found = [size if b == bare[0] else 0.0 for size, b in zip(sizes, bare, strict=True)]
+    return np.array(found), bare[0]
 
 
-def example(name: str, inputs: Mapping[str, Array], added: Array) -> Example:
+def example(name: str, inputs: Mapping[str, Array], each: Array) -> Example:
     """Return one example, of ``INPUTS`` without their first axis, as it is drawn.
 
     Args:
         name: of its class.
-        added: (C,) bool, which channels are added up.
+        each: (C,) what channels are multiplied by to be added up.
     """
     image, mask = inputs["image"], inputs["mask"]
     points, near = inputs["cloud"][mask], inputs["neighbours"]
     return Example(
         name=name,
-        image=image[added].sum(axis=0),
+        image=np.tensordot(each, image, axes=1),
         edges=laid_over(image, points),
         places=points[:, :2],
-        amounts=points[:, 2 : 2 + len(image)][:, added].sum(axis=1),
+        amounts=points[:, 2 : 2 + len(image)] @ each,
         links=links(near, mask),
         k=near.shape[1],
     )
@@ -159,16 +168,17 @@ def typical(shown: Labelled) -> dict[int, Mapping[str, Array]]:
     return found
 
 
-def examples(shown: Labelled) -> tuple[list[Example], str]:
-    """Return an example of each class, and of which channels they show the sum."""
+def examples(shown: Labelled) -> tuple[list[Example], str, str]:
+    """Return an example of each class, of which channels they show the sum, and its unit."""
     found = typical(shown)
     images = np.stack([inputs["image"] for inputs in found.values()])
-    added = addable(images, shown.spec.inputs["image"].units)
-    names = [
-        name for name, wanted in zip(shown.names("image", len(added)), added, strict=True) if wanted
-    ]
-    made = [example(shown.spec.classes[label], inputs, added) for label, inputs in found.items()]
-    return made, ", ".join(names)
+    _, units = naming.described(shown.spec, "image", shown.params)
+    each, unit = factors(images, units)
+    named = zip(shown.names("image", len(each)), each, strict=True)
+    # all of them in the one unit that is told
+    names = ", ".join(name.partition(" [")[0] for name, factor in named if factor)
+    made = [example(shown.spec.classes[label], inputs, each) for label, inputs in found.items()]
+    return made, names, unit
 
 
 # --- drawing
@@ -181,13 +191,13 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
     from matplotlib.figure import Figure
 
     found = [(shown, *examples(shown)) for shown in several]
-    blocks = [(shown, one) for shown, ones, _ in found for one in ones]
+    blocks = [(shown, one) for shown, ones, *_ in found for one in ones]
     look = _colours([one for _, one in blocks])
     size = (len(COLUMNS) * PANEL + 1.2, len(blocks) * PANEL + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     lines: Any = figure.subplots(len(blocks), len(COLUMNS), squeeze=False)
     for axes, (shown, one) in zip(lines, blocks, strict=True):
-        source = f", {'sample' if shown.simulated else 'file'}" if len(several) > 1 else ""
+        source = f", {shown.source_name}" if len(several) > 1 else ""
         points = _draw_example(axes, one, look)
         _name(axes[0], one.name + source)
         axes[0].set_ylabel(r"$\Delta\eta$")
@@ -196,8 +206,8 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
     for ax in lines[-1]:
         ax.set_xlabel(r"$\Delta\phi$")
     bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(blocks), extend="min")
-    bar.set_label("sum of channels")
-    sums = [f"colours: sum of {names}" for _, _, names in found]
+    bar.set_label(naming.with_unit("sum of channels", found[0][-1]))
+    sums = [f"colours: sum of channels {names}" for _, _, names, _ in found]
     return figure, [*(_note(one) for _, one in blocks), *sums]
 
 

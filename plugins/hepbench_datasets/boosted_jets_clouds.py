@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CHANNELS = BOOSTED_JETS.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
 """Of ``cloud``."""
+UNITS = clouds.units([""] * len(CHANNELS))
 HOT = tuple(CHANNELS.index(name) for name in ENERGIES.values())
 
 

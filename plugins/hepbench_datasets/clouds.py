@@ -56,6 +56,11 @@ def features(channels: Sequence[str]) -> tuple[str, ...]:
     return ("deta", "dphi", *channels, "logerel")
 
 
+def units(channels: Sequence[str]) -> tuple[str, ...]:
+    """Return their units, where those of channels are these."""
+    return ("", "rad", *channels, "")
+
+
 def cloud(
     images: Array,
     *,

@@ -5,8 +5,9 @@ Simulation of CMS, of single particles with 50 GeV of transverse momentum, in ei
 - two HDF5 files, electrons and photons: ``X`` (249000, 32, 32, 2) float32, channels last, LZF, with
   chunks that are read off the file, and ``y`` (249000,) float32, 1 for electrons and 0 for photons;
 - npz: ``x_train`` and ``x_test`` (N, 32, 32) float32, of energies alone, ``y_train`` and ``y_test``
-  (N,). Whoever made such a file has chosen what is test; as nothing published rests on it, images
-  of both parts are divided as those of the other form are.
+  (N,). No times are made up: that channel is empty. Whoever made such a file has chosen what is
+  test; as nothing published rests on it, images of both parts are divided as those of the other
+  form are.
 
 Energies are in units of 50 GeV and never below 0; times are signed, 0 also where there is no energy,
 in units of 50 ns as far as their range tells. Rows follow eta and columns phi, along which electrons
@@ -15,7 +16,6 @@ are wider. Some hundred images of photons hold nothing at all.
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 import zlib
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from hepbench import DataError, DataWarning, Examples, SparseImages, original_files
+from hepbench import DataError, Examples, SparseImages, original_files
 from hepbench_datasets import ELECTRON_PHOTON, electron_photon_compact
 from hepbench_datasets.hdf5 import HDF5
 
@@ -61,9 +61,6 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
     Raises:
         DataError: a file is missing, damaged or laid out otherwise, a label is another than that of
             its file, a value is not finite, or an energy below 0.
-
-    Warns:
-        DataWarning: there are no times; none are made up, and the channel is empty.
     """
     paths = original_files(ELECTRON_PHOTON, Path(folder))
     if NPZ in paths and len(paths) == 1:
@@ -141,8 +138,6 @@ def _fault(images: SparseImages, start: int) -> tuple[str, str] | None:
 def _read_npz(path: Path) -> Iterator[tuple[Role, Examples]]:
     arrays = _npz_arrays(path)
     _check_npz(path, arrays)
-    text = f"{path.name} holds energies alone: the channel 'time' of its images is empty"
-    warnings.warn(text, DataWarning, stacklevel=2)
     for part, first_id in (("train", 0), ("test", FIRST_TEST)):
         energy, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
         for start in range(0, len(labels), CHUNK):

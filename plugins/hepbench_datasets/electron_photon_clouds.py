@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CHANNELS = ELECTRON_PHOTON.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
 """Of ``cloud``."""
+UNITS = clouds.units(ELECTRON_PHOTON.inputs["image"].units)
 HOT = (CHANNELS.index("energy"),)
 MIDDLE = (16.0, 16.0)
 """Row and column of the crystal that images are centred on, the one of most energy."""

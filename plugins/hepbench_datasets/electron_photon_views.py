@@ -36,6 +36,26 @@ FEATURES = (
     *("time_hottest", "time_mean", "time_spread"),
 )
 """The columns of ``table``; see ``summarise``."""
+ENERGY, TIME = ELECTRON_PHOTON.inputs["image"].units
+UNITS = (
+    *(ENERGY, ENERGY, "", ""),
+    *[""] * 7,
+    *("crystals", "crystals", "crystals²"),
+    *["crystals"] * 6,
+    *("", ""),
+    *(TIME, TIME, TIME),
+)
+"""Of FEATURES."""
+
+
+def names(*, channels: Sequence[str], **_others: Any) -> tuple[str, ...]:
+    """Return what the channels of ``select`` are called."""
+    return tuple(channels)
+
+
+def units(*, channels: Sequence[str], **_others: Any) -> tuple[str, ...]:
+    """Return their units."""
+    return tuple({"energy": ENERGY, "time": TIME}[name] for name in channels)
 
 
 def select(inputs: Inputs, *, channels: Sequence[str], **_others: Any) -> Inputs:

@@ -93,6 +93,16 @@ def select(inputs: Inputs, *, features: int, **_others: Any) -> Inputs:
     return {"table": inputs["table"][:, VIEWS[features]]}
 
 
+def names(*, features: int) -> tuple[str, ...]:
+    """Return what the features of ``select`` are called."""
+    return HIGGS.inputs["table"].names[VIEWS[features]]
+
+
+def units(*, features: int) -> tuple[str, ...]:
+    """Return their units."""
+    return HIGGS.inputs["table"].units[VIEWS[features]]
+
+
 def official(ids: Array, **_params: Any) -> Array | None:
     """Return where the last 500,000 rows are, or None where the file is not whole."""
     whole = len(ids) == ROWS and ids.min() == 0 and ids.max() == ROWS - 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepbench_datasets import QUARK_GLUON, clouds
+from hepbench_datasets import QUARK_GLUON, clouds, quark_gluon_views
 from hepbench_datasets.quark_gluon_views import prepare
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ def cloud(inputs: Inputs, *, size: int, scale: str, points: int, **_others: Any)
     """Return ``cloud`` (N, points, 6) by FEATURES, and ``mask``: see ``clouds.cloud``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
     return clouds.cloud(images, points=points, energies=HOT, **clouds.LAYOUTS[size])
+
+
+def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
+    """Return the units of FEATURES."""
+    return clouds.units(quark_gluon_views.units(scale=scale))
 
 
 def graph(inputs: Inputs, *, size: int, scale: str, points: int, k: int, **_others: Any) -> Inputs:

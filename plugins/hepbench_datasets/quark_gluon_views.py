@@ -29,6 +29,8 @@ BATCH = 1000
 SUPPRESSED = 1e-3
 HCAL_FACTOR, DIVISOR = 25, 100
 """Of the authors: a tower of HCAL is spread over 25 pixels."""
+AUTHORS_UNITS = ("100 GeV", "5000 GeV", "200 GeV")
+"""What a 1 in a pixel then stands for."""
 SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED // 2)
 
 TOWER_PIXELS = 25
@@ -67,6 +69,11 @@ def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
     starts = range(0, max(len(images), 1), BATCH)
     parts = [images[start : start + BATCH] for start in starts]
     return {"image": SparseImages.concatenate([_prepared(part, size, scale) for part in parts])}
+
+
+def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
+    """Return the units of what ``prepare`` makes: what a 1 stands for in a pixel."""
+    return AUTHORS_UNITS if scale == "authors" else QUARK_GLUON.inputs["image"].units
 
 
 def _prepared(images: SparseImages, size: int, scale: str) -> SparseImages:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import DataError
-from hepbench_datasets import clouds
+from hepbench_datasets import TOP_TAGGING, clouds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ KINEMATIC = (
     *("part_logptrel", "part_logerel", "part_deltaR"),
 )
 """The columns of ``cloud`` where ``features`` is ``kinematic``; see ``transform``."""
+KINEMATIC_UNITS = ("", "rad", "log GeV", "log GeV", "", "", "")
 
 MOMENTA = 4
 """Columns of ``cloud`` where ``features`` is ``momenta``."""
@@ -51,6 +52,8 @@ FEATURES = (
     *("subjet_share_1", "subjet_share_2", "subjet_share_3"),
 )
 """The columns of ``table``; see ``summarise``."""
+UNITS = (*("GeV", "GeV"), *[""] * 13, *["GeV"] * 3, *[""] * 3)
+"""Of FEATURES."""
 
 
 def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) -> Inputs:
@@ -77,6 +80,16 @@ def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) 
         pieces = [_kinematic(cloud[s : s + BATCH], mask[s : s + BATCH], particles) for s in starts]
         return {"cloud": np.concatenate(pieces), "mask": mask[:, :particles]}
     return {"cloud": cloud[:, :particles], "mask": mask[:, :particles]}
+
+
+def names(*, features: str, **_others: Any) -> tuple[str, ...]:
+    """Return the columns of the ``cloud`` that ``transform`` makes."""
+    return KINEMATIC if features == "kinematic" else TOP_TAGGING.inputs["cloud"].names
+
+
+def units(*, features: str, **_others: Any) -> tuple[str, ...]:
+    """Return their units."""
+    return KINEMATIC_UNITS if features == "kinematic" else TOP_TAGGING.inputs["cloud"].units
 
 
 def graph(inputs: Inputs, *, particles: int, k: int, **_others: Any) -> Inputs:

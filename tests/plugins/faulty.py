@@ -117,6 +117,13 @@ def as_numpy(inputs):
     return {"table": inputs["table"].numpy()}
 
 
+UNITS = ("GeV",)
+
+
+def unchanged(inputs, **_params):
+    return inputs
+
+
 def first_hundred(ids):
     return np.arange(100)
 
@@ -151,6 +158,12 @@ def hepbench_datasets():
         dataset("no-source", sample=None),
         dataset("no-function", sample="faulty:simple"),
         dataset("no-summary", summary=""),
+        dataset("miscounted", sample_examples=7),
+        dataset(
+            "units-too-few",
+            view_units={"table": "faulty:UNITS"},
+            views={"table": "faulty:unchanged"},
+        ),
         dataset("params-tuple", params={"does": "", "columns": (0, 1)}),
         dataset("names-too-few", inputs={"table": Input(shape=(2,), names=("x",))}),
         dataset("official-rows", split=Split(official="faulty:first_hundred")),

@@ -18,6 +18,7 @@ from hepbench_datasets.simulate import (
 )
 
 from hepbench import DataError, SparseImages
+from hepbench.data import simulated
 
 needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),
@@ -212,6 +213,7 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
             assert file["jet"].chunks is None
             assert file["jet"].id.get_offset() is not None
     assert sorted(tmp_path.iterdir()) == sorted([path, unlabelled])
+    assert all(simulated(each) for each in tmp_path.iterdir())
     assert done == [5, 9, 14, 17]
     jets = boosted_jets.simulate(17, seed=1, jobs=1)
     for role, part in reader.read(tmp_path, order=ORDER):

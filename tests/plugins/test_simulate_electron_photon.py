@@ -23,6 +23,7 @@ from hepbench_datasets.simulate import (
 )
 
 from hepbench import DataError, DataWarning, SparseImages
+from hepbench.data import simulated
 
 ELECTRONS = "SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5"
 PHOTONS = "SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5"
@@ -290,6 +291,7 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
             assert file["X"].chunks == (n, 32, 32, 2)
             assert (file["y"][:] == label).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == [ELECTRONS, PHOTONS]
+    assert all(simulated(path) for path in tmp_path.iterdir())
     assert done == [5, 9, 14, 17]
     images = electron_photon.simulate(17, seed=1, jobs=1)
     for _, part in reader.read(tmp_path):

@@ -24,6 +24,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from hepbench import DataError, SparseImages
+from hepbench.data import simulated
 
 needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),
@@ -167,6 +168,7 @@ def test_the_file_is_laid_out_like_the_original_and_read(tmp_path, made_up):
         assert all(file[key].chunks and file[key].compression == "lzf" for key in file)
         assert file["X_jets"].chunks[1:] == (125, 125, 3)
     assert list(tmp_path.iterdir()) == [path]
+    assert simulated(path)
     assert done == [4, 8, 10]
     expected = quark_gluon.simulate(10, seed=1, jobs=1)
     found = [part for _, part in reader.read(tmp_path)]

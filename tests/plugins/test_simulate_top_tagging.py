@@ -19,6 +19,7 @@ from hepbench_datasets.simulate import (
 )
 
 from hepbench import DataError
+from hepbench.data import simulated
 
 needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),
@@ -244,6 +245,7 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
     assert path == tmp_path / "train.h5"
     sizes = {"train.h5": 35, "val.h5": 11, "test.h5": 11}
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(sizes)
+    assert all(simulated(each) for each in tmp_path.iterdir())
     assert done == [10, 20, 30, 35, 45, 46, 56, 57]
     for number, (name, size) in enumerate(sizes.items()):
         with h5py.File(tmp_path / name) as file:

@@ -23,7 +23,7 @@ import numpy as np
 
 from hepbench import DataError, SparseImages
 from hepbench_datasets import BOOSTED_JETS
-from hepbench_datasets.simulate import detector, jet_images, processes
+from hepbench_datasets.simulate import detector, jet_images, marked, processes
 from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
 
 if TYPE_CHECKING:
@@ -109,11 +109,9 @@ def _write(
     wanted: dict[Role, int],
     progress: Callable[[int], None],
 ) -> None:
-    import h5py
-
     done = dict.fromkeys(ROLES, 0)
     with ExitStack() as stack:
-        files = {role: stack.enter_context(h5py.File(paths[role], "w")) for role in ROLES}
+        files = {role: stack.enter_context(marked.hdf5(paths[role])) for role in ROLES}
         for role, file in files.items():
             columns = {"jet": (*jet_images.SHAPE[1:], jet_images.SHAPE[0])}
             if role == "labelled":

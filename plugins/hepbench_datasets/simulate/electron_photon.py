@@ -22,7 +22,7 @@ import numpy as np
 
 from hepbench import DataError, SparseImages
 from hepbench_datasets import ELECTRON_PHOTON
-from hepbench_datasets.simulate import cascade, crystals, processes, showers
+from hepbench_datasets.simulate import cascade, crystals, marked, processes, showers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -95,11 +95,9 @@ def _write(
     wanted: dict[int, int],
     progress: Callable[[int], None],
 ) -> None:
-    import h5py
-
     done = dict.fromkeys(paths, 0)
     with ExitStack() as stack:
-        files = {label: stack.enter_context(h5py.File(path, "w")) for label, path in paths.items()}
+        files = {label: stack.enter_context(marked.hdf5(path)) for label, path in paths.items()}
         for label, file in files.items():
             n = wanted[label]
             rows = min(n, STORED_CHUNK[0])

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from hepbench import Array, DataError
+from hepbench import SIMULATED, Array, DataError
 from hepbench_datasets.simulate import detector, processes
 from hepbench_datasets.simulate.detector import BOTTOM, CHARM, ELECTRON, MUON, Jets, Particles
 from hepbench_datasets.simulate.higgs_features import features
@@ -128,8 +128,9 @@ def _write(
     raw: BinaryIO, chunks: Iterable[tuple[Array, Array]], progress: Callable[[int], None]
 ) -> None:
     done = 0
-    # no name and no time in the header, or equal rows would not be equal bytes
-    with gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+    # no time in the header, or equal rows would not be equal bytes; as its name what is made of
+    # these rows is labelled by, which is gone once they are decompressed
+    with gzip.GzipFile(SIMULATED.decode(), "wb", 6, raw, mtime=0) as file:
         for labels, table in chunks:
             file.write(_lines(labels, table))
             done += len(labels)

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import DataError, SparseImages
-from hepbench_datasets.simulate import detector, jet_images, pile_up, processes
+from hepbench_datasets.simulate import detector, jet_images, marked, pile_up, processes
 from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
 
 if TYPE_CHECKING:
@@ -134,10 +134,8 @@ def _write(
     events: int,
     progress: Callable[[int], None],
 ) -> None:
-    import h5py
-
     done = 0
-    with h5py.File(path, "w") as file:
+    with marked.hdf5(path) as file:
         side = jet_images.SIDE
         stored = (min(events, STORED), side, side, 3)
         file.create_dataset(

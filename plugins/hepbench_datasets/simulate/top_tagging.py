@@ -30,7 +30,7 @@ import numpy as np
 
 from hepbench import DataError
 from hepbench_datasets import TOP_TAGGING, pandas_table
-from hepbench_datasets.simulate import detector, energy_flow, processes
+from hepbench_datasets.simulate import detector, energy_flow, marked, processes
 from hepbench_datasets.simulate.detector import BOTTOM, Particles
 
 if TYPE_CHECKING:
@@ -143,13 +143,11 @@ def _write(
     wanted: Mapping[str, int],
     progress: Callable[[int], None],
 ) -> None:
-    import h5py
-
     done = dict.fromkeys(SHARES, 0)
     with ExitStack() as stack:
         tables = {}
         for name in SHARES:
-            file = stack.enter_context(h5py.File(paths[name], "w"))
+            file = stack.enter_context(marked.hdf5(paths[name]))
             tables[name] = pandas_table.create(file, "table", BLOCKS, wanted[name])
         for name, jets in chunks:
             rows = np.zeros(len(jets), tables[name].dtype)
