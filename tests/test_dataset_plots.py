@@ -408,6 +408,19 @@ def test_what_is_drawn_is_said_in_words(ours):
         assert "statistical error" in histograms._notes(kind, [ours])[0]
 
 
+def test_a_constant_does_not_flatten_what_it_is_compared_with(ours):
+    """A file whose values are all in one bin is said to be so; the axis is that of the sample."""
+    from matplotlib.figure import Figure
+
+    axes, where = Figure().subplots(), Bins(np.linspace(0, 1, 5))
+    heights = [np.array([[0, 1.0, 0, 0]] * 2), np.array([[0.1, 0.2, 0.4, 0.3]] * 2)]
+    both = [Distribution("m", where, h, 0.1 * h, once=True) for h in heights]
+    several = [replace(ours, origin="file"), replace(ours, origin="sample")]
+    histograms._draw_panel(axes, both, several)
+    assert [text.get_text() for text in axes.texts] == ["file: all in one bin"]
+    assert axes.get_ylim() == (0, histograms.ROOM * 0.4 / 0.25)
+
+
 def test_what_a_generator_wrote_is_never_called_original(ours):
     """Neither above a figure nor below it, by itself or over the sample."""
     from matplotlib.figure import Figure

@@ -56,7 +56,7 @@ def draw(several: Sequence[Labelled], kind: str) -> tuple[Figure, list[str]]:
             panel[0].set_ylabel(labels, fontsize="x-small")
         for axes in panel:
             axes.tick_params(labelsize="x-small", which="both")
-    _legend(figure, panels[0][0])
+    _legend(figure, [panel[0] for panel in panels])
     return figure, _notes(kind, several)
 
 
@@ -64,8 +64,14 @@ def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labe
     if not any((found.heights > 0).any() for found in each):
         middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, "none", fontsize="small", **middle)
-    for found, shown in zip(each, several, strict=True):
+    spread = [_is_spread(found) for found in each]
+    for found, shown, wide in zip(each, several, spread, strict=True):
         points = len(each) > 1 and shown.origin != "sample"
+        if any(spread) and not wide:
+            # a density in one bin would be as high as the bin is narrow: it is the others' scale
+            text = f"{shown.source_name}: all in one bin"
+            axes.text(0.97, 0.95, text, fontsize="xx-small", **_CORNER, transform=axes.transAxes)
+            continue
         for label, name in enumerate(shown.spec.classes):
             colour = style.COLOURS[label % len(style.COLOURS)]
             text = style.plain(f"{name}, {shown.source_name}" if len(each) > 1 else name)
@@ -73,7 +79,15 @@ def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labe
                 _points(axes, found, label, colour, text)
             else:
                 _steps(axes, found, label, colour, text)
-    _draw_axes(axes, each)
+    _draw_axes(axes, [f for f in each if _is_spread(f)] or each)
+
+
+_CORNER: dict[str, Any] = {"ha": "right", "va": "top"}
+
+
+def _is_spread(found: Distribution) -> bool:
+    """Whether values are in more than one bin, or are told apart anyway."""
+    return found.bins.values is not None or bool(((found.heights > 0).any(axis=0)).sum() > 1)
 
 
 def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
@@ -85,6 +99,8 @@ def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     elif where.scale == "symlog":
         _symmetric(axes, where)
+    elif where.scale == "linear":
+        axes.locator_params(axis="x", nbins=6)
     else:
         axes.set_xscale(where.scale)
     heights = np.concatenate([_drawn(found)[0].ravel() for found in each])
@@ -173,9 +189,11 @@ def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution) -> None:
     axes.set_ylabel("sample / file", loc="center", fontsize="xx-small")
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """Name the classes once, above all panels, beside the title."""
-    handles, names = axes.get_legend_handles_labels()
+    # a panel may lack those that are in one bin
+    every = (axes.get_legend_handles_labels() for axes in panels)
+    handles, names = max(every, key=lambda found: len(found[1]))
     room = figure.get_figwidth() - 3.9
     columns = max(1, int(room / (0.45 + 0.068 * max(map(len, names)))))
     figure.legend(handles, names, loc="outside upper right", ncols=columns, frameon=False)
