@@ -131,6 +131,16 @@ def _alive(pid: int) -> bool:
         return True
 
 
+def stamp(path: Path) -> list[int]:
+    """Return size, times of change in ns, and number of a file: others where it is another one.
+
+    Raises:
+        OSError: it is gone.
+    """
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
 class Remembered:
     """What was computed from a file, kept while its size and times stay as they are."""
 
@@ -148,14 +158,14 @@ class Remembered:
 
     def __call__(self, path: Path, compute: Callable[[Path], Any]) -> Any:
         """Return ``compute(path)``, from memory where the file has not changed."""
-        stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        before = stamp(path)
         name = str(path.absolute())
-        if name in self._known and self._known[name][0] == stamp:
+        if name in self._known and self._known[name][0] == before:
             return self._known[name][1]
         value = compute(path)
-        if time.time() - max(stat.st_mtime, stat.st_ctime) > self.SETTLED_SECONDS:
-            self._known[name] = [stamp, value]
+        _, *changed, _ = before
+        if time.time() - max(changed) / 1e9 > self.SETTLED_SECONDS:
+            self._known[name] = [before, value]
             self._changed = True
         return value
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepbench import keys
+from hepbench.cache import stamp
 from hepbench.errors import DataError, PluginError
 from hepbench.plan import Found
 from hepbench.specs import MARK_BYTES, SIMULATED
@@ -70,9 +72,12 @@ def find(
 
     Raises:
         DataError: some of the files that belong together are missing, or all of them and
-            ``wanted`` is ``file``, or there is no sample.
+            ``wanted`` is ``file``, or there is no sample; what has the name of one is no file.
     """
-    paths = {} if wanted == "sample" or folder is None else original_files(spec, folder / spec.name)
+    paths = {}
+    if wanted != "sample" and folder is not None:
+        _refuse_others(spec, folder / spec.name)
+        paths = original_files(spec, folder / spec.name)
     form = whole_form(spec.files, paths)
     if spec.read and paths and form is not None:
         return _original(spec, folder, paths, remembered)
@@ -108,10 +113,30 @@ def present(spec: Dataset, folder: Path) -> dict[str, Path]:
     found = {}
     for file in spec.files:
         for name in (file.name, *file.variants):
-            if (folder / name).is_file():
-                found[file.name] = folder / name
-                break
+            # what may not be looked at is not there
+            with suppress(PermissionError):
+                if (folder / name).is_file():
+                    found[file.name] = folder / name
+                    break
     return found
+
+
+def _refuse_others(spec: Dataset, folder: Path) -> None:
+    """Raise DataError where something else than a file has the name of one, or nobody may look:
+    who put it there does not mean the sample.
+    """
+    for path in (folder / name for file in spec.files for name in (file.name, *file.variants)):
+        what = "is no file"
+        try:
+            path.lstat()
+            if path.is_file():
+                continue
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            what = f"cannot be read ({error.strerror})"
+        msg = f"{spec.name}: {path} {what}; a file, or a link to one, is expected"
+        raise DataError(msg)
 
 
 def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
@@ -144,6 +169,7 @@ def _original(
     spec: Dataset, folder: Path | None, paths: Mapping[str, Path], remembered: Callable[..., str]
 ) -> Found:
     assert folder is not None
+    stamps = {str(path.absolute()): stamp(path) for path in paths.values()}
     sums = {name: remembered(path, checksum) for name, path in paths.items()}
     files = {file.name: file for file in spec.files}
     marked = [name for name, path in paths.items() if simulated(path)]
@@ -156,7 +182,8 @@ def _original(
         source="simulated" if marked else "file",
         fingerprint=keys.key(sums),
         folder=str((folder / spec.name).absolute()),
-        files=tuple(str(path.absolute()) for path in paths.values()),
+        files=tuple(stamps),
+        stamps=stamps,
         warnings=tuple(f"file: {w}" for w in warnings),
         notes=tuple(f"file: {lack}" for lack in lacks),
     )

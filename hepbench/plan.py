@@ -41,6 +41,8 @@ class Found:
     fingerprint: str
     folder: str = ""
     files: tuple[str, ...] = ()
+    stamps: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By path, of original files, as they were before their fingerprint was taken."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -262,6 +264,7 @@ def reading(spec: Dataset, found: Found, params: Mapping[str, Any]) -> dict[str,
         "target": target or "",
         "folder": found.folder,
         "files": found.files,
+        "stamps": found.stamps,
     }
 
 

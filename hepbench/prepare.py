@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import arrays, splits
+from hepbench.cache import stamp
 from hepbench.errors import DataError, DataWarning, PluginError, ProtocolError
 from hepbench.resolve import resolve
 from hepbench.sparse import SparseImages
@@ -73,8 +74,8 @@ def read_chunks(task: Mapping[str, Any], odd: list[str]) -> Iterator[tuple[str, 
         odd: what the reader finds odd is added to it.
 
     Raises:
-        DataError: the files are damaged or laid out otherwise, a value is not finite, or no example
-            is labelled.
+        DataError: the files are damaged or laid out otherwise, a value is not finite, no example is
+            labelled, or a file is no longer the one whose fingerprint was taken.
     """
     folder = [Path(task["folder"])] if task["folder"] else []
     labelled = 0
@@ -86,6 +87,17 @@ def read_chunks(task: Mapping[str, Any], odd: list[str]) -> Iterator[tuple[str, 
     if not labelled:
         msg = f"{task['dataset']}: no labelled example was read"
         raise DataError(msg)
+    for path, before in task.get("stamps", {}).items():
+        if _changed(Path(path), before):
+            msg = f"{task['dataset']}: {Path(path).name} was changed while it was read; run again"
+            raise DataError(msg)
+
+
+def _changed(path: Path, before: Sequence[int]) -> bool:
+    try:
+        return stamp(path) != before
+    except OSError:
+        return True
 
 
 def _heard(given: Iterable[tuple[str, Examples]], odd: list[str]) -> Iterator[tuple[str, Examples]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +85,41 @@ def test_a_form_that_is_not_whole_is_refused(tmp_path, there, message):
     assert str(caught.value) == message.format(folder)
 
 
+def folder(path):
+    path.mkdir()
+
+
+def link(path):
+    path.symlink_to("nowhere")
+
+
+def loop(path):
+    path.symlink_to(path)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["all.h5", "run1.parquet"])
+@pytest.mark.parametrize("make", [folder, link, loop, pipe])
+def test_what_has_the_name_of_a_file_and_is_none_is_refused(tmp_path, make, name):
+    """Whoever put it there does not mean the sample, nor the other files."""
+    path = holding(tmp_path, ["a.npy", "b.npy"]) / "forms" / name
+    make(path)
+    with pytest.raises(DataError) as caught:
+        find(SPEC, tmp_path, "auto", fingerprint)
+    expected = f"forms: {path} is no file; a file, or a link to one, is expected"
+    assert str(caught.value) == expected
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    """A file where the folder of the dataset is looked for."""
+    (tmp_path / "forms").write_text("")
+    with pytest.raises(DataError, match=r"all.h5 cannot be read \(Not a directory\); a file, or"):
+        find(SPEC, tmp_path, "auto", fingerprint)
+
+
 def test_without_any_file_every_form_is_told(tmp_path):
     """Whoever wants the file learns which ones would do."""
     with pytest.raises(DataError) as caught:
@@ -145,18 +182,41 @@ def odd():
     warnings.warn("of no concern", UserWarning, stacklevel=1)
 
 
+TASK = {
+    "dataset": "forms",
+    "target": f"{__name__}:odd",
+    "params": {},
+    "folder": "",
+    "files": (),
+    "inputs": {"table": {"shape": (1,)}},
+    "classes": SPEC.classes,
+}
+
+
 def test_what_a_reader_finds_odd_is_kept(tmp_path):
     """Its warnings are facts of what was read; those of other kinds go their own way."""
-    task = {
-        "dataset": "forms",
-        "target": f"{__name__}:odd",
-        "params": {},
-        "folder": "",
-        "files": (),
-        "inputs": {"table": {"shape": (1,)}},
-        "classes": SPEC.classes,
-    }
     place = Place(folder=tmp_path, parents=(), tell=str)
     with pytest.warns(UserWarning, match="of no concern"):
-        facts = prepare.read(task, place)
+        facts = prepare.read(TASK, place)
     assert facts["warnings"] == ["data: label 0 looks wrong", "data: label 1 looks wrong"]
+
+
+def grown(path):
+    path.write_text("more")
+
+
+def exchanged(path):
+    path.with_name("new").write_text("all.h5")
+    path.with_name("new").replace(path)
+
+
+@pytest.mark.parametrize("change", [grown, exchanged, Path.unlink])
+def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, change):
+    """What was read would be kept under the fingerprint of what was there before."""
+    found = find(SPEC, holding(tmp_path, ["all.h5"]), "auto", fingerprint)
+    chunks = prepare.read_chunks({**TASK, "stamps": found.stamps}, [])
+    next(chunks)
+    change(tmp_path / "forms" / "all.h5")
+    with pytest.raises(DataError) as caught, pytest.warns(UserWarning, match="of no concern"):
+        list(chunks)
+    assert str(caught.value) == "forms: all.h5 was changed while it was read; run again"

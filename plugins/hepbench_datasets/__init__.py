@@ -5,7 +5,20 @@ from __future__ import annotations
 from hepbench import Dataset, File, Input, Range, Split, Suite, hookimpl
 
 CLOUD = {"points": Range(least=1), "k": Range(least=1)}
-"""What the parameters of clouds and their graphs may be."""
+"""What the parameters of clouds of pixels and their graphs may be."""
+CLOUD_USES = {
+    "cloud": frozenset({"points"}),
+    "mask": frozenset({"points"}),
+    "neighbours": frozenset({"points", "k"}),
+}
+"""Which of these views are for."""
+
+
+def _clouds(module: str) -> dict[str, str]:
+    """Return the views that make clouds of pixels and their graphs."""
+    functions = {"cloud": "cloud", "mask": "cloud", "neighbours": "graph"}
+    return {view: f"hepbench_datasets.{module}:{name}" for view, name in functions.items()}
+
 
 HIGGS = Dataset(
     name="higgs",
@@ -96,15 +109,9 @@ BOOSTED_JETS = Dataset(
     views={
         "image": "hepbench_datasets.boosted_jets_views:resize",
         "table": "hepbench_datasets.boosted_jets_views:summarise",
-        "cloud": "hepbench_datasets.boosted_jets_clouds:cloud",
-        "mask": "hepbench_datasets.boosted_jets_clouds:cloud",
-        "neighbours": "hepbench_datasets.boosted_jets_clouds:graph",
+        **_clouds("boosted_jets_clouds"),
     },
-    uses={
-        "cloud": frozenset({"points"}),
-        "mask": frozenset({"points"}),
-        "neighbours": frozenset({"points", "k"}),
-    },
+    uses=CLOUD_USES,
     view_names={
         "table": "hepbench_datasets.boosted_jets_views:FEATURES",
         "cloud": "hepbench_datasets.boosted_jets_clouds:FEATURES",
@@ -246,15 +253,9 @@ QUARK_GLUON = Dataset(
     views={
         "image": "hepbench_datasets.quark_gluon_views:prepare",
         "table": "hepbench_datasets.quark_gluon_views:summarise",
-        "cloud": "hepbench_datasets.quark_gluon_clouds:cloud",
-        "mask": "hepbench_datasets.quark_gluon_clouds:cloud",
-        "neighbours": "hepbench_datasets.quark_gluon_clouds:graph",
+        **_clouds("quark_gluon_clouds"),
     },
-    uses={
-        "cloud": frozenset({"points"}),
-        "mask": frozenset({"points"}),
-        "neighbours": frozenset({"points", "k"}),
-    },
+    uses=CLOUD_USES,
     view_names={
         "table": "hepbench_datasets.quark_gluon_views:FEATURES",
         "cloud": "hepbench_datasets.quark_gluon_clouds:FEATURES",
@@ -289,9 +290,11 @@ QUARK_GLUON = Dataset(
     },
     params={"size": 125, "scale": "authors", "points": 256, "k": 16},
     allowed={"size": (64, 125), "scale": ("authors", "stored"), **CLOUD},
+    # the latter is no symmetry of the detector, whose field bends tracks in phi alone, but nearly one
+    # of the flow of energy in a jet
     augmentations={
-        "flips": "hepbench_datasets.quark_gluon_views:flips",
-        "transpose": "hepbench_datasets.quark_gluon_views:transpose",
+        "flips": "hepbench_datasets.symmetries:flips",
+        "transpose": "hepbench_datasets.symmetries:transpose",
     },
     citation="Andrews et al., Nucl. Instrum. Methods A 977, 164304 (2020), arXiv:1902.08276, of CMS "
     "Open Data; the files are its test set",
@@ -315,16 +318,9 @@ ELECTRON_PHOTON = Dataset(
     views={
         "image": "hepbench_datasets.electron_photon_views:select",
         "table": "hepbench_datasets.electron_photon_views:summarise",
-        "cloud": "hepbench_datasets.electron_photon_clouds:cloud",
-        "mask": "hepbench_datasets.electron_photon_clouds:cloud",
-        "neighbours": "hepbench_datasets.electron_photon_clouds:graph",
+        **_clouds("electron_photon_clouds"),
     },
-    uses={
-        "image": frozenset({"channels"}),
-        "cloud": frozenset({"points"}),
-        "mask": frozenset({"points"}),
-        "neighbours": frozenset({"points", "k"}),
-    },
+    uses={"image": frozenset({"channels"}), **CLOUD_USES},
     view_names={
         "image": "hepbench_datasets.electron_photon_views:names",
         "table": "hepbench_datasets.electron_photon_views:FEATURES",
@@ -366,7 +362,9 @@ ELECTRON_PHOTON = Dataset(
     },
     params={"channels": ["energy", "time"], "points": 64, "k": 16},
     allowed={"channels": ("energy", "time"), **CLOUD},
-    augmentations={"flips": "hepbench_datasets.electron_photon_views:flips"},
+    # charges, the ends of the barrel and the hottest crystal, at row and column 16 of 0 to 31 and then
+    # at 15, make these nearly symmetries; the field spreads showers along phi alone: no transpose
+    augmentations={"flips": "hepbench_datasets.symmetries:flips"},
     citation="simulation of CMS; images as in Andrews et al., Comput. Softw. Big Sci. 4, 6 (2020), "
     "arXiv:1807.11916",
     licence="published for research, without a licence",

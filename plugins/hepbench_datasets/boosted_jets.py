@@ -6,8 +6,9 @@ its longer form also has ``m`` and ``pT`` (N, 1), in GeV. 10,000 labelled jets a
 unlabelled ones 30 GB.
 
 The order of the channels is printed nowhere and is inferred; so is that rows follow eta and columns
-phi, and that ``Y`` is 1 for top quarks. What can be checked while reading is: only d0 and dz may be negative. Where a file has them in
-another order, the parameter ``order`` says so. Values are taken as they are, in whatever units.
+phi, and that ``Y`` is 1 for top quarks. What can be checked while reading is: only d0 and dz may be
+negative. Where a file has them in another order, the parameter ``order`` says so. Values are taken as
+they are, in whatever units.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from hepbench_datasets.hdf5 import HDF5
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hepbench import Array, File, Role
+    from hepbench import Array, Role
 
 CHANNELS = BOOSTED_JETS.inputs["image"].names
 SIGNED = ("track_d0", "track_dz")
@@ -64,7 +65,8 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
         DataWarning: a few values are negative where they cannot be; they are taken as they are.
     """
     channels = _channels(order)
-    labelled, unlabelled = (_path(folder, file) for file in BOOSTED_JETS.files)
+    paths = original_files(BOOSTED_JETS, Path(folder))
+    labelled, unlabelled = (paths.get(file.name) for file in BOOSTED_JETS.files)
     if labelled is None:
         file = BOOSTED_JETS.files[0]
         names = " or ".join((file.name, *file.variants))
@@ -126,10 +128,6 @@ def _channels(order: Sequence[str]) -> list[int]:
     return [list(order).index(name) for name in CHANNELS]
 
 
-def _path(folder: Path, file: File) -> Path | None:
-    return original_files(BOOSTED_JETS, Path(folder)).get(file.name)
-
-
 def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
     """Return ``Y``, and ``m`` and ``pT`` where the file has them, (N,) each."""
     columns = {"Y": file.labels("Y", ("N", 1), beside=jets)}
@@ -140,19 +138,27 @@ def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
 
 def _images(file: HDF5, channels: list[int]) -> Iterator[tuple[int, SparseImages]]:
     """Yield the first jet's place and the images of one chunk after another."""
-    stored = file.array("jet", ("N", *JET))
     odd: Counter[str] = Counter()
-    for start in range(0, len(stored), CHUNK):
-        dense = file.values(stored, slice(start, start + CHUNK))
-        if channels != sorted(channels):
-            dense = dense[..., channels]
-        images = SparseImages.from_dense(dense.transpose(0, 3, 1, 2))
+    start = 0
+    for stored in file.images(file.array("jet", ("N", *JET)), at_once=CHUNK):
+        images = _in_order(stored, channels)
         _check_values(file, images, start, channels, odd)
         yield start, images
+        start += len(images)
     for name, count in odd.items():
         warnings.warn(
             f"{file.name}: {count} values of {name} are below 0", DataWarning, stacklevel=2
         )
+
+
+def _in_order(images: SparseImages, channels: list[int]) -> SparseImages:
+    """Return images with their channels in the order of the spec."""
+    if channels == sorted(channels):
+        return images
+    rows, positions, values = images.hits()
+    channel, place = np.divmod(positions, SIDE**2)
+    where = np.argsort(channels)[channel] * SIDE**2 + place
+    return SparseImages.from_hits(rows, where, values, n=len(images), image=images.image)
 
 
 def _check_values(

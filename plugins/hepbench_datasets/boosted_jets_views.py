@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import DataError, SparseImages
-from hepbench_datasets import BOOSTED_JETS, jet_shapes
+from hepbench_datasets import BOOSTED_JETS, jet_shapes, symmetries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,17 +159,14 @@ def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     where phi is mirrored, dz where eta is. That is done where they have a sign: where nothing in the
     batch is on one side of what empty pixels hold, be it 0 or shifted by preprocessing, it is not.
     """
-    import torch
-
     images = inputs["image"]
     for axis, name in ((2, "track_dz"), (3, "track_d0")):
-        chosen = torch.rand(len(images), device=images.device) < 0.5
         mirrored = images.flip(axis)
         layer = mirrored[:, CHANNELS.index(name)]
         empty = layer[:1].median()
         if (layer < empty).any() and (layer > empty).any():
             layer.neg_().add_(2 * empty)
-        images = torch.where(chosen[:, None, None, None], mirrored, images)
+        images = symmetries.by_chance(images, mirrored)
     return {**inputs, "image": images}
 
 
@@ -179,12 +176,9 @@ def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     No symmetry of the detector, whose field bends tracks in phi alone and which measures d0 better,
     but nearly one of the flow of energy in a jet.
     """
-    import torch
-
     images = inputs["image"]
-    chosen = torch.rand(len(images), device=images.device) < 0.5
     channels = list(range(images.shape[1]))
     d0, dz = (CHANNELS.index(name) for name in SIGNED)
     channels[d0], channels[dz] = dz, d0
     turned = images[:, channels].transpose(2, 3)
-    return {**inputs, "image": torch.where(chosen[:, None, None, None], turned, images)}
+    return {**inputs, "image": symmetries.by_chance(images, turned)}

@@ -10,6 +10,7 @@ import numpy as np
 from hepbench import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -54,10 +55,12 @@ class Checked:
             self.refuse(f"every '{key}' is {labels[0]}", "both 0 and 1 are needed")
 
     def _at_least(self, key: str, numbers: Array, least: float) -> Array:
-        """Return numbers, (N,) float32, of which each is finite and not below ``least``."""
+        """Return numbers as (N,) float32, of which each is finite and not below ``least``."""
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(np.float32, copy=False)
         fine = np.isfinite(numbers) & (numbers >= least)
         self._require(key, numbers, fine, f"a number of at least {least:g} is expected")
-        return numbers.astype(np.float32, copy=False)
+        return numbers
 
     def _classes(self, key: str, numbers: Array) -> Array:
         """Return numbers, each 0 or 1, as (N,) int64."""
@@ -68,6 +71,15 @@ class Checked:
         if not fine.all():
             row = int(np.argmin(fine))
             self.refuse(f"'{key}' of {self.row} {row} is {numbers[row]:g}", allowed)
+
+
+def fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
+    """Return whether a shape is the expected one, in which a str is any number."""
+    return (
+        found is not None
+        and len(found) == len(shape)
+        and all(isinstance(b, str) or a == b for a, b in zip(found, shape, strict=True))
+    )
 
 
 def reason(error: Exception) -> str:

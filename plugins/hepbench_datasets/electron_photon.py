@@ -17,7 +17,6 @@ are wider. Some hundred images of photons hold nothing at all.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 
 from hepbench import DataError, Examples, SparseImages, original_files
 from hepbench_datasets import ELECTRON_PHOTON, electron_photon_compact
+from hepbench_datasets.checked import reason
 from hepbench_datasets.hdf5 import HDF5
 
 if TYPE_CHECKING:
@@ -156,12 +156,10 @@ def _npz_arrays(path: Path) -> Mapping[str, Array]:
         with zipfile.ZipFile(path) as archive:
             held = [name.removesuffix(".npy") for name in archive.namelist()]
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in needed if key in held}
-    # damaged archives fail in many ways
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        msg = f"{NAME}: {path.name}: cannot be read ({reason}); {WHOLE}"
-        raise DataError(msg) from error
+            # what is no array comes as bytes
+            arrays = {key: np.asarray(file[key]) for key in needed if key in held}
+    except Exception as error:  # noqa: BLE001 - damaged archives and headers fail in a dozen ways
+        _refuse(path, f"cannot be read ({reason(error)})", WHOLE, error)
     if missing := [key for key in needed if key not in held]:
         there = ", ".join(f"'{key}'" for key in held) or "nothing"
         what = f"no array '{missing[0]}', it holds {there}"
@@ -188,6 +186,6 @@ def _check_npz(path: Path, arrays: Mapping[str, Array]) -> None:
         _refuse(path, found, "both 0 and 1 are needed")
 
 
-def _refuse(path: Path, what: str, allowed: str) -> NoReturn:
+def _refuse(path: Path, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
     msg = f"{NAME}: {path.name}: {what}; {allowed}"
-    raise DataError(msg)
+    raise DataError(msg) from cause

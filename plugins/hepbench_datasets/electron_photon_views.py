@@ -1,4 +1,4 @@
-"""Views of electrons and photons: chosen channels, a table of shower shapes; augmentations.
+"""Views of electrons and photons: chosen channels, a table of shower shapes.
 
 A change here needs no second reading of the files.
 """
@@ -13,9 +13,7 @@ from hepbench import DataError, SparseImages
 from hepbench_datasets import ELECTRON_PHOTON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from torch import Tensor
+    from collections.abc import Iterator, Sequence
 
     from hepbench import Array, Inputs
 
@@ -183,19 +181,3 @@ def _moments(weight: Array, eta: Array, phi: Array) -> tuple[Array, ...]:
 def _over(part: Array, whole: Array) -> Array:
     """Return part over whole, 0 where whole is 0."""
     return part / np.where(whole > 0, whole, 1) * (whole > 0)
-
-
-def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Mirror each image of a batch in eta, in phi, in both or in none, by chance.
-
-    The hottest crystal, at row and column 16 of 0 to 31, is then at 15. Charges and the ends of the
-    barrel make both nearly symmetries; exchanging eta and phi is none, as the field spreads showers
-    along phi alone, and is not offered.
-    """
-    import torch
-
-    images = inputs["image"]
-    for axis in (2, 3):
-        chosen = torch.rand(len(images), device=images.device) < 0.5
-        images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
-    return {**inputs, "image": images}

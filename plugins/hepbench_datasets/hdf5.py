@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepbench import SparseImages
-from hepbench_datasets.checked import Checked, reason
+from hepbench_datasets.checked import Checked, fits, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hepbench import Array
 
 WHOLE = "a whole HDF5 file is needed"
+ERRORS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py raises of damaged files, and of types that numpy has not."""
 PIECE = 64_000_000
 """Bytes of dense images in memory at a time, as far as the chunks of a file allow."""
 
@@ -43,7 +45,8 @@ class HDF5(Checked):
             self.refuse(f"cannot be opened ({reason(error)})", WHOLE, error)
 
     def __contains__(self, key: str) -> bool:
-        return key in self.file
+        with self._reading(key):
+            return key in self.file
 
     def array(self, key: str, shape: tuple[int | str, ...]) -> Any:
         """Return an HDF5 dataset of float32 with one row at least; a str in ``shape`` is any number.
@@ -53,7 +56,7 @@ class HDF5(Checked):
         """
         text = f"({', '.join(map(str, shape))})"
         found = self._dataset(key, text)
-        if not _fits(found.shape, shape):
+        if not fits(found.shape, shape):
             hint = ", channels last" if len(shape) > 3 else ""
             self.refuse(f"'{key}' is {found.shape}", f"{text}{hint} is expected")
         if found.dtype != np.float32:
@@ -80,13 +83,18 @@ class HDF5(Checked):
         Raises:
             DataError: they are damaged.
         """
-        try:
+        rows = where[0] if isinstance(where, tuple) else where
+        with self._reading(stored.name[1:], start=rows.start or 0):
             return stored[where]
-        except (OSError, RuntimeError) as error:
-            rows = where[0] if isinstance(where, tuple) else where
-            where = f" from {self.row} {rows.start} on" if rows.start else ""
-            what = f"'{stored.name[1:]}' cannot be read{where} ({reason(error)})"
-            self.refuse(what, WHOLE, error)
+
+    def attribute(self, stored: Any, name: str) -> Any:
+        """Return an attribute of a dataset, None where there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        with self._reading(stored.name[1:]):
+            return stored.attrs.get(name)
 
     def images(self, stored: Any, *, at_once: int) -> Iterator[SparseImages]:
         """Yield images (n, C, H, W) of at most so many rows of a dataset (N, H, W, C), in order.
@@ -148,19 +156,33 @@ class HDF5(Checked):
     def _dataset(self, key: str, needed: str) -> Any:
         import h5py
 
-        try:
+        with self._reading(key):
             found = self.file.get(key)
-        except (KeyError, OSError, RuntimeError) as error:
-            self.refuse(f"'{key}' cannot be read ({reason(error)})", WHOLE, error)
-        if not isinstance(found, h5py.Dataset):
-            held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
-            self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {needed} is needed")
+            if not isinstance(found, h5py.Dataset):
+                held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
+                self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {needed} is needed")
+            # of another file nobody takes a fingerprint
+            if found.is_virtual or found.external or found.file.filename != self.file.filename:
+                self.refuse(f"'{key}' is in another file", "its numbers are needed in this one")
+            # asked for here, for either may be damaged, and of some types numpy has none
+            _ = found.shape, found.dtype
         return found
+
+    @contextmanager
+    def _reading(self, key: str, *, start: int = 0) -> Iterator[None]:
+        """Say of whatever h5py raises what could not be read, and from which row on."""
+        try:
+            yield
+        except ERRORS as error:
+            where = f" from {self.row} {start} on" if start else ""
+            self.refuse(f"'{key}' cannot be read{where} ({reason(error)})", WHOLE, error)
 
     def _require_rows(self, key: str, found: Any) -> None:
         if len(found) == 0:
             self.refuse(f"'{key}' has no {self.row}", "one at least is needed")
-        for name in _unavailable(found):
+        with self._reading(key):
+            missing = _unavailable(found)
+        for name in missing:
             what = f"'{key}' is compressed by {name}, which cannot be read here"
             self.refuse(what, 'pip install "hepbench-plugins[blosc]"')
 
@@ -170,14 +192,6 @@ class HDF5(Checked):
             what = f"'{key}' has {len(stored)} rows, '{beside.name[1:]}' has {len(beside)}"
             self.refuse(what, "as many are expected")
         return self.values(stored).reshape(len(stored))
-
-
-def _fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
-    return (
-        found is not None
-        and len(found) == len(shape)
-        and all(isinstance(b, str) or a == b for a, b in zip(found, shape, strict=True))
-    )
 
 
 def _unavailable(stored: Any) -> list[str]:

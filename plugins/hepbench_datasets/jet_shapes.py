@@ -34,14 +34,16 @@ def shapes(
     Where an image holds nothing they are 0.
 
     Args:
-        row, place, energy: (K,) which image, which of the 125 x 125 pixels, and what is there.
+        row, place, energy: (K,) which image, which of the 125 x 125 pixels, and what is there; what
+            is below 0 is none.
         n: images.
         cone, core: radian around the middle; what is outside of the cone does not count.
     """
     distance = distances(place)
     inside = distance < cone
     eta, phi = (axis[inside] for axis in _axes(place))
-    row, energy = row[inside], energy[inside]
+    # no more than nothing, as in clouds: of sums below 0 there is no root
+    row, energy = row[inside], np.maximum(energy[inside], 0)
 
     def total(weights: Array) -> Array:
         return np.bincount(row, weights, n)

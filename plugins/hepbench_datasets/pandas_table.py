@@ -41,7 +41,7 @@ class Table:
         key: as given to pandas.
 
     Raises:
-        DataError: there is none, or its columns have no names.
+        DataError: there is none, or its columns have no names, or two of them the same.
     """
 
     def __init__(self, file: HDF5, key: str) -> None:
@@ -51,8 +51,11 @@ class Table:
         self.columns: dict[str, tuple[str, int]] = {}
         """Field and place in it, by name."""
         for field in self.stored.dtype.names:
-            names = self._names(field)
-            self.columns |= {name: (field, place) for place, name in enumerate(names)}
+            for place, name in enumerate(self._names(field)):
+                if name in self.columns:
+                    what = f"'{self.key}' has several columns '{name}'"
+                    self.file.refuse(what, "one of each name is expected")
+                self.columns[name] = (field, place)
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -81,7 +84,7 @@ class Table:
     def _names(self, field: str) -> list[str]:
         """Return what the columns in a field are called."""
         width = int(np.prod(self.stored.dtype[field].shape))
-        names = _listed(self.stored.attrs.get(f"{field}_kind", b""))
+        names = _listed(self.file.attribute(self.stored, f"{field}_kind"))
         if names is None and width == 1 and not self.stored.dtype[field].shape:
             return [field]
         if names is None or len(names) != width:

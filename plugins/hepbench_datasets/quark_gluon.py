@@ -142,7 +142,13 @@ def _parquet(path: Path, stack: ExitStack) -> _File:
     dense = file.images(key, IMAGE, at_once=GROUPS)
     columns = {"y": file.labels("y")}
     columns |= {name: file.column(name, least=LEAST_SCALARS[name]) for name in SCALARS}
-    return _File(file, columns, map(SparseImages.from_dense, dense))
+    return _File(file, columns, map(_sparse, dense))
+
+
+def _sparse(dense: Array) -> SparseImages:
+    """Return images as float32; what is too large for that is infinite, and refused as such."""
+    with np.errstate(over="ignore"):
+        return SparseImages.from_dense(dense)
 
 
 def _examples(opened: _File, first_id: int) -> Iterator[Examples]:

@@ -1,4 +1,4 @@
-"""Views of quark and gluon jets: images as their authors scale them, a table; augmentations.
+"""Views of quark and gluon jets: images as their authors scale them, a table.
 
 A change here needs no second reading of the files.
 """
@@ -13,10 +13,6 @@ from hepbench import DataError, SparseImages
 from hepbench_datasets import QUARK_GLUON, jet_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
     from hepbench import Array, Inputs
 
 CHANNELS = QUARK_GLUON.inputs["image"].names
@@ -138,28 +134,3 @@ def _girth(row: Array, place: Array, energy: Array, n: int) -> Array:
     energy = energy * (distance < CONE)
     whole = np.bincount(row, energy, n)
     return np.bincount(row, energy * distance, n) / np.where(whole > 0, whole, 1)
-
-
-def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Mirror each image of a batch in eta, in phi, in both or in none, by chance."""
-    import torch
-
-    images = inputs["image"]
-    for axis in (2, 3):
-        chosen = torch.rand(len(images), device=images.device) < 0.5
-        images = torch.where(chosen[:, None, None, None], images.flip(axis), images)
-    return {**inputs, "image": images}
-
-
-def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Exchange eta and phi of each image of a batch, by chance.
-
-    No symmetry of the detector, whose field bends tracks in phi alone, but nearly one of the flow
-    of energy in a jet.
-    """
-    import torch
-
-    images = inputs["image"]
-    chosen = torch.rand(len(images), device=images.device) < 0.5
-    turned = torch.where(chosen[:, None, None, None], images.transpose(2, 3), images)
-    return {**inputs, "image": turned}

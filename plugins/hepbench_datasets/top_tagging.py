@@ -28,6 +28,7 @@ import numpy as np
 
 from hepbench import DataError, DataWarning, Examples, original_files
 from hepbench_datasets import TOP_TAGGING, top_tagging_compact
+from hepbench_datasets.checked import fits, reason
 from hepbench_datasets.hdf5 import HDF5
 from hepbench_datasets.pandas_table import Table
 
@@ -142,16 +143,13 @@ def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
     """Return a file of numpy, mapped; a str in ``shape`` is any number."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
-        reason = " ".join(str(error).split())
-        _refuse(path.name, f"cannot be opened ({reason})", "a whole file of numpy is needed", error)
+    except Exception as error:  # noqa: BLE001 - damaged headers fail in a dozen ways
+        what = f"cannot be opened ({reason(error)})"
+        _refuse(path.name, what, "a whole file of numpy is needed", error)
     if not isinstance(found, np.ndarray):
         found.close()
         _refuse(path.name, "it is an archive", "a file of numpy is needed")
-    fits = len(found.shape) == len(shape) and all(
-        isinstance(b, str) or a == b for a, b in zip(found.shape, shape, strict=True)
-    )
-    if not fits:
+    if not fits(found.shape, shape):
         text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
         _refuse(path.name, f"it is {found.shape}", f"({text}) is expected")
     if not np.issubdtype(found.dtype, kind):

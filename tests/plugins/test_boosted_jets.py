@@ -7,11 +7,14 @@ import tracemalloc
 from functools import cache
 from pathlib import Path
 
+import damage
 import h5py
 import numpy as np
 import pytest
 import torch
+from damage import DAMAGED, REMOVED
 from hepbench_datasets import BOOSTED_JETS, boosted_jets, boosted_jets_compact, boosted_jets_views
+from hepbench_datasets.hdf5 import HDF5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +25,6 @@ FULL = "Dataset_Specific_labelled_full_only_for_2i.h5"
 UNLABELLED = "Dataset_Specific_Unlabelled.h5"
 ORDER = BOOSTED_JETS.params["order"]
 JETS = 4
-REMOVED = object()
 
 
 @cache
@@ -51,10 +53,7 @@ def read(folder, order=ORDER):
 
 
 def error_of(folder, order=ORDER):
-    with pytest.raises(DataError) as caught:
-        read(folder, order)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return damage.error_of(read, folder, order)
 
 
 @pytest.fixture
@@ -106,6 +105,27 @@ def test_a_file_in_another_order_of_channels_gives_the_same_images(tmp_path):
     assert np.array_equal(part.inputs["image"].dense(), columns()["jet"].transpose(0, 3, 1, 2))
     what = f"order is {order[1:]}; each of {', '.join(ORDER)} is needed once"
     assert error_of(tmp_path, order[1:]) == f"boosted-jets: {what}"
+
+
+@pytest.mark.parametrize("order", [ORDER, [*ORDER[3:], *ORDER[:3]]])
+@pytest.mark.parametrize("chunks", [(3, 125, 125, 8), (4, 1, 125, 8), (4, 25, 25, 1)])
+def test_a_compressed_cut_gives_the_same_images_and_is_unpacked_once(
+    tmp_path, tiny_chunks, monkeypatch, chunks, order
+):
+    """However somebody chunked it, and in whichever order."""
+    stored = columns()["jet"][..., [ORDER.index(name) for name in order]]
+    with h5py.File(written(tmp_path, jet=REMOVED) / LABELLED, "a") as file:
+        file.create_dataset("jet", data=stored, chunks=chunks, compression="gzip")
+    starts, values = [], HDF5.values
+
+    def noted(file, stored, rows=slice(None)):
+        starts.append(rows.start or 0)
+        return values(file, stored, rows)
+
+    monkeypatch.setattr(HDF5, "values", noted)
+    found = np.concatenate([part.inputs["image"].dense() for _, part in read(tmp_path, order)])
+    assert np.array_equal(found, columns()["jet"].transpose(0, 3, 1, 2))
+    assert all(start % chunks[0] == 0 for start in starts)
 
 
 def test_memory_holds_a_few_chunks_whatever_the_size_of_the_file(tmp_path):
@@ -171,9 +191,7 @@ LAYOUTS = {
 def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed, message):
     """The message holds the file, what it has, and what is expected."""
     chunks = boosted_jets.read(written(tmp_path, name, **changed), order=ORDER)
-    with pytest.raises(DataError) as caught:
-        next(chunks)
-    assert str(caught.value) == f"boosted-jets: {name}: {message}"
+    assert damage.error_of(next, chunks) == f"boosted-jets: {name}: {message}"
 
 
 @pytest.mark.parametrize("kind", ["a group", "a broken link"])
@@ -223,29 +241,15 @@ def test_a_few_values_below_zero_are_taken_and_told(tmp_path):
     assert [str(w.message) for w in told] == [f"{LABELLED}: 3 values of ecal are below 0"]
 
 
-DAMAGED = {
-    "empty": lambda good: b"",
-    "text": lambda good: b"<html>404 Not Found</html>\n" * 100,
-    "cut in the header": lambda good: good[:60],
-    "cut behind the header": lambda good: good[:2048],
-    "cut among the jets": lambda good: good[: len(good) // 2],
-    "one byte short": lambda good: good[:-1],
-    "without its first bytes": lambda good: good[8:],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED.keys())
+@pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("name", [LABELLED, UNLABELLED])
-def test_a_damaged_file_is_refused_before_a_jet_is_read(tmp_path, name, damage):
+def test_a_damaged_file_is_refused_before_a_jet_is_read(tmp_path, name, done):
     """Thirty gigabytes do not always come whole."""
     path = written(written(tmp_path), name) / name
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError) as caught:
-        next(boosted_jets.read(tmp_path, order=ORDER))
-    message = str(caught.value)
+    path.write_bytes(done(path.read_bytes()))
+    message = damage.error_of(next, boosted_jets.read(tmp_path, order=ORDER))
     assert message.startswith(f"boosted-jets: {name}: cannot be opened (")
     assert message.endswith("; a whole HDF5 file is needed")
-    assert "\n" not in message
 
 
 def test_overwritten_jets_of_a_compressed_copy_are_refused(tmp_path, tiny_chunks):
@@ -254,9 +258,7 @@ def test_overwritten_jets_of_a_compressed_copy_are_refused(tmp_path, tiny_chunks
         stored = file.create_dataset("jet", data=JET, chunks=(1, 125, 125, 8), compression="gzip")
         where = stored.id.get_chunk_info_by_coord((2, 0, 0, 0))
     assert sum(len(part) for _, part in read(tmp_path)) == JETS
-    content = bytearray((tmp_path / LABELLED).read_bytes())
-    content[where.byte_offset : where.byte_offset + where.size] = bytes(where.size)
-    (tmp_path / LABELLED).write_bytes(content)
+    damage.overwrite(tmp_path / LABELLED, where.byte_offset, where.size)
     expected = f"boosted-jets: {LABELLED}: 'jet' cannot be read from jet 2 on ("
     assert error_of(tmp_path).startswith(expected)
 
@@ -429,6 +431,15 @@ def test_impact_parameters_are_ranked_by_size():
 def test_an_empty_image_has_a_finite_summary():
     """Some images of real detectors hold nothing at all."""
     assert set(quantities().values()) == {0}
+
+
+def test_noise_below_zero_has_a_finite_summary():
+    """What is below 0 counts as nothing: of sums below 0 there would be no root."""
+    noise = [("ecal", 60 + i, 60 + i % 3, -0.5) for i in range(5)]
+    found = quantities(*noise, ("hcal", 62, 62, 4), ("hcal", 70, 62, -9))
+    shapes = {what: found[f"hcal_{what}"] for what in ("mass", "major", "minor", "ptd", "core")}
+    assert shapes == {"mass": 0, "major": 0, "minor": 0, "ptd": 1, "core": 1}
+    assert not any(found[f"ecal_{what}"] for what in shapes)
 
 
 def batch(images):

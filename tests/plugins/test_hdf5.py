@@ -1,0 +1,84 @@
+"""HDF5 files: whatever is in them comes as it is, or one line says what is wrong."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import h5py
+import numpy as np
+import pytest
+from damage import error_of
+from hepbench_datasets.hdf5 import HDF5
+
+from hepbench import DataError
+
+NUMBERS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def written(folder):
+    with h5py.File(folder / "good.h5", "w") as file:
+        file["x"], file["y"] = NUMBERS, np.arange(4, dtype=np.float32) % 2
+    return folder / "good.h5"
+
+
+def read(path):
+    """Return all that is asked for of a file of rows."""
+    with HDF5("toy", path, row="row") as file:
+        stored = file.array("x", ("N", 3))
+        labels = file.labels("y", ("N",), beside=stored)
+        return file.values(stored), labels, "z" in file
+
+
+def virtual(file, other):
+    layout = h5py.VirtualLayout((4, 3), "f4")
+    layout[:] = h5py.VirtualSource(other, "x", shape=(4, 3))
+    file.create_virtual_dataset("x", layout)
+
+
+def stored_outside(file, other):
+    file.create_dataset("x", (4, 3), "f4", external=[(other, 0, h5py.h5f.UNLIMITED)])
+
+
+def linked(file, other):
+    file["x"] = h5py.ExternalLink(other, "/x")
+
+
+@pytest.mark.parametrize("make", [virtual, stored_outside, linked])
+def test_numbers_of_another_file_are_refused(tmp_path, make):
+    """Nobody takes its fingerprint; where it is gone HDF5 would read zeros, and say nothing."""
+    path, other = written(tmp_path), tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["x"] = NUMBERS + 1
+    with h5py.File(path, "a") as file:
+        del file["x"]
+        make(file, str(other))
+    expected = "'x' is in another file; its numbers are needed in this one"
+    assert error_of(read, path) == f"toy: good.h5: {expected}"
+
+
+def test_a_type_that_numpy_has_not_is_refused(tmp_path):
+    """HDF5 has more types than Python."""
+    path = written(tmp_path)
+    with h5py.File(path, "a") as file:
+        del file["y"]
+        space = h5py.h5s.create_simple((4,))
+        h5py.h5d.create(file.id, b"y", h5py.h5t.UNIX_D32LE, space)
+    assert "'y' cannot be read (No NumPy equivalent" in error_of(read, path)
+
+
+def test_any_bytes_overwritten_leave_values_or_one_line(tmp_path):
+    """In 400 files damaged where their structure is; h5py fails in many ways, in many places."""
+    path, rng = written(tmp_path), random.Random(0)
+    good, refused = path.read_bytes(), []
+    for _ in range(400):
+        bad = bytearray(good)
+        for _ in range(rng.randint(1, 4)):
+            bad[rng.randrange(len(bad))] = rng.randrange(256)
+        path.write_bytes(bad)
+        try:
+            read(path)
+        except DataError as error:
+            refused.append(str(error))
+    assert all(re.fullmatch("toy: good.h5: [^\n]+; [^\n]+", message) for message in refused)
+    assert len(refused) > 50
