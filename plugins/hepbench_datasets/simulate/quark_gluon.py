@@ -12,13 +12,11 @@ anti-kt of radius 0.5, |eta| < 1.8, with such a parton within 0.4.
   adds were subtracted in full. The original's may hold a rest of it.
 - Company: both jets of an event may be taken, the original has one; they share their pile-up. A
   collision of the pool is in the pile-up of some 20 events of its chunk, each time turned.
-- Units: track pt in GeV; ECAL and HCAL in 50 GeV, the energy of a tower spread evenly over its 25
-  pixels. Of the original no source says so. Its largest values are known, about 9 in ECAL and 0.43
-  in HCAL; jets from here, scaled to as many of its range of pt, reach 6 and 0.41. Its authors' crops
-  of ECAL have that unit, and their converter spreads towers alike. With it their preprocessing
-  makes sense: a factor of 25 turns HCAL into energies of towers, in the unit of ECAL; suppression
-  of what is below 0.001 takes towers below 1.25 GeV and no crystal, as none below 0.12 GeV is read.
-  Dividing by 100 leaves tracks about 0.1, and energies 50 times less than that.
+- Units: GeV in all channels, the energy of a tower of HCAL spread evenly over its 25 pixels, as the
+  authors' converter (``convert_root2pq_jet.py`` of their MLAnalyzer) writes them: it divides by 1,
+  hence the RH1 in the names of the files. What users print of single jets is of that size (ECAL
+  from -0.2 to 13, HCAL to 0.13, and to 9 and 0.43), and the authors' factor of 25 on HCAL then makes
+  towers comparable with crystals and tracks.
 - Hits: a gluon's jet has 1,130 values above 0.001, in 1,010 pixels, a quark's 1,030, in 920; the
   original has 794 and 693.
 
@@ -78,9 +76,6 @@ HARD_STATUS = 23
 JET_RADIUS, JET_ETA = 0.5, 1.8
 PT_BINS = (80.0, 110.0, 140.0, 170.0, 200.0)
 MATCH_RADIUS = 0.4
-
-CALORIMETER_UNIT = 50.0
-"""GeV; of ECAL and HCAL."""
 
 PILE_UP = 15.0
 """Collisions laid over each event on average: what 20 inelastic ones leave, see ``pile_up.py``."""
@@ -230,7 +225,6 @@ def _select(
     event, eta, phi = event[chosen], eta[chosen], phi[chosen]
     seen, response = pile_up.overlay((seen, response), pool, np.unique(event), PILE_UP, rng)
     images = jet_images.draw_energies(seen, response, (event, eta, phi), rng)
-    images[:, 1:] /= CALORIMETER_UNIT
     return Jets(
         images=SparseImages.from_dense(images),
         labels=np.full(len(images), label),
