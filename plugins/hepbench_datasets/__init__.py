@@ -240,8 +240,8 @@ QUARK_GLUON = Dataset(
         "image": Input(
             shape=(3, 125, 125),
             names=("track_pt", "ecal", "hcal"),
-            # printed nowhere; why they are taken to be these is told in simulate/quark_gluon.py
-            units=("GeV", "50 GeV", "50 GeV"),
+            # as their authors' converter writes them, see simulate/quark_gluon.py
+            units=("GeV", "GeV", "GeV"),
             sparse=True,
         ),
         "scalars": Input(shape=(2,), names=("m0", "pt"), units=("GeV", "GeV")),
@@ -285,8 +285,9 @@ QUARK_GLUON = Dataset(
         "scalars.pt.min": (70, 100),
         "scalars.pt.max": (150, 340),
         "image.track_pt.max": (50, 1000),
-        "image.ecal.max": (1, 20),
-        "image.hcal.max": (0.01, 1),
+        # a crystal or a twenty-fifth of a tower: between that of a soft jet and a hard jet's energy
+        "image.ecal.max": (1, 1000),
+        "image.hcal.max": (0.01, 40),
     },
     params={"size": 125, "scale": "authors", "points": 256, "k": 16},
     allowed={"size": (64, 125), "scale": ("authors", "stored"), **CLOUD},

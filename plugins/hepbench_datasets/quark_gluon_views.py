@@ -25,7 +25,7 @@ BATCH = 1000
 SUPPRESSED = 1e-3
 HCAL_FACTOR, DIVISOR = 25, 100
 """Of the authors: a tower of HCAL is spread over 25 pixels."""
-AUTHORS_UNITS = ("100 GeV", "5000 GeV", "200 GeV")
+AUTHORS_UNITS = ("100 GeV", "100 GeV", "4 GeV")
 """What a 1 in a pixel then stands for."""
 SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED // 2)
 

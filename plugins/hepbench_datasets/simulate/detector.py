@@ -6,13 +6,14 @@ of what measures it, and becomes one particle-flow-like candidate; there is no m
 (images have some, see ``jet_images.py``) and no pile-up. Energies and momenta in GeV, angles in
 radian, lengths in metres.
 
-Sources: CMS, JINST 3 S08004 (2008), geometry and resolutions; Pythia 8.3, arXiv:2203.11601;
+Sources: CMS, JINST 3 S08004 (2008), geometry and resolutions; FastSimulation/Calorimetry of CMSSW
+(``HcalResponse_cfi.py``), what calorimeters read of hadrons; Pythia 8.3, arXiv:2203.11601;
 FastJet, arXiv:1111.6097; anti-kt, arXiv:0802.1189.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,13 @@ TOWER_PT = 0.3
 TRACK_EFFICIENCY = 0.93
 MUON_EFFICIENCY = 0.99
 PION_MASS = 0.13957
+
+HADRON_ENERGIES = (1.0, 2.0, 3.0, 5.0, 9.0, 15.0, 30.0, 100.0, 300.0)
+BARREL_RESPONSE = (0.45, 0.69, 0.70, 0.73, 0.77, 0.79, 0.87, 0.90, 0.91)
+ENDCAP_RESPONSE = (0.20, 0.57, 0.60, 0.64, 0.71, 0.75, 0.85, 0.89, 0.92)
+RESPONSE_BARREL_ETA = 1.6
+"""What is read of a charged pion's energy before it is calibrated as that of a hadron, at so many
+GeV; averages of CMS's full simulation, over |eta| to 1.6 and from there to 2.5."""
 
 COMPONENTS = ("px", "py", "pz", "E")
 """Of a momentum, as vector and fastjet name them."""
@@ -295,6 +303,22 @@ def respond(particles: Particles, rng: np.random.Generator) -> Response:
         tracked=(particles.charge != 0) & inside & found,
         track_pt=particles.pt * np.maximum(1 + spread, 0.1),
     )
+
+
+def uncalibrated(particles: Particles, response: Response) -> Response:
+    """Return the response with the deposits of hadrons as they are read, before any calibration.
+
+    The calorimeters do not compensate: of a soft hadron they read less than of an electron of its
+    energy. Particle flow corrects for that, so jets are made of what ``respond`` returns.
+    """
+    energy = np.log(np.maximum(particles.energy, 1e-3))
+    barrel, endcap = (
+        np.interp(energy, np.log(HADRON_ENERGIES), share)
+        for share in (BARREL_RESPONSE, ENDCAP_RESPONSE)
+    )
+    share = np.where(np.abs(response.eta) < RESPONSE_BARREL_ETA, barrel, endcap)
+    share[np.isin(np.abs(particles.pdg), (ELECTRON, MUON, PHOTON))] = 1.0
+    return replace(response, ecal=share * response.ecal, hcal=share * response.hcal)
 
 
 def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particles, Array]:

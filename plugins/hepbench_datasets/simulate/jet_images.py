@@ -44,8 +44,7 @@ HADRON_WIDTH = 2.0
 """How much wider hadrons shower in the crystals; a choice."""
 TOWER_SPREAD = 0.022
 """Mean distance in eta-phi of what a hadron leaves behind the crystals; a choice."""
-ECAL_SPOT, HCAL_SPOT = 0.08, 0.5
-ECAL_SPOTS, HCAL_SPOTS = (3, 1000), (3, 100)
+ECAL_SPOT, ECAL_SPOTS = 0.08, (3, 1000)
 """GeV per spot that a shower is painted with, and the least and most spots; a choice."""
 
 ECAL_NOISE = 0.040
@@ -53,7 +52,7 @@ ECAL_SIGMAS = 3.0
 """Crystals below so many times the noise are not read."""
 ECAL_FAKES = 0.00135
 """Share of the crystals that noise alone brings above it."""
-HCAL_THRESHOLD = 0.7
+HCAL_BARREL_ETA = 16 * TOWER
 SEARCH = 4
 """Towers on each side of the jet among which the hottest is looked for."""
 
@@ -67,6 +66,22 @@ D0_RESOLUTION, DZ_RESOLUTION = (0.0020, 0.0070), (0.0030, 0.0090)
 
 REACH = 1.7
 """How far in eta and phi particles may be from a jet to leave anything in its image."""
+
+
+@dataclass(frozen=True)
+class Towers:
+    """How towers of the hadron calorimeter are filled and read.
+
+    Attributes:
+        spot: GeV per spot that a shower is painted with, of which it has at least 3; a choice.
+        painted: GeV; a shower of more has no more spots.
+        barrel, endcap: thresholds in GeV; towers with less are not read.
+    """
+
+    spot: float = 0.5
+    painted: float = 50.0
+    barrel: float = 0.7
+    endcap: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,7 @@ def draw(
         rng: of showers, noise and resolutions.
     """
     around = _around(particles, response, jets)
-    around, hcal = _hadronic(around, rng)
+    around, hcal = _hadronic(around, rng, Towers())
     images = np.empty((len(around.eta), *SHAPE), np.float32)
     impact = _impact_parameters(around.particles, rng)
     images[:, 0:3] = _tracks(around, impact)
@@ -117,13 +132,14 @@ def draw_energies(
     response: Response,
     jets: tuple[Array, Array, Array],
     rng: np.random.Generator,
+    towers: Towers,
 ) -> Array:
     """Return (J, 3, 125, 125) float32: the layers track pt, ECAL and HCAL of ``draw``.
 
     Origins of the particles are not needed.
     """
     around = _around(particles, response, jets)
-    around, hcal = _hadronic(around, rng)
+    around, hcal = _hadronic(around, rng, towers)
     tracks = _tracks(around, ())[:, 0]
     return np.stack([tracks, _electromagnetic(around, rng), hcal], axis=1).astype(np.float32)
 
@@ -143,7 +159,7 @@ def _around(particles: Particles, response: Response, jets: tuple[Array, Array, 
     return Around(jet[near], particles.select(index), response.select(index), eta, phi)
 
 
-def _hadronic(around: Around, rng: np.random.Generator) -> tuple[Around, Array]:
+def _hadronic(around: Around, rng: np.random.Generator, kind: Towers) -> tuple[Around, Array]:
     """Return the same around the middles of the hottest towers, and (J, 125, 125) there.
 
     Towers lie on a fixed grid. The energy of a tower is spread evenly over its 25 pixels.
@@ -153,10 +169,11 @@ def _hadronic(around: Around, rng: np.random.Generator) -> tuple[Around, Array]:
     eta, phi = (np.floor(angle / TOWER) for angle in (around.eta, around.phi))
     around = _centred(around, (eta + 0.5) * TOWER, (phi + 0.5) * TOWER)
     energy = np.where(around.response.reached, around.response.hcal, 0.0)
-    spots = _spots(energy, HCAL_SPOT, HCAL_SPOTS)
+    spots = _spots(energy, kind.spot, (3, round(kind.painted / kind.spot)))
     radius = rng.exponential(TOWER_SPREAD, len(spots[0]))
     towers = _paint(around, spots, radius, rng, cell=TOWER, side=2 * wide + 1)
-    towers[towers < HCAL_THRESHOLD] = 0
+    rows = around.eta[:, None, None] + (np.arange(2 * wide + 1) - wide)[:, None] * TOWER
+    towers[towers < np.where(np.abs(rows) < HCAL_BARREL_ETA, kind.barrel, kind.endcap)] = 0
     inner = towers[:, wide - SEARCH : wide + SEARCH + 1, wide - SEARCH : wide + SEARCH + 1]
     width = inner.shape[2]
     hottest = inner.reshape(len(inner), width**2).argmax(axis=1)

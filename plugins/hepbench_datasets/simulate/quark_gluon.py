@@ -3,7 +3,7 @@
 The same kind of data as that of Andrews et al., arXiv:1902.08276, who used the simulation of CMS,
 not the same data. Protons at 8 TeV make two hard gluons or two hard light quarks (u, d, s): a quark
 with a gluon is no event of either class, as the name QCDToGGQQ says of the original. Jets are
-anti-kt of radius 0.5, |eta| < 1.8, with such a parton within 0.4.
+anti-kt of radius 0.5, |eta| < 1.39, with such a parton within 0.4.
 
 - pt: 80 to 200 GeV, flat in four bins alike in both classes, so that pt does not tell them apart.
   The original has 70 to 337 GeV.
@@ -12,15 +12,21 @@ anti-kt of radius 0.5, |eta| < 1.8, with such a parton within 0.4.
   adds were subtracted in full. The original's may hold a rest of it.
 - Company: both jets of an event may be taken, the original has one; they share their pile-up. A
   collision of the pool is in the pile-up of some 20 events of its chunk, each time turned.
-- Units: track pt in GeV; ECAL and HCAL in 50 GeV, the energy of a tower spread evenly over its 25
-  pixels. Of the original no source says so. Its largest values are known, about 9 in ECAL and 0.43
-  in HCAL; jets from here, scaled to as many of its range of pt, reach 6 and 0.41. Its authors' crops
-  of ECAL have that unit, and their converter spreads towers alike. With it their preprocessing
-  makes sense: a factor of 25 turns HCAL into energies of towers, in the unit of ECAL; suppression
-  of what is below 0.001 takes towers below 1.25 GeV and no crystal, as none below 0.12 GeV is read.
-  Dividing by 100 leaves tracks about 0.1, and energies 50 times less than that.
-- Hits: a gluon's jet has 1,130 values above 0.001, in 1,010 pixels, a quark's 1,030, in 920; the
-  original has 794 and 693.
+- Units: GeV in all channels, the energy of a tower of HCAL spread evenly over its 25 pixels, as the
+  authors' converter writes them (``convert_root2pq_jet.py`` of their MLAnalyzer): it divides by 1,
+  hence the RH1 in the names of the files. The range that a user printed of one jet, -0.2 to 13 in
+  ECAL and up to 0.13 in HCAL, is of that size, and the authors' factor of 25 on HCAL so makes towers
+  comparable with crystals and tracks. Largest values of 9 and 0.43, told without a number of jets,
+  are then not those of the file.
+- Window: 12 towers of HCAL from its middle, so that the authors leave out jets whose hottest tower is
+  beyond the 16 of the barrel (``RHAnalyzer_runEvtSel_jet.cc``); here their axis has to be in it. Rows
+  of pixels are fifths of towers, which widen in the endcaps.
+- Calorimeters: hadrons leave what is read before any calibration (``detector.uncalibrated``), and
+  towers have the thresholds of CMS, its scheme B.
+- Hits: a gluon's jet has something in 795 pixels, a quark's in 684; the original has 794 and 693.
+  Tracks are in 64 and 56, ECAL in 275 and 251, HCAL in 22 and 18 towers; without pile-up in 22 and
+  15, 139 and 113, 15 and 11. No constant is fitted to them, but so close they are by luck: that
+  towers beyond |eta| of 1.74 share their energy among two columns is left out, and is worth a tenth.
 
 The detector is that of ``detector.py``, the images are three layers of ``jet_images.py``. A chunk
 of ``CHUNK`` jets has its own seed, so a file depends on the seed alone; the jets of a smaller file
@@ -32,6 +38,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +67,16 @@ ENERGY = 8000.0
 # events are drawn from a spectrum that is about flat, or most of them would be thrown away
 HARD = (
     *("PhaseSpace:pTHatMin = 70.", "PhaseSpace:pTHatMax = 270."),
-    *("PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4.5"),
-    "PhaseSpace:bias2SelectionRef = 100.",
+    *("PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionRef = 100."),
 )
 COLLISIONS = {
-    GLUON: ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on"),
+    GLUON: (
+        *("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on"),
+        "PhaseSpace:bias2SelectionPow = 5.5",
+    ),
     QUARK: (
         *("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:qqbar2qqbarNew = on"),
-        "HardQCD:nQuarkNew = 3",
+        *("HardQCD:nQuarkNew = 3", "PhaseSpace:bias2SelectionPow = 4.5"),
     ),
 }
 PARTONS = {GLUON: (21,), QUARK: (1, 2, 3)}
@@ -75,12 +84,19 @@ PARTONS = {GLUON: (21,), QUARK: (1, 2, 3)}
 HARD_STATUS = 23
 """Pythia's status of what leaves the hard collision."""
 
-JET_RADIUS, JET_ETA = 0.5, 1.8
+JET_RADIUS, JET_ETA = 0.5, 1.39
 PT_BINS = (80.0, 110.0, 140.0, 170.0, 200.0)
 MATCH_RADIUS = 0.4
 
-CALORIMETER_UNIT = 50.0
-"""GeV; of ECAL and HCAL."""
+TOWERS = jet_images.Towers(spot=0.1, barrel=0.9, endcap=1.4)
+"""Thresholds are scheme B of CMS (``CaloTowerSchemeB_cfi.py`` of CMSSW); spots are so small that they
+do not show in the spectrum."""
+
+TOWER_EDGES = (
+    *(jet_images.TOWER * np.arange(20)),
+    *(1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 3.0),
+)
+"""|eta| at which the towers of HCAL begin, and the end of the last."""
 
 PILE_UP = 15.0
 """Collisions laid over each event on average: what 20 inelastic ones leave, see ``pile_up.py``."""
@@ -229,11 +245,21 @@ def _select(
     chosen = fill_bins(pt, PT_BINS, free)
     event, eta, phi = event[chosen], eta[chosen], phi[chosen]
     seen, response = pile_up.overlay((seen, response), pool, np.unique(event), PILE_UP, rng)
-    images = jet_images.draw_energies(seen, response, (event, eta, phi), rng)
-    images[:, 1:] /= CALORIMETER_UNIT
+    response = detector.uncalibrated(seen, response)
+    seen, response = (replace(part, eta=in_towers(part.eta)) for part in (seen, response))
+    images = jet_images.draw_energies(seen, response, (event, in_towers(eta), phi), rng, TOWERS)
     return Jets(
         images=SparseImages.from_dense(images),
         labels=np.full(len(images), label),
         mass=mass[chosen].astype(np.float32),
         pt=pt[chosen].astype(np.float32),
     )
+
+
+def in_towers(eta: Array) -> Array:
+    """Return eta on a scale on which all towers of HCAL are as wide as those of the barrel.
+
+    Rows of images follow it; what is beyond the last tower is put out of reach of any image.
+    """
+    places = jet_images.TOWER * np.arange(len(TOWER_EDGES))
+    return np.copysign(np.interp(np.abs(eta), TOWER_EDGES, places, right=2 * places[-1]), eta)
