@@ -25,7 +25,7 @@ def jet(seed, side=(6, 9), hits=15):
 
 
 def points(image, n=10, **how):
-    made = clouds.cloud(image[None], points=n, energies=(0, 1), pixel=PIXEL, **how)
+    made = clouds.cloud(image[None], points=n, energies={0: 1.0, 1: 1.0}, pixel=PIXEL, **how)
     return made["cloud"][0][made["mask"][0]]
 
 

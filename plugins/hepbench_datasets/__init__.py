@@ -140,7 +140,7 @@ BOOSTED_JETS = Dataset(
         "points": 256,
         "k": 16,
     },
-    allowed={"size": (64, 125), **CLOUD},
+    allowed={"size": (64, 125, 128), **CLOUD},
     augmentations={
         "flips": "hepbench_datasets.boosted_jets_views:flips",
         "transpose": "hepbench_datasets.boosted_jets_views:transpose",
@@ -290,7 +290,7 @@ QUARK_GLUON = Dataset(
         "image.hcal.max": (0.01, 40),
     },
     params={"size": 125, "scale": "authors", "points": 256, "k": 16},
-    allowed={"size": (64, 125), "scale": ("authors", "stored"), **CLOUD},
+    allowed={"size": (64, 125, 128), "scale": ("authors", "stored"), **CLOUD},
     # the latter is no symmetry of the detector, whose field bends tracks in phi alone, but nearly one
     # of the flow of energy in a jet
     augmentations={

@@ -19,7 +19,7 @@ CHANNELS = BOOSTED_JETS.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
 """Of ``cloud``."""
 UNITS = clouds.units([""] * len(CHANNELS))
-HOT = tuple(CHANNELS.index(name) for name in ENERGIES.values())
+HOT = {CHANNELS.index(name): 1.0 for name in ENERGIES.values()}
 
 
 def cloud(inputs: Inputs, *, size: int, points: int, **_others: Any) -> Inputs:

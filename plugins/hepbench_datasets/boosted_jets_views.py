@@ -1,4 +1,4 @@
-"""Views of boosted jets: images of half the resolution, a table of what they show; augmentations.
+"""Views of boosted jets: images padded or halved, a table of what they show; augmentations.
 
 A change here needs no second reading of the files.
 """
@@ -24,6 +24,7 @@ SIGNED = ("track_d0", "track_dz")
 SIDE = 125
 PADDED = 128
 """One row and column of zeros are added before, two behind."""
+SIZES = (SIDE, PADDED, PADDED // 2)
 BATCH = 1000
 """Images whose hits are in memory more than once at a time."""
 
@@ -46,39 +47,39 @@ FEATURES = (
 
 
 def resize(inputs: Inputs, *, size: int, **_others: Any) -> Inputs:
-    """Return the images as stored, or at half the resolution: of 64 x 64 pixels.
+    """Return the images as stored, padded by zeros to 128 x 128, or at half the resolution: of 64 x 64.
 
-    For the latter they are padded to 128 x 128, and 2 x 2 pixels become one. Momenta, energies and
-    hits are added up. d0 and dz, which belong to the hardest track of a pixel, are taken from that
-    one of the four that has the most track pt; sums or means of them would belong to no track.
+    For the latter they are padded too, and 2 x 2 pixels become one. Momenta, energies and hits are
+    added up. d0 and dz, which belong to the hardest track of a pixel, are taken from that one of the
+    four that has the most track pt; sums or means of them would belong to no track.
 
     Raises:
         DataError: ``size`` is another number.
     """
+    if size not in SIZES:
+        msg = f"boosted-jets: size is {size!r}; {', '.join(map(str, SIZES))} are allowed"
+        raise DataError(msg)
     images = inputs["image"]
     if size == SIDE:
         return {"image": images}
-    if size != PADDED // 2:
-        msg = f"boosted-jets: size is {size!r}; {SIDE} (as stored) and {PADDED // 2} are allowed"
-        raise DataError(msg)
     starts = range(0, max(len(images), 1), BATCH)
-    halved = [_halved(images[start : start + BATCH]) for start in starts]
-    return {"image": SparseImages.concatenate(halved)}
+    made = [_resized(images[start : start + BATCH], size) for start in starts]
+    return {"image": SparseImages.concatenate(made)}
 
 
-def _halved(images: SparseImages) -> SparseImages:
+def _resized(images: SparseImages, size: int) -> SparseImages:
     rows, positions, values = images.hits()
     channel, place = np.divmod(positions, SIDE**2)
     margin = (PADDED - SIDE) // 2
-    row, column = (axis + margin for axis in np.divmod(place, SIDE))
-    block = row // 2 * (PADDED // 2) + column // 2
+    row, column = ((axis + margin) // (PADDED // size) for axis in np.divmod(place, SIDE))
+    block = row * size + column
     kept = _of_hardest(rows, channel, place, block, values)
     return SparseImages.from_hits(
         rows[kept],
-        (channel * (PADDED // 2) ** 2 + block)[kept],
+        (channel * size**2 + block)[kept],
         values[kept],
         n=len(images),
-        image=(len(CHANNELS), PADDED // 2, PADDED // 2),
+        image=(len(CHANNELS), size, size),
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from hepbench import DataError, SparseImages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hepbench import Array, Inputs
 
@@ -42,10 +42,11 @@ CRYSTAL = 2 * np.pi / 360
 """Radian, the size of a crystal of the CMS barrel in phi."""
 LAYOUTS: dict[int, dict[str, Any]] = {
     125: {"pixel": CRYSTAL, "middle": (62, 62)},
+    128: {"pixel": CRYSTAL, "middle": (63, 63)},
     64: {"pixel": 2 * CRYSTAL, "middle": (31.25, 31.25)},
 }
-"""Where ``cloud`` finds the pixels of images of 125 x 125 crystals, and of such images padded by one
-row before and two behind and halved, in which the middle is in the first quarter of a pixel."""
+"""Where ``cloud`` finds the pixels of images of 125 x 125 crystals, of such images padded by one row
+before and two behind, and of these halved: the middle is in the first quarter of a pixel."""
 
 FLOAT_BITS = 31
 """Of a float32 that is not negative; they are in the order of the numbers."""
@@ -65,7 +66,7 @@ def cloud(
     images: Array,
     *,
     points: int,
-    energies: Sequence[int],
+    energies: Mapping[int, float],
     pixel: float,
     middle: tuple[float, float] | None = None,
 ) -> Inputs:
@@ -74,8 +75,9 @@ def cloud(
     Args:
         images: (N, C, H, W), sparse or dense; rows along eta, columns along phi.
         points: how many pixels are kept, P.
-        energies: which channels are energies or transverse momenta. Their sum, in whatever units,
-            tells which pixels are kept: those that have none of it come last.
+        energies: which channels are energies or transverse momenta, and what a 1 in each of them is
+            worth, in whatever unit. Their sum tells which pixels are kept: those that have none of
+            it come last.
         pixel: its size, in radian.
         middle: the row and the column that are at 0; None: those of the image's middle.
 
@@ -109,7 +111,7 @@ def cloud(
     return {"cloud": made, "mask": mask}
 
 
-def graph(images: Array, *, points: int, k: int, energies: Sequence[int]) -> Inputs:
+def graph(images: Array, *, points: int, k: int, energies: Mapping[int, float]) -> Inputs:
     """Return the k nearest neighbours of each point of the cloud of the same arguments.
 
     Returns:
@@ -195,14 +197,15 @@ def _batches(images: Array) -> Iterator[tuple[slice, _Hits]]:
         yield rows, _Hits(row, channel, place, values, sparse.shape)
 
 
-def _energies(hits: _Hits, channels: Sequence[int]) -> Array:
+def _energies(hits: _Hits, worth: Mapping[int, float]) -> Array:
     """Return the sum of some channels, (n, H W) float32; what is below zero is none."""
     n, size = hits.shape[0], hits.shape[2] * hits.shape[3]
-    wanted = np.zeros(hits.shape[1], bool)
-    wanted[list(channels)] = True
-    some = wanted[hits.channel]
+    factors = np.zeros(hits.shape[1])
+    factors[list(worth)] = list(worth.values())
+    some = factors[hits.channel] > 0
     pixels = hits.row[some] * size + hits.place[some]
-    sums = np.bincount(pixels, hits.value[some], n * size).astype(np.float32)
+    values = factors[hits.channel[some]] * hits.value[some]
+    sums = np.bincount(pixels, values, n * size).astype(np.float32)
     return np.where(sums > 0, sums, np.float32(0)).reshape(n, size)
 
 

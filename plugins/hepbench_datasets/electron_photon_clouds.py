@@ -16,7 +16,7 @@ CHANNELS = ELECTRON_PHOTON.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
 """Of ``cloud``."""
 UNITS = clouds.units(ELECTRON_PHOTON.inputs["image"].units)
-HOT = (CHANNELS.index("energy"),)
+HOT = {CHANNELS.index("energy"): 1.0}
 MIDDLE = (16.0, 16.0)
 """Row and column of the crystal that images are centred on, the one of most energy."""
 

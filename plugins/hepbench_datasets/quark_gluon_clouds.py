@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hepbench_datasets import QUARK_GLUON, clouds, quark_gluon_views
-from hepbench_datasets.quark_gluon_views import prepare
+from hepbench_datasets.quark_gluon_views import HCAL_FACTOR, prepare
 
 if TYPE_CHECKING:
     from hepbench import Inputs
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 CHANNELS = QUARK_GLUON.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
 """Of ``cloud``."""
-HOT = range(len(CHANNELS))
-"""All channels are momenta or energies, of whatever scale is asked for."""
 
 
 def cloud(inputs: Inputs, *, size: int, scale: str, points: int, **_others: Any) -> Inputs:
     """Return ``cloud`` (N, points, 6) by FEATURES, and ``mask``: see ``clouds.cloud``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
-    return clouds.cloud(images, points=points, energies=HOT, **clouds.LAYOUTS[size])
+    hot = _energies(scale)
+    return clouds.cloud(images, points=points, energies=hot, **clouds.LAYOUTS[size])
 
 
 def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
@@ -34,4 +33,14 @@ def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
 def graph(inputs: Inputs, *, size: int, scale: str, points: int, k: int, **_others: Any) -> Inputs:
     """Return ``neighbours`` (N, points, k): see ``clouds.graph``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
-    return clouds.graph(images, points=points, k=k, energies=HOT)
+    return clouds.graph(images, points=points, k=k, energies=_energies(scale))
+
+
+def _energies(scale: str) -> dict[int, float]:
+    """Return what channels are worth: all are momenta or energies of one unit, but that the authors
+    give each of the 25 pixels of an HCAL tower its whole energy.
+    """
+    worth = dict.fromkeys(range(len(CHANNELS)), 1.0)
+    if scale == "authors":
+        worth[CHANNELS.index("hcal")] /= HCAL_FACTOR
+    return worth

@@ -27,7 +27,7 @@ HCAL_FACTOR, DIVISOR = 25, 100
 """Of the authors: a tower of HCAL is spread over 25 pixels."""
 AUTHORS_UNITS = ("100 GeV", "100 GeV", "4 GeV")
 """What a 1 in a pixel then stands for."""
-SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED // 2)
+SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED, PADDED // 2)
 
 TOWER_PIXELS = 25
 CONE, CORE = 0.5, 0.1
@@ -42,11 +42,11 @@ FEATURES = (
 
 
 def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
-    """Return the images in another scale, and perhaps at half the resolution.
+    """Return the images in another scale, and perhaps padded or at half the resolution.
 
     Args:
         inputs: ``image`` N of (3, 125, 125).
-        size: 125 as stored, or 64: padded to 128 x 128, and 2 x 2 pixels added up to one.
+        size: 125 as stored; 128: padded by zeros; 64: so padded, and 2 x 2 pixels added up to one.
         scale: ``authors``: as in arXiv:1902.08276, values below .001 are 0, those of HCAL are
             multiplied by 25, and all divided by 100; ``stored``: every value of the file.
 
@@ -54,7 +54,7 @@ def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
         DataError: ``size`` or ``scale`` is another.
     """
     if size not in SIZES:
-        msg = f"quark-gluon: size is {size!r}; {SIDE} (as stored) and {PADDED // 2} are allowed"
+        msg = f"quark-gluon: size is {size!r}; {', '.join(map(str, SIZES))} are allowed"
         raise DataError(msg)
     if scale not in SCALES:
         msg = f"quark-gluon: scale is {scale!r}; {' and '.join(SCALES)} are allowed"
@@ -81,7 +81,7 @@ def _prepared(images: SparseImages, size: int, scale: str) -> SparseImages:
     if size != SIDE:
         channel, place = np.divmod(positions, SIDE**2)
         margin = (PADDED - SIDE) // 2
-        row, column = ((axis + margin) // 2 for axis in np.divmod(place, SIDE))
+        row, column = ((axis + margin) // (PADDED // size) for axis in np.divmod(place, SIDE))
         positions = (channel * size + row) * size + column
     image = (len(CHANNELS), size, size)
     return SparseImages.from_hits(rows, positions, values, n=len(images), image=image)

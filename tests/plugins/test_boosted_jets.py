@@ -371,11 +371,14 @@ def test_an_impact_parameter_without_a_track_is_not_lost():
     assert halved(SparseImages.from_dense(dense)).dense()[0, 1, 1, 1] in {0.25, -0.5}
 
 
-def test_views_keep_the_stored_size_and_refuse_others(sample):
-    """125 is as stored, 64 half of 128; nothing else is made."""
+def test_views_keep_the_stored_size_pad_it_and_refuse_others(sample):
+    """125 is as stored, 128 has one row and column of zeros before and two behind."""
     images = sample["labelled"].inputs["image"][:3]
     assert boosted_jets_views.resize({"image": images}, size=125)["image"] is images
-    with pytest.raises(DataError, match=r"size is 32; 125 \(as stored\) and 64 are allowed"):
+    padded = boosted_jets_views.resize({"image": images}, size=128)["image"].dense()
+    expected = np.pad(images.dense(), ((0, 0), (0, 0), (1, 2), (1, 2)))
+    assert np.array_equal(padded, expected)
+    with pytest.raises(DataError, match="size is 32; 125, 128, 64 are allowed"):
         boosted_jets_views.resize({"image": images}, size=32)
 
 

@@ -16,6 +16,7 @@ from hepbench_datasets import (
     boosted_jets,
     boosted_jets_clouds,
     clouds,
+    quark_gluon_clouds,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from hepbench import DataError, SparseImages, batches, counting, encoders, expor
 from hepbench.resolve import resolve
 
 PIXEL = 0.5
-HOT = (0, 1)
+HOT = {0: 1.0, 1: 1.0}
 IMAGE = (3, 5, 4)
 # few values, so that energies tie; energy 0 beside a hit of another channel, and below 0
 VALUES = st.sampled_from([0, 0, 0, 0, 1, 2, 0.25, -1])
@@ -180,23 +181,43 @@ def test_a_jet_is_where_its_image_is_whatever_the_resolution(size):
 MIDDLES = {"boosted-jets": 62, "quark-gluon": 62, "electron-photon": 16}
 
 
-@pytest.mark.parametrize("spec", [BOOSTED_JETS, QUARK_GLUON, ELECTRON_PHOTON], ids=lambda s: s.name)
-def test_points_of_each_dataset_lie_where_their_image_has_them(spec):
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        *((BOOSTED_JETS, 125), (BOOSTED_JETS, 128)),
+        *((QUARK_GLUON, 125), (QUARK_GLUON, 128), (ELECTRON_PHOTON, 32)),
+    ],
+    ids=lambda given: getattr(given, "name", given),
+)
+def test_points_of_each_dataset_lie_where_their_image_has_them(spec, size):
     """A cloud's deposits, put back by their eta and phi, are those of the image that networks see."""
     _, examples = next(
         iter(resolve(spec.sample)(**{name: spec.params[name] for name in spec.reads}))
     )
     few = {name: array[:20] for name, array in examples.inputs.items()}
-    made = {}
+    made, params = {}, {**spec.params, "size": size}
     for name in ("image", "cloud"):
-        handed = {key: spec.params[key] for key in spec.handed(name)}
+        handed = {key: params[key] for key in spec.handed(name)}
         made |= resolve(spec.views[name])(few, **handed)
     images = made["image"].dense()
+    middle = MIDDLES[spec.name] + (size == 128)
     jet, point = np.nonzero(made["mask"])
     found = made["cloud"][jet, point]
-    row, column = np.rint(found[:, :2] / clouds.CRYSTAL + MIDDLES[spec.name]).astype(int).T
+    row, column = np.rint(found[:, :2] / clouds.CRYSTAL + middle).astype(int).T
     assert len(jet) > 20 * 10
     assert np.array_equal(found[:, 2:-1], images[jet, :, row, column])
+
+
+def test_a_tower_is_as_hot_as_its_energy_whatever_the_scale():
+    """Quark and gluon jets: the authors give each pixel of a tower the energy of all 25."""
+    dense = np.zeros((1, 3, 125, 125), np.float32)
+    dense[0, 2, 60:65, 60:65] = 10 / 25
+    dense[0, 1, 10, 10] = 1
+    for scale in ("authors", "stored"):
+        inputs = {"image": SparseImages.from_dense(dense)}
+        made = quark_gluon_clouds.cloud(inputs, size=125, scale=scale, points=30)["cloud"][0]
+        shares = np.exp(made[:26, -1])
+        np.testing.assert_allclose(shares, [1 / 11, *[10 / 25 / 11] * 25], rtol=1e-5)
 
 
 def test_most_of_the_energy_of_a_jet_is_in_its_first_points():

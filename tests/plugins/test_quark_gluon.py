@@ -556,10 +556,17 @@ def test_a_halved_image_adds_up(dense, scale):
     assert np.allclose(prepared(dense, 64, scale), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("scale", ["authors", "stored"])
+def test_a_padded_image_is_the_same_within_zeros(dense, scale):
+    """One row and column before, two behind."""
+    expected = np.pad(prepared(dense, scale=scale), ((0, 0), (0, 0), (1, 2), (1, 2)))
+    assert np.array_equal(prepared(dense, 128, scale), expected)
+
+
 def test_other_sizes_and_scales_are_refused(dense):
     """With what is allowed."""
-    with pytest.raises(DataError, match=r"size is 128; 125 \(as stored\) and 64 are allowed"):
-        prepared(dense, size=128)
+    with pytest.raises(DataError, match="size is 32; 125, 128, 64 are allowed"):
+        prepared(dense, size=32)
     with pytest.raises(DataError, match="scale is 'raw'; authors and stored are allowed"):
         prepared(dense, scale="raw")
 
