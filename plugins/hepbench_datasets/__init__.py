@@ -353,6 +353,8 @@ ELECTRON_PHOTON = Dataset(
         "share.electron": (0.45, 0.55),
         # a few hundred photons of 249,000
         "image.empty": (0, 0.002),
+        "image.empty.electron": (0, 0),
+        "image.empty.photon": (0, 0.004),
         "image.energy.mean": (0.00118, 0.00126),
         "image.energy.min": (0, 0),
         "image.energy.max.electron": (1.0, 1.5),

@@ -371,8 +371,9 @@ def statistic(name, images, labels):
     what, *rest = name.split(".")
     if what == "share":
         return np.mean(labels == ELECTRON_PHOTON.classes.index(rest[0]))
-    if rest == ["empty"]:
-        return np.mean(images.ends == images.starts)
+    if rest[0] == "empty":
+        of_class = np.isin(labels, [ELECTRON_PHOTON.classes.index(label) for label in rest[1:]])
+        return np.mean((images.ends == images.starts)[of_class | (len(rest) == 1)])
     channel, which, *of_class = rest
     dense = images.dense()[:, ELECTRON_PHOTON.inputs["image"].names.index(channel)]
     if of_class:

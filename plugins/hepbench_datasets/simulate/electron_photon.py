@@ -1,11 +1,13 @@
 """Electrons and photons anew: images of their showers in a simulated crystal calorimeter.
 
-One particle of 50 GeV transverse momentum at a time, even in phi and in eta as far as a window fits
-into the barrel, |eta| < 1.2. In the material of the tracker electrons radiate and photons convert
-(``cascade.py``), which is all that tells them apart; what arrives makes showers (``showers.py``), and
-crystals are read out and stored as those of the original are (``crystals.py``). The hottest crystal is
-the one at row and column 16. There is no pile-up. What is named "measured" in those modules was fitted
-to the energies of 200 real images; there was none to fit the times to.
+One particle of 50 GeV transverse momentum at a time, even in phi and in eta, where a window around its
+hottest crystal fits into the barrel, from places along the beam that spread as in CMS's simulation of
+2012 (CMSSW, Realistic8TeVCollision; the 5 mm off the beam's axis are left out). In the material of the
+tracker electrons radiate and photons convert (``cascade.py``), which is nearly all that tells them apart;
+what arrives makes showers (``showers.py``), and crystals are read out and stored as those of the original
+are (``crystals.py``). The hottest crystal is the one at row and column 16. There is no pile-up. What is
+named "measured" in those modules was fitted to the energies of 200 real images; there was none to fit the
+times to.
 
 A chunk of ``CHUNK`` images of one class has its own seed, so a file depends on the seed alone; the
 images of a smaller file are the first ones of a larger. It needs nothing but numpy.
@@ -43,6 +45,9 @@ STORED_CHUNK = (100, 32, 32, 2)
 """How the files are chunked; how the originals are is not known."""
 
 PT = 50.0
+LARGEST_ETA = 1.4
+VERTEX = 0.062
+"""Metres along the beam, one standard deviation."""
 SIDE, MIDDLE = 32, 16
 ROWS, COLUMNS = 56, 96
 """Crystals along eta and phi that are simulated, around where a straight line would hit."""
@@ -173,13 +178,15 @@ def draw(label: int, n: int, rng: np.random.Generator) -> Array:
 
     Those are missing whose window does not fit into the barrel, or into what is simulated.
     """
-    eta = rng.uniform(-LAST_ROW, LAST_ROW + 1, n) * showers.CRYSTAL
+    eta = rng.uniform(-LARGEST_ETA, LARGEST_ETA, n)
+    vertex = VERTEX * rng.standard_normal(n)
     phi = rng.uniform(0, ROUND, n)
     charge = rng.choice((-1, 1), n) if label == ELECTRON else np.zeros(n, np.int64)
     arrived = cascade.to_calorimeter(cascade.produced(charge, PT), eta, rng)
-    row = np.floor(eta / showers.CRYSTAL).astype(np.int64) - ROWS // 2
+    aimed = np.arcsinh(np.sinh(eta) + vertex / cascade.FACE)
+    row = np.floor(aimed / showers.CRYSTAL).astype(np.int64) - ROWS // 2
     column = np.floor(phi).astype(np.int64) - COLUMNS // 2
-    energy = showers.deposits(arrived, eta, (row, column - phi), (ROWS, COLUMNS), rng)
+    energy = showers.deposits(arrived, eta, vertex, (row, column - phi), (ROWS, COLUMNS), rng)
     down, right = (
         axis - MIDDLE for axis in np.divmod(energy.reshape(n, -1).argmax(axis=1), COLUMNS)
     )
