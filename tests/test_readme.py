@@ -93,6 +93,20 @@ def test_the_suite_in_the_readme_is_one():
     assert parse(block.group(1).encode(), "README.md").name == "mine"
 
 
+def test_the_plugin_in_the_readme_is_one(bench):
+    """Its entry point finds its module, and its metric keeps what metrics promise."""
+    text = README.read_text()
+    text = text[text.index("## A plugin") :]
+    source, project = (
+        re.search(rf"```{language}\n(.*?)```", text, re.DOTALL).group(1)
+        for language in ("python", "toml")
+    )
+    (module,) = tomllib.loads(project)["project"]["entry-points"]["hepbench"].values()
+    bench.plugin(source, module)
+    done = bench("check", "certainty")
+    assert (done.code, "0 failed" in done.out) == (0, True), done.out + done.err
+
+
 def test_help_of_every_verb_says_what_it_does():
     """One sentence at least."""
     for name, command in cli.commands.items():
