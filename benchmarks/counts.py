@@ -8,6 +8,8 @@ scoring does not use (decoders) is not counted.
 
 from __future__ import annotations
 
+import argparse
+
 import torch
 from tabulate import tabulate
 
@@ -25,6 +27,7 @@ SHAPES = {
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     installed = registry.installed()
     rows = []
     for name in installed.names("model"):

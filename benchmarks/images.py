@@ -56,14 +56,14 @@ CASES = (
 )
 
 
-def images(case: Case) -> SparseImages:
-    """Return the first images of a sample."""
+def images(dataset: str) -> SparseImages:
+    """Return the first IMAGES of a dataset's sample."""
     samples = {
         "boosted-jets": lambda: boosted_jets.sample(order=BOOSTED_JETS.inputs["image"].names),
         "electron-photon": electron_photon.sample,
         "quark-gluon": quark_gluon.sample,
     }
-    found = [examples.inputs["image"] for _, examples in samples[case.dataset]()]
+    found = [examples.inputs["image"] for _, examples in samples[dataset]()]
     return SparseImages.concatenate(found)[:IMAGES]
 
 
@@ -86,7 +86,7 @@ class Rows(torch.utils.data.Dataset[torch.Tensor]):
 
 def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
     """Return the medians, a batch, of each way, and their ratios."""
-    made = images(case)
+    made = images(case.dataset)
     source, stored = cached(made, folder)
     path = folder / "dense.h5"
     write(made, path, case.compression)

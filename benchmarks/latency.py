@@ -8,6 +8,7 @@ Beside them the 95th percentile of the same network, timed by hand, where no loc
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -59,6 +60,7 @@ print(1e3 * sorted(laps)[int(.95 * len(laps))])
 
 def main() -> None:
     """Print the medians, and how far they are apart."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "one.toml").write_text(ONE)

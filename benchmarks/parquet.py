@@ -2,8 +2,8 @@
 
     python benchmarks/parquet.py FOLDER
 
-Written to FOLDER, and in the page cache when they are read: jets of quarks and gluons with as many
-hits as real ones have, as their authors wrote them (lists of double, snappy, one row in each row
+Written to FOLDER, and in the page cache when they are read: jets of quarks and gluons of the
+simulated sample, as their authors wrote them (lists of double, snappy, one row in each row
 group), and the same as HDF5, compressed by LZF jet by jet. Read are, in turns:
 
 - ours: ``hepbench_datasets.quark_gluon:read``, checks and conversion to sparse images included;
@@ -30,7 +30,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hepbench_datasets import QUARK_GLUON, quark_gluon
-from images import QUARK_GLUON as CASE
 from images import images
 from tabulate import tabulate
 
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--few", type=int, default=100)
     given = parser.parse_args()
-    made = images(CASE)
+    made = images("quark-gluon")
     files = {kind: given.folder / kind / name for kind, name in (("hdf5", HDF5), ("parquet", RUN))}
     for path in files.values():
         path.parent.mkdir(parents=True, exist_ok=True)
