@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -93,6 +95,29 @@ def test_channels_of_one_unit_are_added_up():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("side", "columns"), [((12, 15), 3), ((120, 130), 4)])
+def test_only_large_images_are_enlarged(side, columns, monkeypatch):
+    """Where a part of an image is drawn larger, it is a part."""
+    image = jet(3, side)
+    real = points(image)
+    one = views.Example(
+        name="quark",
+        image=image.sum(0),
+        edges=views.laid_over(image, real),
+        places=real[:, :2],
+        amounts=real[:, 2:4].sum(1),
+        links=np.array([[0, 1]]),
+        k=1,
+    )
+    monkeypatch.setattr(views, "examples", lambda _: ([one], "a, b", "GeV"))
+    figure, _ = views.draw([SimpleNamespace(source_name="sample")])
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == list(views.COLUMNS[:columns])
+    for ax in figure.axes[1:3]:
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        assert (np.abs(real[:, :2]) + PIXEL / 2 < min(-left, right, -low, high)).all()
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_a_jet_of_each_class_is_drawn_in_all_forms(tmp_path, monkeypatch, suffix):
     """From the simulated sample, by one command; drawn again it is the same file."""

@@ -33,8 +33,6 @@ SEEN = 100
 COLUMNS = ("image", "cloud", "graph", "graph, enlarged")
 PANEL = 2.5
 """Inches of a panel."""
-MARGIN = 1.06
-"""How much more than the outermost point is shown."""
 QUANTILE = 0.02
 """Of the pixels: those below it have the lightest colour."""
 LARGEST, SMALLEST = 26.0, 2.0
@@ -192,16 +190,22 @@ def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
 
     found = [(shown, *examples(shown)) for shown in several]
     blocks = [(shown, one) for shown, ones, *_ in found for one in ones]
-    look = _colours([one for _, one in blocks])
-    size = (len(COLUMNS) * PANEL + 1.2, len(blocks) * PANEL + 0.6)
+    every = [one for _, one in blocks]
+    look, reach = _colours(every), max(map(_reach, every))
+    # of small images nothing is left to be enlarged
+    small = any(CLOSE * max(_pixel(one)) > reach / 2 for one in every)
+    columns = COLUMNS[:-1] if small else COLUMNS
+    size = (len(columns) * PANEL + 1.2, len(blocks) * PANEL + 0.6)
     figure = Figure(figsize=size, layout="constrained")
-    lines: Any = figure.subplots(len(blocks), len(COLUMNS), squeeze=False)
+    lines: Any = figure.subplots(len(blocks), len(columns), squeeze=False)
     for axes, (shown, one) in zip(lines, blocks, strict=True):
         source = f", {shown.source_name}" if len(several) > 1 else ""
-        points = _draw_example(axes, one, look)
+        points = _draw_example(axes[:3], one, look, reach)
+        if not small:
+            _draw_enlarged(axes[2], axes[3], one, look)
         _name(axes[0], one.name + source)
         axes[0].set_ylabel(r"$\Delta\eta$")
-    for ax, what in zip(lines[0], COLUMNS, strict=True):
+    for ax, what in zip(lines[0], columns, strict=True):
         ax.set_title(what, loc="center")
     for ax in lines[-1]:
         ax.set_xlabel(r"$\Delta\phi$")
@@ -220,21 +224,28 @@ def _note(one: Example) -> str:
     )
 
 
-def _draw_example(axes: Sequence[Axes], one: Example, look: Mapping[str, Any]) -> Any:
-    """Draw one example into four axes; return its points."""
-    image, cloud, graph, close = axes
+def _pixel(one: Example) -> tuple[float, float]:
+    """Return the height and the width of a pixel, in the units of the cloud's positions."""
+    height, width = one.image.shape
+    (low, high), (left, right) = one.edges
+    return (high - low) / height, (right - left) / width
+
+
+def _reach(one: Example) -> float:
+    """Return how far from the middle all pixels of the cloud are seen whole."""
+    return float(abs(one.places).max(initial=0)) + max(_pixel(one))
+
+
+def _draw_example(axes: Sequence[Axes], one: Example, look: Mapping[str, Any], reach: float) -> Any:
+    """Draw one example into three axes; return its points."""
+    image, cloud, graph = axes
     _draw_image(image, one, look)
-    _draw_image(close, one, look, alpha=0.5)
     points = [_draw_points(cloud, one, look), _draw_points(graph, one, look)]
-    _draw_points(close, one, look, larger=5.0)
     _draw_links(graph, one, 0.25)
-    _draw_links(close, one, 0.4)
-    reach = MARGIN * float(abs(one.places).max(initial=0)) or 1.0
-    for ax in axes[:3]:
+    for ax in axes:
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    for ax in axes[1:3]:
+    for ax in axes[1:]:
         ax.tick_params(labelleft=False)
-    _enlarge(graph, close, one)
     return points[0]
 
 
@@ -264,12 +275,13 @@ def _draw_links(ax: Axes, one: Example, width: float) -> None:
     ax.add_collection(LineCollection(ends, colors=style.GREY, linewidths=width, zorder=2))
 
 
-def _enlarge(whole: Axes, close: Axes, one: Example) -> None:
+def _draw_enlarged(whole: Axes, close: Axes, one: Example, look: Mapping[str, Any]) -> None:
     """Show what is around the brightest point in axes of its own, and where that is."""
-    height, width = one.image.shape
-    (low, high), (left, right) = one.edges
+    _draw_image(close, one, look, alpha=0.5)
+    _draw_points(close, one, look, larger=5.0)
+    _draw_links(close, one, 0.4)
     y, x = one.places[np.argmax(one.amounts)]
-    up, aside = CLOSE * (high - low) / height, CLOSE * (right - left) / width
+    up, aside = (CLOSE * size for size in _pixel(one))
     close.set(xlim=(x - aside, x + aside), ylim=(y - up, y + up), aspect="equal")
     close.yaxis.tick_right()
     close.tick_params(axis="y", which="both", left=True, right=True)
@@ -280,7 +292,8 @@ def _name(ax: Axes, name: str) -> None:
     from hepbench.plots import style
 
     at: dict[str, Any] = {"xy": (0.05, 0.94), "xycoords": "axes fraction", "va": "top"}
-    ax.annotate(style.plain(name), **at, fontweight="bold", fontsize="small")
+    box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
+    ax.annotate(style.plain(name), **at, fontweight="bold", fontsize="small", bbox=box)
 
 
 def _colours(several: Sequence[Example]) -> dict[str, Any]:
