@@ -22,7 +22,7 @@ from hepbench_datasets.simulate import (
     showers,
 )
 
-from hepbench import DataError, DataWarning, SparseImages
+from hepbench import DataWarning, SparseImages
 from hepbench.data import simulated
 
 ELECTRONS = "SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5"
@@ -349,16 +349,6 @@ def test_the_images_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
         assert np.array_equal(small[label].dense(), large[label][:count].dense())
 
 
-@pytest.mark.parametrize("name", [ELECTRONS, PHOTONS, "electron-photon.npz"])
-def test_a_file_that_exists_is_left_alone(tmp_path, made_up, name):
-    """The original may be lying there, or one that would then be hidden."""
-    (tmp_path / name).write_bytes(b"original")
-    with pytest.raises(DataError, match=f"{name} exists"):
-        electron_photon.generate(tmp_path, events=4, seed=0, jobs=1, progress=lambda done: None)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_bytes() == b"original"
-
-
 def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
     """A folder holds both files whole, or neither."""
 
@@ -368,15 +358,6 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
     with pytest.raises(KeyboardInterrupt):
         electron_photon.generate(tmp_path, events=12, seed=0, jobs=1, progress=stop)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("wrong", [{"events": 1}, {"jobs": 0}, {"seed": -1}])
-def test_too_few_images_processes_or_a_negative_seed_are_refused(tmp_path, made_up, wrong):
-    """The message says what the least allowed are."""
-    told = {"events": 2, "jobs": 1, "seed": 0} | wrong
-    with pytest.raises(DataError, match="2, 1 and 0 are the least allowed"):
-        electron_photon.generate(tmp_path / "new", progress=lambda done: None, **told)
-    assert not (tmp_path / "new").exists()
 
 
 def stored():

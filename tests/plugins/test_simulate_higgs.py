@@ -13,8 +13,6 @@ from hepbench_datasets import higgs as reader
 from hepbench_datasets.simulate import detector, higgs, higgs_sample
 from hepbench_datasets.simulate.higgs_features import SCALES, features
 
-from hepbench import DataError
-
 needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),
     reason='no generators: pip install "hepbench-plugins[simulate]"',
@@ -121,22 +119,6 @@ def test_tracks_bend_and_light_does_not():
 def test_the_flavour_of_a_hadron_is_in_its_code(pdg, flavour):
     """B0, Lambda_b, D+, Lambda_c, J/psi and pi+, and a quark, which is no hadron."""
     assert detector.hadron_flavour(np.array([pdg])) == flavour
-
-
-def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
-    """One line, and no file is left behind."""
-    monkeypatch.setattr(detector, "GENERATORS", ("numpy", "no_such_generator"))
-    with pytest.raises(DataError, match=r'no_such_generator.*pip install "hepbench-plugins\[sim'):
-        higgs.generate(tmp_path, events=1, seed=0, jobs=1, progress=lambda rows: None)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_exists_is_left_alone(tmp_path):
-    """The original may be lying there, and it takes hours to fetch."""
-    (tmp_path / higgs.FILE).write_bytes(b"original")
-    with pytest.raises(DataError, match="exists"):
-        higgs.generate(tmp_path, events=1, seed=0, jobs=1, progress=lambda rows: None)
-    assert (tmp_path / higgs.FILE).read_bytes() == b"original"
 
 
 def test_the_sample_holds_both_classes_in_the_proportion_of_the_original():

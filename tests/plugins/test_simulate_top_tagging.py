@@ -18,7 +18,6 @@ from hepbench_datasets.simulate import (
     top_tagging_sample,
 )
 
-from hepbench import DataError
 from hepbench.data import simulated
 
 needs_generators = pytest.mark.skipif(
@@ -282,16 +281,6 @@ def test_the_jets_of_smaller_files_are_the_first_ones_of_larger(made_up):
     assert len(np.unique(energies)) == 90
 
 
-@pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5", "tl_pf_vectors.npy"])
-def test_a_file_that_exists_is_left_alone(tmp_path, made_up, name):
-    """The original may be lying there; arrays beside the tables would not be read."""
-    (tmp_path / name).write_bytes(b"original")
-    with pytest.raises(DataError, match=f"{name} exists"):
-        top_tagging.generate(tmp_path, events=5, seed=0, jobs=1, progress=lambda jets: None)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_bytes() == b"original"
-
-
 def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
     """A folder holds all files whole, or none."""
 
@@ -300,23 +289,6 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 
     with pytest.raises(KeyboardInterrupt):
         top_tagging.generate(tmp_path, events=12, seed=0, jobs=1, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("wrong", [{"events": 4}, {"jobs": 0}, {"seed": -1}])
-def test_too_few_jets_processes_or_a_negative_seed_are_refused(tmp_path, made_up, wrong):
-    """The message says what the least allowed are."""
-    told = {"events": 5, "jobs": 1, "seed": 0} | wrong
-    with pytest.raises(DataError, match="5, 1 and 0 are the least allowed"):
-        top_tagging.generate(tmp_path / "new", progress=lambda jets: None, **told)
-    assert not (tmp_path / "new").exists()
-
-
-def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
-    """One line, and no file is left behind."""
-    monkeypatch.setattr(detector, "GENERATORS", ("numpy", "no_such_generator"))
-    with pytest.raises(DataError, match=r'no_such_generator.*pip install "hepbench-plugins\[sim'):
-        top_tagging.generate(tmp_path, events=5, seed=0, jobs=1, progress=lambda jets: None)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import DataError, SparseImages
+from hepbench import SparseImages
 from hepbench_datasets import BOOSTED_JETS
-from hepbench_datasets.simulate import detector, jet_images, marked, processes
+from hepbench_datasets.simulate import detector, jet_images, marked, processes, refusals
 from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def generate(
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
     folder = Path(folder)
-    for name in (name for file in BOOSTED_JETS.files for name in (file.name, *file.variants)):
-        if (folder / name).exists():
-            msg = f"boosted-jets: {folder / name} exists; choose another folder or move it away"
-            raise DataError(msg)
+    refusals.require_room(BOOSTED_JETS, folder)
     # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
     with closing(_chunks(wanted, seed=seed, jobs=jobs)) as chunks, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,10 +141,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[Role, int]:
     """Return how many jets of each role there are to be."""
     detector.require_generators()
-    if events < 2 or jobs < 1 or seed < 0:
-        told = f"events {events}, jobs {jobs}, seed {seed}"
-        msg = f"boosted-jets: {told}: 2, 1 and 0 are the least allowed"
-        raise DataError(msg)
+    refusals.require(BOOSTED_JETS, events=events, seed=seed, jobs=jobs)
     return {"labelled": events - events // 2, "unlabelled": events // 2}
 
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepbench import DataError, SparseImages
+from hepbench import SparseImages
 from hepbench_datasets import ELECTRON_PHOTON
-from hepbench_datasets.simulate import cascade, crystals, marked, processes, showers
+from hepbench_datasets.simulate import cascade, crystals, marked, processes, refusals, showers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -78,10 +78,7 @@ def generate(
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
     folder = Path(folder)
-    for file in ELECTRON_PHOTON.files:
-        if (folder / file.name).exists():
-            msg = f"electron-photon: {folder / file.name} exists; choose another folder or move it"
-            raise DataError(msg)
+    refusals.require_room(ELECTRON_PHOTON, folder)
     # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
     with closing(_chunks(wanted, seed=seed, jobs=jobs)) as chunks, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,10 +129,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[int, SparseImages]:
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[int, int]:
     """Return how many images of each class there are to be."""
-    if events < 2 or jobs < 1 or seed < 0:
-        told = f"events {events}, jobs {jobs}, seed {seed}"
-        msg = f"electron-photon: {told}: 2, 1 and 0 are the least allowed"
-        raise DataError(msg)
+    refusals.require(ELECTRON_PHOTON, events=events, seed=seed, jobs=jobs)
     return {ELECTRON: events - events // 2, PHOTON: events // 2}
 
 

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from hepbench import SIMULATED, Array, DataError
-from hepbench_datasets.simulate import detector, processes
+from hepbench import SIMULATED, Array
+from hepbench_datasets import HIGGS
+from hepbench_datasets.simulate import detector, processes, refusals
 from hepbench_datasets.simulate.detector import BOTTOM, CHARM, ELECTRON, MUON, Jets, Particles
 from hepbench_datasets.simulate.higgs_features import features
 
@@ -98,10 +99,9 @@ def generate(
         DataError: a generator is not installed, the file exists, ``events`` or ``jobs`` is less
             than 1, or a process came to an end too early.
     """
+    _require(events, seed=seed, jobs=jobs)
     path = Path(folder) / FILE
-    if path.exists():
-        msg = f"higgs: {path} exists; choose another folder or move it away"
-        raise DataError(msg)
+    refusals.require_room(HIGGS, path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{FILE}.{os.getpid()}.part")
     try:
@@ -120,6 +120,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> tuple[Array, Array]:
     Raises:
         DataError: as ``generate``.
     """
+    _require(events, seed=seed, jobs=jobs)
     labels, tables = zip(*_chunks(events, seed=seed, jobs=jobs), strict=True)
     return np.concatenate(labels), np.concatenate(tables)
 
@@ -143,12 +144,13 @@ def _lines(labels: Array, table: Array) -> bytes:
     return "".join(line % tuple(row) for row in rows).encode()
 
 
+def _require(events: int, *, seed: int, jobs: int) -> None:
+    detector.require_generators()
+    refusals.require(HIGGS, events=events, seed=seed, jobs=jobs, least=1)
+
+
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Array], None, None]:
     """Yield the chunks in their order; the last one is cut to what is wanted."""
-    detector.require_generators()
-    if min(events, jobs) < 1 or seed < 0:
-        msg = f"higgs: events {events}, jobs {jobs}, seed {seed}: 1, 1 and 0 are the least allowed"
-        raise DataError(msg)
     count = -(-events // CHUNK_ROWS)
     with closing(processes.in_order(partial(chunk, seed), range(count), jobs=jobs)) as done:
         for index, (labels, table) in enumerate(done):

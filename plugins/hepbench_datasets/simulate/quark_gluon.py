@@ -44,8 +44,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import DataError, SparseImages
-from hepbench_datasets.simulate import detector, jet_images, marked, pile_up, processes
+from hepbench import SparseImages
+from hepbench_datasets import QUARK_GLUON
+from hepbench_datasets.simulate import detector, jet_images, marked, pile_up, processes, refusals
 from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
 
 if TYPE_CHECKING:
@@ -129,9 +130,7 @@ def generate(
     """
     _require(events, seed=seed, jobs=jobs)
     path = Path(folder) / FILE
-    if path.exists():
-        msg = f"quark-gluon: {path} exists; choose another folder or move it away"
-        raise DataError(msg)
+    refusals.require_room(QUARK_GLUON, path.parent)
     # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
     with closing(_chunks(events, seed=seed, jobs=jobs)) as chunks:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,10 +179,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> Jets:
 
 def _require(events: int, *, seed: int, jobs: int) -> None:
     detector.require_generators()
-    if events < 2 or jobs < 1 or seed < 0:
-        told = f"events {events}, jobs {jobs}, seed {seed}"
-        msg = f"quark-gluon: {told}: 2, 1 and 0 are the least allowed"
-        raise DataError(msg)
+    refusals.require(QUARK_GLUON, events=events, seed=seed, jobs=jobs)
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]:

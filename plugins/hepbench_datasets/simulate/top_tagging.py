@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import DataError
 from hepbench_datasets import TOP_TAGGING, pandas_table
-from hepbench_datasets.simulate import detector, energy_flow, marked, processes
+from hepbench_datasets.simulate import detector, energy_flow, marked, processes, refusals
 from hepbench_datasets.simulate.detector import BOTTOM, Particles
 
 if TYPE_CHECKING:
@@ -120,11 +119,7 @@ def generate(
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
     folder = Path(folder)
-    # files of another form would be beside them, and not be read
-    for name in (file.name for file in TOP_TAGGING.files):
-        if (folder / name).exists():
-            msg = f"top-tagging: {folder / name} exists; choose another folder or move it away"
-            raise DataError(msg)
+    refusals.require_room(TOP_TAGGING, folder)
     # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
     with closing(_chunks(wanted, seed=seed, jobs=jobs)) as chunks, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,10 +181,7 @@ def _wanted(events: int, *, seed: int, jobs: int) -> dict[str, int]:
     """Return how many jets there are to be in each file."""
     detector.require_generators()
     least = sum(SHARES.values())
-    if events < least or jobs < 1 or seed < 0:
-        told = f"events {events}, jobs {jobs}, seed {seed}"
-        msg = f"top-tagging: {told}: {least}, 1 and 0 are the least allowed"
-        raise DataError(msg)
+    refusals.require(TOP_TAGGING, events=events, seed=seed, jobs=jobs, least=least)
     wanted = {name: events * share // least for name, share in SHARES.items()}
     return wanted | {"train.h5": events - wanted["val.h5"] - wanted["test.h5"]}
 
