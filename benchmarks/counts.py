@@ -13,7 +13,8 @@ import argparse
 import torch
 from tabulate import tabulate
 
-from hepbench import counting, registry
+from hepbench import registry
+from hepbench.cost import counting
 from hepbench.network import build
 from hepbench.recipes import Known, Recipe
 

@@ -31,15 +31,13 @@ from hepbench import (
     Predictions,
     TrainingData,
     classification,
-    counting,
     encoders,
-    export,
     metrics,
-    tracing,
 )
+from hepbench.cost import counting, export, tracing
+from hepbench.cost.timing import time_calls
 from hepbench.registry import installed
 from hepbench.resolve import resolve
-from hepbench.timing import time_calls
 from hepbench.work import NetworkWork
 
 if TYPE_CHECKING:

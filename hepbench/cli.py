@@ -206,7 +206,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @json_option
 def data_list(folder: Path | None, as_json: bool) -> None:
     """List datasets: what is found where, what is missing and how to get it."""
-    from hepbench import catalogue
+    from hepbench.data import catalogue
 
     click.echo(catalogue.listed(folder, as_json=as_json))
 
@@ -217,7 +217,7 @@ def data_list(folder: Path | None, as_json: bool) -> None:
 @json_option
 def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
     """Show all that is known of a dataset, and what is at hand of it."""
-    from hepbench import catalogue
+    from hepbench.data import catalogue
 
     click.echo(catalogue.info(dataset, folder, as_json=as_json))
 
@@ -231,7 +231,7 @@ def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
 @json_option
 def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) -> int:
     """Read a dataset's files whole and say what they hold; exit 1 where something is odd."""
-    from hepbench import data_verbs
+    from hepbench.data import verbs as data_verbs
 
     text, code = data_verbs.check(dataset, folder=folder, source=source, as_json=as_json)
     click.echo(text)
@@ -246,7 +246,7 @@ def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int
     """Fetch original files into DIR/<dataset>, resuming what broke off; exit 1 where one must be
     fetched with a browser.
     """
-    from hepbench import data_verbs
+    from hepbench.data import verbs as data_verbs
 
     text, code = data_verbs.fetch(dataset, folder=folder, files=files)
     click.echo(text)
@@ -287,7 +287,7 @@ def data_plot(**given: Any) -> None:
 )
 def simulate(**given: Any) -> None:
     """Simulate more of a dataset, in its original file format."""
-    from hepbench import data_verbs
+    from hepbench.data import verbs as data_verbs
 
     click.echo(data_verbs.simulate(**given))
 

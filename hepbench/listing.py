@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hepbench import catalogue, machine, session
+from hepbench import machine, session
 from hepbench.allowed import Range
+from hepbench.data import catalogue
 from hepbench.errors import HepbenchError, UsageError, unknown
 from hepbench.registry import KINDS, Entry, installed
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from hepbench.columns import Metrics
     from hepbench.matrix import Choice
     from hepbench.plan import Cell, Plan
     from hepbench.records import Record
     from hepbench.registry import Registry
     from hepbench.run import Runner
     from hepbench.session import Session
+    from hepbench.tables.columns import Metrics
 
 
 def run(

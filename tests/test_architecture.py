@@ -15,15 +15,10 @@ from hepbench.registry import KINDS, installed
 CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
 PURE = (
-    "allowed",
-    "columns",
-    "figures",
-    "findings",
-    "ranking",
-    "rows",
-    "notes",
-    "schedule","keys", "matrix", "metrics", "plan", "records", "seeds", "specs", "splits", "suite",
-        "tables", "tallies", "uncertainty")  # fmt: skip
+    *("allowed", "data/findings", "data/tallies", "figures", "keys", "matrix", "metrics", "plan"),
+    *("records", "schedule", "seeds", "specs", "splits", "suite", "tables/__init__"),
+    *("tables/columns", "tables/notes", "tables/ranking", "tables/rows", "uncertainty"),
+)
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
 
 

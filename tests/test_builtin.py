@@ -13,7 +13,8 @@ import pluggy
 import pytest
 
 import hepbench
-from hepbench import Measured, Predictions, builtin, columns, hookspecs
+from hepbench import Measured, Predictions, builtin, hookspecs
+from hepbench.tables import columns
 
 METRICS = builtin.hepbench_metrics()
 OF_VALUES = [*columns.OF_VALUES]

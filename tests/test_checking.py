@@ -9,7 +9,8 @@ import counted
 import numpy as np
 import pytest
 
-from hepbench import DataError, PluginError, checking
+from hepbench import DataError, PluginError
+from hepbench.data import checking
 from hepbench.plan import Found
 
 STATISTICS = {

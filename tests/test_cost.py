@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from hepbench import Examples, TrainingData, columns, cost, export
+from hepbench import Examples, TrainingData, cost
+from hepbench.cost import export
 from hepbench.errors import PluginError
 from hepbench.records import Cost, Latency, Record, decode, encode, same
+from hepbench.tables import columns
 
 rng = np.random.default_rng(0)
 TABLE = rng.normal(size=(500, 8)).astype(np.float32)

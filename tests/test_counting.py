@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hepbench import counting
-from hepbench.counting import Counted
-from hepbench.operators import einsum_macs, is_free
+from hepbench.cost import counting
+from hepbench.cost.counting import Counted
+from hepbench.cost.operators import einsum_macs, is_free
 
 POINTS, WIDTH, HEADS, HIDDEN = 10, 8, 2, 32
 # projections to queries, keys and values; each query with each key, and with each value, of every

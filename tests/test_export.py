@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hepbench import export
+from hepbench.cost import export
+from hepbench.cost.tracing import batch
 from hepbench.errors import ExportError
-from hepbench.tracing import batch
 
 if absent := export.missing():
     pytest.skip(absent, allow_module_level=True)

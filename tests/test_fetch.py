@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from servers import Served, serving
 
-from hepbench import DataError, File, fetch
+from hepbench import DataError, File
+from hepbench.data import fetch
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

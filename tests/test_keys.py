@@ -22,7 +22,8 @@ COMPUTING = {
     "method": ("batches", "encoders", "estimators", "examples", "metrics", "network", "objectives",
                "preprocess", "promises", "recipes", "reproducible", "schedules", "seeds", "sparse",
                "splits", "stages", "train", "uncertainty", "validation", "weights", "work"),
-    "cost": ("cost", "counting", "encoders", "export", "machine", "operators", "timing", "tracing"),
+    "cost": ("cost/__init__", "cost/counting", "cost/export", "cost/operators", "cost/timing",
+             "cost/tracing", "encoders", "machine"),
     "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")

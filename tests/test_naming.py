@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hepbench import Dataset, Input, PluginError, naming
+from hepbench import Dataset, Input, PluginError
+from hepbench.data import naming
 from hepbench.registry import installed
 
 FEATURES = ("mass", "hits")

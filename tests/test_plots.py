@@ -27,8 +27,8 @@ from hepbench.plots import (
     training,
 )
 from hepbench.records import Cost, Latency, Published, Source, Value
-from hepbench.rows import collect
 from hepbench.specs import Predictions
+from hepbench.tables.rows import collect
 
 
 def predictions(signal, background, weights=None, **more):

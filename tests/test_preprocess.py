@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from hepbench import counting, export, preprocess
+from hepbench import preprocess
+from hepbench.cost import counting, export
 from hepbench.errors import PluginError
 from hepbench.specs import STEPS
 

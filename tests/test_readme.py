@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hepbench.catalogue import size_told
 from hepbench.cli import cli
+from hepbench.data.catalogue import size_told
 from hepbench.registry import installed
 from hepbench.suite import parse
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hepbench.errors import ResultsError, UsageError
 from hepbench.figures import DASH, Figure
 from hepbench.records import Cost, Failure, Published, Record, Source, Value, decode, encode
-from hepbench.rows import collect
 from hepbench.tables import FORMATS, GROUPS, table
+from hepbench.tables.rows import collect
 
 SAME = frozenset({"data", "split", "labels"})
 METRICS = {

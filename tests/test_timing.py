@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepbench import timing
+from hepbench.cost import timing
 
 
 def test_a_median_is_as_precise_as_its_order_statistics():

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import checking, naming, plan
+from hepbench import plan
 from hepbench.conformance.claims import Claim, need, of_spec
 from hepbench.conformance.elsewhere import afresh
 from hepbench.conformance.suites import SampleFacts
+from hepbench.data import checking, naming
 from hepbench.errors import HepbenchError, PluginError
 from hepbench.examples import Examples
 from hepbench.matrix import Choice

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hepbench import counting, export, reproducible, tracing, weights
+from hepbench import reproducible, weights
 from hepbench.conformance.claims import need, skip
 from hepbench.conformance.network_trials import SIZES, differing, scored
+from hepbench.cost import counting, export, tracing
 from hepbench.errors import PluginError
 
 if TYPE_CHECKING:

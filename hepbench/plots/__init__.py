@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hepbench.columns import Metrics
     from hepbench.records import Record
+    from hepbench.tables.columns import Metrics
 
 WHAT = {
     "roc": "roc",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hepbench import naming, prepare, progress
+from hepbench import prepare, progress
+from hepbench.data import naming
 from hepbench.errors import DataError, PluginError
 from hepbench.matrix import Combination
 from hepbench.registry import Entry

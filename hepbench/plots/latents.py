@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from hepbench.plots import Request
     from hepbench.plots.selection import Panel
-    from hepbench.rows import Row
     from hepbench.specs import Array
+    from hepbench.tables.rows import Row
 
 EXAMPLES = 5000
 EMBEDDED = 1500

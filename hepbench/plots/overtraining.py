@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepbench.plots import Request
-    from hepbench.rows import Row
     from hepbench.specs import Array, Predictions
+    from hepbench.tables.rows import Row
 
 EDGES = np.linspace(0, 1, 31)
 MOST = 9

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hepbench.plots import Request
     from hepbench.plots.networks import Trained
     from hepbench.records import Record
-    from hepbench.rows import Row
     from hepbench.specs import Array
+    from hepbench.tables.rows import Row
 
 SHOWN = 6
 """Examples, as many of each class as fit; steps of a walk; samples."""

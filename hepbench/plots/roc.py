@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from hepbench.plots import Request
     from hepbench.plots.selection import Panel
-    from hepbench.rows import Row
     from hepbench.specs import Array, Predictions
+    from hepbench.tables.rows import Row
 
 EFFICIENCIES = np.arange(1, 201) / 200
 LEAST = 10

@@ -6,22 +6,22 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hepbench.columns import Columns
 from hepbench.errors import UsageError, unknown
 from hepbench.matrix import fits
-from hepbench.notes import difference, listed
 from hepbench.plots.style import spelt
-from hepbench.ranking import rank, standard
 from hepbench.records import ORIGINS
-from hepbench.rows import age, collect
 from hepbench.tables import GROUPS
+from hepbench.tables.columns import Columns
+from hepbench.tables.notes import difference, listed
+from hepbench.tables.ranking import rank, standard
+from hepbench.tables.rows import age, collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hepbench.plots import Request
     from hepbench.records import Record
-    from hepbench.rows import Row
+    from hepbench.tables.rows import Row
 
 DAGGER = "\N{DAGGER}"
 MOST_REASONS = 4

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hepbench.records import Record, Stored
-    from hepbench.rows import Row
     from hepbench.specs import Predictions
+    from hepbench.tables.rows import Row
 
 
 def parts(results: Path, row: Row, part: str) -> list[Predictions]:

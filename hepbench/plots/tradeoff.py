@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hepbench.columns import base, title
 from hepbench.errors import UsageError, unknown
 from hepbench.plots import selection, style
 from hepbench.suite import Reference, chain, uses
+from hepbench.tables.columns import base, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.columns import Metrics
     from hepbench.plots import Request
     from hepbench.plots.selection import Panel
     from hepbench.plots.style import Look
     from hepbench.records import Record
-    from hepbench.rows import Row
+    from hepbench.tables.columns import Metrics
+    from hepbench.tables.rows import Row
 
 COSTS = {
     "flops": ("flops", "FLOPs of one example"),

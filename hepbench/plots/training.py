@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.columns import title
 from hepbench.errors import UsageError
 from hepbench.plots import selection, style
 from hepbench.suite import chain, uses
+from hepbench.tables.columns import title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from hepbench.plots import Request
     from hepbench.plots.selection import Panel
     from hepbench.records import Record
-    from hepbench.rows import Row
     from hepbench.specs import Array
+    from hepbench.tables.rows import Row
 
 Entry = dict[str, float]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import naming
+from hepbench.data import naming
 from hepbench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,15 +11,8 @@ from hepbench_methods import hepbench_methods
 from hepbench_models import CONV_VAE, SPARSE_AE
 from torch import nn
 
-from hepbench import (
-    TRAINING,
-    DataError,
-    Examples,
-    TrainingData,
-    counting,
-    encoders,
-    weights,
-)
+from hepbench import TRAINING, DataError, Examples, TrainingData, encoders, weights
+from hepbench.cost import counting
 from hepbench.recipes import Known
 from hepbench.resolve import resolve
 from hepbench.work import NetworkWork

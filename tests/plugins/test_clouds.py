@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hepbench import DataError, SparseImages, batches, counting, encoders, export, tracing
+from hepbench import DataError, SparseImages, batches, encoders
+from hepbench.cost import counting, export, tracing
 from hepbench.resolve import resolve
 
 PIXEL = 0.5

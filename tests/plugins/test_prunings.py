@@ -19,18 +19,8 @@ from hepbench_methods.score_spread import score_spread
 from hepbench_models import MLP, TRANSFORMER_AE
 from torch import nn
 
-from hepbench import (
-    Examples,
-    Predictions,
-    TrainingData,
-    UsageError,
-    counting,
-    encoders,
-    export,
-    promises,
-    tracing,
-    weights,
-)
+from hepbench import Examples, Predictions, TrainingData, UsageError, encoders, promises, weights
+from hepbench.cost import counting, export, tracing
 from hepbench.matrix import Choice, expand
 from hepbench.recipes import Known
 from hepbench.registry import installed

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepbench.data.findings import STATISTICS
 from hepbench.errors import PluginError
-from hepbench.findings import STATISTICS
 from hepbench.sparse import SparseImages
 
 if TYPE_CHECKING:

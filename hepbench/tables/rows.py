@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hepbench.columns import ASPECTS, COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
 from hepbench.figures import over_seeds
 from hepbench.records import Value
+from hepbench.tables.columns import ASPECTS, COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,15 +7,15 @@ from dataclasses import replace
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
-from hepbench.notes import annotate
-from hepbench.rows import age
+from hepbench.tables.notes import annotate
+from hepbench.tables.rows import age
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from hepbench.columns import Columns
     from hepbench.figures import Figure
-    from hepbench.rows import Row
+    from hepbench.tables.columns import Columns
+    from hepbench.tables.rows import Row
 
 
 def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import machine
+from hepbench.cost.timing import LIMIT_S, company, doubts, time_calls
 from hepbench.errors import ExportError, PluginError
 from hepbench.specs import Estimator
-from hepbench.timing import LIMIT_S, company, doubts, time_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from hepbench.cost.timing import Call
+    from hepbench.cost.tracing import Tensors
     from hepbench.specs import Inputs
-    from hepbench.timing import Call
-    from hepbench.tracing import Tensors
 
 Facts = dict[str, Any]
 
@@ -85,7 +85,7 @@ def measure(
 
 
 def _of_network(network: nn.Module, inputs: Inputs, setting: Setting, folder: Path) -> Facts:
-    from hepbench import export, tracing
+    from hepbench.cost import export, tracing
 
     facts = _counts(network, tracing.batch(inputs, 1))
     batches = {n: tracing.batch(inputs, n) for n in setting.sizes}
@@ -101,7 +101,7 @@ def _of_network(network: nn.Module, inputs: Inputs, setting: Setting, folder: Pa
 
 def _exported(network: nn.Module, inputs: Inputs, folder: Path, facts: Facts) -> Path | None:
     """Export a network; where that fails, add to the facts why."""
-    from hepbench import export
+    from hepbench.cost import export
 
     path = folder / "network.onnx"
     try:
@@ -116,7 +116,7 @@ def _exported(network: nn.Module, inputs: Inputs, folder: Path, facts: Facts) ->
 
 
 def _counts(network: nn.Module, one: Tensors) -> Facts:
-    from hepbench import counting
+    from hepbench.cost import counting
 
     counted = counting.count(network, one)
     facts: Facts = {

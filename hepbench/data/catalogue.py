@@ -7,8 +7,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from hepbench import data, session
+from hepbench.data.naming import with_unit
 from hepbench.errors import HepbenchError
-from hepbench.naming import with_unit
 from hepbench.records import ORIGINS
 from hepbench.registry import installed
 from hepbench.specs import OWN_PARAMS, SIMULATED

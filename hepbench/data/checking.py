@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import naming, plan, prepare, splits
+from hepbench import plan, prepare, splits
+from hepbench.data import naming
+from hepbench.data.findings import STATISTICS, Findings
+from hepbench.data.tallies import Tally, channel_names
 from hepbench.errors import PluginError
-from hepbench.findings import STATISTICS, Findings
 from hepbench.resolve import resolve
 from hepbench.sparse import SparseImages
-from hepbench.tallies import Tally, channel_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,8 +6,11 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from hepbench import figures, formats
-from hepbench.columns import (
+from hepbench import figures
+from hepbench.errors import ResultsError, UsageError, unknown
+from hepbench.figures import DASH
+from hepbench.tables import formats
+from hepbench.tables.columns import (
     COUNTS,
     DEFAULT_COLUMNS,
     LABELS,
@@ -18,18 +21,16 @@ from hepbench.columns import (
     check,
     title,
 )
-from hepbench.errors import ResultsError, UsageError, unknown
-from hepbench.figures import DASH
-from hepbench.notes import SIZES, SOURCES, listed, one_line
-from hepbench.ranking import rank
-from hepbench.rows import collect, recorded
+from hepbench.tables.notes import SIZES, SOURCES, listed, one_line
+from hepbench.tables.ranking import rank
+from hepbench.tables.rows import collect, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hepbench.columns import Metrics
     from hepbench.records import Record
-    from hepbench.rows import Row
+    from hepbench.tables.columns import Metrics
+    from hepbench.tables.rows import Row
 
 FORMATS = (*formats.WRITERS, "csv", "json")
 GROUPS = (

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 def check(name: str, *, folder: Path | None, source: Wanted, as_json: bool) -> tuple[str, int]:
     """Return what the files of a dataset hold, and 1 where something is odd."""
-    from hepbench import checking, data, matrix, progress, suite
+    from hepbench import data, matrix, progress, suite
     from hepbench.cache import Remembered
+    from hepbench.data import checking
 
     given = suite.reference(name)
     spec: Dataset = installed().entry("dataset", given.name).spec
@@ -87,7 +88,7 @@ def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
 def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
     """Return what became of a file, and whether it is here."""
     from hepbench import data
-    from hepbench.fetch import Fetch
+    from hepbench.data.fetch import Fetch
     from hepbench.progress import Ticker
 
     if there := data.present(spec, folder).get(file.name):

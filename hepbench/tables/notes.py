@@ -9,17 +9,17 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hepbench.columns import COUNTS, OF_VALUES, TIMES, title
 from hepbench.keys import differences
 from hepbench.records import ORIGINS
-from hepbench.rows import made_of, recorded
+from hepbench.tables.columns import COUNTS, OF_VALUES, TIMES, title
+from hepbench.tables.rows import made_of, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hepbench.columns import Columns
     from hepbench.records import Record, Value
-    from hepbench.rows import Row
+    from hepbench.tables.columns import Columns
+    from hepbench.tables.rows import Row
 
 SIZES = ("n_test", "n_train", "n_validation", "n_unlabelled")
 SOURCES = {**ORIGINS, "file": "file"}

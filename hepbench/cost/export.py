@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hepbench.cost.operators import in_short
+from hepbench.cost.tracing import Positional, batch, scoring, traceable
 from hepbench.errors import ExportError
-from hepbench.operators import in_short
-from hepbench.tracing import Positional, batch, scoring, traceable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from hepbench.tracing import Tensors
+    from hepbench.cost.tracing import Tensors
 
 OPSET = 17
 """The first one with layer norm as an operator of its own."""

@@ -24,15 +24,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from hepbench.operators import ELEMENTWISE, UNKNOWN_TO_TORCH, handlers, in_short, is_free
-from hepbench.tracing import Positional, traceable
+from hepbench.cost.operators import ELEMENTWISE, UNKNOWN_TO_TORCH, handlers, in_short, is_free
+from hepbench.cost.tracing import Positional, traceable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
 
-    from hepbench.tracing import Tensors
+    from hepbench.cost.tracing import Tensors
 
 AGREE = 0.01
 """Two counts that differ by no more than this share agree."""
