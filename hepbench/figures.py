@@ -129,6 +129,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
+def several(n: int, what: str) -> str:
+    """Return ``1 cell`` or ``2 cells``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """Return a time with two digits and its unit."""
     if seconds is None:

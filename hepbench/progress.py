@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from hepbench.figures import duration
+from hepbench.figures import duration, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,8 @@ class Lines(Quiet):
         self.stages_done += 1
 
     def _how_far(self) -> str:
-        return f"{self.stages_done} of {self.stages} stages, {self.done} of {self.total} cells"
+        stages, cells = several(self.stages, "stage"), several(self.total, "cell")
+        return f"{self.stages_done} of {stages}, {self.done} of {cells}"
 
     def cell(self, record: Record) -> None:
         """Print the cell's number, name and AUC."""

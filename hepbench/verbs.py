@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench import session
 from hepbench.errors import UsageError, unknown
+from hepbench.figures import several
 from hepbench.records import ORIGINS
 from hepbench.store import Store
 
@@ -119,7 +120,8 @@ def _metrics(registry: Registry) -> Metrics:
 
 def _farewell(plan: Plan, store: Store, done: int, failed: int) -> str:
     cells, suite = len(plan.cells), plan.suite.name
-    lines = [f"{cells} cells: {cells - done} cached, {done - failed} done, {failed} failed."]
+    counts = f"{cells - done} cached, {done - failed} done, {failed} failed"
+    lines = [f"{several(cells, 'cell')}: {counts}."]
     if plan.misfits:
         lines.append(f"{len(plan.misfits)} combinations do not fit: hepbench plan {suite}")
     lines.append(f"Records: {store.root / suite}")
@@ -161,17 +163,21 @@ def plan(
     wanted = [key for cell in todo for key in cell.needs]
     missing = schedule.missing(made.stages, wanted, opened.cache)
     lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
-    lines.append(f"{len(made.cells)} cells, {len(made.cells) - len(todo)} of them recorded")
+    lines.append(
+        f"{several(len(made.cells), 'cell')}, {len(made.cells) - len(todo)} of them recorded"
+    )
     for cell in made.cells:
         found = opened.facts.found(cell.combination.dataset)
         state = "to do" if cell.key in unrecorded else "recorded"
         lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {ORIGINS[found.source]}")
-    lines.append(f"{len(made.stages)} stages, {len(missing)} of them to run")
+    lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])
         there = "cached" if opened.cache.find(stage.key) else "not needed"
         state = "to run" if stage.key in missing else there
-        lines.append(f"  {stage.name}  {stage.key[:10]}  {state}, for {len(needed)} cells")
+        lines.append(
+            f"  {stage.name}  {stage.key[:10]}  {state}, for {several(len(needed), 'cell')}"
+        )
     if made.misfits:
         lines.append(f"{len(made.misfits)} combinations do not fit")
         lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]

@@ -73,3 +73,9 @@ def test_times_have_two_digits_and_a_unit():
 def test_counts_are_written_whole_with_commas():
     """A parameter count is exact; the mean of unequal ones is rounded to a whole."""
     assert [figures.number(n) for n in (29, 61761, 61761.67)] == ["29", "61,761", "61,762"]
+
+
+def test_one_is_one_and_others_are_several():
+    """Thousands are set apart."""
+    told = [figures.several(n, "cell") for n in (0, 1, 2, 1000)]
+    assert told == ["0 cells", "1 cell", "2 cells", "1,000 cells"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench import data, session
 from hepbench.data.naming import with_unit
 from hepbench.errors import HepbenchError
+from hepbench.figures import several
 from hepbench.records import ORIGINS
 from hepbench.registry import installed
 from hepbench.specs import OWN_PARAMS, SIMULATED
@@ -143,7 +144,7 @@ def _lines(facts: Facts, *, whole: bool = False) -> Iterator[str]:
             if file["form"] == form:
                 yield from _file_lines(file, whole=whole)
     if others := len(files) - len(shown):
-        count = f"{others} file{'s' if others > 1 else ''}"
+        count = several(others, "file")
         yield f"  or {count} of another form: hepbench data info {facts['name']}"
     if any(file["path"] is None for file in shown):
         yield f"  to get it: hepbench data fetch {facts['name']}"
@@ -192,7 +193,7 @@ def _published(file: Facts) -> Iterator[str]:
 def size_told(count: int) -> str:
     """Return bytes with three digits and their unit."""
     if count < 1000:
-        return f"{count} byte{'s' if count != 1 else ''}"
+        return several(count, "byte")
     unit, size = next(u for u in _UNITS if count < 999.5 * u[1] or u is _UNITS[-1])
     return f"{count / size:.3g} {unit}"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hepbench import session
 from hepbench.errors import DataError, ResultsError, UsageError, unknown
+from hepbench.figures import several
 from hepbench.registry import installed
 
 if TYPE_CHECKING:
@@ -159,6 +160,6 @@ def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Pat
     seconds = time.perf_counter() - began
     return (
         f"{path}: {events} simulated examples, seed {seed}, {seconds:.0f} s, "
-        f"{events / seconds:.1f}/s on {jobs} process{'es' if jobs > 1 else ''}\n"
+        f"{events / seconds:.1f}/s on {several(jobs, 'worker')}\n"
         f"Next: hepbench run --dataset {dataset} --data {out}"
     )

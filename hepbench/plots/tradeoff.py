@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.errors import UsageError, unknown
+from hepbench.figures import several
 from hepbench.plots import selection, style
 from hepbench.suite import Reference, chain, uses
 from hepbench.tables.columns import base, title
@@ -137,7 +138,7 @@ def machines(row: Row, against: str) -> tuple[str, ...]:
 def _machine(record: Record) -> str:
     about = record.provenance.get("machine") or {}
     n = int(record.provenance.get("threads", 1))
-    return f"{about.get('processor', 'unknown processor')}, {n} thread{'s' if n > 1 else ''}"
+    return f"{about.get('processor', 'unknown processor')}, {several(n, 'thread')}"
 
 
 def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
