@@ -345,6 +345,12 @@ def test_every_figure_that_fits_is_drawn_where_none_is_named(drawn, what):
     assert not list(drawn.folder.glob(".*"))
 
 
+def test_a_figure_of_other_parameters_has_a_file_of_its_own(drawn):
+    """Their names and values are words of its name."""
+    done = drawn("data", "plot", "zoo[n=200]", "occupancy")
+    assert (done.code, done.out) == (0, "zoo-n-200-occupancy.png\n"), done.err
+
+
 def test_one_figure_is_written_where_it_is_wanted_and_what_was_read_is_not_read_again(drawn):
     """The same examples make the same bytes."""
     before = sorted((drawn.folder / "cache" / "stages").rglob("*"))

@@ -5,6 +5,7 @@ Test examples are never among them: see ``labelled``.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def make(
         reference: a dataset's name, perhaps with parameters in brackets.
         what: names among WHAT.
         compare: draw the original file over the simulated sample.
-        output: of a single figure; ``<dataset>-<figure>.png`` otherwise.
+        output: of a single figure; ``<dataset>-<figure>.png`` otherwise, with the parameters given.
 
     Raises:
         UsageError: there is no such figure, or it does not fit, or no such dataset.
@@ -88,7 +89,9 @@ def why_not(shown: Labelled, what: str) -> str:
 
 
 def _save(several: Sequence[Labelled], what: str, output: Path | None) -> Path:
-    path = output or Path(f"{several[0].spec.name}-{what}.png")
+    # with its parameters, as a word: higgs[features=21] is another figure than higgs
+    name = re.sub(r"[^\w.]+", "-", several[0].name).strip("-")
+    path = output or Path(f"{name}-{what}.png")
     with style.applied():
         figure, notes = _drawn(several, what)
         _caption(figure, several, notes)
