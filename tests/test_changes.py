@@ -42,11 +42,17 @@ from hepbench import Examples
 def sample():
     x = np.random.default_rng(3).normal(size=(300, 1)).astype(np.float32)
     yield "labelled", Examples(inputs={"table": x}, ids=np.arange(300), labels=(x[:, 0] > 0.2).astype(int))
+
+def other():
+    yield from sample()
 """,
     "plug_fit": """
 def fit(start, data, work):
     start.fit(data, seed=work.seed)
     return start
+
+def again(start, data, work):
+    return fit(start, data, work)
 """,
     "plug_one": """
 import numpy as np
@@ -154,12 +160,20 @@ def test_a_changed_module_concerns_only_who_uses_it(grid):
     assert to_do(grid) == ["others/two/fit#0", "points/two/fit#0"]
 
 
-def test_another_function_of_a_module_concerns_who_names_it(grid):
-    """Which function builds a model is part of its keys, not only the module where it stands."""
-    change(grid.site / "plug.py", "plug_two:build", "plug_two:steeper")
-    assert to_do(grid, "--dataset", "others") == ["others/two/fit#0"]
+@pytest.mark.parametrize(
+    ("what", "old", "new", "cells"),
+    [
+        ("build", "plug_two:build", "plug_two:steeper", ["others/two/fit#0"]),
+        ("run", "plug_fit:fit", "plug_fit:again", ["others/one/fit#0", "others/two/fit#0"]),
+        ("target", "plug_data:sample", "plug_data:other", ["others/one/fit#0", "others/two/fit#0"]),
+    ],
+)
+def test_another_function_of_a_module_concerns_who_names_it(grid, what, old, new, cells):
+    """Which function builds, trains or reads is part of a key, not only the module it stands in."""
+    change(grid.site / "plug.py", old, new)
+    assert to_do(grid, "--dataset", "others") == cells
     why = grid("why", "others/two/fit#0", "--data", "data")
-    assert "build: plug_two:build -> plug_two:steeper" in why.out
+    assert f"{what}: {old} -> {new}" in why.out
 
 
 def test_a_changed_sample_generator_concerns_its_dataset(grid):

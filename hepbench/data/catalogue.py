@@ -176,18 +176,15 @@ def _way(file: Facts) -> Iterator[str]:
 
 
 def _published(file: Facts) -> Iterator[str]:
-    if file["lacks"]:
-        yield f"           {file['lacks']}"
-    if file["variants"]:
-        yield f"           or named {', '.join(file['variants'])}"
-    if file["bytes"]:
-        yield f"           {file['bytes']:,} bytes"
-    if file["sha256"]:
-        yield f"           sha256 {file['sha256']}"
-    if file["url"]:
-        yield f"           link {file['url']}"
-    if file["address"]:
-        yield f"           page {file['address']}"
+    told = {
+        "": file["lacks"],
+        "or named ": ", ".join(file["variants"]),
+        "size ": file["bytes"] and f"{file['bytes']:,} bytes",
+        "sha256 ": file["sha256"],
+        "link ": file["url"],
+        "page ": file["address"],
+    }
+    yield from (f"           {what}{text}" for what, text in told.items() if text)
 
 
 def size_told(count: int) -> str:

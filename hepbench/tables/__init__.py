@@ -275,5 +275,8 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
     if "published" in columns.names and main:
         lines.append(f"published: {main}, as published")
     if "source" in columns.labels:
-        lines.append("source sample: the simulated sample that a plugin ships, not the original")
+        lines.append(
+            "source file: original files; sample: the simulated sample that a plugin ships; "
+            "simulated: files that its generator wrote"
+        )
     return lines

@@ -19,7 +19,7 @@ Metrics: TypeAlias = Mapping[str, tuple[bool | None, frozenset[str]]]
 
 
 class Labels(NamedTuple):
-    """What names a row; ``source`` is ``file``, ``sample`` or empty where nobody knows."""
+    """What names a row; ``source`` is a ``records.Origin``, or empty where nobody knows."""
 
     suite: str
     dataset: str
