@@ -95,6 +95,16 @@ def test_channels_of_one_unit_are_added_up():
 
 
 @pytest.mark.slow
+def test_empty_images_have_no_views():
+    """Of such a dataset it is said whose images are empty."""
+    inputs = {"image": np.zeros((4, 2, 6, 9), np.float32)}
+    some = SimpleNamespace(inputs=inputs, labels=np.array([0, 0, 1, 1]))
+    spec = SimpleNamespace(classes=("gluon", "quark"))
+    shown = SimpleNamespace(name="jets", spec=spec, some=lambda *_: some)
+    with pytest.raises(UsageError, match="jets: the usual image of class 'gluon' is empty"):
+        views.typical(shown)
+
+
 @pytest.mark.parametrize(("side", "columns"), [((12, 15), 3), ((120, 130), 4)])
 def test_only_large_images_are_enlarged(side, columns, monkeypatch):
     """Where a part of an image is drawn larger, it is a part."""

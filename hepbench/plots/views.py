@@ -154,6 +154,9 @@ def example(name: str, inputs: Mapping[str, Array], each: Array) -> Example:
 def typical(shown: Labelled) -> dict[int, Mapping[str, Array]]:
     """Return the inputs of an example of each class: of those among SEEN the one with the median
     number of hit pixels.
+
+    Raises:
+        UsageError: it has none.
     """
     some = shown.some(SEEN, *INPUTS)
     inputs = {name: np.asarray(array) for name, array in some.inputs.items()}
@@ -162,6 +165,10 @@ def typical(shown: Labelled) -> dict[int, Mapping[str, Array]]:
     for label in np.unique(some.labels[some.labels >= 0]).tolist():
         mine = np.flatnonzero(some.labels == label)
         row = mine[np.argsort(hits[mine], kind="stable")[len(mine) // 2]]
+        if not hits[row]:
+            name = f"{shown.name}: the usual image of class '{shown.spec.classes[label]}'"
+            msg = f"{name} is empty: 'views' has nothing to draw"
+            raise UsageError(msg)
         found[label] = {name: array[row] for name, array in inputs.items()}
     return found
 
