@@ -217,9 +217,9 @@ TOP_TAGGING = Dataset(
     },
     params={"particles": 200, "features": "momenta", "k": 16},
     allowed={
-        "particles": Range(least=1, most=200, whole=True),
+        "particles": Range(least=1, most=200),
         "features": ("momenta", "kinematic"),
-        "k": Range(least=1, whole=True),
+        "k": CLOUD["k"],
     },
     augmentations={
         "rotations": "hepbench_datasets.top_tagging_views:rotations",
