@@ -28,8 +28,8 @@ import numpy as np
 from tabulate import tabulate
 
 from hepbench import SparseImages
-from hepbench.registry import installed
-from hepbench.resolve import resolve
+from hepbench.registry.plugins import installed
+from hepbench.registry.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from hepbench import machine
+from hepbench.storage import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -145,7 +145,7 @@ class Solver(BaseSolver):
 # the first plan pays for imports
 PLAN = """
 import contextlib, io, sys, time
-from hepbench.cli import cli
+from hepbench.cli.commands import cli
 with contextlib.redirect_stdout(io.StringIO()):
     cli.main(["plan", "single.toml"], standalone_mode=False)
     began = time.process_time()
@@ -157,7 +157,7 @@ print(ended - began)
 FORKS = """
 import multiprocessing, os, sys
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["hepbench.worker", "hepbench.stages", "numpy.random"])
+context.set_forkserver_preload(["hepbench.running.worker", "hepbench.training.method_stage", "numpy.random"])
 for _ in range(int(sys.argv[1])):
     process = context.Process(target=os.getpid)
     process.start()

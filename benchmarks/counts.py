@@ -13,10 +13,10 @@ import argparse
 import torch
 from tabulate import tabulate
 
-from hepbench import registry
 from hepbench.cost import counting
-from hepbench.network import build
-from hepbench.recipes import Known, Recipe
+from hepbench.registry import plugins
+from hepbench.training.networks.network import build
+from hepbench.training.networks.recipes import Recipe, TrustedCode
 
 SHAPES = {
     ("table", "quick"): (21,),
@@ -29,7 +29,7 @@ SHAPES = {
 def main() -> None:
     """Print the table."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    installed = registry.installed()
+    installed = plugins.installed()
     rows = []
     for name in installed.names("model"):
         spec = installed.entry("model", name).spec
@@ -43,8 +43,10 @@ def main() -> None:
                 model=name, params=params, preprocess=[], shapes=shapes, classes=2, head=None
             )
             torch.manual_seed(0)
-            network = build(recipe, Known(models={name: spec.build}, heads={}, steps=frozenset()))
-            counted = counting.count(network.with_head().eval(), network.blank())
+            network = build(
+                recipe, TrustedCode(models={name: spec.build}, heads={}, steps=frozenset())
+            )
+            counted = counting.count(network.with_head().eval(), network.example_inputs())
             macs, check = counted.macs or 0, counted.cross_check
             size = " x ".join(map(str, *shapes.values()))
             gaps = "; ".join(counted.gaps) or "none"

@@ -24,8 +24,10 @@ import torch
 from hepbench_datasets import BOOSTED_JETS, boosted_jets, electron_photon, quark_gluon
 from tabulate import tabulate
 
-from hepbench import Examples, SparseImages, arrays, batches
-from hepbench.preprocess import Steps
+from hepbench import Examples, SparseImages
+from hepbench.storage import npy_files
+from hepbench.training.networks import batches
+from hepbench.training.networks.preprocessing import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,14 +135,14 @@ def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
     }
 
 
-def cached(made: SparseImages, folder: Path) -> tuple[batches.Source, int]:
+def cached(made: SparseImages, folder: Path) -> tuple[batches.BatchSource, int]:
     """Return a source of batches of images as a stage stores and maps them, and their bytes."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        file = arrays.GrowingImages(Path(name) / "image.sparse", made)
+        file = npy_files.SparseImagesWriter(Path(name) / "image.sparse", made)
         file.append(made)
         file.close()
         size = sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
-        mapped = arrays.opened(Path(name) / "image.sparse")
+        mapped = npy_files.open_stored(Path(name) / "image.sparse")
     examples = Examples(inputs={"image": mapped}, ids=np.arange(len(made)))
     return batches.source(examples, Steps([]), device=torch.device("cpu")), size
 

@@ -24,26 +24,20 @@ from tabulate import tabulate
 from torch import nn
 from torch.nn.utils import prune
 
-from hepbench import (
-    TRAINING,
-    Examples,
-    Objective,
-    Predictions,
-    TrainingData,
-    classification,
-    encoders,
-    metrics,
-)
+from hepbench import TRAINING, Examples, Objective, Predictions, TrainingData, classification
 from hepbench.cost import counting, export, tracing
 from hepbench.cost.timing import time_calls
-from hepbench.registry import installed
-from hepbench.resolve import resolve
-from hepbench.work import NetworkWork
+from hepbench.evaluation import metrics
+from hepbench.registry.plugins import installed
+from hepbench.registry.resolve import resolve
+from hepbench.training import network_runs
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import scoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hepbench.network import Network
+    from hepbench.training.networks.network import Network
 
 DATASET, MODEL, SIZE = "boosted-jets", "conv-vae", 64
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -98,13 +92,13 @@ def line(name: str, rows: list[dict[str, float]], found: list[dict[str, Any]]) -
 def rows(seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return the figures of every pruning of one network."""
     data, test = parts(seed, given.examples)
-    work = NetworkWork(seed=seed)
+    context = NetworkContext(seed=seed)
     torch.manual_seed(seed)
     network = fresh(data)
-    more = partial(train, work, data, epochs=given.more, rate=1e-3)
-    train(work, data, network, epochs=given.epochs, rate=3e-3)
+    more = partial(train, context, data, epochs=given.more, rate=1e-3)
+    train(context, data, network, epochs=given.epochs, rate=3e-3)
     made: dict[str, Network] = {"dense": network, "dense, trained on": more(copy.deepcopy(network))}
-    for name, shrink in prunings(given.ratio, data, work).items():
+    for name, shrink in prunings(given.ratio, data, context).items():
         made[name] = shrink(copy.deepcopy(network).trim())
         if name.startswith(("torch-pruning", "ours: channels removed")):
             made[f"{name}, trained on"] = more(copy.deepcopy(made[name]))
@@ -115,14 +109,14 @@ def rows(seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 def prunings(
-    ratio: float, data: TrainingData, work: NetworkWork
+    ratio: float, data: TrainingData, context: NetworkContext
 ) -> Mapping[str, Callable[[Network], Network]]:
     """Return every way to prune a network."""
 
     def ours(method: str, **params: Any) -> Callable[[Network], Network]:
         spec = installed().entry("method", method).spec
         told = {**spec.params, "ratio": ratio, **params}
-        return lambda network: resolve(spec.run)(network, data, work, **told)
+        return lambda network: resolve(spec.run)(network, data, context, **told)
 
     structured = partial(ours, "prune-structured")
     return {
@@ -161,7 +155,7 @@ def torch_pruning(network: Network, *, ratio: float) -> Network:
     *_, last = (m for m in network.modules() if isinstance(m, nn.Linear))
     tp.pruner.BasePruner(
         network,
-        [network.blank()],
+        [network.example_inputs()],
         importance=tp.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=ratio,
         ignored_layers=[last],
@@ -203,20 +197,20 @@ def fresh(data: TrainingData) -> Network:
         "preprocess": spec.preprocess,
         "heads": {},
     }
-    return encoders.fresh(task, data.train.inputs, classes=2).with_head()
+    return network_runs.fresh(task, data.train.inputs, classes=2).with_head()
 
 
 def train(
-    work: NetworkWork, data: TrainingData, network: Network, *, epochs: int, rate: float
+    context: NetworkContext, data: TrainingData, network: Network, *, epochs: int, rate: float
 ) -> Network:
     """Train by the labels."""
     told = {**TRAINING, "epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
-    return work.fit(network, data, Objective(classification, {"": rate}), **told)
+    return context.fit(network, data, Objective(classification, {"": rate}), **told)
 
 
 def scored(network: Network, test: Examples) -> dict[str, float]:
     """Return AUC, its error, the spread of scores, MACs and the share of weights that are zero."""
-    scores = encoders.scores(network.eval(), test.inputs).astype(float)
+    scores = scoring.scores(network.eval(), test.inputs).astype(float)
     auc = metrics.auc(Predictions(labels=test.labels, scores=scores))
     counted = counting.count(network, tracing.batch(test.inputs, 1))
     used = [p for name, p in network.named_parameters() if name in network.scoring()]

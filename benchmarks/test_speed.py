@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import Dataset, Input, Method, Metric, Model, builtin, keys, splits, uncertainty
-from hepbench import plan as planning
-from hepbench.matrix import Choice
-from hepbench.plan import Found, Plan
-from hepbench.records import Cost, Record, Source, Value
-from hepbench.registry import Plugin, Registry
-from hepbench.suite import Matrix, SuiteFile
-from hepbench.tables import table
+from hepbench import Dataset, Input, Method, Metric, Model
+from hepbench.data import splits
+from hepbench.data.finding import Found
+from hepbench.evaluation import uncertainty
+from hepbench.planning import plan as planning
+from hepbench.planning.matrix import Choice
+from hepbench.planning.suite_file import Matrix, SuiteFile
+from hepbench.registry import builtin
+from hepbench.registry.plugins import Plugin, Registry
+from hepbench.storage import keys
+from hepbench.storage.records import Cost, Record, Source, Value
+from hepbench.tables.document import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hepbench.registry import Entry
+    from hepbench.planning.plan import Plan
+    from hepbench.registry.plugins import Entry
 
 DATASET = Dataset(
     name="toy",

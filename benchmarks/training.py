@@ -22,11 +22,12 @@ from tabulate import tabulate
 from torch import nn
 from torch.nn import functional
 
-from hepbench import Examples, Objective, Predictions, TrainingData, classification, metrics
-from hepbench.network import Network
-from hepbench.preprocess import Steps
-from hepbench.recipes import Known, Recipe
-from hepbench.work import NetworkWork
+from hepbench import Examples, Objective, Predictions, TrainingData, classification
+from hepbench.evaluation import metrics
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks.network import Network
+from hepbench.training.networks.preprocessing import Steps
+from hepbench.training.networks.recipes import Recipe, TrustedCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,14 +77,14 @@ def examples(n: int, first: int) -> Examples:
 
 
 def ours(case: Case, data: TrainingData) -> tuple[float, list[torch.Tensor]]:
-    """Train by ``Work.fit``; return CPU seconds and weights."""
+    """Train by ``Context.fit``; return CPU seconds and weights."""
     torch.manual_seed(0)
     encoder = Dense(case.width, case.depth)
     recipe = Recipe(model="", params={}, preprocess=[], shapes={"table": [FEATURES]}, classes=2)
     head = nn.Linear(case.width, 2)
-    network = Network(recipe, Known({}), preprocess=Steps([]), encoder=encoder, head=head)
+    network = Network(recipe, TrustedCode({}), preprocess=Steps([]), encoder=encoder, head=head)
     began = time.process_time()
-    NetworkWork(seed=0).fit(
+    NetworkContext(seed=0).fit(
         network,
         data,
         Objective(classification, {"encoder": 1e-3, "head": 1e-3}),

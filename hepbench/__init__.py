@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepbench.allowed import Range
-from hepbench.errors import (
+from hepbench._version import __version__ as __version__
+from hepbench.registry.hooks import hookimpl
+from hepbench.specs.dataset import SIMULATED, Dataset, File, Input, Split
+from hepbench.specs.errors import (
     DataError,
     DataWarning,
     EmptyClassError,
@@ -18,44 +20,26 @@ from hepbench.errors import (
     UndefinedMetricError,
     UsageError,
 )
-from hepbench.examples import Examples, TrainingData
-from hepbench.hookspecs import hookimpl
-from hepbench.specs import (
-    SIMULATED,
-    TRAINING,
-    Array,
-    Dataset,
-    Encoder,
-    Estimator,
-    File,
-    Input,
-    Inputs,
-    Measured,
-    Method,
-    Metric,
-    Model,
-    Network,
-    Objective,
-    Params,
-    Predictions,
-    Role,
-    Split,
-    Step,
-    Suite,
-    Work,
-)
+from hepbench.specs.method import Context, Method, Network, Objective
+from hepbench.specs.metric import Measured, Metric, Predictions
+from hepbench.specs.model import Encoder, Estimator, Model, Step
+from hepbench.specs.parameters import Range
+from hepbench.specs.suite import Suite
+from hepbench.specs.training_data import Examples, TrainingData
+from hepbench.specs.training_settings import TRAINING
+from hepbench.specs.types import Array, Inputs, Params, Role
 
 if TYPE_CHECKING:
-    from hepbench.data import original_files
-    from hepbench.objectives import classification, pretraining
-    from hepbench.sparse import SparseImages
+    from hepbench.data.finding import original_files
+    from hepbench.specs.sparse_images import SparseImages
+    from hepbench.training.objectives import classification, pretraining
 
-__version__ = "0.1.0"
 
 __all__ = [
     "SIMULATED",
     "TRAINING",
     "Array",
+    "Context",
     "DataError",
     "DataWarning",
     "Dataset",
@@ -86,7 +70,6 @@ __all__ = [
     "TrainingData",
     "UndefinedMetricError",
     "UsageError",
-    "Work",
     "classification",
     "hookimpl",
     "original_files",
@@ -97,15 +80,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # torch takes two seconds to import, numpy a tenth of one: only who uses these pays
     if name in {"classification", "pretraining"}:
-        from hepbench import objectives
+        from hepbench.training import objectives
 
         return getattr(objectives, name)
     if name == "SparseImages":
-        from hepbench.sparse import SparseImages
+        from hepbench.specs.sparse_images import SparseImages
 
         return SparseImages
     if name == "original_files":
-        from hepbench.data import original_files
+        from hepbench.data.finding import original_files
 
         return original_files
     msg = f"module 'hepbench' has no attribute '{name}'"

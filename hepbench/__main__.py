@@ -6,12 +6,12 @@ import sys
 
 import click
 
-from hepbench.errors import HepbenchError
+from hepbench.specs.errors import HepbenchError
 
 
 def main() -> None:
     """Run the command line."""
-    from hepbench.cli import cli
+    from hepbench.cli.commands import cli
 
     try:
         code = cli.main(standalone_mode=False)

@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hepbench.records import Record
+    from hepbench.storage.records import Record
 
 TESTS = Path(__file__).parent
 
@@ -86,9 +86,9 @@ class Workbench:
 
     def records(self, results: str = "results") -> dict[str, Record]:
         """Return the newest record of every cell by its name."""
-        from hepbench.store import Store
+        from hepbench.storage.results import ResultsFolder
 
-        found = Store(self.folder / results).records()
+        found = ResultsFolder(self.folder / results).records()
         ordered = sorted(found, key=lambda record: str(record.provenance["finished"]))
         return {record.cell: record for record in ordered}
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench import Dataset, Input, Method, Model, PluginError, Range, listing, schedules
-from hepbench.allowed import refused
-from hepbench.specs import TRAINING_ALLOWED
+from hepbench import Dataset, Input, Method, Model, PluginError, Range
+from hepbench.cli import listing
+from hepbench.specs.parameters import refused
+from hepbench.specs.training_settings import TRAINING_ALLOWED
+from hepbench.training import optimisation
 
 SHARE = Range(least=0, below=1)
 
@@ -114,8 +116,8 @@ def test_the_choices_of_a_spec_are_those_of_the_code(known, of, name):
 
 def test_the_choices_of_a_training_are_those_of_the_core():
     """For the same reason."""
-    assert set(TRAINING_ALLOWED["optimizer.name"]) == set(schedules.OPTIMIZERS)
-    assert set(TRAINING_ALLOWED["schedule.name"]) == set(schedules.SCHEDULES)
+    assert set(TRAINING_ALLOWED["optimizer.name"]) == set(optimisation.OPTIMIZERS)
+    assert set(TRAINING_ALLOWED["schedule.name"]) == set(optimisation.SCHEDULES)
 
 
 def test_what_is_allowed_is_shown():

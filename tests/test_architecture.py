@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 
 import hepbench
-from hepbench.registry import KINDS, installed
+from hepbench.registry.plugins import KINDS, installed
 
 CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
 PURE = (
-    *("allowed", "data/findings", "data/tallies", "figures", "keys", "matrix", "metrics", "plan"),
-    *("records", "schedule", "seeds", "specs", "splits", "suite", "tables/__init__"),
-    *("tables/columns", "tables/notes", "tables/ranking", "tables/rows", "uncertainty"),
+    *("specs/parameters", "specs/references", "specs/text", "storage/keys", "storage/records"),
+    *("data/splits", "data/duplicates", "data/checking/findings", "data/checking/tallies"),
+    *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
+    *("evaluation/consistency", "planning/matrix", "planning/settings", "planning/stages"),
+    *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
+    *("tables/columns", "tables/document", "tables/notes", "tables/ranking", "tables/rounding"),
+    "tables/rows",
 )
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
 
@@ -94,7 +98,7 @@ HEAVY = ("torch", "sklearn", "scipy", "numpy", "matplotlib", "polars", "h5py")
 def test_looking_around_imports_nothing_heavy(command):
     """The command line answers at once, however much is installed."""
     code = (
-        "import sys; from hepbench.cli import cli; cli(sys.argv[1:], standalone_mode=False); "
+        "import sys; from hepbench.cli.commands import cli; cli(sys.argv[1:], standalone_mode=False); "
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(

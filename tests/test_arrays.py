@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from hepbench import SparseImages
-from hepbench import arrays as disk
-from hepbench.errors import DataError, ResultsError
+from hepbench.specs.errors import DataError, ResultsError
+from hepbench.storage import npy_files as disk
 
 KINDS = st.sampled_from(["f4", "f8", "i8", "u2", "?", "S3", "c8", ">i4"])
 
@@ -33,7 +33,7 @@ def test_chunks_make_one_array(tmp_path):
     """The number of rows is filled in when the file is closed."""
     chunks = [np.arange(6, dtype=np.float32).reshape(n, -1) for n in (1, 2, 3)]
     same = [chunk.reshape(-1, 2) for chunk in chunks]
-    file = disk.Growing(tmp_path / "a.npy", same[0])
+    file = disk.NpyWriter(tmp_path / "a.npy", same[0])
     for chunk in same:
         file.append(chunk)
     file.close()
@@ -43,7 +43,7 @@ def test_chunks_make_one_array(tmp_path):
 
 def test_chunks_of_another_shape_or_type_are_refused(tmp_path):
     """What came before and what came is said."""
-    file = disk.Growing(tmp_path / "a.npy", np.zeros((1, 2), np.float32))
+    file = disk.NpyWriter(tmp_path / "a.npy", np.zeros((1, 2), np.float32))
     with pytest.raises(DataError, match=r"float64.* after float32"):
         file.append(np.zeros((1, 2)))
     with pytest.raises(DataError, match=r"\(3,\) after"):
@@ -93,7 +93,7 @@ def images(n, *image):
 def test_chunks_of_sparse_images_make_one(tmp_path, image, kind):
     """Sparse or dense, none too; places take no more bytes than they need."""
     dense = [images(n, *image) for n in (3, 1, 0, 2)]
-    file = disk.growing(tmp_path, "a", SparseImages.from_dense(dense[0]))
+    file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(dense[0]))
     for i, chunk in enumerate(dense):
         file.append(chunk if i == 1 else SparseImages.from_dense(chunk)[:])
     file.close()
@@ -107,7 +107,7 @@ def test_chunks_of_sparse_images_make_one(tmp_path, image, kind):
 
 def test_sparse_images_of_another_shape_are_refused(tmp_path):
     """What came before and what came is said."""
-    file = disk.growing(tmp_path, "a", SparseImages.from_dense(images(2, 1, 3, 3)))
+    file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(images(2, 1, 3, 3)))
     with pytest.raises(DataError, match=r"\(1, 3, 4\) after \(1, 3, 3\)"):
         file.append(images(2, 1, 3, 4))
     file.close()
@@ -116,7 +116,7 @@ def test_sparse_images_of_another_shape_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["ends", "positions", "values"])
 def test_sparse_images_of_which_some_are_lost_are_a_results_error(tmp_path, name):
     """Each file is whole, and shorter than another says."""
-    file = disk.growing(tmp_path, "a", SparseImages.from_dense(images(0, 1, 9, 9)))
+    file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(images(0, 1, 9, 9)))
     file.append(images(9, 1, 9, 9))
     file.close()
     path = tmp_path / "a.sparse" / f"{name}.npy"

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench import Examples, SparseImages, batches
-from hepbench.preprocess import Standardise, Steps
+from hepbench import Examples, SparseImages
+from hepbench.training.networks import batches
+from hepbench.training.networks.preprocessing import Standardise, Steps
 
 CPU = torch.device("cpu")
 SHAPE = (2, 4, 3)
@@ -109,10 +110,10 @@ def test_what_backward_needs_is_not_written_over():
 @pytest.mark.parametrize(
     ("steps", "limit", "kind"),
     [
-        (Steps([]), 10**9, batches.Streamed),
-        (standardise(), 10**9, batches.Held),
-        (standardise(), N * 2 * 4 * 3 * 4, batches.Held),
-        (standardise(), N * 2 * 4 * 3 * 4 - 1, batches.Streamed),
+        (Steps([]), 10**9, batches.StreamedBatches),
+        (standardise(), 10**9, batches.InMemoryBatches),
+        (standardise(), N * 2 * 4 * 3 * 4, batches.InMemoryBatches),
+        (standardise(), N * 2 * 4 * 3 * 4 - 1, batches.StreamedBatches),
     ],
 )
 def test_sparse_images_are_held_dense_only_where_that_is_quicker(monkeypatch, steps, limit, kind):

@@ -13,7 +13,8 @@ import pluggy
 import pytest
 
 import hepbench
-from hepbench import Measured, Predictions, builtin, hookspecs
+from hepbench import Measured, Predictions
+from hepbench.registry import builtin, hooks
 from hepbench.tables import columns
 
 METRICS = builtin.hepbench_metrics()
@@ -74,7 +75,7 @@ def test_a_better_classifier_moves_each_metric_in_its_declared_direction(metric)
 def test_the_plugin_is_found_by_its_hook():
     """As any other plugin's."""
     manager = pluggy.PluginManager("hepbench")
-    manager.add_hookspecs(hookspecs)
+    manager.add_hookspecs(hooks)
     manager.register(builtin)
     assert manager.hook.hepbench_metrics() == [METRICS]
 
@@ -82,7 +83,7 @@ def test_the_plugin_is_found_by_its_hook():
 def test_listing_the_metrics_imports_nothing_heavy():
     """What ``hepbench list`` costs."""
     code = (
-        "import sys, hepbench.builtin; hepbench.builtin.hepbench_metrics();"
+        "import sys, hepbench.registry.builtin; hepbench.registry.builtin.hepbench_metrics();"
         "print([m for m in ('numpy', 'sklearn', 'scipy', 'torch') if m in sys.modules])"
     )
     root = str(Path(hepbench.__file__).parents[1])
@@ -99,7 +100,7 @@ def test_listing_the_metrics_imports_nothing_heavy():
 def test_computing_the_metrics_imports_neither_scipy_nor_scikit_learn():
     """They run in the parent, which starts in milliseconds."""
     code = (
-        "import sys, hepbench.metrics, hepbench.uncertainty, hepbench.consistency;"
+        "import sys, hepbench.evaluation.metrics, hepbench.evaluation.uncertainty, hepbench.evaluation.metric_audit;"
         "print([m for m in ('sklearn', 'scipy', 'torch') if m in sys.modules])"
     )
     root = str(Path(hepbench.__file__).parents[1])

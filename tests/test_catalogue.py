@@ -180,7 +180,7 @@ def test_info_as_json_has_what_the_text_has(forms):
 
 def test_sizes_have_three_digits():
     """Whatever their unit."""
-    from hepbench.data.catalogue import size_told
+    from hepbench.cli.catalogue import size_told
 
     told = {
         1: "1 byte",

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hepbench import DataError, PluginError
-from hepbench.data import checking
-from hepbench.plan import Found
+from hepbench.data.checking import file_check
+from hepbench.data.finding import DataFiles
 
 STATISTICS = {
     "mean": np.mean,
@@ -25,8 +25,8 @@ def checked(folder, *, spec=counted.COUNTED, **changed):
     """Return the findings of a file with some arrays changed."""
     folder.mkdir(exist_ok=True)
     np.savez(folder / "counted.npz", **{**counted.made(1), **changed})
-    found = Found("file", "", str(folder), (str(folder / "counted.npz"),))
-    return checking.check(spec, found, {"size": 4, **LIMITS}, lambda _: None)
+    found = DataFiles("file", "", str(folder), (str(folder / "counted.npz"),))
+    return file_check.check(spec, found, {"size": 4, **LIMITS}, lambda _: None)
 
 
 LIMITS = {"n_train": None, "n_validation": None, "n_test": None}
@@ -172,7 +172,7 @@ def test_what_no_run_could_use_is_an_error(tmp_path, changed, words):
 
 def test_names_that_do_not_fit_a_view_are_the_plugins_fault(tmp_path, monkeypatch):
     """They would stand beside the wrong figures."""
-    from hepbench.resolve import resolve
+    from hepbench.registry.resolve import resolve
 
     monkeypatch.setattr(counted, "WIDTH", ("width",))
     resolve.cache_clear()
@@ -189,7 +189,7 @@ MISNAMED = ("image.tower.mean", "image.towers.median", "share.up", "cloud.3.min"
 def test_what_is_known_under_a_wrong_name_is_found(name):
     """Such a figure would never be compared; conformance tests say so."""
     spec = replace(counted.COUNTED, known={name: (0, 1)})
-    assert checking.misnamed(spec) == [name]
+    assert file_check.misnamed(spec) == [name]
 
 
 def test_every_figure_can_be_known(tmp_path):
@@ -197,7 +197,7 @@ def test_every_figure_can_be_known(tmp_path):
     figures = checked(tmp_path).figures
     spec = replace(counted.COUNTED, known=dict.fromkeys(figures, (0, 1)))
     assert len(figures) > 100
-    assert checking.misnamed(spec) == []
+    assert file_check.misnamed(spec) == []
 
 
 # --- the command line

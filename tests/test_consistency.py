@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from hepbench import Measured, Predictions, UndefinedMetricError, consistency, metrics
+from hepbench import Measured, Predictions, UndefinedMetricError
+from hepbench.evaluation import consistency, metric_audit, metrics
 
 CORE = [
     metrics.auc,
@@ -110,7 +111,7 @@ def undefined(p):
 @pytest.mark.parametrize("metric", CORE)
 def test_audit_passes_every_metric_of_the_core(metric):
     """Of two classes."""
-    assert consistency.audit(metric) == []
+    assert metric_audit.audit(metric) == []
 
 
 @pytest.mark.parametrize("classes", [3, 5, 10])
@@ -119,7 +120,7 @@ def test_audit_passes_every_metric_of_the_core(metric):
 )
 def test_audit_passes_the_core_for_several_classes(metric, classes):
     """Those that take any number."""
-    assert consistency.audit(metric, classes=classes) == []
+    assert metric_audit.audit(metric, classes=classes) == []
 
 
 @pytest.mark.parametrize(
@@ -128,20 +129,20 @@ def test_audit_passes_the_core_for_several_classes(metric, classes):
 )
 def test_audit_passes_what_others_rightly_use(metric):
     """Ratios, sums over thresholds, bins and label-blind thresholds are sound."""
-    assert consistency.audit(metric) == []
+    assert metric_audit.audit(metric) == []
 
 
 @pytest.mark.parametrize("metric", [best_accuracy, accuracy_on_a_grid, largest_youden])
 def test_audit_flags_a_threshold_chosen_on_the_test_labels(metric):
     """Such a metric finds something in random labels, the more the fewer there are."""
-    (complaint,) = consistency.audit(metric)
+    (complaint,) = metric_audit.audit(metric)
     assert complaint.startswith("under random labels")
     assert "chosen on the labels" in complaint
 
 
 def test_audit_flags_an_auc_that_is_blind_to_ties():
     """Its value depends on which of two tied rows comes first."""
-    assert consistency.audit(tie_blind_auc) == ["depends on the order of rows (ties?)"]
+    assert metric_audit.audit(tie_blind_auc) == ["depends on the order of rows (ties?)"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_audit_flags_an_auc_that_is_blind_to_ties():
 )
 def test_audit_flags_what_breaks_the_contract(metric, complaint):
     """With one message and no other check after it."""
-    (found,) = consistency.audit(metric)
+    (found,) = metric_audit.audit(metric)
     assert found.startswith(complaint)
 
 
@@ -168,19 +169,19 @@ def test_audit_flags_what_breaks_the_contract(metric, complaint):
 )
 def test_audit_accepts_any_finite_number(metric):
     """Python's or numpy's, or Measured."""
-    assert consistency.audit(metric) == []
+    assert metric_audit.audit(metric) == []
 
 
 @pytest.mark.parametrize("metric", [undefined, lambda p: p.targets["mass"]])
 def test_audit_leaves_what_raises_to_the_records(metric):
     """A metric that needs more than made-up predictions cannot be judged by them."""
-    assert consistency.audit(metric) == []
+    assert metric_audit.audit(metric) == []
 
 
 def test_audit_is_quick():
     """Ten times the 20 ms that it takes on an idle core."""
     start = time.process_time()
-    consistency.audit(metrics.auc)
+    metric_audit.audit(metrics.auc)
     assert time.process_time() - start < 0.2
 
 

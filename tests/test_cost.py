@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from hepbench import Examples, TrainingData, cost
-from hepbench.cost import export
-from hepbench.errors import PluginError
-from hepbench.records import Cost, Latency, Record, decode, encode, same
+from hepbench import Examples, TrainingData
+from hepbench.cost import export, measure
+from hepbench.specs.errors import PluginError
+from hepbench.storage.records import Cost, Latency, Record, decode, encode, same
 from hepbench.tables import columns
 
 rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ class Says:
 def test_an_estimator_says_its_operations(tmp_path):
     """FLOPs are twice the MACs; comparisons are no FLOPs."""
     estimator = Says({"macs": 8, "comparisons": 2.5})
-    facts = cost.measure(estimator, {"table": TABLE[:10]}, folder=tmp_path, **QUICK)
+    facts = measure.measure(estimator, {"table": TABLE[:10]}, folder=tmp_path, **QUICK)
     found = msgspec.convert(json.loads(json.dumps(facts)), Cost)
     assert (found.parameters, found.macs, found.flops, found.comparisons) == (12, 8, 16, 2.5)
     assert set(found.latency_ms["native"]) == {"1", "64"}
@@ -67,7 +67,7 @@ def test_an_estimator_says_its_operations(tmp_path):
 def test_an_estimator_that_says_something_else_is_refused(said, tmp_path):
     """Another kind of operation, or no finite number of them."""
     with pytest.raises(PluginError, match=r"Says.cost\(\) says"):
-        cost.measure(Says(said), {"table": TABLE}, folder=tmp_path, **QUICK)
+        measure.measure(Says(said), {"table": TABLE}, folder=tmp_path, **QUICK)
 
 
 def test_an_estimator_that_says_nothing_has_a_gap(tmp_path):
@@ -77,7 +77,7 @@ def test_an_estimator_that_says_nothing_has_a_gap(tmp_path):
         fit, scores = Says.fit, Says.scores
         seen: ClassVar = set()
 
-    facts = cost.measure(Mute(), {"table": TABLE}, folder=tmp_path, **QUICK)
+    facts = measure.measure(Mute(), {"table": TABLE}, folder=tmp_path, **QUICK)
     assert facts["gaps"] == ["operations: Mute has no cost() that counts them"]
     assert "flops" not in facts
     assert facts["latency_ms"]["native"]["1"]["median"] > 0
@@ -89,7 +89,7 @@ def test_boosted_trees_compare_along_their_paths():
 
     estimator = gbdt.GradientBoosting({"table": (8,)}, **{**GBDT.params, "max_trees": 10})
     # more threads than idle cores wait for one another
-    with cost._native_threads(1):
+    with measure._native_threads(1):
         estimator.fit(DATA, seed=0)
     made = 0
     trees = [tree.nodes for step in estimator.trees._predictors for tree in step]
@@ -129,7 +129,7 @@ def test_an_svm_costs_its_support_vectors_times_its_features(tmp_path):
             return {"macs": self.svc.support_vectors_.size}
 
     estimator = SVM()
-    facts = cost.measure(estimator, {"table": TABLE}, folder=tmp_path, **QUICK)
+    facts = measure.measure(estimator, {"table": TABLE}, folder=tmp_path, **QUICK)
     assert facts["macs"] == len(estimator.svc.support_) * 8
     assert facts["flops"] == 2 * facts["macs"]
 
@@ -165,7 +165,7 @@ def onnx():
 def test_a_network_is_counted_exported_and_timed(network, tmp_path):
     """Every field of the record's cost that scoring can fill."""
     threads = torch.get_num_threads()
-    facts = cost.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
     found = msgspec.convert(json.loads(json.dumps(facts)), Cost)
     assert found.parameters == found.nonzero_parameters == 8 * 256 + 256 + 256 * 2 + 2
     assert found.macs == 8 * 256 + 256 * 2
@@ -192,7 +192,7 @@ def test_a_mask_earns_no_flops(network, tmp_path):
     """Half of the weights at zero: the same FLOPs, and a theoretical figure beside."""
     with torch.no_grad():
         network.layers[0].weight[::2] = 0
-    facts = cost.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
     assert facts["flops"] == 2 * (8 * 256 + 256 * 2)
     assert facts["theoretical_macs"] == 4 * 256 + 256 * 2
     assert facts["nonzero_parameters"] == facts["parameters"] - 4 * 256
@@ -202,7 +202,7 @@ def test_a_mask_earns_no_flops(network, tmp_path):
 @pytest.mark.usefixtures("onnx")
 def test_latency_grows_with_the_batch(network, tmp_path, runtime):
     """20,000 examples at once take longer than one."""
-    facts = cost.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
+    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
     times = facts["latency_ms"][runtime]
     assert times["20000"]["median"] > 3 * times["1"]["median"]
 
@@ -210,7 +210,7 @@ def test_latency_grows_with_the_batch(network, tmp_path, runtime):
 def test_without_onnx_runtime_its_latency_is_a_named_gap(network, tmp_path, monkeypatch):
     """What is not installed is no fault of the network, so nothing else is said."""
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else 1)
-    facts = cost.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
     assert set(facts["latency_ms"]) == {"torch"}
     assert facts["gaps"][0].startswith("onnxruntime: onnxruntime not installed")
     assert not any(warning.startswith("export") for warning in facts["warnings"])
@@ -221,7 +221,7 @@ def test_a_network_that_cannot_be_exported_is_marked(network, tmp_path):
     """Its latency in torch is there; the rest is a gap and a warning."""
     layers = network.layers
     network.forward = lambda inputs: layers(inputs["table"]) / int(inputs["table"].shape[0])
-    facts = cost.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
     assert set(facts["latency_ms"]) == {"torch"}
     assert any(
         warning.startswith("export: scores of the ONNX graph") for warning in facts["warnings"]

@@ -19,10 +19,10 @@ from hepbench import (
     File,
     Input,
     original_files,
-    prepare,
 )
-from hepbench.data import find
-from hepbench.worker import Place
+from hepbench.data import read_stage
+from hepbench.data.finding import find
+from hepbench.storage.workspace import Workspace
 
 SPEC = Dataset(
     name="forms",
@@ -195,9 +195,9 @@ TASK = {
 
 def test_what_a_reader_finds_odd_is_kept(tmp_path):
     """Its warnings are facts of what was read; those of other kinds go their own way."""
-    place = Place(folder=tmp_path, parents=(), tell=str)
+    place = Workspace(folder=tmp_path, parents=(), report_progress=str)
     with pytest.warns(UserWarning, match="of no concern"):
-        facts = prepare.read(TASK, place)
+        facts = read_stage.read(TASK, place)
     assert facts["warnings"] == ["data: label 0 looks wrong", "data: label 1 looks wrong"]
 
 
@@ -214,7 +214,7 @@ def exchanged(path):
 def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, change):
     """What was read would be kept under the fingerprint of what was there before."""
     found = find(SPEC, holding(tmp_path, ["all.h5"]), "auto", fingerprint)
-    chunks = prepare.read_chunks({**TASK, "stamps": found.stamps}, [])
+    chunks = read_stage.read_chunks({**TASK, "stamps": found.stamps}, [])
     next(chunks)
     change(tmp_path / "forms" / "all.h5")
     with pytest.raises(DataError) as caught, pytest.warns(UserWarning, match="of no concern"):

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_bad_input import refused
 
-from hepbench import prepare
 from hepbench.conformance import datasets
-from hepbench.plots import binning, distributions, histograms, labelled, means
-from hepbench.plots import datasets as figures
-from hepbench.plots.binning import Bins
-from hepbench.plots.distributions import Distribution
-from hepbench.registry import Entry, Plugin
+from hepbench.data import stored_parts
+from hepbench.plots.datasets import binning, distributions, histograms, labelled, means
+from hepbench.plots.datasets import drawing as figures
+from hepbench.plots.datasets.binning import Bins
+from hepbench.plots.datasets.distributions import Distribution
+from hepbench.registry.plugins import Entry, Plugin
 
 FIGURES = ("means", *distributions.KINDS)
 
@@ -139,7 +139,7 @@ def test_neither_the_size_of_chunks_nor_how_images_are_kept_changes_a_figure(
 ):
     """One example at a time, and dense images."""
     once = everything(ours)
-    monkeypatch.setattr(prepare, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(stored_parts, "CHUNK_BYTES", 1)
     others = everything(ours), everything(shown(tmp_path / "dense", sparse=False))
     for other in others:
         for one, another in zip(once, other, strict=True):
@@ -170,7 +170,7 @@ def test_examples_that_bins_are_chosen_by_are_spread_over_all(ours):
 
 def test_memory_holds_a_chunk_whatever_the_number_of_examples(tmp_path, monkeypatch):
     """A tenth of what the images would be."""
-    monkeypatch.setattr(prepare, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(stored_parts, "CHUNK_BYTES", 20_000)
     monkeypatch.setattr(labelled, "MOST_BYTES", 20_000)
     ours = shown(tmp_path / "dense", sparse=False)
     repeated = replace(
@@ -445,5 +445,5 @@ def test_what_a_generator_wrote_is_never_called_original(ours):
 def test_it_is_told_how_far_a_figure_is(ours):
     """Up to the last example."""
     told = []
-    means.means(replace(ours, tell=told.append))
+    means.means(replace(ours, report_progress=told.append))
     assert told[-1] == "100% of 300 examples drawn"

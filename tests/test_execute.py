@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hepbench import records
-from hepbench.plan import Stage
-from hepbench.schedule import jobs
+from hepbench.planning.stages import Stage
+from hepbench.running.grouping import jobs
+from hepbench.storage import records
 
 
 def suite(models, *, methods=("fit",), name="many", seeds=1):
@@ -222,9 +222,10 @@ def test_two_runs_at_once_share_the_work(toys):
 ALONE = """
 import json, sys, time
 from pathlib import Path
-from hepbench.cache import Cache
-from hepbench.execute import Limits, execute
-from hepbench.plan import Stage
+from hepbench.storage.stage_cache import StageCache
+from hepbench.running.executor import Limits
+from hepbench.running.local import execute
+from hepbench.planning.stages import Stage
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 
@@ -234,7 +235,7 @@ def one(key, exclusive):
                  exclusive=exclusive)
 
 stages = [one(f"{name}{i}", exclusive=i % 3 == 1) for i in range(6)]
-done = execute({s.key: s for s in stages}, cache=Cache(folder / "cache"),
+done = execute({s.key: s for s in stages}, cache=StageCache(folder / "cache"),
                limits=Limits(jobs=2), alive=lambda: None)
 assert sum(o.status == "ok" for o in done) == 6
 """

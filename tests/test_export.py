@@ -9,7 +9,7 @@ from torch import nn
 
 from hepbench.cost import export
 from hepbench.cost.tracing import batch
-from hepbench.errors import ExportError
+from hepbench.specs.errors import ExportError
 
 if absent := export.missing():
     pytest.skip(absent, allow_module_level=True)

@@ -11,7 +11,7 @@ from conftest import TESTS, Workbench
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hepbench.records import Record
+    from hepbench.storage.records import Record
 
 FAULTS = TESTS / "faults"
 TABLE = FAULTS / "README.md"

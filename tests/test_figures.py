@@ -6,34 +6,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench import figures
-from hepbench.figures import DASH, Figure
+from hepbench.evaluation.seed_averages import SeedAverage
+from hepbench.specs import text
+from hepbench.specs.text import DASH
+from hepbench.tables import rounding
 
 
 def test_both_errors_stand_beside_the_value_with_two_digits():
     """The example of the protocol: .7762 with .0086 from the test sample and .0012 over seeds."""
-    figure = Figure(0.77624, 0.00861, 0.00123, 3)
-    assert figures.with_errors(figure, figures.places(figure)) == "0.7762 ±0.0086 ±0.0012"
-    assert figures.compact(figure, figures.places(figure)) == "0.7762(86)(12)"
+    figure = SeedAverage(0.77624, 0.00861, 0.00123, 3)
+    assert rounding.with_errors(figure, rounding.places(figure)) == "0.7762 ±0.0086 ±0.0012"
+    assert rounding.compact(figure, rounding.places(figure)) == "0.7762(86)(12)"
 
 
 @pytest.mark.parametrize(
     ("figure", "written"),
     [
-        (Figure(0.5, 0.00996), f"0.500(10)({DASH})"),
-        (Figure(5.91, 1.24, 0.31, 3), "5.9(1.2)(3)"),
-        (Figure(1532.0, 46.0, 110.0, 3), "1530(50)(110)"),
-        (Figure(0.684, 0.0074, 0.0, 3), "0.6840(74)(0)"),
-        (Figure(0.684, None, 0.0012, 3), f"0.6840({DASH})(12)"),
-        (Figure(0.68417), "0.684"),
-        (Figure(0.0, 0.0, 0.0, 3), "0(0)(0)"),
-        (Figure(-0.00001, 0.01), f"0.000(10)({DASH})"),
-        (Figure(None), DASH),
+        (SeedAverage(0.5, 0.00996), f"0.500(10)({DASH})"),
+        (SeedAverage(5.91, 1.24, 0.31, 3), "5.9(1.2)(3)"),
+        (SeedAverage(1532.0, 46.0, 110.0, 3), "1530(50)(110)"),
+        (SeedAverage(0.684, 0.0074, 0.0, 3), "0.6840(74)(0)"),
+        (SeedAverage(0.684, None, 0.0012, 3), f"0.6840({DASH})(12)"),
+        (SeedAverage(0.68417), "0.684"),
+        (SeedAverage(0.0, 0.0, 0.0, 3), "0(0)(0)"),
+        (SeedAverage(-0.00001, 0.01), f"0.000(10)({DASH})"),
+        (SeedAverage(None), DASH),
     ],
 )
 def test_errors_in_brackets_count_in_the_last_digit(figure, written):
     """As the Particle Data Group writes them; an error above 1 keeps its decimal point."""
-    assert figures.compact(figure, figures.places(figure)) == written
+    assert rounding.compact(figure, rounding.places(figure)) == written
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_errors_in_brackets_count_in_the_last_digit(figure, written):
 )
 def test_a_lower_limit_is_rounded_down(value, decimals, written):
     """Rounded up it would say more than was found."""
-    assert figures.compact(Figure(value, limit=True), decimals) == written
+    assert rounding.compact(SeedAverage(value, limit=True), decimals) == written
 
 
 @given(
@@ -51,31 +53,31 @@ def test_a_lower_limit_is_rounded_down(value, decimals, written):
 )
 def test_rounding_moves_no_value_by_more_than_a_twentieth_of_its_error(value, stderr, spread):
     """Two digits of the larger error: half a unit of the last is at most 1/20 of it."""
-    figure = Figure(value, stderr, spread, 3)
-    shown = float(figures.value_only(figure, figures.places(figure)))
+    figure = SeedAverage(value, stderr, spread, 3)
+    shown = float(rounding.value_only(figure, rounding.places(figure)))
     error = max(stderr, spread or 0.0)
     assert abs(shown - value) <= 0.0501 * error + 1e-12 * abs(value)
 
 
 def test_rows_of_one_column_have_the_same_decimals():
     """The smaller error decides, and no row shows more than three digits of its own."""
-    small, large, huge = Figure(0.8, 0.0098), Figure(0.7, 0.011), Figure(0.7, 0.11)
-    column = figures.column_places([small, large, huge])
-    assert [figures.row_places(figure, column) for figure in (small, large, huge)] == [4, 4, 3]
+    small, large, huge = SeedAverage(0.8, 0.0098), SeedAverage(0.7, 0.011), SeedAverage(0.7, 0.11)
+    column = rounding.column_places([small, large, huge])
+    assert [rounding.row_places(figure, column) for figure in (small, large, huge)] == [4, 4, 3]
 
 
 def test_times_have_two_digits_and_a_unit():
     """From milliseconds to hours."""
-    found = [figures.duration(seconds) for seconds in (0.012, 1.234, 48.3, 260, 9000, None)]
+    found = [text.duration(seconds) for seconds in (0.012, 1.234, 48.3, 260, 9000, None)]
     assert found == ["12 ms", "1.2 s", "48 s", "4.3 min", "2.5 h", DASH]
 
 
 def test_counts_are_written_whole_with_commas():
     """A parameter count is exact; the mean of unequal ones is rounded to a whole."""
-    assert [figures.number(n) for n in (29, 61761, 61761.67)] == ["29", "61,761", "61,762"]
+    assert [rounding.number(n) for n in (29, 61761, 61761.67)] == ["29", "61,761", "61,762"]
 
 
 def test_one_is_one_and_others_are_several():
     """Thousands are set apart."""
-    told = [figures.several(n, "cell") for n in (0, 1, 2, 1000)]
+    told = [text.several(n, "cell") for n in (0, 1, 2, 1000)]
     assert told == ["0 cells", "1 cell", "2 cells", "1,000 cells"]

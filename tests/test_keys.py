@@ -11,20 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hepbench
-from hepbench import keys
-from hepbench.sources import _drop_docstrings
+from hepbench.registry.source_digests import _drop_docstrings
+from hepbench.storage import keys
 
 CORE = Path(hepbench.__file__).parent
 COMPUTING = {
-    "read": ("arrays", "prepare", "sparse"),
-    "split": ("prepare", "sparse", "splits"),
-    "inputs": ("arrays", "prepare", "sparse"),
-    "method": ("batches", "encoders", "estimators", "examples", "metrics", "network", "objectives",
-               "preprocess", "promises", "recipes", "reproducible", "schedules", "seeds", "sparse",
-               "splits", "stages", "train", "uncertainty", "validation", "weights", "work"),
-    "cost": ("cost/__init__", "cost/counting", "cost/export", "cost/operators", "cost/timing",
-             "cost/tracing", "encoders", "machine"),
-    "evaluate": ("consistency", "evaluate", "metrics", "uncertainty"),
+    "read": ("data/read_stage", "specs/sparse_images", "storage/npy_files"),
+    "split": ("data/duplicates", "data/split_stage", "data/splits", "data/stored_parts",
+              "specs/sparse_images"),
+    "inputs": ("data/inputs_stage", "data/stored_parts", "specs/sparse_images",
+               "storage/npy_files"),
+    "method": ("data/splits", "data/stored_parts", "evaluation/metrics",
+               "evaluation/uncertainty", "specs/sparse_images", "specs/training_data",
+               *sorted(p.relative_to(CORE).with_suffix("").as_posix()
+                       for p in (CORE / "training").rglob("*.py") if p.name != "__init__.py")),
+    "cost": (*sorted(f"cost/{p.stem}" for p in (CORE / "cost").glob("*.py")),
+             "storage/machine"),
+    "evaluate": ("data/splits", "evaluation/consistency", "evaluation/joining",
+                 "evaluation/measure", "evaluation/metric_audit", "evaluation/metrics",
+                 "evaluation/uncertainty"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from conftest import TESTS, Workbench
 
-from hepbench import Examples, TrainingData, evaluate, stages
+from hepbench import Examples, TrainingData
+from hepbench.data import splits
+from hepbench.evaluation import joining
+from hepbench.training import score_checks
 
 SUITE = """
 name = "few"
@@ -42,7 +45,7 @@ def trained(bench, found):
     """Return the ids and scores of the training examples that a record's train figures are of."""
     results = bench.folder / "results"
     labels = dict(np.load(results / found.labels.path))
-    predictions = evaluate.join(labels, results / found.predictions.path)["train"]
+    predictions = joining.join(labels, results / found.predictions.path)["train"]
     return predictions.ids, predictions.scores
 
 
@@ -98,7 +101,7 @@ def test_a_fraction_is_above_zero_and_at_most_one(ran, value):
 
 def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp_path):
     """Not those of them that other cells keep; their labels are found again."""
-    monkeypatch.setattr(stages, "KEPT_TRAIN_SCORES", 50)
+    monkeypatch.setattr(splits, "KEPT_TRAIN_SCORES", 50)
     ids, labels = np.arange(1000, 1300), np.arange(300) % 2
     parts = {part: examples(20) for part in ("validation", "test")}
     table = np.stack([labels, ids], 1).astype(np.float32)
@@ -113,12 +116,12 @@ def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp
         signal = np.clip(inputs["table"][:, 0], 0, 1)
         return np.stack([1 - signal, signal], 1)
 
-    made = stages.Made({}, scores, scores, scores)
+    made = score_checks.Made({}, scores, scores, scores)
     task = {"model": "m", "classes": 2}
     for trained in (np.arange(0, 300, 10), np.arange(0, 300, 2)):
-        stages._score(task, made, parts, tmp_path, trained=trained)
+        score_checks.score(task, made, parts, tmp_path, trained=trained)
         path = tmp_path / "scores.npz"
-        found = evaluate.join(evaluate.labels_of(tmp_path, evaluate.chosen_rows(path)), path)
+        found = joining.join(joining.labels_of(tmp_path, joining.chosen_rows(path)), path)
         assert set(found["train"].ids) <= set(ids[trained])
         assert len(found["train"].ids) == min(50, len(trained))
         assert (found["train"].scores[:, 1] == found["train"].labels).all()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hepbench import Method, UsageError, suite
-from hepbench.errors import HepbenchError
-from hepbench.matrix import Choice, expand
-from hepbench.registry import Plugin, Registry, installed
+from hepbench import Method, UsageError
+from hepbench.planning import suite_file
+from hepbench.planning.matrix import Choice, expand
+from hepbench.registry.plugins import Plugin, Registry, installed
+from hepbench.specs.errors import HepbenchError
 
 SUITE = """
 name = "one"
@@ -37,7 +38,7 @@ methods = ["scratch"{more}]
 def expanded(text=SUITE, more="", settings="", **choice):
     """Return the combinations of a suite."""
     text = text.replace("{more}", more).replace("{settings}", settings)
-    return expand(suite.parse(text.encode(), "one.toml"), installed(), Choice(**choice))[0]
+    return expand(suite_file.parse(text.encode(), "one.toml"), installed(), Choice(**choice))[0]
 
 
 def test_a_suite_says_what_a_preset_means():
@@ -174,7 +175,7 @@ def test_a_method_that_is_not_trained_as_the_core_does_is_not_held_to_its_ranges
     """Its parameter of the same name may mean something else."""
     own = Method(name="own", summary="own", run="x:x", params={"epochs": 3})
     known = Registry([Plugin("own", "own", "own", "1", specs=(own,)), *installed().plugins])
-    (found,), _ = expand(suite.parse(OWN.encode(), "one.toml"), known, Choice())
+    (found,), _ = expand(suite_file.parse(OWN.encode(), "one.toml"), known, Choice())
     assert found.method_params == ({"epochs": -7},)
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from hepbench import EmptyClassError, Measured, Predictions, UndefinedMetricError, metrics
+from hepbench import EmptyClassError, Measured, Predictions, UndefinedMetricError
+from hepbench.evaluation import metrics
 
 TWO_CLASSES = [
     metrics.auc,

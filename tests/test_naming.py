@@ -6,7 +6,7 @@ import pytest
 
 from hepbench import Dataset, Input, PluginError
 from hepbench.data import naming
-from hepbench.registry import installed
+from hepbench.registry.plugins import installed
 
 FEATURES = ("mass", "hits")
 UNITS = ("GeV", "")
@@ -59,7 +59,7 @@ def test_names_follow_the_parameters_of_a_view(name, params, expected):
 
 def test_names_and_units_that_do_not_fit_are_the_plugins_fault(monkeypatch):
     """They would stand beside the wrong figures."""
-    from hepbench.resolve import resolve
+    from hepbench.registry.resolve import resolve
 
     monkeypatch.setitem(globals(), "UNITS", ("GeV",))
     resolve.cache_clear()
@@ -83,7 +83,7 @@ def choices(spec):
 )
 def test_whatever_is_asked_of_a_dataset_is_named_as_often_as_there_are_features(entry):
     """Of some examples of its sample, with each choice that its parameters have."""
-    from hepbench.resolve import resolve
+    from hepbench.registry.resolve import resolve
 
     spec = entry.spec
     handed = {name: spec.params[name] for name in spec.reads}

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import hepbench
-from hepbench import PluginError, encoders, recipes, weights
-from hepbench.errors import ResultsError
+from hepbench import PluginError
+from hepbench.specs.errors import ResultsError
+from hepbench.training.networks import recipes, scoring, stored_networks
 
 TABLE = tinynets.data().train.inputs
 
@@ -34,14 +35,14 @@ def network():
 
 
 def reloaded(network, folder):
-    weights.save(network, folder)
-    return weights.load(folder, tinynets.KNOWN)
+    stored_networks.save(network, folder)
+    return stored_networks.load(folder, tinynets.KNOWN)
 
 
 def test_importing_hepbench_imports_no_torch():
     """A plugin's hooks may import all that is public but the two objectives."""
     code = (
-        "import sys; from hepbench import TRAINING, Encoder, Network, Objective, Step, Work; "
+        "import sys; from hepbench import TRAINING, Encoder, Network, Objective, Step, Context; "
         "assert 'torch' not in sys.modules; from hepbench import classification, pretraining"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -55,8 +56,8 @@ def test_a_name_that_is_not_public_is_an_attribute_error():
 
 def test_a_stored_network_scores_the_same_in_a_fresh_process(network, tmp_path):
     """Bit for bit: nothing of a network is outside its recipe and its weights."""
-    weights.save(network, tmp_path)
-    np.save(tmp_path / "expected.npy", encoders.scores(network, TABLE))
+    stored_networks.save(network, tmp_path)
+    np.save(tmp_path / "expected.npy", scoring.scores(network, TABLE))
     code = (
         "import sys, tinynets, numpy as np; from pathlib import Path\n"
         "from hepbench import encoders, weights\n"
@@ -71,11 +72,11 @@ def test_a_stored_network_scores_the_same_in_a_fresh_process(network, tmp_path):
 
 def test_loading_draws_nothing(network, tmp_path):
     """A network that is rebuilt leaves torch's generator where it was."""
-    weights.save(network, tmp_path)
+    stored_networks.save(network, tmp_path)
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    weights.load(tmp_path, tinynets.KNOWN)
+    stored_networks.load(tmp_path, tinynets.KNOWN)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -96,7 +97,7 @@ def test_a_head_that_a_method_declares_is_named_by_the_method(tmp_path):
     assert network.recipe.head == recipes.Head("probe", {"hidden": 5})
     again = reloaded(network.eval(), tmp_path)
     assert again.head[1].out_features == 5
-    assert (encoders.scores(again, TABLE) == encoders.scores(network, TABLE)).all()
+    assert (scoring.scores(again, TABLE) == scoring.scores(network, TABLE)).all()
 
 
 def test_without_a_head_of_anyones_own_it_is_linear():
@@ -119,21 +120,21 @@ def test_a_new_head_takes_the_old_ones_place_and_its_masks():
 
 def test_trimming_drops_what_scoring_does_not_use_and_no_score_changes(network, tmp_path):
     """Decoder and spread go, a trimmed network is stored and loaded as such."""
-    before = encoders.scores(network, TABLE)
+    before = scoring.scores(network, TABLE)
     network.trim()
     names = {name.split(".")[1] for name, _ in network.encoder.named_parameters(prefix="e")}
     assert names == {"hidden", "mean"}
-    assert (encoders.scores(network, TABLE) == before).all()
+    assert (scoring.scores(network, TABLE) == before).all()
     again = reloaded(network, tmp_path)
     assert tinynets.same(tinynets.state(again), tinynets.state(network))
-    assert (encoders.scores(again, TABLE) == before).all()
+    assert (scoring.scores(again, TABLE) == before).all()
 
 
 def test_trimming_keeps_the_codes_of_an_encoder():
     """Without a head, what scoring uses is what encode uses."""
     network = tinynets.fresh("vae").eval()
-    before = network(network.blank())
-    assert torch.equal(network.trim()(network.blank()), before)
+    before = network(network.example_inputs())
+    assert torch.equal(network.trim()(network.example_inputs()), before)
 
 
 def test_a_masked_network_is_not_trimmed(network):
@@ -161,18 +162,18 @@ def test_a_network_is_rebuilt_to_its_stored_shapes(tmp_path):
     network = shrunk()
     again = reloaded(network, tmp_path)
     assert again.encoder.blocks[1].num_features == 4
-    assert (encoders.scores(again, TABLE) == encoders.scores(network, TABLE)).all()
+    assert (scoring.scores(again, TABLE) == scoring.scores(network, TABLE)).all()
 
 
 def test_sizes_that_no_tensor_tells_are_stored(tmp_path):
     """Three heads of an attention instead of two: same weights, other scores."""
     network = tinynets.fresh("mixing").with_head().eval()
-    before = encoders.scores(network, TABLE)
+    before = scoring.scores(network, TABLE)
     attention = network.encoder.attention
     attention.num_heads, attention.head_dim = 3, 2
-    after = encoders.scores(network, TABLE)
+    after = scoring.scores(network, TABLE)
     assert (after != before).any()
-    assert (encoders.scores(reloaded(network, tmp_path), TABLE) == after).all()
+    assert (scoring.scores(reloaded(network, tmp_path), TABLE) == after).all()
 
 
 def test_drawing_anew_keeps_shapes_masks_and_preprocessing():
@@ -180,7 +181,7 @@ def test_drawing_anew_keeps_shapes_masks_and_preprocessing():
     network = shrunk()
     network.masks = {"head.weight": torch.rand_like(network.head.weight) < 0.5}
     before = tinynets.state(network)
-    after = tinynets.state(network.restart())
+    after = tinynets.state(network.reinitialise())
     assert {n: t.shape for n, t in after.items()} == {n: t.shape for n, t in before.items()}
     for layer in ("encoder.blocks.0", "encoder.blocks.4", "head"):
         assert not torch.equal(before[f"{layer}.weight"], after[f"{layer}.weight"])
@@ -197,7 +198,7 @@ def test_a_network_as_first_built_is_drawn_anew_as_the_model_draws():
     expected = tinynets.fresh("dense", seed=3)
     network = tinynets.fresh("dense", seed=0)
     torch.manual_seed(3)
-    assert tinynets.same(tinynets.state(network.restart()), tinynets.state(expected))
+    assert tinynets.same(tinynets.state(network.reinitialise()), tinynets.state(expected))
 
 
 def test_a_copy_of_a_network_is_a_network_of_its_own(network):
@@ -233,7 +234,7 @@ def test_padding_of_a_cloud_is_neither_counted_nor_moved():
     rng = np.random.default_rng(0)
     mask = np.arange(5) < rng.integers(1, 6, 50)[:, None]
     cloud = (rng.normal(size=(50, 5, 3)) + 9).astype(np.float32) * mask[..., None]
-    from hepbench.preprocess import Standardise
+    from hepbench.training.networks.preprocessing import Standardise
 
     step = Standardise({"cloud": (5, 3), "mask": (5,)})
     batch = {"cloud": torch.tensor(cloud), "mask": torch.tensor(mask)}
@@ -248,7 +249,7 @@ def test_padding_of_a_cloud_is_neither_counted_nor_moved():
 
 
 def edited(folder, **changes):
-    path = folder / weights.RECIPE
+    path = folder / stored_networks.RECIPE
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
@@ -279,24 +280,24 @@ HOSTILE = {
 def test_a_hostile_recipe_is_refused(network, tmp_path, what):
     """A recipe chooses among what is installed; it runs nothing and sets nothing else."""
     changes, message = HOSTILE[what]
-    weights.save(network, tmp_path)
+    stored_networks.save(network, tmp_path)
     edited(tmp_path, **changes)
     with pytest.raises(ResultsError, match=message):
-        weights.load(tmp_path, tinynets.KNOWN)
+        stored_networks.load(tmp_path, tinynets.KNOWN)
 
 
-@pytest.mark.parametrize("name", [weights.RECIPE, weights.WEIGHTS])
+@pytest.mark.parametrize("name", [stored_networks.RECIPE, stored_networks.WEIGHTS])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99, None])
 def test_a_file_that_is_cut_or_missing_is_refused(network, tmp_path, name, share):
     """Wherever it ends."""
-    weights.save(network, tmp_path)
+    stored_networks.save(network, tmp_path)
     path = tmp_path / name
     if share is None:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ResultsError, match="holds no whole network"):
-        weights.load(tmp_path, tinynets.KNOWN)
+        stored_networks.load(tmp_path, tinynets.KNOWN)
 
 
 TAMPERED = {
@@ -311,11 +312,11 @@ TAMPERED = {
 @pytest.mark.parametrize("what", TAMPERED)
 def test_weights_that_do_not_fit_the_recipe_are_refused(network, tmp_path, what):
     """One trial pass shows what the names of tensors do not."""
-    weights.save(network, tmp_path)
-    path = tmp_path / weights.WEIGHTS
+    stored_networks.save(network, tmp_path)
+    path = tmp_path / stored_networks.WEIGHTS
     save_file(TAMPERED[what](load_file(path)), path)
     with pytest.raises(ResultsError):
-        weights.load(tmp_path, tinynets.KNOWN)
+        stored_networks.load(tmp_path, tinynets.KNOWN)
 
 
 @pytest.mark.parametrize("value", [Path, np.float32(1), (1, 2)])
@@ -323,4 +324,4 @@ def test_parameters_that_json_cannot_hold_are_refused(network, tmp_path, value):
     """A network that could not be rebuilt is not stored."""
     network.recipe = msgspec.structs.replace(network.recipe, params={"width": value})
     with pytest.raises(PluginError, match="JSON"):
-        weights.save(network, tmp_path)
+        stored_networks.save(network, tmp_path)

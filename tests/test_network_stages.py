@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import TESTS, Workbench
 
-from hepbench import encoders, records
+from hepbench.storage import records
+from hepbench.training.networks import scoring
 
 SUITE = """
 name = "nets"
@@ -281,7 +282,7 @@ def test_running_out_of_memory_is_called_so():
     """Torch says RuntimeError; the worker's message names the limit for a MemoryError."""
     import torch
 
-    with pytest.raises(MemoryError), encoders.memory_errors():
+    with pytest.raises(MemoryError), scoring.memory_errors():
         torch.empty(10**15)
 
 

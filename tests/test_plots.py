@@ -12,22 +12,15 @@ from conftest import TESTS, Workbench
 from test_bad_input import refused
 from test_tables import METRICS, SAMPLE, record
 
-from hepbench import Examples, SparseImages, metrics, plots
-from hepbench.cli import cli
-from hepbench.errors import HepbenchError, UsageError
-from hepbench.plan import stage_keys
-from hepbench.plots import (
-    latents,
-    overtraining,
-    reconstructions,
-    roc,
-    selection,
-    style,
-    tradeoff,
-    training,
-)
-from hepbench.records import Cost, Latency, Published, Source, Value
-from hepbench.specs import Predictions
+from hepbench import Examples, SparseImages
+from hepbench.cli.commands import cli
+from hepbench.evaluation import metrics
+from hepbench.planning.stages import stage_keys
+from hepbench.plots import drawing, selection, style
+from hepbench.plots.results import latents, overtraining, reconstructions, roc, tradeoff, training
+from hepbench.specs.errors import HepbenchError, UsageError
+from hepbench.specs.metric import Predictions
+from hepbench.storage.records import Cost, DataSummary, Latency, Published, Value
 from hepbench.tables.rows import collect
 
 
@@ -39,7 +32,7 @@ def predictions(signal, background, weights=None, **more):
 
 
 def request(records, **more):
-    return plots.Request(results="results", records=records, metrics=METRICS, **more)
+    return drawing.Request(results="results", records=records, metrics=METRICS, **more)
 
 
 def at(efficiency):
@@ -386,7 +379,7 @@ def test_a_curve_is_drawn_over_the_parameter_of_the_last_use_of_a_method():
 def test_a_new_fit_within_a_step_is_seen():
     """Pruning in rounds trains several times."""
     history = [*epochs([1.0, 5.0]), *epochs([4.0], fit=1.0), *epochs([4.0, 3.0], fit=2.0)]
-    assert training.Training("net", "prune", [history], [None]).fits == [2, 3]
+    assert training.FitSettings("net", "prune", [history], [None]).fits == [2, 3]
 
 
 # --- latents and reconstructions
@@ -447,14 +440,14 @@ def pictured():
     import spots
     import torch
 
-    from hepbench import encoders
     from hepbench.plots import networks
+    from hepbench.training import network_runs
 
     ((_, test),) = spots.sample(2500, side=32)
     inputs = {"image": SparseImages.from_dense(test.inputs["image"])}
     task = {"model": "ae", "build": "spots:Autoencoder", "model_params": {}, "preprocess": []}
     torch.manual_seed(0)
-    network = encoders.fresh({**task, "heads": {}}, inputs, classes=2).eval()
+    network = network_runs.fresh({**task, "heads": {}}, inputs, classes=2).eval()
     rows = np.sort(np.random.default_rng(5).permutation(2500)[:2000])
     sealed = Examples(inputs=inputs, ids=test.ids + 7)
     return networks.Trained("pre", network, sealed, rows, test.labels[rows])
@@ -495,7 +488,7 @@ def test_no_more_images_are_held_than_a_batch_and_what_is_drawn(pictured):
 
 def test_rows_that_may_not_be_compared_are_marked_and_said_to_differ():
     """A sample among originals gets a dagger and a footnote."""
-    records = [record("a"), record("b"), record("c", data=Source(**SAMPLE))]
+    records = [record("a"), record("b"), record("c", data=DataSummary(**SAMPLE))]
     (panel,) = selection.panels(request(records), "auc", most=9)
     marked = [name for name in panel.names if selection.DAGGER in name]
     assert marked == [f"c, simulated sample{selection.DAGGER}"]
@@ -553,7 +546,7 @@ def test_without_matplotlib_one_line_says_how_to_get_it(monkeypatch):
     """Before any record is read."""
     monkeypatch.setattr(style, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'hepbench\[plot\]'"):
-        plots.check("roc", None)
+        drawing.check("roc", None)
 
 
 # --- end to end
@@ -641,12 +634,12 @@ def test_keys_of_stages_are_found_again_from_a_record(ran):
 
 def test_reconstructions_are_of_the_step_that_trained_the_decoder(ran, monkeypatch):
     """Latents are of the scored network; what was fine-tuned no longer fits its decoder."""
-    from hepbench import registry
     from hepbench.plots import networks
+    from hepbench.registry import plugins
 
     monkeypatch.setenv("HEPBENCH_CACHE", str(ran.folder / "cache"))
     monkeypatch.syspath_prepend(str(ran.site))
-    monkeypatch.setattr(networks, "installed", registry.installed.__wrapped__)
+    monkeypatch.setattr(networks, "installed", plugins.installed.__wrapped__)
     found = ran.records()["spots[n=300]/spot-vae/pre+probe#0"]
     results = ran.folder / "results"
     assert networks.load(results, found, most=5, decoding=True).step == "pre"

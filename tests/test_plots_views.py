@@ -11,9 +11,9 @@ from hepbench_datasets import clouds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepbench.cli import cli
-from hepbench.errors import UsageError
-from hepbench.plots import views
+from hepbench.cli.commands import cli
+from hepbench.plots.datasets import views
+from hepbench.specs.errors import UsageError
 
 PIXEL = 0.25
 

@@ -16,17 +16,16 @@ from hepbench import (
     PluginError,
     SparseImages,
     TrainingData,
-    arrays,
-    batches,
     classification,
-    encoders,
-    prepare,
-    stages,
 )
 from hepbench.conformance import datasets
-from hepbench.registry import Entry, Plugin
-from hepbench.work import NetworkWork
-from hepbench.worker import Place
+from hepbench.data import inputs_stage, read_stage, split_stage, stored_parts
+from hepbench.registry.plugins import Entry, Plugin
+from hepbench.storage import npy_files
+from hepbench.storage.workspace import Workspace
+from hepbench.training import network_runs
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import batches, scoring
 
 FORMS = list(pictures.FORMS)
 
@@ -61,24 +60,24 @@ def prepared(folder, *, form="dense", does="", sparse=True, views=(), wanted=("i
     folders = [folder / name for name in ("read", "split", "inputs")]
     for each in folders:
         each.mkdir()
-    prepare.read(read, Place([], folders[0], lambda _: None))
-    facts = prepare.split(split, Place(folders[:1], folders[1], lambda _: None))
-    prepare.inputs(inputs, Place(folders[:2], folders[2], lambda _: None))
+    read_stage.read(read, Workspace([], folders[0], lambda _: None))
+    facts = split_stage.split(split, Workspace(folders[:1], folders[1], lambda _: None))
+    inputs_stage.inputs(inputs, Workspace(folders[:2], folders[2], lambda _: None))
     return folders, facts
 
 
 def trained(folder, *, steps):
     """Return the scores of every part, of a network trained on what was laid out, as bytes."""
     torch.set_num_threads(1)
-    parts = {part: stages.load_part(folder, part) for part in ("train", "validation", "test")}
+    parts = {part: stored_parts.load_part(folder, part) for part in ("train", "validation", "test")}
     task = {"model": "pictures", "build": "pictures:Convolution", "model_params": {},
             "preprocess": steps, "heads": {}}  # fmt: skip
     torch.manual_seed(0)
-    network = encoders.fresh(task, parts["train"].inputs, classes=2).with_head()
+    network = network_runs.fresh(task, parts["train"].inputs, classes=2).with_head()
     data = TrainingData(train=parts["train"], validation=parts["validation"])
     objective = Objective(classification, {"": 0.01})
-    NetworkWork(seed=0).fit(network, data, objective, epochs=2, batch_size=32)
-    return {part: encoders.scores(network, e.inputs).tobytes() for part, e in parts.items()}
+    NetworkContext(seed=0).fit(network, data, objective, epochs=2, batch_size=32)
+    return {part: scoring.scores(network, e.inputs).tobytes() for part, e in parts.items()}
 
 
 @pytest.mark.parametrize("steps", [(), ("standardise",), ("pictures:Doubled",)])
@@ -100,7 +99,7 @@ def test_images_are_stored_as_their_hits(tmp_path, form):
     """Without zeros, places in one byte where that is enough; nothing dense is on disk."""
     (read, _, inputs), _ = prepared(tmp_path, form=form)
     for folder, name in ((read, "labelled.input.image"), (inputs / "train", "input.image")):
-        images = arrays.opened(folder / f"{name}.sparse")
+        images = npy_files.open_stored(folder / f"{name}.sparse")
         assert isinstance(images, SparseImages)
         assert images.positions.dtype == np.uint8
         assert (images.values != 0).all()
@@ -125,7 +124,7 @@ def test_every_form_is_one_content(tmp_path):
 @pytest.mark.parametrize("chunk", [1, 700, 10**9])
 def test_parts_are_laid_out_whatever_the_size_of_chunks(tmp_path, monkeypatch, form, chunk):
     """An official test file's images lie behind the others, each with its own id."""
-    monkeypatch.setattr(prepare, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(stored_parts, "CHUNK_BYTES", chunk)
     views = (("table", "summarise"), ("brighter", "brighter"))
     folders, _ = prepared(tmp_path, form=form, views=views, wanted=("image", "table", "brighter"))
     every = {}
@@ -133,7 +132,7 @@ def test_parts_are_laid_out_whatever_the_size_of_chunks(tmp_path, monkeypatch, f
         every |= dict(zip(examples.ids.tolist(), examples.inputs["image"], strict=True))
     sizes = {}
     for part in ("train", "validation", "test", "unlabelled"):
-        examples = stages.load_part(folders[2], part)
+        examples = stored_parts.load_part(folders[2], part)
         sizes[part] = len(examples)
         expected = np.stack([every[i] for i in examples.ids.tolist()])
         image, brighter = (examples.inputs[name] for name in ("image", "brighter"))
@@ -144,7 +143,7 @@ def test_parts_are_laid_out_whatever_the_size_of_chunks(tmp_path, monkeypatch, f
         counts = (expected != 0).sum((1, 2, 3))
         np.testing.assert_array_equal(examples.inputs["table"][:, 0], counts)
     assert sizes == {"train": 300, "validation": 50, "test": 150, "unlabelled": 80}
-    assert stages.load_part(folders[2], "test").ids.min() >= 400
+    assert stored_parts.load_part(folders[2], "test").ids.min() >= 400
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -164,7 +163,7 @@ def test_images_that_cannot_be_are_refused(tmp_path, form, does, message):
 def test_what_is_declared_dense_is_stored_dense(tmp_path):
     """Also where a reader yields sparse images."""
     (read, _, _), _ = prepared(tmp_path, form="sparse", sparse=False)
-    stored = arrays.opened(read / "labelled.input.image.npy")
+    stored = npy_files.open_stored(read / "labelled.input.image.npy")
     expected = [e.inputs["image"] for role, e in pictures.sample("dense", "") if role == "labelled"]
     np.testing.assert_array_equal(stored, np.concatenate(expected))
 
@@ -172,9 +171,9 @@ def test_what_is_declared_dense_is_stored_dense(tmp_path):
 def test_a_view_in_the_place_of_sparse_images_is_sparse(tmp_path):
     """A view that knows dense images alone costs no dense file."""
     folders, _ = prepared(tmp_path, views=(("image", "darker"),))
-    stored = arrays.opened(folders[2] / "train" / "input.image.sparse")
-    raw = arrays.opened(folders[0] / "labelled.input.image.sparse")
-    ids = stages.load_part(folders[2], "train").ids
+    stored = npy_files.open_stored(folders[2] / "train" / "input.image.sparse")
+    raw = npy_files.open_stored(folders[0] / "labelled.input.image.sparse")
+    ids = stored_parts.load_part(folders[2], "train").ids
     np.testing.assert_array_equal(stored, np.asarray(raw)[ids] / 2)
 
 
@@ -253,7 +252,7 @@ def test_a_view_is_handed_the_params_that_are_for_it_or_for_all():
         "params": {"k": 2, "points": 3, "size": 5},
         "handed": handed,
     }
-    made = prepare.viewed(task, {"image": np.zeros((3, *pictures.SHAPE), np.float32)})
+    made = inputs_stage.viewed(task, {"image": np.zeros((3, *pictures.SHAPE), np.float32)})
     assert made["told"].tolist() == [[2, 5]] * 3
     assert made["asked"].tolist() == [[2, 3, 5]] * 3
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from hepbench import preprocess
 from hepbench.cost import counting, export
-from hepbench.errors import PluginError
-from hepbench.specs import STEPS
+from hepbench.specs.errors import PluginError
+from hepbench.specs.model import STEPS
+from hepbench.training.networks import preprocessing
 
 NUMBERS = {"below": 0.3}
 TOLD = [
@@ -40,7 +40,7 @@ def inputs(n=90, seed=0):
 
 def fitted(name, values, size=90):
     """Return a step that saw its training inputs in batches of a size."""
-    steps = preprocess.build([name], {n: v.shape[1:] for n, v in values.items()})
+    steps = preprocessing.build([name], {n: v.shape[1:] for n, v in values.items()})
     rows = len(next(iter(values.values())))
     spans = [slice(start, start + size) for start in range(0, rows, size)]
     steps.fit(lambda: ({n: v[span] for n, v in values.items()} for span in spans))
@@ -49,7 +49,7 @@ def fitted(name, values, size=90):
 
 def test_the_core_lists_the_steps_that_it_has():
     """Planning checks names without importing torch."""
-    assert set(STEPS) == set(preprocess.STEPS)
+    assert set(STEPS) == set(preprocessing.STEPS)
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -129,7 +129,7 @@ def test_zero_suppression_leaves_what_reaches_the_threshold():
 def test_steps_see_what_those_before_them_make():
     """The median of the hits is that of those which are left."""
     image = torch.tensor([0.1, 0.2, 3, 5, 7]).view(1, 1, 1, 5)
-    steps = preprocess.build(["zero-suppression[below=1]", "signed-log"], {"image": (1, 1, 5)})
+    steps = preprocessing.build(["zero-suppression[below=1]", "signed-log"], {"image": (1, 1, 5)})
     steps.fit(lambda: iter([{"image": image}]))
     assert steps.steps[1].median_image.item() == pytest.approx(5, rel=2**-11)
 
@@ -138,7 +138,7 @@ def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
     """As it is written in records and recipes; its constants are stored beside it."""
     values = inputs()
     step = fitted("zero-suppression[below=0.3]", values)
-    again = preprocess.build(["zero-suppression[below=0.3]"], {"image": (3, 5, 4)})
+    again = preprocessing.build(["zero-suppression[below=0.3]"], {"image": (3, 5, 4)})
     again.load_state_dict(step.state_dict())
     image = {"image": values["image"]}
     assert torch.equal(again(image)["image"], step(image)["image"])
@@ -148,7 +148,7 @@ def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
 def test_zero_suppression_without_an_image_is_refused():
     """It would silently do nothing."""
     with pytest.raises(PluginError, match="made for images; the inputs are table"):
-        preprocess.build(["zero-suppression[below=1]"], {"table": (4,)})
+        preprocessing.build(["zero-suppression[below=1]"], {"table": (4,)})
 
 
 def test_the_channel_maximum_is_the_largest_training_value():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hepbench import progress
+from hepbench.running import progress
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from conftest import TESTS, Done, Workbench
 
-from hepbench import Predictions, evaluate, metrics
-from hepbench.records import Record
+from hepbench.evaluation import joining, metrics
+from hepbench.storage.records import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hepbench import Predictions
 
 FAULTS = TESTS / "faults"
 TOYS = TESTS / "plugins" / "toys.py"
@@ -218,7 +220,7 @@ def test_test_labels_never_move_the_threshold_of_the_accuracy(place, caught):
     """Permuted, they change the accuracy and leave the threshold, which is from validation."""
     _, record = caught()
     labels, scores = joined(place, record)
-    test = evaluate.join(labels, scores)["test"]
+    test = joining.join(labels, scores)["test"]
     threshold = metrics.accuracy_threshold(test)
     assert threshold == metrics.accuracy_threshold(test.validation)
     right = (test.scores[:, 1] > threshold) == test.labels
@@ -226,7 +228,7 @@ def test_test_labels_never_move_the_threshold_of_the_accuracy(place, caught):
     rng = np.random.default_rng(0)
     for _ in range(20):
         permuted = labels | {"test.labels": rng.permutation(labels["test.labels"])}
-        again = evaluate.join(permuted, scores)["test"]
+        again = joining.join(permuted, scores)["test"]
         assert metrics.accuracy_threshold(again) == threshold
         assert metrics.accuracy(again).value != record.metrics["accuracy"].value
 
@@ -271,7 +273,7 @@ def test_constant_scores_have_an_auc_of_exactly_one_half(measured):
     bench, _ = measured
     record = bench.records()["toy/constant/fit#0"]
     assert record.metrics["auc"].value == 0.5
-    test = evaluate.join(*joined(bench, record))["test"]
+    test = joining.join(*joined(bench, record))["test"]
     by_label = np.argsort(test.labels, kind="stable")
     for rows in (by_label, by_label[::-1], np.random.default_rng(0).permutation(len(by_label))):
         assert metrics.auc(reordered(test, rows)).value == 0.5

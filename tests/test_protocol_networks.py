@@ -179,13 +179,13 @@ def test_work_that_no_counter_sees_is_a_dash_where_nothing_else_is_left():
     """A network all of whose work is outside of torch has no FLOPs: not zero of them."""
     import torch
 
-    from hepbench import cost
+    from hepbench.cost import measure
 
     class Outside(torch.nn.Module):
         def forward(self, inputs):
             return torch.from_numpy(inputs["table"].numpy() @ torch.ones(6, 2).numpy())
 
-    facts = cost._counts(Outside(), {"table": torch.ones(1, 6)})
+    facts = measure._counts(Outside(), {"table": torch.ones(1, 6)})
     assert "flops" not in facts
     assert "macs" not in facts
     assert facts["warnings"] == ["macs: not counted: values taken out of torch as a NumPy array"]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hepbench.cli import cli
-from hepbench.data.catalogue import size_told
-from hepbench.registry import installed
-from hepbench.suite import parse
+from hepbench.cli.catalogue import size_told
+from hepbench.cli.commands import cli
+from hepbench.planning.suite_file import parse
+from hepbench.registry.plugins import installed
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

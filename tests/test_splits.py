@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hepbench import splits
+from hepbench.data import duplicates, splits
 
 # a loaded machine is no failure
 steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -201,7 +201,7 @@ def columns(draw):
 @example([np.array([[1.0, 0.0], [1.0, -0.0]], "f8")])
 def test_hashes_are_equal_where_rows_are_and_nowhere_else(drawn):
     """Rows are equal where all values are; 0 equals -0."""
-    hashes = splits.row_hashes(drawn)
+    hashes = duplicates.row_hashes(drawn)
     flat = [column.reshape(len(column), -1).tolist() for column in drawn]
     rows = [tuple(map(tuple, row)) for row in zip(*flat, strict=True)]
     for i, row in enumerate(rows):
@@ -213,17 +213,17 @@ def test_hashes_of_many_rows_differ():
     """All pairs of whole numbers below 300, and as many rows that differ in a few bits."""
     grid = np.stack(np.meshgrid(np.arange(300), np.arange(300)), -1).reshape(-1, 2)
     for kind in ("i4", "i8", "f4", "f8"):
-        assert len(np.unique(splits.row_hashes([grid.astype(kind)]))) == len(grid)
+        assert len(np.unique(duplicates.row_hashes([grid.astype(kind)]))) == len(grid)
     noise = np.random.default_rng(0).normal(size=(1, 4)).astype("f4").repeat(len(grid), axis=0)
     noise.view("u4")[:, 2] ^= np.arange(len(grid), dtype="u4")
-    assert len(np.unique(splits.row_hashes([noise]))) == len(grid)
+    assert len(np.unique(duplicates.row_hashes([noise]))) == len(grid)
 
 
 def test_a_hash_depends_on_the_place_of_each_value():
     """Values that change places, and zeros that only fill, are seen."""
     rows = np.array([[1, 2, 0], [2, 1, 0], [0, 1, 2], [1, 0, 2], [1, 2, 1]], "f4")
-    assert len(set(splits.row_hashes([rows]).tolist())) == 5
-    assert len(set(splits.row_hashes([rows[:, :2], rows[:, 2:]]).tolist())) == 5
+    assert len(set(duplicates.row_hashes([rows]).tolist())) == 5
+    assert len(set(duplicates.row_hashes([rows[:, :2], rows[:, 2:]]).tolist())) == 5
 
 
 @steady
@@ -232,7 +232,7 @@ def test_a_hash_depends_on_the_place_of_each_value():
 def test_duplicates_are_rows_with_a_copy_in_an_earlier_part(train, validation, test):
     """Counted once each, however many copies there are; pairs without any are left out."""
     parts = {"train": train, "validation": validation, "test": test}
-    found = splits.duplicates({name: np.array(rows, np.uint64) for name, rows in parts.items()})
+    found = duplicates.duplicates({name: np.array(rows, np.uint64) for name, rows in parts.items()})
     pairs = [("train", "validation"), ("train", "test"), ("validation", "test")]
     expected = {f"{a}_{b}": sum(row in parts[a] for row in parts[b]) for a, b in pairs}
     assert found == {pair: count for pair, count in expected.items() if count}

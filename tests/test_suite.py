@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench.suite import alternatives, chain, parse, uses
+from hepbench.planning.suite_file import parse
+from hepbench.specs.references import alternatives, chain, uses
 
 words = st.text("abc.0123-", min_size=1, max_size=5)
 

@@ -15,10 +15,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepbench.errors import ResultsError, UsageError
-from hepbench.figures import DASH, Figure
-from hepbench.records import Cost, Failure, Published, Record, Source, Value, decode, encode
-from hepbench.tables import FORMATS, GROUPS, table
+from hepbench.evaluation.seed_averages import SeedAverage
+from hepbench.specs.errors import ResultsError, UsageError
+from hepbench.specs.text import DASH
+from hepbench.storage.records import (
+    Cost,
+    DataSummary,
+    Failure,
+    Published,
+    Record,
+    Value,
+    decode,
+    encode,
+)
+from hepbench.tables.document import FORMATS, GROUPS, table
 from hepbench.tables.rows import collect
 
 SAME = frozenset({"data", "split", "labels"})
@@ -59,7 +69,7 @@ def record(
         "key": f"{model}-{seed}-{finished}",
         "status": "ok",
         "metrics": {"auc": Value(auc, stderr)},
-        "data": Source(**FILE),
+        "data": DataSummary(**FILE),
         "provenance": {"finished": finished},
     }
     return Record(**(fields | changed))
@@ -146,7 +156,7 @@ def test_of_records_finished_at_once_the_larger_key_is_shown():
         {"chain": "pretrain+scratch"},
         {"preset": "paper"},
         {"params": {"model": {"depth": 4}}},
-        {"data": Source(**SAMPLE)},
+        {"data": DataSummary(**SAMPLE)},
     ],
 )
 def test_whatever_makes_another_cell_makes_another_row(changed):
@@ -156,7 +166,9 @@ def test_whatever_makes_another_cell_makes_another_row(changed):
 
 def test_seeds_that_saw_another_split_are_not_averaged():
     """A seed that was not run again after the data had changed is a row of its own, and says so."""
-    stale = record(seed=2, auc=0.9, data=Source(**(FILE | {"split_hash": "0000", "n_test": 400})))
+    stale = record(
+        seed=2, auc=0.9, data=DataSummary(**(FILE | {"split_hash": "0000", "n_test": 400}))
+    )
     rows = objects([record(seed=0), record(seed=1), stale])
     assert [row["seeds"] for row in rows] == [2, 1]
     assert rows[1]["notes"] == [
@@ -166,14 +178,14 @@ def test_seeds_that_saw_another_split_are_not_averaged():
 
 def test_a_failed_seed_stands_in_the_row_of_its_source():
     """It has no data, but its key says what they were to be."""
-    sample = [record(seed=i, data=Source(**SAMPLE)) for i in range(2)]
+    sample = [record(seed=i, data=DataSummary(**SAMPLE)) for i in range(2)]
     rows = objects([record(seed=0), *sample, failed(seed=1)])
     assert {row["source"]: row["failed"] for row in rows} == {"file": 1, "sample": 0}
 
 
 def test_a_failed_seed_stands_with_most_of_its_cell():
     """Where seeds saw two splits, with those that more of them saw."""
-    stale = record(seed=3, data=Source(**(FILE | {"split_hash": "0000"})))
+    stale = record(seed=3, data=DataSummary(**(FILE | {"split_hash": "0000"})))
     rows = objects([record(seed=0), record(seed=1), failed(seed=2), stale])
     assert [(row["seeds"], row["failed"]) for row in rows] == [(2, 1), (1, 0)]
 
@@ -182,7 +194,7 @@ def test_rows_hold_what_collect_was_asked_for():
     """The public function gives rows without any text."""
     (row,) = collect([record(seed=0), record(seed=1, auc=0.77)], columns=["auc", "parameters"])
     assert row.figures["auc"].value == pytest.approx(0.76)
-    assert row.figures["parameters"] == Figure()
+    assert row.figures["parameters"] == SeedAverage()
     assert [cell.seed for cell in row.cells] == [0, 1]
 
 
@@ -226,7 +238,7 @@ def test_nothing_is_best_alone_or_without_a_known_error():
 
 def test_rows_on_other_data_stand_below_and_say_what_differs():
     """The most common data and split are the reference, however good the others are."""
-    sample = record("svm", auc=0.99, data=Source(**SAMPLE))
+    sample = record("svm", auc=0.99, data=DataSummary(**SAMPLE))
     rows = objects([sample, record("a", auc=0.6), record("b", auc=0.7)])
     assert [row["model"] for row in rows] == ["b", "a", "svm"]
     assert [row["comparable"] for row in rows] == [True, True, False]
@@ -238,7 +250,7 @@ def test_rows_on_other_data_stand_below_and_say_what_differs():
 
 def test_of_two_equally_common_splits_the_larger_test_set_is_the_reference():
     """The original file, where a sample was run as often."""
-    rows = objects([record("a", auc=0.9, data=Source(**SAMPLE)), record("b", auc=0.6)])
+    rows = objects([record("a", auc=0.9, data=DataSummary(**SAMPLE)), record("b", auc=0.6)])
     assert [row["source"] for row in rows] == ["file", "sample"]
 
 
@@ -440,8 +452,8 @@ def test_rows_of_one_name_say_what_changed_between_them():
 def test_looks_at_a_test_set_count_superseded_records_and_no_failures():
     """Protocol point 1; for a single record, once."""
     old = record(auc=0.7, finished="2025-11-19T10:00:00")
-    late = failed("svm", data=Source(**FILE))
-    elsewhere = failed("svm", seed=1, data=Source(**SAMPLE))
+    late = failed("svm", data=DataSummary(**FILE))
+    elsewhere = failed("svm", seed=1, data=DataSummary(**SAMPLE))
     text = plain([old, record(), record("mlp"), late, elsewhere])
     assert "9f8e7d6c" not in text
     assert "test set 1a2b3c4d (500000 examples): looked at 3 times" in text
@@ -471,7 +483,7 @@ def test_the_line_below_spells_out_a_figure_of_the_table():
 
 def test_a_table_has_one_section_for_each_value_of_its_group():
     """Datasets by default; anything that a record names, or the source of its data."""
-    pair = [record(), record(dataset="jets", data=Source(**SAMPLE))]
+    pair = [record(), record(dataset="jets", data=DataSummary(**SAMPLE))]
     assert [line for line in plain(pair).splitlines() if ": " in line and "training" in line] == [
         "higgs  file: 0 training, 0 validation, 500000 test examples",
         "jets  simulated sample: 0 training, 0 validation, 2196 test examples",
@@ -614,7 +626,7 @@ def test_a_line_end_in_a_name_makes_no_line_of_a_table():
 
 def test_every_format_names_every_row_and_ends_its_last_line():
     """Failed rows, too."""
-    records = [record(), failed("svm"), record("mlp", data=Source(**SAMPLE))]
+    records = [record(), failed("svm"), record("mlp", data=DataSummary(**SAMPLE))]
     for name in FORMATS:
         text = table(records, metrics=METRICS, format=name)
         assert text.endswith("\n")
@@ -635,7 +647,7 @@ def test_plain_columns_line_up():
 RECORDS = st.lists(
     st.builds(
         lambda model, seed, hour, auc, data, ok: (
-            record(model, seed, auc, finished=f"2025-11-20T{hour:02}", data=Source(**data))
+            record(model, seed, auc, finished=f"2025-11-20T{hour:02}", data=DataSummary(**data))
             if ok
             else failed(model, seed, f"at {hour}", finished=f"2025-11-20T{hour:02}")
         ),
@@ -698,7 +710,9 @@ def test_no_figure_is_invented(records):
 
 def test_tables_import_nothing_heavy():
     """Neither numpy nor torch nor rich: a table of a thousand records is there at once."""
-    code = "import sys, hepbench.tables; print({'numpy', 'torch', 'rich'} & set(sys.modules))"
+    code = (
+        "import sys, hepbench.tables.document; print({'numpy', 'torch', 'rich'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

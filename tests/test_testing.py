@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hepbench import Method, PluginError, Suite, registry, testing, verbs
+from hepbench import Method, PluginError, Suite, testing
+from hepbench.cli import verbs
 from hepbench.conformance import trials
 from hepbench.conformance.elsewhere import afresh
 from hepbench.conformance.methods import NEIGHBOURS
-from hepbench.errors import UsageError
-from hepbench.registry import Entry, Plugin, Registry
+from hepbench.registry import plugins
+from hepbench.registry.plugins import Entry, Plugin, Registry
+from hepbench.specs.errors import UsageError
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -126,7 +128,7 @@ SUITES = {
 def faulty(monkeypatch):
     """Install the plugin ``faulty``, and nothing else."""
     monkeypatch.syspath_prepend(PLUGINS)
-    plugin = registry.load(EntryPoint("faults", "faulty", "hepbench"))
+    plugin = plugins.load(EntryPoint("faults", "faulty", "hepbench"))
     monkeypatch.setattr(testing, "installed", lambda: Registry([plugin]))
     return plugin
 
@@ -320,7 +322,7 @@ def test_what_fails_afresh_is_told_in_one_line(target, argument, words):
 
 def test_a_method_is_tried_on_a_model_that_offers_what_it_needs():
     """The kit's own where that will do, else an installed one; none is said in one line."""
-    installed = registry.installed()
+    installed = plugins.installed()
 
     def chosen(*needs):
         method = Method(name="m", summary="m", run="m:m", needs=frozenset(needs))

@@ -9,9 +9,10 @@ from importlib.metadata import EntryPoint
 import pytest
 import torch
 
-from hepbench import Model, registry, testing
+from hepbench import Model, testing
 from hepbench.conformance import network_trials, networks, networks_trained, trials
-from hepbench.registry import Entry, Plugin, Registry
+from hepbench.registry import plugins
+from hepbench.registry.plugins import Entry, Plugin, Registry
 
 BUILDS = "it can be built, with each preset too, and encodes"
 OFFERS = "it has all that it offers"
@@ -103,7 +104,7 @@ METHOD_FAULTS = [
 @pytest.fixture
 def faulty(monkeypatch):
     """Install the plugin ``faulty_networks``, and nothing else."""
-    plugin = registry.load(EntryPoint("faults", "faulty_networks", "hepbench"))
+    plugin = plugins.load(EntryPoint("faults", "faulty_networks", "hepbench"))
     assert not plugin.error
     monkeypatch.setattr(testing, "installed", lambda: Registry([plugin]))
     return plugin

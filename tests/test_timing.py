@@ -79,12 +79,12 @@ def test_time_off_the_processor_is_told():
 
 def test_the_company_of_a_latency_is_told_in_cores_and_shares():
     """What others did and what stray threads did are two lines; with more threads only the first."""
-    busy = timing.Company(others=1.04, threads=0.4)
+    busy = timing.BackgroundLoad(others=1.04, threads=0.4)
     other, stray = busy.doubts(1)
     assert re.search(r"other work kept 1\.0 of \d+ cores busy", other)
     assert "other threads of the same process did 40% of its work" in stray
     assert busy.doubts(2) == [other]
-    assert timing.Company(others=None).doubts(1) == []
+    assert timing.BackgroundLoad(others=None).doubts(1) == []
 
 
 def test_threads_that_work_meanwhile_are_seen():
@@ -98,13 +98,13 @@ def test_threads_that_work_meanwhile_are_seen():
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        with timing.company() as found:
+        with timing.measure_background_load() as found:
             timed(lambda: sum(range(10_000)), 0.3)
     finally:
         over.set()
         thread.join()
     assert found.threads > timing.STRAY
-    with timing.company() as found:
+    with timing.measure_background_load() as found:
         timed(lambda: sum(range(10_000)), 0.1)
     assert found.threads < timing.STRAY
 

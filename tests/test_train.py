@@ -15,21 +15,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from hepbench import (
-    TRAINING,
-    Objective,
-    PluginError,
-    batches,
-    classification,
-    metrics,
-    pretraining,
-    schedules,
-    train,
-)
-from hepbench.errors import UsageError
-from hepbench.objectives import prefix_of, total
-from hepbench.specs import Predictions
-from hepbench.validation import softmax, validate
+from hepbench import TRAINING, Objective, PluginError, classification, pretraining
+from hepbench.evaluation import metrics
+from hepbench.specs.errors import UsageError
+from hepbench.specs.metric import Predictions
+from hepbench.training import fit_settings
+from hepbench.training.networks import batches
+from hepbench.training.networks.scoring import softmax
+from hepbench.training.objectives import prefix_of, total
+from hepbench.training.validation import validate
 
 RATE = 0.02
 HEAD = Objective(classification, {"head": RATE})
@@ -39,10 +33,10 @@ OWN = Objective(pretraining, {"encoder": RATE})
 
 def fit(network, *objectives, data=None, seed=0, **training):
     """Train for a few steps; return what was lent."""
-    work = tinynets.work(seed)
+    context = tinynets.context(seed)
     told = {"epochs": 2, "batch_size": 50, **training}
-    work.fit(network, data or tinynets.data(), *(objectives or [ALL]), **told)
-    return work
+    context.fit(network, data or tinynets.data(), *(objectives or [ALL]), **told)
+    return context
 
 
 def changed(network, before):
@@ -120,8 +114,8 @@ def test_the_longest_prefix_gives_the_rate():
     """Each part at its own rate, and the history says which."""
     network = tinynets.fresh().with_head()
     rates = {"": 0.1, "encoder": 0.01, "encoder.blocks.4": 0.001}
-    work = fit(network, Objective(classification, rates), epochs=1)
-    row = work.history[0]
+    context = fit(network, Objective(classification, rates), epochs=1)
+    row = context.history[0]
     assert row["rate.all"] == 0.1
     assert row["rate.encoder"] == 0.01
     assert row["rate.encoder.blocks.4"] == 0.001
@@ -198,15 +192,15 @@ def test_each_objective_has_an_optimiser_and_a_schedule_of_its_own():
     def constant(network, batch):
         return {"constant": network(batch.inputs).sum(1) * 0 + 1}
 
-    work = fit(network, OWN, Objective(constant, {"head": RATE}), epochs=4, schedule=flat)
-    assert work.history[-1]["rate.encoder"] == RATE
-    assert work.history[-1]["rate.head"] < RATE / 5
+    context = fit(network, OWN, Objective(constant, {"head": RATE}), epochs=4, schedule=flat)
+    assert context.history[-1]["rate.encoder"] == RATE
+    assert context.history[-1]["rate.head"] < RATE / 5
 
 
 def test_two_objectives_on_one_part_are_told_apart_in_the_history():
     """Each has a rate, and terms of one name are refused."""
-    work = fit(tinynets.fresh("vae").with_head(), OWN, ALL, epochs=1)
-    assert {"rate.encoder", "rate.encoder.2", "rate.head"} <= set(work.history[0])
+    context = fit(tinynets.fresh("vae").with_head(), OWN, ALL, epochs=1)
+    assert {"rate.encoder", "rate.encoder.2", "rate.head"} <= set(context.history[0])
     with pytest.raises(PluginError, match="two objectives have a term 'cross_entropy'"):
         fit(tinynets.fresh().with_head(), ALL, ALL, epochs=1)
 
@@ -254,8 +248,8 @@ def test_the_same_seed_is_bit_identical_and_another_is_not():
 
     def trained(seed):
         network = tinynets.fresh("vae").with_head()
-        work = fit(network, OWN, ALL, seed=seed)
-        return tinynets.state(network), work.history
+        context = fit(network, OWN, ALL, seed=seed)
+        return tinynets.state(network), context.history
 
     (one, first), (two, second), (three, _) = trained(0), trained(0), trained(1)
     assert tinynets.same(one, two)
@@ -277,10 +271,10 @@ def test_no_epoch_trains_nothing_and_applies_the_masks():
     network = tinynets.fresh().with_head()
     network.masks = {"head.weight": torch.zeros_like(network.head.weight).bool()}
     before = tinynets.state(network)
-    work = fit(network, epochs=0)
+    context = fit(network, epochs=0)
     assert changed(network, before) == {"head.weight"}
     assert not network.head.weight.any()
-    assert (work.history, work.best) == ([], None)
+    assert (context.history, context.best) == ([], None)
 
 
 # --- weights of examples
@@ -335,12 +329,12 @@ def test_the_loss_is_the_weighted_mean_of_weighted_terms():
 # --- validation
 
 
-def lesson(network, data, *objectives, **training):
-    told = schedules.training({"epochs": 1, "batch_size": 30, **training})
+def job(network, data, *objectives, **training):
+    told = fit_settings.training({"epochs": 1, "batch_size": 30, **training})
     parts = (data.train, data.validation)
     device = torch.device("cpu")
     sources = [batches.source(part, network.preprocess, device=device) for part in parts]
-    return train.Lesson(train=sources[0], validation=sources[1], objectives=objectives,
+    return fit_settings.FitJob(train=sources[0], validation=sources[1], objectives=objectives,
                         training=told, seed=5)  # fmt: skip
 
 
@@ -349,7 +343,7 @@ def test_validation_is_of_the_whole_part_whatever_the_batches(size):
     """A mean over examples, not over batches, and metrics of all of them at once."""
     data = tinynets.data()
     network = tinynets.fresh().with_head()
-    losses, row = validate(network, lesson(network, data, ALL, batch_size=size), {})
+    losses, row = validate(network, job(network, data, ALL, batch_size=size), {})
     inputs = network.preprocess({"table": torch.tensor(data.validation.inputs["table"])})
     logits, labels = network.eval()(inputs).detach(), data.validation.labels
     expected = functional.cross_entropy(logits.double(), torch.tensor(labels)).item()
@@ -369,7 +363,7 @@ def test_validation_leaves_every_generator_and_mode_as_it_was():
     network.train()
     network.encoder.blocks[1].eval()
     modes = [module.training for module in network.modules()]
-    told = lesson(network, tinynets.data(), Objective(noisy, {"head": RATE}))
+    told = job(network, tinynets.data(), Objective(noisy, {"head": RATE}))
 
     def draws():
         return torch.rand(2).tolist(), np.random.rand(), random.random()  # noqa: NPY002
@@ -390,7 +384,7 @@ def test_terms_that_are_sampled_in_training_are_not_in_validation():
     network = tinynets.fresh("vae")
     data = tinynets.data()
     rows = [
-        validate(network, replace(lesson(network, data, OWN, batch_size=size), seed=seed), {})[1]
+        validate(network, replace(job(network, data, OWN, batch_size=size), seed=seed), {})[1]
         for size, seed in ((10, 1), (100, 2))
     ]
     assert rows[0] == pytest.approx(rows[1], rel=1e-6)
@@ -401,7 +395,7 @@ def test_a_pass_is_made_once_for_loss_and_metrics():
     network = tinynets.fresh().with_head()
     calls = []
     network.register_forward_hook(lambda *_: calls.append(1))
-    validate(network, lesson(network, tinynets.data(), ALL, batch_size=50), {})
+    validate(network, job(network, tinynets.data(), ALL, batch_size=50), {})
     assert len(calls) == 2
 
 
@@ -409,20 +403,20 @@ def test_the_best_epochs_weights_are_those_that_are_kept():
     """The validation loss of what is returned is the best of the history."""
     data = tinynets.data(60)
     network = tinynets.fresh("dense", width=32, dropout=0.0).with_head()
-    work = fit(network, data=data, epochs=20, batch_size=20)
-    losses = [row["loss"] for row in work.history]
-    assert 0 < work.best == int(np.argmin(losses)) < 19
-    (found,), _ = validate(network, lesson(network, data, ALL), {})
-    assert found == pytest.approx(losses[work.best], rel=1e-6)
+    context = fit(network, data=data, epochs=20, batch_size=20)
+    losses = [row["loss"] for row in context.history]
+    assert 0 < context.best == int(np.argmin(losses)) < 19
+    (found,), _ = validate(network, job(network, data, ALL), {})
+    assert found == pytest.approx(losses[context.best], rel=1e-6)
 
 
 @pytest.mark.parametrize("choose", ["auc", "cross_entropy", "accuracy"])
 def test_an_epoch_can_be_chosen_by_a_metric_or_by_one_term(choose):
     """The highest of a metric, the lowest of a term; the first of equals."""
-    work = fit(tinynets.fresh().with_head(), epochs=5, choose=choose)
-    figures = [row[choose] for row in work.history]
+    context = fit(tinynets.fresh().with_head(), epochs=5, choose=choose)
+    figures = [row[choose] for row in context.history]
     best = min(figures) if choose == "cross_entropy" else max(figures)
-    assert work.best == figures.index(best)
+    assert context.best == figures.index(best)
 
 
 def test_what_cannot_be_chosen_by_is_an_error():
@@ -437,10 +431,10 @@ def test_what_cannot_be_chosen_by_is_an_error():
 def test_annealed_losses_are_compared_at_their_final_weights():
     """The validation loss has the whole second term from the first epoch on; training does not."""
     network = tinynets.fresh("vae", annealed=1.0)
-    work = fit(network, OWN, epochs=3)
-    for row in work.history:
+    context = fit(network, OWN, epochs=3)
+    for row in context.history:
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"])
-    assert work.history[0]["train_loss"] < work.history[0]["loss"] + 10
+    assert context.history[0]["train_loss"] < context.history[0]["loss"] + 10
 
 
 def test_training_sees_the_weight_of_its_moment():
@@ -468,17 +462,17 @@ def test_patience_counts_from_when_the_weights_are_final():
         return {"late": x if network.encoder.training else -x}
 
     network.encoder.pretraining_terms = terms
-    work = fit(network, OWN, epochs=10, patience=2, batch_size=200)
+    context = fit(network, OWN, epochs=10, patience=2, batch_size=200)
     # final after epoch 4, then two epochs of patience
-    assert [row["epoch"] for row in work.history] == list(range(7))
-    assert work.best == 0
+    assert [row["epoch"] for row in context.history] == list(range(7))
+    assert context.best == 0
 
 
 def test_patience_stops_after_so_many_epochs_without_a_better_one():
     """Without annealing it counts from the best."""
     network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
-    work = fit(network, OWN, epochs=10, patience=3)
-    assert len(work.history) == 4
+    context = fit(network, OWN, epochs=10, patience=3)
+    assert len(context.history) == 4
 
 
 # --- schedules
@@ -497,8 +491,10 @@ def test_rates_follow_the_schedule(name):
     """By hand; the history holds the rate of each epoch as it was trained."""
     options, factors = EXPECTED[name]
     network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
-    work = fit(network, OWN, epochs=4, schedule={"name": name, **options})
-    assert [row["rate.encoder"] / RATE for row in work.history] == pytest.approx(factors, abs=1e-6)
+    context = fit(network, OWN, epochs=4, schedule={"name": name, **options})
+    assert [row["rate.encoder"] / RATE for row in context.history] == pytest.approx(
+        factors, abs=1e-6
+    )
 
 
 WRONG = {
@@ -518,14 +514,14 @@ WRONG = {
 def test_what_training_cannot_be_told_is_one_clear_line(what):
     """It names the key, the value and what is allowed."""
     training, message = WRONG[what]
-    work = tinynets.work(targets={"flips": "nets:flipped"})
+    context = tinynets.context(targets={"flips": "nets:flipped"})
     with pytest.raises(UsageError, match=message):
-        work.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, **training)
+        context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, **training)
 
 
 def test_the_defaults_of_params_are_those_of_the_loop():
     """A method that passes TRAINING on trains as one that says nothing."""
-    assert schedules.training(TRAINING) == schedules.training({})
+    assert fit_settings.training(TRAINING) == fit_settings.training({})
 
 
 def test_a_training_that_diverges_is_an_error():
@@ -559,7 +555,7 @@ def test_masked_weights_are_zero_after_every_step(optimizer):
 
 def test_augmentations_are_for_training_batches_only():
     """Validation sees the examples as they are."""
-    work = tinynets.work(targets={"flips": "nets:flipped"})
+    context = tinynets.context(targets={"flips": "nets:flipped"})
     network = tinynets.fresh().with_head()
     seen = {True: [], False: []}
 
@@ -569,7 +565,7 @@ def test_augmentations_are_for_training_batches_only():
 
     data = tinynets.data()
     objective = Objective(terms, {"head": RATE})
-    work.fit(network, data, objective, epochs=1, batch_size=200, augment=["flips"])
+    context.fit(network, data, objective, epochs=1, batch_size=200, augment=["flips"])
     made = network.preprocess({"table": torch.tensor(data.validation.inputs["table"])})["table"]
     assert torch.equal(seen[False][0], made)
     made = network.preprocess({"table": torch.tensor(data.train.inputs["table"])})["table"]
@@ -627,7 +623,10 @@ def test_a_source_too_large_to_hold_gives_the_same_batches():
     preprocess = tinynets.fresh().preprocess
     device = torch.device("cpu")
     sources = [batches.source(part, preprocess, device=device, limit=n) for n in (10**9, 0)]
-    assert [type(source) for source in sources] == [batches.Held, batches.Streamed]
+    assert [type(source) for source in sources] == [
+        batches.InMemoryBatches,
+        batches.StreamedBatches,
+    ]
     for rows in (slice(10, 20), torch.tensor([5, 3, 99])):
         one, two = (source.batch(rows) for source in sources)
         assert torch.equal(one.inputs["table"], two.inputs["table"])
@@ -653,28 +652,33 @@ def test_codes_and_batches_are_those_of_the_network_in_eval_mode():
     """What a method takes from them is what scoring will see."""
     network = tinynets.fresh().with_head()
     network.train()
-    work, data = tinynets.work(), tinynets.data()
-    codes = work.encode(network, data.validation)
+    context, data = tinynets.context(), tinynets.data()
+    codes = context.encode(network, data.validation)
     assert network.training
     inputs = network.preprocess({"table": torch.tensor(data.validation.inputs["table"])})
     assert np.array_equal(codes, network.eval().encoder.encode(inputs).detach().numpy())
-    ids = [batch.ids for batch in work.batches(network, data.validation, 30)]
+    ids = [batch.ids for batch in context.batches(network, data.validation, 30)]
     assert torch.cat(ids).tolist() == data.validation.ids.tolist()
 
 
 def test_a_second_training_goes_on_in_the_same_history():
     """Iterative pruning trains again and again; the best epoch is the last training's."""
-    network, data, work = tinynets.fresh().with_head(), tinynets.data(), tinynets.work()
+    network, data, context = tinynets.fresh().with_head(), tinynets.data(), tinynets.context()
     for _ in range(2):
-        work.fit(network, data, ALL, epochs=2, batch_size=50)
-    assert [(row["fit"], row["epoch"]) for row in work.history] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert work.best in {2, 3}
+        context.fit(network, data, ALL, epochs=2, batch_size=50)
+    assert [(row["fit"], row["epoch"]) for row in context.history] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    assert context.best in {2, 3}
 
 
 def test_progress_says_how_far_it_is():
     """Epoch, rate and time left."""
     said = []
-    work = tinynets.work(tell=said.append)
-    work.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, epochs=1, batch_size=50)
+    context = tinynets.context(report_progress=said.append)
+    context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, epochs=1, batch_size=50)
     assert said[0].startswith("epoch 1/1, ")
     assert "examples/s" in said[0]

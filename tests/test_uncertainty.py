@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hepbench import uncertainty
+from hepbench.evaluation import uncertainty
 
 # a loaded machine is no failure
 steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -6,14 +6,15 @@ import nets
 import numpy as np
 import torch
 
-from hepbench import Examples, TrainingData, encoders
-from hepbench.recipes import Known
-from hepbench.work import NetworkWork
+from hepbench import Examples, TrainingData
+from hepbench.training import network_runs
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks.recipes import TrustedCode
 
 torch.set_num_threads(1)
 
 BUILDS = {"dense": "nets:Dense", "vae": "nets:Autoencoder", "mixing": "nets:Mixing"}
-KNOWN = Known(models=BUILDS, heads={"probe": "nets:narrow"}, steps=frozenset({"nets:Shift"}))
+KNOWN = TrustedCode(models=BUILDS, heads={"probe": "nets:narrow"}, steps=frozenset({"nets:Shift"}))
 
 
 def examples(n, first=0, **columns):
@@ -38,16 +39,16 @@ def fresh(model="dense", *, steps=("standardise",), seed=0, inputs=None, **param
         "preprocess": steps,
         "heads": KNOWN.heads,
     }
-    network = encoders.fresh(task, inputs or data().train.inputs, classes=2)
+    network = network_runs.fresh(task, inputs or data().train.inputs, classes=2)
     network.known = KNOWN
     return network
 
 
-def work(seed=0, **settings):
+def context(seed=0, **settings):
     """Return what a method is lent, generators seeded."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    return NetworkWork(seed=seed, **settings)
+    return NetworkContext(seed=seed, **settings)
 
 
 def state(network):

@@ -1,1 +1,1 @@
-"""Conformance: what each kind of plugin promises, claim by claim. The public face is ``testing``."""
+"""Conformance tests: what each kind of plugin promises."""

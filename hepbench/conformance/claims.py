@@ -13,14 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import SkipTest
 
-from hepbench.errors import PluginError
-from hepbench.resolve import resolve
-from hepbench.specs import Dataset
+from hepbench.registry.resolve import resolve
+from hepbench.specs.dataset import Dataset
+from hepbench.specs.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hepbench.specs import Spec
+    from hepbench.registry.plugins import Spec
 
 
 @dataclass(frozen=True)

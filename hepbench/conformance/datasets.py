@@ -10,28 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import plan
 from hepbench.conformance.claims import Claim, need, of_spec
 from hepbench.conformance.elsewhere import afresh
-from hepbench.conformance.suites import SampleFacts
-from hepbench.data import checking, naming
-from hepbench.errors import HepbenchError, PluginError
-from hepbench.examples import Examples
-from hepbench.matrix import Choice
-from hepbench.registry import Plugin, Registry
-from hepbench.resolve import resolve
-from hepbench.sparse import SparseImages, joined
-from hepbench.specs import Dataset, Method, Model
-from hepbench.suite import Matrix, SuiteFile
-from hepbench.worker import Place
+from hepbench.conformance.suites import SampleEnvironment
+from hepbench.data import naming
+from hepbench.data.checking import file_check
+from hepbench.planning import plan
+from hepbench.planning.matrix import Choice
+from hepbench.planning.suite_file import Matrix, SuiteFile
+from hepbench.registry.plugins import Plugin, Registry
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import HepbenchError, PluginError
+from hepbench.specs.method import Method
+from hepbench.specs.model import Model
+from hepbench.specs.sparse_images import SparseImages, joined
+from hepbench.specs.training_data import Examples
+from hepbench.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hepbench.registry import Entry
-    from hepbench.specs import Array, File, Input, Inputs
+    from hepbench.registry.plugins import Entry
+    from hepbench.specs.dataset import Dataset, File, Input
+    from hepbench.specs.types import Array, Inputs
+
 
 ROLES = ("labelled", "unlabelled", "test")
+
 
 DAMAGED = {
     "no content": b"",
@@ -105,11 +110,8 @@ def _has_source(spec: Dataset) -> None:
 
 
 def _is_known(spec: Dataset) -> None:
-    wrong = checking.misnamed(spec)
+    wrong = file_check.misnamed(spec)
     need(not wrong, f"known names {wrong[:1]}; specs.Dataset.known says which names there are")
-
-
-# --- original files
 
 
 def _misses(it: _Sample) -> None:
@@ -146,13 +148,10 @@ def _expect_one_line(it: _Sample, folder: Path, what: str) -> None:
         raise PluginError(msg)
 
 
-# --- the sample
-
-
 def _is_read(it: _Sample) -> None:
     need("labelled" in it.roles, "it yields no labelled example")
     # raises where a file of the sample is not there
-    SampleFacts().found(it.entry)
+    SampleEnvironment().found(it.entry)
     said, found = it.spec.sample_examples, sum(map(len, it.roles.values()))
     need(said in {None, found}, f"sample_examples says {said}; it has {found} examples")
 
@@ -258,10 +257,10 @@ def _equal(a: Array, b: Array) -> bool:
 def _is_augmented(it: _Sample, name: str) -> None:
     import torch
 
-    from hepbench import batches
+    from hepbench.training.networks import batches
 
     # as in a training: batches are dense tensors
-    inputs = batches.Raw(it.roles["labelled"].inputs, torch.device("cpu"))(slice(64))
+    inputs = batches.RawInputs(it.roles["labelled"].inputs, torch.device("cpu"))(slice(64))
     before = {key: tensor.clone() for key, tensor in inputs.items()}
     made = resolve(it.spec.augmentations[name])(dict(inputs))
     for key, tensor in inputs.items():
@@ -282,9 +281,6 @@ def _is_prepared(it: _Sample) -> None:
     inputs = tuple(dict.fromkeys((*it.spec.inputs, *it.spec.views)))
     with TemporaryDirectory() as folder:
         prepared(it.entry, inputs, Path(folder))
-
-
-# --- what they share
 
 
 def _joined(chunks: Iterable[Any]) -> dict[str, Examples]:
@@ -365,11 +361,13 @@ def prepared(entry: Entry, inputs: tuple[str, ...], folder: Path, **limits: int)
     Returns:
         The folder of each stage: ``read``, ``split``, ``inputs``.
     """
-    made = plan.make(_suite(entry), _registry(entry, inputs), SampleFacts(), _choice(limits))
+    made = plan.make(_suite(entry), _registry(entry, inputs), SampleEnvironment(), _choice(limits))
     done: dict[str, Path] = {}
     for stage in made.stages.values():
         if stage.kind != "method":
-            place = Place([done[key] for key in stage.parents], folder / stage.kind, lambda _: None)
+            place = Workspace(
+                [done[key] for key in stage.parents], folder / stage.kind, lambda _: None
+            )
             place.folder.mkdir()
             resolve(stage.run)(stage.task, place)
             done[stage.key] = place.folder

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hepbench.conformance.claims import need
-from hepbench.resolve import resolve
+from hepbench.registry.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,9 +68,6 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(sys.path),
         "PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2",
     }
-
-
-# --- a process that forks for each call: torch alone takes two seconds to import
 
 
 @cache

@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import estimators
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.elsewhere import afresh
-from hepbench.errors import HepbenchError, PluginError
+from hepbench.specs.errors import HepbenchError, PluginError
+from hepbench.training import stored_estimators
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hepbench.conformance.trials import Trial
-    from hepbench.registry import Entry, Registry
-    from hepbench.specs import Array, Estimator, Model, Params
+    from hepbench.registry.plugins import Entry, Registry
+    from hepbench.specs.model import Estimator, Model
+    from hepbench.specs.types import Array, Params
+
 
 SAME = 1e-5
 """How far a score may be from itself in other company, as in a run."""
+
 
 UNSAFE = {"builtins", "os", "posix", "subprocess", "sys", "importlib", "operator", "functools"}
 """Modules whose names are more than data."""
@@ -207,7 +210,7 @@ def _repeats(it: Candidate) -> None:
 def _moves(it: Candidate) -> None:
     trial = it.trials[0]
     with TemporaryDirectory() as folder:
-        estimators.save(it.fitted(trial), Path(folder))
+        stored_estimators.save(it.fitted(trial), Path(folder))
         arguments = (it.spec.build, dict(it.params), trial.shapes, folder)
         afresh("hepbench.conformance.estimators:moved", *arguments, libraries=["skops.io"])
         for name in ("restored", "fitted"):
@@ -218,7 +221,7 @@ def _moves(it: Candidate) -> None:
 def moved(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
     """Score as restored from ``folder`` and as fitted anew, into files in it."""
     trial = trials.made_up({name: tuple(shape) for name, shape in shapes.items()}, 2)
-    restored = estimators.load(trials.built(build, params, trial.shapes), Path(folder))
+    restored = stored_estimators.load(trials.built(build, params, trial.shapes), Path(folder))
     # scored before anything is fitted here: state kept outside of vars() must be missing
     _write(Path(folder) / "restored.npy", restored, trial)
     _write(Path(folder) / "fitted.npy", trials.fitted(build, params, trial), trial)

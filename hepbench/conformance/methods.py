@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import stages
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.estimators import Candidate
-from hepbench.errors import ProtocolError
-from hepbench.registry import Entry, Plugin
-from hepbench.resolve import resolve
-from hepbench.specs import Method, Model
+from hepbench.registry.plugins import Entry, Plugin
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import ProtocolError
+from hepbench.specs.model import Model
+from hepbench.training import estimator_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hepbench.conformance.trials import Trial
-    from hepbench.examples import TrainingData
-    from hepbench.registry import Registry
-    from hepbench.specs import Array, Estimator, Inputs, Params
+    from hepbench.registry.plugins import Registry
+    from hepbench.specs.method import Method
+    from hepbench.specs.model import Estimator
+    from hepbench.specs.training_data import TrainingData
+    from hepbench.specs.types import Array, Inputs, Params
 
 
 class Neighbours:
@@ -109,9 +111,12 @@ class _Method:
 
     def _run(self, spec: Method, start: Estimator, trial: Trial, params: Params) -> Estimator:
         chosen = {**spec.params, **spec.presets.get("quick", {}), **params}
-        data, work = trial.data(labels=spec.labels), stages.Lent(trials.SEED, 1)
+        data, context = (
+            trial.data(labels=spec.labels),
+            estimator_runs.EstimatorContext(trials.SEED, 1),
+        )
         with trials.as_in_a_worker(trials.SEED):
-            found = resolve(spec.run)(start, data, work, **chosen)
+            found = resolve(spec.run)(start, data, context, **chosen)
         given, got = type(start).__name__, type(found).__name__
         need(type(found) is type(start), f"it returns {got}; {given} is expected, as it was given")
         return found  # type: ignore[no-any-return]

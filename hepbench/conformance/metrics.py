@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import consistency
 from hepbench.conformance.claims import Claim, need, of_spec
-from hepbench.errors import PluginError, UndefinedMetricError
-from hepbench.resolve import resolve
-from hepbench.specs import Measured, Predictions
+from hepbench.evaluation import metric_audit
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import PluginError, UndefinedMetricError
+from hepbench.specs.metric import Measured, Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hepbench.registry import Entry
-    from hepbench.specs import Metric
+    from hepbench.registry.plugins import Entry
+    from hepbench.specs.metric import Metric
 
 
 def of_metric(entry: Entry) -> list[Claim]:
@@ -95,7 +95,7 @@ def _value(spec: Metric, classes: int) -> None:
 
 
 def _is_not_odd(spec: Metric, classes: int) -> None:
-    odd = consistency.audit(resolve(spec.compute), classes=classes)
+    odd = metric_audit.audit(resolve(spec.compute), classes=classes)
     need(not odd, f"{classes} classes: {'; '.join(odd)}")
 
 

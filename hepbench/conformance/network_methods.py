@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from hepbench import batches, encoders, weights
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.network_trials import Tried, as_in_a_worker, differing, scored
 from hepbench.conformance.tiny import TINY
 from hepbench.conformance.trials import SEED
-from hepbench.errors import HepbenchError, PluginError, ProtocolError
-from hepbench.work import NetworkWork
+from hepbench.specs.errors import HepbenchError, PluginError, ProtocolError
+from hepbench.training import network_runs
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import batches, stored_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepbench.conformance.trials import Trial
-    from hepbench.examples import Examples, TrainingData
-    from hepbench.network import Network
-    from hepbench.registry import Entry, Registry
-    from hepbench.specs import Array, Method, Params
+    from hepbench.registry.plugins import Entry, Registry
+    from hepbench.specs.method import Method
+    from hepbench.specs.training_data import Examples, TrainingData
+    from hepbench.specs.types import Array, Params
+    from hepbench.training.networks.network import Network
+
 
 SIZES = {"train": 300, "validation": 150, "test": 200}
 
+
 MOST = {"epochs": 4, "batch_size": 32, "least_steps": 1}
 """What a method that trains is told at most: forty steps."""
+
 
 STARTS = ("fresh", "encoder", "classifier")
 """What the kit makes itself for a method to follow."""
@@ -44,7 +49,7 @@ class Ran(NamedTuple):
     """A method that has run: what it made, what it was lent and what it was given."""
 
     network: Network
-    work: NetworkWork
+    context: NetworkContext
     data: TrainingData
 
 
@@ -143,8 +148,8 @@ class TriedMethod:
         data = trial.data(labels=spec.labels)
         with TemporaryDirectory() as folder, as_in_a_worker(SEED):
             before = [Path(folder)]
-            weights.save(start, before[0])
-            made = encoders.run(task, data, before=before, seed=seed, tell=_nobody)
+            stored_networks.save(start, before[0])
+            made = network_runs.run(task, data, before=before, seed=seed, report_progress=_nobody)
         return Ran(*made, data)
 
 
@@ -191,16 +196,16 @@ def _kept(it: TriedMethod, trial: Trial, network: Network) -> Array:
     if it.spec.makes == "classifier":
         return scored(network, trial.inputs)
     with as_in_a_worker(SEED):
-        codes = NetworkWork(seed=SEED).encode(network, trial.parts["test"])
+        codes = NetworkContext(seed=SEED).encode(network, trial.parts["test"])
     need(np.isfinite(codes).all(), f"{trial.name}: codes are not finite")
     return codes
 
 
 def _spares_batches(it: TriedMethod) -> None:
-    network, work, data = it.made(it.trials[0])
+    network, context, data = it.made(it.trials[0])
     for part, examples in (("train", data.train), ("validation", data.validation)):
-        fresh = batches.source(examples, network.preprocess, device=work.device)
-        lent = work.source(network, examples)
+        fresh = batches.source(examples, network.preprocess, device=context.device)
+        lent = context.source(network, examples)
         for name, expected in _tensors(fresh.batch(slice(None))).items():
             same = torch.equal(_tensors(lent.batch(slice(None)))[name], expected)
             need(same, f"it writes into {name} of the {part} batches; the next is handed the same")
@@ -223,8 +228,8 @@ def _is_stored(it: TriedMethod) -> None:
     trial = it.trials[0]
     network = it.made(trial).network
     with TemporaryDirectory() as folder:
-        weights.save(network, Path(folder))
-        again = weights.load(Path(folder), network.known)
+        stored_networks.save(network, Path(folder))
+        again = stored_networks.load(Path(folder), network.known)
     same = np.array_equal(_kept(it, trial, again), _kept(it, trial, network))
     need(same, "put back, it scores otherwise: what it learns must be parameters and buffers")
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hepbench import batches, encoders, objectives, reproducible, stages
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim
 from hepbench.conformance.trials import SEED
-from hepbench.specs import Objective
-from hepbench.work import NetworkWork
+from hepbench.specs.method import Objective
+from hepbench.training import network_runs, objectives, score_checks
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import batches, determinism, scoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hepbench.conformance.trials import Shapes, Trial
-    from hepbench.examples import Examples
-    from hepbench.network import Network
-    from hepbench.specs import Array, Inputs, Model, Params
+    from hepbench.specs.model import Model
+    from hepbench.specs.training_data import Examples
+    from hepbench.specs.types import Array, Inputs, Params
+    from hepbench.training.networks.network import Network
+
 
 SIZES = {"train": 96, "validation": 32, "test": 40}
+
+
 MOMENT = {"epochs": 2, "batch_size": 32}
+
+
 RATE = 3e-3
 
 
@@ -89,7 +96,7 @@ class Tried:
         """Return it as built from a seed, its preprocessing fitted."""
         with as_in_a_worker(seed):
             inputs = trial.parts["train"].inputs
-            return encoders.fresh(self.task(params), inputs, classes=trial.classes)
+            return network_runs.fresh(self.task(params), inputs, classes=trial.classes)
 
     def classifier(self, trial: Trial | None = None) -> Network:
         """Return it as built, under a head."""
@@ -102,8 +109,8 @@ class Tried:
         with as_in_a_worker(SEED):
             network = network if network.head else network.with_head()
             objective = Objective(self.terms, {"encoder": RATE, "head": RATE})
-            work = NetworkWork(seed=SEED)
-            return work.fit(network, trial.data(), objective, **MOMENT)
+            context = NetworkContext(seed=SEED)
+            return context.fit(network, trial.data(), objective, **MOMENT)
 
     @cached_property
     def trained(self) -> Network:
@@ -138,9 +145,9 @@ class Tried:
 def as_in_a_worker(seed: int) -> Iterator[None]:
     """Use one thread and deterministic algorithms only, generators seeded; all is put back."""
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    reproducible.settle(1)
+    determinism.make_deterministic(1)
     try:
-        with reproducible.undisturbed(seed):
+        with determinism.isolated_rng(seed):
             yield
     finally:
         torch.set_num_threads(threads)
@@ -155,9 +162,9 @@ def _as_in_a_worker(run: Callable[[Tried], None], it: Tried) -> None:
 def scored(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
     """Return (N, classes) scores that were checked as in a run."""
     with as_in_a_worker(SEED):
-        found = encoders.scores(network, inputs, batch_size=size)
+        found = scoring.scores(network, inputs, batch_size=size)
     task = {"model": network.recipe.model, "classes": network.recipe.classes}
-    return stages.checked_scores(task, found, len(next(iter(inputs.values()))))
+    return score_checks.checked_scores(task, found, len(next(iter(inputs.values()))))
 
 
 def differing(one: nn.Module, other: nn.Module) -> list[str]:

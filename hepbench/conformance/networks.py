@@ -11,29 +11,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepbench import objectives, reproducible, weights
 from hepbench.conformance import networks_trained, trials
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.elsewhere import afresh
 from hepbench.conformance.network_trials import SIZES, Tried, differing, scored
 from hepbench.conformance.trials import SEED
-from hepbench.errors import PluginError
-from hepbench.plan import NETWORK_IMPORTS
-from hepbench.recipes import Known
-from hepbench.specs import Model
+from hepbench.planning.stages import NETWORK_IMPORTS
+from hepbench.specs.errors import PluginError
+from hepbench.specs.model import Model
+from hepbench.training import objectives
+from hepbench.training.networks import determinism, stored_networks
+from hepbench.training.networks.recipes import TrustedCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hepbench.registry import Entry, Registry
+    from hepbench.registry.plugins import Entry, Registry
+
 
 PROGRESS = tuple(np.linspace(0, 1, 11).tolist())
+
 
 FOREIGN = (
     *("matplotlib", "pandas", "polars", "pyarrow", "h5py", "tables", "uproot", "awkward"),
     *("fastjet", "pythia8mc", "tensorflow", "jax"),
 )
 """Modules that read, plot or simulate: a worker that trains must not wait for them."""
+
 
 TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
     "default dtype": torch.get_default_dtype,
@@ -167,7 +171,7 @@ def _weighs_terms(it: Tried) -> None:
 def _reconstructs(it: Tried) -> None:
     network = it.built(it.trial)
     batch = it.batch(network)
-    with reproducible.evaluating(network), torch.no_grad():
+    with determinism.eval_mode(network), torch.no_grad():
         found = network.encoder.reconstruct(batch.inputs)
     need(found, "it reconstructs none of its inputs")
     for name, made in found.items():
@@ -183,9 +187,6 @@ def _is_seeded(it: Tried) -> None:
     found = differing(one, again)
     need(not found, f"two networks built from one seed differ in {', '.join(found[:3])}")
     need(differing(one, other), "networks built from two seeds are the same; each draws its own")
-
-
-# --- in another process
 
 
 def _is_light(it: Tried) -> None:
@@ -214,7 +215,7 @@ def left_by(module: str) -> dict[str, list[str]]:
 
 def _moves(it: Tried) -> None:
     with TemporaryDirectory() as folder:
-        weights.save(it.trained, Path(folder))
+        stored_networks.save(it.trained, Path(folder))
         arguments = (_plain(it.spec), it.trial.shapes, folder)
         afresh(f"{__name__}:moved", *arguments, libraries=LIBRARIES)
         for name in ("loaded", "trained"):
@@ -232,8 +233,10 @@ def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str)
     """Score as loaded from ``folder`` and as trained anew, into files in it."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
     it = Tried(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
-    known = Known(models={it.spec.name: it.spec.build}, steps=frozenset(it.task({})["preprocess"]))
+    known = TrustedCode(
+        models={it.spec.name: it.spec.build}, steps=frozenset(it.task({})["preprocess"])
+    )
     # scored before anything is trained here: state kept outside of the network must be missing
-    loaded = it.scores(weights.load(Path(folder), known))
+    loaded = it.scores(stored_networks.load(Path(folder), known))
     for name, found in (("loaded", loaded), ("trained", it.expected)):
         np.save(Path(folder) / f"{name}.npy", found)

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hepbench import reproducible, weights
 from hepbench.conformance.claims import need, skip
 from hepbench.conformance.network_trials import SIZES, differing, scored
 from hepbench.cost import counting, export, tracing
-from hepbench.errors import PluginError
+from hepbench.specs.errors import PluginError
+from hepbench.training.networks import determinism, stored_networks
 
 if TYPE_CHECKING:
     from hepbench.conformance.claims import Claim
     from hepbench.conformance.network_trials import Tried
-    from hepbench.network import Network
-    from hepbench.specs import Array
+    from hepbench.specs.types import Array
+    from hepbench.training.networks.network import Network
+
 
 SAME = 1e-5
 """How far a score may be from itself in other company, as in a run."""
+
 
 SAME_THERE = 1e-3
 """How far on another device, which may round the factors of a product to ten bits."""
@@ -77,7 +79,7 @@ def _settles(it: Tried) -> None:
     batch = it.batch(network)
     found = []
     for seed in (1, 2):
-        with reproducible.undisturbed(seed), reproducible.evaluating(network), torch.no_grad():
+        with determinism.isolated_rng(seed), determinism.eval_mode(network), torch.no_grad():
             found.append({**it.terms(network, batch), "scores": network(batch.inputs)})
     for name, value in found[0].items():
         same = torch.equal(value, found[1][name])
@@ -110,7 +112,7 @@ def _terms_alone(it: Tried) -> None:
     network = it.trained
     batch = it.batch(network)
     some = {name: tensor[5:12] for name, tensor in batch.inputs.items()}
-    with reproducible.evaluating(network), torch.no_grad():
+    with determinism.eval_mode(network), torch.no_grad():
         whole = network.encoder.pretraining_terms(batch.inputs)
         part = network.encoder.pretraining_terms(some)
     for name, term in whole.items():
@@ -165,8 +167,8 @@ def _second_device() -> torch.device:
 def _runs_without_values(network: Network) -> None:
     """Raise PluginError where a tensor stays behind that is no parameter and no buffer."""
     try:
-        with reproducible.evaluating(network), torch.no_grad():
-            network(network.blank())
+        with determinism.eval_mode(network), torch.no_grad():
+            network(network.example_inputs())
     except NotImplementedError:
         # what depends on values has none there
         return
@@ -179,8 +181,8 @@ def _runs_without_values(network: Network) -> None:
 
 def _is_stored(it: Tried) -> None:
     with TemporaryDirectory() as folder:
-        weights.save(it.trained, Path(folder))
-        again = weights.load(Path(folder), it.trained.known)
+        stored_networks.save(it.trained, Path(folder))
+        again = stored_networks.load(Path(folder), it.trained.known)
     same = np.array_equal(it.scores(again), it.expected)
     need(same, "loaded, it scores otherwise: what it learns must be parameters and buffers")
 

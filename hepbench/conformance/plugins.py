@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.elsewhere import python
-from hepbench.registry import KINDS, kind_of
+from hepbench.registry.plugins import KINDS, kind_of
 
 if TYPE_CHECKING:
-    from hepbench.registry import Plugin, Registry
+    from hepbench.registry.plugins import Plugin, Registry
+
 
 HEAVY = (
     *("numpy", "scipy", "sklearn", "skops", "matplotlib", "pandas", "polars", "pyarrow", "numba"),
@@ -38,7 +39,7 @@ def _is_light(plugin: Plugin) -> None:
     code = (
         "import sys\n"
         "from importlib import import_module\n"
-        "from hepbench.registry import HOOKS, KINDS\n"
+        "from hepbench.registry.plugins import HOOKS, KINDS\n"
         "before = set(sys.modules)\n"
         "module = import_module(sys.argv[1])\n"
         "[getattr(module, hook, list)() for hook in HOOKS[: len(KINDS)]]\n"

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hepbench import data, plan, session
 from hepbench.conformance.claims import Claim, need
-from hepbench.matrix import Choice
+from hepbench.data import finding
+from hepbench.planning import plan
+from hepbench.planning.matrix import Choice
+from hepbench.running import session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hepbench.plan import Found
-    from hepbench.registry import Entry, Registry
+    from hepbench.data.finding import DataFiles
+    from hepbench.registry.plugins import Entry, Registry
 
 
 @dataclass
-class SampleFacts:
+class SampleEnvironment:
     """Facts for a plan of which nothing is cached: see ``plan.Facts``."""
 
     threads: int = 1
@@ -29,9 +31,9 @@ class SampleFacts:
         """Return no digest."""
         return {}
 
-    def found(self, entry: Entry) -> Found:
+    def found(self, entry: Entry) -> DataFiles:
         """Return the sample of a dataset, whose files must be there."""
-        return data.find(entry.spec, None, "sample", lambda path, _: str(path))
+        return finding.find(entry.spec, None, "sample", lambda path, _: str(path))
 
 
 def of_suite(entry: Entry, registry: Registry) -> list[Claim]:
@@ -48,7 +50,7 @@ def of_suite(entry: Entry, registry: Registry) -> list[Claim]:
 def _planned(name: str, registry: Registry) -> list[plan.Plan]:
     suite = session.read_suite(name, registry)
     choices = [Choice(preset=preset) for preset in dict.fromkeys([suite.preset, *suite.presets])]
-    return [plan.make(suite, registry, SampleFacts(), choice) for choice in choices]
+    return [plan.make(suite, registry, SampleEnvironment(), choice) for choice in choices]
 
 
 def _shows(name: str, registry: Registry) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from hepbench.registry import Entry, Plugin
-from hepbench.specs import Model
+from hepbench.registry.plugins import Entry, Plugin
+from hepbench.specs.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,23 +15,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepbench import estimators, metrics, stages
 from hepbench.conformance.claims import need
 from hepbench.conformance.datasets import prepared, read_only
-from hepbench.errors import PluginError
-from hepbench.examples import Examples, TrainingData
-from hepbench.resolve import resolve
-from hepbench.specs import Estimator, Predictions
+from hepbench.data import stored_parts
+from hepbench.evaluation import metrics
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import PluginError
+from hepbench.specs.metric import Predictions
+from hepbench.specs.model import Estimator
+from hepbench.specs.training_data import Examples, TrainingData
+from hepbench.training import score_checks, stored_estimators
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hepbench.registry import Entry, Registry
-    from hepbench.specs import Array, Inputs, Params
+    from hepbench.registry.plugins import Entry, Registry
+    from hepbench.specs.types import Array, Inputs, Params
+
 
 SEED = 11
+
+
 SIZES = {"train": 700, "validation": 300, "test": 500}
+
+
 Shapes = dict[str, tuple[int, ...]]
+
 
 SHAPES: Shapes = {
     "image": (2, 16, 16),
@@ -42,6 +51,7 @@ SHAPES: Shapes = {
     "scalars": (3,),
 }
 """Of one made-up example, for a model whose plugin brings no dataset that it fits."""
+
 
 LARGEST = 2000
 """Numbers that an input of a made-up example has at most, unless it can have no fewer."""
@@ -169,7 +179,7 @@ def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:
     limits = {f"n_{part}": size for part, size in SIZES.items()}
     with TemporaryDirectory() as name:
         folders = prepared(entry, inputs, Path(name), **limits)
-        parts = {part: stages.load_part(folders["inputs"], part) for part in SIZES}
+        parts = {part: stored_parts.load_part(folders["inputs"], part) for part in SIZES}
         with np.load(folders["split"] / "test.npz", allow_pickle=False) as columns:
             parts["test"] = replace(parts["test"], labels=columns["labels"])
         frozen = {part: _frozen(examples) for part, examples in parts.items()}
@@ -218,7 +228,7 @@ def scored(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
     with as_in_a_worker(SEED):
         found = estimator.scores(inputs)
     n = len(next(iter(inputs.values())))
-    stages.checked_scores({"model": type(estimator).__name__, "classes": classes}, found, n)
+    score_checks.checked_scores({"model": type(estimator).__name__, "classes": classes}, found, n)
     return np.asarray(found)
 
 
@@ -275,5 +285,5 @@ def need_honest(trial: Trial, found: Estimator) -> None:
 def through_disk(found: Estimator, fresh: Estimator) -> Estimator:
     """Return a fresh estimator that the state of another was put into, by way of files."""
     with TemporaryDirectory() as folder:
-        estimators.save(found, Path(folder))
-        return estimators.load(fresh, Path(folder))  # type: ignore[no-any-return]
+        stored_estimators.save(found, Path(folder))
+        return stored_estimators.load(fresh, Path(folder))  # type: ignore[no-any-return]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from hepbench.cost.tracing import Tensors
 
+
 AGREE = 0.01
 """Two counts that differ by no more than this share agree."""
 

@@ -11,7 +11,7 @@ import torch
 
 from hepbench.cost.operators import in_short
 from hepbench.cost.tracing import Positional, batch, scoring, traceable
-from hepbench.errors import ExportError
+from hepbench.specs.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
     from hepbench.cost.tracing import Tensors
 
+
 OPSET = 17
 """The first one with layer norm as an operator of its own."""
+
 
 TRACED = 2
 """Examples that a network is traced with."""
 
+
 CHECKED = 7
 """Examples that the graph is checked with: another number, and no multiple of the one traced."""
+
 
 TOLERANCE = 1e-5
 """How far a score of the graph, a probability in float32, may be from torch's."""

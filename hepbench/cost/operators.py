@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import torch
 
 Shape: TypeAlias = Sequence[int]
+
+
 Handler: TypeAlias = Callable[[list[Any], list[Any]], int]
 """Takes the inputs and outputs of a node of the graph; returns MACs."""
 
@@ -133,6 +135,7 @@ ELEMENTWISE = (
     *("addcmul", "addcmul_", "outer", "ger"),
 )
 
+
 # fvcore's own for _convolution, linear, addmm and bmm are right and stay
 _COUNTED: Mapping[str, Handler] = {
     # its handler takes the batch axes of the first operand for those of the result
@@ -154,12 +157,14 @@ _COUNTED: Mapping[str, Handler] = {
     **dict.fromkeys(ELEMENTWISE, _products),
 }
 
+
 # fvcore counts these, by other conventions
 _LEFT_OUT = (
     *("batch_norm", "group_norm", "instance_norm", "layer_norm", "adaptive_avg_pool1d"),
     *("adaptive_avg_pool2d", "adaptive_avg_pool3d", "grid_sampler", "upsample_nearest2d"),
     *("upsample_bilinear2d", "mean"),
 )
+
 
 # a loop, a branch or a call inside of scripted code: fvcore passes over what is in it
 _HIDING = ("prim::Loop", "prim::If", "prim::CallMethod", "prim::CallFunction")
@@ -191,9 +196,6 @@ def _gap(name: str, gaps: set[str]) -> Handler:
     return gap
 
 
-# --- what torch's counter does not know; it counts two for each MAC
-
-
 def _torch_vector(a: Shape, *_: Any, **__: Any) -> int:
     return 2 * math.prod(a)
 
@@ -219,9 +221,6 @@ UNKNOWN_TO_TORCH: Mapping[Any, Any] = {
 }
 
 
-# --- what holds no MACs
-
-
 def is_free(kind: str) -> bool:
     """Whether an operator is known to hold no MACs: by torch's own tags, or listed here."""
     space, _, name = kind.partition("::")
@@ -245,6 +244,7 @@ _FREE_BEGINNINGS = (
     *("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool", "fractional_max_pool"),
     *("max_unpool", "upsample_", "_upsample_", "reflection_pad", "replication_pad", "is_"),
 )
+
 
 # shapes, copies, constants, random values; comparing, choosing, sorting, counting; sums,
 # norms, activations
@@ -275,6 +275,8 @@ hardsigmoid hardswish log_sigmoid log_softmax logcumsumexp logsumexp nanmean nat
 native_dropout native_group_norm native_layer_norm negative norm_except_dim normalize polar prelu
 rms_norm rrelu softmax softmin subtract trace
 """
+
+
 _FREE = frozenset(_FREE_NAMES.split())
 
 

@@ -12,42 +12,56 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from hepbench import machine
+from hepbench.storage import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+
 Call: TypeAlias = "Callable[[], object]"
+
 
 LIMIT_S = 1.0
 """Seconds that one latency may be measured for, once its fewest calls are made."""
 
+
 ROUNDS = 3
 """Each latency is measured in so many rounds, others between: a slow moment is not its all."""
 
+
 WARM_UP_S, WARM_UP_CALLS = 0.05, 3
+
+
 FEWEST, ENOUGH, MOST = 3, 64, 65_536
 """Calls of a round: at least, before the median may be called known, at most."""
+
 
 LEAST_S = 0.05
 """Seconds before it may: the calls of one moment agree with one another more than with the next."""
 
+
 PRECISION = 0.02
 """Half the width of the median's 95 % interval, as a share, at which it is known well enough."""
+
 
 ROUGH = 0.1
 """Above this a record says that a median is not well known."""
 
+
 UNDER_LOAD = "latency under load"
+
 
 DRIFT = 0.2
 """Above this share between the medians of rounds a record says that the machine's speed changed."""
 
+
 BUSY = 0.2
 """Above so many cores that worked on something else a record says so."""
 
+
 STRAY = 0.1
 """Above this share of a process's work by threads that nobody asked for a record says so."""
+
 
 WAITED = 0.1
 """Above this share of time off the processor a record says that something else was running."""
@@ -159,7 +173,7 @@ def _is_enough(laps: Sequence[int], elapsed: float, limit_s: float) -> bool:
 
 
 @dataclass
-class Company:
+class BackgroundLoad:
     """What else worked meanwhile.
 
     Attributes:
@@ -182,9 +196,9 @@ class Company:
 
 
 @contextmanager
-def company() -> Iterator[Company]:
+def measure_background_load() -> Iterator[BackgroundLoad]:
     """Measure what else works while the body runs; known when it has ended."""
-    found = Company()
+    found = BackgroundLoad()
     everywhere, here, thread = machine.worked_seconds(), time.process_time(), time.thread_time()
     began = time.perf_counter()
     yield found

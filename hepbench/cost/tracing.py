@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+
 Tensors: TypeAlias = "Mapping[str, Tensor]"
 
 

@@ -23,27 +23,42 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import hepbench
-from hepbench import locks
-from hepbench.errors import DataError
-from hepbench.figures import duration
+from hepbench._version import __version__
+from hepbench.specs.errors import DataError
+from hepbench.specs.text import duration
+from hepbench.storage import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from http.client import HTTPResponse
     from pathlib import Path
 
-    from hepbench.specs import File
+    from hepbench.specs.dataset import File
+
 
 BLOCK_BYTES = 1 << 20
+
+
 TIMEOUT_SECONDS = 60
 """Without a byte."""
+
+
 WAITS_SECONDS = (1, 2, 5, 10)
 """Before each further try; the count begins anew with each byte further."""
+
+
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+
+
 ADDRESS = re.compile("https?://")
+
+
 PAGE = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
+
+
 CHANGED = "the file on the server is another at each try"
+
+
 PAGE_CAME = "{} answers with a page, not with the file"
 
 
@@ -69,7 +84,7 @@ class Fetch:
     dataset: str
     file: File
     folder: Path
-    tell: Callable[[str], None]
+    report_progress: Callable[[str], None]
 
     @property
     def target(self) -> Path:
@@ -137,7 +152,7 @@ class Fetch:
                 there = f"{self._size():,} bytes are kept: the same command goes on from there"
                 self._refuse(f"{reason}; {there}")
             wait = WAITS_SECONDS[max(failures - 1, 0)]
-            self.tell(f"{reason}; again in {wait} s")
+            self.report_progress(f"{reason}; again in {wait} s")
             time.sleep(wait)
 
     def _try(self) -> None:
@@ -228,7 +243,7 @@ class Fetch:
                 done += len(block)
                 if expected is not None and done > expected:
                     break
-                self.tell(_how_far(done, start, expected, time.perf_counter() - began))
+                self.report_progress(_how_far(done, start, expected, time.perf_counter() - began))
             file.flush()
             os.fsync(file.fileno())
         if expected is not None and done < expected:
@@ -270,7 +285,7 @@ class Fetch:
             published = f"{self.file.bytes:,}" if self.file.bytes else "some"
             self._refuse(f"{size:,} bytes came, the published file has {published}")
         if self.file.sha256:
-            self.tell("checking its checksum")
+            self.report_progress("checking its checksum")
             with self.part.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != self.file.sha256:
@@ -279,7 +294,7 @@ class Fetch:
 
 
 def _headers(start: int, validator: str) -> dict[str, str]:
-    found = {"User-Agent": f"hepbench/{hepbench.__version__}", "Accept-Encoding": "identity"}
+    found = {"User-Agent": f"hepbench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         found["Range"] = f"bytes={start}-"
         if validator:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hepbench.errors import PluginError
-from hepbench.resolve import resolve
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hepbench.specs import Dataset, Params
+    from hepbench.specs.dataset import Dataset
+    from hepbench.specs.types import Params
+
 
 Texts = tuple[str, ...]
 

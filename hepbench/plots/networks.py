@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hepbench import keys
-from hepbench.errors import HepbenchError, ResultsError
-from hepbench.plan import stage_keys
-from hepbench.registry import installed
-from hepbench.session import cache_folder
+from hepbench.planning.stages import stage_keys
+from hepbench.registry.plugins import installed
+from hepbench.running.session import cache_folder
+from hepbench.specs.errors import HepbenchError, ResultsError
+from hepbench.storage import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     import torch
 
-    from hepbench.examples import Examples
-    from hepbench.network import Network
-    from hepbench.records import Record
-    from hepbench.specs import Array
+    from hepbench.specs.training_data import Examples
+    from hepbench.specs.types import Array
+    from hepbench.storage.records import Record
+    from hepbench.training.networks.network import Network
+
 
 KNOWN_TERMS = {"epoch", "step", "fit", "train_loss", "loss", "auc", "accuracy", "cross_entropy"}
 """What a history holds of any training; a step with other terms trained the model's own."""
+
 
 BATCH = 64
 """Test examples that are dense at a time: of images of half a megabyte, what a network makes of
@@ -75,14 +77,16 @@ def load(results: Path, record: Record, *, most: int, decoding: bool = False) ->
     """
     import numpy as np
 
-    from hepbench import encoders, splits, stages, weights
+    from hepbench.data import splits, stored_parts
     from hepbench.plots import stored
+    from hepbench.training import network_runs
+    from hepbench.training.networks import stored_networks
 
     kept = _stages(record)
     name = _decoding(kept) if decoding else kept.last
     parts = record.key_parts[name]
-    network = weights.load(kept.folders[name], encoders.known(parts))
-    whole = stages.load_part(kept.folders["inputs"], "test")
+    network = stored_networks.load(kept.folders[name], network_runs.known(parts))
+    whole = stored_parts.load_part(kept.folders["inputs"], "test")
     rows = np.sort(np.argsort(splits.order(whole.ids, 0), kind="stable")[:most])
     predictions = stored.predictions(results, record)["test"]
     if not np.array_equal(np.asarray(predictions.ids), whole.ids):
@@ -112,9 +116,9 @@ def batched(
     """Yield what ``compute`` makes of preprocessed test inputs, batch by batch in their order."""
     import torch
 
-    from hepbench.reproducible import evaluating
+    from hepbench.training.networks.determinism import eval_mode
 
-    with evaluating(trained.network), torch.no_grad():
+    with eval_mode(trained.network), torch.no_grad():
         for inputs in preprocessed(trained):
             made = compute(inputs)
             parts = made if isinstance(made, tuple) else (made,)
@@ -123,9 +127,9 @@ def batched(
 
 def preprocessed(trained: Trained) -> Iterator[Mapping[str, torch.Tensor]]:
     """Yield the test inputs in batches, as the network is given them."""
-    from hepbench import batches
+    from hepbench.training.networks import batches
 
-    raw = batches.Raw(trained.test.inputs, trained.network.device)
+    raw = batches.RawInputs(trained.test.inputs, trained.network.device)
     for span in batches.spans(len(trained.rows), BATCH):
         yield raw.prepared(trained.rows[span], trained.network.preprocess)
 
@@ -157,13 +161,13 @@ def _stages(record: Record) -> _Stages:
     Raises:
         ResultsError: the cache does not hold them all, or they were made by other code.
     """
-    from hepbench.cache import Cache
+    from hepbench.storage.stage_cache import StageCache
 
     found = stage_keys(record.key_parts)
     if found["cell"] != record.key:
         msg = f"made by another version of hepbench; {_again(record)}"
         raise ResultsError(msg)
-    cache = Cache(cache_folder())
+    cache = StageCache(cache_folder())
     wanted = [n for n in found if n == "inputs" or "method" in record.key_parts.get(n, {})]
     facts = {name: cache.find(found[name]) for name in wanted}
     if any(each is None for each in facts.values()):
@@ -192,9 +196,9 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
     Args:
         parts: what the key of the method that made it was hashed from.
     """
-    from hepbench.sources import Sources
+    from hepbench.registry.source_digests import SourceDigests
 
-    digests = Sources(lambda path, compute: compute(path)).digests
+    digests = SourceDigests(lambda path, compute: compute(path)).digests
     model = installed().entry("model", parts["model"])
     build = model.spec.build
     if (build, digests(build, model.plugin)) != (parts.get("build"), parts["model_code"]):

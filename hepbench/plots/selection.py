@@ -6,12 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hepbench.errors import UsageError, unknown
-from hepbench.matrix import fits
+from hepbench.planning.matrix import fits
 from hepbench.plots.style import spelt
-from hepbench.records import ORIGINS
-from hepbench.tables import GROUPS
+from hepbench.specs.errors import UsageError
+from hepbench.specs.text import unknown
+from hepbench.storage.records import ORIGINS
 from hepbench.tables.columns import Columns
+from hepbench.tables.document import GROUPS
 from hepbench.tables.notes import difference, listed
 from hepbench.tables.ranking import rank, standard
 from hepbench.tables.rows import age, collect
@@ -19,11 +20,14 @@ from hepbench.tables.rows import age, collect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hepbench.plots import Request
-    from hepbench.records import Record
+    from hepbench.plots.drawing import Request
+    from hepbench.storage.records import Record
     from hepbench.tables.rows import Row
 
+
 DAGGER = "\N{DAGGER}"
+
+
 MOST_REASONS = 4
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-from hepbench.errors import ResultsError
-from hepbench.store import arrays, checksum
+from hepbench.specs.errors import ResultsError
+from hepbench.storage.results import arrays, checksum
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hepbench.records import Record, Stored
-    from hepbench.specs import Predictions
+    from hepbench.specs.metric import Predictions
+    from hepbench.storage.records import Record, Stored
     from hepbench.tables.rows import Row
 
 
@@ -27,11 +27,11 @@ def predictions(results: Path, record: Record) -> dict[str, Predictions]:
     Raises:
         ResultsError: they are missing, cannot be read, or are not those of the record.
     """
-    from hepbench import evaluate
+    from hepbench.evaluation import joining
 
     labels, scores = (_file(results, record, each) for each in (record.labels, record.predictions))
     try:
-        return evaluate.join(arrays(labels), scores)
+        return joining.join(arrays(labels), scores)
     except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
         msg = f"{scores} cannot be read: {error}"
         raise ResultsError(msg) from error

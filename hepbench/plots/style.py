@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hepbench.errors import ResultsError, UsageError
-from hepbench.suite import chain
+from hepbench.specs.errors import ResultsError, UsageError
+from hepbench.specs.references import chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepbench.plots.selection import Panel
-    from hepbench.specs import Array
-    from hepbench.suite import Reference
+    from hepbench.specs.references import Reference
+    from hepbench.specs.types import Array
+
 
 COLOURS = (
     *("#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#a96b59", "#94a4a2"),
@@ -31,26 +32,39 @@ COLOURS = (
 """Petroff, arXiv:2107.02270: ten colours for readers of any vision, told apart in grey too; the
 order puts the most different ones first."""
 
+
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (8, 3)))
+
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+
+
 GREY = "#717581"
+
+
 BAND = 0.25
 """Opacity of a band of errors."""
+
 
 WIDTH = 5.4
 """Inches of a figure with one panel: a column and a half, text of 10 pt as it stands."""
 
+
 INSIDE = 6
 """Curves that a legend among or below them still leaves room for."""
+
 
 DECADES = 1e-4
 """Of the highest pixel: what lies below is white."""
 
+
 LONG = 36
 """Letters of a name that hides curves."""
 
+
 BROADEST = 56
 """Letters of a line in a legend beside a figure; names go on in the next one."""
+
 
 SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
@@ -78,6 +92,7 @@ SETTINGS: dict[str, Any] = {
     # mplhep's font is OpenType, which matplotlib embeds as Type 42 in a way that readers complain of
     "pdf.fonttype": 3,
 }
+
 
 METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -160,9 +175,6 @@ def grid(
         for spare in panel:
             spare.set_axis_off()
     return figure, panels[:n]
-
-
-# --- what tells curves apart
 
 
 class Look(NamedTuple):
@@ -254,9 +266,6 @@ def pixels(images: Array) -> dict[str, Any]:
     low = max(float(np.quantile(known[known > 0], 0.02)), DECADES * high)
     colours = mpl.colormaps["viridis_r"].with_extremes(under="white", bad="white")
     return {"cmap": colours, "norm": LogNorm(min(low, high / 10), high)}
-
-
-# --- words
 
 
 def title(part: Any, text: str) -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from hepbench.errors import UsageError, unknown
-from hepbench.records import Cost
+from hepbench.specs.errors import UsageError
+from hepbench.specs.text import unknown
+from hepbench.storage.records import Cost
 
 if TYPE_CHECKING:
-    from hepbench.records import Record
+    from hepbench.storage.records import Record
+
 
 Metrics: TypeAlias = Mapping[str, tuple[bool | None, frozenset[str]]]
 """By name: whether higher is better (None: neither), and what must be equal for two values to be compared."""
@@ -30,19 +32,37 @@ class Labels(NamedTuple):
 
 
 LABELS = Labels._fields
+
+
 # the two that are no numbers are no columns; of latencies, one is
 COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latency_ms", "gaps")), "latency")
+
+
 COUNTS = (*COSTS, "epochs", "best_epoch")
+
+
 OTHERS = ("seeds", "published")
+
+
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
+
+
 TIMES = ("latency", "train_seconds", "examples_per_second")
+
+
 ASPECTS = ("data", "split", "labels", "preset", "preprocess")
+
+
 OF_VALUES = ("reconstruction", "kl", "code_sparsity", "auc_reconstruction", "auc_elbo")
+
+
 DEFAULT_COLUMNS = (
     *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "log_loss"),
     *OF_VALUES,
     *("parameters", "flops", "latency", "epochs", "train_seconds", "published"),
 )
+
+
 TITLES = {
     "auc": "AUC",
     "kl": "KL",

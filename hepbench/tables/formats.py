@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from hepbench.figures import DASH
+from hepbench.specs.text import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
 
 MIN_WIDTH, MAX_WIDTH = 100, 150
 
@@ -207,6 +208,7 @@ _LATEX_SIGNS = str.maketrans(
     | {"±": r"$\pm$", "≥": r"$\geq$", "\N{EN DASH}": "--"}
 )
 
+
 _LATEX = r"""\begin{table}
 \centering
 \caption{%s}
@@ -216,6 +218,7 @@ _LATEX = r"""\begin{table}
 %s
 \end{minipage}
 \end{table}"""
+
 
 _HTML = """<!doctype html>
 <html lang="en">
@@ -236,5 +239,6 @@ small, ol, p {{ font-size: .9rem; font-weight: normal; max-width: 75rem; }}
 {sections}
 <p>{legend}</p>
 """
+
 
 WRITERS = {"plain": plain, "github": github, "latex": latex, "html": html}

@@ -9,19 +9,22 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hepbench.keys import differences
-from hepbench.records import ORIGINS
+from hepbench.storage.keys import differences
+from hepbench.storage.records import ORIGINS
 from hepbench.tables.columns import COUNTS, OF_VALUES, TIMES, title
 from hepbench.tables.rows import made_of, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hepbench.records import Record, Value
+    from hepbench.storage.records import Record, Value
     from hepbench.tables.columns import Columns
     from hepbench.tables.rows import Row
 
+
 SIZES = ("n_test", "n_train", "n_validation", "n_unlabelled")
+
+
 SOURCES = {**ORIGINS, "file": "file"}
 
 

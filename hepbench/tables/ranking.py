@@ -13,7 +13,7 @@ from hepbench.tables.rows import age
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from hepbench.figures import Figure
+    from hepbench.evaluation.seed_averages import SeedAverage
     from hepbench.tables.columns import Columns
     from hepbench.tables.rows import Row
 
@@ -72,7 +72,7 @@ def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
     return max(ok, key=weight, default=None)
 
 
-def _best(figures: Sequence[Figure]) -> set[int]:
+def _best(figures: Sequence[SeedAverage]) -> set[int]:
     """Return the places of the first of several and of those within two standard errors of it."""
     errors = [figure.error for figure in figures]
     if len(figures) < 2 or errors[0] is None:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hepbench.figures import over_seeds
-from hepbench.records import Value
+from hepbench.evaluation.seed_averages import over_seeds
+from hepbench.storage.records import Value
 from hepbench.tables.columns import ASPECTS, COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hepbench.figures import Figure
-    from hepbench.records import Published, Record, Source
+    from hepbench.evaluation.seed_averages import SeedAverage
+    from hepbench.storage.records import DataSummary, Published, Record
+
 
 SETTING = ("processor", "threads", "device", "precision")
 
@@ -40,7 +41,7 @@ class Row:
     group: Any
     labels: Labels
     cells: list[Record]
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, SeedAverage]
     comparable: bool = False
     best: bool = False
     notes: list[str] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Row:
         return (self.ok or self.cells)[0]
 
     @cached_property
-    def data(self) -> Source | None:
+    def data(self) -> DataSummary | None:
         """What its seeds saw; None where all failed."""
         return next((record.data for record in self.cells if record.data), None)
 
@@ -169,6 +170,6 @@ def _alike(members: Iterable[Record]) -> list[list[Record]]:
     return list(lists.values())
 
 
-def _figures(cells: Iterable[Record], names: Iterable[str]) -> dict[str, Figure]:
+def _figures(cells: Iterable[Record], names: Iterable[str]) -> dict[str, SeedAverage]:
     ok = [record for record in cells if record.status == "ok"]
     return {name: over_seeds(recorded(record, name) for record in ok) for name in names}

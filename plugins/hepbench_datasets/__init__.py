@@ -117,7 +117,7 @@ BOOSTED_JETS = Dataset(
         "cloud": "hepbench_datasets.boosted_jets_clouds:FEATURES",
     },
     view_units={"cloud": "hepbench_datasets.boosted_jets_clouds:UNITS"},
-    target_units={"m": "GeV", "pT": "GeV"},
+    spectator_units={"m": "GeV", "pT": "GeV"},
     files=(
         File(
             name="Dataset_Specific_labelled.h5",
@@ -186,7 +186,7 @@ TOP_TAGGING = Dataset(
         "cloud": "hepbench_datasets.top_tagging_views:units",
         "table": "hepbench_datasets.top_tagging_views:UNITS",
     },
-    target_units={"mass": "GeV", "pt": "GeV"},
+    spectator_units={"mass": "GeV", "pt": "GeV"},
     files=(
         *(
             File(
@@ -264,7 +264,7 @@ QUARK_GLUON = Dataset(
         "image": "hepbench_datasets.quark_gluon_views:units",
         "cloud": "hepbench_datasets.quark_gluon_clouds:units",
     },
-    target_units={"m0": "GeV", "pt": "GeV"},
+    spectator_units={"m0": "GeV", "pt": "GeV"},
     files=(
         File(
             name="quark-gluon_data-set_n139306.hdf5",

@@ -219,7 +219,7 @@ def _drawn(network: Network, n: int) -> dict[str, Tensor]:
         name: values
         if values.dtype == torch.bool
         else torch.randn(values.shape, generator=generator).to(values)
-        for name, values in network.blank(n).items()
+        for name, values in network.example_inputs(n).items()
     }
 
 
@@ -372,10 +372,10 @@ def _traced(network: Network) -> _Traced:
 
     names: dict[Any, str] = {module: name for name, module in network.named_modules()}
     names |= {parameter: name for name, parameter in network.named_parameters()}
-    blank = network.blank()
+    example_inputs = network.example_inputs()
     try:
         with torch.enable_grad():
-            graph = torch_pruning.DependencyGraph().build_dependency(network, [blank])
+            graph = torch_pruning.DependencyGraph().build_dependency(network, [example_inputs])
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         msg = f"{network.recipe.model}: torch-pruning cannot follow it: {what[:300]}"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from hepbench import Objective, classification
 
 if TYPE_CHECKING:
-    from hepbench import Network, TrainingData, Work
+    from hepbench import Context, Network, TrainingData
 
 
 def finetune(
     start: Network,
     data: TrainingData,
-    work: Work,
+    context: Context,
     *,
     encoder_rate: float,
     head_rate: float,
@@ -21,4 +21,4 @@ def finetune(
 ) -> Network:
     """Train both by the labels."""
     objective = Objective(classification, {"encoder": encoder_rate, "head": head_rate})
-    return work.fit(work.with_head(start), data, objective, **training)
+    return context.fit(context.with_head(start), data, objective, **training)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from hepbench import Examples, Network, TrainingData, Work
+    from hepbench import Context, Examples, Network, TrainingData
 
 
 def joint(
     start: Network,
     data: TrainingData,
-    work: Work,
+    context: Context,
     *,
     encoder_rate: float,
     head_rate: float,
@@ -29,11 +29,11 @@ def joint(
     **training: Any,
 ) -> Network:
     """Train all of it; the head only ever learns from the labels."""
-    network, rates = work.with_head(start), {"encoder": encoder_rate, "head": head_rate}
+    network, rates = context.with_head(start), {"encoder": encoder_rate, "head": head_rate}
     if separate:
         own = Objective(pretraining, {"encoder": encoder_rate})
-        return work.fit(network, data, own, Objective(classification, rates), **training)
-    return work.fit(network, data, Objective(both, rates), **training)
+        return context.fit(network, data, own, Objective(classification, rates), **training)
+    return context.fit(network, data, Objective(both, rates), **training)
 
 
 def both(network: Network, batch: Examples) -> Mapping[str, Tensor]:

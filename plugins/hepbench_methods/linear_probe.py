@@ -13,7 +13,7 @@ from torch import nn
 from hepbench import Objective, classification
 
 if TYPE_CHECKING:
-    from hepbench import Network, TrainingData, Work
+    from hepbench import Context, Network, TrainingData
 
 
 def head(width: int, classes: int) -> nn.Module:
@@ -22,9 +22,9 @@ def head(width: int, classes: int) -> nn.Module:
 
 
 def linear_probe(
-    start: Network, data: TrainingData, work: Work, *, rate: float, **training: Any
+    start: Network, data: TrainingData, context: Context, *, rate: float, **training: Any
 ) -> Network:
     """Train the head; nothing names a rate for the encoder, which stays as it is."""
-    return work.fit(
-        work.with_head(start), data, Objective(classification, {"head": rate}), **training
+    return context.fit(
+        context.with_head(start), data, Objective(classification, {"head": rate}), **training
     )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from hepbench import Objective, pretraining
 
 if TYPE_CHECKING:
-    from hepbench import Network, TrainingData, Work
+    from hepbench import Context, Network, TrainingData
 
 
 def pretrain(
-    start: Network, data: TrainingData, work: Work, *, rate: float, **training: Any
+    start: Network, data: TrainingData, context: Context, *, rate: float, **training: Any
 ) -> Network:
     """Train the encoder, and whatever its pretraining uses beside it."""
-    return work.fit(start, data, Objective(pretraining, {"encoder": rate}), **training)
+    return context.fit(start, data, Objective(pretraining, {"encoder": rate}), **training)

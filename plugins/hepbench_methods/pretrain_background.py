@@ -16,11 +16,11 @@ import numpy as np
 from hepbench import DataError, Objective, pretraining
 
 if TYPE_CHECKING:
-    from hepbench import Examples, Network, TrainingData, Work
+    from hepbench import Context, Examples, Network, TrainingData
 
 
 def pretrain_background(
-    start: Network, data: TrainingData, work: Work, *, rate: float, **training: Any
+    start: Network, data: TrainingData, context: Context, *, rate: float, **training: Any
 ) -> Network:
     """Train the encoder, and whatever its pretraining uses beside it.
 
@@ -32,7 +32,7 @@ def pretrain_background(
         msg = "pretrain-background: no example of class 0 to train on, or to validate on"
         raise DataError(msg)
     alone = replace(data, train=train, validation=validation, unlabelled=None)
-    return work.fit(start, alone, Objective(pretraining, {"encoder": rate}), **training)
+    return context.fit(start, alone, Objective(pretraining, {"encoder": rate}), **training)
 
 
 def background(examples: Examples) -> Examples:

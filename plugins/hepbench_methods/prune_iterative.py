@@ -16,13 +16,13 @@ from hepbench import Objective, UsageError, classification
 from hepbench_methods import pruning
 
 if TYPE_CHECKING:
-    from hepbench import Network, TrainingData, Work
+    from hepbench import Context, Network, TrainingData
 
 
 def prune_iterative(
     start: Network,
     data: TrainingData,
-    work: Work,
+    context: Context,
     *,
     ratio: float,
     step: float,
@@ -57,7 +57,7 @@ def prune_iterative(
     network = start if start.masks else start.trim()
     for share in shares(ratio, step, rounds):
         pruning.hold(network, pruning.smallest(network, share, scope))
-        work.fit(network, data, Objective(classification, {"": rate}), **training)
+        context.fit(network, data, Objective(classification, {"": rate}), **training)
     return network
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from hepbench import Examples, Network, TrainingData, Work
+    from hepbench import Context, Examples, Network, TrainingData
 
 AFTER = ("nothing", "recalibrate", "finetune", "restart")
 
@@ -33,7 +33,7 @@ AFTER = ("nothing", "recalibrate", "finetune", "restart")
 def prune_structured(
     start: Network,
     data: TrainingData,
-    work: Work,
+    context: Context,
     *,
     ratio: float,
     remove: bool,
@@ -50,10 +50,10 @@ def prune_structured(
         ratio: of the channels of each layer, in [0, 1); at least one stays.
         remove: whether channels are removed; else the weights that make them are masked.
         after: ``nothing``; ``recalibrate``: the statistics of batch normalisation are gathered
-            anew; ``finetune``: trained on; ``restart``: drawn anew and trained, the control that
+            anew; ``finetune``: trained on; ``reinitialise``: drawn anew and trained, the control that
             tells what the weights that are left are worth.
         rate: learning rate.
-        training: of ``finetune`` and ``restart``.
+        training: of ``finetune`` and ``reinitialise``.
 
     Raises:
         UsageError: a ratio outside [0, 1), another ``after``, weights that are masked already, or no
@@ -66,17 +66,17 @@ def prune_structured(
         raise UsageError(msg)
     network: Network = start.trim()
     if ratio:
-        network = (shrunk if remove else masked)(network, ratio, work)
+        network = (shrunk if remove else masked)(network, ratio, context)
     if after == "recalibrate":
-        recalibrate(network, data.train, work)
+        recalibrate(network, data.train, context)
     if after == "restart":
-        network.restart()
+        network.reinitialise()
     if after in {"finetune", "restart"}:
-        work.fit(network, data, Objective(classification, {"": rate}), **training)
+        context.fit(network, data, Objective(classification, {"": rate}), **training)
     return network
 
 
-def shrunk(network: Network, ratio: float, work: Work) -> Network:
+def shrunk(network: Network, ratio: float, context: Context) -> Network:
     """Return a network without the weakest channels; each layer is tried on a copy first.
 
     Raises:
@@ -91,18 +91,18 @@ def shrunk(network: Network, ratio: float, work: Work) -> Network:
             made, going = trial, further
         else:
             stuck.append(group.layer)
-    _tell(network, stuck, work, some=bool(going))
+    _tell(network, stuck, context, some=bool(going))
     return made
 
 
-def masked(network: Network, ratio: float, work: Work) -> Network:
+def masked(network: Network, ratio: float, context: Context) -> Network:
     """Return a network that holds the weights of its weakest channels at zero.
 
     Raises:
         UsageError: no layer has channels that could be removed.
     """
     found = channels.find(network)
-    _tell(network, found.stuck, work, some=bool(found.proven))
+    _tell(network, found.stuck, context, some=bool(found.proven))
     masks: dict[str, Tensor] = {}
     for group in found.proven:
         masks |= channels.masks(network, group, weakest(network, group, ratio))
@@ -117,14 +117,14 @@ def weakest(network: Network, group: channels.Group, ratio: float) -> Tensor:
     return norms.argsort(stable=True)[:n]
 
 
-def recalibrate(network: Network, examples: Examples, work: Work) -> None:
+def recalibrate(network: Network, examples: Examples, context: Context) -> None:
     """Gather means and variances of batch normalisation anew, each batch counting alike.
 
     From training inputs: no label is looked at, no gradient is taken, dropout is off.
     """
     norms = [m for m in network.modules() if _is_tracking(m)]
     if not norms:
-        work.warn("pruning: nothing to recalibrate, there is no batch normalisation")
+        context.warn("pruning: nothing to recalibrate, there is no batch normalisation")
         return
     before: Mapping[nn.Module, Any] = {norm: norm.momentum for norm in norms}
     network.eval()
@@ -133,7 +133,7 @@ def recalibrate(network: Network, examples: Examples, work: Work) -> None:
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for batch in work.batches(network, examples):
+        for batch in context.batches(network, examples):
             # the variance of one example alone is none
             if len(batch) > 1:
                 network(batch.inputs)
@@ -146,7 +146,7 @@ def _is_tracking(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
 
 
-def _tell(network: Network, stuck: list[str], work: Work, *, some: bool) -> None:
+def _tell(network: Network, stuck: list[str], context: Context, *, some: bool) -> None:
     """Say which layers are left as they are.
 
     Raises:
@@ -157,4 +157,4 @@ def _tell(network: Network, stuck: list[str], work: Work, *, some: bool) -> None
         msg = f"prune-structured: no layer of {network.recipe.model} can shrink; it has "
         raise UsageError(msg + (layers or "none but the last"))
     if layers:
-        work.warn(f"pruning: cannot shrink {layers}")
+        context.warn(f"pruning: cannot shrink {layers}")

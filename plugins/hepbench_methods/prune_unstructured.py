@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from hepbench_methods import pruning
 
 if TYPE_CHECKING:
-    from hepbench import Network, TrainingData, Work
+    from hepbench import Context, Network, TrainingData
 
 
 def prune_unstructured(
     start: Network,
     data: TrainingData,  # noqa: ARG001
-    work: Work,  # noqa: ARG001
+    context: Context,  # noqa: ARG001
     *,
     ratio: float,
     scope: str,

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Any
 from hepbench import Estimator, Objective
 
 if TYPE_CHECKING:
-    from hepbench import Network, TrainingData, Work
+    from hepbench import Context, Network, TrainingData
 
 
 def scratch(
-    start: Network | Estimator, data: TrainingData, work: Work, *, rate: float, **training: Any
+    start: Network | Estimator,
+    data: TrainingData,
+    context: Context,
+    *,
+    rate: float,
+    **training: Any,
 ) -> Network | Estimator:
     """Train encoder and head at one rate; an estimator has parameters of its own for that."""
     if isinstance(start, Estimator):
-        start.fit(data, seed=work.seed)
+        start.fit(data, seed=context.seed)
         return start
     # it imports torch, which takes two seconds: estimators need none
     from hepbench import classification
 
     objective = Objective(classification, {"encoder": rate, "head": rate})
-    return work.fit(work.with_head(start), data, objective, **training)
+    return context.fit(context.with_head(start), data, objective, **training)

@@ -28,7 +28,7 @@ from hepbench import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hepbench import Array, Examples, Network, TrainingData, Work
+    from hepbench import Array, Context, Examples, Network, TrainingData
 
 
 SCALES = ("each", "raw")
@@ -91,7 +91,7 @@ class Machine(NamedTuple):
 def svm(
     start: Network,
     data: TrainingData,
-    work: Work,
+    context: Context,
     *,
     C: Sequence[float],
     gamma: Sequence[float],
@@ -123,7 +123,7 @@ def svm(
     if data.classes != 2 or len(np.unique(train.labels)) != 2:
         msg = f"svm: {data.classes} classes, of which train has {len(np.unique(train.labels))}; "
         raise DataError(msg + "it tells two apart and needs examples of both")
-    codes, others = (work.encode(start, part).astype(float) for part in (train, validation))
+    codes, others = (context.encode(start, part).astype(float) for part in (train, validation))
     mean, std = codes.mean(0), codes.std(0)
     # a unit that never moves says nothing
     std[std <= 1e-7 * np.abs(mean)] = 1.0
@@ -134,14 +134,14 @@ def svm(
     codes, others = (codes - mean) / std, (others - mean) / std
     fit = _exact
     if len(codes) > exact_up_to:
-        rows = np.random.default_rng(work.seed).permutation(len(codes))[:landmarks]
+        rows = np.random.default_rng(context.seed).permutation(len(codes))[:landmarks]
         fit = partial(_nystroem, codes[rows])
     grid = [(c, g / (codes.shape[1] * variance)) for g in gamma for c in C]
     machines = [fit(codes, train, c=c, gamma=g) for c, g in grid]
     best = max(machines, key=lambda machine: _auc(machine.decision(others), validation))
     platt = _platt(best.decision(others), validation)
     values = {**best._asdict(), "mean": mean, "std": std, "platt": platt}
-    network = work.with_head(start, vectors=len(best.vectors))
+    network = context.with_head(start, vectors=len(best.vectors))
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
     network.head.load_state_dict(tensors)
     return network

@@ -83,7 +83,7 @@ class ConvVAE(nn.Module):
         """Return the images that codes stand for."""
         return {"image": self.up(codes)}
 
-    def moments(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def posterior(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of each code."""
         hidden = self.down(inputs["image"])
         return self.mean(hidden), self.log_variance(hidden).clamp(-LIMIT, LIMIT)
@@ -94,7 +94,7 @@ class ConvVAE(nn.Module):
         A code is drawn in training; in eval mode it is the mean.
         """
         image = inputs["image"]
-        mean, log_variance = self.moments(inputs)
+        mean, log_variance = self.posterior(inputs)
         code = mean
         if self.training:
             code = mean + torch.randn_like(mean) * (log_variance / 2).exp()

@@ -10,13 +10,13 @@ from hepbench import TRAINING, Method, Objective, classification, hookimpl
 KEPT = 0.25
 
 
-def run(start, data, work, **training):
+def run(start, data, context, **training):
     for name, weight in start.named_parameters():
         if weight.ndim > 1:
             smallest = weight.detach().abs().quantile(1 - KEPT)
             start.masks[name] = weight.detach().abs() > smallest
     objective = Objective(classification, {"encoder": 0.01, "head": 0.01})
-    network = work.fit(start, data, objective, **training)
+    network = context.fit(start, data, objective, **training)
     network.macs = network.encoder.macs = 1
     network.flops = network.encoder.flops = 2
     network.encoder.cost = lambda: {"macs": 1}

@@ -134,14 +134,14 @@ def build(shapes):
     return Hunter()
 
 
-def run(start, data, work):
-    hunt("method", start, data, work)
-    start.fit(data, seed=work.seed)
+def run(start, data, context):
+    hunt("method", start, data, context)
+    start.fit(data, seed=context.seed)
     return start
 
 
-def run_unlabelled(start, data, work):
-    hunt("unlabelled", start, data, work)
+def run_unlabelled(start, data, context):
+    hunt("unlabelled", start, data, context)
     return start
 
 

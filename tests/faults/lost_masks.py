@@ -27,37 +27,37 @@ def mask(network):
     return weight
 
 
-def then_forget(start, data, work, **training):
+def then_forget(start, data, context, **training):
     mask(start)
-    network = work.fit(start, data, ALL, **training)
+    network = context.fit(start, data, ALL, **training)
     network.masks = {}
-    return work.fit(network, data, ALL, **training)
+    return context.fit(network, data, ALL, **training)
 
 
-def without_masks(start, data, work, **training):
+def without_masks(start, data, context, **training):
     _, weight = first_weight(start)
     with torch.no_grad():
         weight[weight.abs() <= weight.abs().median()] = 0
-    return work.fit(start, data, ALL, **training)
+    return context.fit(start, data, ALL, **training)
 
 
-def by_hook(start, data, work, **training):
+def by_hook(start, data, context, **training):
     name, _ = first_weight(start)
     layer = start.get_submodule(name.removesuffix(".weight"))
     prune.l1_unstructured(layer, "weight", 0.5)
-    return work.fit(start, data, ALL, **training)
+    return context.fit(start, data, ALL, **training)
 
 
-def fill_after(start, data, work, **training):
+def fill_after(start, data, context, **training):
     weight = mask(start)
-    network = work.fit(start, data, ALL, **training)
+    network = context.fit(start, data, ALL, **training)
     weight.data.add_(1e-3)
     return network
 
 
-def unmasked(start, data, work, **training):
+def unmasked(start, data, context, **training):
     start.masks = {}
-    return work.fit(start, data, ALL, **training)
+    return context.fit(start, data, ALL, **training)
 
 
 RUNS = {

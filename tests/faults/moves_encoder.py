@@ -12,20 +12,22 @@ from hepbench import TRAINING, Method, Objective, classification, hookimpl
 QUICK = {**TRAINING, "epochs": 2, "batch_size": 100}
 
 
-def train_all(start, data, work, **training):
-    return work.fit(work.with_head(start), data, Objective(classification, {"": 0.01}), **training)
+def train_all(start, data, context, **training):
+    return context.fit(
+        context.with_head(start), data, Objective(classification, {"": 0.01}), **training
+    )
 
 
-def train_head(start, data, work, **training):
+def train_head(start, data, context, **training):
     objective = Objective(classification, {"head": 0.01})
-    return work.fit(work.with_head(start), data, objective, **training)
+    return context.fit(context.with_head(start), data, objective, **training)
 
 
-def look_around(start, data, work, **training):
-    network = work.with_head(start).train()
-    for batch in work.batches(network, data.train):
+def look_around(start, data, context, **training):
+    network = context.with_head(start).train()
+    for batch in context.batches(network, data.train):
         network(batch.inputs)
-    return train_head(network, data, work, **training)
+    return train_head(network, data, context, **training)
 
 
 def _probe(name, run, frozen="encoder"):

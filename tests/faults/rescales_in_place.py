@@ -9,7 +9,7 @@ from __future__ import annotations
 from hepbench import Method, hookimpl
 
 
-def run(start, data, work):
+def run(start, data, context):
     for part in (data.train, data.validation):
         part.inputs["table"] = 5 + part.inputs["table"] / 10
     return start

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hepbench import Method, TrainingData, hookimpl
 
 
-def run(start, data, work):
-    start.fit(TrainingData(train=data.train, validation=data.train), seed=work.seed)
+def run(start, data, context):
+    start.fit(TrainingData(train=data.train, validation=data.train), seed=context.seed)
     return start
 
 

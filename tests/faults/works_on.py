@@ -22,7 +22,7 @@ class Leaves:
         self.fault = fault
         self.child = 0
         if fault == "keeps-thread":
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=context, daemon=True).start()
 
     def fit(self, data, *, seed):
         if self.fault != "keeps-thread":
@@ -35,7 +35,7 @@ class Leaves:
         return np.stack([1 - signal, signal], 1)
 
 
-def work():
+def context():
     numbers = np.arange(3_000_000)
     while True:
         # outside of Python's lock, as most libraries work

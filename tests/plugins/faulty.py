@@ -291,43 +291,43 @@ class Wrapped:
         return self.start.scores(inputs)
 
 
-def fit(start, data, work, **_params):
-    start.fit(data, seed=work.seed)
+def fit(start, data, context, **_params):
+    start.fit(data, seed=context.seed)
     return start
 
 
-def peeks(start, data, work):
+def peeks(start, data, context):
     both = (data.train, data.validation)
     inputs = {n: np.concatenate([e.inputs[n] for e in both]) for n in data.train.inputs}
     labels = np.concatenate([e.labels for e in both])
     train = Examples(inputs=inputs, ids=np.arange(len(labels)) + 10**6, labels=labels)
-    start.fit(SimpleNamespace(train=train, classes=data.classes), seed=work.seed)
+    start.fit(SimpleNamespace(train=train, classes=data.classes), seed=context.seed)
     return start
 
 
-def writes_data(start, data, work):
+def writes_data(start, data, context):
     data.train.labels[:5] = 0
-    return fit(start, data, work)
+    return fit(start, data, context)
 
 
-def draws(start, data, work):
+def draws(start, data, context):
     rows = np.random.default_rng().permutation(len(data.train))[:100]
-    start.fit(SimpleNamespace(train=data.train[rows], classes=data.classes), seed=work.seed)
+    start.fit(SimpleNamespace(train=data.train[rows], classes=data.classes), seed=context.seed)
     return start
 
 
-def wraps(start, data, work):
-    return Wrapped(fit(start, data, work))
+def wraps(start, data, context):
+    return Wrapped(fit(start, data, context))
 
 
-def forgets(start, data, work):
-    fit(start, data, work)
+def forgets(start, data, context):
+    fit(start, data, context)
 
 
-def runs_paper(start, data, work, *, rate):
+def runs_paper(start, data, context, *, rate):
     if rate > 1:
         raise ValueError("rate is above 1")
-    return fit(start, data, work)
+    return fit(start, data, context)
 
 
 def method(function, name="", **changes):

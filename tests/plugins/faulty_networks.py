@@ -275,81 +275,81 @@ def hepbench_models():
 # --- methods
 
 
-def scratch(start, data, work, *, rate, **training):
+def scratch(start, data, context, *, rate, **training):
     objective = Objective(classification, {"encoder": rate, "head": rate})
-    return work.fit(work.with_head(start), data, objective, **training)
+    return context.fit(context.with_head(start), data, objective, **training)
 
 
-def own(start, data, work, *, rate, **training):
-    return work.fit(start, data, Objective(pretraining, {"encoder": rate}), **training)
+def own(start, data, context, *, rate, **training):
+    return context.fit(start, data, Objective(pretraining, {"encoder": rate}), **training)
 
 
-def probe(start, data, work, *, rate, **training):
-    return work.fit(
-        work.with_head(start), data, Objective(classification, {"head": rate}), **training
+def probe(start, data, context, *, rate, **training):
+    return context.fit(
+        context.with_head(start), data, Objective(classification, {"head": rate}), **training
     )
 
 
-def no_head(start, data, work, **_params):
+def no_head(start, data, context, **_params):
     return start
 
 
-def no_network(start, data, work, **_params):
+def no_network(start, data, context, **_params):
     return start.encoder
 
 
-def nudges_encoder(start, data, work, *, rate, **training):
-    network = probe(start, data, work, rate=rate, **training)
+def nudges_encoder(start, data, context, *, rate, **training):
+    network = probe(start, data, context, rate=rate, **training)
     with torch.no_grad():
         next(network.encoder.parameters()).add_(1e-6)
     return network
 
 
-def writes_batches(start, data, work, *, rate, **training):
-    network = scratch(start, data, work, rate=rate, **training)
-    for batch in work.batches(network, data.train):
+def writes_batches(start, data, context, *, rate, **training):
+    network = scratch(start, data, context, rate=rate, **training)
+    for batch in context.batches(network, data.train):
         batch.inputs["table"].add_(0.01)
     return network
 
 
-def draws(start, data, work, *, rate, **training):
-    network = scratch(start, data, work, rate=rate, **training)
+def draws(start, data, context, *, rate, **training):
+    network = scratch(start, data, context, rate=rate, **training)
     with torch.no_grad():
         for parameter in network.head.parameters():
             parameter.add_(torch.tensor(np.random.default_rng().normal() * 1e-3))
     return network
 
 
-def keeps_elsewhere(start, data, work, *, rate, **training):
-    network = scratch(start, data, work, rate=rate, **training)
+def keeps_elsewhere(start, data, context, *, rate, **training):
+    network = scratch(start, data, context, rate=rate, **training)
     network.head.register_forward_hook(lambda module, args, out: out * 2)
     return network
 
 
-def frees_pruned(start, data, work, *, rate, **training):
-    network = work.with_head(start)
+def frees_pruned(start, data, context, *, rate, **training):
+    network = context.with_head(start)
     network.masks = {}
-    return scratch(network, data, work, rate=rate, **training)
+    return scratch(network, data, context, rate=rate, **training)
 
 
-def swaps_columns(start, data, work, *, rate, **training):
-    network = scratch(start, data, work, rate=rate, **training)
+def swaps_columns(start, data, context, *, rate, **training):
+    network = scratch(start, data, context, rate=rate, **training)
     with torch.no_grad():
         network.head.weight.copy_(network.head.weight.flip(0))
         network.head.bias.copy_(network.head.bias.flip(0))
     return network
 
 
-def refuses_paper(start, data, work, *, rate, **training):
+def refuses_paper(start, data, context, *, rate, **training):
     if rate > 0.1:
         raise DataError("a rate above .1 is not allowed")
-    return scratch(start, data, work, rate=rate, **training)
+    return scratch(start, data, context, rate=rate, **training)
 
 
-def refuses_masks(start, data, work, *, rate, **training):
+def refuses_masks(start, data, context, *, rate, **training):
     if start.masks:
         raise DataError("a masked network is not allowed")
-    return scratch(start, data, work, rate=rate, **training)
+    return scratch(start, data, context, rate=rate, **training)
 
 
 def method(function, name="", **changes):

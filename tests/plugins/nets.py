@@ -126,44 +126,44 @@ def narrow(width, classes, *, hidden=3):
     )
 
 
-def scratch(start, data, work, *, rate, **training):
+def scratch(start, data, context, *, rate, **training):
     objective = Objective(classification, {"encoder": rate, "head": rate})
-    return work.fit(work.with_head(start), data, objective, **training)
+    return context.fit(context.with_head(start), data, objective, **training)
 
 
-def pretrain(start, data, work, *, rate, **training):
+def pretrain(start, data, context, *, rate, **training):
     assert data.train.labels is None
-    return work.fit(
-        work.with_head(start), data, Objective(pretraining, {"encoder": rate}), **training
+    return context.fit(
+        context.with_head(start), data, Objective(pretraining, {"encoder": rate}), **training
     )
 
 
-def probe(start, data, work, *, rate, hidden, cheats, **training):
-    network = work.with_head(start, hidden=hidden)
+def probe(start, data, context, *, rate, hidden, cheats, **training):
+    network = context.with_head(start, hidden=hidden)
     if cheats == "encoder":
         with torch.no_grad():
             next(network.encoder.parameters()).add_(1e-6)
     if cheats == "mode":
         network.encoder.train()
-        for batch in work.batches(network, data.train):
+        for batch in context.batches(network, data.train):
             network(batch.inputs)
-    return work.fit(network, data, Objective(classification, {"head": rate}), **training)
+    return context.fit(network, data, Objective(classification, {"head": rate}), **training)
 
 
-def joint(start, data, work, *, rate, **training):
+def joint(start, data, context, *, rate, **training):
     objectives = (
         Objective(pretraining, {"encoder": rate}),
         Objective(classification, {"encoder": rate, "head": rate}),
     )
-    return work.fit(work.with_head(start), data, *objectives, **training)
+    return context.fit(context.with_head(start), data, *objectives, **training)
 
 
-def prune(start, data, work, *, rate, forgets, **training):
+def prune(start, data, context, *, rate, forgets, **training):
     network = start.trim()
     name, weight = next((n, p) for n, p in network.named_parameters() if p.ndim > 1)
     network.masks = {name: weight.detach().abs() > weight.detach().abs().median()}
     objective = Objective(classification, {"encoder": rate, "head": rate})
-    network = work.fit(network, data, objective, **training)
+    network = context.fit(network, data, objective, **training)
     if forgets:
         weight.data.add_(1.0)
     return network

@@ -64,12 +64,12 @@ class Variational(Autoencoder):
         super().__init__(shapes, code=code)
         self.log_variance = nn.Linear(16, code)
 
-    def moments(self, inputs):
+    def posterior(self, inputs):
         hidden = self.hidden(inputs["image"])
         return self.mean(hidden), self.log_variance(hidden)
 
     def pretraining_terms(self, inputs):
-        mean, logs = self.moments(inputs)
+        mean, logs = self.posterior(inputs)
         code = mean + torch.randn_like(mean) * (logs / 2).exp() if self.training else mean
         error = self.decode(code)["image"] - inputs["image"]
         kl = 0.5 * (mean.square() + logs.exp() - 1 - logs).sum(1)

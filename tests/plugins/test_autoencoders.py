@@ -11,11 +11,13 @@ from hepbench_methods import hepbench_methods
 from hepbench_models import CONV_VAE, SPARSE_AE
 from torch import nn
 
-from hepbench import TRAINING, DataError, Examples, TrainingData, encoders, weights
+from hepbench import TRAINING, DataError, Examples, TrainingData
 from hepbench.cost import counting
-from hepbench.recipes import Known
-from hepbench.resolve import resolve
-from hepbench.work import NetworkWork
+from hepbench.registry.resolve import resolve
+from hepbench.training import network_runs
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import scoring, stored_networks
+from hepbench.training.networks.recipes import TrustedCode
 
 torch.set_num_threads(1)
 
@@ -58,7 +60,7 @@ def task(name, *, preset=None, **params):
 
 def fresh(name, data, *, seed=0, **told):
     torch.manual_seed(seed)
-    return encoders.fresh(task(name, **told), data.train.inputs, classes=2)
+    return network_runs.fresh(task(name, **told), data.train.inputs, classes=2)
 
 
 def built(name, shape, preset="paper", **params):
@@ -72,11 +74,11 @@ def run_chain(network, chain, data, **told):
     for method in chain:
         spec = METHODS[method]
         torch.manual_seed(0)
-        work = NetworkWork(seed=0, head=method if spec.head else None)
+        context = NetworkContext(seed=0, head=method if spec.head else None)
         few = {"epochs": 2, "batch_size": 20, **told}
         params = {**spec.params, **{k: v for k, v in few.items() if k in spec.params}}
         seen = data if spec.labels else data.without_labels()
-        network = resolve(spec.run)(network, seen, work, **params)
+        network = resolve(spec.run)(network, seen, context, **params)
         if spec.makes == "encoder":
             network.drop_head()
     return network.eval()
@@ -304,7 +306,7 @@ def test_the_penalty_makes_codes_smaller():
     for weight in (0.0, 100.0):
         network = fresh("sparse-ae", data, sparsity_weight=weight)
         network = run_chain(network, ["pretrain"], data, epochs=20)
-        (batch,) = NetworkWork(seed=0).batches(network, data.validation)
+        (batch,) = NetworkContext(seed=0).batches(network, data.validation)
         term = network.encoder.pretraining_terms(batch.inputs)["l1"]
         torch.testing.assert_close(term, network.encoder.encode(batch.inputs).abs().sum(1))
         sizes.append(term.mean().item())
@@ -327,21 +329,21 @@ def test_same_seed_same_scores_and_stored_networks_score_the_same(name, chain, t
     data = training_data()
     network, again = (run_chain(fresh(name, data), chain, data) for _ in range(2))
     inputs = data.validation.inputs
-    scores = encoders.scores(network, inputs)
-    assert np.array_equal(scores, encoders.scores(again, inputs))
-    weights.save(network, tmp_path)
-    known = Known(models={name: MODELS[name].build}, heads=task(name)["heads"])
-    assert np.array_equal(scores, encoders.scores(weights.load(tmp_path, known), inputs))
+    scores = scoring.scores(network, inputs)
+    assert np.array_equal(scores, scoring.scores(again, inputs))
+    stored_networks.save(network, tmp_path)
+    known = TrustedCode(models={name: MODELS[name].build}, heads=task(name)["heads"])
+    assert np.array_equal(scores, scoring.scores(stored_networks.load(tmp_path, known), inputs))
 
 
 @each_model
 def test_pretraining_lowers_the_reconstruction_error(name):
     """On validation examples, by a fifth at least."""
     data = training_data(200)
-    work = NetworkWork(seed=0)
+    context = NetworkContext(seed=0)
     told = {**TRAINING, "epochs": 10, "batch_size": 20, "rate": 3e-3}
-    resolve(METHODS["pretrain"].run)(fresh(name, data), data.without_labels(), work, **told)
-    errors = [row["reconstruction"] for row in work.history]
+    resolve(METHODS["pretrain"].run)(fresh(name, data), data.without_labels(), context, **told)
+    errors = [row["reconstruction"] for row in context.history]
     assert errors[-1] < 0.8 * errors[0]
 
 
@@ -368,7 +370,7 @@ def test_what_an_encoder_was_not_trained_on_has_a_larger_loss(name):
     """The values of each example, as the scoring stage keeps them; the signal is wider spread."""
     data = training_data(400)
     network = run_chain(fresh(name, data), ["pretrain-background"], data, epochs=12)
-    values = encoders.values(network, data.validation.inputs)
+    values = scoring.values(network, data.validation.inputs)
     own = {"conv-vae": {"kl", "elbo"}, "sparse-ae": {"l1"}}[name]
     assert set(values) == {"reconstruction", "code_zeros"} | own
     assert {(a.dtype, a.shape) for a in values.values()} == {(np.dtype(np.float32), (200,))}
@@ -384,7 +386,7 @@ def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
     network = fresh("sparse-ae", data)
     codes = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
     network.encoder.encode = lambda _: codes
-    found = encoders.values(network, {"image": data.train.inputs["image"][:3]})
+    found = scoring.values(network, {"image": data.train.inputs["image"][:3]})
     assert found["code_zeros"].tolist() == pytest.approx([0.6, 0.8, 1])
 
 
@@ -392,7 +394,7 @@ def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
 def test_trimming_drops_the_decoder(name):
     """What is scored is the classifier's path alone."""
     network = run_chain(fresh(name, training_data()), ["scratch"], training_data())
-    scores = encoders.scores(network, training_data().validation.inputs)
+    scores = scoring.scores(network, training_data().validation.inputs)
     names = {n.split(".")[1] for n, _ in network.trim().named_parameters() if "encoder" in n}
     assert names == {"down", "mean" if name == "conv-vae" else "code"}
-    assert np.array_equal(scores, encoders.scores(network, training_data().validation.inputs))
+    assert np.array_equal(scores, scoring.scores(network, training_data().validation.inputs))

@@ -22,9 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hepbench import DataError, SparseImages, batches, encoders
+from hepbench import DataError, SparseImages
 from hepbench.cost import counting, export, tracing
-from hepbench.resolve import resolve
+from hepbench.registry.resolve import resolve
+from hepbench.training import network_runs
+from hepbench.training.networks import batches, scoring
 
 PIXEL = 0.5
 HOT = {0: 1.0, 1: 1.0}
@@ -314,11 +316,11 @@ def test_a_graph_network_is_counted_and_exported_as_any_other(tmp_path):
     task = {"model": "edges", "build": "graphnets:Edges", "model_params": {"width": width},
             "preprocess": ("signed-log", "standardise"), "heads": {}}  # fmt: skip
     torch.manual_seed(0)
-    network = encoders.fresh(task, made, classes=2).with_head()
-    tensors = batches.Raw(made, torch.device("cpu"))(slice(None))
+    network = network_runs.fresh(task, made, classes=2).with_head()
+    tensors = batches.RawInputs(made, torch.device("cpu"))(slice(None))
     assert tensors["neighbours"].dtype == torch.int64
     assert torch.equal(network.preprocess(tensors)["neighbours"], tensors["neighbours"])
-    whole = encoders.Whole(network)
+    whole = scoring.Whole(network)
     counted = counting.count(whole, tracing.batch(tensors, 1))
     assert counted.macs == counted.cross_check
     assert counted.macs == points * k * 2 * len(boosted_jets_clouds.FEATURES) * width + width * 2

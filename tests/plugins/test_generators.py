@@ -7,7 +7,7 @@ from hepbench_datasets import BOOSTED_JETS, ELECTRON_PHOTON, HIGGS, QUARK_GLUON,
 from hepbench_datasets.simulate import detector, processes
 
 from hepbench import DataError
-from hepbench.resolve import resolve
+from hepbench.registry.resolve import resolve
 
 SPECS = {s.name: s for s in (BOOSTED_JETS, ELECTRON_PHOTON, HIGGS, QUARK_GLUON, TOP_TAGGING)}
 LEAST = dict.fromkeys(SPECS, 2) | {"higgs": 1, "top-tagging": 5}

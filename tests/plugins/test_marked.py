@@ -10,7 +10,7 @@ import pytest
 from hepbench_datasets.simulate import higgs, marked
 
 from hepbench import SIMULATED
-from hepbench.data import simulated
+from hepbench.data.finding import simulated
 
 ARRAYS = {"X": np.arange(24, dtype="<f4").reshape(2, 3, 4), "y": np.ones(2, "<f4")}
 

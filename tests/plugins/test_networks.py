@@ -14,10 +14,12 @@ from hepbench_models import MLP, TRANSFORMER_AE
 from sklearn.svm import SVC
 from torch import nn
 
-from hepbench import TRAINING, DataError, Examples, TrainingData, encoders, weights
-from hepbench.recipes import Known
-from hepbench.resolve import resolve
-from hepbench.work import NetworkWork
+from hepbench import TRAINING, DataError, Examples, TrainingData
+from hepbench.registry.resolve import resolve
+from hepbench.training import network_runs
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import scoring, stored_networks
+from hepbench.training.networks.recipes import TrustedCode
 
 torch.set_num_threads(1)
 
@@ -88,17 +90,17 @@ def task(name, *, preset=None, **params):
 
 def fresh(name, data, *, seed=0, **params):
     torch.manual_seed(seed)
-    return encoders.fresh(task(name, **params), data.train.inputs, classes=data.classes)
+    return network_runs.fresh(task(name, **params), data.train.inputs, classes=data.classes)
 
 
 def run(method, network, data, *, seed=0, **params):
     """Run a method with its defaults but for a few epochs, as the stage does."""
     spec = METHODS[method]
     torch.manual_seed(seed)
-    work = NetworkWork(seed=seed, head=method if spec.head else None)
+    context = NetworkContext(seed=seed, head=method if spec.head else None)
     short = {name: value for name, value in TRAIN.items() if name in spec.params}
     seen = data if spec.labels else data.without_labels()
-    result = resolve(spec.run)(network, seen, work, **{**spec.params, **short, **params})
+    result = resolve(spec.run)(network, seen, context, **{**spec.params, **short, **params})
     if spec.makes == "encoder":
         result.drop_head()
     return result.eval()
@@ -240,7 +242,7 @@ def test_paper_presets_take_a_step_at_full_size(name):
     wide = TrainingData(train=rows(8, features=21), validation=rows(8, first=50, features=21))
     for chain in CHAINS[name]:
         torch.manual_seed(0)
-        network = encoders.fresh(task(name, preset="paper"), wide.train.inputs, classes=2)
+        network = network_runs.fresh(task(name, preset="paper"), wide.train.inputs, classes=2)
         for method in chain:
             spec = METHODS[method]
             assert spec.presets["paper"].keys() <= spec.params.keys()
@@ -258,11 +260,11 @@ def test_same_seed_same_scores_and_stored_networks_score_the_same(name, chain, t
     data = training_data()
     network, again = (run_chain(name, chain, data) for _ in range(2))
     inputs = data.validation.inputs
-    scores = encoders.scores(network, inputs)
-    assert np.array_equal(scores, encoders.scores(again, inputs))
-    weights.save(network, tmp_path)
-    known = Known(models={name: MODELS[name].build}, heads=task(name)["heads"])
-    assert np.array_equal(scores, encoders.scores(weights.load(tmp_path, known), inputs))
+    scores = scoring.scores(network, inputs)
+    assert np.array_equal(scores, scoring.scores(again, inputs))
+    stored_networks.save(network, tmp_path)
+    known = TrustedCode(models={name: MODELS[name].build}, heads=task(name)["heads"])
+    assert np.array_equal(scores, scoring.scores(stored_networks.load(tmp_path, known), inputs))
 
 
 @each_chain
@@ -271,8 +273,8 @@ def test_scores_do_not_hang_on_the_batch(name, chain):
     data = training_data()
     network = run_chain(name, chain, data)
     table = data.validation.inputs["table"]
-    whole = encoders.scores(network, {"table": table})
-    alone = encoders.scores(network, {"table": table[::-1]}, batch_size=1)[::-1]
+    whole = scoring.scores(network, {"table": table})
+    alone = scoring.scores(network, {"table": table[::-1]}, batch_size=1)[::-1]
     np.testing.assert_allclose(whole, alone, rtol=0, atol=1e-6)
 
 
@@ -308,20 +310,20 @@ def test_a_machine_leaves_the_encoder_as_it_was():
 def test_two_rates_move_two_parts_by_different_lengths():
     """The rates of fine-tuning are those of its history."""
     data = training_data()
-    work = NetworkWork(seed=0)
+    context = NetworkContext(seed=0)
     told = {**TRAINING, **TRAIN, "encoder_rate": 1e-4, "head_rate": 1e-2}
-    resolve(METHODS["finetune"].run)(fresh("mlp", data), data, work, **told)
-    assert [work.history[0][f"rate.{part}"] for part in ("encoder", "head")] == [1e-4, 1e-2]
+    resolve(METHODS["finetune"].run)(fresh("mlp", data), data, context, **told)
+    assert [context.history[0][f"rate.{part}"] for part in ("encoder", "head")] == [1e-4, 1e-2]
 
 
 def test_joint_training_has_one_loss_or_two():
     """Merged, the loss is the sum of all terms; apart, each has an optimiser of its own."""
     data = training_data()
     for separate in (False, True):
-        work = NetworkWork(seed=0)
+        context = NetworkContext(seed=0)
         told = {**METHODS["joint"].params, **TRAIN, "separate": separate}
-        resolve(METHODS["joint"].run)(fresh("transformer-ae", data), data, work, **told)
-        row = work.history[-1]
+        resolve(METHODS["joint"].run)(fresh("transformer-ae", data), data, context, **told)
+        row = context.history[-1]
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["cross_entropy"])
 
 
@@ -345,7 +347,7 @@ def test_parameters_are_plain():
 
 
 def codes_of(network, examples):
-    return NetworkWork(seed=0).encode(network, examples).astype(float)
+    return NetworkContext(seed=0).encode(network, examples).astype(float)
 
 
 def test_the_head_decides_as_scikit_learn():

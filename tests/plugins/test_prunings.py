@@ -19,14 +19,16 @@ from hepbench_methods.score_spread import score_spread
 from hepbench_models import MLP, TRANSFORMER_AE
 from torch import nn
 
-from hepbench import Examples, Predictions, TrainingData, UsageError, encoders, promises, weights
+from hepbench import Examples, Predictions, TrainingData, UsageError
 from hepbench.cost import counting, export, tracing
-from hepbench.matrix import Choice, expand
-from hepbench.recipes import Known
-from hepbench.registry import installed
-from hepbench.resolve import resolve
-from hepbench.suite import Matrix, SuiteFile
-from hepbench.work import NetworkWork
+from hepbench.planning.matrix import Choice, expand
+from hepbench.planning.suite_file import Matrix, SuiteFile
+from hepbench.registry.plugins import installed
+from hepbench.registry.resolve import resolve
+from hepbench.training import network_runs, promises
+from hepbench.training.context import NetworkContext
+from hepbench.training.networks import scoring, stored_networks
+from hepbench.training.networks.recipes import TrustedCode
 
 torch.set_num_threads(1)
 
@@ -122,7 +124,7 @@ BUILDS = {
     "normed": ("test_prunings:Normed", {}),
     "bare": ("test_prunings:Bare", {}),
 }
-KNOWN = Known(models={name: build for name, (build, _) in BUILDS.items()}, heads=HEADS)
+KNOWN = TrustedCode(models={name: build for name, (build, _) in BUILDS.items()}, heads=HEADS)
 MODELS = ["blocks", "mlp", "transformer-ae", "joined"]
 each_model = pytest.mark.parametrize("model", MODELS)
 RATIOS = [0.2, 0.4, 0.6, 0.8, 0.9]
@@ -152,7 +154,7 @@ def classifier(model, seed=0):
         "heads": HEADS,
     }
     torch.manual_seed(seed)
-    network = encoders.fresh(task, examples(model, 50).inputs, classes=2).with_head()
+    network = network_runs.fresh(task, examples(model, 50).inputs, classes=2).with_head()
     network.known = KNOWN
     with torch.no_grad():
         for tensor in (*network.encoder.state_dict().values(), *network.head.parameters()):
@@ -161,15 +163,15 @@ def classifier(model, seed=0):
     return network.eval()
 
 
-def pruned(method, network, *, seed=0, work=None, part=None, **params):
+def pruned(method, network, *, seed=0, context=None, part=None, **params):
     """Run a method with its defaults but for the training, as the stage does."""
     spec = METHODS[method]
     torch.manual_seed(seed)
-    work = work or NetworkWork(seed=seed)
+    context = context or NetworkContext(seed=seed)
     short = {n: v for n, v in {"epochs": 1, "batch_size": 40}.items() if n in spec.params}
     held = {name: tensor.clone() for name, tensor in network.preprocess.state_dict().items()}
     part = part or data(network.recipe.model)
-    made = resolve(spec.run)(network, part, work, **{**spec.params, **short, **params})
+    made = resolve(spec.run)(network, part, context, **{**spec.params, **short, **params})
     promises.check(method, made, {f"preprocess.{name}": t for name, t in held.items()})
     return made.eval()
 
@@ -179,7 +181,7 @@ def structured(network, ratio, **params):
 
 
 def scores(network, model):
-    return encoders.scores(network, examples(model, 60, first=7).inputs)
+    return scoring.scores(network, examples(model, 60, first=7).inputs)
 
 
 def macs(network, model):
@@ -275,15 +277,15 @@ def test_pruned_weights_are_still_zero_after_fine_tuning(model):
 
 def test_each_step_keeps_what_earlier_ones_masked():
     """Whatever training does to the other weights."""
-    work = NetworkWork(seed=0)
-    seen, fit = [], work.fit
+    context = NetworkContext(seed=0)
+    seen, fit = [], context.fit
 
     def watched(network, *rest, **training):
         seen.append({name: mask.clone() for name, mask in network.masks.items()})
         return fit(network, *rest, **training)
 
-    work.fit = watched
-    pruned("prune-iterative", classifier("mlp"), work=work, ratio=0.6, step=0.2, rounds=0)
+    context.fit = watched
+    pruned("prune-iterative", classifier("mlp"), context=context, ratio=0.6, step=0.2, rounds=0)
     assert len(seen) == 3
     for smaller, larger in pairwise(seen):
         assert all((smaller[name] | ~larger[name]).all() for name in smaller)
@@ -419,7 +421,7 @@ def test_pruned_networks_score_the_same_in_a_fresh_process(tmp_path):
     for model, ratio in cases:
         network, folder = structured(classifier(model), ratio), tmp_path / model / str(ratio)
         folder.mkdir(parents=True)
-        weights.save(network, folder)
+        stored_networks.save(network, folder)
         np.save(folder / "expected.npy", scores(network, model))
     code = (
         "import sys, numpy as np, test_prunings as t; from pathlib import Path\n"
@@ -489,19 +491,19 @@ def test_recalibration_moves_the_statistics_alone_and_sees_no_label():
 @pytest.mark.parametrize("model", ["fixed", "normed"])
 def test_a_layer_that_cannot_shrink_is_left_and_said(model):
     """A reshape takes its width for granted, or its weight is computed; other layers shrink."""
-    work = NetworkWork(seed=0)
-    network = structured(classifier(model), 0.5, work=work)
+    context = NetworkContext(seed=0)
+    network = structured(classifier(model), 0.5, context=context)
     assert network.encoder.first.weight.shape[0] == 8
     assert network.encoder.second.out_features == 3
-    assert work.warnings == ["pruning: cannot shrink encoder.first"]
-    assert encoders.facts(network, work)["warnings"] == work.warnings
+    assert context.warnings == ["pruning: cannot shrink encoder.first"]
+    assert network_runs.facts(network, context)["warnings"] == context.warnings
 
 
 def test_what_torch_pruning_misplaces_is_left_alone():
     """It takes layers that are joined with inputs for one; the proof finds that they are not."""
-    work = NetworkWork(seed=0)
-    network = structured(classifier("featured"), 0.5, work=work)
-    assert work.warnings == ["pruning: cannot shrink encoder.one, encoder.other"]
+    context = NetworkContext(seed=0)
+    network = structured(classifier("featured"), 0.5, context=context)
+    assert context.warnings == ["pruning: cannot shrink encoder.one, encoder.other"]
     assert network.encoder.both.weight.shape == (4, 10 + 7 + 6)
 
 
@@ -574,13 +576,13 @@ def test_a_network_under_a_machine_shrinks_but_for_its_codes(tmp_path):
     start = classifier("mlp")
     start.head = None
     machine = resolve(METHODS["svm"].run)(
-        start, part, NetworkWork(seed=0, head="svm"), **METHODS["svm"].params
+        start, part, NetworkContext(seed=0, head="svm"), **METHODS["svm"].params
     )
     with pytest.raises(UsageError, match=r"no layer of mlp can shrink; it has encoder\.blocks"):
         structured(machine, 0.5)
     masked = pruned("prune-unstructured", machine, ratio=0.5)
-    weights.save(masked, tmp_path)
-    again = weights.load(tmp_path, KNOWN)
+    stored_networks.save(masked, tmp_path)
+    again = stored_networks.load(tmp_path, KNOWN)
     assert np.array_equal(scores(again, "mlp"), scores(masked, "mlp"))
 
 

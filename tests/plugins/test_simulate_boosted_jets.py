@@ -18,7 +18,7 @@ from hepbench_datasets.simulate import (
 )
 
 from hepbench import SparseImages
-from hepbench.data import simulated
+from hepbench.data.finding import simulated
 
 needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),

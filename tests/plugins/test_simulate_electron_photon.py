@@ -23,7 +23,7 @@ from hepbench_datasets.simulate import (
 )
 
 from hepbench import DataWarning, SparseImages
-from hepbench.data import simulated
+from hepbench.data.finding import simulated
 
 ELECTRONS = "SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5"
 PHOTONS = "SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5"

@@ -24,7 +24,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from hepbench import DataWarning, SparseImages
-from hepbench.data import simulated
+from hepbench.data.finding import simulated
 
 needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),

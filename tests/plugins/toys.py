@@ -59,8 +59,8 @@ def line(shapes, *, slope, does):
     return Line(slope, does)
 
 
-def fit(start, data, work):
-    start.fit(data, seed=work.seed)
+def fit(start, data, context):
+    start.fit(data, seed=context.seed)
     return start
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from hepbench import Estimator, TrainingData, Work
+    from hepbench import Context, Estimator, TrainingData
 
 
 def scratch_calibrated(
-    start: Estimator, data: TrainingData, work: Work, *, steps: int
+    start: Estimator, data: TrainingData, context: Context, *, steps: int
 ) -> Estimator:
     """Fit, then choose the temperature of least validation loss; test examples are out of reach.
 
@@ -25,7 +25,7 @@ def scratch_calibrated(
         work: its seed is all that may be random here.
         steps: how many temperatures from 0.1 to 10 are tried.
     """
-    start.fit(data, seed=work.seed)
+    start.fit(data, seed=context.seed)
     validation = data.validation
     rows = np.arange(len(validation))
 

@@ -1,0 +1,316 @@
+"""The command line: one verb, one function, no logic. What is heavy is imported by the verb."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hepbench._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+FORMATS = ("plain", "github", "latex", "csv", "json", "html")
+
+
+KINDS = ("datasets", "models", "methods", "metrics", "suites", "plugins")
+
+
+RESULTS = Path("results")
+
+
+SOURCES = ("auto", "file", "sample")
+
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hepbench")
+def cli() -> None:
+    """Benchmarks for machine learning in high-energy physics, in figures you could defend."""
+
+
+def chosen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the globs that choose cells."""
+    glob = functools.partial(click.option, multiple=True, metavar="GLOB")
+    options = [
+        glob("-d", "--dataset", "datasets", help="Only these datasets."),
+        glob("-m", "--model", "models", help="Only these models."),
+        glob("-x", "--method", "methods", help="Only these methods or chains."),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), function)
+
+
+def planned(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide what a plan holds; the verb gets ``choice`` and ``where``."""
+    override = "Override dataset.*, model.* or <method>.*"
+    folder = "Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
+    source = "Original file where found, or always one of both."
+    options = [
+        click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1."),
+        click.option("--preset", help="quick or paper, or one that a plugin has."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=override),
+        click.option("--data", type=PATH, metavar="DIR", help=folder),
+        click.option("--source", type=click.Choice(SOURCES), default="auto", help=source),
+        click.option("--threads", type=int, default=1, help="Threads of each worker."),
+    ]
+
+    @functools.wraps(function)
+    def verb(**given: Any) -> Any:
+        from hepbench.planning.matrix import Choice
+        from hepbench.running.session import check_positive
+
+        check_positive(seeds=given["seeds"], threads=given["threads"])
+        names = ("datasets", "models", "methods", "seeds", "preset", "overrides")
+        choice = Choice(**{name: given.pop(name) for name in names})
+        where = {name: given.pop(name) for name in ("data", "source")}
+        return function(choice=choice, where=where, **given)
+
+    return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))
+
+
+results_option = click.option(
+    "--results", type=PATH, default=RESULTS, metavar="DIR", show_default=True
+)
+
+
+results_argument = click.argument("results", type=PATH, default=RESULTS, metavar="[RESULTS]")
+
+
+@cli.command()
+@click.argument("suite", default="standard")
+@planned
+@results_option
+@click.option("--jobs", type=int, help="Workers at a time.  [cores / threads]")
+@click.option("--timeout", type=float, metavar="S", help="Seconds that a stage may take.")
+@click.option("--memory", type=float, metavar="GB", help="Memory of a worker.  [its share]")
+@click.option("--fresh", is_flag=True, help="Compute again what is cached.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
+def run(**given: Any) -> int:
+    """Run a suite: a name that 'hepbench list suites' shows, or a TOML file."""
+    from hepbench.cli import verbs
+
+    return verbs.run(**given)
+
+
+@cli.command()
+@click.argument("suite", default="standard")
+@planned
+@results_option
+def plan(**given: Any) -> None:
+    """Show what run would do: cells, shared stages, what is cached, what does not fit and why."""
+    from hepbench.cli import verbs
+
+    click.echo(verbs.plan(**given))
+
+
+@cli.command("list")
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(kind: str | None, as_json: bool) -> None:
+    """List datasets, models, methods, metrics, suites and plugins."""
+    from hepbench.cli import listing
+
+    click.echo(listing.listed(kind, as_json=as_json))
+
+
+@cli.command()
+@click.argument("kind")
+@click.argument("name")
+def show(kind: str, name: str) -> None:
+    """Show one of them: parameters, presets, sources, files expected."""
+    from hepbench.cli import listing
+
+    click.echo(listing.shown(kind, name))
+
+
+@cli.command()
+@results_argument
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="plain")
+@click.option("--group", default="dataset", show_default=True, help="One table for each of these.")
+@click.option("--columns", metavar="NAME,...", help="Which columns, in this order.")
+def table(results: Path, format_: str, group: str, columns: str | None) -> None:
+    """Show results as a table: each figure with the error of its test sample and over seeds."""
+    from hepbench.cli import verbs
+
+    click.echo(verbs.table(results, format_, group, columns), nl=False)
+
+
+@cli.command()
+@click.argument("what")
+@results_argument
+@chosen
+@click.option("--group", default="dataset", show_default=True, help="One panel for each of these.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG.")
+@click.option(
+    "--error",
+    default="auc",
+    show_default=True,
+    metavar="METRIC",
+    help="Of error-vs-flops: what to show.",
+)
+@click.option(
+    "--against",
+    default="flops",
+    show_default=True,
+    metavar="COST",
+    help="flops, theoretical, latency, parameters, nonzero, or a metric.",
+)
+@click.option("--channels", is_flag=True, help="Of images: each channel by itself, not their sum.")
+def plot(**given: Any) -> None:
+    """Draw a figure: roc, training, overtraining, latents, reconstructions or error-vs-flops."""
+    from hepbench.cli import verbs
+
+    click.echo(verbs.plot(**given))
+
+
+@cli.command()
+@results_argument
+def verify(results: Path) -> int:
+    """Recompute every metric of every record from its stored predictions; exit 1 on a difference."""
+    from hepbench.evaluation import verify as verifying
+
+    lines, code = verifying.verify(results)
+    click.echo("\n".join(lines))
+    return code
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--quick", is_flag=True, help="Leave out what takes more than a few seconds.")
+def check(name: str, quick: bool) -> int:
+    """Run the conformance tests of a plugin: a distribution, or a dataset, model, method, metric."""
+    from hepbench.cli import verbs
+
+    return verbs.check(name, quick=quick)
+
+
+@cli.command()
+@click.argument("cell")
+@click.option("--suite", help="The suite to compare with.  [the record's]")
+@planned
+@results_option
+def why(**given: Any) -> None:
+    """Say which parts of a cell's key changed since its last record."""
+    from hepbench.cli import verbs
+
+    click.echo(verbs.why(**given))
+
+
+@cli.group()
+def data() -> None:
+    """Original files: what is at hand, what it holds, and how to get more."""
+
+
+data_option = click.option("--data", "folder", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@data.command("list")
+@data_option
+@json_option
+def data_list(folder: Path | None, as_json: bool) -> None:
+    """List datasets: what is found where, what is missing and how to get it."""
+    from hepbench.cli import catalogue
+
+    click.echo(catalogue.listed(folder, as_json=as_json))
+
+
+@data.command("info")
+@click.argument("dataset")
+@data_option
+@json_option
+def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
+    """Show all that is known of a dataset, and what is at hand of it."""
+    from hepbench.cli import catalogue
+
+    click.echo(catalogue.info(dataset, folder, as_json=as_json))
+
+
+@data.command("check")
+@click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
+@data_option
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", help="As of run: which to read."
+)
+@json_option
+def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) -> int:
+    """Read a dataset's files whole and say what they hold; exit 1 where something is odd."""
+    from hepbench.cli import data_verbs
+
+    text, code = data_verbs.check(dataset, folder=folder, source=source, as_json=as_json)
+    click.echo(text)
+    return code
+
+
+@data.command("fetch")
+@click.argument("dataset")
+@click.option("--data", "folder", type=PATH, metavar="DIR", help="Where to.  [HEPBENCH_DATA]")
+@click.option("--file", "files", multiple=True, metavar="NAME", help="Only these files.")
+def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int:
+    """Fetch original files into DIR/<dataset>, resuming what broke off; exit 1 where one must be
+    fetched with a browser.
+    """
+    from hepbench.cli import data_verbs
+
+    text, code = data_verbs.fetch(dataset, folder=folder, files=files)
+    click.echo(text)
+    return code
+
+
+@data.command("plot")
+@click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
+@click.argument("what", nargs=-1)
+@click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
+@click.option(
+    "--source", type=click.Choice(SOURCES), default="auto", help="As of run: which to draw."
+)
+@click.option("--compare", is_flag=True, help="The original file over the simulated sample.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG, of one figure.")
+def data_plot(**given: Any) -> None:
+    """Draw a dataset by class: means, spectra and occupancy of images, features of tables, particles
+    of clouds, views (an example as image, cloud and graph); all that fit it where none is named. Test
+    examples are not drawn.
+    """
+    from hepbench.cli import verbs
+
+    click.echo(verbs.data_plot(**given))
+
+
+@data.command()
+@click.argument("dataset")
+@click.option("--events", type=int, default=1000, show_default=True, help="How many examples.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--jobs", type=int, help="Processes.  [cores]")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="DIR",
+    default=Path("data"),
+    show_default=True,
+    help="Written as DIR/<dataset>/<original file>.",
+)
+def simulate(**given: Any) -> None:
+    """Simulate more of a dataset, in its original file format."""
+    from hepbench.cli import data_verbs
+
+    click.echo(data_verbs.simulate(**given))
+
+
+@cli.command()
+@click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
+def doctor(data: Path | None) -> int:
+    """Show versions, the machine, plugins, data found and the cache; exit 1 if something is wrong."""
+    from hepbench.cli import listing
+
+    text, code = listing.doctor(data)
+    click.echo(text)
+    return code

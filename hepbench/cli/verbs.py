@@ -1,0 +1,294 @@
+"""What the verbs of the command line do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hepbench.running import session
+from hepbench.specs.errors import UsageError
+from hepbench.specs.text import several, unknown
+from hepbench.storage.records import ORIGINS
+from hepbench.storage.results import ResultsFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from hepbench.planning.matrix import Choice
+    from hepbench.planning.plan import Cell, Plan
+    from hepbench.registry.plugins import Registry
+    from hepbench.running.runner import Runner
+    from hepbench.running.session import Session
+    from hepbench.storage.records import Record
+    from hepbench.tables.columns import Metrics
+
+
+def run(
+    *,
+    suite: str,
+    choice: Choice,
+    where: Mapping[str, Any],
+    results: Path,
+    threads: int,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+    **limits: Any,
+) -> int:
+    """Run what is missing of a suite, print its table, and return the exit code."""
+    session.check_positive(**limits)
+    opened = session.open_session(suite, choice, threads=threads, **where)
+    store = ResultsFolder(results)
+    records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
+    todo = [c for c in opened.plan.cells if fresh or not _good(records[c.key])]
+    user_error = False
+    if todo:
+        store.check()
+        opened.cache.check()
+        if fresh:
+            _forget(opened, todo)
+        runner = _runner(opened, store, threads, limits, todo, quiet=quiet)
+        records |= runner.finished
+        user_error = runner.user_error
+    shown = [record for record in records.values() if record is not None]
+    failed = sum(record.status != "ok" for record in shown)
+    if as_json:
+        _print(_summary(opened.plan, store, shown, len(todo)))
+    else:
+        _print(_tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
+        _print(_farewell(opened.plan, store, len(todo), failed))
+    return 2 if user_error else 1 if failed else 0
+
+
+def _good(record: Record | None) -> bool:
+    return record is not None and record.status == "ok"
+
+
+def _runner(
+    opened: Session,
+    store: ResultsFolder,
+    threads: int,
+    limits: Mapping[str, Any],
+    todo: list[Cell],
+    *,
+    quiet: bool,
+) -> Runner:
+    """Carry out the cells to do; Ctrl-C keeps what is finished."""
+    from hepbench.running import progress
+    from hepbench.running.executor import Limits
+    from hepbench.running.runner import Runner
+
+    jobs = limits["jobs"] or session.default_jobs(threads)
+    memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
+    with progress.shown(len(todo), quiet=quiet) as display:
+        runner = Runner(
+            plan=opened.plan,
+            registry=opened.registry,
+            facts=opened.facts,
+            cache=opened.cache,
+            store=store,
+            limits=Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory),
+            progress=display,
+        )
+        runner.run(todo)
+    return runner
+
+
+def _forget(opened: Session, todo: Sequence[Cell]) -> None:
+    from hepbench.planning.plan import lineage
+
+    stages = opened.plan.stages
+    for key in {key for cell in todo for need in cell.needs for key in lineage(stages, need)}:
+        opened.cache.remove(key)
+
+
+def _tabulate(
+    records: Sequence[Record], registry: Registry, everything: Sequence[Record], **how: Any
+) -> str:
+    from hepbench.tables import document
+
+    return document.table(records, metrics=_metrics(registry), looked=everything, **how)
+
+
+def _metrics(registry: Registry) -> Metrics:
+    """Return direction and comparability of each metric."""
+    specs = [entry.spec for entry in registry.entries("metric")]
+    return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
+
+
+def _farewell(plan: Plan, store: ResultsFolder, done: int, failed: int) -> str:
+    cells, suite = len(plan.cells), plan.suite.name
+    counts = f"{cells - done} cached, {done - failed} done, {failed} failed"
+    lines = [f"{several(cells, 'cell')}: {counts}."]
+    if plan.misfits:
+        lines.append(f"{len(plan.misfits)} combinations do not fit: hepbench plan {suite}")
+    lines.append(f"Records: {store.root / suite}")
+    if failed:
+        lines.append("Failed cells are tried again by the next run; their records say why.")
+    root = "" if str(store.root) == "results" else f" {store.root}"
+    lines.append(f"Next: hepbench table{root} --format latex, or hepbench verify{root}")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _summary(plan: Plan, store: ResultsFolder, records: Sequence[Record], done: int) -> str:
+    failed = [r.cell for r in records if r.status != "ok"]
+    summary = {
+        "suite": plan.suite.name,
+        "results": str(store.root),
+        "cells": len(plan.cells),
+        "cached": len(plan.cells) - done,
+        "failed": failed,
+        "records": [{"cell": r.cell, "key": r.key, "status": r.status} for r in records],
+    }
+    return json.dumps(summary, indent=1) + "\n"
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def plan(
+    *, suite: str, choice: Choice, where: Mapping[str, Any], results: Path, threads: int
+) -> str:
+    """Return what a run would do."""
+    from hepbench.running import grouping
+
+    opened = session.open_session(suite, choice, threads=threads, **where)
+    made, store = opened.plan, ResultsFolder(results)
+    todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
+    unrecorded = {cell.key for cell in todo}
+    wanted = [key for cell in todo for key in cell.needs]
+    missing = grouping.missing(made.stages, wanted, opened.cache)
+    lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
+    lines.append(
+        f"{several(len(made.cells), 'cell')}, {len(made.cells) - len(todo)} of them recorded"
+    )
+    for cell in made.cells:
+        found = opened.facts.found(cell.combination.dataset)
+        state = "to do" if cell.key in unrecorded else "recorded"
+        lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {ORIGINS[found.source]}")
+    lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
+    for stage in made.stages.values():
+        needed = made.waiting.get(stage.key, [])
+        there = "cached" if opened.cache.find(stage.key) else "not needed"
+        state = "to run" if stage.key in missing else there
+        lines.append(
+            f"  {stage.name}  {stage.key[:10]}  {state}, for {several(len(needed), 'cell')}"
+        )
+    if made.misfits:
+        lines.append(f"{len(made.misfits)} combinations do not fit")
+        lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]
+    return "\n".join(lines)
+
+
+def table(results: Path, format_: str, group: str, columns: str | None) -> str:
+    """Return the table of a results folder."""
+    from hepbench.registry.plugins import installed
+
+    names = [name.strip() for name in columns.split(",")] if columns else None
+    records = ResultsFolder(results).records()
+    return _tabulate(
+        records, installed(), everything=records, format=format_, group=group, columns=names
+    )
+
+
+def plot(what: str, results: Path, output: Path | None, **how: Any) -> Path:
+    """Draw a figure of a results folder, and return where it is."""
+    from hepbench.plots import drawing
+    from hepbench.registry.plugins import installed
+
+    drawing.check(what, output)
+    metrics = _metrics(installed())
+    request = drawing.Request(
+        results=results, records=ResultsFolder(results).records(), metrics=metrics, **how
+    )
+    return drawing.make(what, request, output)
+
+
+def data_plot(dataset: str, what: Sequence[str], **how: Any) -> str:
+    """Draw figures of a dataset, and return where they are."""
+    from hepbench.plots.datasets import drawing
+
+    return "\n".join(map(str, drawing.make(dataset, what, **how)))
+
+
+def why(
+    *,
+    cell: str,
+    suite: str | None,
+    choice: Choice,
+    where: Mapping[str, Any],
+    results: Path,
+    threads: int,
+) -> str:
+    """Return which parts of a cell's key changed since its last record."""
+    from hepbench.storage.keys import differences
+
+    record = _last_record(cell, ResultsFolder(results).records())
+    name = suite or record.provenance.get("suite_file") or record.suite
+    opened = session.open_session(name, choice, threads=threads, **where)
+    now = _counterpart(record, opened.plan)
+    if now.key == record.key:
+        return f"{record.cell}: nothing changed since {record.provenance.get('finished', '?')}"
+    lines = differences(dict(record.key_parts), _builtins(now.key_parts))
+    head = f"{record.cell}: {len(lines)} parts of its key changed since its last record"
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a key as a record holds them."""
+    import msgspec
+
+    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
+    return built
+
+
+def _last_record(cell: str, records: Sequence[Record]) -> Record:
+    """Return the newest record whose name, or the beginning of whose key, was given."""
+    meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
+    meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
+    if not meant:
+        raise UsageError(unknown("cell", cell, {r.cell for r in records}))
+    return max(meant, key=lambda r: str(r.provenance.get("finished", "")))
+
+
+def _counterpart(record: Record, plan: Plan) -> Cell:
+    """Return the planned cell of the same names and seed: the same parameters first, if any."""
+    same_names = [c for c in plan.cells if _plain(c.name) == _plain(record.cell)]
+    for cell in same_names:
+        if cell.name == record.cell:
+            return cell
+    if not same_names:
+        raise UsageError(unknown("cell", record.cell, [cell.name for cell in plan.cells]))
+    return same_names[0]
+
+
+def _plain(name: str) -> str:
+    """Return a cell's name without what is in brackets."""
+    plain, depth = "", 0
+    for character in name:
+        depth += character == "["
+        plain += character if depth == 0 else ""
+        depth -= character == "]"
+    return plain
+
+
+def check(name: str, *, quick: bool) -> int:
+    """Run the conformance tests of what a name stands for; return the exit code."""
+    from hepbench import testing
+
+    results = testing.check(name, quick=quick)
+    for result in results:
+        reason = result.error or result.skipped
+        word = "FAIL" if result.error else "skip" if result.skipped else "ok  "
+        _print(f"{word}  {result.subject}: {result.claim}\n")
+        if reason is not None:
+            _print(f"      {reason}\n")
+    failed = sum(result.error is not None for result in results)
+    skipped = sum(result.skipped is not None for result in results)
+    more = f", {skipped} skipped" if skipped else ""
+    _print(f"{len(results)} checks of {name}, {failed} failed{more}\n")
+    return 1 if failed else 0

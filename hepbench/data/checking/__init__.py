@@ -1,0 +1,1 @@
+"""Checks of a dataset's files: what they hold, and what is unusual about them."""

@@ -1,0 +1,240 @@
+"""Data: which files of a dataset are at hand, and their fingerprints."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hepbench.specs.dataset import MARK_BYTES, SIMULATED, Dataset
+from hepbench.specs.errors import DataError, PluginError
+from hepbench.storage import keys
+from hepbench.storage.digest_cache import stamp
+from hepbench.storage.results import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from hepbench.specs.dataset import Dataset, File
+    from hepbench.storage.records import Origin
+
+
+Wanted = Literal["auto", "file", "sample"]
+
+
+LARGE = 500_000_000
+
+
+def find(
+    spec: Dataset, folder: Path | None, wanted: Wanted, remembered: Callable[..., str]
+) -> DataFiles:
+    """Return the original files where they are found, the simulated sample otherwise.
+
+    Raises:
+        DataError: some of the files that belong together are missing, or all of them and
+            ``wanted`` is ``file``, or there is no sample; what has the name of one is no file.
+    """
+    paths = {}
+    if wanted != "sample" and folder is not None:
+        _refuse_others(spec, folder / spec.name)
+        paths = original_files(spec, folder / spec.name)
+    form = whole_form(spec.files, paths)
+    if spec.read and paths and form is not None:
+        return _original(spec, folder, paths, remembered)
+    if paths:
+        missing = _missing(spec.files, paths)
+        msg = f"{spec.name}: {', '.join(missing)} is missing beside {', '.join(paths)} in {folder}"
+        raise DataError(msg)
+    if wanted == "file":
+        msg = (
+            f"{spec.name}: no original file under {folder or 'any --data folder'}: "
+            f"{_expected(spec)} expected"
+        )
+        raise DataError(msg)
+    return _sample(spec, remembered)
+
+
+def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
+    """Return {original file name: path} of the first form whose files are all in ``folder``.
+
+    Where no form is whole it is what there is of any of them.
+    """
+    found = present(spec, folder)
+    form = whole_form(spec.files, found)
+    return {
+        file.name: found[file.name]
+        for file in spec.files
+        if file.name in found and form in {None, file.form}
+    }
+
+
+def present(spec: Dataset, folder: Path) -> dict[str, Path]:
+    """Return {original file name: path} of whatever is in ``folder``, of any form."""
+    found = {}
+    for file in spec.files:
+        for name in (file.name, *file.variants):
+            # what may not be looked at is not there
+            with suppress(PermissionError):
+                if (folder / name).is_file():
+                    found[file.name] = folder / name
+                    break
+    return found
+
+
+def _refuse_others(spec: Dataset, folder: Path) -> None:
+    """Raise DataError where something else than a file has the name of one, or nobody may look:
+    who put it there does not mean the sample.
+    """
+    for path in (folder / name for file in spec.files for name in (file.name, *file.variants)):
+        what = "is no file"
+        try:
+            path.lstat()
+            if path.is_file():
+                continue
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            what = f"cannot be read ({error.strerror})"
+        msg = f"{spec.name}: {path} {what}; a file, or a link to one, is expected"
+        raise DataError(msg)
+
+
+def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
+    """Return the first form of which all that must be there is."""
+    for form in dict.fromkeys(file.form for file in files):
+        ours = [file for file in files if file.form == form and file.role == "labelled"]
+        there = [file for file in ours if file.name in found]
+        if there and all(file.optional or file.name in found for file in ours):
+            return form
+    return None
+
+
+def _missing(files: Sequence[File], found: Collection[str]) -> list[str]:
+    """Return what the first form that something was found of lacks."""
+    form = next(file.form for file in files if file.name in found)
+    ours = [file for file in files if file.form == form and file.role == "labelled"]
+    return [file.name for file in ours if not file.optional and file.name not in found]
+
+
+def _expected(spec: Dataset) -> str:
+    """Return which files would be enough."""
+    forms: dict[str, list[str]] = {}
+    for file in spec.files:
+        if file.role == "labelled":
+            forms.setdefault(file.form, []).append(f"{spec.name}/{file.name}")
+    return " or ".join(", ".join(names) for names in forms.values()) or "no file is known"
+
+
+def _original(
+    spec: Dataset, folder: Path | None, paths: Mapping[str, Path], remembered: Callable[..., str]
+) -> DataFiles:
+    assert folder is not None
+    stamps = {str(path.absolute()): stamp(path) for path in paths.values()}
+    sums = {name: remembered(path, checksum) for name, path in paths.items()}
+    files = {file.name: file for file in spec.files}
+    marked = [name for name, path in paths.items() if simulated(path)]
+    others = [name for name in paths if name not in marked]
+    warnings = [w for name in others if (w := _differs(files[name], paths[name], sums[name]))]
+    if marked and others:
+        warnings.append(f"{', '.join(marked)} is simulated, {', '.join(others)} is not")
+    lacks = [f"{path.name} {lack}" for name, path in paths.items() if (lack := files[name].lacks)]
+    return DataFiles(
+        source="simulated" if marked else "file",
+        fingerprint=keys.key(sums),
+        folder=str((folder / spec.name).absolute()),
+        files=tuple(stamps),
+        stamps=stamps,
+        warnings=tuple(f"file: {w}" for w in warnings),
+        notes=tuple(f"file: {lack}" for lack in lacks),
+    )
+
+
+def simulated(path: Path) -> bool:
+    """Whether a generator has marked a file as made by it: see ``specs.Dataset.generate``."""
+    try:
+        with path.open("rb") as file:
+            return SIMULATED in file.read(MARK_BYTES)
+    except OSError:
+        # whoever reads it will say so
+        return False
+
+
+def _differs(file: File, path: Path, found: str) -> str:
+    """Say where a file is another than was published; under a variant of its name it may well be."""
+    size, other = path.stat().st_size, ""
+    if path.name != file.name:
+        return ""
+    if file.sha256 is not None:
+        other = "another checksum" if file.sha256 != found else ""
+    elif file.bytes not in {None, size}:
+        other = f"{size:,} bytes, not {file.bytes:,}"
+    return (
+        f"{file.name} is not the published file ({other}): a cut of it, or damaged" if other else ""
+    )
+
+
+def _sample(spec: Dataset, remembered: Callable[..., str]) -> DataFiles:
+    if not spec.sample:
+        msg = f"{spec.name}: has no sample; give its original files with --data or HEPBENCH_DATA"
+        raise DataError(msg)
+    paths = {name: _packaged(spec.name, name) for name in spec.sample_files}
+    sums = {name: remembered(path, checksum) for name, path in paths.items()}
+    files = tuple(str(path) for path in paths.values())
+    return DataFiles(source="sample", fingerprint=keys.key(sums), files=files)
+
+
+def sample_bytes(spec: Dataset) -> int:
+    """Return the size of the simulated sample's files."""
+    return sum(_packaged(spec.name, name).stat().st_size for name in spec.sample_files)
+
+
+def _packaged(dataset: str, name: str) -> Path:
+    """Return the path of ``"package:path"``."""
+    package, _, relative = name.partition(":")
+    found = find_spec(package)
+    origin = found.origin if found else None
+    path = Path(origin).parent / relative if origin else None
+    if path is None or not path.is_file():
+        msg = f"{dataset}: sample file '{name}' is not there; install its distribution again"
+        raise PluginError(msg)
+    return path
+
+
+def checksum(path: Path) -> str:
+    """Return the sha256 of a file; one that takes a while is announced.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    size = path.stat().st_size
+    if size > LARGE:
+        sys.stderr.write(f"fingerprint of {path.name} ({size / 1e9:.1f} GB), once ...\n")
+    try:
+        return sha256(path)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise DataError(msg) from error
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of a dataset at hand.
+
+    Attributes:
+        source: original files (``file``), those that a generator wrote in their format
+            (``simulated``), or the simulated ``sample`` that a plugin ships.
+        warnings: what is odd about them.
+        notes: what they lack, as all of their form do.
+    """
+
+    source: Origin
+    fingerprint: str
+    folder: str = ""
+    files: tuple[str, ...] = ()
+    stamps: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By path, of original files, as they were before their fingerprint was taken."""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

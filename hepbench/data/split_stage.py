@@ -1,0 +1,96 @@
+"""The split stage: decides which examples are training, validation and test examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.data import duplicates, splits
+from hepbench.data.stored_parts import column, count, read_inputs, spans
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import DataError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hepbench.data.read_stage import Facts
+    from hepbench.storage.workspace import Workspace
+
+
+def split(task: Mapping[str, Any], workspace: Workspace) -> Facts:
+    """Decide which rows are in which part; the test part's labels are kept under seal here."""
+    source = workspace.parents[0]
+    ids, labels = column(source, "ids"), column(source, "labels")
+    check_ids(task["dataset"], ids)
+    official = official_rows(task, ids, count(source, "test"))
+    parts = splits.divide(labels, ids, shares=task["shares"], seed=task["seed"], official=official)
+    for part, rows in parts.items():
+        limit = task["limits"][f"n_{part}"]
+        parts[part] = np.sort(rows[: limit or len(rows)])
+    check_classes(task, parts, labels)
+    columns = sorted(p.name.split(".", 1)[1][:-4] for p in source.glob("labelled.*.npy"))
+    kept = [name for name in columns if not name.startswith("input.")]
+    for part, rows in parts.items():
+        names = {name: np.ascontiguousarray(column(source, name)[rows]) for name in kept}
+        np.savez(workspace.folder / f"{part}.npz", allow_pickle=False, rows=rows, **names)
+    hashes = _hashes(source, "labelled")
+    # inputs, ids, labels and weights: what a figure depends on
+    whole = [hashes, *(column(source, name) for name in kept)]
+    by_part = {part: hashes[rows] for part, rows in parts.items()}
+    if count(source, "unlabelled"):
+        by_part["unlabelled"] = _hashes(source, "unlabelled")
+    return {
+        **{f"n_{part}": len(rows) for part, rows in parts.items()},
+        "n_unlabelled": count(source, "unlabelled"),
+        "split_hash": splits.split_hash({part: ids[rows] for part, rows in parts.items()}),
+        "contents": duplicates.contents(whole),
+        "test_contents": duplicates.contents([column[parts["test"]] for column in whole]),
+        "duplicates": duplicates.duplicates(by_part),
+    }
+
+
+def official_rows(
+    task: Mapping[str, Any], ids: NDArray[np.int64], extra: int
+) -> NDArray[np.bool_] | None:
+    """Return which rows are the official test set, if there is one: the last ``extra``, or those
+    that the dataset's function says.
+    """
+    if extra:
+        return np.arange(len(ids)) >= len(ids) - extra
+    if not task["official"]:
+        return None
+    official = resolve(task["official"])(ids, **task["params"])
+    return None if official is None else np.asarray(official, bool)
+
+
+def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
+    """Raise PluginError where one id stands for two examples."""
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        msg = f"{dataset}: id {repeated[0]} stands for more than one example; ids must differ"
+        raise PluginError(msg)
+
+
+def check_classes(
+    task: Mapping[str, Any], parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
+) -> None:
+    """Raise DataError where a part holds no example of one of the classes."""
+    for part, rows in parts.items():
+        present = np.flatnonzero(np.bincount(labels[rows]))
+        for label, name in enumerate(task["classes"]):
+            if label not in present:
+                msg = f"{task['dataset']}: the {part} part holds no example of class '{name}'"
+                raise DataError(msg)
+
+
+def _hashes(source: Path, role: str) -> NDArray[np.uint64]:
+    """Return a hash of all inputs of each example; of the labelled, as ``_rows`` orders them."""
+    columns = read_inputs(source, role)
+    n = len(next(iter(columns.values())))
+    chunks = ([column[rows] for column in columns.values()] for rows in spans(columns, n))
+    return np.concatenate([duplicates.row_hashes(chunk) for chunk in chunks])

@@ -1,0 +1,121 @@
+"""Splits: from example ids, labels and a seed to the rows of each part. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+PARTS = ("train", "validation", "test")
+
+
+def order(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """Return a pseudo-random number for each id: the same whatever other ids there are.
+
+    Source: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by a hash of the seed.
+    """
+    start = int.from_bytes(hashlib.sha256(f"split {seed}".encode()).digest()[:8], "big")
+    with np.errstate(over="ignore"):
+        return stirred(ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start))
+
+
+def stirred(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def divide(
+    labels: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    *,
+    shares: Sequence[float],
+    seed: int,
+    official: NDArray[np.bool_] | None = None,
+) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of train, validation and test, stratified by class.
+
+    Args:
+        labels: (N,) class of each example; -1 (unknown) is in no part.
+        ids: (N,) what the split depends on, so that it does not depend on the order of rows.
+        shares: of train, validation and test, adding to 1.
+        seed: of the suite.
+        official: (N,) True for the rows of an official test set; train and validation divide the
+            rest in their proportion.
+
+    Returns:
+        For each part its rows in the pseudo-random order of their ids, class by class mixed: the
+        first n of them are a stratified choice of n.
+    """
+    drawn = order(ids, seed)
+    train, validation, _ = shares
+    if official is not None:
+        train, validation = train / (train + validation), 1.0
+    else:
+        validation += train
+    pieces: dict[str, list[NDArray[np.int64]]] = {part: [] for part in PARTS}
+    for label in np.flatnonzero(np.bincount(labels[labels >= 0])):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[np.lexsort((ids[rows], drawn[rows]))]
+        if official is not None:
+            pieces["test"].append(rows[official[rows]])
+            rows = rows[~official[rows]]
+        cuts = [round(train * len(rows)), round(validation * len(rows))]
+        first, second, rest = np.split(rows, cuts)
+        pieces["train"].append(first)
+        pieces["validation"].append(second)
+        if official is None:
+            pieces["test"].append(rest)
+    return {part: _mixed(found) for part, found in pieces.items()}
+
+
+def share(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], *, fraction: float, seed: int
+) -> NDArray[np.int64]:
+    """Return the rows of a stratified share of examples, at least one of each class; with the same
+    seed a smaller share is part of a larger one.
+    """
+    drawn = order(ids, seed)
+    chosen = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[np.lexsort((ids[rows], drawn[rows]))]
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate(chosen))
+
+
+def _mixed(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Interleave classes evenly, so that any first n rows hold them in proportion."""
+    if not pieces:
+        return np.empty(0, np.int64)
+    rows = np.concatenate(pieces)
+    workspace = np.concatenate([(np.arange(len(p)) + 0.5) / max(len(p), 1) for p in pieces])
+    return rows[np.argsort(workspace, kind="stable")]
+
+
+def split_hash(ids: Mapping[str, NDArray[np.int64]]) -> str:
+    """Return a hash of which ids are in which part, whatever their order."""
+    digest = hashlib.sha256()
+    for part in PARTS:
+        digest.update(part.encode())
+        digest.update(np.sort(ids[part]).astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+KEPT_TRAIN_SCORES = 100_000
+"""Training examples whose scores are kept, chosen by id."""
+
+
+def kept_train_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Return the rows of the training examples whose scores are kept, at most 100,000."""
+    if len(ids) <= KEPT_TRAIN_SCORES:
+        return slice(None)
+    return np.sort(np.argsort(order(ids, 0), kind="stable")[:KEPT_TRAIN_SCORES])

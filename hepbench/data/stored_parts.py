@@ -1,0 +1,73 @@
+"""Stored parts: what the read and inputs stages have written, as mapped arrays."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.specs.training_data import Examples
+from hepbench.storage import npy_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hepbench.specs.types import Array
+
+
+CHUNK_ROWS = 200_000
+
+
+CHUNK_BYTES = 50_000_000
+"""Of the inputs of a chunk, were they dense: views may make them so."""
+
+
+def column(source: Path, name: str) -> NDArray[Any]:
+    """Return a column of the labelled examples, an official test file's behind them."""
+    labelled = npy_files.map_npy(source / f"labelled.{name}.npy")
+    test = source / f"test.{name}.npy"
+    return np.concatenate([labelled, npy_files.map_npy(test)]) if test.exists() else labelled
+
+
+def read_inputs(source: Path, role: str) -> dict[str, Array]:
+    """Return the inputs of a role by name; of the labelled examples as ``_rows`` orders them."""
+    found = npy_files.stored(source, f"{role}.input.")
+    test = npy_files.stored(source, "test.input.") if role == "labelled" else {}
+    return {
+        name: npy_files.ConcatenatedArrays(
+            [npy_files.open_stored(path), npy_files.open_stored(test[name])]
+        )
+        if name in test
+        else npy_files.open_stored(path)
+        for name, path in found.items()
+    }
+
+
+def spans(inputs: Mapping[str, Array], n: int) -> Iterator[slice]:
+    """Yield the rows of chunks of which all inputs together fit into CHUNK_BYTES."""
+    size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in inputs.values())
+    step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(size, 1)))
+    return (slice(i, min(i + step, n)) for i in range(0, n, step))
+
+
+def count(source: Path, role: str) -> int:
+    path = source / f"{role}.ids.npy"
+    return len(npy_files.map_npy(path)) if path.exists() else 0
+
+
+def load_part(source: Path, part: str) -> Examples:
+    """Return the examples of one part as they were laid out; the test part has no labels."""
+    folder = source / part
+    found = {name: npy_files.open_stored(path) for name, path in npy_files.stored(folder).items()}
+    return Examples(
+        inputs={n.partition(".")[2]: a for n, a in found.items() if n.startswith("input.")},
+        ids=found["ids"],
+        labels=found.get("labels"),
+        weights=found.get("weights"),
+        targets={n.partition(".")[2]: a for n, a in found.items() if n.startswith("target.")},
+    )

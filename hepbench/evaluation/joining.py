@@ -1,0 +1,88 @@
+"""Predictions: stored scores joined to labels, once, in the parent process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.data import splits
+from hepbench.data.splits import kept_train_rows
+from hepbench.specs.metric import Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+Arrays = dict[str, "NDArray[Any]"]
+
+
+def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
+    """Return which training examples were scored where these are not those that all cells keep."""
+    with np.load(scores, allow_pickle=False) as arrays:
+        return arrays["rows"] if "rows" in arrays.files else None
+
+
+def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
+    """Return ids, labels, weights and targets of the examples whose scores are kept, by part.
+
+    Names are ``<part>.<column>``; this is what stands beside the predictions in the results.
+
+    Args:
+        split: the folder of the stage that divided the examples.
+        chosen: see ``chosen_rows``.
+    """
+    found: Arrays = {}
+    for part in splits.PARTS:
+        with np.load(split / f"{part}.npz", allow_pickle=False) as columns:
+            kept: NDArray[np.int64] | slice = slice(None)
+            if part == "train":
+                kept = kept_train_rows(columns["ids"]) if chosen is None else chosen
+            names = [name for name in columns.files if name != "rows"]
+            found |= {f"{part}.{name}": columns[name][kept] for name in names}
+    return found
+
+
+def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
+    """Return the predictions of each part; those of train and test know the validation part's."""
+    with np.load(scores, allow_pickle=False) as arrays:
+        beside = {"trained", "rows"}
+        found = {n: arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
+        if "trained" in arrays.files:
+            # a training example whose label was withheld is none
+            rows = arrays["trained"]
+            seen = {n: a[rows] for n, a in labels.items() if n.startswith("train.")}
+            labels = {**labels, **seen}
+    validation = _part(labels, found, "validation", None)
+    others = {part: _part(labels, found, part, validation) for part in ("train", "test")}
+    return {**others, "validation": validation}
+
+
+def _part(
+    labels: Mapping[str, NDArray[Any]],
+    scores: Mapping[str, NDArray[np.float64]],
+    part: str,
+    validation: Predictions | None,
+) -> Predictions:
+    def named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, Any]:
+        return {n[len(prefix) :]: _sealed(a) for n, a in arrays.items() if n.startswith(prefix)}
+
+    return Predictions(
+        labels=_sealed(labels[f"{part}.labels"]),
+        scores=_sealed(scores[part]),
+        weights=_sealed(labels.get(f"{part}.weights")),
+        ids=_sealed(labels[f"{part}.ids"]),
+        targets=named(labels, f"{part}.target."),
+        values=named(scores, f"{part}.value."),
+        validation=validation,
+    )
+
+
+def _sealed(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Make an array read-only: one plugin's metric must not change what others are given."""
+    if array is not None:
+        array.flags.writeable = False
+    return array

@@ -1,0 +1,65 @@
+"""Evaluation: scores are joined to labels here, once, in the parent process."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from hepbench.evaluation import consistency, metric_audit
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import UndefinedMetricError
+from hepbench.specs.metric import Measured, Predictions
+from hepbench.storage.records import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hepbench.registry.plugins import Entry
+
+
+def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
+    """Return every metric of one part; one that has no value says why."""
+    classes = predictions.scores.shape[1]
+    return {
+        entry.spec.name: _value(entry.spec.compute, predictions)
+        for entry in metrics
+        if entry.spec.classes in {None, classes}
+    }
+
+
+def _value(compute: str, predictions: Predictions) -> Value:
+    try:
+        found = resolve(compute)(predictions)
+        measured = found if isinstance(found, Measured) else Measured(float(found))
+        errors = (measured.stderr, measured.low, measured.high)
+        stderr, low, high = (None if error is None else float(error) for error in errors)
+        value = float(measured.value)
+    except UndefinedMetricError as error:
+        return Value(undefined=str(error))
+    except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
+        return Value(undefined=f"{type(error).__name__}: {error}")
+    if not math.isfinite(value):
+        return Value(undefined=f"is {value}; a metric is finite or undefined")
+    return Value(value, stderr, low, high, bool(measured.limit))
+
+
+def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
+    """Return what is odd about a cell's figures, ``name: what``."""
+    found = []
+    for threshold in (None, 0.5):
+        if odd := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
+            found.append(f"accuracy: {odd}")
+            break
+    for entry in metrics:
+        audit = audited(entry.spec.compute, entry.spec.classes or 2)
+        found += [f"metric {entry.spec.name}: {odd}" for odd in audit]
+    return found
+
+
+@lru_cache
+def audited(compute: str, classes: int) -> tuple[str, ...]:
+    """Return what is odd about a plugin's metric; the core's own are tested instead."""
+    if compute.startswith("hepbench."):
+        return ()
+    return tuple(metric_audit.audit(resolve(compute), classes=classes))

@@ -1,0 +1,147 @@
+"""What marks a row: an accuracy that does not fit its AUC, a metric that cannot be trusted."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import replace
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepbench.specs.metric import Measured, Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hepbench.specs.types import Array
+
+    Compute = Callable[[Predictions], float | Measured]
+
+
+def audit(compute: Compute, *, classes: int = 2) -> list[str]:
+    """Return what is wrong with a metric, one line each, from its values on made-up predictions.
+
+    It must return a finite number, the same one for the same predictions, leave the arrays as they
+    are, not depend on the order of rows (tied scores show who forgot them), and not fit itself to
+    the labels that it scores. Whatever raises here is not marked: it says so in every record.
+
+    Args:
+        compute: as ``Metric.compute``.
+        classes: how many the predictions have.
+    """
+    found: list[str] = []
+    for check in (_breaks_contract, _depends_on_order, _fits_labels):
+        # a third party's: it may raise anything
+        with suppress(Exception):
+            if complaint := check(compute, classes):
+                found.append(complaint)
+        if found and check is _breaks_contract:
+            break
+    return found
+
+
+def _breaks_contract(compute: Compute, classes: int) -> str | None:
+    predictions = _tied(classes)
+    labels, scores = predictions.labels.copy(), predictions.scores.copy()
+    first, second = compute(predictions), compute(predictions)
+    measured = first if isinstance(first, Measured) else Measured(first)
+    errors = (measured.stderr, measured.low, measured.high)
+    for number in (measured.value, *(error for error in errors if error is not None)):
+        if not isinstance(number, Real) or isinstance(number, bool):
+            return f"returns a {type(number).__name__}, not a float or Measured"
+        if not math.isfinite(number):
+            return f"returns {number} on ordinary predictions"
+    if not (np.array_equal(labels, predictions.labels) and (scores == predictions.scores).all()):
+        return "changes the arrays that it is given"
+    return None if first == second else "gives two values for the same predictions"
+
+
+def _depends_on_order(compute: Compute, classes: int) -> str | None:
+    tied = _tied(classes)
+    constant = replace(tied, scores=np.full_like(tied.scores, 1 / classes))
+    for predictions in (tied, constant):
+        values = [_value(compute, rows) for rows in _reordered(predictions)]
+        if max(values) - min(values) > 1e-9 * max(1, abs(values[0])):
+            return "depends on the order of rows (ties?)"
+    return None
+
+
+def _fits_labels(compute: Compute, classes: int) -> str | None:
+    """Compare the mean under permuted labels at two sizes, n and 16 n.
+
+    A sum over examples has the same mean at both. A function of such sums shifts by O(1 / n), which
+    is little of its O(1 / sqrt(n)) scatter: measured, none of it for AUC, accuracy and losses, .2
+    for the rejections, .3 for average precision. What is best of many thresholds shifts as it
+    scatters: 1.3 standard deviations for accuracy, .9 with a grid of ten. Scores keep away from
+    the share of a class, so that a calibration error is nearly a sum too.
+    """
+    small, large = _certain(classes, repeat=1), _certain(classes, repeat=16)
+    few = [_value(compute, rows) for rows in _relabelled(small, classes, 48)]
+    many = [_value(compute, rows) for rows in _relabelled(large, classes, 16)]
+    shift = abs(np.mean(few) - np.mean(many))
+    if not shift > 0.6 * np.std(few) + 1e-9 * abs(np.mean(few)):
+        return None
+    return (
+        f"under random labels {np.mean(few):.3g} for {len(small.labels)} examples but "
+        f"{np.mean(many):.3g} for {len(large.labels)} (chosen on the labels it scores?)"
+    )
+
+
+def _value(compute: Compute, predictions: Predictions) -> float:
+    result = compute(predictions)
+    return float(result.value if isinstance(result, Measured) else result)
+
+
+def _tied(classes: int) -> Predictions:
+    """Return 120 examples whose scores take few values, with a validation part like it."""
+    return replace(_leaning(classes, seed=0), validation=_leaning(classes, seed=1))
+
+
+def _leaning(classes: int, *, seed: int, n: int = 120) -> Predictions:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    counts = rng.integers(1, 6, (n, classes)) + 3 * (labels[:, None] == np.arange(classes))
+    return Predictions(
+        labels=labels, scores=counts / counts.sum(axis=1, keepdims=True), ids=np.arange(n)
+    )
+
+
+def _certain(classes: int, *, repeat: int) -> Predictions:
+    """Return ``repeat`` times the same 256 (or so) scores, far from the share of any class."""
+    n = classes * max(8, 256 // classes)
+    labels = np.arange(n * repeat) % classes
+    doubt = np.tile(np.linspace(0.01, 0.3, n // classes).repeat(classes), repeat)[:, None]
+    chosen = labels[:, None] == np.arange(classes)
+    return Predictions(
+        labels=labels,
+        scores=np.where(chosen, 1 - doubt, doubt / (classes - 1)),
+        ids=np.arange(n * repeat),
+        validation=_leaning(classes, seed=1),
+    )
+
+
+def _reordered(predictions: Predictions) -> Iterator[Predictions]:
+    """Yield the same examples with one class first, with another first, and twice shuffled."""
+    rng = np.random.default_rng(2)
+    by_class = np.argsort(predictions.labels, kind="stable")
+    n = len(by_class)
+    for rows in (by_class, by_class[::-1], rng.permutation(n), rng.permutation(n)):
+        yield _rows(predictions, rows)
+
+
+def _rows(predictions: Predictions, rows: Array) -> Predictions:
+    labels, scores = predictions.labels[rows], predictions.scores[rows]
+    return replace(predictions, labels=labels, scores=scores, ids=rows)
+
+
+def _relabelled(predictions: Predictions, classes: int, times: int) -> Iterator[Predictions]:
+    """Yield shuffled labels, then those with each class renamed the next: sums over examples have
+    exactly the same mean over such a round, so that few rounds are enough.
+    """
+    rng = np.random.default_rng(3)
+    for _ in range(max(1, times // classes)):
+        labels = rng.permutation(predictions.labels)
+        for step in range(classes):
+            yield replace(predictions, labels=(labels + step) % classes)

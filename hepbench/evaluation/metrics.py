@@ -1,0 +1,381 @@
+"""The core's metrics: ``(Predictions) -> Measured``, in float64, with the weights honoured.
+
+Of two classes, 1 is the signal and ``scores[:, 1]`` its score. Where a metric has no value it
+raises, with the reason in one line. What several metrics need - checked arrays, scores sorted once -
+is kept with the predictions while they live: do not change their arrays in between.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from hepbench.evaluation import uncertainty
+from hepbench.specs.errors import EmptyClassError, UndefinedMetricError
+from hepbench.specs.metric import Measured
+
+if TYPE_CHECKING:
+    from hepbench.specs.metric import Predictions
+    from hepbench.specs.types import Array
+
+
+SMALLEST = float(np.finfo(np.float32).eps)
+"""Scores are stored as float32 and may be exactly 0 or 1: the log loss clips them this far away."""
+
+
+BINS = 15
+"""Of the calibration error, as is usual since Guo et al., arXiv:1706.04599."""
+
+
+def auc(predictions: Predictions) -> Measured:
+    """Return the area under the ROC curve, with DeLong's standard error.
+
+    Ties count one half. More than two classes: the mean over ordered pairs of classes (i, j) of
+    the AUC of score i between examples of i and of j, which is Hand and Till's macro one-vs-one.
+    Where the order is perfect (or perfectly wrong) DeLong's error would be 0: it is None, and
+    ``low`` and ``high`` are an exact 68 % interval instead.
+
+    Raises:
+        EmptyClassError: a class has no example.
+
+    Source: Hand and Till, Machine Learning 45 (2001) 171.
+    """
+    return _area(part_of(predictions))
+
+
+def _area(part: Part) -> Measured:
+    part.need_every_class()
+    if part.classes == 2:
+        gains = uncertainty.placements(part.curve.ties, part.labels == 1, part.weights)
+    else:
+        gains = uncertainty.one_vs_one(part.scores, part.labels, part.weights)
+    found, covariance = uncertainty.delong(gains[None], part.labels, part.weights)
+    value, variance = float(found[0]), float(covariance[0, 0])
+    if min(value, 1 - value) < 1e-12:
+        smallest = min(uncertainty.effective_number(w) for w in part.weights_by_class)
+        reach = uncertainty.perfect_order(smallest)
+        return Measured(value, low=max(0.0, value - reach), high=min(1.0, value + reach))
+    return Measured(value, stderr=None if math.isnan(variance) else math.sqrt(variance))
+
+
+def accuracy(predictions: Predictions) -> Measured:
+    """Return the share of examples classified rightly, with its binomial error.
+
+    Two classes: an example is signal above the threshold that maximises this share on
+    ``predictions.validation``. Where that is None, these are the validation examples themselves,
+    and the threshold is chosen on them: a figure to choose by, never one to quote. More classes:
+    the class of the highest score (the first of equals); no threshold is needed.
+
+    Raises:
+        EmptyClassError: two classes, and the validation part holds only one.
+    """
+    part = part_of(predictions)
+    if part.classes == 2:
+        return uncertainty.binomial(part.right_above(accuracy_threshold(predictions)), part.weights)
+    return uncertainty.binomial(part.scores.argmax(axis=1) == part.labels, part.weights)
+
+
+def accuracy_at_half(predictions: Predictions) -> Measured:
+    """Return the share of examples classified rightly where signal means a score above one half."""
+    part = _two_classes(predictions)
+    return uncertainty.binomial(part.right_above(0.5), part.weights)
+
+
+def accuracy_threshold(predictions: Predictions) -> float:
+    """Return the signal score above which to call an example signal, from the validation part.
+
+    It lies midway between two neighbouring scores (or is infinite: one class is always called);
+    of several with the same accuracy it is the one nearest to one half.
+    """
+    part = _two_classes(predictions.validation or predictions)
+    part.need_every_class()
+    accuracies, cuts = part.cuts
+    best = np.flatnonzero(accuracies >= accuracies.max() - 1e-12)
+    return float(cuts[best[np.argmin(abs(cuts[best] - 0.5))]])
+
+
+def log_loss(predictions: Predictions) -> Measured:
+    """Return the mean of -log(score of the true class), in nats.
+
+    Scores are clipped to [eps, 1 - eps], eps = 1.19e-7 being float32's, so that a single score of
+    0 costs 15.9 and not infinity.
+    """
+    part = part_of(predictions)
+    true = part.scores[np.arange(len(part.labels)), part.labels]
+    return uncertainty.mean(-np.log(np.clip(true, SMALLEST, 1 - SMALLEST)), part.weights)
+
+
+def brier(predictions: Predictions) -> Measured:
+    """Return the mean squared distance of scores from the truth.
+
+    Two classes: of the signal score, between 0 and 1. More: summed over classes, between 0 and 2
+    (Brier, Mon. Weather Rev. 78 (1950) 1).
+    """
+    part = part_of(predictions)
+    if part.classes == 2:
+        return uncertainty.mean((part.signal_scores - part.labels) ** 2, part.weights)
+    true = part.scores[np.arange(len(part.labels)), part.labels]
+    squares = np.einsum("nc,nc->n", part.scores, part.scores) - 2 * true + 1
+    return uncertainty.mean(squares, part.weights)
+
+
+def ece(predictions: Predictions) -> Measured:
+    """Return the expected calibration error: mean over bins of |mean score - share|.
+
+    Two classes compare the signal score with the share of signal; more, the highest score with the
+    share of right answers. The 15 bins hold equal weight, tied scores never being parted; they are
+    less biased than bins of equal width. Perfect scores give about 3 sqrt(mean(p (1 - p)) / N), not
+    0 (.08 at N = 300): compare at equal N only. No error is given.
+
+    Source: Roelofs et al., AISTATS 2022, arXiv:2012.08668.
+    """
+    part = part_of(predictions)
+    found = part.curve
+    if part.classes > 2:
+        right = part.scores.argmax(axis=1) == part.labels
+        found = curve(part.scores.max(axis=1), right, part.weights)
+    mass = found.signal + found.background
+    total = mass.sum()
+    middle = (np.cumsum(mass) - mass / 2) / total
+    bins = np.minimum((BINS * middle).astype(int), BINS - 1)
+    gaps = np.bincount(bins, found.signal - mass * found.scores)
+    return Measured(float(abs(gaps).sum() / total))
+
+
+def rejection_30(predictions: Predictions) -> Measured:
+    """Return the background rejection at a signal efficiency of 30 %."""
+    return background_rejection(predictions, signal_efficiency=0.3)
+
+
+def rejection_50(predictions: Predictions) -> Measured:
+    """Return the background rejection at a signal efficiency of 50 %."""
+    return background_rejection(predictions, signal_efficiency=0.5)
+
+
+def rejection_70(predictions: Predictions) -> Measured:
+    """Return the background rejection at a signal efficiency of 70 %."""
+    return background_rejection(predictions, signal_efficiency=0.7)
+
+
+def background_rejection(predictions: Predictions, *, signal_efficiency: float) -> Measured:
+    """Return 1 / (background efficiency) at a fixed signal efficiency.
+
+    The cut is the highest score that keeps at least this share of the signal; examples with that
+    very score pass, all of them. So a cut exists that does what the figure says, and ties cost.
+
+    Args:
+        predictions: of two classes.
+        signal_efficiency: working point in (0, 1].
+
+    Returns:
+        value >= 1. The error is the binomial one of the background that passes, and that of the
+        signal efficiency, which moves the cut, added in quadrature; ``low`` and ``high`` are
+        Wilson's. Where no background passes, or less than one (effective) example, the value is
+        the 95 % lower limit and ``limit`` is True.
+
+    Raises:
+        EmptyClassError: there is no signal or no background.
+
+    Source: Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914.
+    """
+    part = _two_classes(predictions)
+    part.need_every_class()
+    background, signal = part.weights_by_class
+    cut = part.at(signal_efficiency)[0]
+    passed = part.signal_scores[part.labels == 0] >= cut
+    found, variance = uncertainty.share(passed, background)
+    n_signal = uncertainty.effective_number(signal)
+    step = math.sqrt(signal_efficiency * (1 - signal_efficiency) / n_signal)
+    looser, tighter = part.at(signal_efficiency + step)[1], part.at(signal_efficiency - step)[1]
+    variance += ((looser - tighter) / 2) ** 2
+    return uncertainty.inverse(found, variance, uncertainty.effective_number(background))
+
+
+def reconstruction(predictions: Predictions) -> Measured:
+    """Return the mean reconstruction error of an example, as the network's own loss has it."""
+    return _mean(predictions, "reconstruction")
+
+
+def kl(predictions: Predictions) -> Measured:
+    """Return the mean KL divergence of an example's code from the prior, in nats."""
+    return _mean(predictions, "kl")
+
+
+def code_sparsity(predictions: Predictions) -> Measured:
+    """Return the mean share of a code that is nearly zero: at most 1 % of its largest entry."""
+    return _mean(predictions, "code_zeros")
+
+
+def auc_reconstruction(predictions: Predictions) -> Measured:
+    """Return the AUC of the reconstruction error as a score: larger for the signal.
+
+    A value below one half says that the signal is reconstructed better than the background.
+    """
+    return _anomaly(predictions, "reconstruction")
+
+
+def auc_elbo(predictions: Predictions) -> Measured:
+    """Return the AUC of the negative evidence lower bound as a score: larger for the signal."""
+    return _anomaly(predictions, "elbo")
+
+
+def _mean(predictions: Predictions, name: str) -> Measured:
+    return uncertainty.mean(_values(predictions, name), part_of(predictions).weights)
+
+
+def _anomaly(predictions: Predictions, name: str) -> Measured:
+    part, values = _two_classes(predictions), _values(predictions, name)
+    return _area(replace(part, scores=np.stack([-values, values], axis=1)))
+
+
+def _values(predictions: Predictions, name: str) -> Array:
+    """Return values of each example, or raise with the reason why there are none."""
+    found, n = predictions.values, len(part_of(predictions).labels)
+    if not found:
+        _undefined("only a network whose encoder is as its own loss left it has such values")
+    if name not in found:
+        _undefined(f"the network's own loss has no '{name}'; there are {', '.join(sorted(found))}")
+    values = np.asarray(found[name], dtype=float)
+    if values.shape != (n,) or not np.isfinite(values).all():
+        _undefined(f"values '{name}' {values.shape} of {n} examples: need (N,), all finite")
+    return values
+
+
+class Curve(NamedTuple):
+    """Weight at each distinct score, highest score first: all that a ROC curve is made of.
+
+    Attributes:
+        scores: (T,) distinct.
+        ties: (N,) int, where in ``scores`` each example is.
+        signal, background: (T,) sums of weights.
+    """
+
+    scores: Array
+    ties: Array
+    signal: Array
+    background: Array
+
+
+def curve(scores: Array, signal: Array, weights: Array) -> Curve:
+    """Return the curve of (N,) scores, ``signal`` (N,) bool: the one sort that metrics share."""
+    lowest, ties = np.unique(-scores, return_inverse=True)
+    sums = [np.bincount(ties, weights * side) for side in (signal, ~signal)]
+    return Curve(-lowest, ties, *sums)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Checked arrays of one part, and what the metrics share of them.
+
+    Attributes:
+        labels: (N,) int; scores: (N, C); weights: (N,) float, not negative, of positive sum.
+    """
+
+    labels: Array
+    scores: Array
+    weights: Array
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self.scores.shape[1])
+
+    @cached_property
+    def signal_scores(self) -> Array:
+        """Score of class 1, contiguous."""
+        return np.ascontiguousarray(self.scores[:, 1])
+
+    @cached_property
+    def curve(self) -> Curve:
+        """Of class 1 against the rest."""
+        return curve(self.signal_scores, self.labels == 1, self.weights)
+
+    @cached_property
+    def weights_by_class(self) -> list[Array]:
+        """Weights of the examples of each class."""
+        return [self.weights[self.labels == label] for label in range(self.classes)]
+
+    def need_every_class(self) -> None:
+        """Raise EmptyClassError where a class has no weight."""
+        for label, weights in enumerate(self.weights_by_class):
+            if not weights.any():
+                name = ("background", "signal")[label] if self.classes == 2 else f"class {label}"
+                msg = f"none of the {len(self.labels)} examples is {name}"
+                raise EmptyClassError(msg)
+
+    def right_above(self, cut: float) -> Array:
+        """(N,) bool: classified rightly where signal means a score above ``cut``."""
+        return (self.signal_scores > cut) == (self.labels == 1)
+
+    @cached_property
+    def cuts(self) -> tuple[Array, Array]:
+        """Accuracies (T + 1,) of all cuts that differ, and the cuts."""
+        scores = self.curve.scores
+        between = (scores[:-1] + scores[1:]) / 2
+        gained = np.cumsum(np.append(0, self.curve.signal - self.curve.background))
+        accuracies = (gained + self.curve.background.sum()) / self.weights.sum()
+        return accuracies, np.concatenate(([np.inf], between, [-np.inf]))
+
+    @cached_property
+    def passing(self) -> tuple[Array, Array]:
+        """Signal and background efficiency (T,) of each cut, highest score first."""
+        signal, background = np.cumsum(self.curve.signal), np.cumsum(self.curve.background)
+        return signal / signal[-1], background / background[-1]
+
+    def at(self, efficiency: float) -> tuple[float, float]:
+        """Return the highest score that keeps this share of signal, and the share of background."""
+        signal, background = self.passing
+        # sums of weights are rounded: an efficiency short of the wanted one by 1e-12 is reached
+        at = min(int(np.searchsorted(signal, efficiency - 1e-12)), len(signal) - 1)
+        return float(self.curve.scores[at]), float(background[at])
+
+
+_kept: dict[int, Part] = {}
+
+
+def part_of(predictions: Predictions) -> Part:
+    """Return the checked arrays of these predictions, the same ones while the predictions live.
+
+    Raises:
+        UndefinedMetricError: what is there cannot be scored.
+    """
+    part = _kept.get(id(predictions))
+    if part is None:
+        part = _kept[id(predictions)] = _checked(predictions)
+        # an id is used again once its object is gone
+        weakref.finalize(predictions, _kept.pop, id(predictions), None)
+    return part
+
+
+def _checked(predictions: Predictions) -> Part:
+    labels = np.asarray(predictions.labels, dtype=np.int64)
+    scores, weights = np.asarray(predictions.scores, dtype=float), predictions.weights
+    weights = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype=float)
+    n = len(labels)
+    if not n:
+        _undefined("there are no examples")
+    if scores.shape[:1] != (n,) or scores.ndim != 2 or scores.shape[1] < 2 or len(weights) != n:
+        _undefined(f"{n} labels, scores {scores.shape}, {len(weights)} weights: need (N, classes)")
+    if not (scores.min() >= 0 and scores.max() <= 1 + 1e-6):
+        _undefined("scores are not probabilities: some are not finite or not within 0 and 1")
+    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+        _undefined(f"labels {labels.min()} to {labels.max()}, but {scores.shape[1]} score columns")
+    if not (weights.min() >= 0 and 0 < weights.sum() < np.inf):
+        _undefined("weights must be finite, not negative, and not all zero")
+    return Part(labels, scores, weights)
+
+
+def _undefined(reason: str) -> None:
+    raise UndefinedMetricError(reason)
+
+
+def _two_classes(predictions: Predictions) -> Part:
+    part = part_of(predictions)
+    if part.classes != 2:
+        _undefined(f"made for two classes; there are {part.classes}")
+    return part

@@ -1,0 +1,62 @@
+"""Averages over seeds, with the errors of the test sample and over seeds. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import fsum, hypot, sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hepbench.storage.records import Value
+
+
+@dataclass(frozen=True, slots=True)
+class SeedAverage:
+    """A number over the seeds of a row, unrounded.
+
+    Attributes:
+        value: mean over the seeds that have one; None where none has.
+        stderr: standard error of the test sample, mean over those seeds.
+        spread: sample standard deviation over those seeds; None for one seed.
+        n: how many seeds have a value.
+        limit: True where a seed has only a 95 % lower limit: then the mean is a lower limit too.
+    """
+
+    value: float | None = None
+    stderr: float | None = None
+    spread: float | None = None
+    n: int = 0
+    limit: bool = False
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean over seeds, which share one test sample."""
+        if self.stderr is None:
+            return None
+        return hypot(self.stderr, (self.spread or 0.0) / sqrt(self.n))
+
+
+def over_seeds(recorded: Iterable[Value | None]) -> SeedAverage:
+    """Return the mean of what seeds recorded, with both errors, or as a limit if one is."""
+    known = [each for each in recorded if each is not None and each.value is not None]
+    values = [each.value for each in known if each.value is not None]
+    mean = _mean(values)
+    if any(each.limit for each in known):
+        return SeedAverage(mean, n=len(values), limit=True)
+    stderr = _mean([each.stderr for each in known if each.stderr is not None])
+    return SeedAverage(mean, stderr, _spread(values, mean), len(values))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    # equal values have themselves as their mean, to the last bit
+    return values[0] if min(values) == max(values) else fsum(values) / len(values)
+
+
+def _spread(values: Sequence[float], mean: float | None) -> float | None:
+    if mean is None or len(values) < 2:
+        return None
+    return sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -1,0 +1,198 @@
+"""How far a figure can be trusted: errors from the test sample, and the spread over seeds.
+
+Weights are those of simulated events, not repetitions: doubling them all changes no error. They
+enter variances squared, and intervals through the number of equally weighted examples that would
+scatter as much, ``(sum w)^2 / sum w^2``. Equal weights give the textbook formulas exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepbench.specs.metric import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepbench.specs.types import Array
+
+
+ONE_SIGMA = math.erf(math.sqrt(0.5))
+"""Content of a 68 % interval, .6827."""
+
+
+def effective_number(weights: Array) -> float:
+    """Return how many equally weighted examples scatter like these: N for equal weights."""
+    return float(weights.sum() ** 2 / (weights @ weights))
+
+
+def mean(values: Array, weights: Array) -> Measured:
+    """Return the weighted mean of ``values`` (N,) with its standard error (None for one example)."""
+    total = weights.sum()
+    average = (weights @ values) / total
+    n = effective_number(weights)
+    if n < 1 + 1e-9:
+        return Measured(float(average))
+    scatter = weights * (values - average) / total
+    return Measured(float(average), stderr=math.sqrt(scatter @ scatter * n / (n - 1)))
+
+
+def share(passed: Array, weights: Array) -> tuple[float, float]:
+    """Return the weighted share of ``passed`` (N,) bool, and its variance.
+
+    The variance is binomial: ``p (1 - p) / N`` for equal weights. It is 0 where none or all pass;
+    use an interval there.
+    """
+    total = weights.sum()
+    found = float(weights[passed].sum() / total)
+    scatter = weights * (passed - found) / total
+    return found, float(scatter @ scatter)
+
+
+def binomial(passed: Array, weights: Array) -> Measured:
+    """Return a share with its binomial error.
+
+    Fewer than ten (effective) examples on one side make the error lopsided: then Wilson's 68 %
+    interval comes with it, and alone where none or all pass.
+    """
+    found, variance = share(passed, weights)
+    n = effective_number(weights)
+    if variance > 0 and n * min(found, 1 - found) >= 10:
+        return Measured(found, stderr=math.sqrt(variance))
+    low, high = wilson(found, _trials(found, variance, n))
+    return Measured(found, stderr=math.sqrt(variance) or None, low=low, high=high)
+
+
+def wilson(found: float, n: float, *, z: float = 1.0) -> tuple[float, float]:
+    """Return the interval of shares from which ``found`` of ``n`` lies within ``z`` sigma.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209; recommended by Brown, Cai and DasGupta,
+    Stat. Sci. 16 (2001) 101.
+    """
+    middle = (found + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(found * (1 - found) / n + z * z / (4 * n * n))
+    # at none or all the bound is the share itself; rounding must not move it
+    low = 0.0 if found <= 0 else middle - half
+    high = 1.0 if found >= 1 else middle + half
+    return low, high
+
+
+def upper_limit_of_none(n: float, *, confidence: float = 0.95) -> float:
+    """Return the upper limit of a share of which none was seen in ``n`` examples: exact, ~3 / n."""
+    return -math.expm1(math.log1p(-confidence) / n)
+
+
+def inverse(found: float, variance: float, n: float) -> Measured:
+    """Return ``1 / found`` of a share with its error propagated, and Wilson's 68 % interval.
+
+    Where the share is 0, or less than one of ``n`` examples (a few of small weight), the value is
+    the 95 % lower limit, flagged.
+    """
+    if found * n < 1 - 1e-9:
+        return Measured(1 / upper_limit_of_none(n), limit=True)
+    low, high = wilson(found, _trials(found, variance, n))
+    stderr = math.sqrt(variance) / found**2
+    return Measured(1 / found, stderr=stderr or None, low=1 / high, high=1 / low)
+
+
+def _trials(found: float, variance: float, n: float) -> float:
+    return found * (1 - found) / variance if variance > 0 and found < 1 else n
+
+
+def placements(ties: Array, positive: Array, weights: Array) -> Array:
+    """Return, for each example, the share of the other side that it is ranked rightly against.
+
+    Args:
+        ties: (N,) int, rank of the score, highest first; tied examples have the same.
+        positive: (N,) bool, which examples should be ranked first.
+        weights: (N,) float; each side has a positive sum.
+
+    Returns:
+        (N,) float; a tie counts one half. Their mean over either side is the AUC.
+
+    Source: Sun and Xu, IEEE Signal Process. Lett. 21 (2014) 1389: the structural components of
+    DeLong from mid-ranks, O(n log n); here from sums over tied scores, which carry weights.
+    """
+    mine = np.bincount(ties, weights * positive)
+    other = np.bincount(ties, weights * ~positive)
+    mine_above = (np.cumsum(mine) - mine / 2) / mine.sum()
+    other_below = (other.sum() - np.cumsum(other) + other / 2) / other.sum()
+    return np.where(positive, other_below[ties], mine_above[ties])
+
+
+def one_vs_one(scores: Array, labels: Array, weights: Array) -> Array:
+    """Return (N,) placements by (N, C) scores, averaged over ordered pairs of classes.
+
+    In the pair (i, j) score i ranks the examples of i before those of j; every class weighs the
+    same, and the mean placements of all classes add to twice the macro one-vs-one AUC.
+    """
+    classes = scores.shape[1]
+    shares = weights / np.bincount(labels, weights, classes)[labels]
+    gains = np.zeros(len(labels))
+    for label in range(classes):
+        ties = np.unique(-scores[:, label], return_inverse=True)[1]
+        mine = labels == label
+        gains += placements(ties, mine, shares) * np.where(mine, classes - 1, 1)
+    return gains / (classes * (classes - 1))
+
+
+def delong(gains: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
+    """Return AUCs of K sets of scores on the same examples, and their covariance.
+
+    Args:
+        gains: (K, N) float: ``placements`` of two classes or ``one_vs_one`` of more.
+        labels: (N,) int, 0 to C - 1; each class has weight.
+        weights: (N,) float.
+
+    Returns:
+        (K,) and (K, K). With equal weights and two classes it is DeLong's estimate exactly; with
+        weights, each class adds the variance of a weighted mean. NaN where a class has only one
+        example.
+
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) 837.
+    """
+    auc, covariance = np.zeros(len(gains)), np.zeros((len(gains), len(gains)))
+    for label in range(labels.max() + 1):
+        mine = labels == label
+        values, own = gains[:, mine], weights[mine]
+        average = values @ own / own.sum()
+        auc += average / 2
+        scatter = (values - average[:, None]) * (own / own.sum())
+        n = effective_number(own)
+        covariance += scatter @ scatter.T * n / (n - 1) if n > 1 + 1e-9 else np.nan
+    return auc, covariance
+
+
+def paired_auc(labels: Array, scores: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """Return the AUCs of K sets of signal scores (K, N) on the same labels (N,), 0 or 1, and their
+    (K, K) covariance: what is needed to tell two classifiers apart that saw the same test set.
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    signal = labels == 1
+    ties = [np.unique(-row, return_inverse=True)[1] for row in scores]
+    return delong(np.stack([placements(t, signal, weights) for t in ties]), labels, weights)
+
+
+def perfect_order(n: float) -> float:
+    """Return how far below 1 the 68 % interval of an AUC found to be 1 reaches: DeLong says 0.
+
+    ``n`` examples of the smaller class make n independent pairs, all ordered rightly with
+    probability AUC^n at most; the interval holds the AUCs for which that is 32 % or more.
+    """
+    return -math.expm1(math.log1p(-ONE_SIGMA) / n)
+
+
+def seed_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean over seeds and the sample standard deviation (n - 1 below the sum).
+
+    The deviation is that of one run, not of the mean: what a further seed may be expected to
+    differ by. It is None for a single seed.
+    """
+    if not len(values):
+        msg = "seed_spread needs at least one value"
+        raise ValueError(msg)
+    found = np.asarray(values, dtype=float)
+    return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else None

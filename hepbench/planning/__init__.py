@@ -1,0 +1,1 @@
+"""From a suite to cells and stages with content keys. Pure."""

@@ -1,0 +1,328 @@
+"""The matrix: what a suite and the command line name, resolved to combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hepbench.planning.settings import added_params, check_steps, checked, flat, written
+from hepbench.registry.plugins import Entry
+from hepbench.specs.dataset import Dataset
+from hepbench.specs.errors import UsageError
+from hepbench.specs.model import Model
+from hepbench.specs.references import assignment, chain, reference
+from hepbench.specs.text import unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from hepbench.planning.suite_file import Matrix, SuiteFile
+    from hepbench.registry.plugins import Registry
+    from hepbench.specs.method import Method
+
+
+Named = tuple[Entry, Mapping[str, Any]]
+"""What a name stands for, with the parameters in brackets behind it."""
+
+
+Labels = tuple[str, str, str]
+"""Dataset, model and chain, each with the parameters that differ from the preset's."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One dataset / model / chain with its resolved parameters."""
+
+    labels: Labels
+    dataset: Entry
+    model: Entry
+    methods: tuple[Entry, ...]
+    dataset_params: Mapping[str, Any]
+    model_params: Mapping[str, Any]
+    method_params: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A combination that the matrix names and that cannot be run, with the reason."""
+
+    labels: Labels
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the command line chose: globs, and overrides that win over the suite's."""
+
+    datasets: Sequence[str] = ()
+    models: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    seeds: int | None = None
+    preset: str | None = None
+    overrides: Sequence[str] = ()
+
+
+Item = TypeVar("Item", Combination, Misfit)
+
+
+def expand(
+    suite: SuiteFile, registry: Registry, choice: Choice
+) -> tuple[list[Combination], list[Misfit]]:
+    """Return what fits and what does not, in the order of the suite, each once.
+
+    Raises:
+        UsageError: a name or glob matches nothing, a parameter or preset is unknown, a name is
+            claimed by two plugins.
+    """
+    resolver = _Resolver(
+        registry=registry,
+        preset=choice.preset or suite.preset,
+        presets={name: flat(tables) for name, tables in suite.presets.items()},
+        overrides=dict(assignment(text) for text in choice.overrides),
+    )
+    items = [item for matrix in suite.run for item in resolver.expand(matrix)]
+    kept = [item for item in items if all(_chosen(item.labels, choice))]
+    combinations = [item for item in kept if isinstance(item, Combination)]
+    if not combinations:
+        raise UsageError(_why_nothing(choice, kept, items))
+    resolver.check([item for item in items if isinstance(item, Combination)])
+    misfits = [item for item in kept if isinstance(item, Misfit)]
+    return _unique(combinations), _unique(misfits)
+
+
+def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
+    """Return why a combination cannot be run, or nothing."""
+    offered = {*dataset.inputs, *dataset.views}
+    if missing := [name for name in model.inputs if name not in offered]:
+        return f"{model.name} takes '{missing[0]}'; {dataset.name} has {', '.join(sorted(offered))}"
+    name, makes = "fresh", "fresh"
+    for method in methods:
+        if lacking := sorted(method.needs - model.offers):
+            offers = ", ".join(sorted(model.offers))
+            return f"{method.name} needs '{lacking[0]}'; {model.name} offers {offers}"
+        if not {name, makes} & set(method.after):
+            return f"{method.name} follows {' or '.join(method.after)}, not {name}"
+        name, makes = method.name, method.makes
+    if makes != "classifier":
+        return f"{name} makes no classifier; a chain ends with a method that does"
+    return ""
+
+
+class _Resolver:
+    """Resolves parameters: defaults, preset, what the suite says of that preset, the suite's set,
+    brackets, --set; the last wins.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        preset: str,
+        presets: Mapping[str, Mapping[str, Any]],
+        overrides: Mapping[str, Any],
+    ) -> None:
+        self.registry = registry
+        self.preset = preset
+        self.presets = presets
+        self.overrides = overrides
+        self.suite_set: Mapping[str, Any] = {}
+        self.own: Mapping[str, Any] = {}
+        self.named = set(presets)
+        self.used: set[str] = set()
+        self.known: set[str] = set()
+
+    def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
+        """Yield every combination of a matrix, whether it fits or not."""
+        self.suite_set = matrix.set
+        before, self.used = self.used, set()
+        presets = {name: flat(tables) for name, tables in matrix.presets.items()}
+        self.named.update(presets)
+        mine = presets.get(self.preset, {})
+        self.own = {**self.presets.get(self.preset, {}), **mine}
+        datasets = [
+            (entry, {**params, **axis})
+            for axis in [{"label_fraction": f} for f in matrix.label_fractions] or [{}]
+            for entry, params in self._named("dataset", matrix.datasets)
+        ]
+        models = self._named("model", matrix.models)
+        for dataset, model, steps in product(datasets, models, self._chains(matrix.methods)):
+            names = (dataset[0].spec.name, model[0].spec.name, _chain_name(steps))
+            if not any(fnmatchcase("/".join(names), pattern) for pattern in matrix.exclude):
+                yield self._combination(dataset, model, steps)
+        self._check_used({**mine, **matrix.set})
+        self.used |= before
+
+    def check(self, combinations: Iterable[Combination]) -> None:
+        """Raise UsageError for a preset or a setting that nothing knows."""
+        self._check_used(self.overrides)
+        self._check_used(self.presets.get(self.preset, {}))
+        specs = [e.spec for c in combinations for e in (c.model, *c.methods)]
+        presets = {"quick", "paper", *(name for spec in specs for name in spec.presets)}
+        for name in (self.preset, *sorted(self.named)):
+            if name not in presets:
+                raise UsageError(unknown("preset", name, presets))
+
+    def _check_used(self, values: Iterable[str]) -> None:
+        for path in values:
+            if path not in self.used:
+                raise UsageError(f"set {path}: " + unknown("parameter", path, self.known))
+
+    def _named(self, kind: str, texts: Sequence[str]) -> list[Named]:
+        found: list[Named] = []
+        known = self.registry.names(kind)
+        for text in texts:
+            ref = reference(text)
+            names = ref.matches(known) if ref.is_glob else [ref.name]
+            if not names:
+                msg = f"'{text}' matches no {kind}. Known: {', '.join(known) or 'none'}"
+                raise UsageError(msg)
+            found += [(self.registry.entry(kind, name), ref.params) for name in names]
+        return found
+
+    def _chains(self, texts: Sequence[str]) -> list[tuple[Named, ...]]:
+        chains: list[tuple[Named, ...]] = []
+        for text in texts:
+            steps = chain(text)
+            if len(steps) == 1 and steps[0].is_glob:
+                singles = self._named("method", [text])
+                ends = [s for s in singles if s[0].spec.makes == "classifier"]
+                chains += [self._whole((step,)) for step in ends]
+            else:
+                chains.append(self._chain(text, [s.name for s in steps], [s.params for s in steps]))
+        return chains
+
+    def _chain(
+        self, text: str, names: list[str], params: Sequence[Mapping[str, Any]]
+    ) -> tuple[Named, ...]:
+        fresh = names[0] == "fresh"
+        named = ((name, p) for name, p in zip(names, params, strict=True) if name != "fresh")
+        steps = [(self.registry.entry("method", name), p) for name, p in named]
+        if not steps or "fresh" in names[1:]:
+            msg = f"'{text}': 'fresh' begins a chain and a method follows, as in fresh+linear-probe"
+            raise UsageError(msg)
+        return tuple(steps) if fresh else self._whole(tuple(steps))
+
+    def _whole(self, steps: tuple[Named, ...]) -> tuple[Named, ...]:
+        """Put before the first step what it starts from by default."""
+        seen = [steps[0][0].spec.name]
+        while (before := steps[0][0].spec.after[0]) not in {"fresh", "encoder", "classifier"}:
+            if before in seen:
+                msg = f"methods start from each other: {' -> '.join([*seen, before])}"
+                raise UsageError(msg)
+            seen.append(before)
+            steps = ((self.registry.entry("method", before), {}), *steps)
+        return steps
+
+    def _combination(
+        self, dataset: Named, model: Named, steps: tuple[Named, ...]
+    ) -> Combination | Misfit:
+        dataset_label, dataset_params = self._resolve("dataset", dataset)
+        model_label, model_params = self._resolve("model", model)
+        resolved = [self._resolve(step[0].spec.name, step) for step in steps]
+        text = "+".join(label for label, _ in resolved)
+        # a first step that would start elsewhere by itself was told to start afresh
+        text = text if steps[0][0].spec.after[0] == "fresh" else f"fresh+{text}"
+        labels = (dataset_label, model_label, text)
+        reason = misfit(dataset[0].spec, model[0].spec, [entry.spec for entry, _ in steps])
+        if reason:
+            return Misfit(labels, reason)
+        return Combination(
+            labels=labels,
+            dataset=dataset[0],
+            model=model[0],
+            methods=tuple(entry for entry, _ in steps),
+            dataset_params=dataset_params,
+            model_params=model_params,
+            method_params=tuple(params for _, params in resolved),
+        )
+
+    def _resolve(self, prefix: str, named: Named) -> tuple[str, dict[str, Any]]:
+        """Return the label, which shows what differs from the preset, and the parameters."""
+        entry, inline = named
+        spec = entry.spec
+        base = {**spec.params, **added_params(spec)}
+        if not isinstance(spec, Dataset):
+            base |= spec.presets.get(self.preset, {})
+        self.known |= {f"{prefix}.{name}" for name in base}
+        own = self._meant(prefix, self.own, base)
+        chosen = {
+            **self._meant(prefix, self.suite_set, base),
+            **inline,
+            **self._meant(prefix, self.overrides, base),
+        }
+        if isinstance(spec, Dataset):
+            chosen = {**own, **chosen}
+        else:
+            base |= checked(spec, own, base)
+        params = {**base, **checked(spec, chosen, base)}
+        if isinstance(spec, Model):
+            check_steps(spec, params.get("preprocess", ()))
+        differing = [f"{k}={written(v)}" for k, v in params.items() if v != base[k]]
+        return spec.name + (f"[{','.join(differing)}]" if differing else ""), params
+
+    def _meant(
+        self, prefix: str, values: Mapping[str, Any], known: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        found = {}
+        for path, value in values.items():
+            head, _, name = path.rpartition(".")
+            if head == prefix and name in known:
+                found[name] = value
+                self.used.add(path)
+        return found
+
+
+def _chain_name(steps: Sequence[Named]) -> str:
+    return "+".join(entry.spec.name for entry, _ in steps)
+
+
+def _unique(items: Iterable[Item]) -> list[Item]:
+    """Return what is named more than once only once.
+
+    Raises:
+        UsageError: one name stands for two settings: presets of two matrices differ.
+    """
+    first: dict[Labels, Item] = {}
+    for item in items:
+        if first.setdefault(item.labels, item) != item:
+            msg = f"{'/'.join(item.labels)} stands for two settings: the presets of its runs differ"
+            raise UsageError(msg)
+    return list(first.values())
+
+
+def _chosen(labels: Labels, choice: Choice) -> list[bool]:
+    globs = (choice.datasets, choice.models, choice.methods)
+    return [
+        not patterns or any(fits(label, pattern) for pattern in patterns)
+        for label, patterns in zip(labels, globs, strict=True)
+    ]
+
+
+def fits(label: str, pattern: str) -> bool:
+    """Whether a label, its names without parameters, or its last name fit a pattern; a bracket in
+    it is one, no set of characters.
+    """
+    names = [step.name for step in chain(label)]
+    pattern = pattern.replace("[", "[[]")
+    return any(fnmatchcase(text, pattern) for text in (label, "+".join(names), names[-1]))
+
+
+def _why_nothing(
+    choice: Choice,
+    kept: Sequence[Combination | Misfit],
+    items: Sequence[Combination | Misfit],
+) -> str:
+    """Return which glob matches nothing, or why what is left does not fit."""
+    globs = (choice.datasets, choice.models, choice.methods)
+    for place, kind in enumerate(("dataset", "model", "method")):
+        labels = sorted({item.labels[place] for item in items})
+        for glob in globs[place]:
+            if not any(fits(label, glob) for label in labels):
+                return f"'{glob}' matches no {kind} of this suite. It has: {', '.join(labels)}"
+    for item in kept:
+        if isinstance(item, Misfit):
+            return f"nothing fits: {'/'.join(item.labels)}: {item.reason}"
+    return "no cell is left: the names chosen never meet in this suite"

@@ -1,0 +1,122 @@
+"""Suites: strict TOML in, a matrix of runs out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from hepbench.specs.errors import SuiteError
+from hepbench.specs.references import alternatives
+from hepbench.storage.records import Published
+
+DEFAULT_PRESET = "quick"
+
+
+class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Datasets x models x chains; names may be globs and carry ``[param=value]``, and
+    ``[param={value,value}]`` stands for one name with each.
+
+    Attributes:
+        label_fractions: shares of the training labels that methods see, each tried in turn.
+        presets: as the suite's, for these alone; they win over the suite's.
+        exclude: globs over ``dataset/model/chain``, names without parameters.
+        set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``, whatever the preset; the text
+            ``none`` stands for no value. They are of every use of a method in a chain, as presets
+            are; what brackets say is of that use alone.
+    """
+
+    datasets: list[str]
+    models: list[str]
+    methods: list[str]
+    label_fractions: list[float] = []
+    presets: dict[str, dict[str, dict[str, Any]]] = {}
+    exclude: list[str] = []
+    set: dict[str, Any] = {}
+
+
+class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A suite as written.
+
+    Attributes:
+        seeds: a number n for 0 .. n-1, or a list.
+        split_seed: of the division into train, validation and test, the same for every cell.
+        cost: whether what scoring costs is measured too, each cell alone on the machine.
+        presets: what a preset means in this suite, a table for ``dataset``, ``model`` or a method:
+            ``[presets.paper.scratch]``, ``epochs = 50``. It belongs to the preset of the model or
+            method then, and labels, which show what differs from that, do not show it. A dataset
+            has no presets: its label does.
+    """
+
+    name: str
+    summary: str = ""
+    preset: str = DEFAULT_PRESET
+    seeds: int | list[int] = 1
+    split_seed: int = 0
+    cost: bool = True
+    presets: dict[str, dict[str, dict[str, Any]]] = {}
+    run: list[Matrix]
+    published: list[Published] = []
+
+    def seed_list(self) -> list[int]:
+        """Return the seeds one by one."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+def parse(data: bytes, path: str) -> SuiteFile:
+    """Return the suite in ``data``.
+
+    Raises:
+        SuiteError: it is no TOML, or a key or value is not allowed; the message names ``path``
+            and the place in the file.
+    """
+    try:
+        suite = msgspec.toml.decode(data, type=SuiteFile)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"{path}: {_explain(str(error))}"
+        raise SuiteError(msg) from error
+    _check(suite, path)
+    return msgspec.structs.replace(suite, run=[_written_out(matrix) for matrix in suite.run])
+
+
+def _written_out(matrix: Matrix) -> Matrix:
+    """Return a matrix whose names hold no alternatives."""
+    names = ("datasets", "models", "methods")
+    whole = {n: [one for text in getattr(matrix, n) for one in alternatives(text)] for n in names}
+    return msgspec.structs.replace(matrix, **whole)
+
+
+def _explain(message: str) -> str:
+    """Add to msgspec's message what is allowed where a key is unknown."""
+    found = re.search(r"unknown field `([^`]+)`(?: - at `([^`]*)`)?", message)
+    if found is None:
+        return message
+    from difflib import get_close_matches
+
+    name, place = found.group(1), found.group(2) or "$"
+    kind = Matrix if ".run[" in place else Published if ".published[" in place else SuiteFile
+    allowed = list(kind.__struct_fields__)
+    near = get_close_matches(name, allowed, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"unknown key '{name}' at {place}.{hint} Allowed: {', '.join(allowed)}"
+
+
+def _check(suite: SuiteFile, path: str) -> None:
+    seeds = suite.seed_list()
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different ones"
+        raise SuiteError(msg)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name):
+        msg = (
+            f"{path}: name at $.name is {suite.name!r}; letters, digits, '-', '_', '.' are allowed"
+        )
+        raise SuiteError(msg)
+    for i, matrix in enumerate(suite.run):
+        for field in ("datasets", "models", "methods"):
+            if not getattr(matrix, field):
+                msg = f"{path}: {field} at $.run[{i}] is empty; name at least one"
+                raise SuiteError(msg)
+    if not suite.run:
+        msg = f"{path}: no [[run]]; at least one is needed"
+        raise SuiteError(msg)

@@ -1,0 +1,1 @@
+"""Figures of datasets by class, a module each."""

@@ -1,0 +1,216 @@
+"""Latent codes of test inputs: where the classes lie, which dimensions are in use, and how their
+distribution compares with N(0, 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.plots import networks, selection, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hepbench.plots.drawing import Request
+    from hepbench.plots.selection import Panel
+    from hepbench.specs.types import Array
+    from hepbench.tables.rows import Row
+
+
+EXAMPLES = 5000
+
+
+EMBEDDED = 1500
+"""Examples that t-SNE places: it takes their number squared."""
+
+
+IN_USE = 0.01
+"""Nats of KL divergence, mean over examples, above which a dimension carries something."""
+
+
+MOST = 3
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Of test examples.
+
+    Attributes:
+        values: (N, D), of a variational encoder the means.
+        log_variances: (N, D) of a variational encoder.
+        labels: (N,).
+        step: the chain up to the step that made the network.
+    """
+
+    values: Array
+    log_variances: Array | None
+    labels: Array
+    step: str
+
+
+def codes(trained: networks.Trained) -> Codes:
+    """Return the codes of the test examples; an encoder with ``posterior`` is variational."""
+    encoder = trained.network.encoder
+    if hasattr(encoder, "posterior"):
+        values, spreads = networks.outputs(trained, encoder.posterior)
+        return Codes(values, spreads, trained.labels, trained.step)
+    (values,) = networks.outputs(trained, encoder.encode)
+    return Codes(values, None, trained.labels, trained.step)
+
+
+def principal(values: Array) -> tuple[Array, Array]:
+    """Return the first two principal components (N, 2) of codes (N, D), and the share of the
+    variance that each of the D explains, falling.
+    """
+    centred = values.astype(float) - values.mean(axis=0)
+    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    # a component is as good as its negative: the largest entry of each is made positive
+    signs = np.sign(right[np.arange(len(right)), abs(right).argmax(axis=1)])
+    shown = (left * sizes * signs)[:, :2]
+    if shown.shape[1] < 2:
+        shown = np.column_stack([shown, np.zeros(len(shown))])
+    total = float((sizes**2).sum())
+    return shown, sizes**2 / total if total else sizes
+
+
+def divergence(means: Array, log_variances: Array) -> Array:
+    """Return (D,) the KL divergence of each dimension from N(0, 1), in nats, mean over examples."""
+    means, logs = means.astype(float), log_variances.astype(float)
+    found: Array = ((means**2 + np.exp(logs) - 1 - logs) / 2).mean(axis=0)
+    return found
+
+
+def effective(shares: Array) -> float:
+    """Return how many equal components have the same sum of squared shares: their participation
+    ratio.
+    """
+    squares = float((shares**2).sum())
+    return 1 / squares if squares else 0.0
+
+
+def drawn(found: Codes) -> Array:
+    """Return (N, D) what is compared with N(0, 1): codes as they are drawn in training, or, where
+    nothing is drawn, standardised ones.
+    """
+    values = found.values.astype(float)
+    if found.log_variances is None:
+        spread = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    noise = np.random.default_rng(0).normal(size=values.shape)
+    return values + noise * np.exp(found.log_variances.astype(float) / 2)
+
+
+def embedded(values: Array) -> Array:
+    """Return (n, 2) the t-SNE of the first EMBEDDED codes.
+
+    Source: van der Maaten and Hinton, JMLR 9 (2008) 2579; scikit-learn's.
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    some = values[:EMBEDDED].astype(float)
+    perplexity = min(30.0, (len(some) - 1) / 3)
+    init = "pca" if some.shape[1] > 1 else "random"
+    # sums of several threads differ in their last digits, and so soon does the picture
+    with threadpool_limits(1):
+        found: Array = TSNE(perplexity=perplexity, init=init, random_state=0).fit_transform(some)
+    return found
+
+
+def draw(request: Request) -> Figure:
+    """Draw each network in a line of four panels."""
+    from matplotlib.figure import Figure
+
+    panels = selection.panels(request, "auc", needs=_needs, most=MOST)
+    rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
+    figure = Figure(figsize=(12.4, 3.5 * len(rows)), layout="constrained")
+    parts: Any = figure.subfigures(len(rows), 1)
+    lines = np.atleast_1d(parts)
+    notes = [panel.caption for panel in panels]
+    for line, (panel, i) in zip(lines, rows, strict=True):
+        record = panel.rows[i].ok[0]
+        found = codes(networks.load(request.results, record, most=EXAMPLES))
+        axes = line.subplots(1, 4)
+        style.title(line, f"{panel.title}: {panel.names[i]}")
+        notes.append(_draw_row(axes, panel, i, found, record.seed))
+    notes.append(f"t-SNE of {EMBEDDED:,} examples at most; its distances have no unit")
+    style.footer(figure, notes + [note for panel in panels for note in panel.notes])
+    return figure
+
+
+def _needs(row: Row) -> str:
+    return networks.why_not(row.ok[0])
+
+
+def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Codes, seed: int) -> str:
+    classes = panel.rows[i].aspects["labels"] or ("background", "signal")
+    shown, shares = principal(found.values)
+    _scatter(axes[0], shown, found.labels, classes)
+    axes[0].set_xlabel(f"PC 1 ({shares[0]:.0%})")
+    axes[0].set_ylabel(f"PC 2 ({shares[1] if len(shares) > 1 else 0:.0%})")
+    _scatter(axes[1], embedded(found.values), found.labels[:EMBEDDED], classes)
+    axes[1].set(xlabel="t-SNE 1", ylabel="t-SNE 2")
+    style.legend(axes[0], loc="upper right", markerscale=2.5, handletextpad=0.2)
+    said = _draw_use(axes[2], found, shares)
+    _draw_normal(axes[3], drawn(found), sampled=found.log_variances is not None)
+    where = f"{panel.names[i]}, seed {seed}, network after {found.step}"
+    return f"{where}: {len(found.values):,} test examples, {said}"
+
+
+def _scatter(axes: Axes, points: Array, labels: Array, classes: Sequence[str]) -> None:
+    colours = np.array(style.COLOURS)[labels % len(style.COLOURS)]
+    dots: dict[str, Any] = {"s": 4, "linewidths": 0}
+    # in the order of ids, so that no class hides another
+    axes.scatter(points[:, 0], points[:, 1], c=colours, alpha=0.5, rasterized=True, **dots)
+    for label, name in enumerate(classes):
+        colour = style.COLOURS[label % len(style.COLOURS)]
+        axes.scatter([], [], color=colour, label=style.plain(name), **dots)
+    # room for the legend
+    low, high = points[:, 1].min(), points[:, 1].max()
+    axes.set_ylim(top=high + 0.09 * (len(classes) + 0.5) * (high - low or 1.0))
+
+
+def _draw_use(axes: Axes, found: Codes, shares: Array) -> str:
+    """Draw how much each dimension carries, falling; return it in words."""
+    d = found.values.shape[1]
+    places = np.arange(1, d + 1)
+    if found.log_variances is not None:
+        values = np.sort(divergence(found.values, found.log_variances))[::-1]
+        used = int((values > IN_USE).sum())
+        axes.axhline(IN_USE, color=style.GREY, linewidth=0.8, linestyle=":")
+        axes.set_ylabel("KL divergence (nat)")
+        said = f"{used} of {d} dimensions in use (KL > {IN_USE} nat), {values.sum():.3g} nat in all"
+    else:
+        values = np.sort(found.values.astype(float).var(axis=0))[::-1]
+        axes.set_ylabel("variance")
+        said = f"variance of {effective(shares):.1f} equal components (participation ratio) of {d}"
+    axes.bar(places, values, color=style.COLOURS[0], width=0.9 if d < 65 else 1.0)
+    if values[-1] > 0 and values[0] > 50 * values[-1]:
+        axes.set_yscale("log")
+    axes.set(xlabel="dimension, by rank", xlim=(0.4, d + 0.6))
+    style.whole(axes)
+    return said
+
+
+def _draw_normal(axes: Axes, values: Array, *, sampled: bool) -> None:
+    """Draw the distribution of every dimension, as a band, over N(0, 1)."""
+    edges = np.linspace(-4, 4, 41)
+    centres = (edges[1:] + edges[:-1]) / 2
+    bins = np.stack([np.histogram(v, edges)[0] for v in values.T]) / (len(values) * 0.2)
+    how: dict[str, Any] = {"color": style.COLOURS[0], "linewidth": 0}
+    low, high = bins.min(axis=0), bins.max(axis=0)
+    axes.fill_between(centres, low, high, alpha=0.2, label="all dimensions", **how)
+    low, high = np.quantile(bins, [0.16, 0.84], axis=0)
+    axes.fill_between(centres, low, high, alpha=0.45, label="68 % of them", **how)
+    normal = np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi)
+    axes.plot(centres, normal, color=style.COLOURS[1], linestyle=(0, (5, 1.5)), label="N(0, 1)")
+    axes.set_ylim(0, 1.5 * max(float(bins.max()), 0.4))
+    axes.set(xlim=(-4, 4), ylabel="density")
+    axes.set_xlabel("code, as drawn" if sampled else "code, standardised")
+    style.legend(axes, loc="upper right")

@@ -1,0 +1,182 @@
+"""Scores of training and test examples by class: where they differ, a model has learned by heart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.evaluation.uncertainty import effective_number
+from hepbench.plots import selection, stored, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hepbench.plots.drawing import Request
+    from hepbench.specs.metric import Predictions
+    from hepbench.specs.types import Array
+    from hepbench.tables.rows import Row
+
+
+EDGES = np.linspace(0, 1, 31)
+
+
+MOST = 9
+
+
+STEEP = 30
+"""Where the highest bin is so many times the median one, a logarithmic axis shows more."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Of the scores of one class in one part, mean over seeds.
+
+    Attributes:
+        density: (bins,), of area 1 between 0 and 1.
+        error: of the sample, mean over seeds.
+    """
+
+    density: Array
+    error: Array
+
+
+def shown_scores(predictions: Predictions) -> Array:
+    """Return (N,) what is drawn: the signal's score; of more than two classes, the true class's."""
+    scores = predictions.scores
+    if scores.shape[1] == 2:
+        return scores[:, 1]
+    return scores[np.arange(len(scores)), predictions.labels]
+
+
+def histogram(seeds: Sequence[Predictions], label: int, edges: Array = EDGES) -> Histogram:
+    """Return the density of the scores of one class, mean over seeds."""
+    densities, errors = [], []
+    for predictions in seeds:
+        scores, weights = _of_class(predictions, label)
+        mass, _ = np.histogram(scores, edges, weights=weights)
+        squares, _ = np.histogram(scores, edges, weights=weights**2)
+        area = weights.sum() * np.diff(edges)
+        densities.append(mass / area)
+        errors.append(np.sqrt(squares) / area)
+    return Histogram(np.mean(densities, axis=0), np.mean(errors, axis=0))
+
+
+def _of_class(predictions: Predictions, label: int) -> tuple[Array, Array]:
+    mine = predictions.labels == label
+    scores = shown_scores(predictions)[mine]
+    weights = predictions.weights
+    return scores, np.ones(len(scores)) if weights is None else weights[mine]
+
+
+def distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[float, float]:
+    """Return the largest distance of two cumulative distributions, and its p-value.
+
+    Args:
+        one, other: scores (N,) and weights (N,).
+
+    Source: Kolmogorov and Smirnov; the p-value after Stephens, J. R. Stat. Soc. B 32 (1970) 115,
+    with effective numbers of examples.
+    """
+    points = np.unique(np.concatenate([one[0], other[0]]))
+    steps = [_cumulative(*each, points) for each in (one, other)]
+    found = float(abs(steps[0] - steps[1]).max())
+    n, m = (effective_number(weights) for _, weights in (one, other))
+    root = math.sqrt(n * m / (n + m))
+    reach = (root + 0.12 + 0.11 / root) * found
+    # the series does not converge where the distance is next to nothing
+    if reach < 0.2:
+        return found, 1.0
+    series = sum((-1) ** (k - 1) * math.exp(-2 * (k * reach) ** 2) for k in range(1, 101))
+    return found, min(max(2 * series, 0.0), 1.0)
+
+
+def _cumulative(scores: Array, weights: Array, points: Array) -> Array:
+    order = np.argsort(scores)
+    sums = np.append(0.0, np.cumsum(weights[order]))
+    return sums[np.searchsorted(scores[order], points, side="right")] / sums[-1]
+
+
+def draw(request: Request) -> Figure:
+    """Draw each row in a panel of its own, and the ratio of training to test below."""
+    panels = selection.panels(request, "auc", most=MOST)
+    rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
+    across = 2 if len(rows) in {2, 4} else 3
+    figure, axes = style.grid(len(rows), across=across, width=4.6, heights=(3.0, 1.1))
+    for (above, below), (panel, i) in zip(axes, rows, strict=True):
+        _draw_row(above, below, panel.rows[i], request.results)
+        above.set_title(style.plain(panel.names[i]), loc="right", fontsize="small")
+        if len(panels) > 1 or i == 0:
+            above.set_title(style.plain(panel.title), loc="left", fontweight="bold")
+    notes = [panel.caption for panel in panels]
+    notes.append(
+        "filled: test, points: training, each of area 1, mean over seeds; bars: statistical "
+        "errors; below: training / test; KS: p-value of the Kolmogorov-Smirnov test that both "
+        "are drawn from one distribution, lowest to highest of the seeds"
+    )
+    style.footer(figure, notes + [note for panel in panels for note in panel.notes])
+    return figure
+
+
+def _draw_row(above: Axes, below: Axes, row: Row, results: Path) -> None:
+    train, test = (stored.parts(results, row, part) for part in ("train", "test"))
+    highest, lowest = 0.0, np.inf
+    for label, name in enumerate(_classes(row, test[0])):
+        colour = style.COLOURS[label % len(style.COLOURS)]
+        fitted, unseen = histogram(train, label), histogram(test, label)
+        values = [distance(_of_class(a, label), _of_class(b, label))[1]
+                  for a, b in zip(train, test, strict=True)]  # fmt: skip
+        above.stairs(unseen.density, EDGES, fill=True, color=colour, alpha=0.3)
+        above.stairs(
+            unseen.density,
+            EDGES,
+            color=colour,
+            label=f"{style.plain(name)}, KS $p$ {_span(values)}",
+        )
+        centres = (EDGES[1:] + EDGES[:-1]) / 2
+        how: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": 3, "linewidth": 1}
+        above.errorbar(centres, fitted.density, fitted.error, **how)
+        _draw_ratio(below, centres, fitted, unseen, how)
+        positive = unseen.density[unseen.density > 0]
+        highest, lowest = max(highest, positive.max()), min(lowest, np.median(positive))
+    if highest > STEEP * lowest:
+        above.set(yscale="log", ylim=(lowest / 10, highest * 30))
+    else:
+        above.set_ylim(0, 1.45 * highest)
+    above.set(xlim=(0, 1), ylabel="density")
+    below.axhline(1, color=style.GREY, linewidth=0.8)
+    two = test[0].scores.shape[1] == 2
+    below.set_xlabel("signal score" if two else "score of the true class")
+    below.set_ylabel("ratio", loc="center", fontsize="small")
+    below.set_ylim(0.4, 1.6)
+    style.legend(above, loc="upper center")
+
+
+def _draw_ratio(
+    axes: Axes, centres: Array, train: Histogram, test: Histogram, how: dict[str, Any]
+) -> None:
+    known = (test.density > 0) & (train.density > 0)
+    ratio = train.density[known] / test.density[known]
+    share = np.hypot(
+        train.error[known] / train.density[known], test.error[known] / test.density[known]
+    )
+    axes.errorbar(centres[known], ratio, ratio * share, **how)
+
+
+def _classes(row: Row, predictions: Predictions) -> Sequence[str]:
+    known: Sequence[str] = row.aspects["labels"]
+    return known or [f"class {i}" for i in range(predictions.scores.shape[1])]
+
+
+def _span(values: Sequence[float]) -> str:
+    """Return one p-value, or the range of several."""
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    if max(values) < 0.005:
+        return "< 0.01"
+    return f"= {low}" if low == high else f"= {low} to {high}"

@@ -1,0 +1,454 @@
+"""Error against cost: a point for each row, a line where rows differ in one parameter, and what
+nothing beats in both: the Pareto front.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.plots import selection, style
+from hepbench.specs.errors import UsageError
+from hepbench.specs.references import Reference, chain, uses
+from hepbench.specs.text import several, unknown
+from hepbench.tables.columns import base, title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hepbench.plots.drawing import Request
+    from hepbench.plots.selection import Panel
+    from hepbench.plots.style import Look
+    from hepbench.storage.records import Record
+    from hepbench.tables.columns import Metrics
+    from hepbench.tables.rows import Row
+
+
+COSTS = {
+    "flops": ("flops", "FLOPs of one example"),
+    "theoretical": ("theoretical_macs", "FLOPs of one example without those of zero weights"),
+    "latency": ("latency", "latency of one example (ms)"),
+    "parameters": ("parameters", "parameters"),
+    "nonzero": ("nonzero_parameters", "non-zero parameters"),
+}
+"""By their name on the command line: the column, and the axis in words."""
+
+
+MOST = 40
+
+
+FRONTS = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (10, 3)))
+"""Dashes of the Pareto fronts of different machines."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is drawn of a row.
+
+    Attributes:
+        row: its place in the panel.
+        x: cost, mean over seeds; ``x_spread`` over seeds.
+        y: error, with both its errors.
+        theoretical: FLOPs without those of zero weights, where masks are all that saves them.
+        limit: ``y`` is only a limit.
+    """
+
+    row: int
+    x: float
+    y: float
+    x_spread: float | None = None
+    stderr: float | None = None
+    spread: float | None = None
+    theoretical: float | None = None
+    limit: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How a metric is drawn.
+
+    Attributes:
+        name: of the metric, or of a column of costs.
+        label: what stands at the axis.
+        turned: 1 - value is drawn.
+        lower: whether lower is better, as drawn.
+    """
+
+    name: str
+    label: str
+    turned: bool
+    lower: bool
+
+    def of(self, value: float) -> float:
+        """Return what is drawn for a value."""
+        return 1 - value if self.turned else value
+
+
+def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
+    """Return how to draw a metric: as 1 - value where 1 is perfect, so that less is better."""
+    higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
+    values = [row.figures[name].value for row in rows]
+    within = all(value is None or 0 <= value <= 1 for value in values)
+    turned = higher and within
+    return Axis(name, f"1 - {title(name)}" if turned else title(name), turned, turned or not higher)
+
+
+def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
+    """Return the points of rows that have both."""
+    column = COSTS[against][0] if against in COSTS else against
+    scale = 2 if against == "theoretical" else 1
+    found = []
+    for i, row in enumerate(rows):
+        cost, error = row.figures[column], row.figures[y.name]
+        x = cost.value if cost.value is not None else _uncounted(row, against)
+        if x is None or error.value is None:
+            continue
+        saved = row.figures["theoretical_macs"].value if against == "flops" else None
+        point = Point(
+            row=i,
+            x=x * scale,
+            y=y.of(error.value),
+            x_spread=None if cost.spread is None else cost.spread * scale,
+            stderr=error.stderr,
+            spread=error.spread,
+            theoretical=None if saved is None else 2 * saved,
+            limit=error.limit,
+        )
+        found.append(point)
+    return found
+
+
+def _uncounted(row: Row, against: str) -> float | None:
+    # recorded only where weights are zero: elsewhere it is the count itself
+    return row.figures["macs"].value if against == "theoretical" else None
+
+
+def machines(row: Row, against: str) -> tuple[str, ...]:
+    """Return what the costs of a row were measured on: of a latency the processor and the threads
+    of each seed; of what is counted, nothing.
+    """
+    if against != "latency":
+        return ()
+    return tuple(sorted({_machine(record) for record in row.ok}))
+
+
+def _machine(record: Record) -> str:
+    about = record.provenance.get("machine") or {}
+    n = int(record.provenance.get("threads", 1))
+    return f"{about.get('processor', 'unknown processor')}, {several(n, 'thread')}"
+
+
+def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
+    """Return the places of rows that differ in one parameter of their last step alone, by its
+    value, and whose costs were measured on one machine; a row like no other is a curve of its own.
+    """
+    families: dict[Any, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        labels = row.labels
+        steps = [(s.name, repr(s.params)) for s in chain(labels.chain)]
+        before = (*steps[:-1], steps[-1][0])
+        families[labels._replace(chain=""), before, machines(row, against)].append(i)
+    found = []
+    for members in families.values():
+        found += _by_parameter(members, [_last(rows[i]) for i in members])
+    return sorted(found)
+
+
+def _last(row: Row) -> Mapping[str, Any]:
+    """Return the parameters of the last step."""
+    name = uses(step.name for step in chain(row.labels.chain))[-1]
+    found: Mapping[str, Any] = row.record.params.get("methods", {}).get(name, {})
+    return found
+
+
+def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Split rows so that in each list one parameter differs: the one with the most values."""
+    names = sorted({name for each in params for name in each})
+    values = {name: {_written(each.get(name)) for each in params} for name in names}
+    varying = [name for name in names if len(values[name]) > 1]
+    if not varying:
+        return [[i] for i in members]
+    main = max(varying, key=lambda name: len(values[name]))
+    split: dict[Any, list[tuple[Any, int]]] = defaultdict(list)
+    for i, each in zip(members, params, strict=True):
+        others = tuple(_written(each.get(name)) for name in varying if name != main)
+        split[others].append((each.get(main), i))
+    return [
+        [i for _, i in sorted(each, key=lambda pair: _place(pair[0]))] for each in split.values()
+    ]
+
+
+def _written(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
+
+
+def _place(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, (int, float))
+    return (not number, float(value) if number else 0.0, str(value))
+
+
+def parameter(rows: Sequence[Row]) -> str:
+    """Return the parameter in which the rows of a curve differ."""
+    params = [_last(row) for row in rows]
+    names = sorted({name for each in params for name in each})
+    return next((n for n in names if len({_written(p.get(n)) for p in params}) > 1), "")
+
+
+def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
+    """Return the points that no other beats in one and equals at least in the other, by cost."""
+    sign = 1 if lower else -1
+    best, kept = float("inf"), []
+    for point in sorted(found, key=lambda p: (p.x, sign * p.y)):
+        if sign * point.y < best:
+            best = sign * point.y
+            kept.append(point)
+    return kept
+
+
+def fronts(
+    found: Iterable[Point], rows: Sequence[Row], *, lower: bool, against: str
+) -> dict[tuple[str, ...], list[Point]]:
+    """Return a Pareto front for each machine: what one took says nothing of what another takes. A
+    row whose seeds were measured on several is on none.
+    """
+    groups: dict[tuple[str, ...], list[Point]] = defaultdict(list)
+    for point in found:
+        groups[machines(rows[point.row], against)].append(point)
+    return {
+        where: front(group, lower=lower)
+        for where, group in sorted(groups.items())
+        if len(where) <= 1
+    }
+
+
+def draw(request: Request) -> Figure:
+    """Draw each dataset in a panel of its own."""
+    _check(request)
+    column = COSTS[request.against][0] if request.against in COSTS else request.against
+    names = dict.fromkeys([request.error, column, "macs", "theoretical_macs"])
+    needs = _needs(request.error, request.against, column)
+    panels = selection.panels(request, *names, needs=needs, most=MOST)
+    legends = [_names(panel, request.against) for panel in panels]
+    room = max(
+        style.beside([*words, *_front_names(panel, request.against)])
+        for words, panel in zip(legends, panels, strict=True)
+    )
+    figure, axes = style.grid(
+        len(panels), across=1 if room else 2, width=style.WIDTH + room, heights=(4.2,)
+    )
+    notes: list[str] = []
+    for (mine,), panel, words in zip(axes, panels, legends, strict=True):
+        notes += _draw_panel(mine, panel, words, request, right=bool(room))
+    style.footer(figure, notes)
+    return figure
+
+
+def _check(request: Request) -> None:
+    """Raise UsageError where an axis is none."""
+    recorded = {name for record in request.records for name in record.metrics}
+    known = {*request.metrics, *recorded}
+    if request.error not in known:
+        raise UsageError(unknown("metric", request.error, known))
+    if request.against not in known | set(COSTS):
+        raise UsageError(unknown("cost", request.against, known | set(COSTS)))
+
+
+def _needs(error: str, against: str, column: str) -> Callable[[Row], str]:
+    def why(row: Row) -> str:
+        if row.figures[error].value is None:
+            return f"{title(error)} has no value"
+        if row.figures[column].value is None and _uncounted(row, against) is None:
+            return f"{title(column)} was not measured"
+        return ""
+
+    return why
+
+
+def _names(panel: Panel, against: str) -> list[str]:
+    """Return the names of curves; where they are of several machines, with the numbers of theirs."""
+    numbers = _numbers(panel, against)
+    names = []
+    for places in curves(panel.rows, against):
+        where = machines(panel.rows[places[0]], against)
+        behind = f", {' and '.join(numbers[each] for each in where)}" if len(numbers) > 1 else ""
+        names.append(_named(panel, places) + behind)
+    return names
+
+
+def _numbers(panel: Panel, against: str) -> dict[str, str]:
+    """Return the machines that costs of a panel were measured on, each with a short name: their own
+    are too long for a legend.
+    """
+    found = sorted({each for row in panel.rows for each in machines(row, against)})
+    return {each: f"machine {i + 1}" for i, each in enumerate(found)}
+
+
+def _front_names(panel: Panel, against: str) -> dict[str, str]:
+    """Return how the fronts of machines are called, where there are several."""
+    numbers = _numbers(panel, against)
+    named = {each: f"Pareto front, {number}" for each, number in numbers.items()}
+    return named if len(named) > 1 else {}
+
+
+def _named(panel: Panel, places: Sequence[int]) -> str:
+    """Return the name of a curve: that of its row, or what its rows have in common."""
+    name = panel.names[places[0]]
+    if len(places) == 1:
+        return name
+    rows = [panel.rows[i] for i in places]
+    varied = parameter(rows)
+    values = [_last(row).get(varied) for row in rows]
+    *before, last = chain(rows[0].labels.chain)
+    span = {varied: f"{values[0]} to {values[-1]}"}
+    others = {name: value for name, value in last.params.items() if name != varied}
+    steps = [*before, Reference(last.name, span | others)]
+    return f"{style.spelt(rows[0].labels.model)}, {' + '.join(map(style.in_words, steps))}"
+
+
+def _draw_panel(
+    axes: Axes, panel: Panel, words: Sequence[str], request: Request, *, right: bool
+) -> list[str]:
+    y = axis(request.error, panel.rows, request.metrics)
+    found = {point.row: point for point in points(panel.rows, y, request.against)}
+    lines = curves(panel.rows, request.against)
+    looks = style.looks([(str(i), "") for i in range(len(lines))])
+    for places, name, look in zip(lines, words, looks, strict=True):
+        _draw_curve(axes, [found[i] for i in places], name, look)
+    comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
+    # of a metric less is no better for being less
+    ranked = comparable if request.against in COSTS else []
+    best = fronts(ranked, panel.rows, lower=y.lower, against=request.against)
+    drawn = {where: points for where, points in best.items() if len(points) > 1}
+    _draw_fronts(axes, drawn, _front_names(panel, request.against))
+    notes = _draw_published(axes, panel, lines, looks, y, request.against)
+    _scale(axes, list(found.values()), y, request.against)
+    style.heading(axes, panel, style.WIDTH)
+    style.legend(axes, right=right, loc="best")
+    return [
+        panel.caption,
+        _how(found.values(), len(drawn)),
+        *notes,
+        *_latency(panel, request),
+        *panel.notes,
+    ]
+
+
+def _draw_fronts(
+    axes: Axes, found: Mapping[tuple[str, ...], Sequence[Point]], names: Mapping[str, str]
+) -> None:
+    """Draw the Pareto front of each machine."""
+    for i, (where, best) in enumerate(found.items()):
+        how: dict[str, Any] = {
+            "color": style.GREY,
+            "linewidth": 1,
+            "linestyle": FRONTS[i % len(FRONTS)],
+            "zorder": 0,
+            "label": style.plain(names.get("".join(where), "")),
+        }
+        axes.step([p.x for p in best], [p.y for p in best], where="post", **how)
+
+
+def _draw_curve(axes: Axes, found: Sequence[Point], name: str, look: Look) -> None:
+    x, y = [p.x for p in found], [p.y for p in found]
+    axes.plot(x, y, color=look.colour, linestyle=look.dashes, linewidth=1.2, alpha=0.7)
+    how: dict[str, Any] = {"fmt": "none", "ecolor": look.colour}
+    for p in found:
+        spread: dict[str, Any] = {"elinewidth": 1, "capsize": 3, "capthick": 1}
+        axes.errorbar(p.x, p.y, p.spread, p.x_spread, **how, **spread)
+        axes.errorbar(p.x, p.y, p.stderr, **how, elinewidth=2.6, alpha=0.45)
+        if p.theoretical is not None:
+            dots: dict[str, Any] = {"color": look.colour, "linewidth": 0.8, "linestyle": ":"}
+            axes.plot([p.x, p.theoretical], [p.y, p.y], **dots)
+            axes.plot(p.theoretical, p.y, look.marker, mfc="white", mec=look.colour)
+    axes.plot(x, y, look.marker, color=look.colour, label=style.plain(name))
+
+
+def _draw_published(
+    axes: Axes,
+    panel: Panel,
+    lines: Sequence[Sequence[int]],
+    looks: Sequence[Look],
+    y: Axis,
+    against: str,
+) -> list[str]:
+    """Draw published figures; return their sources."""
+    told: dict[str, list[str]] = defaultdict(list)
+    column = COSTS[against][0] if against in COSTS else against
+    for places, look in zip(lines, looks, strict=True):
+        for i in places:
+            published = panel.rows[i].published
+            if published is None or y.name not in published.metrics:
+                continue
+            value = y.of(published.metrics[y.name])
+            x = published.metrics.get(column)
+            how: dict[str, Any] = {
+                "marker": "d",
+                "mfc": "white",
+                "mec": look.colour,
+                "linestyle": "none",
+            }
+            # a cost that was not published: at the margin
+            where = axes.get_yaxis_transform() if x is None else axes.transData
+            axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)
+            unknown_cost = "" if x is not None else ", cost not published: at the margin"
+            caveat = f"; {published.caveat}" if published.caveat else ""
+            told[f"{published.source}{unknown_cost}{caveat}"].append(panel.names[i])
+    return [
+        f"open diamond: published for {'; '.join(names)}: {source}"
+        for source, names in told.items()
+    ]
+
+
+def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
+    """Choose scales that show all points apart, and name the axes."""
+    xs = [x for p in found for x in (p.x, p.theoretical) if x is not None]
+    ys = [p.y for p in found]
+    if min(xs) > 0 and max(xs) > 10 * min(xs):
+        axes.set_xscale("log")
+        axes.set_xlim(min(xs) / 2, max(xs) * 2)
+    else:
+        axes.margins(x=0.1)
+    if min(ys) > 0 and max(ys) > 5 * min(ys):
+        axes.set_yscale("log")
+    axes.margins(y=0.12)
+    axes.set_xlabel(COSTS[against][1] if against in COSTS else title(against))
+    axes.set_ylabel(y.label)
+
+
+def _how(found: Iterable[Point], fronts: int) -> str:
+    """Say what is shown, and so many fronts."""
+    found = list(found)
+    texts = ["bars, thick: statistical error of the test sample"]
+    if any(p.spread is not None for p in found):
+        texts.append("thin: standard deviation over seeds")
+    if fronts:
+        several = fronts > 1
+        texts.append("grey: Pareto front of each machine" if several else "dashed: Pareto front")
+    if any(p.theoretical is not None for p in found):
+        texts.append("open: theoretical, if zero weights cost nothing")
+    if any(p.limit for p in found):
+        texts.append("some are limits")
+    return "; ".join(texts)
+
+
+def _latency(panel: Panel, request: Request) -> list[str]:
+    """Say what makes latencies hard to compare."""
+    if request.against != "latency":
+        return []
+    numbers = _numbers(panel, request.against)
+    several = len(numbers) > 1
+    where = "; ".join(f"{name}: {each}" if several else each for each, name in numbers.items())
+    apart = "; those of different machines are not compared" if several else ""
+    notes = [f"latency: {where}; networks in ONNX Runtime{apart}"]
+    for i, row in enumerate(panel.rows):
+        if len(machines(row, request.against)) > 1:
+            notes.append(f"{panel.names[i]}: seeds measured on several machines: on no front")
+    if any(w.startswith("latency") for row in panel.rows for r in row.ok for w in r.warnings):
+        notes.append("some latencies were not steady while they were measured")
+    return notes

@@ -1,0 +1,1 @@
+"""Plugins: their hooks, how they are found, and digests of their sources."""

@@ -1,0 +1,103 @@
+"""The core's own plugin: its metrics. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from hepbench.registry.hooks import hookimpl
+from hepbench.specs.metric import Metric
+
+
+@hookimpl
+def hepbench_metrics() -> list[Metric]:
+    """Return the metrics that every suite can show."""
+    return [
+        Metric(
+            name="auc",
+            summary="area under the ROC curve; macro one-vs-one for more than two classes",
+            compute="hepbench.evaluation.metrics:auc",
+            higher_is_better=True,
+        ),
+        Metric(
+            name="accuracy",
+            summary="share classified rightly, threshold chosen on validation",
+            compute="hepbench.evaluation.metrics:accuracy",
+            higher_is_better=True,
+        ),
+        Metric(
+            name="accuracy_at_half",
+            summary="share classified rightly, threshold one half",
+            compute="hepbench.evaluation.metrics:accuracy_at_half",
+            higher_is_better=True,
+            classes=2,
+        ),
+        Metric(
+            name="log_loss",
+            summary="mean cross-entropy in nats",
+            compute="hepbench.evaluation.metrics:log_loss",
+            higher_is_better=False,
+        ),
+        Metric(
+            name="brier",
+            summary="mean squared distance of scores from the truth",
+            compute="hepbench.evaluation.metrics:brier",
+            higher_is_better=False,
+        ),
+        Metric(
+            name="ece",
+            summary="expected calibration error, 15 bins of equal weight",
+            compute="hepbench.evaluation.metrics:ece",
+            higher_is_better=False,
+        ),
+        *(_rejection(percent) for percent in (30, 50, 70)),
+        *_of_values(),
+    ]
+
+
+def _of_values() -> list[Metric]:
+    """Return the metrics of networks that have a loss of their own."""
+    same = frozenset({"data", "split", "labels", "preprocess"})
+    return [
+        Metric(
+            name="reconstruction",
+            summary="mean reconstruction error of preprocessed inputs",
+            compute="hepbench.evaluation.metrics:reconstruction",
+            higher_is_better=False,
+            same=same,
+        ),
+        Metric(
+            name="kl",
+            summary="mean KL divergence of codes from the prior, in nats",
+            compute="hepbench.evaluation.metrics:kl",
+            higher_is_better=False,
+            same=same,
+        ),
+        Metric(
+            name="code_sparsity",
+            summary="mean share of a code that is at most 1 % of its largest entry",
+            compute="hepbench.evaluation.metrics:code_sparsity",
+            higher_is_better=True,
+        ),
+        Metric(
+            name="auc_reconstruction",
+            summary="AUC of the reconstruction error as a score, larger for the signal",
+            compute="hepbench.evaluation.metrics:auc_reconstruction",
+            higher_is_better=True,
+            classes=2,
+        ),
+        Metric(
+            name="auc_elbo",
+            summary="AUC of the negative evidence lower bound as a score, larger for the signal",
+            compute="hepbench.evaluation.metrics:auc_elbo",
+            higher_is_better=True,
+            classes=2,
+        ),
+    ]
+
+
+def _rejection(percent: int) -> Metric:
+    return Metric(
+        name=f"rejection_{percent}",
+        summary=f"1 / (background efficiency) at {percent} % signal efficiency",
+        compute=f"hepbench.evaluation.metrics:rejection_{percent}",
+        higher_is_better=True,
+        classes=2,
+    )

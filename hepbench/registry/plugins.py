@@ -1,0 +1,191 @@
+"""Plugins: found through entry points, loaded, and what went wrong with them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pluggy
+
+from hepbench.registry import hooks
+from hepbench.specs.dataset import Dataset
+from hepbench.specs.errors import HepbenchError, PluginError, UsageError
+from hepbench.specs.method import Method
+from hepbench.specs.metric import Metric
+from hepbench.specs.model import Model
+from hepbench.specs.suite import Suite
+from hepbench.specs.text import unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
+
+
+GROUP = "hepbench"
+
+
+KINDS: dict[str, type] = {
+    "dataset": Dataset,
+    "model": Model,
+    "method": Method,
+    "metric": Metric,
+    "suite": Suite,
+}
+
+
+OBSERVERS = ("hepbench_run_started", "hepbench_cell_finished", "hepbench_run_finished")
+
+
+HOOKS = (*(f"hepbench_{kind}s" for kind in KINDS), *OBSERVERS)
+
+
+Spec: TypeAlias = Dataset | Model | Method | Metric | Suite
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point; ``error`` says in one line why it was left out, if it was."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    error: str = ""
+    specs: tuple[Spec, ...] = ()
+    loaded: ModuleType | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A spec with the plugin that brought it."""
+
+    spec: Any
+    plugin: Plugin
+
+
+class Registry:
+    """What is installed: specs by kind and name, and the observers."""
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self.plugins = list(plugins)
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+        for plugin in self.plugins:
+            for spec in plugin.specs:
+                place = self._entries.setdefault((kind_of(spec), spec.name), [])
+                place.append(Entry(spec, plugin))
+        self.manager = _manager()
+        for plugin in self.plugins:
+            if plugin.loaded is not None and not plugin.error:
+                self.manager.register(plugin.loaded, name=f"{plugin.distribution}:{plugin.name}")
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """Return the entry of one name.
+
+        Raises:
+            UsageError: nobody has it, or two do (both distributions are named).
+        """
+        found = self._entries.get((kind, name), [])
+        if not found:
+            broken = [f"{p.distribution} ({p.error})" for p in self.plugins if p.error]
+            hint = f". Left out: {'; '.join(broken)}" if broken else ""
+            raise UsageError(unknown(kind, name, self.names(kind)) + hint)
+        if len(found) > 1:
+            raise UsageError(_clash(kind, name, found))
+        return found[0]
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of one kind, sorted."""
+        return sorted(name for k, name in self._entries if k == kind)
+
+    def entries(self, kind: str) -> Iterator[Entry]:
+        """Return every entry of one kind by name, clashing ones too."""
+        for name in self.names(kind):
+            yield from self._entries[kind, name]
+
+    def clashes(self) -> list[str]:
+        """Return one line for each name that two plugins claim."""
+        return [_clash(k, n, e) for (k, n), e in sorted(self._entries.items()) if len(e) > 1]
+
+    def observe(self, hook: str, **arguments: Any) -> list[str]:
+        """Call an observer hook in every plugin; return what failed, one line each."""
+        failures = []
+        for impl in getattr(self.manager.hook, hook).get_hookimpls():
+            try:
+                impl.function(*(arguments[name] for name in impl.argnames))
+            except Exception as error:  # noqa: BLE001 - an observer must not end a run
+                failures.append(f"{impl.plugin_name}: {hook}: {type(error).__name__}: {error}")
+        return failures
+
+
+def kind_of(spec: Spec) -> str:
+    """Return ``dataset``, ``model``, ``method``, ``metric`` or ``suite``."""
+    return next(kind for kind, of in KINDS.items() if isinstance(spec, of))
+
+
+@cache
+def installed() -> Registry:
+    """Return the registry of this environment; each entry point is loaded once."""
+    disabled = {n.strip() for n in os.environ.get("HEPBENCH_DISABLE", "").split(",")} - {""}
+    points = {(p.name, p.value, p.dist.name if p.dist else ""): p for p in _points()}
+    return Registry(load(point, disabled) for _, point in sorted(points.items()))
+
+
+def _points() -> Iterable[EntryPoint]:
+    return entry_points(group=GROUP)
+
+
+def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
+    """Load one entry point; a plugin that breaks is returned with its error, never raised."""
+    distribution = point.dist.name if point.dist else "unknown distribution"
+    version = point.dist.version if point.dist else ""
+    plugin = Plugin(point.name, point.module, distribution, version)
+    if {point.name, distribution} & set(disabled):
+        return replace(plugin, error="disabled by HEPBENCH_DISABLE")
+    try:
+        module = point.load()
+        _check_hooks(module)
+        return replace(plugin, specs=tuple(_specs(module)), loaded=module)
+    except HepbenchError as error:
+        return replace(plugin, error=str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported, and the rest works
+        where = f"{type(error).__name__}: {error}".splitlines()[0]
+        return replace(plugin, error=f"cannot be imported: {where}")
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hooks)
+    return manager
+
+
+def _check_hooks(module: ModuleType) -> None:
+    """Raise PluginError for a hook that is misspelt, not marked, or takes what is not offered."""
+    for name, value in vars(module).items():
+        marked = hasattr(value, f"{GROUP}_impl")
+        if marked and name not in HOOKS:
+            raise PluginError(unknown("hook", name, HOOKS))
+        if name in HOOKS and callable(value) and not marked:
+            msg = f"hook '{name}' is not marked: write @hookimpl above it"
+            raise PluginError(msg)
+    try:
+        _manager().register(module)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(" ".join(str(error).split())) from error
+
+
+def _specs(module: ModuleType) -> Iterator[Any]:
+    for kind, of in KINDS.items():
+        hook = getattr(module, f"hepbench_{kind}s", None)
+        for spec in hook() if hook else ():
+            if not isinstance(spec, of):
+                msg = f"hepbench_{kind}s returned {spec!r}; a list of {of.__name__} is expected"
+                raise PluginError(msg)
+            yield spec
+
+
+def _clash(kind: str, name: str, entries: list[Entry]) -> str:
+    who = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
+    return f"{kind} '{name}' comes from {who}; disable one with HEPBENCH_DISABLE"

@@ -1,0 +1,27 @@
+"""From ``"module:function"`` to the function."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from hepbench.specs.errors import PluginError
+
+
+@cache
+def resolve(target: str) -> Any:
+    """Import what ``"module:function"`` names.
+
+    Raises:
+        PluginError: it has no such form, or the module has no such name.
+    """
+    module, colon, name = target.partition(":")
+    if not colon or not module or not name:
+        msg = f"'{target}' names no function: expected 'module:function'"
+        raise PluginError(msg)
+    found = import_module(module)
+    if not hasattr(found, name):
+        msg = f"'{target}': module {module} has no '{name}'"
+        raise PluginError(msg)
+    return getattr(found, name)

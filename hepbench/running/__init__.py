@@ -1,0 +1,1 @@
+"""Carries out a plan: runner, executors, isolated workers, progress."""

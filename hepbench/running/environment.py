@@ -1,0 +1,53 @@
+"""What a plan must know of this machine: files, digests of sources, versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hepbench.data.finding import DataFiles, Wanted, find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hepbench.registry.plugins import Entry
+    from hepbench.registry.source_digests import SourceDigests
+    from hepbench.storage.digest_cache import DigestCache
+
+
+class LocalEnvironment:
+    """What a plan must know of this machine: see ``plan.Environment``."""
+
+    def __init__(
+        self,
+        remembered: DigestCache,
+        sources: SourceDigests,
+        *,
+        folder: Path | None,
+        wanted: Wanted,
+        threads: int,
+        libraries: Mapping[str, str],
+        measuring: Mapping[str, str],
+    ) -> None:
+        self.threads = threads
+        self.libraries = libraries
+        self.measuring = measuring
+        self._remembered = remembered
+        self._sources = sources
+        self._folder = folder
+        self._wanted = wanted
+        self._found: dict[str, DataFiles] = {}
+        self._digests: dict[str, Mapping[str, str]] = {}
+
+    def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
+        """Return {module: digest} of what a function is made of."""
+        if target not in self._digests:
+            self._digests[target] = self._sources.digests(target, entry.plugin)
+        return self._digests[target]
+
+    def found(self, entry: Entry) -> DataFiles:
+        """Return the files of a dataset, looked for once."""
+        name = entry.spec.name
+        if name not in self._found:
+            self._found[name] = find(entry.spec, self._folder, self._wanted, self._remembered)
+        return self._found[name]

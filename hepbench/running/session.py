@@ -1,0 +1,159 @@
+"""What the verbs share: where things are, and from options to a plan."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepbench.planning import suite_file
+from hepbench.specs.errors import DataError, SuiteError, UsageError
+from hepbench.storage import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hepbench.data.finding import Wanted
+    from hepbench.planning.matrix import Choice
+    from hepbench.planning.plan import Plan
+    from hepbench.planning.suite_file import SuiteFile
+    from hepbench.registry.plugins import Registry
+    from hepbench.running.environment import LocalEnvironment
+    from hepbench.storage.stage_cache import StageCache
+
+
+def cache_folder() -> Path:
+    """Return ``HEPBENCH_CACHE``, or the platform's cache folder."""
+    if chosen := os.environ.get("HEPBENCH_CACHE"):
+        return Path(chosen).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("hepbench", appauthor=False))
+
+
+def data_folder(chosen: Path | None) -> Path | None:
+    """Return ``--data`` or ``HEPBENCH_DATA``.
+
+    Raises:
+        DataError: it is no folder.
+    """
+    folder = named_folder(chosen)
+    if folder is not None and not folder.is_dir():
+        where = "--data" if chosen else "HEPBENCH_DATA"
+        msg = f"{where} {folder}: no such folder; expected one that holds <dataset>/<original file>"
+        raise DataError(msg)
+    return folder
+
+
+def named_folder(chosen: Path | None) -> Path | None:
+    """Return ``--data`` or ``HEPBENCH_DATA``, whether or not it is there."""
+    named = os.environ.get("HEPBENCH_DATA")
+    return chosen or (Path(named) if named else None)
+
+
+def read_suite(name: str, registry: Registry) -> SuiteFile:
+    """Return a suite by the name under which a plugin ships it, or by its path.
+
+    Raises:
+        SuiteError: the file cannot be read or is not a suite.
+        UsageError: nobody ships one of that name.
+    """
+    if is_path(name):
+        path = Path(name)
+    else:
+        entry = registry.entry("suite", name)
+        package, _, relative = entry.spec.path.partition(":")
+        path = _package_folder(package, entry.plugin.distribution) / relative
+    try:
+        return suite_file.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        msg = f"suite {path}: {error.strerror}"
+        raise SuiteError(msg) from error
+
+
+def is_path(suite: str) -> bool:
+    """Whether a suite was given as a file and not by its name."""
+    return suite.endswith(".toml") or "/" in suite
+
+
+def _package_folder(package: str, distribution: str) -> Path:
+    from importlib.util import find_spec
+
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        msg = f"{distribution}: suite in package '{package}', which is not installed"
+        raise SuiteError(msg)
+    return Path(found.origin).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A plan with all that it needs to be carried out."""
+
+    registry: Registry
+    facts: LocalEnvironment
+    cache: StageCache
+    plan: Plan
+
+
+def open_session(
+    name: str, choice: Choice, *, data: Path | None, source: Wanted, threads: int
+) -> Session:
+    """Return the plan of a suite on this machine.
+
+    Raises:
+        HepbenchError: whatever is wrong with the names, the suite or the data.
+    """
+    from hepbench.planning import plan
+    from hepbench.registry.plugins import installed
+    from hepbench.storage.stage_cache import StageCache
+
+    registry = installed()
+    with machine_facts(data=data, source=source, threads=threads) as facts:
+        made = plan.make(read_suite(name, registry), registry, facts, choice)
+    made = replace(made, suite_file=name if is_path(name) else "")
+    return Session(registry=registry, facts=facts, cache=StageCache(cache_folder()), plan=made)
+
+
+@contextmanager
+def machine_facts(
+    *, data: Path | None, source: Wanted, threads: int = 1
+) -> Iterator[LocalEnvironment]:
+    """Lend what a plan must know of this machine; what was learned of files is remembered."""
+    from hepbench.registry.source_digests import SourceDigests
+    from hepbench.running.environment import LocalEnvironment
+    from hepbench.storage.digest_cache import DigestCache
+
+    remembered = DigestCache(cache_folder() / "digests.json")
+    try:
+        yield LocalEnvironment(
+            remembered,
+            SourceDigests(remembered),
+            folder=data_folder(data),
+            wanted=source,
+            threads=threads,
+            libraries=machine.libraries(),
+            measuring=machine.cost_facts(),
+        )
+    finally:
+        remembered.save()
+
+
+def default_jobs(threads: int) -> int:
+    """Return how many workers keep every core busy with so many threads each."""
+    return max(1, machine.cores() // threads)
+
+
+def default_memory(jobs: int) -> int:
+    """Return the bytes that each of so many workers may take: nine tenths of its share."""
+    return int(0.9 * machine.memory() / jobs)
+
+
+def check_positive(**values: Any) -> None:
+    """Raise UsageError for an option that must be above 0 and is not."""
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            msg = f"--{name} is {value}; a number above 0 is expected"
+            raise UsageError(msg)

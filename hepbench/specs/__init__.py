@@ -1,0 +1,1 @@
+"""What plugins meet: specs, their parameters, examples, and errors."""

@@ -1,0 +1,109 @@
+"""References: the notation ``name[param=value]``, chains of methods, and alternatives in braces."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.specs.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A name, possibly a glob, with the parameters written in brackets behind it."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+    def matches(self, names: Sequence[str]) -> list[str]:
+        """Return the names that fit, in their order."""
+        return [name for name in names if fnmatchcase(name, self.name)]
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the name holds a wildcard."""
+        return any(c in self.name for c in "*?")
+
+
+def alternatives(text: str) -> list[str]:
+    """Return what a text with braces stands for: ``a[b={1,2}]`` for ``a[b=1]`` and ``a[b=2]``.
+
+    Several braces multiply, as in a shell. Those that hold a ``=`` are inline tables and stay.
+    """
+    braces = re.search(r"\{([^{}=]*,[^{}=]*)\}", text)
+    if braces is None:
+        return [text]
+    before, after = text[: braces.start()], text[braces.end() :]
+    values = braces.group(1).split(",")
+    return [whole for v in values for whole in alternatives(before + v.strip() + after)]
+
+
+def reference(text: str) -> Reference:
+    """Return the name and parameters of ``name[key=value,...]``.
+
+    Raises:
+        UsageError: brackets or an ``=`` are missing.
+    """
+    match = re.fullmatch(r"([^\[\]=,+]+)(?:\[(.*)\])?", text.strip(), re.DOTALL)
+    if match is None:
+        msg = f"cannot read '{text}': expected name or name[param=value,...]"
+        raise UsageError(msg)
+    name, inside = match.groups()
+    pairs = [assignment(part) for part in _outside_brackets(inside or "", ",") if part.strip()]
+    return Reference(name.strip(), dict(pairs))
+
+
+def chain(text: str) -> list[Reference]:
+    """Return the steps of ``method+method[param=value]``."""
+    return [reference(part) for part in _outside_brackets(text, "+")]
+
+
+def uses(names: Iterable[str]) -> list[str]:
+    """Return the methods of a chain, each use under a name of its own: one that was used before
+    gets its number, ``finetune#2``, which no method's name can hold.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Return key and value of ``key=value``; a value is read as TOML, or else as a string.
+
+    Raises:
+        UsageError: there is no ``=``, or no key before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        msg = f"'{text}' is not an assignment: expected KEY=VALUE, such as model.learning_rate=0.1"
+        raise UsageError(msg)
+    return key.strip(), _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _outside_brackets(text: str, separator: str) -> list[str]:
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts

@@ -1,0 +1,290 @@
+"""Sparse images: the places and values of their hits, which stand for a dense (N, C, H, W) array."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.specs.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from hepbench.specs.types import Array
+
+
+class SparseImages:
+    """N images of which most pixels are zero; ``len()``, slices, index arrays and masks work as for
+    an array, and share the hits: a split copies nothing.
+
+    Args:
+        starts, ends: (N,) int64; image i has the hits ``starts[i]`` to ``ends[i]``, without the
+            last.
+        positions: (K,) int32 or smaller, the place of each hit in its flattened (C, H, W) image;
+            rising within each image.
+        values: (K,) float32.
+        image: (C, H, W).
+
+    Raises:
+        DataError: shapes or types that do not fit, hits outside an image or in no order.
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 4
+
+    def __init__(
+        self,
+        starts: ArrayLike,
+        ends: ArrayLike,
+        positions: ArrayLike,
+        values: ArrayLike,
+        *,
+        image: Sequence[int],
+    ) -> None:
+        self.starts = _whole("starts", starts).astype(np.int64, copy=False)
+        self.ends = _whole("ends", ends).astype(np.int64, copy=False)
+        self.positions = _whole("positions", positions)
+        self.values = np.asarray(values, np.float32)
+        self.image = _image(image)
+        self._check()
+        if self.positions.dtype.itemsize > 4:
+            self.positions = self.positions.astype(np.int32)
+
+    @classmethod
+    def unchecked(
+        cls,
+        starts: NDArray[Any],
+        ends: NDArray[Any],
+        positions: NDArray[Any],
+        values: NDArray[Any],
+        *,
+        image: tuple[int, ...],
+    ) -> SparseImages:
+        """Return images of hits that were checked before: what is mapped is not read for it."""
+        made = object.__new__(cls)
+        made.starts, made.ends, made.positions, made.values = starts, ends, positions, values
+        made.image = image
+        return made
+
+    @classmethod
+    def from_dense(cls, images: ArrayLike) -> SparseImages:
+        """Return the hits of (N, C, H, W) images; any order in memory will do."""
+        # two float64 may differ and be one float32, or none
+        dense = np.asarray(images, np.float32)
+        if dense.ndim != 4:
+            msg = f"sparse images: {dense.shape} is not (N, C, H, W)"
+            raise DataError(msg)
+        image = _image(dense.shape[1:])
+        # the order of one byte a pixel is cheaper to change than that of four
+        hit = np.ascontiguousarray(dense != 0)
+        places = np.flatnonzero(hit)
+        flat = dense.flags.c_contiguous
+        values = dense.reshape(-1)[places] if flat else dense[np.unravel_index(places, dense.shape)]
+        return cls._from_places(places, values, len(dense), image)
+
+    @classmethod
+    def from_hits(
+        cls,
+        rows: ArrayLike,
+        positions: ArrayLike,
+        values: ArrayLike,
+        *,
+        n: int,
+        image: Sequence[int],
+    ) -> SparseImages:
+        """Return n images of hits in any order; those at one place of one image are added up.
+
+        Args:
+            rows: (K,) which image each hit is in.
+            positions: (K,) where in the flattened image.
+            values: (K,) what is there; added in float64.
+            n, image: how many images, and (C, H, W) of each.
+        """
+        which = _whole("rows", rows).astype(np.int64, copy=False)
+        where = _whole("positions", positions)
+        what, sizes = np.asarray(values), _image(image)
+        if not which.shape == where.shape == what.shape or which.ndim != 1:
+            shapes = f"{which.shape}, {where.shape}, {what.shape}"
+            msg = f"sparse images: rows, positions and values are {shapes}; (K,) each is expected"
+            raise DataError(msg)
+        size = math.prod(sizes)
+        _check_range("rows", which, n)
+        _check_range("positions", where, size)
+        places, sums = _summed(which * size + where.astype(np.int64), what)
+        kept = sums != 0
+        return cls._from_places(places[kept], sums[kept], n, sizes)
+
+    @classmethod
+    def concatenate(cls, several: Sequence[SparseImages]) -> SparseImages:
+        """Return the images of several, one behind another; their hits are copied."""
+        image = several[0].image
+        if other := [each.image for each in several if each.image != image]:
+            msg = f"sparse images: {other[0]} behind {image}"
+            raise DataError(msg)
+        parts = [each._hits() for each in several]
+        ends = np.cumsum(np.concatenate([each.ends - each.starts for each in several]))
+        return cls.unchecked(
+            _starts(ends),
+            ends,
+            np.concatenate([positions for positions, _ in parts]),
+            np.concatenate([values for _, values in parts]),
+            image=image,
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self), *self.image)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __repr__(self) -> str:
+        return f"SparseImages{self.shape}"
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Return some of the images; of a single one its dense (C, H, W) array."""
+        starts = self.starts[rows]
+        if np.ndim(starts) == 0:
+            return self[[rows]].dense()[0]
+        if np.ndim(starts) != 1:
+            msg = f"sparse images are taken by rows; got an index of {np.ndim(rows)} axes"
+            raise IndexError(msg)
+        return self.unchecked(
+            starts, self.ends[rows], self.positions, self.values, image=self.image
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the dense array, for ``np.asarray``."""
+        if copy is False:
+            msg = "sparse images become an array only by a copy"
+            raise ValueError(msg)
+        dense = self.dense()
+        return dense if dtype is None else dense.astype(dtype, copy=False)
+
+    def hits(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Return row, flat position in its image, and value of each hit, image after image.
+
+        Rows count from 0 to ``len()``.
+        """
+        positions, values = self._hits()
+        return self._rows(), positions.astype(np.int64), values
+
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return where in the flattened (N, C, H, W) array each hit is, and its value."""
+        positions, values = self._hits()
+        offsets = np.arange(len(self), dtype=np.int64) * math.prod(self.image)
+        places = np.repeat(offsets, self.ends - self.starts)
+        places += positions
+        return places, values
+
+    def dense(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return (N, C, H, W) float32; ``out``, where given, is overwritten and returned."""
+        if out is None:
+            out = np.zeros(self.shape, np.float32)
+        elif out.shape != self.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            msg = f"sparse images: out is {out.dtype}{out.shape}; float32{self.shape} is expected"
+            raise DataError(msg)
+        else:
+            out.fill(0)
+        places, values = self.places()
+        out.reshape(-1)[places] = values
+        return out
+
+    @classmethod
+    def _from_places(
+        cls, places: NDArray[np.int64], values: NDArray[Any], n: int, image: tuple[int, ...]
+    ) -> SparseImages:
+        size = math.prod(image)
+        ends = np.searchsorted(places, np.arange(1, n + 1, dtype=np.int64) * size)
+        starts = _starts(ends)
+        positions = places - np.repeat(np.arange(n, dtype=np.int64) * size, ends - starts)
+        return cls.unchecked(starts, ends, positions.astype(np.int32), values, image=image)
+
+    def _rows(self) -> NDArray[np.int64]:
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.ends - self.starts)
+
+    def _hits(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return positions and values of the chosen images; a view where they lie side by side."""
+        if not len(self):
+            return self.positions[:0], self.values[:0]
+        if np.array_equal(self.starts[1:], self.ends[:-1]):
+            whole = slice(int(self.starts[0]), int(self.ends[-1]))
+            return self.positions[whole], self.values[whole]
+        # up to twice as quick as an index array of all hits
+        spans = list(map(slice, self.starts.tolist(), self.ends.tolist()))
+        positions = np.concatenate([self.positions[span] for span in spans])
+        return positions, np.concatenate([self.values[span] for span in spans])
+
+    def _check(self) -> None:
+        starts, ends, hits = self.starts, self.ends, self.values.size
+        if starts.shape != ends.shape or starts.ndim != 1:
+            msg = f"sparse images: starts {starts.shape}, ends {ends.shape}; (N,) each is expected"
+            raise DataError(msg)
+        if self.positions.shape != self.values.shape or self.values.ndim != 1:
+            shapes = f"positions {self.positions.shape}, values {self.values.shape}"
+            msg = f"sparse images: {shapes}; (K,) each is expected"
+            raise DataError(msg)
+        if not ((starts >= 0) & (starts <= ends) & (ends <= hits)).all():
+            msg = f"sparse images: 0 <= starts <= ends <= {hits}, the number of hits, is expected"
+            raise DataError(msg)
+        positions = self._hits()[0]
+        _check_range("positions", positions, math.prod(self.image))
+        falling = positions[1:] <= positions[:-1]
+        if (falling & (np.diff(self._rows()) == 0)).any():
+            msg = "sparse images: positions must rise within each image; from_hits orders them"
+            raise DataError(msg)
+
+
+def joined(several: Sequence[Array]) -> Array:
+    """Return arrays, or sparse images, one behind another."""
+    if isinstance(several[0], SparseImages):
+        return SparseImages.concatenate(several)
+    return np.concatenate(several)
+
+
+def _starts(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), ends])[: len(ends)]
+
+
+def _whole(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if not array.size:
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        msg = f"sparse images: {name} are {array.dtype}; whole numbers are expected"
+        raise DataError(msg)
+    return array
+
+
+def _image(image: Sequence[int]) -> tuple[int, ...]:
+    sizes = tuple(int(size) for size in image)
+    if len(sizes) != 3 or min(sizes) < 1 or math.prod(sizes) > np.iinfo(np.int32).max:
+        msg = f"sparse images: image is {sizes}; (C, H, W) is expected"
+        raise DataError(msg)
+    return sizes
+
+
+def _check_range(name: str, values: NDArray[Any], end: int) -> None:
+    if len(values) and not (values.min() >= 0 and values.max() < end):
+        got = f"{values.min()} to {values.max()}"
+        msg = f"sparse images: {name} are {got}; 0 to {end - 1} is expected"
+        raise DataError(msg)
+
+
+def _summed(
+    places: NDArray[np.int64], values: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return places in order, each once, with the sum of its values."""
+    if not (places[1:] > places[:-1]).all():
+        order = np.argsort(places, kind="stable")
+        places, values = places[order], values[order]
+        first = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1]]))
+        if len(first) < len(places):
+            places = places[first]
+            values = np.add.reduceat(values.astype(np.float64), first)
+    return places, values.astype(np.float32)

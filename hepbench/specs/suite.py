@@ -1,0 +1,23 @@
+"""Suites: the spec of a TOML file that a plugin ships."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hepbench.specs.parameters import check_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A suite that a plugin ships; the file is read only when it is asked for.
+
+    Attributes:
+        name: as given to ``hepbench run``.
+        path: ``"package:folder/name.toml"``.
+    """
+
+    name: str
+    path: str
+
+    def __post_init__(self) -> None:
+        check_name("suite", self.name)

@@ -1,0 +1,36 @@
+"""Short texts: counts, durations, and unknown names with a suggestion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the one-line message for an unknown name, with a suggestion if one is near."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}"
+
+
+DASH = "\N{EN DASH}"
+
+
+def several(n: int, what: str) -> str:
+    """Return ``1 cell`` or ``2 cells``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time with two digits and its unit."""
+    if seconds is None:
+        return DASH
+    units = (("ms", 0.001), ("s", 1), ("min", 60), ("h", 3600))
+    unit, size = next((u for u in units if seconds < 100 * u[1]), units[-1])
+    count = seconds / size
+    return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"

@@ -1,0 +1,135 @@
+"""Examples: named inputs with ids, and labels where they may be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from hepbench.specs.errors import DataError, ProtocolError
+
+if TYPE_CHECKING:
+    from hepbench.specs.types import Array, Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """N examples; ``len()``, slices and index arrays work as for an array.
+
+    Attributes:
+        inputs: by name, (N, ...) each.
+        ids: (N,) int64, the same in every run and on every machine.
+        labels: (N,) int64, -1 where unknown; None for unlabelled or sealed examples.
+        weights: (N,) float, or None for equal weights.
+        targets: (N,) each: mass, pt and the like.
+
+    Raises:
+        DataError: the lengths differ.
+    """
+
+    inputs: Inputs
+    ids: Array
+    labels: Array | None = None
+    weights: Array | None = None
+    targets: Inputs = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        arrays = {**self.inputs, **self.targets, "labels": self.labels, "weights": self.weights}
+        for name, array in arrays.items():
+            if array is not None and len(array) != n:
+                msg = f"examples: '{name}' has {len(array)} rows, ids have {n}"
+                raise DataError(msg)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def joined(self, other: Examples) -> Examples:
+        """Return the inputs of both, the other's behind, without labels and weights, and with the
+        targets that both have; the other's ids become negative, for they may equal these.
+        """
+        from hepbench.specs.sparse_images import joined
+
+        return Examples(
+            inputs={name: joined([a, other.inputs[name]]) for name, a in self.inputs.items()},
+            ids=joined([self.ids, -1 - other.ids]),
+            targets={
+                n: joined([a, other.targets[n]])
+                for n, a in self.targets.items()
+                if n in other.targets
+            },
+        )
+
+    def __getitem__(self, rows: Any) -> Examples:
+        def take(array: Array | None) -> Array | None:
+            return None if array is None else array[rows]
+
+        return Examples(
+            inputs={name: a[rows] for name, a in self.inputs.items()},
+            ids=self.ids[rows],
+            labels=take(self.labels),
+            weights=take(self.weights),
+            targets={name: a[rows] for name, a in self.targets.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a method is given: no test example, by construction.
+
+    Attributes:
+        train: what it trains on.
+        validation: what it chooses by: early stopping, thresholds, settings.
+        unlabelled: training examples without labels: the dataset's own, and those whose labels
+            ``label_fraction`` withholds.
+        classes: how many classes the labels have.
+
+    Raises:
+        ProtocolError: an example is in ``train`` and in ``validation``.
+    """
+
+    train: Examples
+    validation: Examples
+    unlabelled: Examples | None = None
+    classes: int = 2
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        # np.isin is four times this in a worker that runs it once; only an example that is drawn
+        # twice, as in a bootstrap, has the id of another
+        both = np.sort(np.concatenate([self.validation.ids, self.train.ids]))
+        shared = (both[1:] == both[:-1]).any() and np.isin(
+            self.validation.ids, self.train.ids
+        ).sum()
+        if shared:
+            msg = (
+                f"validation shares {shared} of {len(self.validation)} examples with train; "
+                "stopping and choosing need examples that were not trained on"
+            )
+            raise ProtocolError(msg)
+
+    def without_labels(self) -> TrainingData:
+        """Return the same inputs with every label removed, for methods that may see none; the
+        unlabelled ones are among them. Weights, which may tell the class, are removed too.
+        """
+        train = replace(self.train, labels=None, weights=None)
+        return replace(
+            self,
+            train=train if self.unlabelled is None else train.joined(self.unlabelled),
+            validation=replace(self.validation, labels=None, weights=None),
+            unlabelled=None,
+        )
+
+    def with_labels_of(self, rows: Array) -> TrainingData:
+        """Return the same with the labels of these training examples alone, others unlabelled."""
+        import numpy as np
+
+        withheld = np.delete(np.arange(len(self.train)), rows)
+        own = self.unlabelled
+        if not len(withheld):
+            return self
+        # weights may tell the class, where each has its own
+        rest = replace(self.train[withheld], labels=None, weights=None)
+        return replace(
+            self, train=self.train[rows], unlabelled=rest if own is None else rest.joined(own)
+        )

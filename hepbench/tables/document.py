@@ -1,0 +1,289 @@
+"""Tables: rows as a document, one table for each value of a group. Pure: records in, text out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from hepbench.specs import text
+from hepbench.specs.errors import ResultsError, UsageError
+from hepbench.specs.text import DASH, unknown
+from hepbench.tables import formats, rounding
+from hepbench.tables.columns import (
+    COUNTS,
+    DEFAULT_COLUMNS,
+    LABELS,
+    OF_VALUES,
+    OTHERS,
+    Columns,
+    base,
+    check,
+    title,
+)
+from hepbench.tables.notes import SIZES, SOURCES, listed, one_line
+from hepbench.tables.ranking import rank
+from hepbench.tables.rows import collect, recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hepbench.storage.records import Record
+    from hepbench.tables.columns import Metrics
+    from hepbench.tables.rows import Row
+
+
+FORMATS = (*formats.WRITERS, "csv", "json")
+
+
+GROUPS = (
+    *("suite", "dataset", "model", "method", "chain", "preset", "seed", "status"),
+    "data.source",
+)
+
+
+TIE = "best, or within 2 standard errors of it: a tie (errors of both rows in quadrature)"
+
+
+LONGEST_NOTE = 300
+
+
+def table(
+    records: Sequence[Record],
+    *,
+    metrics: Metrics,
+    looked: Iterable[Record] | None = None,
+    format: str = "plain",
+    group: str = "dataset",
+    columns: Sequence[str] | None = None,
+) -> str:
+    """Return the tables of ``records``, one for each value of ``group``.
+
+    Args:
+        records: in any order; of each cell the newest is shown.
+        metrics: direction and comparability of each metric, from its spec.
+        looked: what counts as looks at the test sets, superseded ones too; None: ``records``.
+        format: one of FORMATS.
+        group: one of GROUPS.
+        columns: instead of DEFAULT_COLUMNS. Rows are ranked by the first test metric of them.
+
+    Raises:
+        ResultsError: there are no records.
+        UsageError: unknown format, group or column.
+    """
+    if not records:
+        msg = "no records to show; 'hepbench run' writes them"
+        raise ResultsError(msg)
+    for kind, name, known in (("format", format, FORMATS), ("group", group, GROUPS)):
+        if name not in known:
+            raise UsageError(unknown(kind, name, known))
+    check(columns or (), records, metrics)
+    group = group.removeprefix("data.")
+    rows = collect(records, group=group, columns=columns or DEFAULT_COLUMNS)
+    shown = _columns(rows, columns, metrics, group=group)
+    ranked = _ranked(rows, shown)
+    looks = _looks(records if looked is None else looked)
+    if format in formats.WRITERS:
+        return formats.WRITERS[format](_document(ranked, shown, looks))
+    objects = [_object(row, shown, looks) for row in ranked]
+    return formats.csv(objects) if format == "csv" else formats.json(objects)
+
+
+def _columns(
+    rows: Sequence[Row], asked: Sequence[str] | None, metrics: Metrics, *, group: str
+) -> Columns:
+    """Return what to show: what was asked for, or what records hold anything of."""
+    names = asked or [name for name in DEFAULT_COLUMNS if name == "auc" or _known(rows, name)]
+    needed = {"dataset", "model", "chain", *names}
+    needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
+    sources = {(row.group, row.labels.source) for row in rows}
+    # elsewhere the titles say the source
+    if group != "dataset" or len(sources) > len({row.group for row in rows}):
+        needed.add("source")
+    return Columns(
+        group=group,
+        labels=[name for name in LABELS if name in needed and name != group],
+        names=[name for name in dict.fromkeys(names) if name not in LABELS],
+        metrics=metrics,
+        optional=frozenset() if asked else frozenset({*COUNTS, *OTHERS, *OF_VALUES}),
+    )
+
+
+def _known(rows: Iterable[Row], name: str) -> bool:
+    if name in OTHERS:
+        return name == "seeds" or any(row.published for row in rows)
+    found = (recorded(record, name) for row in rows for record in row.ok)
+    # what few networks have is shown where one has it, the rest also where its lack must be said
+    return any(each and (each.value is not None or name not in OF_VALUES) for each in found)
+
+
+def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
+    """Return rows by group and dataset, those of one dataset ranked."""
+    peers: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        peers[row.group, row.labels.dataset].append(row)
+    return [row for _, some in sorted(peers.items()) for row in rank(some, columns)]
+
+
+def _looks(records: Iterable[Record]) -> Counter[str]:
+    """Return how often each test set was looked at."""
+    return Counter(r.data.test_set for r in records if r.data and r.status == "ok")
+
+
+def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
+    """Return a row as plain data, nothing rounded."""
+    entries: dict[str, Any] = row.labels._asdict() | {columns.group: row.group}
+    entries |= {size: getattr(row.data, size, None) for size in SIZES}
+    split = getattr(row.data, "split_hash", "")
+    entries |= {"split_hash": split, "seeds": len(row.ok), "failed": len(row.cells) - len(row.ok)}
+    for name in columns.names:
+        if name == "published":
+            entries[name] = _published(row, columns)
+        elif figure := row.figures.get(name):
+            entries[name] = figure.value
+            if name not in COUNTS:
+                entries |= {f"{name}_stderr": figure.stderr, f"{name}_spread": figure.spread}
+                entries[f"{name}_limit"] = figure.limit
+    entries |= {"comparable": row.comparable, "best": row.best}
+    looked = looks[row.data.test_set] if row.data else 0
+    return entries | {"test_looks": looked, "notes": row.notes}
+
+
+def _published(row: Row, columns: Columns) -> float | None:
+    return row.published.metrics.get(columns.main) if row.published else None
+
+
+def _document(
+    ranked: Sequence[Row], columns: Columns, looks: Mapping[str, int]
+) -> formats.Document:
+    """Return tables as text, rounded."""
+    main, labels, names = columns.main, columns.labels, columns.names
+    heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
+    notes = ["notes"] if any(row.notes for row in ranked) else []
+    tables = [
+        _table(list(rows), columns, looks, noted=bool(notes))
+        for _, rows in groupby(ranked, key=lambda row: row.group)
+    ]
+    return formats.Document(
+        heads=[*labels, *heads, *notes],
+        align=["left"] * len(labels) + ["right"] * len(heads) + ["left"] * len(notes),
+        optional=[name in columns.optional for name in [*labels, *names, *notes]],
+        tables=tables,
+        main=len(labels) + names.index(main) if main else 0,
+        tie=TIE if any(row.best for row in ranked) else "",
+        legend=_legend(tables, columns),
+    )
+
+
+def _table(
+    rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, noted: bool
+) -> formats.Table:
+    """Return the rows of one group as text, their notes numbered."""
+    metrics = {base(name) for name in columns.names}.difference(COUNTS, OTHERS)
+    places = {name: rounding.column_places(row.figures[name] for row in rows) for name in metrics}
+    numbers: dict[str, int] = {}
+    lines = []
+    for row in rows:
+        marks = {numbers.setdefault(_short(note), len(numbers) + 1) for note in row.notes}
+        labels = [one_line(getattr(row.labels, name)) or DASH for name in columns.labels]
+        cells = [_text(row, name, places, columns) for name in columns.names]
+        lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
+    name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
+    seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
+    return formats.Table(
+        title=name if whole else f"{columns.group} {name}",
+        facts=_facts(rows[0]) if whole else "",
+        rows=lines,
+        best=[row.best for row in rows],
+        notes=list(numbers),
+        looks=[_look(split, size, looks[split]) for split, size in sorted(seen.items())],
+    )
+
+
+def _short(note: str) -> str:
+    return note if len(note) <= LONGEST_NOTE else f"{note[: LONGEST_NOTE - 3]}..."
+
+
+def _facts(row: Row) -> str:
+    source = SOURCES[row.labels.source]
+    if (data := row.data) is None:
+        return source
+    sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
+    more = f"; {data.n_unlabelled} more without labels" if data.n_unlabelled else ""
+    return f"{source}: {sizes}{more}"
+
+
+def _look(split: str, size: int, looks: int) -> str:
+    times = "once" if looks == 1 else f"{looks} times"
+    return f"test set {split[:8]} ({size} examples): looked at {times}"
+
+
+def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> str:
+    """Return what one cell of a table says."""
+    if name == "seeds":
+        ok, every = len(row.ok), len(row.cells)
+        return str(ok) if ok == every else f"{ok} of {every}"
+    if name == "published":
+        published = _published(row, columns)
+        return DASH if published is None else repr(published)
+    figure, metric = row.figures[name], base(name)
+    if name in COUNTS:
+        return _count(name, figure.value)
+    decimals = rounding.row_places(row.figures[metric], places[metric])
+    if name == columns.main:
+        return rounding.with_errors(figure, decimals)
+    return (rounding.compact if name == metric else rounding.value_only)(figure, decimals)
+
+
+def _count(name: str, value: float | None) -> str:
+    if name == "train_seconds":
+        return text.duration(value)
+    if name == "latency":
+        return DASH if value is None else f"{value:.2g} ms"
+    return rounding.number(value)
+
+
+def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
+    """Explain what the tables show, in the order of their columns."""
+    main, lines = title(columns.main), []
+    if main:
+        lines.append(
+            f"{main}: mean over seeds; ±test: standard error from the size of the test sample, "
+            f"mean over seeds; ±seeds: standard deviation over seeds, {DASH} for one"
+        )
+    if len(columns.tests) > 1:
+        cells = (cell for table in tables for row in table.rows for cell in row)
+        spelt = filter(None, map(rounding.spelt_out, cells))
+        first = next(spelt, "the second over seeds")
+        # one with both errors, if there is any
+        example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
+        lines.append(f"in brackets the same two, in units of the last digit: {example}")
+    if means := [title(name) for name in columns.tests if name in OF_VALUES[:3]]:
+        lines.append(
+            f"{listed(means)}: means over test examples, of preprocessed inputs; none where something else has trained the encoder since"
+        )
+    if areas := [title(name) for name in columns.tests if name in OF_VALUES[3:]]:
+        lines.append(
+            f"{listed(areas)}: of that loss as a score; above one half the signal's is larger"
+        )
+    if points := [title(name) for name in columns.tests if name.startswith("rejection_")]:
+        lines.append(f"{listed(points)}: 1 / background efficiency at that signal efficiency")
+    if means := [title(name) for name in columns.names if name in COUNTS or base(name) != name]:
+        lines.append(f"{listed(means)}: mean over seeds")
+    if "latency" in columns.names:
+        lines.append(
+            "latency: of one example, median; networks in ONNX Runtime, others as they are"
+        )
+    if any("label_fraction=" in table.title for table in tables):
+        lines.append(
+            "label_fraction: share of the training labels that methods see, another choice for "
+            "each seed; validation keeps all of its labels"
+        )
+    if "published" in columns.names and main:
+        lines.append(f"published: {main}, as published")
+    if "source" in columns.labels:
+        lines.append(
+            "source file: original files; sample: the simulated sample that a plugin ships; "
+            "simulated: files that its generator wrote"
+        )
+    return lines

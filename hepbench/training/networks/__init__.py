@@ -1,0 +1,1 @@
+"""Networks: built from recipes, fed with batches, scored, and stored."""

@@ -1,0 +1,60 @@
+"""What torch computes with: threads, deterministic algorithms, and the global generators."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+
+def make_deterministic(threads: int) -> None:
+    """Fix the number of threads and allow deterministic algorithms only."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    # use_deterministic_algorithms says the same, and imports a compiler: 1.5 s of every worker
+    torch.set_deterministic_debug_mode("error")
+    torch.backends.cudnn.benchmark = False
+    # else each torch.empty is filled first, which costs and helps nobody who writes before reading
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def seed(value: int) -> None:
+    """Seed whatever takes no generator of its own: dropout, initialisation, augmentations."""
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002
+    torch.manual_seed(value)
+
+
+@contextmanager
+def isolated_rng(value: int) -> Iterator[None]:
+    """Seed the global generators for a while; afterwards they go on as if nothing had been drawn."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
+        seed(value)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode for a while; afterwards each module is as it was."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

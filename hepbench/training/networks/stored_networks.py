@@ -1,0 +1,184 @@
+"""Networks on disk: a JSON recipe, and safetensors. Nothing is ever unpickled.
+
+A network is rebuilt by the code that its recipe names, then brought to the stored shapes: pruned
+networks have other shapes than the model builds, and attributes that no tensor tells of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hepbench.specs.errors import PluginError, ResultsError
+from hepbench.training.networks import recipes
+from hepbench.training.networks.determinism import eval_mode, isolated_rng
+from hepbench.training.networks.network import Network, build, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hepbench.training.networks.recipes import Recipe, Size, TrustedCode
+
+
+RECIPE = "recipe.json"
+
+
+WEIGHTS = "weights.safetensors"
+
+
+MASK = "mask:"
+
+
+def save(network: Network, folder: Path) -> None:
+    """Write a network into a folder.
+
+    Raises:
+        PluginError: a parameter of the model or of its head is not of JSON's types.
+    """
+    _check_json(network.recipe)
+    recipe = msgspec.structs.replace(network.recipe, sizes=_changes(network))
+    masks = {f"{MASK}{name}": mask for name, mask in network.masks.items()}
+    # cloned: tied weights share memory, which safetensors refuses
+    tensors = {n: t.detach().cpu().contiguous().clone() for n, t in _state(network).items()}
+    tensors |= {name: mask.cpu().contiguous() for name, mask in masks.items()}
+    save_file(tensors, folder / WEIGHTS)
+    (folder / RECIPE).write_bytes(recipes.encode(recipe))
+
+
+def _check_json(recipe: Recipe) -> None:
+    try:
+        whole = recipes.decode(recipes.encode(recipe)) == recipe
+    except (TypeError, msgspec.MsgspecError) as error:
+        msg = f"{recipe.model}: parameters must be of JSON's types: {error}"
+        raise PluginError(msg) from error
+    if not whole:
+        msg = f"{recipe.model}: JSON would change the parameters (a tuple becomes a list)"
+        raise PluginError(msg)
+
+
+def load(folder: Path, known: TrustedCode) -> Network:
+    """Return the network in a folder, on the CPU, in eval mode.
+
+    Raises:
+        ResultsError: a file is damaged, names code that is not known, or does not fit the other.
+    """
+    try:
+        recipe = recipes.decode((folder / RECIPE).read_bytes())
+        tensors = load_file(folder / WEIGHTS)
+        network = _assemble(recipe, tensors, known)
+        _try_out(network)
+    except ResultsError as error:
+        msg = f"{folder}: {error}"
+        raise ResultsError(msg) from error
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        msg = f"{folder} holds no whole network: {what[:500]}"
+        raise ResultsError(msg) from error
+    return network
+
+
+def _assemble(recipe: Recipe, stored: Mapping[str, Tensor], known: TrustedCode) -> Network:
+    masks = {n.removeprefix(MASK): t for n, t in stored.items() if n.startswith(MASK)}
+    tensors = {n: t for n, t in stored.items() if not n.startswith(MASK)}
+    with isolated_rng(0):
+        network = build(recipe, known)
+    for path, values in recipe.sizes.items():
+        _resize(path, network.get_submodule(path), values)
+    _reshape(network, tensors)
+    network.load_state_dict(tensors, strict=True)
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool or mask.shape != network.get_parameter(name).shape:
+            msg = (
+                f"the mask of {name} is {mask.dtype} {tuple(mask.shape)}; one bool a weight is due"
+            )
+            raise ResultsError(msg)
+    network.masks = masks
+    return network.eval()
+
+
+def _reshape(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Drop what has no stored tensor, and make room for those of another shape."""
+    built = network.state_dict()
+    if extra := sorted(set(tensors) - set(built)):
+        msg = f"the model has no tensor {extra[0]!r}"
+        raise ResultsError(msg)
+    keep(network, built, tensors)
+    for name, tensor in tensors.items():
+        if built[name].shape == tensor.shape:
+            continue
+        path, _, leaf = name.rpartition(".")
+        module, empty = (
+            network.get_submodule(path),
+            torch.empty_like(tensor, dtype=built[name].dtype),
+        )
+        if leaf in module._parameters:
+            setattr(module, leaf, nn.Parameter(empty))
+        else:
+            setattr(module, leaf, empty)
+
+
+def _try_out(network: Network) -> None:
+    """Whatever does not fit together shows in one pass."""
+    with eval_mode(network), torch.no_grad():
+        outputs = network(network.example_inputs())
+    if network.head is not None and outputs.shape != (2, network.recipe.classes):
+        msg = f"logits of 2 examples are {tuple(outputs.shape)}; (2, {network.recipe.classes}) expected"
+        raise ResultsError(msg)
+
+
+def _state(network: Network) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = network.state_dict()
+    if clash := [name for name in state if name.startswith(MASK)]:
+        msg = f"{network.recipe.model}: a tensor may not be named {clash[0]!r}"
+        raise PluginError(msg)
+    return state
+
+
+def _sizes(module: nn.Module) -> dict[str, Size]:
+    """Return the attributes of a module that are whole numbers, or lists of them."""
+    found: dict[str, Size] = {}
+    for name, value in vars(module).items():
+        if name.startswith("_"):
+            continue
+        if type(value) is int:
+            found[name] = value
+        elif isinstance(value, (tuple, list)) and value and all(type(v) is int for v in value):
+            found[name] = list(value)
+    return found
+
+
+def _changes(network: Network) -> dict[str, dict[str, Size]]:
+    """Return {module: {attribute: size}} where they differ from the network as first built."""
+    with isolated_rng(0):
+        first = dict(build(network.recipe, network.known).named_modules())
+    found = {}
+    for path, module in network.named_modules():
+        old = _sizes(first[path]) if path in first else {}
+        differing = {n: v for n, v in _sizes(module).items() if n in old and old[n] != v}
+        if differing:
+            found[path] = differing
+    return found
+
+
+def _resize(path: str, module: nn.Module, values: Mapping[str, Size]) -> None:
+    """Set sizes that the module has, in the form that they have.
+
+    Raises:
+        ResultsError: there is no such size. Nothing else of a module can be set.
+    """
+    old = _sizes(module)
+    for name, value in values.items():
+        if name not in old or _form(old[name]) != _form(value):
+            msg = f"module {path!r} has no size {name!r} like {value!r}"
+            raise ResultsError(msg)
+        kind: Any = type(getattr(module, name))
+        setattr(module, name, kind(value))
+
+
+def _form(value: Size) -> int | None:
+    return len(value) if isinstance(value, list) else None

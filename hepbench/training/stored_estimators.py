@@ -1,0 +1,94 @@
+"""Estimators on disk: plain values as JSON, arrays as npy, scikit-learn's objects by skops.
+
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepbench.specs.errors import PluginError, ResultsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def save(estimator: Any, folder: Path) -> None:
+    """Write ``vars(estimator)`` into a folder.
+
+    Raises:
+        PluginError: a value can be stored in no safe way; the message names it.
+    """
+    state = vars(estimator)
+    plain = {name: value for name, value in state.items() if _is_plain(value)}
+    arrays = {name: value for name, value in state.items() if _is_array(value)}
+    objects = {n: v for n, v in state.items() if n not in plain and n not in arrays}
+    (folder / "state.json").write_text(json.dumps(plain))
+    if arrays:
+        np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
+    if objects:
+        _dump(objects, folder / "objects.skops", estimator)
+
+
+def load(estimator: Any, folder: Path) -> Any:
+    """Put a stored state into what ``build`` returned, and return it.
+
+    Raises:
+        ResultsError: a file is damaged, or holds a type that the estimator does not trust.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_bytes())
+        if (path := folder / "arrays.npz").exists():
+            with np.load(path, allow_pickle=False) as arrays:
+                state |= dict(arrays)
+    except (OSError, ValueError) as error:
+        msg = f"{folder} holds no whole estimator: {error}"
+        raise ResultsError(msg) from error
+    if (path := folder / "objects.skops").exists():
+        state |= _undump(path, getattr(estimator, "trusts", ()))
+    vars(estimator).update(state)
+    return estimator
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        return type(value) is not tuple and bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject
+
+
+def _dump(objects: dict[str, Any], path: Path, estimator: Any) -> None:
+    from skops import io
+
+    where = f"{type(estimator).__name__}: cannot store {', '.join(objects)}"
+    try:
+        io.dump(objects, path)
+        untrusted = set(io.get_untrusted_types(file=path)) - set(getattr(estimator, "trusts", ()))
+    except Exception as error:
+        msg = f"{where}: {error}"
+        raise PluginError(msg) from error
+    if untrusted:
+        msg = f"{where}: {', '.join(sorted(untrusted))} is not in its 'trusts'"
+        raise PluginError(msg)
+
+
+def _undump(path: Path, trusts: Any) -> dict[str, Any]:
+    from skops import io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        state: dict[str, Any] = io.load(path, trusted=list(trusts))
+    except UntrustedTypesFoundException as error:
+        msg = f"{path.name}: {error}; the estimator may list it in 'trusts'"
+        raise ResultsError(msg) from error
+    except Exception as error:
+        msg = f"{path} is damaged: {type(error).__name__}: {error}"
+        raise ResultsError(msg) from error
+    return state
