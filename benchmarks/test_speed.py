@@ -10,7 +10,7 @@ import numpy as np
 
 from hepbench import Dataset, Input, Method, Metric, Model
 from hepbench.data import splits
-from hepbench.data.finding import Found
+from hepbench.data.finding import DataFiles
 from hepbench.evaluation import uncertainty
 from hepbench.planning import plan as planning
 from hepbench.planning.matrix import Choice
@@ -18,7 +18,7 @@ from hepbench.planning.suite_file import Matrix, SuiteFile
 from hepbench.registry import builtin
 from hepbench.registry.plugins import Plugin, Registry
 from hepbench.storage import keys
-from hepbench.storage.records import Cost, Record, Source, Value
+from hepbench.storage.records import Cost, DataSummary, Record, Value
 from hepbench.tables.document import table
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class Facts:
         """Return a digest, as if it had been computed before."""
         return {target.partition(":")[0]: "0123456789abcdef"}
 
-    def found(self, entry: Entry) -> Found:  # noqa: ARG002
+    def found(self, entry: Entry) -> DataFiles:  # noqa: ARG002
         """Return a sample."""
-        return Found("sample", "0123456789abcdef")
+        return DataFiles("sample", "0123456789abcdef")
 
 
 def thousand_cells() -> Plan:
@@ -98,7 +98,7 @@ def records(n: int) -> list[Record]:
             metrics=_values(rng),
             metrics_train=_values(rng),
             cost=Cost(parameters=1000 + i, train_seconds=float(rng.random())),
-            data=Source(
+            data=DataSummary(
                 source="file", fingerprint=f"f{i % 4}", split_hash=f"s{i % 4}", n_test=1000
             ),
             provenance={"finished": f"2026-01-01T00:00:{i:06}"},

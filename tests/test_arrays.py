@@ -23,7 +23,7 @@ def test_any_array_is_mapped_as_numpy_wrote_it(tmp_path_factory, kind, shape, da
     path = tmp_path_factory.mktemp("npy") / "a.npy"
     array = data.draw(arrays(kind, shape))
     np.save(path, array)
-    found = disk.mapped(path)
+    found = disk.map_npy(path)
     assert found.dtype == array.dtype
     assert found.shape == array.shape
     np.testing.assert_array_equal(found, array)
@@ -37,7 +37,7 @@ def test_chunks_make_one_array(tmp_path):
     for chunk in same:
         file.append(chunk)
     file.close()
-    np.testing.assert_array_equal(disk.mapped(tmp_path / "a.npy"), np.concatenate(same))
+    np.testing.assert_array_equal(disk.map_npy(tmp_path / "a.npy"), np.concatenate(same))
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.concatenate(same))
 
 
@@ -54,7 +54,7 @@ def test_chunks_of_another_shape_or_type_are_refused(tmp_path):
 def test_a_mapped_array_is_read_only_and_names_no_file(tmp_path):
     """A method cannot change shared data, nor find its neighbours through it."""
     np.save(tmp_path / "a.npy", np.arange(3))
-    found = disk.mapped(tmp_path / "a.npy")
+    found = disk.map_npy(tmp_path / "a.npy")
     with pytest.raises(ValueError, match="read-only"):
         found[0] = 1
     base = found
@@ -70,14 +70,14 @@ def test_a_damaged_file_is_a_results_error(tmp_path, damage):
     path = tmp_path / "a.npy"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ResultsError, match=r"a\.npy"):
-        disk.mapped(path)
+        disk.map_npy(path)
 
 
 def test_objects_are_refused(tmp_path):
     """No file is ever unpickled."""
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ResultsError, match="plain numbers"):
-        disk.mapped(tmp_path / "a.npy")
+        disk.map_npy(tmp_path / "a.npy")
 
 
 def images(n, *image):
@@ -98,7 +98,7 @@ def test_chunks_of_sparse_images_make_one(tmp_path, image, kind):
         file.append(chunk if i == 1 else SparseImages.from_dense(chunk)[:])
     file.close()
     (path,) = disk.stored(tmp_path).values()
-    found = disk.opened(path)
+    found = disk.open_stored(path)
     assert found.positions.dtype == kind
     np.testing.assert_array_equal(found, np.concatenate(dense))
     for array in (found.positions, found.values):
@@ -122,7 +122,7 @@ def test_sparse_images_of_which_some_are_lost_are_a_results_error(tmp_path, name
     path = tmp_path / "a.sparse" / f"{name}.npy"
     np.save(path, np.load(path)[:-1])
     with pytest.raises(ResultsError, match="cut short"):
-        disk.opened(tmp_path / "a.sparse")
+        disk.open_stored(tmp_path / "a.sparse")
 
 
 @given(st.data())
@@ -130,7 +130,7 @@ def test_joined_arrays_are_taken_as_one(data):
     """Slices and rising rows; the type is the one that holds both."""
     n, m = data.draw(st.integers(0, 5)), data.draw(st.integers(0, 5))
     one, other = np.arange(2 * n, dtype=np.float32).reshape(n, 2), np.ones((m, 2))
-    whole, expected = disk.Joined([one, other]), np.concatenate([one, other])
+    whole, expected = disk.ConcatenatedArrays([one, other]), np.concatenate([one, other])
     assert (len(whole), whole.shape, whole.dtype) == (n + m, expected.shape, expected.dtype)
     rows = np.sort(data.draw(arrays(np.int64, 4, elements=st.integers(0, n + m - 1)))
                    if n + m else np.empty(0, np.int64))  # fmt: skip
@@ -140,6 +140,6 @@ def test_joined_arrays_are_taken_as_one(data):
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected[chosen])
     dense = [images(n, 1, 3, 2), images(m, 1, 3, 2)]
-    sparse = disk.Joined([SparseImages.from_dense(each) for each in dense])[rows]
+    sparse = disk.ConcatenatedArrays([SparseImages.from_dense(each) for each in dense])[rows]
     assert isinstance(sparse, SparseImages)
     np.testing.assert_array_equal(sparse, np.concatenate(dense)[rows])

@@ -118,7 +118,7 @@ def test_what_backward_needs_is_not_written_over():
 )
 def test_sparse_images_are_held_dense_only_where_that_is_quicker(monkeypatch, steps, limit, kind):
     """Where there is preprocessing to save, and never more than a limit of their own."""
-    monkeypatch.setattr(batches, "HELD_SPARSE_BYTES", limit)
+    monkeypatch.setattr(batches, "IN_MEMORY_SPARSE_BYTES", limit)
     assert type(batches.source(examples(), steps, device=CPU)) is kind
 
 

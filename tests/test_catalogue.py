@@ -25,7 +25,7 @@ def hepbench_datasets():
                     shape=(2, 8, 8), names=("ecal", "hcal"), units=("GeV", ""), sparse=True
                 )
             },
-            target_units={"mass": "GeV"},
+            spectator_units={"mass": "GeV"},
             read="nowhere:read",
             sample="nowhere:sample",
             sample_files=("forms_sample:sample.npz",),

@@ -60,10 +60,10 @@ def test_a_stored_network_scores_the_same_in_a_fresh_process(network, tmp_path):
     np.save(tmp_path / "expected.npy", scoring.scores(network, TABLE))
     code = (
         "import sys, tinynets, numpy as np; from pathlib import Path\n"
-        "from hepbench import encoders, weights\n"
+        "from hepbench.training.networks import scoring, stored_networks\n"
         "folder = Path(sys.argv[1])\n"
-        "network = weights.load(folder, tinynets.KNOWN)\n"
-        "found = encoders.scores(network, tinynets.data().train.inputs)\n"
+        "network = stored_networks.load(folder, tinynets.KNOWN)\n"
+        "found = scoring.scores(network, tinynets.data().train.inputs)\n"
         "assert (found == np.load(folder / 'expected.npy')).all()\n"
     )
     paths = {"PYTHONPATH": ":".join(sys.path)}

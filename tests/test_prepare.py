@@ -84,7 +84,7 @@ def trained(folder, *, steps):
 @pytest.mark.parametrize("limit", [0, 10**9])
 def test_scores_do_not_depend_on_how_images_were_read(tmp_path, monkeypatch, steps, limit):
     """Bit for bit the same, dense or sparse, declared so or not, held or made dense each time."""
-    monkeypatch.setattr(batches, "HELD_SPARSE_BYTES", limit)
+    monkeypatch.setattr(batches, "IN_MEMORY_SPARSE_BYTES", limit)
     found = []
     for i, (form, sparse) in enumerate([("dense", False), *((form, True) for form in FORMS)]):
         (tmp_path / str(i)).mkdir()

@@ -129,7 +129,7 @@ def faulty(monkeypatch):
     """Install the plugin ``faulty``, and nothing else."""
     monkeypatch.syspath_prepend(PLUGINS)
     plugin = plugins.load(EntryPoint("faults", "faulty", "hepbench"))
-    monkeypatch.setattr(testing, "installed", lambda: Registry([plugin]))
+    monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([plugin]))
     return plugin
 
 
@@ -188,7 +188,7 @@ def test_a_faulty_suite_breaks_the_claim(faulty, monkeypatch, tmp_path, name):
     shipped = Plugin(
         "s", "shipped", "shipped", "1", specs=(Suite(name=name, path="shipped:suite.toml"),)
     )
-    monkeypatch.setattr(testing, "installed", lambda: Registry([faulty, shipped]))
+    monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([faulty, shipped]))
     assert_caught(broken(name, "suite"), claim, words)
 
 
@@ -213,7 +213,7 @@ def test_a_hook_module_that_imports_numpy_is_caught(faulty):
 def test_a_plugin_that_cannot_be_loaded_fails_in_one_claim(faulty, monkeypatch):
     """What stands on it is left out, and counted."""
     broken_one = Plugin("b", "b", "broken", "1", error="cannot be imported: ImportError: no b")
-    monkeypatch.setattr(testing, "installed", lambda: Registry([faulty, broken_one]))
+    monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([faulty, broken_one]))
     (result,) = testing.check("broken")
     assert result.subject == "plugin broken:b"
     assert result.error.startswith("cannot be imported: ImportError: no b; 3 other claims stand")
@@ -222,7 +222,7 @@ def test_a_plugin_that_cannot_be_loaded_fails_in_one_claim(faulty, monkeypatch):
 def test_two_plugins_with_one_name_are_named(faulty, monkeypatch):
     """Both distributions are."""
     other = Plugin("o", "faulty", "other", "1", specs=faulty.specs[:1])
-    monkeypatch.setattr(testing, "installed", lambda: Registry([faulty, other]))
+    monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([faulty, other]))
     checks = {str(c): c for c in testing.checks("other")}
     with pytest.raises(UsageError, match="comes from unknown distribution  and other 1"):
         checks["plugin other:o: nobody else has its names"]()
@@ -231,7 +231,7 @@ def test_two_plugins_with_one_name_are_named(faulty, monkeypatch):
 def test_checks_are_chosen_by_distribution_entry_point_or_name(faulty, monkeypatch):
     """Case and dashes of a distribution's name do not matter; nothing is run yet."""
     plugin = Plugin("p", "faulty", "My-Plugin", "1", specs=faulty.specs)
-    monkeypatch.setattr(testing, "installed", lambda: Registry([plugin]))
+    monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([plugin]))
     everything = list(map(str, testing.checks("my_plugin")))
     assert everything == list(map(str, testing.checks("p")))
     some = [str(check) for check in testing.checks("sound-model")]

@@ -106,7 +106,7 @@ def faulty(monkeypatch):
     """Install the plugin ``faulty_networks``, and nothing else."""
     plugin = plugins.load(EntryPoint("faults", "faulty_networks", "hepbench"))
     assert not plugin.error
-    monkeypatch.setattr(testing, "installed", lambda: Registry([plugin]))
+    monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([plugin]))
     return plugin
 
 

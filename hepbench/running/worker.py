@@ -91,5 +91,5 @@ def _explain(error: BaseException, memory: int) -> dict[str, Any]:
         "type": type(error).__name__,
         "message": " ".join(message.split()),
         "traceback": "" if user_error else "".join(traceback.format_exception(error)),
-        "users": user_error,
+        "user_error": user_error,
     }

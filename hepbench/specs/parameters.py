@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hepbench.specs.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from hepbench.specs.dataset import Dataset
     from hepbench.specs.method import Method
@@ -86,6 +87,43 @@ def refused(params: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> Iterat
         if not all(each in what for each in (value if several else [value])):
             expected = f"a list, each {in_words(what)}," if several else in_words(what)
             yield path, f"is {value!r}; {expected} is expected"
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter of a dataset, a model or a method.
+
+    Attributes:
+        default: of JSON's types. Values must be of its kind; None may become anything.
+        allowed: a ``Range``, or a tuple of choices; every entry of a list must be allowed. For a
+            table, these by the names of its entries.
+        presets: the default under a preset, by the preset's name.
+    """
+
+    default: Any
+    allowed: Allowed | Mapping[str, Allowed] | None = None
+    presets: Mapping[str, Any] = field(default_factory=dict)
+
+
+def as_params(given: Mapping[str, Any]) -> dict[str, Param]:
+    """Return parameters by name; a plain value stands for a ``Param`` with this default."""
+    return {n: p if isinstance(p, Param) else Param(p) for n, p in given.items()}
+
+
+def defaults(params: Mapping[str, Param], preset: str = "") -> dict[str, Any]:
+    """Return the default of each parameter, under a preset where it has one for it."""
+    return {name: p.presets.get(preset, p.default) for name, p in params.items()}
+
+
+def allowed_values(params: Mapping[str, Param]) -> dict[str, Allowed]:
+    """Return what parameters may be, by name, or ``optimizer.name`` for an entry of a table."""
+    found: dict[str, Allowed] = {}
+    for name, param in params.items():
+        if isinstance(param.allowed, Mapping):
+            found |= {f"{name}.{entry}": allowed for entry, allowed in param.allowed.items()}
+        elif param.allowed is not None:
+            found[name] = param.allowed
+    return found
 
 
 def check_name(kind: str, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.data.splits import KEPT_TRAIN_SCORES, kept_train_rows
+from hepbench.data import splits
 from hepbench.specs.errors import PluginError, ResultsError
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def score(
         kept = examples
         if part == "train":
             if trained is None:
-                kept = examples[kept_train_rows(examples.ids)]
+                kept = examples[splits.kept_train_rows(examples.ids)]
             else:
-                rows = trained[kept_train_rows(examples.ids[trained])]
+                rows = trained[splits.kept_train_rows(examples.ids[trained])]
                 kept = examples[rows]
-                if len(examples) > KEPT_TRAIN_SCORES:
+                if len(examples) > splits.KEPT_TRAIN_SCORES:
                     found["rows"] = rows
                 else:
                     found["trained"] = np.isin(np.arange(len(examples)), rows)
