@@ -11,6 +11,7 @@ import pytest
 
 from hepbench import Method, PluginError, Suite, testing
 from hepbench.cli import verbs
+from hepbench.conformance import checks as conformance_checks
 from hepbench.conformance import trials
 from hepbench.conformance.elsewhere import afresh
 from hepbench.conformance.methods import NEIGHBOURS

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hepbench import Model, testing
+from hepbench.conformance import checks as conformance_checks
 from hepbench.conformance import network_trials, networks, networks_trained, trials
 from hepbench.registry import plugins
 from hepbench.registry.plugins import Entry, Plugin, Registry
