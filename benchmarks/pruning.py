@@ -32,6 +32,7 @@ from hepbench.registry.plugins import installed
 from hepbench.registry.resolve import resolve
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
+from hepbench.training.messages import MethodTask, NetworkTask
 from hepbench.training.networks import scoring
 
 if TYPE_CHECKING:
@@ -190,13 +191,19 @@ def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
 def fresh(data: TrainingData) -> Network:
     """Return the network as built, under its head."""
     spec = installed().entry("model", MODEL).spec
-    task = {
-        "model": MODEL,
-        "build": spec.build,
-        "model_params": spec.params,
-        "preprocess": spec.preprocess,
-        "heads": {},
-    }
+    task = MethodTask(
+        method="",
+        run="",
+        params={},
+        model=MODEL,
+        build=spec.build,
+        model_params=dict(spec.params),
+        makes="classifier",
+        classes=2,
+        steps=[],
+        seed=0,
+        network=NetworkTask(preprocess=list(spec.preprocess)),
+    )
     return network_runs.fresh(task, data.train.inputs, classes=2).with_head()
 
 

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from hepbench import (
 )
 from hepbench.data import read_stage
 from hepbench.data.finding import find
+from hepbench.data.messages import DeclaredInput, ReadTask
 from hepbench.storage.workspace import Workspace
 
 SPEC = Dataset(
@@ -182,15 +184,13 @@ def odd():
     warnings.warn("of no concern", UserWarning, stacklevel=1)
 
 
-TASK = {
-    "dataset": "forms",
-    "target": f"{__name__}:odd",
-    "params": {},
-    "folder": "",
-    "files": (),
-    "inputs": {"table": {"shape": (1,)}},
-    "classes": SPEC.classes,
-}
+TASK = ReadTask(
+    dataset="forms",
+    reader=f"{__name__}:odd",
+    params={},
+    inputs={"table": DeclaredInput((1,))},
+    classes=SPEC.classes,
+)
 
 
 def test_what_a_reader_finds_odd_is_kept(tmp_path):
@@ -198,7 +198,7 @@ def test_what_a_reader_finds_odd_is_kept(tmp_path):
     place = Workspace(folder=tmp_path, parents=(), report_progress=str)
     with pytest.warns(UserWarning, match="of no concern"):
         facts = read_stage.read(TASK, place)
-    assert facts["warnings"] == ["data: label 0 looks wrong", "data: label 1 looks wrong"]
+    assert facts.warnings == ["data: label 0 looks wrong", "data: label 1 looks wrong"]
 
 
 def grown(path):
@@ -214,7 +214,8 @@ def exchanged(path):
 def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, change):
     """What was read would be kept under the fingerprint of what was there before."""
     found = find(SPEC, holding(tmp_path, ["all.h5"]), "auto", fingerprint)
-    chunks = read_stage.read_chunks({**TASK, "stamps": found.stamps}, [])
+    stamps = {path: tuple(stamp) for path, stamp in found.stamps.items()}
+    chunks = read_stage.read_chunks(msgspec.structs.replace(TASK, stamps=stamps), [])
     next(chunks)
     change(tmp_path / "forms" / "all.h5")
     with pytest.raises(DataError) as caught, pytest.warns(UserWarning, match="of no concern"):

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hepbench.planning.stages import Stage
@@ -26,13 +27,17 @@ methods = {list(methods)}
 """.replace("'", '"')
 
 
+class Nothing(msgspec.Struct):
+    """A task without content."""
+
+
 def stage(key, *parents, group="methods", exclusive=False):
     return Stage(
         kind="method",
         name=key,
         run="",
         parts={},
-        task={},
+        task=Nothing(),
         group=group,
         parents=parents,
         exclusive=exclusive,
@@ -224,19 +229,20 @@ import json, sys, time
 from pathlib import Path
 from hepbench.storage.stage_cache import StageCache
 from hepbench.running.executor import Limits
-from hepbench.running.local import execute
+from hepbench.running.local import LocalExecutor
 from hepbench.planning.stages import Stage
+from spans import Task
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 
 def one(key, exclusive):
     return Stage(kind="method", name=key, run="spans:work", parts={}, group="methods",
-                 task={"log": str(folder / "spans"), "exclusive": exclusive}, key=key,
+                 task=Task(str(folder / "spans"), exclusive), key=key,
                  exclusive=exclusive)
 
 stages = [one(f"{name}{i}", exclusive=i % 3 == 1) for i in range(6)]
-done = execute({s.key: s for s in stages}, cache=StageCache(folder / "cache"),
-               limits=Limits(jobs=2), alive=lambda: None)
+executor = LocalExecutor(StageCache(folder / "cache"), Limits(jobs=2))
+done = executor.execute({s.key: s for s in stages}, while_waiting=lambda: None)
 assert sum(o.status == "ok" for o in done) == 6
 """
 SPANS = """

@@ -6,12 +6,14 @@ import json
 
 import numpy as np
 import pytest
+import tinynets
 from conftest import TESTS, Workbench
 
 from hepbench import Examples, TrainingData
 from hepbench.data import splits
 from hepbench.evaluation import joining
 from hepbench.training import score_checks
+from hepbench.training.messages import Trained
 
 SUITE = """
 name = "few"
@@ -116,10 +118,10 @@ def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp
         signal = np.clip(inputs["table"][:, 0], 0, 1)
         return np.stack([1 - signal, signal], 1)
 
-    made = score_checks.Made({}, scores, scores, scores)
-    task = {"model": "m", "classes": 2}
+    made = score_checks.MethodOutput(Trained(seconds=1.0), scores, scores, scores)
+    task = tinynets.task("m", "")
     for trained in (np.arange(0, 300, 10), np.arange(0, 300, 2)):
-        score_checks.score(task, made, parts, tmp_path, trained=trained)
+        score_checks.score_parts(task, made, parts, tmp_path, labelled=trained)
         path = tmp_path / "scores.npz"
         found = joining.join(joining.labels_of(tmp_path, joining.chosen_rows(path)), path)
         assert set(found["train"].ids) <= set(ids[trained])

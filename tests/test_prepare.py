@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pictures
 import pytest
+import tinynets
 import torch
 
 from hepbench import (
@@ -20,6 +21,14 @@ from hepbench import (
 )
 from hepbench.conformance import datasets
 from hepbench.data import inputs_stage, read_stage, split_stage, stored_parts
+from hepbench.data.messages import (
+    DeclaredInput,
+    InputsTask,
+    ReadTask,
+    SplitTask,
+    ViewCall,
+    inputs_task,
+)
 from hepbench.registry.plugins import Entry, Plugin
 from hepbench.storage import npy_files
 from hepbench.storage.workspace import Workspace
@@ -32,31 +41,28 @@ FORMS = list(pictures.FORMS)
 
 def prepared(folder, *, form="dense", does="", sparse=True, views=(), wanted=("image",)):
     """Return the folders of the three stages, and what the first two tell."""
-    declared = {"shape": pictures.SHAPE, "names": (), "sparse": sparse}
-    read = {
-        "dataset": "pictures",
-        "params": {"form": form, "does": does},
-        "inputs": {"image": declared},
-        "classes": ("background", "signal"),
-        "target": "pictures:sample",
-        "folder": "",
-        "files": [],
-    }
-    split = {
-        "dataset": "pictures",
-        "classes": ("background", "signal"),
-        "shares": (0.6, 0.2, 0.2),
-        "seed": 0,
-        "limits": {"n_train": None, "n_validation": 50, "n_test": None},
-        "official": None,
-        "params": {},
-    }
-    inputs = {
-        "dataset": "pictures",
-        "inputs": wanted,
-        "views": {name: f"pictures:{target}" for name, target in views},
-        "params": {},
-    }
+    classes = ("background", "signal")
+    read = ReadTask(
+        dataset="pictures",
+        reader="pictures:sample",
+        params={"form": form, "does": does},
+        inputs={"image": DeclaredInput(pictures.SHAPE, (), sparse)},
+        classes=classes,
+    )
+    split = SplitTask(
+        dataset="pictures",
+        classes=classes,
+        fractions=(0.6, 0.2, 0.2),
+        seed=0,
+        limits={"n_train": None, "n_validation": 50, "n_test": None},
+        official=None,
+        params={},
+    )
+    inputs = InputsTask(
+        dataset="pictures",
+        inputs=tuple(wanted),
+        views={name: ViewCall(f"pictures:{target}", {}) for name, target in views},
+    )
     folders = [folder / name for name in ("read", "split", "inputs")]
     for each in folders:
         each.mkdir()
@@ -70,8 +76,7 @@ def trained(folder, *, steps):
     """Return the scores of every part, of a network trained on what was laid out, as bytes."""
     torch.set_num_threads(1)
     parts = {part: stored_parts.load_part(folder, part) for part in ("train", "validation", "test")}
-    task = {"model": "pictures", "build": "pictures:Convolution", "model_params": {},
-            "preprocess": steps, "heads": {}}  # fmt: skip
+    task = tinynets.task("pictures", "pictures:Convolution", preprocess=steps)
     torch.manual_seed(0)
     network = network_runs.fresh(task, parts["train"].inputs, classes=2).with_head()
     data = TrainingData(train=parts["train"], validation=parts["validation"])
@@ -245,14 +250,8 @@ def test_a_view_is_handed_the_params_that_are_for_it_or_for_all():
     )
     handed = {name: sorted(spec.handed(name)) for name in spec.views}
     assert handed == {"told": ["k", "size"], "asked": ["k", "points", "size"], "image": ["size"]}
-    task = {
-        "dataset": "pictures",
-        "inputs": ["told", "asked"],
-        "views": spec.views,
-        "params": {"k": 2, "points": 3, "size": 5},
-        "handed": handed,
-    }
-    made = inputs_stage.viewed(task, {"image": np.zeros((3, *pictures.SHAPE), np.float32)})
+    task = inputs_task(spec, ("told", "asked"), {"k": 2, "points": 3, "size": 5})
+    made = inputs_stage.wanted_inputs(task, {"image": np.zeros((3, *pictures.SHAPE), np.float32)})
     assert made["told"].tolist() == [[2, 5]] * 3
     assert made["asked"].tolist() == [[2, 3, 5]] * 3
 

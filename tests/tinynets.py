@@ -9,6 +9,7 @@ import torch
 from hepbench import Examples, TrainingData
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
+from hepbench.training.messages import MethodTask, NetworkTask
 from hepbench.training.networks.recipes import TrustedCode
 
 torch.set_num_threads(1)
@@ -59,3 +60,20 @@ def state(network):
 def same(one, other):
     """Whether two states are bit-identical."""
     return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def task(model, build, *, preprocess=(), **params):
+    """Return the task of a worker that builds a network; no method is applied to it."""
+    return MethodTask(
+        method="",
+        run="",
+        params={},
+        model=model,
+        build=build,
+        model_params=params,
+        makes="classifier",
+        classes=2,
+        steps=[],
+        seed=0,
+        network=NetworkTask(preprocess=list(preprocess)),
+    )

@@ -51,6 +51,7 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     override = "Override dataset.*, model.* or <method>.*"
     folder = "Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
     source = "Original file where found, or always one of both."
+    device = "cpu, auto, cuda, cuda:N or mps."
     options = [
         click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1."),
         click.option("--preset", help="quick or paper, or one that a plugin has."),
@@ -58,17 +59,18 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--data", type=PATH, metavar="DIR", help=folder),
         click.option("--source", type=click.Choice(SOURCES), default="auto", help=source),
         click.option("--threads", type=int, default=1, help="Threads of each worker."),
+        click.option("--device", default="cpu", show_default=True, help=device, metavar="NAME"),
     ]
 
     @functools.wraps(function)
     def verb(**given: Any) -> Any:
         from hepbench.planning.matrix import Choice
-        from hepbench.running.session import check_positive
+        from hepbench.running.session import Where, check_positive
 
         check_positive(seeds=given["seeds"], threads=given["threads"])
         names = ("datasets", "models", "methods", "seeds", "preset", "overrides")
         choice = Choice(**{name: given.pop(name) for name in names})
-        where = {name: given.pop(name) for name in ("data", "source")}
+        where = Where(**{name: given.pop(name) for name in ("data", "source", "threads", "device")})
         return function(choice=choice, where=where, **given)
 
     return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
     from hepbench.running.runner import Runner
-    from hepbench.running.session import Session
+    from hepbench.running.session import Session, Where
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
 
@@ -29,9 +29,8 @@ def run(
     *,
     suite: str,
     choice: Choice,
-    where: Mapping[str, Any],
+    where: Where,
     results: Path,
-    threads: int,
     fresh: bool,
     quiet: bool,
     as_json: bool,
@@ -39,7 +38,7 @@ def run(
 ) -> int:
     """Run what is missing of a suite, print its table, and return the exit code."""
     session.check_positive(**limits)
-    opened = session.open_session(suite, choice, threads=threads, **where)
+    opened = session.open_session(suite, choice, where)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
     todo = [c for c in opened.plan.cells if fresh or not _good(records[c.key])]
@@ -49,7 +48,7 @@ def run(
         opened.cache.check()
         if fresh:
             _forget(opened, todo)
-        runner = _runner(opened, store, threads, limits, todo, quiet=quiet)
+        runner = _runner(opened, store, limits, todo, quiet=quiet)
         records |= runner.finished
         user_error = runner.user_error
     shown = [record for record in records.values() if record is not None]
@@ -69,7 +68,6 @@ def _good(record: Record | None) -> bool:
 def _runner(
     opened: Session,
     store: ResultsFolder,
-    threads: int,
     limits: Mapping[str, Any],
     todo: list[Cell],
     *,
@@ -78,18 +76,29 @@ def _runner(
     """Carry out the cells to do; Ctrl-C keeps what is finished."""
     from hepbench.running import progress
     from hepbench.running.executor import Limits
+    from hepbench.running.local import LocalExecutor
+    from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
 
+    threads = opened.environment.threads
     jobs = limits["jobs"] or session.default_jobs(threads)
     memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
+    allowed = Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
+    recorder = Recorder(
+        plan=opened.plan,
+        environment=opened.environment,
+        cache=opened.cache,
+        results=store,
+        threads=threads,
+    )
     with progress.shown(len(todo), quiet=quiet) as display:
         runner = Runner(
             plan=opened.plan,
             registry=opened.registry,
-            facts=opened.facts,
             cache=opened.cache,
-            store=store,
-            limits=Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory),
+            results=store,
+            executor=LocalExecutor(opened.cache, allowed),
+            recorder=recorder,
             progress=display,
         )
         runner.run(todo)
@@ -150,13 +159,11 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def plan(
-    *, suite: str, choice: Choice, where: Mapping[str, Any], results: Path, threads: int
-) -> str:
+def plan(*, suite: str, choice: Choice, where: Where, results: Path) -> str:
     """Return what a run would do."""
     from hepbench.running import grouping
 
-    opened = session.open_session(suite, choice, threads=threads, **where)
+    opened = session.open_session(suite, choice, where)
     made, store = opened.plan, ResultsFolder(results)
     todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
     unrecorded = {cell.key for cell in todo}
@@ -167,7 +174,7 @@ def plan(
         f"{several(len(made.cells), 'cell')}, {len(made.cells) - len(todo)} of them recorded"
     )
     for cell in made.cells:
-        found = opened.facts.found(cell.combination.dataset)
+        found = opened.environment.found(cell.combination.dataset)
         state = "to do" if cell.key in unrecorded else "recorded"
         lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {ORIGINS[found.source]}")
     lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
@@ -220,16 +227,15 @@ def why(
     cell: str,
     suite: str | None,
     choice: Choice,
-    where: Mapping[str, Any],
+    where: Where,
     results: Path,
-    threads: int,
 ) -> str:
     """Return which parts of a cell's key changed since its last record."""
     from hepbench.storage.keys import differences
 
     record = _last_record(cell, ResultsFolder(results).records())
     name = suite or record.provenance.get("suite_file") or record.suite
-    opened = session.open_session(name, choice, threads=threads, **where)
+    opened = session.open_session(name, choice, where)
     now = _counterpart(record, opened.plan)
     if now.key == record.key:
         return f"{record.cell}: nothing changed since {record.provenance.get('finished', '?')}"

@@ -365,12 +365,11 @@ def prepared(entry: Entry, inputs: tuple[str, ...], folder: Path, **limits: int)
     done: dict[str, Path] = {}
     for stage in made.stages.values():
         if stage.kind != "method":
-            place = Workspace(
-                [done[key] for key in stage.parents], folder / stage.kind, lambda _: None
-            )
-            place.folder.mkdir()
-            resolve(stage.run)(stage.task, place)
-            done[stage.key] = place.folder
+            parents = [done[key] for key in stage.parents]
+            workspace = Workspace(parents, folder / stage.kind, lambda _: None)
+            workspace.folder.mkdir()
+            resolve(stage.run)(stage.task, workspace)
+            done[stage.key] = workspace.folder
     return {path.name: path for path in done.values()}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 
@@ -133,18 +134,16 @@ class TriedMethod:
         spec = self.spec
         chosen = {**spec.params, **spec.presets.get("quick", {}), **(params or {})}
         chosen |= {name: min(chosen[name], most) for name, most in MOST.items() if name in chosen}
-        task = {
-            **self.model.task({}),
-            "heads": {**start.known.heads, **({spec.name: spec.head} if spec.head else {})},
-            "method": spec.name,
-            "run": spec.run,
-            "params": chosen,
-            "makes": spec.makes,
-            "freezes": sorted(frozen),
-            "augmentations": {},
-            "threads": 1,
-            "device": "cpu",
-        }
+        own_head = {spec.name: spec.head} if spec.head else {}
+        task = self.model.task({})
+        network = msgspec.structs.replace(
+            network_runs.network_task(task),
+            heads={**start.known.heads, **own_head},
+            freezes=sorted(frozen),
+        )
+        task = msgspec.structs.replace(
+            task, method=spec.name, run=spec.run, params=chosen, makes=spec.makes, network=network
+        )
         data = trial.data(labels=spec.labels)
         with TemporaryDirectory() as folder, as_in_a_worker(SEED):
             before = [Path(folder)]

@@ -14,6 +14,7 @@ from hepbench.conformance.trials import SEED
 from hepbench.specs.method import Objective
 from hepbench.training import network_runs, objectives, score_checks
 from hepbench.training.context import NetworkContext
+from hepbench.training.messages import MethodTask, NetworkTask
 from hepbench.training.networks import batches, determinism, scoring
 
 if TYPE_CHECKING:
@@ -81,16 +82,23 @@ class Tried:
         assert first is not None
         raise first
 
-    def task(self, params: Params) -> dict[str, Any]:
-        """Return what a worker is told of the model."""
+    def task(self, params: Params) -> MethodTask:
+        """Return the task of a worker that builds the model; no method is applied to it."""
         chosen = {"preprocess": self.spec.preprocess, **self.params, **params}
-        return {
-            "model": self.spec.name,
-            "build": self.spec.build,
-            "preprocess": chosen.pop("preprocess"),
-            "model_params": chosen,
-            "heads": {},
-        }
+        preprocess = list(chosen.pop("preprocess"))
+        return MethodTask(
+            method="",
+            run="",
+            params={},
+            model=self.spec.name,
+            build=self.spec.build,
+            model_params=chosen,
+            makes="classifier",
+            classes=2,
+            steps=[],
+            seed=SEED,
+            network=NetworkTask(preprocess=preprocess),
+        )
 
     def built(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
         """Return it as built from a seed, its preprocessing fitted."""
@@ -163,8 +171,8 @@ def scored(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
     """Return (N, classes) scores that were checked as in a run."""
     with as_in_a_worker(SEED):
         found = scoring.scores(network, inputs, batch_size=size)
-    task = {"model": network.recipe.model, "classes": network.recipe.classes}
-    return score_checks.checked_scores(task, found, len(next(iter(inputs.values()))))
+    expected = len(next(iter(inputs.values()))), network.recipe.classes
+    return score_checks.checked_scores(network.recipe.model, found, expected)
 
 
 def differing(one: nn.Module, other: nn.Module) -> list[str]:

@@ -19,9 +19,8 @@ from hepbench.conformance.trials import SEED
 from hepbench.planning.stages import NETWORK_IMPORTS
 from hepbench.specs.errors import PluginError
 from hepbench.specs.model import Model
-from hepbench.training import objectives
+from hepbench.training import network_runs, objectives
 from hepbench.training.networks import determinism, stored_networks
-from hepbench.training.networks.recipes import TrustedCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -233,9 +232,7 @@ def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str)
     """Score as loaded from ``folder`` and as trained anew, into files in it."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
     it = Tried(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
-    known = TrustedCode(
-        models={it.spec.name: it.spec.build}, steps=frozenset(it.task({})["preprocess"])
-    )
+    known = network_runs.trusted_code(it.task({}))
     # scored before anything is trained here: state kept outside of the network must be missing
     loaded = it.scores(stored_networks.load(Path(folder), known))
     for name, found in (("loaded", loaded), ("trained", it.expected)):

@@ -11,6 +11,7 @@ from hepbench.data import finding
 from hepbench.planning import plan
 from hepbench.planning.matrix import Choice
 from hepbench.running import session
+from hepbench.storage.devices import Device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class SampleEnvironment:
-    """Facts for a plan of which nothing is cached: see ``plan.Facts``."""
+    """An environment without files and digests, for plans: see ``stages.Environment``."""
 
     threads: int = 1
-    libraries: Mapping[str, str] = field(default_factory=dict)
+    device: Device = field(default_factory=Device)
+    libraries: Mapping[str, str] = field(default_factory=lambda: {"torch": ""})
     measuring: Mapping[str, str] = field(default_factory=dict)
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002

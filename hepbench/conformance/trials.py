@@ -228,7 +228,7 @@ def scored(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
     with as_in_a_worker(SEED):
         found = estimator.scores(inputs)
     n = len(next(iter(inputs.values())))
-    score_checks.checked_scores({"model": type(estimator).__name__, "classes": classes}, found, n)
+    score_checks.checked_scores(type(estimator).__name__, found, (n, classes))
     return np.asarray(found)
 
 

@@ -1,24 +1,28 @@
 """What scoring costs: operations, latency, memory, of the very network or estimator that scored.
 
-A stage of its own, alone on the machine: nothing else of any run works while it measures. A network
-is counted (``counting``), exported (``export``) and timed in eager torch and in ONNX Runtime; an
-estimator says itself how many operations it takes, and is timed as it is.
+The stage runs alone on the machine: nothing else of any run works while it measures. A network is
+counted (``counting``), exported (``export``) and timed in eager torch and in ONNX Runtime; an
+estimator reports its operations itself, and is timed in Python.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
+from hepbench.cost.messages import CostResult, CountedMacs, TimedCall
 from hepbench.cost.timing import LIMIT_S, doubts, measure_background_load, time_calls
 from hepbench.specs.errors import ExportError, PluginError
 from hepbench.specs.model import Estimator
 from hepbench.storage import machine
+from hepbench.storage.records import Cost, Latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,32 +30,57 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from hepbench.cost.timing import Call
+    from hepbench.cost.counting import Counted
+    from hepbench.cost.timing import Call, Timed
     from hepbench.cost.tracing import Tensors
     from hepbench.specs.types import Inputs
-
-
-Facts = dict[str, Any]
-
 
 LARGE = 256
 """The large batch, beside batch 1."""
 
-
 NOTEWORTHY = 0.01
-"""Above this share of MACs that weights of zero could save, ``theoretical_macs`` is reported."""
-
+"""Fraction of MACs with weights of zero above which ``theoretical_macs`` is reported."""
 
 OPERATIONS = ("macs", "comparisons")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How latencies are measured: threads, batch sizes, seconds for each at most."""
+    """How latencies are measured: threads, batch sizes, at most so many seconds for each, device."""
 
     threads: int
     sizes: tuple[int, ...]
     limit_s: float
+    device: str = "cpu"
+
+
+@dataclass
+class _Findings:
+    """What is known so far of a cost."""
+
+    cost: Cost = field(default_factory=Cost)
+    warnings: list[str] = field(default_factory=list)
+    counted: CountedMacs | None = None
+    export_difference: float | None = None
+    timed: list[TimedCall] = field(default_factory=list)
+
+    def add(self, **known: Any) -> None:
+        """Set fields of the cost."""
+        self.cost = msgspec.structs.replace(self.cost, **known)
+
+    def gap(self, text: str) -> None:
+        """Add a line on what could not be measured."""
+        self.add(gaps=[*self.cost.gaps, text])
+
+    def result(self) -> CostResult:
+        """Return all of it as a message."""
+        return CostResult(
+            cost=self.cost,
+            warnings=self.warnings,
+            counted=self.counted,
+            export_difference=self.export_difference,
+            timed=self.timed,
+        )
 
 
 def measure(
@@ -62,84 +91,98 @@ def measure(
     threads: int = 1,
     large: int = LARGE,
     limit_s: float = LIMIT_S,
-) -> Facts:
-    """Return what scoring costs: the fields of ``records.Cost``, and how they were found.
+    device: str = "cpu",
+) -> CostResult:
+    """Return what scoring costs.
 
     Args:
         scored: a network, called with a dict of named inputs, on the processor; or an estimator.
-        inputs: examples by name, the first axis of each the batch: real ones, since work may depend
-            on values. Where there are fewer than ``large`` they are used over and over.
+        inputs: examples by name, the batch on the first axis: real ones, since work may depend on
+            values. Fewer than ``large`` are repeated.
         folder: where the exported graph, ``network.onnx``, is written.
         threads: of torch, of ONNX Runtime, of OpenMP and BLAS.
         large: batch size, beside 1.
         limit_s: seconds for each latency.
-
-    Returns:
-        Of JSON's types. Beside the fields of ``Cost``: ``counted`` (by operator, both counters),
-        ``timed`` (how well each latency is known: see ``Timed``), ``export``
-        (the largest difference from torch's scores) and ``warnings``.
+        device: a GPU on which a network is timed too, as torch names it.
     """
-    setting = Setting(threads, (1, large), limit_s)
+    setting = Setting(threads=threads, sizes=(1, large), limit_s=limit_s, device=device)
+    found = _Findings()
     if isinstance(scored, Estimator):
-        return _of_estimator(scored, inputs, setting)
-    return _of_network(scored, inputs, setting, folder)
+        _measure_estimator(scored, inputs, setting, found)
+    else:
+        _measure_network(scored, inputs, setting, folder, found)
+    return found.result()
 
 
-def _of_network(network: nn.Module, inputs: Inputs, setting: Setting, folder: Path) -> Facts:
+# --- networks
+
+
+def _measure_network(
+    network: nn.Module, inputs: Inputs, setting: Setting, folder: Path, found: _Findings
+) -> None:
     from hepbench.cost import export, tracing
 
-    facts = _counts(network, tracing.batch(inputs, 1))
+    _count(network, tracing.batch(inputs, 1), found)
     batches = {n: tracing.batch(inputs, n) for n in setting.sizes}
     calls = {("torch", n): _eager(network, tensors) for n, tensors in batches.items()}
     with _torch_threads(setting.threads), tracing.scoring(network):
-        facts["peak_memory_mb"] = _peak_memory(calls["torch", max(setting.sizes)])
-        if path := _exported(network, inputs, folder, facts):
+        found.add(peak_memory_mb=_peak_memory(calls["torch", max(setting.sizes)]))
+        if path := _exported(network, inputs, folder, found):
             session = export.session(path, threads=setting.threads)
             for n, tensors in batches.items():
                 calls["onnxruntime", n] = _in_session(session, export.feeds(session, tensors))
-        return facts | _times(calls, setting, facts["warnings"])
+        if setting.device != "cpu":
+            calls |= _on_device(network, batches, setting.device)
+        _time(calls, setting, found)
 
 
-def _exported(network: nn.Module, inputs: Inputs, folder: Path, facts: Facts) -> Path | None:
-    """Export a network; where that fails, add to the facts why."""
+def _exported(network: nn.Module, inputs: Inputs, folder: Path, found: _Findings) -> Path | None:
+    """Export a network; where that fails, note the reason."""
     from hepbench.cost import export
 
     path = folder / "network.onnx"
     try:
-        facts["export"] = {"difference": export.export(network, inputs, path)}
+        found.export_difference = export.export(network, inputs, path)
     except ExportError as error:
-        facts["gaps"].append(f"onnxruntime: {error}")
-        # that it is not installed is no fault of the network
+        found.gap(f"onnxruntime: {error}")
+        # a missing package is no fault of the network
         if not export.missing():
-            facts["warnings"].append(f"export: {error}")
+            found.warnings.append(f"export: {error}")
         return None
     return path
 
 
-def _counts(network: nn.Module, one: Tensors) -> Facts:
+def _count(network: nn.Module, one: Tensors, found: _Findings) -> None:
     from hepbench.cost import counting
 
     counted = counting.count(network, one)
-    facts: Facts = {
-        "parameters": counting.parameters(network),
-        "nonzero_parameters": counting.nonzero_parameters(network),
-        "counted": {
-            "by_operator": dict(counted.by_operator),
-            "elementwise": counted.elementwise,
-            "cross_check": counted.cross_check,
-            "ratio": counted.ratio,
-        },
-        "gaps": [f"macs: {gap}" for gap in counted.gaps],
-        "warnings": counted.warnings,
-    }
-    # where nothing but gaps is left, zero would be no count
-    if counted.macs is not None and (counted.macs or not counted.gaps):
-        facts |= {"macs": counted.macs, "flops": 2 * counted.macs}
-        theoretical = counting.theoretical_macs(network, one, counted.macs)
-        # a drawn weight may be zero by chance
-        if theoretical < (1 - NOTEWORTHY) * counted.macs:
-            facts["theoretical_macs"] = theoretical
-    return facts
+    found.counted = CountedMacs(
+        by_operator=dict(counted.by_operator),
+        elementwise=counted.elementwise,
+        cross_check=counted.cross_check,
+        ratio=counted.ratio,
+    )
+    found.warnings += counted.warnings
+    found.add(
+        parameters=counting.parameters(network),
+        nonzero_parameters=counting.nonzero_parameters(network),
+        gaps=[f"macs: {gap}" for gap in counted.gaps],
+        **_macs(network, one, counted),
+    )
+
+
+def _macs(network: nn.Module, one: Tensors, counted: Counted) -> dict[str, int]:
+    from hepbench.cost import counting
+
+    # zero is no count where everything was left out
+    if counted.macs is None or (not counted.macs and counted.gaps):
+        return {}
+    known = {"macs": counted.macs, "flops": 2 * counted.macs}
+    theoretical = counting.theoretical_macs(network, one, counted.macs)
+    # a few weights may be zero by chance
+    if theoretical < (1 - NOTEWORTHY) * counted.macs:
+        known["theoretical_macs"] = theoretical
+    return known
 
 
 def _eager(network: nn.Module, tensors: Tensors) -> Call:
@@ -150,6 +193,31 @@ def _eager(network: nn.Module, tensors: Tensors) -> Call:
             return network(tensors)
 
     return call
+
+
+def _on_device(
+    network: nn.Module, batches: Mapping[int, Tensors], device: str
+) -> dict[tuple[str, int], Call]:
+    """Return calls on a GPU, under a runtime's name of their own, such as ``torch-cuda``."""
+    moved = copy.deepcopy(network).to(device)
+    there = {
+        n: {name: tensor.to(device) for name, tensor in tensors.items()}
+        for n, tensors in batches.items()
+    }
+    runtime = f"torch-{device.partition(':')[0]}"
+    return {(runtime, n): _synchronised(_eager(moved, t), device) for n, t in there.items()}
+
+
+def _synchronised(call: Call, device: str) -> Call:
+    """Return a call that ends when the GPU has finished, not when its work is queued."""
+    import torch
+
+    def finished() -> object:
+        made = call()
+        getattr(torch, device.partition(":")[0]).synchronize()
+        return made
+
+    return finished
 
 
 def _in_session(session: Any, feeds: Mapping[str, Any]) -> Call:
@@ -168,42 +236,47 @@ def _torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _of_estimator(estimator: Estimator, inputs: Inputs, setting: Setting) -> Facts:
-    facts: Facts = {"gaps": [], "warnings": []}
+# --- estimators
+
+
+def _measure_estimator(
+    estimator: Estimator, inputs: Inputs, setting: Setting, found: _Findings
+) -> None:
     if (parameters := getattr(estimator, "parameters", None)) is not None:
-        facts["parameters"] = int(parameters)
-    facts |= _operations(estimator)
-    if not facts.keys() & set(OPERATIONS):
+        found.add(parameters=int(parameters))
+    operations = _operations(estimator)
+    found.add(**operations)
+    if not operations:
         name = type(estimator).__name__
-        facts["gaps"].append(f"operations: {name} has no cost() that counts them")
+        found.gap(f"operations: {name} has no cost() that counts them")
     batches = {n: _rows(inputs, n) for n in setting.sizes}
     calls = {("native", n): _native(estimator, rows) for n, rows in batches.items()}
     with _native_threads(setting.threads):
-        facts["peak_memory_mb"] = _peak_memory(calls["native", max(setting.sizes)])
-        return facts | _times(calls, setting, facts["warnings"])
+        found.add(peak_memory_mb=_peak_memory(calls["native", max(setting.sizes)]))
+        _time(calls, setting, found)
 
 
-def _operations(estimator: Estimator) -> Facts:
-    """Return what an estimator says it takes to score one example.
+def _operations(estimator: Estimator) -> dict[str, Any]:
+    """Return how many operations an estimator says that scoring one example takes.
 
     Raises:
-        PluginError: it says something else than OPERATIONS, or no finite number of them.
+        PluginError: it names others than OPERATIONS, or no finite number of them.
     """
-    say = getattr(estimator, "cost", None)
-    if say is None:
+    report = getattr(estimator, "cost", None)
+    if report is None:
         return {}
-    name, said = type(estimator).__name__, dict(say())
-    for kind, value in said.items():
+    name, reported = type(estimator).__name__, dict(report())
+    for kind, value in reported.items():
         if kind not in OPERATIONS or not (math.isfinite(value) and value >= 0):
             msg = (
-                f"{name}.cost() says {kind!r}: {value!r}; finite numbers, at least 0, of "
+                f"{name}.cost() returns {kind!r}: {value!r}; finite numbers, at least 0, of "
                 f"{' and '.join(OPERATIONS)} are expected"
             )
             raise PluginError(msg)
-    if "macs" in said:
-        said["macs"] = round(said["macs"])
-        said["flops"] = 2 * said["macs"]
-    return said
+    if "macs" in reported:
+        reported["macs"] = round(reported["macs"])
+        reported["flops"] = 2 * reported["macs"]
+    return reported
 
 
 def _native(estimator: Estimator, rows: Inputs) -> Call:
@@ -225,6 +298,9 @@ def _native_threads(threads: int) -> Iterator[None]:
         yield
 
 
+# --- both
+
+
 def _peak_memory(call: Call) -> float:
     """Return the most memory, in MB, that this process holds while a call runs for the first time.
 
@@ -235,16 +311,29 @@ def _peak_memory(call: Call) -> float:
     return machine.peak_memory_mb()
 
 
-def _times(calls: Mapping[tuple[str, int], Call], setting: Setting, warnings: list[str]) -> Facts:
-    """Return the latency of each runtime and batch; add what is odd about them to ``warnings``."""
+def _time(calls: Mapping[tuple[str, int], Call], setting: Setting, found: _Findings) -> None:
+    """Time each runtime and batch, and note warnings about them."""
     with measure_background_load() as load:
-        found = time_calls(calls, limit_s=setting.limit_s)
-    facts: Facts = {"latency_ms": {}, "timed": {}, "load": load.others}
-    for (runtime, n), timed in found.items():
-        how = asdict(timed)
-        latency = {name: how.pop(name) for name in ("median", "p95")}
-        facts["latency_ms"].setdefault(runtime, {})[str(n)] = latency
-        facts["timed"].setdefault(runtime, {})[str(n)] = how
-    named = {f"{runtime} at batch {n}": timed for (runtime, n), timed in found.items()}
-    warnings += [*doubts(named, setting.threads), *load.doubts(setting.threads)]
-    return facts
+        timed = time_calls(calls, limit_s=setting.limit_s)
+    found.add(latency_ms=_latencies(timed), load=load.others)
+    found.timed = [_described(runtime, n, each) for (runtime, n), each in timed.items()]
+    named = {f"{runtime} at batch {n}": each for (runtime, n), each in timed.items()}
+    found.warnings += [*doubts(named, setting.threads), *load.doubts(setting.threads)]
+
+
+def _latencies(timed: Mapping[tuple[str, int], Timed]) -> dict[str, dict[str, Latency]]:
+    found: dict[str, dict[str, Latency]] = {}
+    for (runtime, n), each in timed.items():
+        found.setdefault(runtime, {})[str(n)] = Latency(each.median, each.p95)
+    return found
+
+
+def _described(runtime: str, n: int, timed: Timed) -> TimedCall:
+    return TimedCall(
+        runtime=runtime,
+        batch=n,
+        calls=timed.calls,
+        precision=timed.precision,
+        drift=timed.drift,
+        waited=timed.waited,
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from hepbench.training.network_runs import known
+from hepbench.training.network_runs import trusted_code
 from hepbench.training.networks import batches, stored_networks
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hepbench.specs.types import Inputs
+    from hepbench.training.messages import MethodTask
     from hepbench.training.networks.network import Network
 
 
@@ -31,8 +32,8 @@ class Whole(nn.Module):
         return logits
 
 
-def whole(task: Mapping[str, Any], folder: Path, inputs: Inputs) -> tuple[Whole, dict[str, Tensor]]:
+def whole(task: MethodTask, folder: Path, inputs: Inputs) -> tuple[Whole, dict[str, Tensor]]:
     """Return the network in a folder with its preprocessing, and dense inputs for it."""
     cpu = torch.device("cpu")
-    network = Whole(stored_networks.load(folder, known(task)))
+    network = Whole(stored_networks.load(folder, trusted_code(task)))
     return network, {name: batches.dense(name, array, cpu) for name, array in inputs.items()}

@@ -8,29 +8,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.data import splits
+from hepbench.data.messages import InputsResult, InputsTask
 from hepbench.data.stored_parts import count, read_inputs, spans
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ProtocolError
 from hepbench.specs.sparse_images import SparseImages
 from hepbench.storage import npy_files
+from hepbench.storage.workspace import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from hepbench.data.read_stage import Facts
     from hepbench.specs.types import Array, Inputs
     from hepbench.storage.workspace import Workspace
 
 
-AGAIN = 4
-"""Rows of each chunk that a view is given again, the first by itself and the others together."""
+REPEATED = 4
+"""Rows of each chunk that a view is applied to again, the first alone and the others together."""
 
 
-def inputs(task: Mapping[str, Any], workspace: Workspace) -> Facts:
-    """Lay out the inputs of each part, views applied, in a folder of its own."""
+@stage(InputsTask)
+def inputs(task: InputsTask, workspace: Workspace) -> InputsResult:
+    """Write the inputs of each part, with views applied, into a folder of its own.
+
+    The test part has inputs and ids, and no labels: a method is given this folder alone.
+    """
     (source, division), folder = workspace.parents, workspace.folder
     for part in splits.PARTS:
         with np.load(division / f"{part}.npz", allow_pickle=False) as kept:
@@ -47,11 +51,11 @@ def inputs(task: Mapping[str, Any], workspace: Workspace) -> Facts:
         ids = npy_files.map_npy(source / "unlabelled.ids.npy")
         np.save(folder / "unlabelled" / "ids.npy", ids, allow_pickle=False)
         _lay_out(task, source, np.arange(n), folder / "unlabelled", role="unlabelled")
-    return {}
+    return InputsResult()
 
 
 def _lay_out(
-    task: Mapping[str, Any],
+    task: InputsTask,
     source: Path,
     rows: NDArray[np.int64],
     folder: Path,
@@ -61,7 +65,7 @@ def _lay_out(
     files: dict[str, npy_files.NpyWriter | npy_files.SparseImagesWriter] = {}
     for chunk in spans(whole, len(rows)):
         chosen = {name: array[rows[chunk]] for name, array in whole.items()}
-        for name, array in viewed(task, chosen).items():
+        for name, array in wanted_inputs(task, chosen).items():
             if name not in files:
                 files[name] = npy_files.new_writer(folder, f"input.{name}", array)
             files[name].append(array)
@@ -69,21 +73,21 @@ def _lay_out(
         file.close()
 
 
-def viewed(task: Mapping[str, Any], whole: Inputs) -> dict[str, Array]:
-    """Return the inputs that are wanted of what was read, as views make them."""
+def wanted_inputs(task: InputsTask, whole: Inputs) -> dict[str, Array]:
+    """Return the wanted inputs of examples that were read, made by views where there are any."""
     found: dict[str, Array] = {}
-    for name in task["inputs"]:
+    for name in task.inputs:
         if name in found:
             continue
-        if name in task["views"]:
+        if name in task.views:
             found |= _view(task, name, whole)
         else:
             found[name] = whole[name]
-    return {name: found[name] for name in task["inputs"]}
+    return {name: found[name] for name in task.inputs}
 
 
 def _as_read(array: Array, read: Array | None) -> Array:
-    """Return what a view made, sparse where the input whose place it takes is."""
+    """Return an input made by a view, sparse where the input that it replaces is sparse."""
     if isinstance(array, SparseImages):
         return array
     dense = np.asarray(array)
@@ -91,34 +95,33 @@ def _as_read(array: Array, read: Array | None) -> Array:
     return SparseImages.from_dense(dense) if sparse else dense
 
 
-def _view(task: Mapping[str, Any], name: str, whole: Inputs) -> dict[str, Array]:
-    """Apply a view to a chunk, and to some of its rows again: none may notice the others.
+def _view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
+    """Apply a view to a chunk, and again to some of its rows: each must come out the same.
 
     Raises:
-        ProtocolError: it does notice. A mean over a chunk would be one over test examples too.
+        ProtocolError: a row depends on others: a mean over a chunk would include test examples.
     """
-    params = task["params"]
-    handed = task.get("handed", {}).get(name, params)
-    view = partial(resolve(task["views"][name]), **{key: params[key] for key in handed})
+    call = task.views[name]
+    view = partial(resolve(call.run), **call.params)
     n = len(next(iter(whole.values())))
-    rows = np.unique(np.linspace(0, n - 1, AGAIN).astype(np.int64))
+    rows = np.unique(np.linspace(0, n - 1, REPEATED).astype(np.int64))
     pieces = [piece for piece in np.split(rows, [1]) if len(piece)]
-    # taken first: a view may write into what it is given
+    # copied first: a view may write into its inputs
     few = [{key: array[piece] for key, array in whole.items()} for piece in pieces]
     made = {key: _as_read(array, whole.get(key)) for key, array in view(whole).items()}
     for piece, some in zip(pieces, few, strict=True):
         again = view(some)
         if not all(_alike(np.asarray(a[piece]), np.asarray(again[key])) for key, a in made.items()):
             msg = (
-                f"{task['dataset']}: view '{name}' gives an example other values by itself than "
-                f"among {n} examples; it must treat each by itself"
+                f"{task.dataset}: view '{name}' gives an example other values alone than "
+                f"among {n} examples; it must treat each example by itself"
             )
             raise ProtocolError(msg)
     return made
 
 
 def _alike(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays are equal but for rounding."""
+    """Whether two arrays are equal up to rounding."""
     if a.shape != b.shape or a.dtype.kind not in "fiub":
         return a.shape == b.shape and bool((a == b).all())
     one, other = a.astype(np.float64), b.astype(np.float64)

@@ -1,10 +1,13 @@
-"""Messages: what the stages that prepare data are told."""
+"""Messages: what the stages that prepare data are given, and what they return."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from hepbench.specs.dataset import LIMITS, Dataset
+from hepbench.specs.types import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,35 +16,138 @@ if TYPE_CHECKING:
     from hepbench.specs.dataset import Input
 
 
-def reading(spec: Dataset, found: DataFiles, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``prepare.read`` is told: how to read a dataset's files or its sample."""
+class DeclaredInput(msgspec.Struct, frozen=True):
+    """An input as its dataset declares it: see ``specs.dataset.Input``."""
+
+    shape: tuple[int, ...]
+    names: tuple[str, ...] = ()
+    sparse: bool = False
+
+
+class ReadTask(msgspec.Struct, frozen=True, kw_only=True):
+    """How to read a dataset's files or its sample.
+
+    Attributes:
+        reader: ``"module:function"``; ``params`` are its keyword arguments.
+        folder: of the original files; empty for the sample.
+        files: paths that are read.
+        stamps: by path, size and times of a file before its fingerprint was taken.
+    """
+
+    dataset: str
+    reader: str
+    params: dict[str, Json]
+    inputs: dict[str, DeclaredInput]
+    classes: tuple[str, ...]
+    folder: str = ""
+    files: tuple[str, ...] = ()
+    stamps: dict[str, tuple[int, ...]] = {}
+
+
+class ReadResult(msgspec.Struct, frozen=True):
+    """What was read: how many examples of each role, and warnings about the files."""
+
+    counts: dict[str, int]
+    warnings: list[str]
+
+
+class SplitTask(msgspec.Struct, frozen=True, kw_only=True):
+    """How to divide examples into training, validation and test part.
+
+    Attributes:
+        fractions: of the three parts.
+        limits: the most examples of each part, ``n_train`` and so on; None: all.
+        official: ``"module:function"`` of an official test set; ``params`` are its keyword arguments.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    fractions: tuple[float, float, float]
+    seed: int
+    limits: dict[str, int | None]
+    official: str | None
+    params: dict[str, Json]
+
+
+class SplitResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How examples were divided: the fields of ``storage.records.DataSummary`` of these names."""
+
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_unlabelled: int
+    split_hash: str
+    contents: str
+    test_contents: str
+    duplicates: dict[str, int]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples each part has."""
+        return {
+            "train": self.n_train,
+            "validation": self.n_validation,
+            "test": self.n_test,
+            "unlabelled": self.n_unlabelled,
+        }
+
+
+class ViewCall(msgspec.Struct, frozen=True):
+    """A view, ``"module:function"``, and its keyword arguments."""
+
+    run: str
+    params: dict[str, Json]
+
+
+class InputsTask(msgspec.Struct, frozen=True, kw_only=True):
+    """Which inputs to lay out, and the views that make some of them, by name."""
+
+    dataset: str
+    inputs: tuple[str, ...]
+    views: dict[str, ViewCall]
+
+
+class InputsResult(msgspec.Struct, frozen=True):
+    """Everything that the inputs stage made is in its folder."""
+
+
+def read_task(spec: Dataset, found: DataFiles, params: Mapping[str, Json]) -> ReadTask:
+    """Return how to read a dataset's files, or its sample."""
     target = spec.sample if found.source == "sample" else spec.read
-    return {
-        "dataset": spec.name,
-        "params": {name: params[name] for name in sorted(spec.reads)},
-        "inputs": {name: declared(given) for name, given in spec.inputs.items()},
-        "classes": spec.classes,
-        "target": target or "",
-        "folder": found.folder,
-        "files": found.files,
-        "stamps": found.stamps,
+    return ReadTask(
+        dataset=spec.name,
+        reader=target or "",
+        params={name: params[name] for name in sorted(spec.reads)},
+        inputs={name: _declared(given) for name, given in spec.inputs.items()},
+        classes=tuple(spec.classes),
+        folder=found.folder,
+        files=tuple(found.files),
+        stamps={path: tuple(stamp) for path, stamp in found.stamps.items()},
+    )
+
+
+def _declared(given: Input) -> DeclaredInput:
+    return DeclaredInput(tuple(given.shape), tuple(given.names), given.sparse)
+
+
+def split_task(spec: Dataset, params: Mapping[str, Json], seed: int) -> SplitTask:
+    """Return how to divide a dataset's examples."""
+    return SplitTask(
+        dataset=spec.name,
+        classes=tuple(spec.classes),
+        fractions=(spec.split.train, spec.split.validation, spec.split.test),
+        seed=seed,
+        limits={name: params[name] for name in LIMITS},
+        official=spec.split.official,
+        params={name: params[name] for name in sorted(spec.split.uses)},
+    )
+
+
+def inputs_task(spec: Dataset, wanted: tuple[str, ...], params: Mapping[str, Json]) -> InputsTask:
+    """Return which inputs a model takes, and the views that make them."""
+    views = {
+        name: ViewCall(spec.views[name], {n: params[n] for n in sorted(spec.handed(name))})
+        for name in wanted
+        if name in spec.views
     }
-
-
-def declared(given: Input) -> dict[str, Any]:
-    found = {"shape": given.shape, "names": given.names}
-    # said only where it is so: keys of dense inputs stay as they are
-    return {**found, "sparse": True} if given.sparse else found
-
-
-def dividing(spec: Dataset, params: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return what ``prepare.split`` is told: how to divide the examples."""
-    return {
-        "shares": [spec.split.train, spec.split.validation, spec.split.test],
-        "seed": seed,
-        "limits": {name: params[name] for name in LIMITS},
-        "official": spec.split.official,
-        "params": {name: params[name] for name in sorted(spec.split.uses)},
-        "dataset": spec.name,
-        "classes": spec.classes,
-    }
+    return InputsTask(dataset=spec.name, inputs=tuple(wanted), views=views)

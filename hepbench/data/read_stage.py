@@ -1,9 +1,6 @@
-"""Preparation, in a worker of its own: ``(task, place) -> facts`` for each of three stages.
+"""The read stage: converts original files once, in chunks, to stored arrays.
 
-``read`` converts the original files once, ``split`` decides which rows are in which part, ``inputs``
-lays the inputs of each part side by side. A method's process is given the folder of ``inputs``
-alone: it holds the test part's inputs and ids, and no test label. Inputs are never held whole: what
-is in memory at a time is what a reader yields, or CHUNK_BYTES.
+Inputs are never in memory as a whole: at most what a reader yields at a time.
 """
 
 from __future__ import annotations
@@ -12,18 +9,20 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hepbench.data.messages import DeclaredInput, ReadResult, ReadTask
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import DataError, DataWarning
 from hepbench.specs.sparse_images import SparseImages
 from hepbench.storage import npy_files
 from hepbench.storage.digest_cache import stamp
+from hepbench.storage.workspace import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,75 +31,76 @@ if TYPE_CHECKING:
     from hepbench.storage.workspace import Workspace
 
 
-Facts = dict[str, Any]
-
-
-def read(task: Mapping[str, Any], workspace: Workspace) -> Facts:
+@stage(ReadTask)
+def read(task: ReadTask, workspace: Workspace) -> ReadResult:
     """Convert a dataset's files, chunk by chunk, to one stored array for each name and role."""
     files: dict[str, npy_files.NpyWriter | npy_files.SparseImagesWriter] = {}
     counts: dict[str, int] = {}
     began = time.perf_counter()
-    odd: list[str] = []
-    for role, examples in read_chunks(task, odd):
+    found_warnings: list[str] = []
+    for role, examples in read_chunks(task, found_warnings):
         for name, array in _columns(examples):
             path = f"{role}.{name}"
             if path not in files:
                 if counts.get(role):
-                    msg = f"{task['dataset']}: '{name}' is missing from earlier {role} examples"
+                    msg = f"{task.dataset}: '{name}' is missing from earlier {role} examples"
                     raise DataError(msg)
                 files[path] = npy_files.new_writer(workspace.folder, path, array)
             files[path].append(array)
         counts[role] = counts.get(role, 0) + len(examples)
-        workspace.report_progress(how_far(task["files"], sum(counts.values()), began))
+        workspace.report_progress(how_far(task.files, sum(counts.values()), began))
     for file in files.values():
         file.close()
-    return {"counts": counts, "warnings": odd}
+    return ReadResult(counts, found_warnings)
 
 
-def read_chunks(task: Mapping[str, Any], odd: list[str]) -> Iterator[tuple[str, Examples]]:
-    """Yield what a dataset's reader yields, once it is found to be as declared.
+def read_chunks(task: ReadTask, found_warnings: list[str]) -> Iterator[tuple[str, Examples]]:
+    """Yield role and examples of each chunk of a dataset's reader, once they are as declared.
 
     Args:
-        task: see ``plan.reading``.
-        odd: what the reader finds odd is added to it.
+        task: how to read.
+        found_warnings: the reader's warnings about the files are appended to it.
 
     Raises:
         DataError: the files are damaged or laid out otherwise, a value is not finite, no example is
             labelled, or a file is no longer the one whose fingerprint was taken.
     """
-    folder = [Path(task["folder"])] if task["folder"] else []
+    folder = [Path(task.folder)] if task.folder else []
     labelled = 0
-    for role, given in _heard(resolve(task["target"])(*folder, **task["params"]), odd):
+    chunks = resolve(task.reader)(*folder, **task.params)
+    for role, given in _collecting_warnings(chunks, found_warnings):
         examples = _as_declared(task, given)
         _check_chunk(task, role, examples)
         labelled += len(examples) if role == "labelled" else 0
         yield role, examples
     if not labelled:
-        msg = f"{task['dataset']}: no labelled example was read"
+        msg = f"{task.dataset}: no labelled example was read"
         raise DataError(msg)
-    for path, before in task.get("stamps", {}).items():
+    for path, before in task.stamps.items():
         if _changed(Path(path), before):
-            msg = f"{task['dataset']}: {Path(path).name} was changed while it was read; run again"
+            msg = f"{task.dataset}: {Path(path).name} was changed while it was read; run again"
             raise DataError(msg)
 
 
 def _changed(path: Path, before: Sequence[int]) -> bool:
     try:
-        return stamp(path) != before
+        return stamp(path) != list(before)
     except OSError:
         return True
 
 
-def _heard(given: Iterable[tuple[str, Examples]], odd: list[str]) -> Iterator[tuple[str, Examples]]:
-    """Yield the chunks, and keep what their reader says is odd about the files."""
+def _collecting_warnings(
+    given: Iterable[tuple[str, Examples]], found: list[str]
+) -> Iterator[tuple[str, Examples]]:
+    """Yield the chunks, and append their reader's warnings about the files to ``found``."""
     waiting = iter(given)
     while True:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             chunk = next(waiting, None)
-        for warning in told:
+        for warning in caught:
             if issubclass(warning.category, DataWarning):
-                odd.append(f"data: {warning.message}")
+                found.append(f"data: {warning.message}")
             else:
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno
@@ -111,10 +111,10 @@ def _heard(given: Iterable[tuple[str, Examples]], odd: list[str]) -> Iterator[tu
 
 
 def how_far(files: Sequence[str], rows: int, began: float) -> str:
-    """Say how many examples were read, and which part of the files' bytes where that is known."""
+    """Return how many examples were read, and the fraction of the files' bytes where it is known."""
     text = f"{rows:,} examples, {rows / (time.perf_counter() - began):,.0f}/s"
     try:
-        # whatever reader this is, the kernel counts the bytes that it asked for
+        # the kernel counts the bytes that a reader asks for, whatever library it uses
         counted = int(Path("/proc/self/io").read_text().split()[1])
         total = sum(Path(file).stat().st_size for file in files)
     except (OSError, ValueError, IndexError):
@@ -122,19 +122,19 @@ def how_far(files: Sequence[str], rows: int, began: float) -> str:
     return f"{min(counted / total, 1):.0%}, {text}" if total else text
 
 
-def _as_declared(task: Mapping[str, Any], examples: Examples) -> Examples:
-    """Return examples with what is declared sparse as sparse images, all else dense."""
+def _as_declared(task: ReadTask, examples: Examples) -> Examples:
+    """Return examples with inputs sparse where they are declared so, and dense otherwise."""
     inputs = {}
     for name, array in examples.inputs.items():
         sparse = isinstance(array, SparseImages)
-        if name in task["inputs"]:
-            sparse = task["inputs"][name].get("sparse", False)
+        if name in task.inputs:
+            sparse = task.inputs[name].sparse
         inputs[name] = _sparse(array) if sparse else np.asarray(array)
     return replace(examples, inputs=inputs)
 
 
 def _sparse(array: Array) -> Array:
-    """Return sparse images without hits of zero; what is no images stays, to be complained of."""
+    """Return sparse images without hits of zero; other shapes stay, and are refused later."""
     if not isinstance(array, SparseImages):
         dense = np.asarray(array)
         return SparseImages.from_dense(dense) if dense.ndim == 4 else dense
@@ -156,28 +156,28 @@ def _columns(examples: Examples) -> Iterator[tuple[str, Array]]:
         yield "weights", np.asarray(examples.weights, np.float64)
 
 
-def _check_chunk(task: Mapping[str, Any], role: str, examples: Examples) -> None:
-    wrong = [_wrong_input(name, declared, examples) for name, declared in task["inputs"].items()]
+def _check_chunk(task: ReadTask, role: str, examples: Examples) -> None:
+    wrong = [_wrong_input(name, declared, examples) for name, declared in task.inputs.items()]
     wrong += [_wrong_ids(examples), _wrong_weights(examples)]
     if role != "unlabelled":
-        wrong.append(_wrong_labels(examples, len(task["classes"])))
+        wrong.append(_wrong_labels(examples, len(task.classes)))
     for complaint in filter(None, wrong):
-        msg = f"{task['dataset']}: {complaint}"
+        msg = f"{task.dataset}: {complaint}"
         raise DataError(msg)
 
 
-def _wrong_input(name: str, declared: Mapping[str, Any], examples: Examples) -> str:
+def _wrong_input(name: str, declared: DeclaredInput, examples: Examples) -> str:
     if name not in examples.inputs:
-        return f"input '{name}' is declared and was not read"
+        return f"input '{name}' is declared, but was not read"
     array = examples.inputs[name]
-    if array.shape[1:] != tuple(declared["shape"]):
-        return f"'{name}' is {array.shape[1:]}; {tuple(declared['shape'])} is declared"
+    if array.shape[1:] != declared.shape:
+        return f"'{name}' is {array.shape[1:]}; {declared.shape} is declared"
     rows = _not_finite(array)
     return f"'{name}' of example {examples.ids[rows[0]]} is not finite" if len(rows) else ""
 
 
 def _not_finite(array: Array) -> NDArray[np.int64]:
-    """Return the rows that hold such a value."""
+    """Return the rows that hold a value that is not finite."""
     if array.dtype.kind != "f":
         return np.empty(0, np.int64)
     if isinstance(array, SparseImages):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hepbench.data import duplicates, splits
+from hepbench.data.messages import SplitResult, SplitTask
 from hepbench.data.stored_parts import column, count, read_inputs, spans
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import DataError, PluginError
+from hepbench.storage.workspace import stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,19 +19,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hepbench.data.read_stage import Facts
     from hepbench.storage.workspace import Workspace
 
 
-def split(task: Mapping[str, Any], workspace: Workspace) -> Facts:
-    """Decide which rows are in which part; the test part's labels are kept under seal here."""
+@stage(SplitTask)
+def split(task: SplitTask, workspace: Workspace) -> SplitResult:
+    """Decide which rows are in which part; the test labels stay in this stage's folder."""
     source = workspace.parents[0]
     ids, labels = column(source, "ids"), column(source, "labels")
-    check_ids(task["dataset"], ids)
+    check_ids(task.dataset, ids)
     official = official_rows(task, ids, count(source, "test"))
-    parts = splits.divide(labels, ids, shares=task["shares"], seed=task["seed"], official=official)
+    parts = splits.divide(labels, ids, shares=task.fractions, seed=task.seed, official=official)
     for part, rows in parts.items():
-        limit = task["limits"][f"n_{part}"]
+        limit = task.limits[f"n_{part}"]
         parts[part] = np.sort(rows[: limit or len(rows)])
     check_classes(task, parts, labels)
     columns = sorted(p.name.split(".", 1)[1][:-4] for p in source.glob("labelled.*.npy"))
@@ -38,58 +40,59 @@ def split(task: Mapping[str, Any], workspace: Workspace) -> Facts:
         names = {name: np.ascontiguousarray(column(source, name)[rows]) for name in kept}
         np.savez(workspace.folder / f"{part}.npz", allow_pickle=False, rows=rows, **names)
     hashes = _hashes(source, "labelled")
-    # inputs, ids, labels and weights: what a figure depends on
+    # a result depends on inputs, ids, labels and weights
     whole = [hashes, *(column(source, name) for name in kept)]
     by_part = {part: hashes[rows] for part, rows in parts.items()}
     if count(source, "unlabelled"):
         by_part["unlabelled"] = _hashes(source, "unlabelled")
-    return {
-        **{f"n_{part}": len(rows) for part, rows in parts.items()},
-        "n_unlabelled": count(source, "unlabelled"),
-        "split_hash": splits.split_hash({part: ids[rows] for part, rows in parts.items()}),
-        "contents": duplicates.contents(whole),
-        "test_contents": duplicates.contents([column[parts["test"]] for column in whole]),
-        "duplicates": duplicates.duplicates(by_part),
-    }
+    return SplitResult(
+        n_train=len(parts["train"]),
+        n_validation=len(parts["validation"]),
+        n_test=len(parts["test"]),
+        n_unlabelled=count(source, "unlabelled"),
+        split_hash=splits.split_hash({part: ids[rows] for part, rows in parts.items()}),
+        contents=duplicates.contents(whole),
+        test_contents=duplicates.contents([values[parts["test"]] for values in whole]),
+        duplicates=duplicates.duplicates(by_part),
+    )
 
 
-def official_rows(
-    task: Mapping[str, Any], ids: NDArray[np.int64], extra: int
-) -> NDArray[np.bool_] | None:
-    """Return which rows are the official test set, if there is one: the last ``extra``, or those
-    that the dataset's function says.
+def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArray[np.bool_] | None:
+    """Return which rows are the official test set, or None where there is none.
+
+    They are the last ``extra`` rows, or those that the dataset's function returns.
     """
     if extra:
         return np.arange(len(ids)) >= len(ids) - extra
-    if not task["official"]:
+    if not task.official:
         return None
-    official = resolve(task["official"])(ids, **task["params"])
+    official = resolve(task.official)(ids, **task.params)
     return None if official is None else np.asarray(official, bool)
 
 
 def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
-    """Raise PluginError where one id stands for two examples."""
+    """Raise PluginError where two examples have the same id."""
     ordered = np.sort(ids)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
-        msg = f"{dataset}: id {repeated[0]} stands for more than one example; ids must differ"
+        msg = f"{dataset}: two examples have the id {repeated[0]}; ids must differ"
         raise PluginError(msg)
 
 
 def check_classes(
-    task: Mapping[str, Any], parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
+    task: SplitTask, parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
 ) -> None:
     """Raise DataError where a part holds no example of one of the classes."""
     for part, rows in parts.items():
         present = np.flatnonzero(np.bincount(labels[rows]))
-        for label, name in enumerate(task["classes"]):
+        for label, name in enumerate(task.classes):
             if label not in present:
-                msg = f"{task['dataset']}: the {part} part holds no example of class '{name}'"
+                msg = f"{task.dataset}: the {part} part holds no example of class '{name}'"
                 raise DataError(msg)
 
 
 def _hashes(source: Path, role: str) -> NDArray[np.uint64]:
-    """Return a hash of all inputs of each example; of the labelled, as ``_rows`` orders them."""
+    """Return a hash of all inputs of each example, in the order of ``stored_parts.column``."""
     columns = read_inputs(source, role)
     n = len(next(iter(columns.values())))
     chunks = ([column[rows] for column in columns.values()] for rows in spans(columns, n))

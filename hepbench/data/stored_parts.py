@@ -24,18 +24,18 @@ CHUNK_ROWS = 200_000
 
 
 CHUNK_BYTES = 50_000_000
-"""Of the inputs of a chunk, were they dense: views may make them so."""
+"""Largest size of a chunk's inputs when they are dense, as views may make them."""
 
 
 def column(source: Path, name: str) -> NDArray[Any]:
-    """Return a column of the labelled examples, an official test file's behind them."""
+    """Return a column of the labelled examples, followed by those of an official test file."""
     labelled = npy_files.map_npy(source / f"labelled.{name}.npy")
     test = source / f"test.{name}.npy"
     return np.concatenate([labelled, npy_files.map_npy(test)]) if test.exists() else labelled
 
 
 def read_inputs(source: Path, role: str) -> dict[str, Array]:
-    """Return the inputs of a role by name; of the labelled examples as ``_rows`` orders them."""
+    """Return the inputs of a role by name; labelled examples in the order of ``column``."""
     found = npy_files.stored(source, f"{role}.input.")
     test = npy_files.stored(source, "test.input.") if role == "labelled" else {}
     return {
@@ -49,19 +49,20 @@ def read_inputs(source: Path, role: str) -> dict[str, Array]:
 
 
 def spans(inputs: Mapping[str, Array], n: int) -> Iterator[slice]:
-    """Yield the rows of chunks of which all inputs together fit into CHUNK_BYTES."""
+    """Yield the rows of chunks whose inputs together fit into CHUNK_BYTES."""
     size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in inputs.values())
     step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(size, 1)))
     return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 
 def count(source: Path, role: str) -> int:
+    """Return how many examples of a role were read."""
     path = source / f"{role}.ids.npy"
     return len(npy_files.map_npy(path)) if path.exists() else 0
 
 
 def load_part(source: Path, part: str) -> Examples:
-    """Return the examples of one part as they were laid out; the test part has no labels."""
+    """Return the examples of one part, mapped; the test part has no labels."""
     folder = source / part
     found = {name: npy_files.open_stored(path) for name, path in npy_files.stored(folder).items()}
     return Examples(

@@ -1,11 +1,11 @@
-"""From combinations to stages with content keys: pure, but for the facts that it is handed."""
+"""Plans: the cells of a suite, and their stages with content keys. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,9 +15,9 @@ from hepbench.planning.stages import (
     Prepared,
     Stage,
     cost_stage,
-    keyed,
     method_stage,
     preparation,
+    with_key,
 )
 from hepbench.storage import keys
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hepbench.planning.matrix import Choice, Combination, Misfit
     from hepbench.planning.suite_file import SuiteFile
     from hepbench.registry.plugins import Entry, Registry
+    from hepbench.specs.types import Json
     from hepbench.storage.records import Published
 
 
@@ -35,14 +36,18 @@ class Cell:
     """One combination with one seed: one record.
 
     Attributes:
-        split, final: keys of stages: what divided the examples, and the last method.
+        key: of the record.
+        key_parts: what the keys of its stages were hashed from, by the stage's name.
+        stage_keys: keys of its stages, parents first, by the same names.
+        split, final: keys of the stage that divided the examples, and of the last method.
         cost: key of the stage that measures what the last method made, or empty.
     """
 
     combination: Combination
     seed: int
     key: str
-    key_parts: Mapping[str, Mapping[str, Any]]
+    key_parts: Mapping[str, Mapping[str, Json]]
+    stage_keys: Mapping[str, str]
     split: str
     final: str
     cost: str
@@ -50,8 +55,8 @@ class Cell:
 
     @property
     def needs(self) -> list[str]:
-        """The stages that the record is made from; the others are what these stand on."""
-        return [key for key in (self.split, self.final, self.cost) if key]
+        """The stages whose results the record holds: all but the one that lays out inputs."""
+        return [key for name, key in self.stage_keys.items() if name != "inputs"]
 
     @property
     def name(self) -> str:
@@ -61,7 +66,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: cells, their stages with parents first, and what does not fit."""
+    """What a run would do.
+
+    Attributes:
+        stages: of all cells, parents first.
+        misfits: combinations that cannot be run.
+        suite_file: path of the suite, where it was given as a file.
+    """
 
     suite: SuiteFile
     preset: str
@@ -82,14 +93,14 @@ class Plan:
 
 
 def lineage(stages: Mapping[str, Stage], key: str) -> list[str]:
-    """Return a stage and all that it stands on, parents first."""
+    """Return a stage and all that it depends on, parents first."""
     found: dict[str, None] = {}
     for parent in stages[key].parents:
         found |= dict.fromkeys(lineage(stages, parent))
     return [*found, key]
 
 
-def make(suite: SuiteFile, registry: Registry, facts: Environment, choice: Choice) -> Plan:
+def make(suite: SuiteFile, registry: Registry, environment: Environment, choice: Choice) -> Plan:
     """Return the plan of a suite.
 
     Raises:
@@ -99,7 +110,7 @@ def make(suite: SuiteFile, registry: Registry, facts: Environment, choice: Choic
     seeds = suite.seed_list() if choice.seeds is None else list(range(choice.seeds))
     metrics = tuple(registry.entry("metric", name) for name in registry.names("metric"))
     preset = choice.preset or suite.preset
-    builder = _Builder(suite=suite, preset=preset, facts=facts, metrics=metrics)
+    builder = _Builder(suite=suite, preset=preset, environment=environment, metrics=metrics)
     cells = tuple(cell for c in combinations for cell in builder.cells(c, seeds))
     return Plan(suite, preset, cells, builder.stages, tuple(misfits), metrics)
 
@@ -110,59 +121,70 @@ class _Builder:
 
     suite: SuiteFile
     preset: str
-    facts: Environment
+    environment: Environment
     metrics: tuple[Entry, ...]
     stages: dict[str, Stage] = field(default_factory=dict)
 
     def cells(self, c: Combination, seeds: Iterable[int]) -> Iterator[Cell]:
         """Yield a cell for each seed; they share their preparation."""
-        prepared = preparation(c, self.suite.split_seed, self.facts)
+        prepared = preparation(c, self.suite.split_seed, self.environment)
         for stage in prepared:
             self.stages.setdefault(stage.key, stage)
         for seed in seeds:
             yield self._cell(c, seed, prepared)
 
     def _cell(self, c: Combination, seed: int, prepared: Prepared) -> Cell:
-        _, split, inputs = prepared
-        last = inputs
-        parts = {stage.kind: stage.parts for stage in prepared}
+        stages = {stage.kind: stage for stage in prepared}
+        inputs = last = stages["inputs"]
         for i in range(len(c.methods)):
             parents = (inputs.key,) if i == 0 else (inputs.key, last.key)
-            last = self._add(method_stage(c, i, seed, parents, self.facts))
-            parts[last.name] = last.parts
-        cost = ""
+            last = self._add(method_stage(c, i, seed, parents, self.environment))
+            stages[last.name] = last
         if self.suite.cost:
-            measured = self._add(cost_stage(last, inputs, self.facts))
-            cost, parts["cost"] = measured.key, measured.parts
+            stages["cost"] = self._add(cost_stage(last, inputs, self.environment))
         published = _published(c, self.suite.published)
-        parts["evaluate"] = self._evaluate(c, seed, published)
-        key = keys.key([parts["evaluate"], last.key, split.key, cost])
-        return Cell(c, seed, key, parts, split.key, last.key, cost, published)
+        evaluation = self._evaluation(c, seed, published)
+        stage_keys = {name: stage.key for name, stage in stages.items()}
+        split, cost = stage_keys["split"], stage_keys.get("cost", "")
+        return Cell(
+            combination=c,
+            seed=seed,
+            key=keys.key([evaluation, last.key, split, cost]),
+            key_parts={**{n: s.parts for n, s in stages.items()}, "evaluate": evaluation},
+            stage_keys=stage_keys,
+            split=split,
+            final=last.key,
+            cost=cost,
+            published=published,
+        )
 
     def _add(self, stage: Stage) -> Stage:
-        made = keyed(stage)
-        return self.stages.setdefault(made.key, made)
+        keyed = with_key(stage)
+        return self.stages.setdefault(keyed.key, keyed)
 
-    def _evaluate(self, c: Combination, seed: int, published: Published | None) -> dict[str, Any]:
+    def _evaluation(
+        self, c: Combination, seed: int, published: Published | None
+    ) -> dict[str, Json]:
+        """Return what a record depends on beside its stages."""
         # the core's own metrics are covered by its numerics version
-        theirs = [e for e in self.metrics if not e.spec.compute.startswith("hepbench.")]
+        plugins = [e for e in self.metrics if not e.spec.compute.startswith("hepbench.")]
         return {
             "suite": self.suite.name,
             "preset": self.preset,
             "cell": [*c.labels, seed],
             "metrics": [e.spec.name for e in self.metrics],
-            "computed": {e.spec.name: e.spec.compute for e in theirs},
-            "code": {e.spec.name: self.facts.sources(e.spec.compute, e) for e in theirs},
+            "computed": {e.spec.name: e.spec.compute for e in plugins},
+            "code": {e.spec.name: self.environment.sources(e.spec.compute, e) for e in plugins},
             "published": msgspec.to_builtins(published),
             "numerics": keys.NUMERICS["evaluate"],
         }
 
 
 def _published(c: Combination, published: Iterable[Published]) -> Published | None:
-    """Return the published figure whose cell, perhaps a glob, means this combination."""
+    """Return the published result whose cell, which may be a glob, matches this combination."""
     name = "/".join(c.labels)
-    for figure in published:
-        # brackets hold parameters here, not characters to choose from
-        if fnmatchcase(name, figure.cell.replace("[", "[[]")):
-            return figure
+    for result in published:
+        # brackets hold parameters here, not a set of characters
+        if fnmatchcase(name, result.cell.replace("[", "[[]")):
+            return result
     return None

@@ -1,15 +1,19 @@
-"""Stages: what each cached step is told, and what its key is hashed from."""
+"""Stages: what each cached step is given, and what its key is hashed from. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hepbench.data.messages import dividing, reading
+import msgspec
+
+from hepbench.cost.messages import CostTask
+from hepbench.data.messages import inputs_task, read_task, split_task
 from hepbench.storage import keys
+from hepbench.training.messages import MethodTask, NetworkTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hepbench.data.finding import DataFiles
     from hepbench.planning.matrix import Combination
@@ -17,22 +21,34 @@ if TYPE_CHECKING:
     from hepbench.specs.dataset import Dataset
     from hepbench.specs.method import Method
     from hepbench.specs.model import Model
-
+    from hepbench.specs.types import Json
+    from hepbench.storage.devices import Device
 
 NETWORK_IMPORTS = ("hepbench.training.network_runs", "numpy.ctypeslib", "torch._dynamo")
-"""What workers would import themselves where a model is a network; the last is what torch imports
-when the first optimiser is made, and takes as long as torch itself."""
+"""Modules that every worker would import for a network; torch imports the last one when the first
+optimiser is made, which takes as long as importing torch."""
+
+Digests = dict[str, str]
+"""Module -> digest of its source."""
 
 
 class Environment(Protocol):
-    """What a plan must know of the machine."""
+    """What a plan must know of the machine.
+
+    Attributes:
+        threads: of each worker.
+        device: that networks are trained and scored on.
+        libraries: versions of those that compute, by name.
+        measuring: host, processor and versions that a measured cost depends on.
+    """
 
     threads: int
+    device: Device
     libraries: Mapping[str, str]
     measuring: Mapping[str, str]
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return {module: digest} of what ``"module:function"`` is made of."""
+        """Return the digests of the modules that ``"module:function"`` is made of."""
         ...
 
     def found(self, entry: Entry) -> DataFiles:
@@ -45,21 +61,22 @@ class Stage:
     """One cached step.
 
     Attributes:
-        run: ``"module:function"`` of ``(task, place) -> facts``, called in a worker.
+        kind: ``read``, ``split``, ``inputs``, ``method`` or ``cost``.
+        run: ``"module:function"`` of ``(task, workspace) -> result``, called in a worker.
+        task: what the function is given.
         parts: what the key is hashed from, beside the parents' keys.
-        task: what ``run`` is told; of JSON's types.
-        parents: keys, in the order that ``run`` expects.
-        group: stages of one group may share a process. The test labels that ``prepare`` reads are
-            never in the memory of one that runs a method.
+        parents: keys, in the order that the function expects.
+        group: stages of one group may share a process. A process that runs a method never holds
+            the test labels, which the group ``prepare`` reads.
         imports: modules worth importing once, before any worker starts.
-        exclusive: runs alone on the machine.
+        exclusive: whether it runs alone on the machine.
     """
 
     kind: str
     name: str
     run: str
-    parts: Mapping[str, Any]
-    task: Mapping[str, Any]
+    task: msgspec.Struct
+    parts: Mapping[str, Json]
     group: str
     parents: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
@@ -68,162 +85,119 @@ class Stage:
 
 
 Prepared = tuple[Stage, Stage, Stage]
-"""What reads, divides and lays out the examples of a dataset."""
+"""The read, split and inputs stage of a dataset."""
 
 
-def stage_keys(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the keys of a cell's stages by their names, methods in their order, and under ``cell``
-    its own, from what they are hashed from.
-    """
-    found = {"read": keys.key(["read", parts["read"], ()])}
-    found["split"] = keys.key(["split", parts["split"], (found["read"],)])
-    found["inputs"] = keys.key(["inputs", parts["inputs"], (found["read"], found["split"])])
-    inputs = last = found["inputs"]
-    # 'pretrain net' comes before 'pretrain+finetune net'
-    for name in sorted((n for n in parts if "method" in parts[n]), key=lambda n: n.count("+")):
-        parents = (inputs,) if last == inputs else (inputs, last)
-        last = found[name] = keys.key(["method", parts[name], parents])
-    if "cost" in parts:
-        found["cost"] = keys.key(["cost", parts["cost"], (inputs, last)])
-    evaluated = [parts["evaluate"], last, found["split"], found.get("cost", "")]
-    return found | {"cell": keys.key(evaluated)}
-
-
-def preparation(c: Combination, split_seed: int, facts: Environment) -> Prepared:
-    """Return what prepares the examples of a combination: the stages that read, divide and lay them
-    out.
-    """
-    read = keyed(_read(c, facts))
-    split = keyed(_split(c, read, split_seed, facts))
-    return read, split, keyed(_inputs(c, read, split, facts))
-
-
-def keyed(stage: Stage) -> Stage:
+def with_key(stage: Stage) -> Stage:
+    """Return the stage with its key."""
     return replace(stage, key=keys.key([stage.kind, stage.parts, stage.parents]))
 
 
-def _read(c: Combination, facts: Environment) -> Stage:
-    found = facts.found(c.dataset)
-    task = reading(c.dataset.spec, found, c.dataset_params)
+def preparation(c: Combination, split_seed: int, environment: Environment) -> Prepared:
+    """Return the stages that read, split and lay out the examples of a combination."""
+    read = with_key(_read(c, environment))
+    split = with_key(_split(c, read, split_seed, environment))
+    return read, split, with_key(_inputs(c, read, split, environment))
+
+
+def _builtins(task: msgspec.Struct, without: Iterable[str] = ()) -> dict[str, Json]:
+    """Return a task as values of JSON's types, for a key."""
+    built: dict[str, Json] = msgspec.to_builtins(task)
+    return {name: value for name, value in built.items() if name not in without}
+
+
+def _read(c: Combination, environment: Environment) -> Stage:
+    found = environment.found(c.dataset)
+    task = read_task(c.dataset.spec, found, c.dataset_params)
+    # the fingerprint stands for the files, wherever they are
     parts = {
-        **{name: task[name] for name in ("dataset", "target", "params", "inputs", "classes")},
+        **_builtins(task, without=("folder", "files", "stamps")),
         "source": found.source,
         "fingerprint": found.fingerprint,
-        "code": facts.sources(task["target"], c.dataset),
+        "code": environment.sources(task.reader, c.dataset),
         "numerics": keys.NUMERICS["read"],
     }
     return Stage(
         kind="read",
-        name=f"read {c.dataset.spec.name}",
+        name=f"read {task.dataset}",
         run="hepbench.data.read_stage:read",
-        parts=parts,
         task=task,
+        parts=parts,
         group="prepare",
     )
 
 
-def _split(c: Combination, read: Stage, seed: int, facts: Environment) -> Stage:
-    spec: Dataset = c.dataset.spec
-    task = dividing(spec, c.dataset_params, seed)
-    # the key of what was read tells these two
-    shared = {name: value for name, value in task.items() if name not in {"dataset", "classes"}}
-    official = spec.split.official
-    code = facts.sources(official, c.dataset) if official else {}
+def _split(c: Combination, read: Stage, seed: int, environment: Environment) -> Stage:
+    task = split_task(c.dataset.spec, c.dataset_params, seed)
+    code = environment.sources(task.official, c.dataset) if task.official else {}
     return Stage(
         kind="split",
-        name=f"split {spec.name}",
+        name=f"split {task.dataset}",
         run="hepbench.data.split_stage:split",
-        parts={**shared, "code": code, "numerics": keys.NUMERICS["split"]},
         task=task,
+        parts={**_builtins(task), "code": code, "numerics": keys.NUMERICS["split"]},
         parents=(read.key,),
         group="prepare",
     )
 
 
-def _inputs(c: Combination, read: Stage, split: Stage, facts: Environment) -> Stage:
-    spec: Dataset = c.dataset.spec
-    wanted = c.model.spec.inputs
-    views = {name: spec.views[name] for name in wanted if name in spec.views}
-    handed = {name: spec.handed(name) for name in views}
-    known = frozenset().union(*handed.values())
-    params = {k: v for k, v in c.dataset_params.items() if k in known}
-    shared = {"inputs": wanted, "views": views, "params": params}
-    if any(each != known for each in handed.values()):
-        # said only where it is so: keys of views that are handed all stay as they are
-        shared["handed"] = {name: sorted(each) for name, each in handed.items()}
-    code = {k: v for view in views.values() for k, v in facts.sources(view, c.dataset).items()}
+def _inputs(c: Combination, read: Stage, split: Stage, environment: Environment) -> Stage:
+    task = inputs_task(c.dataset.spec, c.model.spec.inputs, c.dataset_params)
+    code = _digests(environment, ((call.run, c.dataset) for call in task.views.values()))
     return Stage(
         kind="inputs",
-        name=f"inputs {spec.name}",
+        name=f"inputs {task.dataset}",
         run="hepbench.data.inputs_stage:inputs",
-        parts={**shared, "code": code, "numerics": keys.NUMERICS["inputs"]},
-        task={**shared, "dataset": spec.name},
+        task=task,
+        parts={**_builtins(task), "code": code, "numerics": keys.NUMERICS["inputs"]},
         parents=(read.key, split.key),
         group="prepare",
     )
 
 
 def method_stage(
-    c: Combination, i: int, seed: int, parents: tuple[str, ...], facts: Environment
+    c: Combination, i: int, seed: int, parents: tuple[str, ...], environment: Environment
 ) -> Stage:
-    model: Model = c.model.spec
-    method: Method = c.methods[i].spec
-    built = {name: value for name, value in c.model_params.items() if name != "preprocess"}
-    steps = [entry.spec.name for entry in c.methods[: i + 1]]
-    shared = {
-        "method": method.name,
-        "run": method.run,
-        "params": c.method_params[i],
-        "model": model.name,
-        "build": model.build,
-        "model_params": built,
-        "labels": method.labels,
-        "seed": seed,
-        "threads": facts.threads,
-    }
-    if method.makes == "classifier" and _is_pretrained(c.methods[: i + 1]):
-        shared["values"] = True
-    if method.makes != "classifier":
-        shared["makes"] = method.makes
-    if method.labels:
-        shared["label_fraction"] = float(c.dataset_params["label_fraction"])
-    parts = {
-        **shared,
-        "code": facts.sources(method.run, c.methods[i]),
-        "model_code": facts.sources(model.build, c.model),
-        "device": "cpu",
-        "precision": "float32",
-        "libraries": facts.libraries,
-        "numerics": keys.NUMERICS["method"],
-    }
-    task = {
-        **shared,
-        "makes": method.makes,
-        "classes": len(c.dataset.spec.classes),
-        "steps": steps,
-    }
-    imports = (*model.imports, *method.imports)
-    if "encode" in model.offers:
-        extra, code = _network(c, i, facts)
-        parts |= {**extra, "network_code": code}
-        task |= {**extra, "network": True, "device": "cpu"}
-        imports = (*NETWORK_IMPORTS, *imports)
-    else:
-        parts["libraries"] = {n: v for n, v in facts.libraries.items() if n != "torch"}
+    """Return the stage of the method at place ``i`` of a chain."""
+    model, method = c.model.spec, c.methods[i].spec
+    task = _method_task(c, i, seed, environment)
     return Stage(
         kind="method",
-        name=f"{'+'.join(steps)} {model.name}",
+        name=f"{'+'.join(task.steps)} {model.name}",
         run="hepbench.training.method_stage:method",
-        parts=parts,
         task=task,
+        parts=_method_parts(c, i, task, environment),
         parents=parents,
         group="methods",
-        imports=imports,
+        imports=(*(NETWORK_IMPORTS if task.network else ()), *model.imports, *method.imports),
     )
 
 
-def _is_pretrained(methods: Sequence[Entry]) -> bool:
-    """Whether an encoder is as its own loss left it: nothing has changed it since."""
+def _method_task(c: Combination, i: int, seed: int, environment: Environment) -> MethodTask:
+    model: Model = c.model.spec
+    method: Method = c.methods[i].spec
+    return MethodTask(
+        method=method.name,
+        run=method.run,
+        params=dict(c.method_params[i]),
+        model=model.name,
+        build=model.build,
+        model_params={n: v for n, v in c.model_params.items() if n != "preprocess"},
+        makes=method.makes,
+        classes=len(c.dataset.spec.classes),
+        steps=[entry.spec.name for entry in c.methods[: i + 1]],
+        seed=seed,
+        threads=environment.threads,
+        labels=method.labels,
+        # a method that sees no label is shared by all fractions
+        label_fraction=float(c.dataset_params["label_fraction"]) if method.labels else 1.0,
+        own_loss=method.makes == "classifier" and _has_own_loss(c.methods[: i + 1]),
+        network=_network_task(c, i, environment) if "encode" in model.offers else None,
+    )
+
+
+def _has_own_loss(methods: Sequence[Entry]) -> bool:
+    """Return whether no method changed the encoder after the last that trained its own loss."""
     for entry in reversed(methods):
         method: Method = entry.spec
         if "pretrain" in method.needs:
@@ -233,37 +207,65 @@ def _is_pretrained(methods: Sequence[Entry]) -> bool:
     return False
 
 
-def _network(c: Combination, i: int, facts: Environment) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a method stage says of a network beside what it says of any model, and the
-    digests of the code that this names.
-    """
+def _network_task(c: Combination, i: int, environment: Environment) -> NetworkTask:
     dataset: Dataset = c.dataset.spec
-    heads = {e.spec.name: (e.spec.head, e) for e in c.methods[: i + 1] if e.spec.head}
-    preprocess = c.model_params["preprocess"]
-    own = [(step, c.model) for step in preprocess if ":" in step]
-    theirs = [(target, c.dataset) for target in dataset.augmentations.values()]
-    extra = {
-        "preprocess": preprocess,
-        "heads": {name: head for name, (head, _) in heads.items()},
-        "freezes": sorted(c.methods[i].spec.freezes),
-        "augmentations": dataset.augmentations,
+    return NetworkTask(
+        preprocess=list(c.model_params["preprocess"]),
+        heads={e.spec.name: e.spec.head for e in c.methods[: i + 1] if e.spec.head},
+        freezes=sorted(c.methods[i].spec.freezes),
+        augmentations=dict(dataset.augmentations),
+        device=str(environment.device),
+    )
+
+
+def _method_parts(
+    c: Combination, i: int, task: MethodTask, environment: Environment
+) -> dict[str, Json]:
+    parts = {
+        **_builtins(task),
+        "code": environment.sources(task.run, c.methods[i]),
+        "model_code": environment.sources(task.build, c.model),
+        "libraries": dict(environment.libraries),
+        "numerics": keys.NUMERICS["method"],
     }
-    targets = [*own, *heads.values(), *theirs]
-    code = {k: v for t, entry in targets for k, v in facts.sources(t, entry).items()}
-    return extra, code
+    if task.network is None:
+        del parts["libraries"]["torch"]
+        return parts
+    device = environment.device
+    # which of several equal GPUs changes no result
+    parts["network"] |= {"device": {"kind": device.kind, "name": device.name}}
+    return {**parts, "network_code": _network_code(c, i, task.network, environment)}
 
 
-def cost_stage(scored: Stage, inputs: Stage, facts: Environment) -> Stage:
+def _network_code(
+    c: Combination, i: int, task: NetworkTask, environment: Environment
+) -> dict[str, str]:
+    """Return the digests of preprocessing steps, heads and augmentations."""
+    steps = [(step, c.model) for step in task.preprocess if ":" in step]
+    heads = [(e.spec.head, e) for e in c.methods[: i + 1] if e.spec.head]
+    augmentations = [(target, c.dataset) for target in task.augmentations.values()]
+    return _digests(environment, (*steps, *heads, *augmentations))
+
+
+def _digests(environment: Environment, targets: Iterable[tuple[str, Entry]]) -> Digests:
+    return {k: v for t, entry in targets for k, v in environment.sources(t, entry).items()}
+
+
+def cost_stage(scored: Stage, inputs: Stage, environment: Environment) -> Stage:
+    """Return the stage that measures what scoring costs, of the model that a method made."""
+    assert isinstance(scored.task, MethodTask)
+    device = environment.device
     return Stage(
         kind="cost",
         name=f"cost of {scored.name}",
         run="hepbench.cost.cost_stage:cost",
+        task=CostTask(scored.task),
         parts={
-            "machine": facts.measuring,
-            "threads": facts.threads,
+            "machine": dict(environment.measuring),
+            "device": {"kind": device.kind, "name": device.name},
+            "threads": environment.threads,
             "numerics": keys.NUMERICS["cost"],
         },
-        task=scored.task,
         parents=(inputs.key, scored.key),
         group="cost",
         imports=("hepbench.cost.measure", *scored.imports),

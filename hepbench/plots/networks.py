@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hepbench.planning.stages import stage_keys
 from hepbench.registry.plugins import installed
 from hepbench.running.session import cache_folder
 from hepbench.specs.errors import HepbenchError, ResultsError
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from hepbench.specs.training_data import Examples
     from hepbench.specs.types import Array
     from hepbench.storage.records import Record
+    from hepbench.training.messages import MethodResult
     from hepbench.training.networks.network import Network
+    from hepbench.training.networks.recipes import TrustedCode
 
 
 KNOWN_TERMS = {"epoch", "step", "fit", "train_loss", "loss", "auc", "accuracy", "cross_entropy"}
@@ -79,13 +80,12 @@ def load(results: Path, record: Record, *, most: int, decoding: bool = False) ->
 
     from hepbench.data import splits, stored_parts
     from hepbench.plots import stored
-    from hepbench.training import network_runs
     from hepbench.training.networks import stored_networks
 
     kept = _stages(record)
     name = _decoding(kept) if decoding else kept.last
     parts = record.key_parts[name]
-    network = stored_networks.load(kept.folders[name], network_runs.known(parts))
+    network = stored_networks.load(kept.folders[name], _trusted_code(parts))
     whole = stored_parts.load_part(kept.folders["inputs"], "test")
     rows = np.sort(np.argsort(splits.order(whole.ids, 0), kind="stable")[:most])
     predictions = stored.predictions(results, record)["test"]
@@ -139,15 +139,27 @@ class _Stages:
     """What the cache holds of a record, by the names of stages."""
 
     folders: Mapping[str, Path]
-    facts: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, MethodResult]
 
     @property
     def methods(self) -> list[str]:
-        return [name for name in self.facts if name != "inputs"]
+        return list(self.results)
 
     @property
     def last(self) -> str:
         return self.methods[-1]
+
+
+def _trusted_code(parts: Mapping[str, Any]) -> TrustedCode:
+    """Return the code that the recipe of a network may name, from the parts of its key."""
+    from hepbench.training.networks.recipes import TrustedCode
+
+    network = parts["network"]
+    return TrustedCode(
+        models={parts["model"]: parts["build"]},
+        heads=network["heads"],
+        steps=frozenset(network["preprocess"]),
+    )
 
 
 def _model(record: Record) -> str:
@@ -162,20 +174,18 @@ def _stages(record: Record) -> _Stages:
         ResultsError: the cache does not hold them all, or they were made by other code.
     """
     from hepbench.storage.stage_cache import StageCache
+    from hepbench.training.messages import MethodResult
 
-    found = stage_keys(record.key_parts)
-    if found["cell"] != record.key:
-        msg = f"made by another version of hepbench; {_again(record)}"
-        raise ResultsError(msg)
+    keys_of, parts = record.stage_keys, record.key_parts
     cache = StageCache(cache_folder())
-    wanted = [n for n in found if n == "inputs" or "method" in record.key_parts.get(n, {})]
-    facts = {name: cache.find(found[name]) for name in wanted}
-    if any(each is None for each in facts.values()):
+    wanted = {n: k for n, k in keys_of.items() if n == "inputs" or "method" in parts.get(n, {})}
+    if not wanted or any(cache.find(key) is None for key in wanted.values()):
         msg = f"its network is no longer in the cache; {_again(record)}"
         raise ResultsError(msg)
     _check_code(record)
-    folders = {name: cache.folder(found[name]) for name in wanted}
-    return _Stages(folders, {name: each for name, each in facts.items() if each is not None})
+    folders = {name: cache.folder(key) for name, key in wanted.items()}
+    results = {n: cache.result(k, MethodResult) for n, k in wanted.items() if n != "inputs"}
+    return _Stages(folders, results)
 
 
 def _check_code(record: Record) -> None:
@@ -203,10 +213,11 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
     build = model.spec.build
     if (build, digests(build, model.plugin)) != (parts.get("build"), parts["model_code"]):
         yield model.spec.name
-    own = {f"the preprocessing {s}": (s, model) for s in parts["preprocess"] if ":" in s}
+    network = parts["network"]
+    own = {f"the preprocessing {s}": (s, model) for s in network["preprocess"] if ":" in s}
     heads = {
         f"the head of {name}": (head, installed().entry("method", name))
-        for name, head in parts["heads"].items()
+        for name, head in network["heads"].items()
     }
     for name, (target, entry) in {**own, **heads}.items():
         now = digests(target, entry.plugin)
@@ -224,7 +235,7 @@ def _again(record: Record) -> str:
 def _decoding(kept: _Stages) -> str:
     """Return the last step that trained the model's own terms, or the first one."""
     for name in reversed(kept.methods):
-        for entry in kept.facts[name].get("history", ()):
+        for entry in kept.results[name].trained.history or ():
             if any(n not in KNOWN_TERMS and not n.startswith("rate") for n in entry):
                 return name
     return kept.methods[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hepbench.data.finding import DataFiles, Wanted, find
+from hepbench.storage import machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,27 +13,28 @@ if TYPE_CHECKING:
 
     from hepbench.registry.plugins import Entry
     from hepbench.registry.source_digests import SourceDigests
+    from hepbench.storage.devices import Device
     from hepbench.storage.digest_cache import DigestCache
 
 
 class LocalEnvironment:
-    """What a plan must know of this machine: see ``plan.Environment``."""
+    """What a plan must know of this machine: see ``stages.Environment``."""
 
     def __init__(
         self,
-        remembered: DigestCache,
+        digests: DigestCache,
         sources: SourceDigests,
         *,
         folder: Path | None,
         wanted: Wanted,
         threads: int,
-        libraries: Mapping[str, str],
-        measuring: Mapping[str, str],
+        device: Device,
     ) -> None:
         self.threads = threads
-        self.libraries = libraries
-        self.measuring = measuring
-        self._remembered = remembered
+        self.device = device
+        self.libraries: Mapping[str, str] = machine.libraries()
+        self.measuring: Mapping[str, str] = machine.cost_facts()
+        self._files = digests
         self._sources = sources
         self._folder = folder
         self._wanted = wanted
@@ -40,14 +42,14 @@ class LocalEnvironment:
         self._digests: dict[str, Mapping[str, str]] = {}
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return {module: digest} of what a function is made of."""
+        """Return the digests of the modules that a function is made of."""
         if target not in self._digests:
             self._digests[target] = self._sources.digests(target, entry.plugin)
         return self._digests[target]
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the files of a dataset, looked for once."""
+        """Return the files of a dataset; they are looked for once."""
         name = entry.spec.name
         if name not in self._found:
-            self._found[name] = find(entry.spec, self._folder, self._wanted, self._remembered)
+            self._found[name] = find(entry.spec, self._folder, self._wanted, self._files)
         return self._found[name]

@@ -1,14 +1,19 @@
-"""Executors: the limits of a run, and the outcome of each stage."""
+"""Executors: what runs the stages of a plan, its limits, and the outcome of each stage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hepbench.planning.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a run may use; ``timeout`` in seconds a stage, ``memory`` in bytes a process."""
+    """What a run may use; ``timeout`` in seconds a stage, ``memory`` in bytes a worker."""
 
     jobs: int = 1
     threads: int = 1
@@ -18,12 +23,12 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a stage.
+    """What happened to a stage.
 
     Attributes:
-        progress: how far it is, where it says so.
-        cause: key of the stage that failed, where it was another; then the rest is said of that.
-        users: the user can mend it (bad data, a full disk); the command line then exits 2.
+        progress: how far it is, in a few words.
+        cause: key of the stage that failed, if it is another; the other fields describe that one.
+        user_error: the user can mend it (bad data, a full disk); the command line then exits 2.
     """
 
     key: str
@@ -35,3 +40,23 @@ class Outcome:
     traceback: str = ""
     stderr: str = ""
     user_error: bool = False
+
+
+class Executor(Protocol):
+    """Runs stages that are missing from the cache: ``local.LocalExecutor`` on this machine."""
+
+    def execute(
+        self, stages: Mapping[str, Stage], *, while_waiting: Callable[[], None]
+    ) -> Iterator[Outcome]:
+        """Run stages, parents first, and yield an outcome as each starts, reports and ends.
+
+        A failed stage fails those that depend on it; all others still run.
+
+        Args:
+            stages: by key.
+            while_waiting: called often, for work in the main process.
+
+        Raises:
+            ResultsError: the cache cannot be written.
+        """
+        ...

@@ -1,51 +1,70 @@
-"""Execution: stages that are missing from the cache are run in isolated processes.
+"""The local executor: stages run in isolated processes of this machine.
 
-Processes are forked from a clean server that has imported what the stages declare. A crash, a
-hang or running out of memory costs one stage; its dependants fail with it, others go on.
+A crash, a hang or running out of memory costs one stage; those that depend on it fail with it,
+others go on.
 """
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-import shutil
-import signal
-import sys
 import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
 
-from hepbench.running import grouping, preload, worker
+import msgspec
+
+from hepbench.running import grouping
 from hepbench.running.executor import Limits, Outcome
+from hepbench.running.messages import Done, Failed, JobOrder, StageOrder, Started, Working
+from hepbench.running.worker_process import WorkerProcess, interrupts_blocked, server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from multiprocessing.context import ForkServerProcess
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
+    from multiprocessing.context import ForkServerContext
 
     from hepbench.planning.stages import Stage
+    from hepbench.running.messages import Event
     from hepbench.storage.stage_cache import StageCache
-
 
 POLL_SECONDS = 0.1
 
 
-STDERR_KEPT = 4000
+@dataclass(frozen=True)
+class LocalExecutor:
+    """See ``executor.Executor``."""
+
+    cache: StageCache
+    limits: Limits
+
+    def execute(
+        self, stages: Mapping[str, Stage], *, while_waiting: Callable[[], None]
+    ) -> Iterator[Outcome]:
+        """Run stages in processes of this machine, and yield their outcomes."""
+        if not stages:
+            return
+        execution = _Execution(
+            self.cache, self.limits, server(stages.values(), self.limits.threads), set(stages)
+        )
+        execution.pending.extend(_Job(group) for group in grouping.jobs(stages))
+        with execution.stopped():
+            while execution.busy:
+                yield from execution.step()
+                while_waiting()
 
 
 @dataclass
 class _Job:
-    """Stages that share a process, one after another."""
+    """Stages that share a process, one after another.
+
+    Attributes:
+        current: key of the stage under way.
+        deadline, retry_at: by the monotonic clock.
+    """
 
     stages: list[Stage]
-    scratch: Path | None = None
-    process: ForkServerProcess | None = None
-    connection: Connection | None = None
+    worker: WorkerProcess | None = None
     current: str = ""
     deadline: float | None = None
     retry_at: float = 0.0
@@ -56,48 +75,30 @@ class _Job:
 
     @property
     def outside(self) -> set[str]:
+        """The stages of other jobs that it depends on."""
         return {p for stage in self.stages for p in stage.parents} - set(self.keys)
 
     @property
-    def alone(self) -> bool:
+    def exclusive(self) -> bool:
         return any(stage.exclusive for stage in self.stages)
 
-
-def execute(
-    stages: Mapping[str, Stage], *, cache: StageCache, limits: Limits, alive: Callable[[], None]
-) -> Iterator[Outcome]:
-    """Run missing stages (parents first) and yield each as it starts and ends.
-
-    Args:
-        alive: called often, for whatever must be done meanwhile.
-
-    Raises:
-        ResultsError: the cache cannot be written.
-    """
-    if not stages:
-        return
-    executor = _Executor(stages, cache, limits)
-    with executor.stopped():
-        while executor.busy:
-            yield from executor.step()
-            alive()
+    @property
+    def running(self) -> WorkerProcess:
+        assert self.worker is not None
+        return self.worker
 
 
 @dataclass
-class _Executor:
-    stages: Mapping[str, Stage]
+class _Execution:
+    """An execution under way; ``left`` holds the keys of all stages that have not ended."""
+
     cache: StageCache
     limits: Limits
+    context: ForkServerContext
+    left: set[str]
     running: list[_Job] = field(default_factory=list)
     pending: deque[_Job] = field(default_factory=deque)
     failed: dict[str, Outcome] = field(default_factory=dict)
-    left: set[str] = field(default_factory=set)
-    context: Any = None
-
-    def __post_init__(self) -> None:
-        self.pending.extend(_Job(group) for group in grouping.jobs(self.stages))
-        self.left = set(self.stages)
-        self.context = _server(self.stages.values(), self.limits)
 
     @property
     def busy(self) -> bool:
@@ -105,56 +106,52 @@ class _Executor:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Kill what still runs when the loop is left, however it is left."""
+        """Kill what still runs when the body is left, for whatever reason."""
         try:
             yield
         finally:
             for job in list(self.running):
-                self._kill(job)
+                job.running.kill()
                 self._close(job)
 
     def step(self) -> Iterator[Outcome]:
-        """Start what can start, wait a little, and tell what happened."""
-        yield from self._start()
+        """Start the jobs that can start, wait a little, and yield what happened."""
+        yield from self._start_jobs()
         if not self.running:
-            # what is left is claimed by another run
+            # another run has claimed what is left
             if self.pending:
                 time.sleep(POLL_SECONDS)
             return
-        ready = wait([w for job in self.running for w in self._signs(job)], POLL_SECONDS)
+        ready = wait([sign for job in self.running for sign in job.running.signs], POLL_SECONDS)
         for job in list(self.running):
-            if any(sign in ready for sign in self._signs(job)):
-                yield from self._hear(job)
+            if any(sign in ready for sign in job.running.signs):
+                yield from self._receive(job)
             if job in self.running and job.deadline and time.monotonic() > job.deadline:
                 yield from self._time_out(job)
 
-    def _signs(self, job: _Job) -> list[Any]:
-        assert job.process is not None
-        signs = [job.process.sentinel]
-        return signs if job.connection is None else [job.connection, *signs]
-
     # --- starting
 
-    def _start(self) -> Iterator[Outcome]:
+    def _start_jobs(self) -> Iterator[Outcome]:
         for job in list(self.pending):
             if len(self.running) >= self.limits.jobs:
                 return
-            if not self._can_start(job) or (job.alone and self._others_share()):
+            if not self._can_start(job) or (job.exclusive and self._others_could_run()):
                 continue
             self.pending.remove(job)
-            yield from self._begin(job)
+            yield from self._start(job)
 
     def _can_start(self, job: _Job) -> bool:
         return job.retry_at <= time.monotonic() and not job.outside & self.left
 
-    def _others_share(self) -> bool:
-        """Whether something runs, or could, that shares the machine: what must be alone waits for
-        it, for until it has ended all cores but one would be idle.
-        """
-        shares = (job for job in self.pending if not job.alone)
-        return any(not job.alone for job in self.running) or any(map(self._can_start, shares))
+    def _others_could_run(self) -> bool:
+        """Return whether jobs run or could run that share the machine.
 
-    def _begin(self, job: _Job) -> Iterator[Outcome]:
+        An exclusive job waits for them: while the last of them ends, other cores would be idle.
+        """
+        shared = (job for job in self.pending if not job.exclusive)
+        return any(not job.exclusive for job in self.running) or any(map(self._can_start, shared))
+
+    def _start(self, job: _Job) -> Iterator[Outcome]:
         if not self.cache.claim(job.keys):
             job.retry_at = time.monotonic() + POLL_SECONDS
             self.pending.append(job)
@@ -168,106 +165,82 @@ class _Executor:
             yield Outcome(key=stage.key)
         if any(parent in self.failed for parent in job.outside):
             self.cache.release(job.keys)
-            yield from self._without(job)
+            yield from self._fail_dependants(job)
         elif job.stages:
-            self._fork(job)
+            # a worker that was started is always among those to be killed
+            with interrupts_blocked():
+                job.worker = WorkerProcess.start(self.context, self._order(job))
+                self.running.append(job)
 
-    def _fork(self, job: _Job) -> None:
-        job.scratch = self.cache.scratch()
-        job.connection, theirs = self.context.Pipe(duplex=False)
-        order = {
-            "stages": [self._order(stage) for stage in job.stages],
-            "exclusive": job.alone,
-            "memory": self.limits.memory,
-            "scratch": str(job.scratch),
-            "log": str(job.scratch / "log"),
-        }
-        job.process = self.context.Process(target=worker.main, args=(order, theirs), daemon=True)
-        with _hidden_main():
-            job.process.start()
-        theirs.close()
-        self.running.append(job)
+    def _order(self, job: _Job) -> JobOrder:
+        return JobOrder(
+            stages=[self._stage_order(stage) for stage in job.stages],
+            exclusive=job.exclusive,
+            memory=self.limits.memory,
+            scratch=str(self.cache.scratch()),
+        )
 
-    def _order(self, stage: Stage) -> dict[str, Any]:
-        return {
-            "key": stage.key,
-            "run": stage.run,
-            "task": stage.task,
-            "parents": [str(self.cache.folder(parent)) for parent in stage.parents],
-            "folder": str(self.cache.folder(stage.key)),
-        }
+    def _stage_order(self, stage: Stage) -> StageOrder:
+        return StageOrder(
+            key=stage.key,
+            run=stage.run,
+            task=msgspec.Raw(msgspec.json.encode(stage.task)),
+            parents=[str(self.cache.folder(parent)) for parent in stage.parents],
+            folder=str(self.cache.folder(stage.key)),
+        )
 
     # --- ending
 
-    def _hear(self, job: _Job) -> Iterator[Outcome]:
-        try:
-            while job in self.running and job.connection is not None and job.connection.poll():
-                yield from self._message(job, json.loads(job.connection.recv_bytes()))
-        except (EOFError, ConnectionError):
-            job.connection = None
-        assert job.process is not None
-        if job in self.running and (job.connection is None or not job.process.is_alive()):
-            job.process.join(5)
+    def _receive(self, job: _Job) -> Iterator[Outcome]:
+        for event in job.running.events():
+            yield from self._handle(job, event)
+            if job not in self.running:
+                return
+        if job.running.has_ended():
             yield from self._ended(job)
 
-    def _message(self, job: _Job, message: dict[str, Any]) -> Iterator[Outcome]:
-        event, key = message.pop("event"), message.pop("key")
-        if event == "started":
+    def _handle(self, job: _Job, event: Event) -> Iterator[Outcome]:
+        key = event.key
+        if isinstance(event, Started):
             job.current = key
             job.deadline = time.monotonic() + self.limits.timeout if self.limits.timeout else None
             yield Outcome(key=key, status="started")
-        elif event == "working":
-            yield Outcome(key=key, status="working", progress=message["progress"])
-        elif event == "done":
-            self._done(job, key)
+        elif isinstance(event, Working):
+            yield Outcome(key=key, status="working", progress=event.progress)
+        elif isinstance(event, Done):
+            job.stages = [stage for stage in job.stages if stage.key != key]
+            self.left.discard(key)
+            self.cache.release([key])
             yield Outcome(key=key)
         else:
-            failure = Outcome(key=key, status="failed", stderr=_tail(job), **message)
-            yield from self._fail(job, failure)
-
-    def _done(self, job: _Job, key: str) -> None:
-        job.stages = [stage for stage in job.stages if stage.key != key]
-        self.left.discard(key)
-        self.cache.release([key])
+            yield from self._fail(job, _failure(event))
 
     def _ended(self, job: _Job) -> Iterator[Outcome]:
-        """A process is gone without a word: it crashed, or all its stages are done."""
+        """Handle a worker that ended without reporting it: all is done, or it crashed."""
         if not job.stages:
             self._close(job)
             return
-        assert job.process is not None
         key = job.current if job.current in job.keys else job.keys[0]
-        type_, message = _death(job.process.exitcode)
-        yield from self._fail(
-            job,
-            Outcome(key=key, status="failed", type=type_, message=message, stderr=_tail(job)),
-        )
+        kind, message = job.running.death()
+        yield from self._fail(job, Outcome(key=key, status="failed", type=kind, message=message))
 
     def _time_out(self, job: _Job) -> Iterator[Outcome]:
         message = f"no end after {self.limits.timeout:g} s (--timeout)"
-        self._kill(job)
-        yield from self._fail(
-            job,
-            Outcome(
-                key=job.current,
-                status="timeout",
-                type="Timeout",
-                message=message,
-                stderr=_tail(job),
-            ),
-        )
+        failure = Outcome(key=job.current, status="timeout", type="Timeout", message=message)
+        yield from self._fail(job, failure)
 
     def _fail(self, job: _Job, failure: Outcome) -> Iterator[Outcome]:
-        self._kill(job)
+        job.running.kill()
+        failure = replace(failure, stderr=job.running.log_tail())
         self._close(job)
         self.failed[failure.key] = failure
         self.left.discard(failure.key)
         yield failure
         job.stages = [stage for stage in job.stages if stage.key != failure.key]
-        yield from self._without(job)
+        yield from self._fail_dependants(job)
 
-    def _without(self, job: _Job) -> Iterator[Outcome]:
-        """Fail what cannot run any more; what still can is tried again."""
+    def _fail_dependants(self, job: _Job) -> Iterator[Outcome]:
+        """Fail the stages of a job whose parents failed; the others are tried again."""
         rest = []
         for stage in job.stages:
             cause = next((self.failed[p] for p in stage.parents if p in self.failed), None)
@@ -281,74 +254,19 @@ class _Executor:
         if rest:
             self.pending.appendleft(_Job(rest))
 
-    def _kill(self, job: _Job) -> None:
-        """Kill a worker and its children. An unreaped child keeps its number from reuse."""
-        assert job.process is not None
-        pid = job.process.pid
-        if pid is not None:
-            # a worker that has crashed may have left some
-            kills = (os.killpg, os.kill) if job.process.is_alive() else (os.killpg,)
-            for kill in kills:
-                with suppress(ProcessLookupError, PermissionError):
-                    kill(pid, signal.SIGKILL)
-        job.process.join(5)
-
     def _close(self, job: _Job) -> None:
         if job in self.running:
             self.running.remove(job)
             self.cache.release(job.keys)
-            if job.scratch is not None:
-                shutil.rmtree(job.scratch, ignore_errors=True)
-            if job.connection is not None:
-                job.connection.close()
+            job.running.close()
 
 
-def _tail(job: _Job) -> str:
-    """Return the end of what the worker wrote to stderr and stdout."""
-    assert job.scratch is not None
-    try:
-        return (job.scratch / "log").read_text(errors="replace")[-STDERR_KEPT:]
-    except OSError:
-        return ""
-
-
-def _death(code: int | None) -> tuple[str, str]:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return "Killed", f"killed by signal {-code} ({name}); out of memory is one reason"
-    if code == 255:
-        return "Died", "died without leaving a status"
-    return "Exited", f"exited with code {code} in the middle of a stage"
-
-
-def _server(stages: Iterable[Stage], limits: Limits) -> Any:
-    """Return a context whose processes are forked from a server with the imports done."""
-    imports = dict.fromkeys(module for stage in stages for module in stage.imports)
-    # ast and zipfile are what numpy imports when it first reads an npy and writes an npz
-    own = [
-        "numpy.random",
-        "ast",
-        "zipfile",
-        "hepbench.running.worker",
-        "hepbench.training.method_stage",
-        *(f"hepbench.data.{kind}_stage" for kind in ("read", "split", "inputs")),
-    ]
-    if any(module.startswith("sklearn") for module in imports):
-        own.append("skops.io")
-    os.environ[preload.VARIABLE] = ",".join([*own, *imports])
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(limits.threads)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hepbench.running.preload"])
-    return context
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Hide the main script, which every worker would otherwise import again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+def _failure(event: Failed) -> Outcome:
+    return Outcome(
+        key=event.key,
+        status="failed",
+        type=event.type,
+        message=event.message,
+        traceback=event.traceback,
+        user_error=event.user_error,
+    )

@@ -1,44 +1,224 @@
-"""The parts of a record: examples, history, parameters, warnings and cost of a cell."""
+"""Records: a finished cell is evaluated, and becomes a record; so does a failure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import msgspec
 
+from hepbench._version import __version__
+from hepbench.cost.messages import CostResult
+from hepbench.data import duplicates
+from hepbench.data.messages import ReadResult, SplitResult
+from hepbench.evaluation import joining, measure
+from hepbench.running.executor import Outcome
 from hepbench.specs.references import uses
-from hepbench.storage.records import Cost
+from hepbench.storage import machine
+from hepbench.storage.records import Cost, DataSummary, Failure, Record
+from hepbench.training.messages import MethodResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from hepbench.planning.matrix import Combination
+    from hepbench.planning.plan import Cell, Plan
+    from hepbench.planning.stages import Environment
     from hepbench.specs.metric import Predictions
+    from hepbench.specs.types import Json
+    from hepbench.storage.records import Stored
+    from hepbench.storage.results import ResultsFolder
+    from hepbench.storage.stage_cache import StageCache
+
+DAMAGED = (BadZipFile, EOFError, KeyError, ValueError, FileNotFoundError)
+"""What reading a damaged file of the cache may raise, msgspec's errors among them."""
 
 
-SPLIT_FACTS = (
-    *("n_validation", "n_test", "split_hash"),
-    *("contents", "test_contents", "duplicates"),
-)
+@dataclass(kw_only=True)
+class Recorder:
+    """Makes the records of a run from what its stages left in the cache.
+
+    Attributes:
+        threads: of each worker.
+        started: when the run began.
+    """
+
+    plan: Plan
+    environment: Environment
+    cache: StageCache
+    results: ResultsFolder
+    threads: int
+    started: str = field(default_factory=machine.now)
+    _labels: dict[str, tuple[joining.Arrays, Stored]] = field(default_factory=dict)
+
+    def record(self, cell: Cell) -> Record:
+        """Return the record of a cell whose stages are finished.
+
+        Damaged stages are removed from the cache; the record is then one of a failure.
+        """
+        try:
+            return self._evaluated(cell)
+        except DAMAGED as error:
+            # their sizes were right, their contents are not: the next run builds both again
+            self.cache.remove(cell.final)
+            self.cache.remove(cell.split)
+            message = f"the cache held damaged scores or labels ({error}); removed: run again"
+            kind = type(error).__name__
+            return self.failure(
+                cell, Outcome(key=cell.final, status="failed", type=kind, message=message)
+            )
+
+    def failure(self, cell: Cell, outcome: Outcome) -> Record:
+        """Return the record of a cell of which a stage failed."""
+        stage = outcome.cause or outcome.key
+        first = self.plan.waiting[stage][0]
+        error = Failure(
+            stage=self.plan.stages[stage].name,
+            type=outcome.type,
+            message=outcome.message,
+            traceback=outcome.traceback,
+            stderr=outcome.stderr,
+            cell=first.name if outcome.cause and first is not cell else "",
+        )
+        late = outcome.status == "timeout"
+        return Record(**self._identity(cell), status="timeout" if late else "failed", error=error)
+
+    def _evaluated(self, cell: Cell) -> Record:
+        split = self.cache.result(cell.split, SplitResult)
+        chain = self._chain(cell)
+        cost = self.cache.result(cell.cost, CostResult) if cell.cost else None
+        scores = self.cache.folder(cell.final) / "scores.npz"
+        labels, labels_stored = self._labels_of(cell, scores)
+        predictions = joining.join(labels, scores)
+        stored = self.results.keep(scores, f"{self.plan.suite.name}/predictions/{cell.key}.npz")
+        metrics = {part: measure.measure(self.plan.metrics, p) for part, p in predictions.items()}
+        last = chain[-1].trained
+        return Record(
+            **self._identity(cell),
+            status="ok",
+            metrics=metrics["test"],
+            metrics_train=metrics["train"],
+            metrics_validation=metrics["validation"],
+            cost=_cost(chain, cost),
+            epochs=None if last.history is None else len(last.history),
+            best_epoch=last.best_epoch,
+            history=_history(chain),
+            data=self._data(cell, split, chain[-1]),
+            warnings=[
+                *self._data_warnings(cell, split),
+                *(warning for result in chain for warning in result.warnings),
+                *(_cost_warnings(cost.warnings) if cost else ()),
+                *_supervised(cell.combination, predictions["test"]),
+                *measure.row_warnings(self.plan.metrics, predictions),
+            ],
+            published=cell.published,
+            predictions=stored,
+            labels=labels_stored,
+        )
+
+    def _chain(self, cell: Cell) -> list[MethodResult]:
+        """Return what each method of a cell's chain returned."""
+        found = []
+        key: str | None = cell.final
+        while key is not None:
+            found.append(self.cache.result(key, MethodResult))
+            before = self.plan.stages[key].parents[1:]
+            key = before[0] if before else None
+        return found[::-1]
+
+    def _data_warnings(self, cell: Cell, split: SplitResult) -> list[str]:
+        found = self.environment.found(cell.combination.dataset)
+        read = self.cache.result(self.plan.stages[cell.split].parents[0], ReadResult)
+        copies = duplicates.describe_copies(split.duplicates, split.sizes)
+        return [*found.warnings, *found.notes, *read.warnings, *copies]
+
+    def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:
+        """Return which examples a cell saw; those without their labels count as unlabelled."""
+        found = self.environment.found(cell.combination.dataset)
+        return DataSummary(
+            source=found.source,
+            fingerprint=found.fingerprint,
+            files=[name.rpartition("/")[2] for name in found.files],
+            n_train=last.examples,
+            n_validation=split.n_validation,
+            n_test=split.n_test,
+            n_unlabelled=split.n_unlabelled + split.n_train - last.examples,
+            split_hash=split.split_hash,
+            contents=split.contents,
+            test_contents=split.test_contents,
+            duplicates=split.duplicates,
+        )
+
+    def _labels_of(self, cell: Cell, scores: Path) -> tuple[joining.Arrays, Stored]:
+        """Return the labels of a split, read once, and where they are in the results."""
+        rows = joining.chosen_rows(scores)
+        name = cell.split
+        if rows is not None:
+            fraction = cell.combination.dataset_params["label_fraction"]
+            name = f"{cell.split}-{fraction}-{cell.seed}"
+        if name not in self._labels:
+            labels = joining.labels_of(self.cache.folder(cell.split), rows)
+            self._labels[name] = labels, self._store_labels(name, labels)
+        return self._labels[name]
+
+    def _store_labels(self, name: str, labels: Mapping[str, NDArray[Any]]) -> Stored:
+        import numpy as np
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, allow_pickle=False, **labels)
+
+        return self.results.build(f"{self.plan.suite.name}/labels/{name}.npz", write)
+
+    def _identity(self, cell: Cell) -> dict[str, Any]:
+        c = cell.combination
+        dataset, model, chain = c.labels
+        return {
+            "suite": self.plan.suite.name,
+            "dataset": dataset,
+            "model": model,
+            "method": c.methods[-1].spec.name,
+            "chain": chain,
+            "preset": self.plan.preset,
+            "seed": cell.seed,
+            "params": _params(c),
+            "key": cell.key,
+            "key_parts": cell.key_parts,
+            "stage_keys": cell.stage_keys,
+            "provenance": self._provenance(c),
+        }
+
+    def _provenance(self, c: Combination) -> dict[str, Any]:
+        entries = (c.dataset, c.model, *c.methods)
+        return {
+            "hepbench": __version__,
+            "plugins": {e.plugin.distribution: e.plugin.version for e in entries},
+            "git": machine.git(),
+            "machine": machine.description(),
+            "libraries": dict(self.environment.libraries),
+            "device": "cpu",
+            "precision": "float32",
+            "threads": self.threads,
+            "suite_file": self.plan.suite_file,
+            "started": self.started,
+            "finished": machine.now(),
+        }
 
 
-def examples(split: Mapping[str, Any], *, trained: int) -> dict[str, Any]:
-    """Return what is told of the examples: those whose labels were withheld count as unlabelled."""
-    withheld = split["n_train"] - trained
-    sizes = {"n_train": trained, "n_unlabelled": split["n_unlabelled"] + withheld}
-    return sizes | {name: split[name] for name in SPLIT_FACTS}
-
-
-def history(chain: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Return the epochs of every step of a chain, each with the number of its step."""
+def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
+    """Return the epochs of every method of a chain, each with the method's place in it."""
     return [
         {"step": float(step), **row}
-        for step, facts in enumerate(chain)
-        for row in facts.get("history", ())
+        for step, result in enumerate(chain)
+        for row in result.trained.history or ()
     ]
 
 
-def params(c: Combination) -> dict[str, Any]:
+def _params(c: Combination) -> dict[str, Json]:
     names = uses(entry.spec.name for entry in c.methods)
     return {
         "dataset": dict(c.dataset_params),
@@ -47,8 +227,8 @@ def params(c: Combination) -> dict[str, Any]:
     }
 
 
-def supervised(c: Combination, test: Predictions) -> list[str]:
-    """Say where values of an encoder's own loss, such as anomaly scores, hang on labels too."""
+def _supervised(c: Combination, test: Predictions) -> list[str]:
+    """Return a warning where the encoder's own loss, such as an anomaly score, depends on labels."""
     jointly = [
         m.spec.name
         for m in c.methods
@@ -59,23 +239,26 @@ def supervised(c: Combination, test: Predictions) -> list[str]:
     return [f"values: the encoder saw labels too ({jointly[-1]}): no unsupervised anomaly score"]
 
 
-def doubts(warnings: Sequence[str]) -> list[str]:
-    """Return what is doubtful about a cost; one line for all latencies that were not steady."""
+def _cost_warnings(warnings: Sequence[str]) -> list[str]:
+    """Return the warnings about a cost, with one line for all latencies that were not steady."""
     unsteady = any(warning.startswith("latency:") for warning in warnings)
     others = [warning for warning in warnings if not warning.startswith("latency:")]
     line = "latency: not steady while it was measured (other work, or the processor's speed)"
     return [*others, line] if unsteady else others
 
 
-def cost(chain: list[dict[str, Any]], measured: dict[str, Any]) -> Cost:
+def _cost(chain: Sequence[MethodResult], measured: CostResult | None) -> Cost:
     """Return what training cost, and what scoring costs where that was measured."""
-    seconds = sum(facts["seconds"] for facts in chain)
-    training = {
+    last = chain[-1]
+    seconds = sum(result.trained.seconds for result in chain)
+    known: dict[str, Any] = {
         "train_seconds": seconds,
-        "examples_per_second": chain[-1]["examples"] / seconds if seconds else None,
-        "peak_memory_mb": max(facts["peak_memory_mb"] for facts in chain),
+        "examples_per_second": last.examples / seconds if seconds else None,
     }
-    # parameters are those that a score depends on, as the method's stage counted them
-    counted = {k: v for k, v in chain[-1].items() if k in {"parameters", "nonzero_parameters"}}
-    known = {**training, **measured, **counted}
-    return msgspec.convert({k: v for k, v in known.items() if k in Cost.__struct_fields__}, Cost)
+    if measured is None:
+        known["peak_memory_mb"] = max(result.peak_memory_mb for result in chain)
+    # the method stage counts only parameters that a score depends on
+    for name in ("parameters", "nonzero_parameters"):
+        if (value := getattr(last.trained, name)) is not None:
+            known[name] = value
+    return msgspec.structs.replace(measured.cost if measured else Cost(), **known)

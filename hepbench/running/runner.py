@@ -1,29 +1,23 @@
-"""A run: what is missing is executed, evaluated and recorded; what is there is read."""
+"""The runner: carries out a plan, and turns each finished cell into a record."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING
 
-from hepbench._version import __version__
-from hepbench.running import grouping, local
-from hepbench.running.executor import Outcome
-from hepbench.running.recording import cost, doubts, examples, history, params, supervised
-from hepbench.storage import locks, machine
-from hepbench.storage.records import DataSummary, Failure, Record, Run
+from hepbench.running import grouping
+from hepbench.storage import locks
+from hepbench.storage.records import Record, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from hepbench.planning.matrix import Combination
     from hepbench.planning.plan import Cell, Plan
-    from hepbench.planning.stages import Environment
     from hepbench.registry.plugins import Registry
-    from hepbench.running.executor import Limits
+    from hepbench.running.executor import Executor, Outcome
     from hepbench.running.progress import Progress
+    from hepbench.running.recording import Recorder
     from hepbench.storage.results import ResultsFolder
     from hepbench.storage.stage_cache import StageCache
 
@@ -33,25 +27,25 @@ class Runner:
     """Carries out a plan.
 
     Attributes:
-        users: a failure that the user can mend was seen; the command line then exits 2.
+        executor: runs the missing stages.
+        recorder: makes the records.
+        user_error: whether the user can mend a failure; the command line then exits 2.
         finished: records by key of cell, failed ones too.
     """
 
     plan: Plan
     registry: Registry
-    facts: Environment
     cache: StageCache
-    store: ResultsFolder
-    limits: Limits
+    results: ResultsFolder
+    executor: Executor
+    recorder: Recorder
     progress: Progress
     user_error: bool = False
     finished: dict[str, Record] = field(default_factory=dict)
-    started: str = field(default_factory=machine.now)
     _ready: deque[Cell] = field(default_factory=deque)
-    _labels: dict[str, Any] = field(default_factory=dict)
 
     def run(self, todo: list[Cell]) -> None:
-        """Run the cells that have no record; each ends in a record, whatever becomes of it."""
+        """Run the cells that have no record; each ends in a record, of a failure if need be."""
         self._observe("hepbench_run_started")
         self.cache.sweep()
         wanted = {cell.key: set(cell.needs) for cell in todo}
@@ -64,28 +58,25 @@ class Runner:
             needs.intersection_update(stages)
             if not needs:
                 self._ready.append(cells[key])
-        outcomes = local.execute(
-            stages, cache=self.cache, limits=self.limits, alive=self._evaluate_if_free
-        )
-        for outcome in outcomes:
-            self._show(outcome)
-            if outcome.status in {"failed", "timeout"}:
-                self._failed(outcome, cells, wanted)
-            elif outcome.status == "ok":
-                self._done(outcome.key, cells, wanted)
+        for outcome in self.executor.execute(stages, while_waiting=self._evaluate_if_free):
+            self._handle(outcome, cells, wanted)
         with locks.machine(alone=False):
             while self._ready:
                 self._evaluate(self._ready.popleft())
         self._observe("hepbench_run_finished")
 
-    # --- as stages end
-
-    def _show(self, outcome: Outcome) -> None:
+    def _handle(
+        self, outcome: Outcome, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]
+    ) -> None:
         name = self.plan.stages[outcome.key].name
         if outcome.status in {"started", "working"}:
             self.progress.working(name, outcome.progress)
+            return
+        self.progress.ended(name)
+        if outcome.status == "ok":
+            self._done(outcome.key, cells, wanted)
         else:
-            self.progress.ended(name)
+            self._failed(outcome, cells, wanted)
 
     def _done(self, key: str, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]) -> None:
         for cell in self.plan.waiting[key]:
@@ -100,28 +91,12 @@ class Runner:
     ) -> None:
         self.user_error |= outcome.user_error
         for cell in self.plan.waiting[outcome.key]:
-            last = outcome.key in wanted.get(cell.key, set())
-            if last and cell.key in cells and cell.key not in self.finished:
-                self._record(self._failure(cell, outcome))
-
-    def _failure(self, cell: Cell, outcome: Outcome) -> Record:
-        stage = outcome.cause or outcome.key
-        first = self.plan.waiting[stage][0]
-        error = Failure(
-            stage=self.plan.stages[stage].name,
-            type=outcome.type,
-            message=outcome.message,
-            traceback=outcome.traceback,
-            stderr=outcome.stderr,
-            cell=first.name if outcome.cause and first is not cell else "",
-        )
-        late = outcome.status == "timeout"
-        return Record(**self._identity(cell), status="timeout" if late else "failed", error=error)
-
-    # --- evaluation
+            needed = outcome.key in wanted.get(cell.key, set())
+            if needed and cell.key in cells and cell.key not in self.finished:
+                self._keep(self.recorder.failure(cell, outcome))
 
     def _evaluate_if_free(self) -> None:
-        """Evaluate what is ready, unless a stage is or waits to be alone on the machine."""
+        """Evaluate what is ready, unless a stage runs alone on the machine or waits to."""
         while self._ready:
             with locks.machine_now() as free:
                 if not free:
@@ -129,137 +104,10 @@ class Runner:
                 self._evaluate(self._ready.popleft())
 
     def _evaluate(self, cell: Cell) -> None:
-        try:
-            record = self._evaluated(cell)
-        except (BadZipFile, EOFError, KeyError, ValueError, FileNotFoundError) as error:
-            # sizes were right and the contents are not: build both again
-            self.cache.remove(cell.final)
-            self.cache.remove(cell.split)
-            message = f"the cache held damaged scores or labels ({error}); removed: run again"
-            failure = Outcome(
-                key=cell.final, status="failed", type=type(error).__name__, message=message
-            )
-            record = self._failure(cell, failure)
-        self._record(record)
+        self._keep(self.recorder.record(cell))
 
-    def _evaluated(self, cell: Cell) -> Record:
-        from hepbench.data import duplicates, splits
-        from hepbench.evaluation import joining, measure
-
-        split = self.cache.find(cell.split) or {}
-        read = self.cache.find(self.plan.stages[cell.split].parents[0]) or {}
-        chain = self._chain_facts(cell)
-        costs = (self.cache.find(cell.cost) or {}) if cell.cost else {}
-        scores = self.cache.folder(cell.final) / "scores.npz"
-        labels, labels_stored = self._labels_of(cell, scores)
-        suite = self.plan.suite.name
-        predictions = joining.join(labels, scores)
-        stored = self.store.keep(scores, f"{suite}/predictions/{cell.key}.npz")
-        by_part = {part: measure.measure(self.plan.metrics, p) for part, p in predictions.items()}
-        found = self.facts.found(cell.combination.dataset)
-        last = chain[-1]
-        sizes = {part: split[f"n_{part}"] for part in (*splits.PARTS, "unlabelled")}
-        warnings = [
-            *found.warnings,
-            *found.notes,
-            *read.get("warnings", ()),
-            *duplicates.describe_copies(split["duplicates"], sizes),
-            *(w for facts in chain for w in facts.get("warnings", ())),
-            *doubts(costs.get("warnings", ())),
-            *supervised(cell.combination, predictions["test"]),
-            *measure.row_warnings(self.plan.metrics, predictions),
-        ]
-        return Record(
-            **self._identity(cell),
-            status="ok",
-            metrics=by_part["test"],
-            metrics_train=by_part["train"],
-            metrics_validation=by_part["validation"],
-            cost=cost(chain, costs),
-            epochs=len(last["history"]) if "history" in last else None,
-            best_epoch=last.get("best_epoch"),
-            history=history(chain),
-            data=DataSummary(
-                source=found.source,
-                fingerprint=found.fingerprint,
-                files=[name.rpartition("/")[2] for name in found.files],
-                **examples(split, trained=last["examples"]),
-            ),
-            warnings=warnings,
-            published=cell.published,
-            predictions=stored,
-            labels=labels_stored,
-        )
-
-    def _chain_facts(self, cell: Cell) -> list[dict[str, Any]]:
-        found = []
-        key: str | None = cell.final
-        while key is not None:
-            found.append(self.cache.find(key) or {})
-            before = self.plan.stages[key].parents[1:]
-            key = before[0] if before else None
-        return found[::-1]
-
-    def _labels_of(self, cell: Cell, scores: Path) -> Any:
-        """Return the labels of a split, opened once, and where they stand in the results."""
-        from hepbench.evaluation import joining
-
-        chosen = joining.chosen_rows(scores)
-        name = cell.split
-        if chosen is not None:
-            fraction = cell.combination.dataset_params["label_fraction"]
-            name = f"{cell.split}-{fraction}-{cell.seed}"
-        if name not in self._labels:
-            import numpy as np
-
-            labels = joining.labels_of(self.cache.folder(cell.split), chosen)
-
-            def write(path: Path) -> None:
-                with path.open("wb") as file:
-                    np.savez(file, allow_pickle=False, **labels)
-
-            stored = self.store.build(f"{self.plan.suite.name}/labels/{name}.npz", write)
-            self._labels[name] = labels, stored
-        return self._labels[name]
-
-    # --- records
-
-    def _identity(self, cell: Cell) -> dict[str, Any]:
-        c = cell.combination
-        dataset, model, chain = c.labels
-        return {
-            "suite": self.plan.suite.name,
-            "dataset": dataset,
-            "model": model,
-            "method": c.methods[-1].spec.name,
-            "chain": chain,
-            "preset": self.plan.preset,
-            "seed": cell.seed,
-            "params": params(c),
-            "key": cell.key,
-            "key_parts": cell.key_parts,
-            "provenance": self._provenance(c),
-        }
-
-    def _provenance(self, c: Combination) -> dict[str, Any]:
-        entries = (c.dataset, c.model, *c.methods)
-        plugins = {e.plugin.distribution: e.plugin.version for e in entries}
-        return {
-            "hepbench": __version__,
-            "plugins": plugins,
-            "git": machine.git(),
-            "machine": machine.description(),
-            "libraries": dict(self.facts.libraries),
-            "device": "cpu",
-            "precision": "float32",
-            "threads": self.limits.threads,
-            "suite_file": self.plan.suite_file,
-            "started": self.started,
-            "finished": machine.now(),
-        }
-
-    def _record(self, record: Record) -> None:
-        self.store.write(record)
+    def _keep(self, record: Record) -> None:
+        self.results.write(record)
         self.finished[record.key] = record
         self.progress.cell(record)
         for failure in self.registry.observe("hepbench_cell_finished", record=record):
@@ -270,7 +118,7 @@ class Runner:
         cells = len(self.plan.cells)
         run = Run(
             suite=self.plan.suite.name,
-            results=str(self.store.root),
+            results=str(self.results.root),
             cells=cells,
             cached=cells - len(self.finished),
             failed=failed,

@@ -89,56 +89,70 @@ def _package_folder(package: str, distribution: str) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where a run finds its data, and what it computes on.
+
+    Attributes:
+        data: folder of the original files; None: ``HEPBENCH_DATA``.
+        source: original file where found, or always one of both.
+        threads: of each worker.
+        device: as ``--device`` names it.
+    """
+
+    data: Path | None = None
+    source: Wanted = "auto"
+    threads: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """A plan with all that it needs to be carried out."""
 
     registry: Registry
-    facts: LocalEnvironment
+    environment: LocalEnvironment
     cache: StageCache
     plan: Plan
 
 
-def open_session(
-    name: str, choice: Choice, *, data: Path | None, source: Wanted, threads: int
-) -> Session:
+def open_session(name: str, choice: Choice, where: Where) -> Session:
     """Return the plan of a suite on this machine.
 
     Raises:
-        HepbenchError: whatever is wrong with the names, the suite or the data.
+        HepbenchError: the names, the suite, the data or the device cannot be used.
     """
     from hepbench.planning import plan
     from hepbench.registry.plugins import installed
     from hepbench.storage.stage_cache import StageCache
 
     registry = installed()
-    with machine_facts(data=data, source=source, threads=threads) as facts:
-        made = plan.make(read_suite(name, registry), registry, facts, choice)
+    with local_environment(where) as environment:
+        made = plan.make(read_suite(name, registry), registry, environment, choice)
     made = replace(made, suite_file=name if is_path(name) else "")
-    return Session(registry=registry, facts=facts, cache=StageCache(cache_folder()), plan=made)
+    cache = StageCache(cache_folder())
+    return Session(registry=registry, environment=environment, cache=cache, plan=made)
 
 
 @contextmanager
-def machine_facts(
-    *, data: Path | None, source: Wanted, threads: int = 1
-) -> Iterator[LocalEnvironment]:
-    """Lend what a plan must know of this machine; what was learned of files is remembered."""
+def local_environment(where: Where) -> Iterator[LocalEnvironment]:
+    """Yield what a plan must know of this machine; digests of files are kept for the next time."""
     from hepbench.registry.source_digests import SourceDigests
     from hepbench.running.environment import LocalEnvironment
+    from hepbench.storage import devices
     from hepbench.storage.digest_cache import DigestCache
 
-    remembered = DigestCache(cache_folder() / "digests.json")
+    digests = DigestCache(cache_folder() / "digests.json")
     try:
         yield LocalEnvironment(
-            remembered,
-            SourceDigests(remembered),
-            folder=data_folder(data),
-            wanted=source,
-            threads=threads,
-            libraries=machine.libraries(),
-            measuring=machine.cost_facts(),
+            digests,
+            SourceDigests(digests),
+            folder=data_folder(where.data),
+            wanted=where.source,
+            threads=where.threads,
+            device=devices.find(where.device),
         )
     finally:
-        remembered.save()
+        digests.save()
 
 
 def default_jobs(threads: int) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+Json: TypeAlias = Any
+"""A value of JSON's types: None, bool, int, float, str, list, dict."""
+
 Array: TypeAlias = Any
 """A numpy array or what stands for one (SparseImages), shapes as documented where it appears."""
 

@@ -151,6 +151,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         history: a row for each epoch of every method; ``step`` is its place in the chain, from 0.
         metrics, metrics_train, metrics_validation: by metric name.
         key_parts: what the key was hashed from, by stage: what ``why`` compares.
+        stage_keys: keys of the stages in the cache, by the same names.
         predictions: scores of each part; ``labels``: their ids, labels and weights.
         warnings: protocol points that this record breaks or strains, ``name: what``.
     """
@@ -175,6 +176,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     history: list[dict[str, float]] = []
     data: DataSummary | None = None
     key_parts: dict[str, dict[str, Any]] = {}
+    stage_keys: dict[str, str] = {}
     provenance: dict[str, Any] = {}
     warnings: list[str] = []
     published: Published | None = None

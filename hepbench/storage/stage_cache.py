@@ -1,14 +1,15 @@
-"""The cache: finished stages by key, and digests of files that have not changed since."""
+"""The stage cache: folders of finished stages, by key."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from hepbench.specs.errors import ResultsError
 from hepbench.storage import locks
@@ -19,11 +20,27 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 
+Result = TypeVar("Result", bound=msgspec.Struct)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in the folder of a finished stage.
+
+    Attributes:
+        files: sizes in bytes, by path relative to the folder.
+        took_seconds: that the stage ran.
+        result: the message that the stage returned.
+    """
+
+    files: dict[str, int]
+    took_seconds: float = 0.0
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
 
 class StageCache:
     """Finished stages, each a folder that is renamed into place when it is whole.
 
-    ``manifest.json`` names its files with their sizes: an entry that was cut short is found and
+    Its ``manifest.json`` lists the files with their sizes, so that a truncated entry is noticed and
     built again.
     """
 
@@ -35,24 +52,35 @@ class StageCache:
         """Return where a stage is kept, whether or not it is there."""
         return self.root / "stages" / key[:2] / key
 
-    def find(self, key: str) -> dict[str, Any] | None:
-        """Return the manifest of a finished stage, or None; one that is damaged is removed."""
+    def find(self, key: str) -> Manifest | None:
+        """Return the manifest of a finished stage, or None; a damaged entry is removed."""
         folder = self.folder(key)
         try:
-            manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-            sizes: dict[str, int] = manifest["files"]
-            if all((folder / name).stat().st_size == size for name, size in sizes.items()):
+            manifest = _decoder.decode((folder / MANIFEST).read_bytes())
+            if all((folder / n).stat().st_size == size for n, size in manifest.files.items()):
                 return manifest
         except (FileNotFoundError, NotADirectoryError):
             if not folder.exists():
                 return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (msgspec.MsgspecError, ValueError):
             pass
         self.remove(key)
         return None
 
+    def result(self, key: str, kind: type[Result]) -> Result:
+        """Return the message that a finished stage returned.
+
+        Raises:
+            FileNotFoundError: the stage is not there.
+            msgspec.MsgspecError: its message is another one.
+        """
+        manifest = self.find(key)
+        if manifest is None:
+            raise FileNotFoundError(self.folder(key))
+        return msgspec.json.decode(manifest.result, type=kind)
+
     def remove(self, key: str) -> None:
-        """Remove a stage, whole or damaged; renamed first, so nobody sees half of it."""
+        """Remove a stage, whole or damaged; it is renamed first, so that nobody reads half of it."""
         with suppress(FileNotFoundError):
             trash = self.scratch() / "removed"
             self.folder(key).rename(trash)
@@ -100,13 +128,15 @@ class StageCache:
         return self.root / "claims" / f"{key}.lock"
 
 
-def finish(scratch: Path, folder: Path, facts: dict[str, Any]) -> None:
+def finish(scratch: Path, folder: Path, result: msgspec.Struct, took_seconds: float) -> None:
     """Turn a scratch folder into a finished stage: manifest last, then one rename.
 
-    Where the stage is there already (another run was quicker), that one stays.
+    Where another run has finished the same stage meanwhile, that one stays.
     """
     files = {str(p.relative_to(scratch)): p.stat().st_size for p in _files(scratch)}
-    (scratch / MANIFEST).write_text(json.dumps({**facts, "files": files}))
+    raw = msgspec.Raw(msgspec.json.encode(result))
+    manifest = Manifest(files=files, took_seconds=took_seconds, result=raw)
+    (scratch / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         scratch.rename(folder)
@@ -129,3 +159,6 @@ def _alive(pid: int) -> bool:
         return False
     except OSError:
         return True
+
+
+_decoder = msgspec.json.Decoder(Manifest)

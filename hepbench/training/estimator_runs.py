@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -13,85 +14,102 @@ from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
 from hepbench.specs.model import Estimator
 from hepbench.training import stored_estimators
+from hepbench.training.messages import MethodTask, Trained
 from hepbench.training.score_checks import MethodOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hepbench.specs.training_data import TrainingData
     from hepbench.specs.types import Inputs
     from hepbench.storage.workspace import Workspace
-    from hepbench.training.method_stage import Facts
 
 
 @dataclass(frozen=True)
 class EstimatorContext:
-    """What a method is lent: see ``specs.Context``."""
+    """The services that a method may use: see ``specs.Context``."""
 
     seed: int
     threads: int
 
 
 def run_estimator(
-    task: Mapping[str, Any],
-    data: TrainingData,
-    before: Sequence[Path],
-    seed: int,
-    workspace: Workspace,
+    task: MethodTask, data: TrainingData, before: Sequence[Path], seed: int, workspace: Workspace
 ) -> MethodOutput:
+    """Run a method on an estimator and store what it made.
+
+    Raises:
+        PluginError: it returns another type than it was given.
+    """
     start = _start(task, data, seed, before)
     _seed_global(seed)
-    context = EstimatorContext(seed, task["threads"])
+    context = EstimatorContext(seed, task.threads)
     began = time.perf_counter()
-    result = resolve(task["run"])(start, data, context, **task["params"])
+    result = resolve(task.run)(start, data, context, **task.params)
     seconds = time.perf_counter() - began
-    # state is put back into what build returns, so a wrapper would lose what it adds
+    # the state is put back into what build returns, so a wrapper would lose what it adds
     if type(result) is not type(start):
-        kinds = type(result).__name__, type(start).__name__
-        msg = (
-            f"{task['method']} returned {kinds[0]}; the kind of its start, {kinds[1]}, is expected"
-        )
+        found, expected = type(result).__name__, type(start).__name__
+        msg = f"{task.method} returned {found}; the type that it was given, {expected}, is expected"
         raise PluginError(msg)
     stored_estimators.save(result, workspace.folder)
 
-    def stored(inputs: Inputs) -> Any:
+    def score_stored(inputs: Inputs) -> Any:
         return stored_estimators.load(built(task, inputs), workspace.folder).scores(inputs)
 
-    return MethodOutput(
-        {"seconds": seconds, **_fitted(result)}, result.scores, result.scores, stored
-    )
+    trained = _trained(task, result, seconds)
+    return MethodOutput(trained, result.scores, result.scores, score_stored)
 
 
-def _start(
-    task: Mapping[str, Any], data: TrainingData, seed: int, before: Sequence[Path]
-) -> Estimator:
+def _start(task: MethodTask, data: TrainingData, seed: int, before: Sequence[Path]) -> Estimator:
     _seed_global(seed)
     fresh = built(task, data.train.inputs)
     return stored_estimators.load(fresh, before[0]) if before else fresh
 
 
-def built(task: Mapping[str, Any], inputs: Inputs) -> Estimator:
+def built(task: MethodTask, inputs: Inputs) -> Estimator:
+    """Return the estimator that a model builds for such inputs, not fitted.
+
+    Raises:
+        PluginError: what the model builds is no Estimator.
+    """
     shapes = {name: tuple(array.shape[1:]) for name, array in inputs.items()}
-    made = resolve(task["build"])(shapes, **task["model_params"])
+    made = resolve(task.build)(shapes, **task.model_params)
     if not isinstance(made, Estimator):
-        msg = f"{task['model']}: build returned {type(made).__name__}; an Estimator is expected"
+        msg = f"{task.model}: build returned {type(made).__name__}; an Estimator is expected"
         raise PluginError(msg)
     return made
 
 
 def _seed_global(seed: int) -> None:
-    """Seed what takes no generator of its own."""
+    """Seed the generators of code that takes none of its own."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
 
 
-def _fitted(result: Estimator) -> Facts:
-    """Return what an estimator may say of itself."""
-    facts: Facts = {}
-    for name in ("parameters", "best_epoch"):
-        if (value := getattr(result, name, None)) is not None:
-            facts[name] = int(value)
-    if history := getattr(result, "history", None):
-        facts["history"] = [{k: float(v) for k, v in epoch.items()} for epoch in history]
-    return facts
+def _trained(task: MethodTask, result: Estimator, seconds: float) -> Trained:
+    """Return what an estimator reports about itself.
+
+    Raises:
+        PluginError: its history holds a value that is not finite.
+    """
+    history = [
+        {name: float(value) for name, value in row.items()}
+        for row in getattr(result, "history", None) or ()
+    ]
+    for i, row in enumerate(history):
+        if wrong := [name for name, value in row.items() if not math.isfinite(value)]:
+            msg = f"{task.model}: '{wrong[0]}' is {row[wrong[0]]} in row {i} of its history"
+            raise PluginError(msg + "; finite numbers are expected")
+    return Trained(
+        seconds=seconds,
+        parameters=_whole(result, "parameters"),
+        best_epoch=_whole(result, "best_epoch"),
+        history=history or None,
+    )
+
+
+def _whole(result: Estimator, name: str) -> int | None:
+    value = getattr(result, name, None)
+    return None if value is None else int(value)

@@ -1,8 +1,8 @@
-"""Methods, in a worker: ``(task, place) -> facts``. The last of a chain also scores every part."""
+"""The method stage: runs one method of a chain; the last one also scores every part."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,57 +10,69 @@ from hepbench.data import splits
 from hepbench.data.stored_parts import load_part
 from hepbench.specs.training_data import Examples, TrainingData
 from hepbench.storage import machine
+from hepbench.storage.workspace import stage
 from hepbench.training import seeds
 from hepbench.training.estimator_runs import run_estimator
-from hepbench.training.score_checks import check_stored, score
+from hepbench.training.messages import MethodResult, MethodTask
+from hepbench.training.score_checks import check_stored, score_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from hepbench.storage.workspace import Workspace
+    from hepbench.training.score_checks import MethodOutput
 
 
-Facts = dict[str, Any]
-
-
-def method(task: Mapping[str, Any], workspace: Workspace) -> Facts:
-    """Run one method of a chain; a classifier also scores every part."""
+@stage(MethodTask)
+def method(task: MethodTask, workspace: Workspace) -> MethodResult:
+    """Run one method of a chain; score every part where it makes a classifier."""
     source, *before = workspace.parents
+    data, labelled = _training_data(task, source)
+    seed = seeds.derive(task.seed, *task.steps)
+    output = _run(task, data, before, seed, workspace)
+    warnings = list(output.trained.warnings)
+    if task.makes == "classifier":
+        # read again: a method may have changed the arrays that it was given
+        parts = {part: load_part(source, part) for part in splits.PARTS}
+        warnings += score_parts(task, output, parts, workspace.folder, labelled=labelled)
+    peak = machine.peak_memory_mb()
+    check_stored(task, output, load_part(source, "validation").inputs)
+    return MethodResult(
+        trained=output.trained, examples=len(data.train), peak_memory_mb=peak, warnings=warnings
+    )
+
+
+def _training_data(task: MethodTask, source: Path) -> tuple[TrainingData, NDArray[np.int64] | None]:
+    """Return what the method is given, and which training rows keep their labels (None: all)."""
     data = TrainingData(
         train=load_part(source, "train"),
         validation=load_part(source, "validation"),
         unlabelled=load_part(source, "unlabelled") if (source / "unlabelled").exists() else None,
-        classes=task["classes"],
+        classes=task.classes,
     )
-    trained = None
-    if not task["labels"]:
-        # no name is left that leads to them
-        data = data.without_labels()
-    elif task["label_fraction"] < 1:
-        trained = _share(data.train, task)
-        data = data.with_labels_of(trained)
-    seed = seeds.derive(task["seed"], *task["steps"])
-    if task.get("network"):
-        # it imports torch, which estimators do not need
-        from hepbench.training.network_runs import run_network as run
-    else:
-        run = run_estimator
-    made = run(task, data, before, seed, workspace)
-    facts = {"examples": len(data.train), **made.facts}
-    if task["makes"] == "classifier":
-        # opened again: a method may have put other inputs into what it was given
-        parts = {part: load_part(source, part) for part in splits.PARTS}
-        odd = score(task, made, parts, workspace.folder, trained=trained)
-        facts["warnings"] = [*facts.get("warnings", []), *odd]
-    facts["peak_memory_mb"] = machine.peak_memory_mb()
-    check_stored(task, made, load_part(source, "validation").inputs)
-    return facts
+    if not task.labels:
+        return data.without_labels(), None
+    if task.label_fraction == 1:
+        return data, None
+    labelled = _labelled_rows(data.train, task)
+    return data.with_labels_of(labelled), labelled
 
 
-def _share(train: Examples, task: Mapping[str, Any]) -> NDArray[np.int64]:
-    """Return the rows whose labels may be seen: by every method the same."""
-    seed = seeds.derive(task["seed"], "label fraction")
+def _labelled_rows(train: Examples, task: MethodTask) -> NDArray[np.int64]:
+    """Return the rows whose labels methods may see: the same for every method."""
+    seed = seeds.derive(task.seed, "label fraction")
     labels = np.asarray(train.labels)
-    return splits.share(labels, train.ids, fraction=task["label_fraction"], seed=seed)
+    return splits.share(labels, train.ids, fraction=task.label_fraction, seed=seed)
+
+
+def _run(
+    task: MethodTask, data: TrainingData, before: list[Path], seed: int, workspace: Workspace
+) -> MethodOutput:
+    if task.network is None:
+        return run_estimator(task, data, before, seed, workspace)
+    # it imports torch, which estimators do without
+    from hepbench.training.network_runs import run_network
+
+    return run_network(task, data, before, seed, workspace)

@@ -1,8 +1,4 @@
-"""Networks in the method stage: built, trained by a method, checked, stored and scored.
-
-What ``estimators`` is for models that fit themselves; imported where a model encodes, for it
-imports torch.
-"""
+"""One method applied to a network: built or loaded, trained by the method, checked, stored."""
 
 from __future__ import annotations
 
@@ -17,7 +13,8 @@ from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
 from hepbench.training import promises
 from hepbench.training.context import NetworkContext
-from hepbench.training.networks import batches, determinism, stored_networks
+from hepbench.training.messages import MethodTask, NetworkTask, Trained
+from hepbench.training.networks import batches, determinism, scoring, stored_networks
 from hepbench.training.networks.network import Network, build
 from hepbench.training.networks.recipes import Recipe, TrustedCode
 from hepbench.training.networks.scoring import memory_errors
@@ -34,11 +31,31 @@ if TYPE_CHECKING:
     from hepbench.storage.workspace import Workspace
 
 
-Facts = dict[str, Any]
+def run_network(
+    task: MethodTask, data: TrainingData, before: Sequence[Path], seed: int, workspace: Workspace
+) -> MethodOutput:
+    """Run a method on a network and store what it made."""
+    network, context = run(
+        task, data, before=before, seed=seed, report_progress=workspace.report_progress
+    )
+    stored_networks.save(network, workspace.folder)
+    score: Any = scoring.codes if network.head is None else scoring.scores
+
+    def score_stored(inputs: Inputs) -> Any:
+        stored = stored_networks.load(workspace.folder, trusted_code(task))
+        return score(stored.to(network.device), inputs)
+
+    return MethodOutput(
+        trained(network, context),
+        scores=partial(score, network),
+        rescores=partial(scoring.scores, network, batch_size=scoring.RESCORED),
+        score_stored=score_stored,
+        values=partial(scoring.values, network) if task.own_loss else None,
+    )
 
 
 def run(
-    task: Mapping[str, Any],
+    task: MethodTask,
     data: TrainingData,
     *,
     before: Sequence[Path],
@@ -49,74 +66,106 @@ def run(
 
     Raises:
         PluginError: it returns no network, or no classifier where it makes one.
-        ProtocolError: what is declared frozen changed, or a pruned weight is not zero.
+        ProtocolError: a part that is declared frozen changed, or a pruned weight is not zero.
     """
-    determinism.make_deterministic(task["threads"])
+    settings = network_task(task)
+    determinism.make_deterministic(task.threads)
     determinism.seed(seed)
-    device = torch.device(task["device"])
     with memory_errors():
-        network = _start(task, data, before).to(device)
-        held = promises.frozen(task["method"], network, task["freezes"])
-        start = promises.zeros(network)
+        network = _start(task, data, before).to(torch.device(settings.device))
+        frozen = promises.frozen(task.method, network, settings.freezes)
+        zeros = promises.zeros(network)
         determinism.seed(seed)
-        context = NetworkContext(
-            seed=seed,
-            threads=task["threads"],
-            device=device,
-            head=task["method"] if task["method"] in task["heads"] else None,
-            targets=task["augmentations"],
-            report_progress=report_progress,
-        )
+        context = _context(task, settings, seed, report_progress)
         began = time.perf_counter()
-        result = resolve(task["run"])(network, data, context, **task["params"])
+        result = resolve(task.run)(network, data, context, **task.params)
         context.seconds = time.perf_counter() - began
-    if not isinstance(result, Network):
-        msg = f"{task['method']} returned {type(result).__name__}; a Network is expected"
-        raise PluginError(msg)
-    if task["makes"] == "encoder":
-        result.drop_head()
-    elif result.head is None:
-        msg = f"{task['method']} makes a classifier and returned a network without a head"
-        raise PluginError(msg)
-    promises.check(task["method"], result, held)
+    _check_kind(task, result)
+    promises.check(task.method, result, frozen)
     if before:
         replaced = () if result.head is network.head else ("head.",)
-        context.began.append({n: z for n, z in start.items() if not n.startswith(replaced)})
-    context.warnings += promises.filled(context.began, {} if before else start, result)
+        context.began.append({n: z for n, z in zeros.items() if not n.startswith(replaced)})
+    context.warnings += promises.filled(context.began, {} if before else zeros, result)
     return result.eval(), context
 
 
-def known(task: Mapping[str, Any]) -> TrustedCode:
-    """Return the code that recipes of this chain may name."""
-    return TrustedCode(
-        models={task["model"]: task["build"]},
-        heads=task["heads"],
-        steps=frozenset(task["preprocess"]),
+def _context(
+    task: MethodTask, settings: NetworkTask, seed: int, report_progress: Callable[[str], None]
+) -> NetworkContext:
+    return NetworkContext(
+        seed=seed,
+        threads=task.threads,
+        device=torch.device(settings.device),
+        head=task.method if task.method in settings.heads else None,
+        targets=settings.augmentations,
+        report_progress=report_progress,
     )
 
 
-def _start(task: Mapping[str, Any], data: TrainingData, before: Sequence[Path]) -> Network:
+def _check_kind(task: MethodTask, result: Any) -> None:
+    """Drop the head of an encoder.
+
+    Raises:
+        PluginError: what a method returned is no network, or has no head where it needs one.
+    """
+    if not isinstance(result, Network):
+        msg = f"{task.method} returned {type(result).__name__}; a Network is expected"
+        raise PluginError(msg)
+    if task.makes == "encoder":
+        result.drop_head()
+    elif result.head is None:
+        msg = f"{task.method} makes a classifier and returned a network without a head"
+        raise PluginError(msg)
+
+
+def network_task(task: MethodTask) -> NetworkTask:
+    """Return what a method stage needs for a network.
+
+    Raises:
+        PluginError: the model is an estimator.
+    """
+    if task.network is None:
+        msg = f"{task.model}: an estimator; {task.method} is applied to networks here"
+        raise PluginError(msg)
+    return task.network
+
+
+def trusted_code(task: MethodTask) -> TrustedCode:
+    """Return the code that recipes of this chain may name."""
+    settings = network_task(task)
+    return TrustedCode(
+        models={task.model: task.build},
+        heads=settings.heads,
+        steps=frozenset(settings.preprocess),
+    )
+
+
+def _start(task: MethodTask, data: TrainingData, before: Sequence[Path]) -> Network:
     if before:
-        return stored_networks.load(before[0], known(task))
-    # with or without label: preprocessing is the same for every method
+        return stored_networks.load(before[0], trusted_code(task))
+    # unlabelled examples too: preprocessing is the same for every method
     pieces = [p.inputs for p in (data.train, data.unlabelled) if p is not None]
     return fresh(task, *pieces, classes=data.classes)
 
 
-def fresh(task: Mapping[str, Any], inputs: Inputs, *more: Inputs, classes: int) -> Network:
-    """Return a network as built, its preprocessing fitted on training inputs, which may come in
-    pieces; drawn by torch's generator.
+def fresh(task: MethodTask, inputs: Inputs, *more: Inputs, classes: int) -> Network:
+    """Return a network as built, with preprocessing fitted on training inputs.
+
+    Args:
+        task: names the model; torch's generator draws the weights.
+        inputs, more: training inputs, which may come in pieces.
+        classes: of its head.
     """
     recipe = Recipe(
-        model=task["model"],
-        params=dict(task["model_params"]),
-        preprocess=list(task["preprocess"]),
+        model=task.model,
+        params=dict(task.model_params),
+        preprocess=network_task(task).preprocess,
         shapes={name: [int(n) for n in array.shape[1:]] for name, array in inputs.items()},
         classes=classes,
     )
-    network = build(recipe, known(task))
+    network = build(recipe, trusted_code(task))
     network.preprocess.fit(lambda: chain.from_iterable(map(_raw, (inputs, *more))))
-    # what a step does in training mode, such as following its batches, belongs to its fit
+    # a step that follows its batches in training mode does so only while it is fitted
     network.preprocess.eval()
     return network
 
@@ -125,46 +174,16 @@ def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
     return map(batches.RawInputs(inputs, torch.device("cpu")), batches.chunks(inputs))
 
 
-def facts(network: Network, context: NetworkContext) -> Facts:
-    """Return what is told of a trained network; parameters are those that a score depends on."""
+def trained(network: Network, context: NetworkContext) -> Trained:
+    """Return what is known of a trained network; only parameters that a score depends on count."""
     used = network.scoring()
     parameters = [p for name, p in network.named_parameters() if name in used]
-    found: Facts = {
-        "seconds": context.seconds,
-        "parameters": sum(p.numel() for p in parameters),
-        "nonzero_parameters": sum(int(p.count_nonzero()) for p in parameters),
-    }
-    if context.history:
-        found["history"] = [{n: float(v) for n, v in row.items()} for row in context.history]
-    if context.warnings:
-        found["warnings"] = list(context.warnings)
-    if context.best is not None:
-        found["best_epoch"] = context.best
-    return found
-
-
-def run_network(
-    task: Mapping[str, Any],
-    data: TrainingData,
-    before: Sequence[Path],
-    seed: int,
-    workspace: Workspace,
-) -> MethodOutput:
-    from hepbench.training.networks import scoring, stored_networks
-
-    network, context = run(
-        task, data, before=before, seed=seed, report_progress=workspace.report_progress
-    )
-    stored_networks.save(network, workspace.folder)
-    score: Any = scoring.codes if network.head is None else scoring.scores
-
-    def stored(inputs: Inputs) -> Any:
-        return score(stored_networks.load(workspace.folder, known(task)).to(network.device), inputs)
-
-    return MethodOutput(
-        facts(network, context),
-        scores=partial(score, network),
-        rescores=partial(scoring.scores, network, batch_size=scoring.RESCORED),
-        stored=stored,
-        values=partial(scoring.values, network) if task.get("values") else None,
+    history = [{n: float(v) for n, v in row.items()} for row in context.history]
+    return Trained(
+        seconds=context.seconds,
+        parameters=sum(p.numel() for p in parameters),
+        nonzero_parameters=sum(int(p.count_nonzero()) for p in parameters),
+        history=history or None,
+        best_epoch=context.best,
+        warnings=list(context.warnings),
     )

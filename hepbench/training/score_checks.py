@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
     from hepbench.specs.training_data import Examples
     from hepbench.specs.types import Inputs
-    from hepbench.training.method_stage import Facts
+    from hepbench.training.messages import MethodTask, Trained
 
 
 RESCORED = 256
-"""Test examples that are scored a second time, in another order and company."""
+"""Test examples that are scored again, in another order and other batches."""
 
 
 TRIED = 16
-"""Validation examples that what was stored must score as what was made does."""
+"""Validation examples on which a stored model must score as it did before it was stored."""
 
 
 ROUNDING = 1e-5
-"""How far two scores of one example, probabilities in float32, may be apart."""
+"""Largest difference of two scores of one example; scores are probabilities in float32."""
 
 
 LOOSE = 1e-3
-"""How far two values of one example may be apart, as a share: sums over many pixels round more."""
+"""Largest relative difference of two values of one example: sums over many pixels round more."""
 
 
 @dataclass(frozen=True)
@@ -42,61 +42,72 @@ class MethodOutput:
     """What a method made, already stored.
 
     Attributes:
-        facts: ``seconds`` that the method took, and what is known of the result.
-        scores: of inputs; an encoder's codes.
-        rescores: the same, in other company where that can be chosen.
-        stored: the same, by what was stored and is read again.
-        values: of each example, by name, where the encoder is as its own loss left it.
+        trained: what is known of it.
+        scores: (N, classes) of inputs; an encoder's latents.
+        rescores: the same in smaller batches, where the batch size can be chosen.
+        score_stored: the same, by what was stored and is read again.
+        values: (N,) per-example values by name, where the encoder is as its own loss left it.
     """
 
-    facts: Facts
+    trained: Trained
     scores: Callable[[Any], Any]
     rescores: Callable[[Any], Any]
-    stored: Callable[[Any], Any]
+    score_stored: Callable[[Any], Any]
     values: Callable[[Any], Mapping[str, NDArray[np.float32]]] | None = None
 
 
-def score(
-    task: Mapping[str, Any],
-    made: MethodOutput,
+def score_parts(
+    task: MethodTask,
+    output: MethodOutput,
     parts: Mapping[str, Examples],
     folder: Path,
     *,
-    trained: NDArray[np.int64] | None,
+    labelled: NDArray[np.int64] | None,
 ) -> list[str]:
-    """Write the scores of every part, and values of each example; return what is odd about them.
+    """Write scores and per-example values of every part; return warnings about them.
 
-    Of training examples they are those whose labels were seen. Beside them is written which of all
-    these are (``trained``, a mask) or, of more than are kept, their ``rows``.
+    Training examples are scored if their labels were seen. The file also says which these are:
+    ``trained``, a mask, or their ``rows`` where there are more training examples than are kept.
+
+    Args:
+        labelled: rows of the training examples whose labels were seen; None: all.
     """
     found: dict[str, NDArray[Any]] = {}
     for part, examples in parts.items():
         kept = examples
         if part == "train":
-            if trained is None:
-                kept = examples[splits.kept_train_rows(examples.ids)]
-            else:
-                rows = trained[splits.kept_train_rows(examples.ids[trained])]
-                kept = examples[rows]
-                if len(examples) > splits.KEPT_TRAIN_SCORES:
-                    found["rows"] = rows
-                else:
-                    found["trained"] = np.isin(np.arange(len(examples)), rows)
-        found[part] = checked_scores(task, made.scores(kept.inputs), len(kept))
-        if made.values is not None:
-            found |= {f"{part}.value.{n}": v for n, v in made.values(kept.inputs).items()}
+            rows = _scored_rows(examples, labelled)
+            kept = examples[rows]
+            if labelled is not None:
+                found |= _which(examples, rows)
+        scores = output.scores(kept.inputs)
+        found[part] = checked_scores(task.model, scores, (len(kept), task.classes))
+        if output.values is not None:
+            found |= {f"{part}.value.{n}": v for n, v in output.values(kept.inputs).items()}
     np.savez(folder / "scores.npz", allow_pickle=False, **found)
-    odd = _batch_dependence(made, parts["test"], found["test"])
-    return [*odd, *_dependent_values(made, parts["test"], found)]
+    warnings = _batch_dependence(output, parts["test"], found["test"])
+    return [*warnings, *_dependent_values(output, parts["test"], found)]
 
 
-def checked_scores(task: Mapping[str, Any], scores: Any, n: int) -> NDArray[np.float32]:
-    """Return the scores of n examples as float32 (n, classes).
+def _scored_rows(examples: Examples, labelled: NDArray[np.int64] | None) -> Any:
+    if labelled is None:
+        return splits.kept_train_rows(examples.ids)
+    return labelled[splits.kept_train_rows(examples.ids[labelled])]
+
+
+def _which(examples: Examples, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    if len(examples) > splits.KEPT_TRAIN_SCORES:
+        return {"rows": rows}
+    return {"trained": np.isin(np.arange(len(examples)), rows)}
+
+
+def checked_scores(model: str, scores: Any, expected: tuple[int, int]) -> NDArray[np.float32]:
+    """Return scores as float32 of the expected shape, (examples, classes).
 
     Raises:
         PluginError: another shape, a value that is not finite, or rows that do not add to 1.
     """
-    model, array, expected = task["model"], np.asarray(scores), (n, task["classes"])
+    array = np.asarray(scores)
     if array.shape != expected:
         msg = f"{model}: scores are {array.shape}; (examples, classes) = {expected} is expected"
         raise PluginError(msg)
@@ -109,12 +120,14 @@ def checked_scores(task: Mapping[str, Any], scores: Any, n: int) -> NDArray[np.f
     return array.astype(np.float32)
 
 
-def _batch_dependence(made: MethodOutput, test: Examples, scores: NDArray[np.float32]) -> list[str]:
-    """Score some test examples again, one alone and the others in reverse: none may notice."""
+def _batch_dependence(
+    output: MethodOutput, test: Examples, scores: NDArray[np.float32]
+) -> list[str]:
+    """Score some test examples again, one alone and the others in reverse: scores must not change."""
     pieces = _pieces(test)
 
     def again() -> Any:
-        return np.concatenate([made.rescores(test[rows].inputs) for rows in pieces])
+        return np.concatenate([output.rescores(test[rows].inputs) for rows in pieces])
 
     try:
         found = again()
@@ -128,13 +141,13 @@ def _batch_dependence(made: MethodOutput, test: Examples, scores: NDArray[np.flo
 
 
 def _dependent_values(
-    made: MethodOutput, test: Examples, found: Mapping[str, NDArray[Any]]
+    output: MethodOutput, test: Examples, found: Mapping[str, NDArray[Any]]
 ) -> list[str]:
-    """Return which values of an example, made again by itself and in other company, are others."""
-    if made.values is None:
+    """Return warnings about per-example values that change when computed in other batches."""
+    if output.values is None:
         return []
     pieces = _pieces(test)
-    again = [made.values(test[rows].inputs) for rows in pieces]
+    again = [output.values(test[rows].inputs) for rows in pieces]
     rows, odd = np.concatenate(pieces), []
     for name in again[0]:
         before = found[f"test.value.{name}"][rows]
@@ -150,32 +163,32 @@ def _pieces(test: Examples) -> list[NDArray[np.int64]]:
     return [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]
 
 
-def check_stored(task: Mapping[str, Any], made: MethodOutput, inputs: Inputs) -> None:
-    """Check that what was stored is what was scored: later stages know nothing else.
+def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None:
+    """Check that the stored model scores as the model did: later stages read the stored one.
 
     Raises:
-        PluginError: it scores otherwise, because of what is kept elsewhere than in its state.
+        PluginError: it scores differently, since something is kept outside of its state.
     """
     few = {name: array[:TRIED] for name, array in inputs.items()}
-    first, second = made.scores(few), made.scores(few)
+    first, second = output.scores(few), output.scores(few)
     try:
-        again = made.stored(few)
+        again = output.score_stored(few)
     except ResultsError as error:
-        # its folder is nobody's to look for
+        # the message begins with a scratch folder, which is gone by now
         why = str(error).partition(": ")[2]
-        msg = f"{task['model']}: what {task['method']} made cannot be stored: {why}"
+        msg = f"{task.model}: the result of {task.method} cannot be stored: {why}"
         raise PluginError(msg) from error
-    # of what does not repeat itself something is said already
+    # scores that differ from call to call have a warning already
     if _apart(first, second) <= ROUNDING < (difference := _apart(first, again)):
-        state = "parameters and buffers" if task.get("network") else "attributes"
+        state = "parameters and buffers" if task.network else "attributes"
         msg = (
-            f"{task['model']}: once stored and read again it scores otherwise, by up to "
-            f"{difference:.2g}; what scores depend on must be in its {state}"
+            f"{task.model}: stored and read again, its scores differ by up to "
+            f"{difference:.2g}; whatever scores depend on must be in its {state}"
         )
         raise PluginError(msg)
 
 
 def _apart(one: Any, other: Any) -> float:
-    """Return the largest difference between two arrays of scores; of codes above 1, relative."""
+    """Return the largest difference between two arrays, relative to entries above 1."""
     a, b = (np.asarray(array, np.float64) for array in (one, other))
     return float(abs(a - b).max() / max(1.0, abs(a).max()))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepbench.data.finding import DataFiles
+    from hepbench.data.messages import SplitTask
     from hepbench.specs.dataset import Dataset
     from hepbench.specs.training_data import Examples
     from hepbench.specs.types import Array
@@ -152,20 +153,20 @@ def check(
         DataError: the files are damaged or laid out otherwise, or no run could use them.
         PluginError: the dataset breaks its contract.
     """
-    task = messages.reading(spec, found, params)
+    task = messages.read_task(spec, found, params)
     read = _Read(spec, params)
     odd = list(found.warnings)
     began, rows = time.perf_counter(), 0
     for role, examples in read_stage.read_chunks(task, odd):
         read.add(role, examples)
         rows += len(examples)
-        report_progress(read_stage.how_far(task["files"], rows, began))
+        report_progress(read_stage.how_far(task.files, rows, began))
     seconds = time.perf_counter() - began
     figures = {**_shares(read), **_statistics(read)}
     known = _compared(spec, figures)
     odd += [_outside(row) for row in known if row["odd"]]
     odd += [f"{name}: {n} values are not finite" for name, n in read.not_finite.items() if n]
-    odd += _copied(read, messages.dividing(spec, params, SPLIT_SEED), known)
+    odd += _copied(read, messages.split_task(spec, params, SPLIT_SEED), known)
     roles = {role: read.count(role) for role in ("labelled", "test", "unlabelled")}
     groups = read.column("groups", "labelled", "test")
     return Findings(
@@ -294,7 +295,7 @@ def _outside(row: Mapping[str, Any]) -> str:
     return f"{row['name']} is {row['found']:.4g}; {expected} known of the original"
 
 
-def _copied(read: _Read, task: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> list[str]:
+def _copied(read: _Read, task: SplitTask, known: Sequence[Mapping[str, Any]]) -> list[str]:
     """Divide the examples as a run does, and say what copies do to the parts where they are odd.
 
     Raises:
@@ -302,9 +303,9 @@ def _copied(read: _Read, task: Mapping[str, Any], known: Sequence[Mapping[str, A
     """
     ids, groups = (read.column(name, "labelled", "test") for name in ("ids", "groups"))
     labels = np.where(groups < read.unlabelled, groups, -1).astype(np.int64)
-    split_stage.check_ids(task["dataset"], ids)
+    split_stage.check_ids(task.dataset, ids)
     official = split_stage.official_rows(task, ids, read.count("test"))
-    parts = splits.divide(labels, ids, shares=task["shares"], seed=task["seed"], official=official)
+    parts = splits.divide(labels, ids, shares=task.fractions, seed=task.seed, official=official)
     split_stage.check_classes(task, parts, labels)
     if any(row["name"] == "copies" and not row["odd"] for row in known):
         return []

@@ -10,9 +10,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from hepbench.data import inputs_stage, naming, stored_parts
+from hepbench.data.messages import InputsTask, ReadResult
 from hepbench.planning.matrix import Combination
 from hepbench.registry.plugins import Entry
 from hepbench.running import progress
@@ -71,7 +73,7 @@ class Labelled:
 
     spec: Dataset
     name: str
-    task: Mapping[str, Any]
+    task: InputsTask
     source: Path
     rows: Array
     columns: Mapping[str, Array]
@@ -132,7 +134,8 @@ class Labelled:
 
     def _chunk(self, whole: Mapping[str, Array], places: Array, names: Sequence[str]) -> Chunk:
         read = {name: array[self.rows[places]] for name, array in whole.items()}
-        made = inputs_stage.viewed({**self.task, "inputs": names}, read) if names else {}
+        task = msgspec.structs.replace(self.task, inputs=tuple(names))
+        made = inputs_stage.wanted_inputs(task, read) if names else {}
         columns = {name: array[places] for name, array in self.columns.items()}
         labels = columns.pop("labels")
         weights = columns.pop("weights", np.ones(len(labels)))
@@ -173,13 +176,16 @@ def opened(
     asked = references.reference(reference)
     entry = installed().entry("dataset", asked.name)
     params = settings.dataset_params(entry.spec, asked.params)
-    with session.machine_facts(data=data, source=source) as facts:
-        read, split, inputs = preparation(_combination(entry, params), SPLIT_SEED, facts)
-        found = facts.found(entry)
+    where = session.Where(data=data, source=source)
+    with session.local_environment(where) as environment:
+        combination = _combination(entry, params)
+        read, split, inputs = preparation(combination, SPLIT_SEED, environment)
+        found = environment.found(entry)
     cache = StageCache(session.cache_folder())
     _prepare({stage.key: stage for stage in (read, split)}, cache, report_progress)
+    assert isinstance(inputs.task, InputsTask)
     shown = gathered(entry.spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
-    warnings = (cache.find(read.key) or {}).get("warnings", ())
+    warnings = cache.result(read.key, ReadResult).warnings
     return replace(
         shown,
         name=reference,
@@ -190,7 +196,7 @@ def opened(
     )
 
 
-def gathered(spec: Dataset, task: Mapping[str, Any], read: Path, split: Path) -> Labelled:
+def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> Labelled:
     """Return the examples of a dataset that was read and divided.
 
     Args:
@@ -248,11 +254,13 @@ def _prepare(
         DataError: the files are not as they should be.
         PluginError: whatever else went wrong.
     """
-    from hepbench.running import executor, grouping, local, session
+    from hepbench.running import executor, grouping, session
+    from hepbench.running.local import LocalExecutor
 
     missing = grouping.missing(stages, stages, cache)
     limits = executor.Limits(memory=session.default_memory(1))
-    for outcome in local.execute(missing, cache=cache, limits=limits, alive=lambda: None):
+    executed = LocalExecutor(cache, limits).execute(missing, while_waiting=lambda: None)
+    for outcome in executed:
         if outcome.progress:
             report_progress(f"read {outcome.progress}")
         if outcome.user_error:

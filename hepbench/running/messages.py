@@ -1,0 +1,87 @@
+"""Messages between the main process and a worker, as JSON: nothing is unpickled."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage to run.
+
+    Attributes:
+        run: ``"module:function"`` of ``(task, workspace) -> result``.
+        task: as JSON; the function says of which type it is.
+        parents: folders of the stages that it depends on.
+        folder: where the finished stage goes.
+    """
+
+    key: str
+    run: str
+    task: msgspec.Raw
+    parents: list[str]
+    folder: str
+
+
+class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Stages for one worker, in their order.
+
+    Attributes:
+        exclusive: whether they run alone on the machine.
+        memory: bytes that the worker may take; 0: no limit.
+        scratch: a folder of its own.
+    """
+
+    stages: list[StageOrder]
+    exclusive: bool
+    memory: int
+    scratch: str
+
+    @property
+    def log(self) -> str:
+        """The file for all that plugins print."""
+        return f"{self.scratch}/log"
+
+
+class Started(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
+    """A stage begins."""
+
+    key: str
+
+
+class Working(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
+    """A stage reports in a few words how far it is."""
+
+    key: str
+    progress: str
+
+
+class Done(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
+    """A stage is finished, and its folder is in the cache."""
+
+    key: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True, tag_field="event", kw_only=True):
+    """A stage failed; ``user_error`` says whether the user can mend it."""
+
+    key: str
+    type: str
+    message: str
+    traceback: str
+    user_error: bool
+
+
+Event = Started | Working | Done | Failed
+
+
+def encode(event: Event) -> bytes:
+    """Return an event as JSON."""
+    return msgspec.json.encode(event)
+
+
+def decode(data: bytes) -> Event:
+    """Return the event in ``data``."""
+    return _decoder.decode(data)
+
+
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

@@ -1,0 +1,103 @@
+"""Stage runs: the stages of a job, one after another, whoever hears of them."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hepbench.registry.resolve import resolve
+from hepbench.running.messages import Done, Failed, Started, Working
+from hepbench.specs.errors import HepbenchError, PluginError
+from hepbench.storage import stage_cache
+from hepbench.storage.workspace import Workspace, task_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hepbench.running.messages import Event, JobOrder, StageOrder
+
+REPORT_SECONDS = 0.2
+
+USER_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
+"""A full disk or quota, a file that may not grow or be written: the user can mend these."""
+
+
+def run_job(job: JobOrder, report: Callable[[Event], None]) -> bool:
+    """Run stages until one fails; return whether all are done.
+
+    Args:
+        report: called with each event, in the order in which they happen.
+    """
+    for stage in job.stages:
+        report(Started(stage.key))
+        try:
+            run_stage(stage, Path(job.scratch), report)
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, one stage fails
+            report(failure(stage.key, error, job.memory))
+            return False
+        report(Done(stage.key))
+    return True
+
+
+def run_stage(stage: StageOrder, scratch: Path, report: Callable[[Event], None]) -> None:
+    """Run one stage in a scratch folder, and move it into the cache when it is finished.
+
+    Raises:
+        PluginError: the function is no stage, or returned no message.
+    """
+    folder = scratch / stage.key
+    folder.mkdir()
+    function = resolve(stage.run)
+    task = msgspec.json.decode(stage.task, type=task_type(function))
+    workspace = Workspace(
+        [Path(parent) for parent in stage.parents], folder, _throttled(stage.key, report)
+    )
+    began = time.perf_counter()
+    result = function(task, workspace)
+    took = time.perf_counter() - began
+    if not isinstance(result, msgspec.Struct):
+        msg = f"{stage.run} returned {type(result).__name__}; a message is expected"
+        raise PluginError(msg)
+    stage_cache.finish(folder, Path(stage.folder), result, took)
+
+
+def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], None]:
+    """Return a reporter of progress that drops calls in quick succession."""
+    reported = 0.0
+
+    def report_progress(progress: str) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > REPORT_SECONDS:
+            reported = time.monotonic()
+            report(Working(key, _valid(progress)))
+
+    return report_progress
+
+
+def failure(key: str, error: BaseException, memory: int) -> Failed:
+    """Return what is reported of an error; ``memory`` is the limit in bytes, 0 for none."""
+    message = str(error).strip() or type(error).__name__
+    user_error = isinstance(error, HepbenchError) or (
+        isinstance(error, OSError) and error.errno in USER_ERRORS
+    )
+    if isinstance(error, MemoryError):
+        limit = f"; the limit is {memory / 1e9:.1f} GB (--memory)" if memory else ""
+        message = f"out of memory{limit}"
+    trace = "" if user_error else "".join(traceback.format_exception(error))
+    return Failed(
+        key=key,
+        type=type(error).__name__,
+        message=_valid(" ".join(message.split())),
+        traceback=_valid(trace),
+        user_error=user_error,
+    )
+
+
+def _valid(text: str) -> str:
+    """Return a text that can be encoded: file names may hold bytes that are no Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()

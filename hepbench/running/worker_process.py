@@ -1,0 +1,157 @@
+"""Worker processes, as the main process sees them: started, heard, killed.
+
+They are forked from a clean server that has imported what the stages declare.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.running import messages, preload, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+    from hepbench.planning.stages import Stage
+    from hepbench.running.messages import Event, JobOrder
+
+STDERR_KEPT = 4000
+
+OWN_IMPORTS = (
+    "numpy.random",
+    # numpy imports these two when it first reads an npy and writes an npz
+    "ast",
+    "zipfile",
+    "hepbench.running.worker",
+    "hepbench.training.method_stage",
+    *(f"hepbench.data.{kind}_stage" for kind in ("read", "split", "inputs")),
+)
+
+
+def server(stages: Iterable[Stage], threads: int) -> ForkServerContext:
+    """Return a context whose processes are forked from a server with the imports done."""
+    imports = dict.fromkeys(module for stage in stages for module in stage.imports)
+    own = [*OWN_IMPORTS]
+    if any(module.startswith("sklearn") for module in imports):
+        own.append("skops.io")
+    os.environ[preload.VARIABLE] = ",".join([*own, *imports])
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hepbench.running.preload"])
+    return context
+
+
+@dataclass
+class WorkerProcess:
+    """A worker that was started.
+
+    Attributes:
+        connection: to its events; None when it has closed its end.
+    """
+
+    process: ForkServerProcess
+    connection: Connection | None
+    scratch: Path
+
+    @classmethod
+    def start(cls, context: ForkServerContext, order: JobOrder) -> WorkerProcess:
+        """Fork a worker that carries out an order."""
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=worker.main, args=(msgspec.json.encode(order), theirs), daemon=True
+        )
+        # Ctrl-C waits until the worker has been sent its order: it would fail on half of one. The
+        # worker inherits this, and unblocks it when it has left the terminal's process group.
+        with interrupts_blocked(), _hidden_main():
+            process.start()
+            started = cls(process, ours, Path(order.scratch))
+        theirs.close()
+        return started
+
+    @property
+    def signs(self) -> list[Any]:
+        """What becomes ready when the worker reports or ends: see ``connection.wait``."""
+        signs: list[Any] = [self.process.sentinel]
+        return signs if self.connection is None else [self.connection, *signs]
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events that have arrived."""
+        try:
+            while self.connection is not None and self.connection.poll():
+                yield messages.decode(self.connection.recv_bytes())
+        except (EOFError, ConnectionError):
+            self.connection = None
+
+    def has_ended(self) -> bool:
+        """Return whether no more events can come."""
+        return self.connection is None or not self.process.is_alive()
+
+    def death(self) -> tuple[str, str]:
+        """Return type and message of a failure for a worker that ended without reporting one."""
+        self.process.join(5)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return "Killed", f"killed by signal {-code} ({name}); out of memory is one reason"
+        if code == 255:
+            return "Died", "died without leaving a status"
+        return "Exited", f"exited with code {code} in the middle of a stage"
+
+    def log_tail(self) -> str:
+        """Return the end of what the worker wrote to stdout and stderr."""
+        try:
+            return (self.scratch / "log").read_text(errors="replace")[-STDERR_KEPT:]
+        except OSError:
+            return ""
+
+    def kill(self) -> None:
+        """Kill the worker and its children; an unreaped child keeps its process id from reuse."""
+        pid = self.process.pid
+        if pid is not None:
+            # a worker that has crashed may have left children
+            kills = (os.killpg, os.kill) if self.process.is_alive() else (os.killpg,)
+            for kill in kills:
+                with suppress(ProcessLookupError, PermissionError):
+                    kill(pid, signal.SIGKILL)
+        self.process.join(5)
+
+    def close(self) -> None:
+        """Remove its scratch folder and close its connection."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.connection is not None:
+            self.connection.close()
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back until the body has run; it is delivered then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Hide the main script, which every worker would otherwise import again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,90 @@
+"""Messages: what the stage that runs a method is given, and what it returns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hepbench.specs.types import Json
+
+
+class NetworkTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a method stage needs where the model is a network.
+
+    Attributes:
+        preprocess: names of preprocessing steps.
+        heads: method -> ``"module:function"`` of the head that it declares.
+        freezes: parts that must come out unchanged.
+        augmentations: the dataset's, ``"module:function"`` by name.
+        device: as torch names it: ``cpu``, ``cuda:0``.
+    """
+
+    preprocess: list[str]
+    heads: dict[str, str] = {}
+    freezes: list[str] = []
+    augmentations: dict[str, str] = {}
+    device: str = "cpu"
+
+
+class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of a chain, and the model that it is applied to.
+
+    Attributes:
+        run, build: ``"module:function"`` of the method, and of what builds the model.
+        labels: whether the method may see labels.
+        label_fraction: of the training examples whose labels it sees.
+        classes: how many there are.
+        steps: names of the chain's methods up to this one.
+        own_loss: whether the encoder is as its own loss left it, so that its terms mean something.
+        network: None for an estimator.
+    """
+
+    method: str
+    run: str
+    params: dict[str, Json]
+    model: str
+    build: str
+    model_params: dict[str, Json]
+    makes: Literal["encoder", "classifier"]
+    classes: int
+    steps: list[str]
+    seed: int
+    threads: int = 1
+    labels: bool = True
+    label_fraction: float = 1.0
+    own_loss: bool = False
+    network: NetworkTask | None = None
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a trained model.
+
+    Attributes:
+        seconds: that the method took.
+        parameters, nonzero_parameters: those that a score depends on.
+        history: a row for each epoch of each training.
+        best_epoch: the row whose weights were kept.
+    """
+
+    seconds: float
+    parameters: int | None = None
+    nonzero_parameters: int | None = None
+    history: list[dict[str, float]] | None = None
+    best_epoch: int | None = None
+    warnings: list[str] = []
+
+
+class MethodResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a method made.
+
+    Attributes:
+        examples: training examples whose labels it saw.
+        peak_memory_mb: of the process.
+        warnings: of the method and of the checks of its scores.
+    """
+
+    trained: Trained
+    examples: int
+    peak_memory_mb: float
+    warnings: list[str] = []
