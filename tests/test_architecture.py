@@ -1,4 +1,4 @@
-"""Boundaries: the core names no plugin, plugins use the public API, pure modules do no I/O."""
+"""Boundaries: packages import one way, the core names no plugin, plugins use the public API."""
 
 from __future__ import annotations
 
@@ -24,6 +24,116 @@ PURE = (
     "tables/rows",
 )
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
+
+
+BELOW = {
+    "specs": "",
+    "storage": "specs",
+    "registry": "specs storage",
+    "data": "specs storage registry",
+    "evaluation": "specs storage registry data",
+    "training": "specs storage registry data evaluation",
+    "cost": "specs storage registry data training",
+    # of training and cost only the messages, which import no torch
+    "planning": "specs storage registry data training cost",
+    "running": "specs storage registry data evaluation training cost planning",
+    "tables": "specs storage evaluation",
+    "plots": "specs storage registry data evaluation training planning running tables",
+    "conformance": "specs storage registry data evaluation training cost planning running",
+    "cli": "specs storage registry data evaluation planning running tables plots conformance",
+}
+"""Package -> packages that it may import, in the order of their layers."""
+
+# the public API, and modules beside the packages
+TOP = {"hepbench", "hepbench.__main__", "hepbench._version", "hepbench.testing"}
+
+
+def modules():
+    """Return {dotted name: path} of every module of the core."""
+    found = {}
+    for path in CORE.rglob("*.py"):
+        parts = path.relative_to(CORE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def everything_imported(path):
+    """Return the modules of the core that a module imports, those for type checkers too."""
+    known, found = modules(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hepbench":
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in known else node.module for name in names}
+    return found
+
+
+def package(module):
+    """Return the package of the core that a module is in."""
+    return module.split(".")[1]
+
+
+def test_packages_import_one_way():
+    """Each package imports only those of its row, for type checkers too; the table is printed."""
+    arrows = {name: set() for name in BELOW}
+    for module, path in modules().items():
+        if module in TOP:
+            continue
+        for imported in everything_imported(path) - TOP:
+            if package(imported) != package(module):
+                arrows[package(module)].add(package(imported))
+    for name, found in arrows.items():
+        print(f"{name:<12} {' '.join(other for other in BELOW if other in found)}")
+    print(f"{sum(map(len, arrows.values()))} arrows between {len(BELOW)} packages")
+    order = list(BELOW)
+    for name, found in arrows.items():
+        allowed = set(BELOW[name].split())
+        assert found <= allowed, f"{name} imports {found - allowed}"
+        assert all(order.index(other) < order.index(name) for other in allowed)
+
+
+def test_modules_import_each_other_in_no_circle():
+    """Not even for type checkers: whoever reads a module knows what to read before it."""
+    left = {name: everything_imported(path) for name, path in modules().items()}
+    del left["hepbench"]
+    # what imports nothing that is left, or is imported by nothing that is left, is in no circle
+    while ends := {
+        name
+        for name, needed in left.items()
+        if not needed & left.keys() or not any(name in other for other in left.values())
+    }:
+        left = {name: needed for name, needed in left.items() if name not in ends}
+    assert not left, f"circles among {sorted(left)}"
+
+
+def test_a_package_says_what_it_holds_and_nothing_else():
+    """Its __init__.py is a docstring."""
+    for path in CORE.rglob("*/__init__.py"):
+        (sentence,) = ast.parse(path.read_text()).body
+        assert isinstance(sentence.value.value, str), path
+
+
+LONGEST_FUNCTION, LARGEST_CLASS = 45, 200
+
+
+def lengths(kind):
+    """Return {place: lines} of all functions, or classes, of the core."""
+    return {
+        f"{path.relative_to(CORE)}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, kind)
+    }
+
+
+def test_functions_and_classes_are_short():
+    """Half of the functions have at most 8 lines, nine tenths at most 20, none more than 45."""
+    functions, classes = lengths(ast.FunctionDef), lengths(ast.ClassDef)
+    ordered = sorted(functions.values())
+    middle, most = ordered[len(ordered) // 2], ordered[len(ordered) * 9 // 10]
+    print(f"{len(ordered)} functions, median {middle} lines, p90 {most}, longest {ordered[-1]}")
+    assert (middle <= 8, most <= 20) == (True, True), (middle, most)
+    assert not {place: n for place, n in functions.items() if n > LONGEST_FUNCTION}
+    assert not {place: n for place, n in classes.items() if n > LARGEST_CLASS}
 
 
 def imports(path):

@@ -247,13 +247,23 @@ assert sum(o.status == "ok" for o in done) == 6
 """
 SPANS = """
 import time
+import msgspec
+from hepbench.storage.workspace import stage
 
-def work(task, place):
+class Task(msgspec.Struct):
+    log: str
+    exclusive: bool
+
+class Result(msgspec.Struct):
+    pass
+
+@stage(Task)
+def work(task, workspace):
     began = time.monotonic()
     time.sleep(0.15)
-    with open(task["log"], "a") as log:
-        log.write(f"{began} {time.monotonic()} {task['exclusive']}\\n")
-    return {}
+    with open(task.log, "a") as log:
+        log.write(f"{began} {time.monotonic()} {task.exclusive}\\n")
+    return Result()
 """
 
 

@@ -117,7 +117,8 @@ def test_the_best_epochs_figures_are_those_of_the_scored_network(ran):
 def test_pruned_weights_are_told_apart_from_parameters(ran):
     """Half of the first layer's weights are zero and still there."""
     made = [p for p in stages(ran, "recipe.json") if json.loads(p.read_text())["model"] == "vae"]
-    facts = [json.loads((path.parent / "manifest.json").read_text()) for path in made]
+    manifests = [json.loads((path.parent / "manifest.json").read_text()) for path in made]
+    facts = [manifest["result"]["trained"] for manifest in manifests]
     pruned = {f["parameters"] - f["nonzero_parameters"] for f in facts}
     assert pruned == {0, 6 * 8 // 2}
 
@@ -199,9 +200,9 @@ def test_a_second_run_does_nothing(ran):
 def test_the_key_holds_preprocessing_and_torch(ran):
     """What would change a number is part of the key."""
     parts = record(ran, "dense", "scratch-net").key_parts["scratch-net dense"]
-    assert parts["preprocess"] == ["standardise"]
+    assert parts["network"]["preprocess"] == ["standardise"]
     assert parts["libraries"]["torch"].startswith("2.")
-    assert parts["freezes"] == []
+    assert parts["network"]["freezes"] == []
 
 
 @pytest.mark.parametrize("chain", ["pre+probe", "both"])
@@ -260,7 +261,7 @@ def test_preprocessing_is_a_parameter_of_every_network(ran):
     assert found.status == "ok", found.error
     assert found.params["model"]["preprocess"] == ["signed-log", "standardise"]
     parts = found.key_parts["scratch-net dense"]
-    assert parts["preprocess"] == ["signed-log", "standardise"]
+    assert parts["network"]["preprocess"] == ["signed-log", "standardise"]
     assert "preprocess" not in parts["model_params"]
     plain = record(ran, "dense", "scratch-net")
     assert plain.params["model"]["preprocess"] == ["standardise"]

@@ -118,11 +118,11 @@ def test_every_form_is_one_content(tmp_path):
         (tmp_path / form).mkdir()
         found.append(prepared(tmp_path / form, form=form, does="copies")[1])
     assert all(facts == found[0] for facts in found)
-    assert sum(found[0]["duplicates"].values()) == 3
+    assert sum(found[0].duplicates.values()) == 3
     (tmp_path / "other").mkdir()
     other = prepared(tmp_path / "other", does="")[1]
-    assert other["contents"] != found[0]["contents"]
-    assert other["duplicates"] == {}
+    assert other.contents != found[0].contents
+    assert other.duplicates == {}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -82,7 +82,7 @@ class Recorder:
             message=outcome.message,
             traceback=outcome.traceback,
             stderr=outcome.stderr,
-            cell=first.name if outcome.cause and first is not cell else "",
+            cell="" if first is cell else first.name,
         )
         late = outcome.status == "timeout"
         return Record(**self._identity(cell), status="timeout" if late else "failed", error=error)
