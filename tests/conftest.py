@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import needs
 import pytest
 import skipped
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record
 
 TESTS = Path(__file__).parent
+
+# on a busy machine the first example of a test may take a second; what it imports takes that long
+settings.register_profile("hepbench", settings(), deadline=None)
+settings.load_profile("hepbench")
 
 
 @dataclass
