@@ -5,10 +5,9 @@ PYTHON ?= python3
 READY := .venv/.ready
 # what to test and how, such as TESTS='-m "not slow"'
 TESTS ?= -n auto
-# PLUGINS='plugins[simulate]' installs the generators too
-PLUGINS ?= plugins
+INSTALL := PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint extras bench clean
 
 run: $(READY)
 	.venv/bin/hepbench run quickstart
@@ -18,6 +17,10 @@ test: $(READY)
 
 lint: $(READY)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+# what only some tests need: generators, pandas, the blosc filter of HDF5
+extras: $(READY)
+	$(INSTALL) -e 'plugins[blosc,pandas,simulate]'
 
 bench: $(READY)
 	.venv/bin/python benchmarks/costs.py
@@ -29,5 +32,5 @@ $(READY): pyproject.toml plugins/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "hepbench needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet -e '.[test,lint,onnx,plot]' -e '$(PLUGINS)'
+	$(INSTALL) -e '.[test,lint,onnx,plot]' -e plugins
 	touch $@

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import needs
 import pytest
+import skipped
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record
 
 TESTS = Path(__file__).parent
+
+# on a busy machine the first example of a test may take a second; what it imports takes that long
+settings.register_profile("hepbench", settings(), deadline=None)
+settings.load_profile("hepbench")
 
 
 @dataclass
@@ -127,9 +134,10 @@ def toys(bench: Workbench) -> Workbench:
 
 @pytest.fixture
 def real_data() -> Path:
-    """Return the folder of real samples, or skip where there is none."""
-    named = os.environ.get("HEPBENCH_REAL_DATA")
-    folder = Path(named) if named else TESTS.parents[1] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("no real samples: set HEPBENCH_REAL_DATA")
-    return folder
+    """Return the folder of real data, or skip if there is none."""
+    return needs.real_data()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Record which tests were skipped and why, for `skipped.py`."""
+    skipped.record(terminalreporter.stats.get("skipped", []))

@@ -122,7 +122,7 @@ def test_a_cache_that_cannot_be_written_is_refused(two):
 def mounted(two):
     """Return a function that mounts a small or read-only file system in a namespace of its own."""
     if not shutil.which("unshare"):
-        pytest.skip("needs unshare")
+        pytest.skip("needs Linux: unshare")
 
     def run(options, folder, *arguments):
         """Run a command where ``folder`` is a fresh tmpfs with some options."""
@@ -136,7 +136,7 @@ def mounted(two):
 
     (two.folder / "small").mkdir()
     if run("size=1m", two.folder / "small", "--help").returncode:
-        pytest.skip("this system forbids mounting in a namespace")
+        pytest.skip("needs permission: mount a file system in a namespace")
     return run
 
 

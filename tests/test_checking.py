@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import counted
+import needs
 import numpy as np
 import pytest
 
@@ -332,21 +333,19 @@ REAL = {"electron-photon": ("electron-photon.npz", 200), "top-tagging": ("tl_lab
 
 
 @pytest.mark.parametrize(("dataset", "file", "n"), [(d, *f) for d, f in REAL.items()], ids=REAL)
-def test_nothing_is_odd_about_real_samples(bench, real_data, dataset, file, n):
+def test_nothing_is_odd_about_real_samples(bench, dataset, file, n):
     """Images without times are what their form says that they are."""
-    if not (real_data / dataset / file).is_file():
-        pytest.skip(f"no real sample of {dataset}")
-    done = bench("data", "check", dataset, "--data", real_data, "--json")
+    folder = needs.real_data(f"{dataset}/{file}").parents[1]
+    done = bench("data", "check", dataset, "--data", folder, "--json")
     assert done.code == 0, done.out + done.err
     assert done.json["odd"] == []
     assert done.json["roles"] == {"labelled": n}
 
 
-def test_the_real_rows_of_higgs_are_odd_in_one_way_only(bench, real_data):
+def test_the_real_rows_of_higgs_are_odd_in_one_way_only(bench):
     """They are a cut of the published file."""
-    if not (real_data / "higgs" / "HIGGS.csv.gz").is_file():
-        pytest.skip("no real rows of HIGGS")
-    done = bench("data", "check", "higgs", "--data", real_data, "--json")
+    folder = needs.real_data("higgs/HIGGS.csv.gz").parents[1]
+    done = bench("data", "check", "higgs", "--data", folder, "--json")
     assert done.code == 1, done.err
     (odd,) = done.json["odd"]
     assert "not the published file" in odd

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from needs import needs_extra
 
 from hepbench import Examples, TrainingData
 from hepbench.cost import export, measure
@@ -152,14 +153,7 @@ def network():
     return Net()
 
 
-@pytest.fixture
-def onnx():
-    """Skip where a graph cannot be made and run."""
-    if absent := export.missing():
-        pytest.skip(absent)
-
-
-@pytest.mark.usefixtures("onnx")
+@needs_extra("hepbench[onnx]")
 def test_a_network_is_counted_exported_and_timed(network, tmp_path):
     """Every field of the record's cost that scoring can fill."""
     threads = torch.get_num_threads()
@@ -197,7 +191,7 @@ def test_a_mask_earns_no_flops(network, tmp_path):
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
-@pytest.mark.usefixtures("onnx")
+@needs_extra("hepbench[onnx]")
 def test_latency_grows_with_the_batch(network, tmp_path, runtime):
     """20,000 examples at once take longer than one."""
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
@@ -214,7 +208,7 @@ def test_without_onnx_runtime_its_latency_is_a_named_gap(network, tmp_path, monk
     assert not any(warning.startswith("export") for warning in facts.warnings)
 
 
-@pytest.mark.usefixtures("onnx")
+@needs_extra("hepbench[onnx]")
 def test_a_network_that_cannot_be_exported_is_marked(network, tmp_path):
     """Its latency in torch is there; the rest is a gap and a warning."""
     layers = network.layers

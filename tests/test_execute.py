@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import msgspec
-import pytest
+from needs import needs_linux
 
 from hepbench.planning.stages import Stage
 from hepbench.running.grouping import jobs
@@ -175,7 +175,7 @@ def workers(pattern):
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@needs_linux("/proc", found=Path("/proc/self").exists())
 def test_no_worker_outlives_the_main_process(toys):
     """When the main process alone is killed with SIGKILL, its workers end at once."""
     toys.write("many.toml", suite(["line[does=hang]"]))

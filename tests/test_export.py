@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from needs import needs_extra
 from torch import nn
 
 from hepbench.cost import export
 from hepbench.cost.tracing import batch
 from hepbench.specs.errors import ExportError
 
-if absent := export.missing():
-    pytest.skip(absent, allow_module_level=True)
+pytestmark = needs_extra("hepbench[onnx]")
 
 rng = np.random.default_rng(0)
 CLOUD = rng.normal(size=(20, 10, 8)).astype(np.float32)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TESTS, Workbench
+from needs import needs_linux
 from safetensors.numpy import load_file
 
 FAULTS = TESTS / "faults"
@@ -206,7 +207,7 @@ def running(*pids: int) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@needs_linux("/proc", found=Path("/proc/self").exists())
 def test_no_process_of_a_plugin_outlives_its_stage(bench):
     """A child, and one in a session of its own, are gone when the method has ended."""
     import json
@@ -221,7 +222,7 @@ def test_no_process_of_a_plugin_outlives_its_stage(bench):
     assert running(*children) == []
 
 
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs /proc")
+@needs_linux("/proc", found=Path("/proc/stat").exists())
 def test_work_outside_of_any_run_is_told_where_latencies_were_measured(bench):
     """A process that nobody knows of keeps a core busy meanwhile: the row says how many are."""
     install(bench)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import needs_linux
 
 from hepbench.cost import timing
 
@@ -124,7 +125,7 @@ def crowded():
             other.kill()
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+@needs_linux("os.sched_setaffinity", found=hasattr(os, "sched_setaffinity"))
 def test_a_latency_measured_while_others_work_is_told():
     """Half of the time on one core is the other's."""
     with crowded():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import damage
 import h5py
+import needs
 import numpy as np
 import pytest
 from damage import DAMAGED, REMOVED
@@ -355,13 +356,7 @@ def test_an_archive_that_cannot_be_unpacked_is_refused(tmp_path, field):
 @pytest.fixture(scope="module")
 def real():
     """Return the 200 real images and their labels, or skip where there are none."""
-    import os
-
-    root = Path(__file__).parents[2].parent / "shared/data"
-    folder = Path(os.environ.get("HEPBENCH_REAL_DATA", root)) / "electron-photon"
-    if not (folder / NPZ).is_file():
-        pytest.skip(f"no real images: {folder / NPZ} is absent")
-    parts = read(folder)
+    parts = read(needs.real_data(f"electron-photon/{NPZ}").parent)
     images = SparseImages.concatenate([part.inputs["image"] for part in parts])
     return images, np.concatenate([part.labels for part in parts])
 

@@ -14,14 +14,13 @@ import pytest
 from hepbench_datasets import HIGGS, higgs
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import REAL_DATA, needs_real_data
 
 from hepbench import DataError, Examples
 
 ROOT = Path(__file__).parents[2]
-REAL = Path(os.environ.get("HEPBENCH_REAL_DATA", ROOT.parent / "shared/data")) / "higgs"
-needs_real_rows = pytest.mark.skipif(
-    not (REAL / "HIGGS.csv.gz").is_file(), reason=f"no real rows: {REAL}/HIGGS.csv.gz is absent"
-)
+REAL = REAL_DATA / "higgs"
+needs_real_rows = needs_real_data("higgs/HIGGS.csv.gz")
 
 
 def row(label, *first, feature="5e-01"):
@@ -266,9 +265,6 @@ def test_the_sample_comes_like_the_file(stand_in):
     assert read.ids.tolist() == list(range(8))
 
 
-@pytest.mark.skipif(
-    not (Path(higgs.__file__).parent / "samples/higgs.npz").is_file(), reason="no sample shipped"
-)
 def test_the_shipped_sample_is_what_its_spec_says():
     """20,000 finite rows with both classes."""
     read = joined(higgs.sample())

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from hepbench_datasets.simulate import higgs, marked
+from needs import needs_extra
 
 from hepbench import SIMULATED
 from hepbench.data.finding import simulated
@@ -22,6 +23,7 @@ def written(path):
     return path
 
 
+@needs_extra("hepbench-plugins[pandas]")
 def test_a_marked_file_is_read_like_any_other(tmp_path):
     """By h5py and by PyTables, which are told nothing of the mark."""
     import tables

@@ -17,6 +17,7 @@ from hepbench_datasets import higgs
 from hepbench_methods import SCRATCH, hepbench_methods
 from hepbench_methods.scratch import scratch
 from hepbench_models import GBDT, LOGISTIC, hepbench_models
+from needs import REAL_DATA, needs_real_data
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 from skops import io
@@ -25,7 +26,6 @@ from threadpoolctl import threadpool_limits
 from hepbench import DataError, Estimator, Examples, HepbenchError, TrainingData
 
 ROOT = Path(__file__).parents[2]
-REAL = Path(os.environ.get("HEPBENCH_REAL_DATA", ROOT.parent / "shared/data")) / "higgs"
 SPECS = {"gbdt": GBDT, "logistic": LOGISTIC}
 both = pytest.mark.parametrize("name", SPECS)
 
@@ -270,9 +270,7 @@ def test_a_fit_that_does_not_converge_is_an_error():
         fitted("logistic", simulated(), strengths=[1.0], max_iterations=1)
 
 
-@pytest.mark.skipif(
-    not (REAL / "HIGGS.csv.gz").is_file(), reason=f"no real rows: {REAL}/HIGGS.csv.gz is absent"
-)
+@needs_real_data("higgs/HIGGS.csv.gz")
 @pytest.mark.parametrize(
     ("name", "features", "low", "high"),
     [
@@ -284,7 +282,7 @@ def test_a_fit_that_does_not_converge_is_an_error():
 )
 def test_real_higgs_rows_are_told_apart_as_well_as_elsewhere(name, features, low, high):
     """Test AUC within .025 to .04 of .785, .645, .685, .60; trees know what they trained on."""
-    _, rows = next(higgs.read(REAL))
+    _, rows = next(higgs.read(REAL_DATA / "higgs"))
     inputs = higgs.select(rows.inputs, features=features)
     rows = Examples(inputs=inputs, ids=rows.ids, labels=rows.labels)
     order = np.random.default_rng(0).permutation(len(rows))

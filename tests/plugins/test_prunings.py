@@ -17,6 +17,7 @@ from hepbench_methods.prune_iterative import shares
 from hepbench_methods.prune_structured import weakest
 from hepbench_methods.score_spread import score_spread
 from hepbench_models import MLP, TRANSFORMER_AE
+from needs import needs_extra
 from torch import nn
 
 from hepbench import Examples, Predictions, TrainingData, UsageError
@@ -436,10 +437,10 @@ def test_pruned_networks_score_the_same_in_a_fresh_process(tmp_path):
     assert len(done.stdout.splitlines()) == len(cases)
 
 
+@needs_extra("hepbench[onnx]")
 @each_model
 def test_a_pruned_network_is_exported(model, tmp_path):
     """ONNX Runtime scores as torch does."""
-    pytest.importorskip("onnxruntime")
     network = structured(classifier(model), 0.6)
     difference = export.export(network, examples(model, 9).inputs, tmp_path / "network.onnx")
     assert difference <= export.TOLERANCE

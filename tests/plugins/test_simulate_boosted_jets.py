@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import h5py
 import numpy as np
 import pytest
@@ -16,14 +14,12 @@ from hepbench_datasets.simulate import (
     jet_images,
     processes,
 )
+from needs import needs_extra
 
 from hepbench import SparseImages
 from hepbench.data.finding import simulated
 
-needs_generators = pytest.mark.skipif(
-    any(find_spec(name) is None for name in detector.GENERATORS),
-    reason='no generators: pip install "hepbench-plugins[simulate]"',
-)
+needs_generators = needs_extra("hepbench-plugins[simulate]")
 ORDER = BOOSTED_JETS.params["order"]
 CELL = jet_images.CRYSTAL
 TOWER = jet_images.TOWER

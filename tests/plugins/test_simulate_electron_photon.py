@@ -4,11 +4,10 @@ seed alone.
 
 from __future__ import annotations
 
-import os
 import warnings
-from pathlib import Path
 
 import h5py
+import needs
 import numpy as np
 import pytest
 from hepbench_datasets import compact, electron_photon_compact, electron_photon_views
@@ -411,10 +410,7 @@ def distance(some, others):
 @pytest.fixture(scope="module")
 def real():
     """Return the real images by label, or skip where there are none."""
-    root = Path(__file__).parents[2].parent / "shared/data"
-    folder = Path(os.environ.get("HEPBENCH_REAL_DATA", root)) / "electron-photon"
-    if not (folder / "electron-photon.npz").is_file():
-        pytest.skip(f"no real images: {folder}/electron-photon.npz is absent")
+    folder = needs.real_data("electron-photon/electron-photon.npz").parent
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         parts = [part for _, part in reader.read(folder)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from importlib.util import find_spec
 from pathlib import Path
 
 import hepbench_datasets
@@ -12,11 +11,9 @@ import pytest
 from hepbench_datasets import higgs as reader
 from hepbench_datasets.simulate import detector, higgs, higgs_sample
 from hepbench_datasets.simulate.higgs_features import SCALES, features
+from needs import needs_extra
 
-needs_generators = pytest.mark.skipif(
-    any(find_spec(name) is None for name in detector.GENERATORS),
-    reason='no generators: pip install "hepbench-plugins[simulate]"',
-)
+needs_generators = needs_extra("hepbench-plugins[simulate]")
 NAMES = hepbench_datasets.HIGGS.inputs["table"].names
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 import h5py
 import numpy as np
@@ -20,16 +19,14 @@ from hepbench_datasets.simulate import (
     quark_gluon,
     quark_gluon_sample,
 )
+from needs import needs_extra
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from hepbench import DataWarning, SparseImages
 from hepbench.data.finding import simulated
 
-needs_generators = pytest.mark.skipif(
-    any(find_spec(name) is None for name in detector.GENERATORS),
-    reason='no generators: pip install "hepbench-plugins[simulate]"',
-)
+needs_generators = needs_extra("hepbench-plugins[simulate]")
 (FILE,) = (file.name for file in QUARK_GLUON.files if file.form != "parquet")
 
 

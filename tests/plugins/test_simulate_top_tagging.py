@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from importlib.util import find_spec
 
 import h5py
 import numpy as np
@@ -17,13 +16,11 @@ from hepbench_datasets.simulate import (
     top_tagging,
     top_tagging_sample,
 )
+from needs import needs_extra
 
 from hepbench.data.finding import simulated
 
-needs_generators = pytest.mark.skipif(
-    any(find_spec(name) is None for name in detector.GENERATORS),
-    reason='no generators: pip install "hepbench-plugins[simulate]"',
-)
+needs_generators = needs_extra("hepbench-plugins[simulate]")
 
 
 def particles(*parts, times=1):

@@ -24,6 +24,7 @@ from hepbench_datasets import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import needs_extra
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -162,13 +163,22 @@ def test_columns_are_found_by_their_names(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("compression", [None, "zlib", "blosc", "blosc:zstd", "bzip2"])
+@needs_extra("hepbench-plugins[pandas]")
+@pytest.mark.parametrize(
+    "compression",
+    [
+        None,
+        "zlib",
+        *(
+            pytest.param(name, marks=needs_extra("hepbench-plugins[blosc]"))
+            for name in ("blosc", "blosc:zstd", "bzip2")
+        ),
+    ],
+)
 def test_what_pandas_writes_is_read(tmp_path, compression):
     """Whatever it is compressed by; the labels as a column of their own, or in a block."""
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("tables")
-    if compression not in {None, "zlib"}:
-        pytest.importorskip("hdf5plugin")
+    import pandas
+
     columns = momenta()[:, :, [3, 0, 1, 2]].reshape(JETS, 800)
     frame = pandas.DataFrame(columns, columns=PARTICLES, index=range(375, 375 + JETS))
     frame = frame.assign(**{name: np.float32(600) * labels() for name in TRUTH}, ttv=0)
@@ -182,10 +192,11 @@ def test_what_pandas_writes_is_read(tmp_path, compression):
 
 
 @pytest.mark.filterwarnings("ignore")
+@needs_extra("hepbench-plugins[pandas]")
 def test_pandas_reads_what_is_written_here(tmp_path):
     """Names, dtypes and values; so do others who read the original by pandas."""
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("tables")
+    import pandas
+
     frame = pandas.read_hdf(written(tmp_path) / "train.h5", key="table")
     assert list(frame.columns) == [*COLUMNS["<f4"], *COLUMNS["<i8"]]
     assert {str(kind) for kind in frame.dtypes[:-2]} == {"float32"}
