@@ -1,4 +1,4 @@
-"""What torch computes with: threads, deterministic algorithms, and the global generators."""
+"""Determinism: threads, deterministic algorithms, and the global random generators."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 
 
 def make_deterministic(threads: int) -> None:
-    """Fix the number of threads and allow deterministic algorithms only."""
+    """Fix the number of threads, and allow deterministic algorithms only.
+
+    An operation without one raises a RuntimeError that names it.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    # use_deterministic_algorithms says the same, and imports a compiler: 1.5 s of every worker
+    # use_deterministic_algorithms does the same, but imports a compiler: 1.5 s in every worker
     torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
-    # else each torch.empty is filled first, which costs and helps nobody who writes before reading
+    # float32 on a GPU means float32: its tensor cores would round products to 10 bits
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    # otherwise each torch.empty is filled first, which costs time and changes no result
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def seed(value: int) -> None:
-    """Seed whatever takes no generator of its own: dropout, initialisation, augmentations."""
+    """Seed the global generators: of dropout, initialisation, augmentations."""
     random.seed(value)
     np.random.seed(value)  # noqa: NPY002
     torch.manual_seed(value)
@@ -36,7 +42,7 @@ def seed(value: int) -> None:
 
 @contextmanager
 def isolated_rng(value: int) -> Iterator[None]:
-    """Seed the global generators for a while; afterwards they go on as if nothing had been drawn."""
+    """Seed the global generators in the body; afterwards their states are put back."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
@@ -50,7 +56,7 @@ def isolated_rng(value: int) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network into eval mode for a while; afterwards each module is as it was."""
+    """Hold a network in eval mode in the body; afterwards the mode of each module is put back."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
