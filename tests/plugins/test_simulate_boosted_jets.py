@@ -245,7 +245,9 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 
 
 def steps(images):
-    return {name: compact.whole(part) for name, part in boosted_jets_compact.encode(images).items()}
+    return {
+        name: compact.from_bytes(part) for name, part in boosted_jets_compact.encode(images).items()
+    }
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def rng(seed=0):
 
 
 def particles(n, *, charge=0, pt=50.0):
-    return cascade.produced(np.full(n, charge), pt)
+    return cascade.at_centre(np.full(n, charge), pt)
 
 
 # --- the tracker
@@ -47,7 +47,7 @@ def test_particles_reach_the_calorimeter_along_a_circle(charge):
     found = particles(1, charge=charge, pt=pt)
     before = 0.0
     for radius, _ in (*cascade.LAYERS, (cascade.FACE, 0)):
-        found = cascade.moved(found, before, radius)
+        found = cascade.propagate(found, before, radius)
         before = radius
     curvature = pt / (0.299792458 * 3.8)
     angle = np.arcsin(cascade.FACE / (2 * curvature))
@@ -59,14 +59,14 @@ def test_particles_reach_the_calorimeter_along_a_circle(charge):
 
 def test_soft_particles_curl_up_in_the_tracker():
     """Below 0.74 GeV the circle is smaller than the tracker."""
-    assert len(cascade.moved(particles(1, charge=1, pt=0.70), 0.0, cascade.FACE)) == 0
-    assert len(cascade.moved(particles(1, charge=1, pt=0.85), 0.0, cascade.FACE)) == 1
+    assert len(cascade.propagate(particles(1, charge=1, pt=0.70), 0.0, cascade.FACE)) == 0
+    assert len(cascade.propagate(particles(1, charge=1, pt=0.85), 0.0, cascade.FACE)) == 1
 
 
 def test_photons_convert_in_seven_ninths_of_a_radiation_length():
     """So many of 20,000 are left behind a layer, and each pair has the photon's momentum."""
     n, length = 20_000, 0.3
-    made = cascade.interacted(particles(n), np.full(n, length), np.ones(n), rng())
+    made = cascade.interact(particles(n), np.full(n, length), np.ones(n), rng())
     photons = made.charge == 0
     assert photons.sum() / n == pytest.approx(np.exp(-7 / 9 * length), abs=0.01)
     assert len(made) == n + (~photons).sum() / 2
@@ -76,7 +76,7 @@ def test_photons_convert_in_seven_ninths_of_a_radiation_length():
 
 def test_pairs_share_as_complete_screening_says():
     """The mean of (2 z - 1)^2 of 1 - 4/3 z (1 - z) is 13/35."""
-    positrons, _ = cascade.converted(particles(100_000), rng())
+    positrons, _ = cascade.convert(particles(100_000), rng())
     share = 2 * positrons.pt / 50 - 1
     assert share.mean() == pytest.approx(0, abs=0.01)
     assert (share**2).mean() == pytest.approx(13 / 35, abs=0.005)
@@ -85,7 +85,7 @@ def test_pairs_share_as_complete_screening_says():
 def test_electrons_lose_energy_over_a_radiation_length():
     """Their mean falls by t (4/3 - 2/3 + 1/3) = t, and photons have what they lost."""
     n, length = 20_000, 0.05
-    slowed, photons = cascade.radiated(
+    slowed, photons = cascade.radiate(
         particles(n, charge=-1), np.full(n, length), np.ones(n), rng()
     )
     assert slowed.pt.mean() / 50 == pytest.approx(1 - length, abs=0.002)
@@ -110,7 +110,7 @@ def test_the_share_within_a_square_is_that_of_the_density():
     """Against a sum over small squares; all of the plane holds all of it."""
     edges = (np.array([-0.3, 0.5]), np.array([-0.2, 0.9]))
     radius = 0.7
-    found = showers.within(
+    found = showers.integrate(
         edges[0][None, :, None], edges[1][None, None, :], np.full((1, 1, 1), radius)
     )
     x, y = (np.linspace(*edge, 1001) for edge in edges)
@@ -118,7 +118,7 @@ def test_the_share_within_a_square_is_that_of_the_density():
     density = radius**2 / np.pi / (x[:, None] ** 2 + y**2 + radius**2) ** 2
     assert found[0, 0, 0] == pytest.approx(density.mean() * 0.8 * 1.1, rel=1e-5)
     far = np.array([-1e4, 1e4])
-    whole = showers.within(far[None, :, None], far[None, None, :], np.full((1, 1, 1), radius))
+    whole = showers.integrate(far[None, :, None], far[None, None, :], np.full((1, 1, 1), radius))
     assert whole[0, 0, 0] == pytest.approx(1)
 
 
@@ -127,7 +127,9 @@ def test_a_crystal_hit_in_its_middle_holds_as_much_as_in_the_test_beam(photon):
     """Of 60 GeV about three quarters; 3 x 3 hold 94 %, 5 x 5 97 % of what 9 x 9 do."""
     n = 2000
     hits = ((np.full(n, 0.5), np.zeros(n)),) * 2
-    found = showers.shares(np.full(n, 60.0), np.full(n, photon), hits, rng()).mean(axis=0)
+    found = showers.crystal_fractions(np.full(n, 60.0), np.full(n, photon), hits, rng()).mean(
+        axis=0
+    )
     assert found[4, 4] == pytest.approx(0.76, abs=0.03)
     assert found[3:6, 3:6].sum() / found.sum() == pytest.approx(0.945, abs=0.015)
     assert found[2:7, 2:7].sum() / found.sum() == pytest.approx(0.98, abs=0.01)
@@ -140,8 +142,8 @@ def test_sideways_leakage_fluctuates_as_in_the_test_beam():
     """Of 50 GeV in 3 x 3 crystals by 2 % / sqrt(E) and in 5 x 5 by 1 to 1.5 %, not by what depth does."""
     n, energy = 3000, 50.0
     hits = ((np.full(n, 0.5), np.zeros(n)),) * 2
-    shared = showers.shares(np.full(n, energy), np.zeros(n, bool), hits, rng())
-    found = showers.spotted(shared, np.full((n, 1, 1), energy), rng()) / energy
+    shared = showers.crystal_fractions(np.full(n, energy), np.zeros(n, bool), hits, rng())
+    found = showers.fluctuate(shared, np.full((n, 1, 1), energy), rng()) / energy
     whole = shared.sum(axis=(1, 2))
     for reach, least, most in ((1, 0.017, 0.024), (2, 0.008, 0.015)):
         around = slice(4 - reach, 5 + reach)
@@ -154,7 +156,7 @@ def test_spots_keep_the_energy_of_a_shower_and_where_it_is():
     n, energy = 20_000, 0.5
     shared = np.zeros((n, 9, 9))
     shared[:, 4, 4], shared[:, 4, 5] = 0.75, 0.24
-    found = showers.spotted(shared, np.full((n, 1, 1), energy), rng())
+    found = showers.fluctuate(shared, np.full((n, 1, 1), energy), rng())
     assert np.allclose(found.sum(axis=(1, 2)), 0.99 * energy)
     assert found[:, 4, 5].mean() / energy == pytest.approx(0.24, rel=0.01)
     spots = 0.99 * 93 * np.log(68.36) * energy**0.876
@@ -173,7 +175,9 @@ def test_a_particle_from_elsewhere_along_the_beam_hits_as_far_away_and_aslant():
     assert found.argmax() == 12
     # its slope and the crystals' own, against each other
     hit = ((np.full(n, 0.5), np.full(n, showers.TILT - z / cascade.FACE)), (np.full(n, 0.5), zeros))
-    expected = showers.shares(np.full(n, 50.0), np.ones(n, bool), hit, rng()).sum(axis=(0, 2))
+    expected = showers.crystal_fractions(np.full(n, 50.0), np.ones(n, bool), hit, rng()).sum(
+        axis=(0, 2)
+    )
     assert found[8:17] / found.sum() == pytest.approx(expected / expected.sum(), abs=0.005)
 
 
@@ -212,7 +216,7 @@ def windows(n=200, energy=0.0):
 def read_out(deposited, *, corner=1, seed=0):
     n = len(deposited)
     corners = np.full(n, corner), np.full(n, corner)
-    return crystals.measured(deposited, corners, np.ones(n), rng(seed))
+    return crystals.read_out(deposited, corners, np.ones(n), rng(seed))
 
 
 @pytest.fixture
@@ -240,7 +244,7 @@ def test_all_is_read_out_around_a_hot_tower_and_kept_above_a_threshold(alive):
     # more than two sigma above the pedestal, in the ten rows that hold no cluster
     chance = stored[:, 9:14, 9:24].mean()
     assert chance == pytest.approx(0.0217, abs=0.006)
-    assert found[stored].min() > crystals.GATHERED
+    assert found[stored].min() > crystals.JOINING
 
 
 def test_all_hits_of_a_cluster_are_kept_however_small(alive):
@@ -262,7 +266,7 @@ def test_a_cluster_follows_phi_over_columns_of_five_crystals():
     energy[0, 15, 20] = 0.07
     # beside the window around the hottest, and of no hot column
     energy[:, 20, 5] = 0.05
-    found = crystals.clustered(energy)
+    found = crystals.in_clusters(energy)
     assert found[0, 15, 14:20].all()
     assert not found[0, 15, 21:].any()
     assert not found[0, 17, 22]
@@ -376,7 +380,7 @@ def test_the_sample_can_be_made_again(label):
     assert found.keys() == expected.keys()
     for name, numbers in expected.items():
         exact = name.startswith("hits")
-        steps = map(compact.whole, (found[name], numbers))
+        steps = map(compact.from_bytes, (found[name], numbers))
         np.testing.assert_allclose(*steps, rtol=0, atol=0 if exact else 1)
 
 

@@ -270,7 +270,9 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 
 
 def steps(images):
-    return {name: compact.whole(part) for name, part in quark_gluon_compact.encode(images).items()}
+    return {
+        name: compact.from_bytes(part) for name, part in quark_gluon_compact.encode(images).items()
+    }
 
 
 def test_compact_images_are_the_same_within_what_is_measured():

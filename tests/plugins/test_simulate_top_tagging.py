@@ -180,7 +180,7 @@ def matched(*quarks, monkeypatch, top=6):
     tops = [{"pdg": top, "phi": 3.0, "pt": 580}, {"pdg": -top, "phi": 0.0, "pt": 580}]
     parts = particles(*tops, *quarks)
     status = np.array([-62, -62, *(-23 for _ in quarks)])
-    found, truth = top_tagging.matched(jets, parts, status)
+    found, truth = top_tagging.match_tops(jets, parts, status)
     assert not found[1]
     assert not truth[1].any()
     if found[0]:
@@ -209,7 +209,7 @@ def test_the_two_hundred_hardest_particles_are_kept_in_their_order():
     """Of an event with more; one with none is empty."""
     pt = np.random.default_rng(0).permutation(np.arange(1.0, 251.0))
     parts = particles(*({"pt": each, "event": 1} for each in pt))
-    made = top_tagging.padded(parts, 3)
+    made = top_tagging.pad_particles(parts, 3)
     assert made.shape == (3, 200, 4)
     assert not made[[0, 2]].any()
     assert np.hypot(made[1, :, 0], made[1, :, 1]) == pytest.approx(np.arange(250, 50, -1))
