@@ -64,12 +64,9 @@ class Table:
         """Raise a DataError if a column is missing or has another kind of number."""
         for name in names:
             if name not in self.columns:
-                held = (
-                    f"{len(self.columns)} columns, for example {', '.join(list(self.columns)[:4])}"
-                )
-                self.file.refuse(
-                    f"'{self.key}' has no column '{name}', only {held}", f"'{name}' is needed"
-                )
+                first = ", ".join(list(self.columns)[:4])
+                what = f"no column '{name}' among its {len(self.columns)} columns ({first}, ...)"
+                self.file.refuse(f"'{self.key}' has {what}", f"'{name}' is needed")
             found = self.stored.dtype[self.columns[name][0]].base
             if not np.issubdtype(found, kind):
                 what = f"column '{name}' is {found}"

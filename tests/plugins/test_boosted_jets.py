@@ -148,11 +148,11 @@ EXPECTED = "(N, 125, 125, 8), channels last is expected"
 LAYOUTS = {
     "jet in capitals": (
         {"jet": REMOVED, "Jet": JET},
-        "no dataset 'jet', it holds 'Jet', 'Y', 'm', 'pT'; 'jet' (N, 125, 125, 8) is needed",
+        "no dataset 'jet', the file holds 'Jet', 'Y', 'm', 'pT'; 'jet' (N, 125, 125, 8) is needed",
     ),
     "y in lower case": (
         {"Y": REMOVED, "y": LABEL},
-        "no dataset 'Y', it holds 'jet', 'm', 'pT', 'y'; 'Y' (N, 1) is needed",
+        "no dataset 'Y', the file holds 'jet', 'm', 'pT', 'y'; 'Y' (N, 1) is needed",
     ),
     "channels first": (
         {"jet": JET.transpose(0, 3, 1, 2)},
@@ -161,7 +161,7 @@ LAYOUTS = {
     "three channels": ({"jet": JET[..., :3]}, f"'jet' is (4, 125, 125, 3); {EXPECTED}"),
     "one jet alone": ({"jet": JET[0]}, f"'jet' is (125, 125, 8); {EXPECTED}"),
     "a number": ({"jet": np.float32(1)}, f"'jet' is (); {EXPECTED}"),
-    "no jet": ({"jet": JET[:0]}, "'jet' has no jet; one at least is needed"),
+    "no jet": ({"jet": JET[:0]}, "'jet' has no jet; at least one is needed"),
     "float64": ({"jet": JET.astype(float)}, "'jet' is float64; float32 is expected"),
     "bytes": ({"jet": JET.astype(np.uint8)}, "'jet' is uint8; float32 is expected"),
     "flat labels": ({"Y": LABEL[:, 0]}, "'Y' is (4,); (N, 1) is expected"),
@@ -170,8 +170,14 @@ LAYOUTS = {
         "'Y' is (4, 2); (N, 1) is expected",
     ),
     "whole labels": ({"Y": LABEL.astype(int)}, "'Y' is int64; float32 is expected"),
-    "a label short": ({"Y": LABEL[1:]}, "'Y' has 3 rows, 'jet' has 4; as many are expected"),
-    "a mass short": ({"m": LABEL[1:]}, "'m' has 3 rows, 'jet' has 4; as many are expected"),
+    "a label short": (
+        {"Y": LABEL[1:]},
+        "'Y' has 3 rows, 'jet' has 4; equal numbers of rows are expected",
+    ),
+    "a mass short": (
+        {"m": LABEL[1:]},
+        "'m' has 3 rows, 'jet' has 4; equal numbers of rows are expected",
+    ),
     "label 2": ({"Y": LABEL * 2}, "'Y' of jet 1 is 2; 0 or 1 is expected"),
     "label one half": ({"Y": LABEL / 2}, "'Y' of jet 1 is 0.5; 0 or 1 is expected"),
     "label NaN": ({"Y": LABEL * NAN}, "'Y' of jet 0 is nan; 0 or 1 is expected"),
@@ -235,10 +241,11 @@ def test_a_few_values_below_zero_are_taken_and_told(tmp_path):
     noisy[..., 3] = 1
     noisy[:3, 7, 124, 3] = -0.5
     written(tmp_path, jet=noisy)
-    with pytest.warns(DataWarning) as told:
+    with pytest.warns(DataWarning) as caught:
         ((_, part),) = read(tmp_path)
     assert np.array_equal(part.inputs["image"].dense(), noisy.transpose(0, 3, 1, 2))
-    assert [str(w.message) for w in told] == [f"{LABELLED}: 3 values of ecal are below 0"]
+    message = "3 values of ecal are negative; 0 or more are expected"
+    assert [str(w.message) for w in caught] == [f"boosted-jets: {LABELLED}: {message}"]
 
 
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
@@ -249,7 +256,7 @@ def test_a_damaged_file_is_refused_before_a_jet_is_read(tmp_path, name, done):
     path.write_bytes(done(path.read_bytes()))
     message = damage.error_of(next, boosted_jets.read(tmp_path, order=ORDER))
     assert message.startswith(f"boosted-jets: {name}: cannot be opened (")
-    assert message.endswith("; a whole HDF5 file is needed")
+    assert message.endswith("; a complete HDF5 file is needed")
 
 
 def test_overwritten_jets_of_a_compressed_copy_are_refused(tmp_path, tiny_chunks):
@@ -259,14 +266,14 @@ def test_overwritten_jets_of_a_compressed_copy_are_refused(tmp_path, tiny_chunks
         where = stored.id.get_chunk_info_by_coord((2, 0, 0, 0))
     assert sum(len(part) for _, part in read(tmp_path)) == JETS
     damage.overwrite(tmp_path / LABELLED, where.byte_offset, where.size)
-    expected = f"boosted-jets: {LABELLED}: 'jet' cannot be read from jet 2 on ("
+    expected = f"boosted-jets: {LABELLED}: 'jet' cannot be read from jet 2 onwards ("
     assert error_of(tmp_path).startswith(expected)
 
 
 def test_a_missing_labelled_file_is_named(tmp_path):
     """Unlabelled jets alone cannot be learned from."""
     written(tmp_path, UNLABELLED)
-    expected = f"boosted-jets: {tmp_path} holds no {LABELLED} or {FULL}; one of the two is needed"
+    expected = f"boosted-jets: {tmp_path} holds no {LABELLED} or {FULL}; one of them is needed"
     assert error_of(tmp_path) == expected
 
 
@@ -378,7 +385,7 @@ def test_views_keep_the_stored_size_pad_it_and_refuse_others(sample):
     padded = boosted_jets_views.resize({"image": images}, size=128)["image"].dense()
     expected = np.pad(images.dense(), ((0, 0), (0, 0), (1, 2), (1, 2)))
     assert np.array_equal(padded, expected)
-    with pytest.raises(DataError, match="size is 32; 125, 128, 64 are allowed"):
+    with pytest.raises(DataError, match="size is 32; the allowed values are 125, 128, 64"):
         boosted_jets_views.resize({"image": images}, size=32)
 
 
@@ -536,7 +543,7 @@ def test_images_that_cannot_be_compacted_are_refused(sample):
     """Tracks without an impact parameter would move those of all others."""
     images = sample["labelled"].inputs["image"][:2].dense()
     images[1, 1, images[1, 1] != 0] = 0
-    with pytest.raises(DataError, match="d0 and dz must be where track pt is"):
+    with pytest.raises(DataError, match="d0 or dz are in other pixels than track pt"):
         boosted_jets_compact.encode(SparseImages.from_dense(images))
     images[:, 1] = 0.01 * (images[:, 0] > 0)
     images[0, 0, images[0, 0] > 0] = 1e-30

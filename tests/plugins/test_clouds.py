@@ -255,7 +255,7 @@ def test_distances_of_large_images_do_not_overflow():
 @pytest.mark.parametrize(("points", "k", "what"), [(0, 1, "points is 0"), (1, -1, "k is -1")])
 def test_no_points_and_no_neighbours_are_refused(points, k, what):
     """In one line, before anything is computed."""
-    with pytest.raises(DataError, match=f"^{what}; a number above 0 is expected$"):
+    with pytest.raises(DataError, match=f"^{what}; at least 1 is expected$"):
         graph(np.ones((1, 3, 2, 2), np.float32), points, k)
 
 

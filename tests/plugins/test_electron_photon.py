@@ -135,12 +135,12 @@ EXPECTED = "(N, 32, 32, 2), channels last is expected"
 LAYOUTS = {
     "x in lower case": (
         {"X": REMOVED, "x": X},
-        "no dataset 'X', it holds 'x', 'y'; 'X' (N, 32, 32, 2) is needed",
+        "no dataset 'X', the file holds 'x', 'y'; 'X' (N, 32, 32, 2) is needed",
     ),
-    "no labels": ({"y": REMOVED}, "no dataset 'y', it holds 'X'; 'y' (N) is needed"),
+    "no labels": ({"y": REMOVED}, "no dataset 'y', the file holds 'X'; 'y' (N) is needed"),
     "labels in capitals": (
         {"y": REMOVED, "Y": Y},
-        "no dataset 'y', it holds 'X', 'Y'; 'y' (N) is needed",
+        "no dataset 'y', the file holds 'X', 'Y'; 'y' (N) is needed",
     ),
     "channels first": ({"X": X.transpose(0, 3, 1, 2)}, f"'X' is (23, 2, 32, 32); {EXPECTED}"),
     "energies alone": ({"X": X[..., 0]}, f"'X' is (23, 32, 32); {EXPECTED}"),
@@ -149,14 +149,17 @@ LAYOUTS = {
     "smaller images": ({"X": X[:, 4:-4, 4:-4]}, f"'X' is (23, 24, 24, 2); {EXPECTED}"),
     "flat images": ({"X": X.reshape(23, 2048)}, f"'X' is (23, 2048); {EXPECTED}"),
     "a number": ({"X": np.float32(1)}, f"'X' is (); {EXPECTED}"),
-    "no image": ({"X": X[:0]}, "'X' has no image; one at least is needed"),
+    "no image": ({"X": X[:0]}, "'X' has no image; at least one is needed"),
     "float64": ({"X": X.astype(float)}, "'X' is float64; float32 is expected"),
     "float16": ({"X": X.astype(np.float16)}, "'X' is float16; float32 is expected"),
     "whole numbers": ({"X": X.astype(np.uint8)}, "'X' is uint8; float32 is expected"),
     "labels in a column": ({"y": Y[:, None]}, "'y' is (23, 1); (N) is expected"),
     "whole labels": ({"y": Y.astype(int)}, "'y' is int64; float32 is expected"),
     "labels of truth": ({"y": Y > 0}, "'y' is bool; float32 is expected"),
-    "a label short": ({"y": Y[1:]}, "'y' has 22 rows, 'X' has 23; as many are expected"),
+    "a label short": (
+        {"y": Y[1:]},
+        "'y' has 22 rows, 'X' has 23; equal numbers of rows are expected",
+    ),
     "label 2": ({"y": Y * 2}, "'y' of image 0 is 2; 0 or 1 is expected"),
     "label NaN": ({"y": Y * np.float32(np.nan)}, "'y' of image 0 is nan; 0 or 1 is expected"),
     "photons in the file of electrons": (
@@ -235,13 +238,13 @@ def test_an_overwritten_chunk_is_refused_where_it_is(tmp_path, monkeypatch):
     with h5py.File(written(tmp_path) / ELECTRONS) as file:
         where = file["X"].id.get_chunk_info_by_coord((10, 0, 0, 0))
     damage.overwrite(tmp_path / ELECTRONS, where.byte_offset, where.size)
-    expected = f"electron-photon: {ELECTRONS}: 'X' cannot be read from image 10 on ("
+    expected = f"electron-photon: {ELECTRONS}: 'X' cannot be read from image 10 onwards ("
     assert error_of(tmp_path).startswith(expected)
 
 
 def test_missing_files_are_named(tmp_path):
     """One class alone cannot be told from anything."""
-    needed = f"both files, or {NPZ}, are needed"
+    needed = f"both files or {NPZ} are needed"
     holds = f"electron-photon: {tmp_path} holds no"
     assert error_of(tmp_path) == f"{holds} {ELECTRONS} and no {PHOTONS}; {needed}"
     (written(tmp_path) / PHOTONS).unlink()
@@ -268,15 +271,15 @@ def test_the_original_files_are_read_where_both_forms_are(tmp_path):
 
 
 IMAGES, CLASSES = arrays()["x_train"], arrays()["y_train"]
-PAIRS = "x and y of train and test are needed"
+PAIRS = "x_train, y_train, x_test and y_test are needed"
 NPZ_LAYOUTS = {
     "no test images": (
         {"x_test": REMOVED},
-        f"no array 'x_test', it holds 'x_train', 'y_train', 'y_test'; {PAIRS}",
+        f"no array 'x_test', the file holds 'x_train', 'y_train', 'y_test'; {PAIRS}",
     ),
     "no labels": (
         {"y_train": REMOVED},
-        f"no array 'y_train', it holds 'x_train', 'x_test', 'y_test'; {PAIRS}",
+        f"no array 'y_train', the file holds 'x_train', 'x_test', 'y_test'; {PAIRS}",
     ),
     "two channels": (
         {"x_train": IMAGES[:, None].repeat(2, 1)},
@@ -293,7 +296,7 @@ NPZ_LAYOUTS = {
     "no image": (
         {**dict.fromkeys(("x_train", "x_test"), IMAGES[:0])}
         | dict.fromkeys(("y_train", "y_test"), CLASSES[:0]),
-        "it has no image; both 0 and 1 are needed",
+        "the file has no image; both 0 and 1 are needed",
     ),
     "energy NaN": (
         {"x_test": IMAGES * np.float32(np.nan)},
@@ -472,7 +475,7 @@ def test_images_that_cannot_be_compacted_are_refused(sample):
     """A time without energy would move those of all others."""
     dense = sample[0][:2].dense()
     dense[1, 1, 0, 0] = 1
-    with pytest.raises(DataError, match="times must be where energies are"):
+    with pytest.raises(DataError, match="energies and times are in different crystals"):
         electron_photon_compact.encode(SparseImages.from_dense(dense))
 
 
@@ -514,7 +517,7 @@ def test_both_channels_are_the_images_as_stored(sample):
 @pytest.mark.parametrize("channels", [[], ["energy", "energy"], ["depth"], ["energy", "depth"]])
 def test_other_channels_are_refused(sample, channels):
     """The message says which there are."""
-    with pytest.raises(DataError, match="some of energy, time are allowed"):
+    with pytest.raises(DataError, match="one or more of energy, time, each once, are allowed"):
         electron_photon_views.select({"image": sample[0][:3]}, channels=channels)
 
 
@@ -525,11 +528,11 @@ def test_shapes_of_a_cross_can_be_worked_out():
     assert found["energy"] == 16
     assert found["hottest"] == 8
     assert found["crystals"] == found["crystals_1_gev"] == 6
-    assert found["r9"] == found["e25_share"] == pytest.approx(12 / 16)
+    assert found["r9"] == found["e25_fraction"] == pytest.approx(12 / 16)
     assert found["e1_e9"] == pytest.approx(8 / 12)
     assert found["e2_e9"] == pytest.approx(9 / 12)
     assert found["e4_e1"] == pytest.approx(4 / 8)
-    assert found["e9_e25"] == found["strip_share"] == 1
+    assert found["e9_e25"] == found["strip_fraction"] == 1
     middle, side = 4.7 + np.log(8 / 12), 4.7 + np.log(1 / 12)
     sigma = np.sqrt(2 * side / (middle + 4 * side))
     assert found["sigma_ieta_ieta"] == found["sigma_iphi_iphi"] == pytest.approx(sigma, rel=1e-5)
@@ -561,7 +564,7 @@ def test_windows_end_with_the_image(corner):
     """Around a corner there is nothing beyond, and nothing from the other side."""
     far = (31 - corner[0], 31 - corner[1])
     found = quantities((*corner, 3, 0), (*far, 1, 0))
-    assert found["r9"] == found["e25_share"] == pytest.approx(0.75)
+    assert found["r9"] == found["e25_fraction"] == pytest.approx(0.75)
     assert found["e1_e9"] == 1
 
 
@@ -576,7 +579,7 @@ LIMITS = {
     "hottest": (0, np.inf),
     "crystals": (0, 1024),
     "crystals_1_gev": (0, 1024),
-    **dict.fromkeys(("r9", "e25_share", "strip_share", "e9_e25"), (0, 1)),
+    **dict.fromkeys(("r9", "e25_fraction", "strip_fraction", "e9_e25"), (0, 1)),
     "e1_e9": (1 / 9, 1),
     "e2_e9": (2 / 9, 1),
     "e4_e1": (0, 4),
@@ -598,8 +601,8 @@ def physical(images):
     for name, (low, high) in LIMITS.items():
         assert found[name].min() >= low - 1e-5, name
         assert found[name].max() <= high + 1e-5, name
-    assert (found["r9"] <= found["e25_share"] + 1e-6).all()
-    assert (found["e25_share"] <= found["strip_share"] + 1e-6).all()
+    assert (found["r9"] <= found["e25_fraction"] + 1e-6).all()
+    assert (found["e25_fraction"] <= found["strip_fraction"] + 1e-6).all()
     assert (found["e1_e9"] <= found["e2_e9"]).all()
     assert (found["minor"] <= found["major"] + 1e-6).all()
     covariance = np.abs(found["cov_ieta_iphi"])

@@ -52,7 +52,7 @@ def test_a_file_that_exists_is_left_alone(tmp_path, dataset, name):
 def test_too_few_events_processes_or_a_negative_seed_are_refused(tmp_path, dataset, wrong):
     """The message says what the least allowed are; no folder is made."""
     least = {"events": LEAST[dataset], "jobs": 1, "seed": 0}
-    allowed = f"{least['events']}, 1 and 0 are the least allowed"
+    allowed = f"at least {least['events']}, 1 and 0 are needed"
     with pytest.raises(DataError, match=allowed):
         generate(dataset, tmp_path / "new", **{wrong: least[wrong] - 1})
     assert not (tmp_path / "new").exists()

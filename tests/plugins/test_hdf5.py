@@ -53,7 +53,7 @@ def test_numbers_of_another_file_are_refused(tmp_path, make):
     with h5py.File(path, "a") as file:
         del file["x"]
         make(file, str(other))
-    expected = "'x' is in another file; its numbers are needed in this one"
+    expected = "the data of 'x' are in another file; they are needed in this file"
     assert error_of(read, path) == f"toy: good.h5: {expected}"
 
 

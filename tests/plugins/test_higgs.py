@@ -184,7 +184,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path, tiny_blocks, monk
     monkeypatch.setattr(higgs, "LINE_BYTES", 300)
     text = GOOD[0] + b"\n" + b"1," * 10_000
     (tmp_path / "HIGGS.csv").write_bytes(text)
-    assert "HIGGS.csv: line 2: no end in a megabyte; " in error_of(tmp_path)
+    assert "HIGGS.csv: line 2: the line is longer than a megabyte; " in error_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_class_without_rows_is_refused(tmp_path, tiny_blocks, label):
 
 def test_a_missing_file_is_named(tmp_path):
     """The message holds the folder and both names."""
-    message = f"higgs: {tmp_path} holds no HIGGS.csv.gz or HIGGS.csv; one of the two is needed"
+    message = f"higgs: {tmp_path} holds no HIGGS.csv.gz or HIGGS.csv; one of them is needed"
     assert error_of(tmp_path) == message
 
 
@@ -293,7 +293,9 @@ def test_a_view_takes_low_level_features_or_masses(features, first, last):
 @pytest.mark.parametrize("features", [0, 22, "28", None])
 def test_another_number_of_features_is_refused(features):
     """The message says which numbers are allowed."""
-    with pytest.raises(DataError, match=r"7 \(masses\), 21 \(low-level\) and 28 are allowed"):
+    with pytest.raises(
+        DataError, match=r"allowed are 7 \(masses\), 21 \(low-level\) and 28 \(all\)"
+    ):
         higgs.select({"table": np.zeros((1, 28))}, features=features)
 
 

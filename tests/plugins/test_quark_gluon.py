@@ -225,11 +225,11 @@ EXPECTED = "(N, 125, 125, 3), channels last is expected"
 LAYOUTS = {
     "jets under the older name": (
         {"X_jets": REMOVED, "X_jet": JET},
-        "no dataset 'X_jets', it holds 'X_jet', 'm0', 'pt', 'y'; 'X_jets' (N, 125, 125, 3) is needed",
+        "no dataset 'X_jets', the file holds 'X_jet', 'm0', 'pt', 'y'; 'X_jets' (N, 125, 125, 3) is needed",
     ),
     "no mass": (
         {"m0": REMOVED},
-        "no dataset 'm0', it holds 'X_jets', 'pt', 'y'; 'm0' (N) is needed",
+        "no dataset 'm0', the file holds 'X_jets', 'pt', 'y'; 'm0' (N) is needed",
     ),
     "channels first": (
         {"X_jets": JET.transpose(0, 3, 1, 2)},
@@ -241,10 +241,13 @@ LAYOUTS = {
         f"'X_jets' is (4, 128, 128, 3); {EXPECTED}",
     ),
     "one jet alone": ({"X_jets": JET[0]}, f"'X_jets' is (125, 125, 3); {EXPECTED}"),
-    "no jet": ({"X_jets": JET[:0]}, "'X_jets' has no jet; one at least is needed"),
+    "no jet": ({"X_jets": JET[:0]}, "'X_jets' has no jet; at least one is needed"),
     "double": ({"X_jets": JET.astype(float)}, "'X_jets' is float64; float32 is expected"),
     "labels in a column": ({"y": LABEL[:, None]}, "'y' is (4, 1); (N) is expected"),
-    "a label short": ({"y": LABEL[1:]}, "'y' has 3 rows, 'X_jets' has 4; as many are expected"),
+    "a label short": (
+        {"y": LABEL[1:]},
+        "'y' has 3 rows, 'X_jets' has 4; equal numbers of rows are expected",
+    ),
     "label 2": ({"y": LABEL * 2}, "'y' of jet 1 is 2; 0 or 1 is expected"),
     "label NaN": ({"y": LABEL * NAN}, "'y' of jet 0 is nan; 0 or 1 is expected"),
     "gluons alone": ({"y": LABEL * 0}, "every 'y' is 0; both 0 and 1 are needed"),
@@ -272,12 +275,15 @@ LISTS = "lists of lists of lists of float or double are expected"
 PARQUET_LAYOUTS = {
     "no images": (
         {"X_jets": REMOVED},
-        "no column 'X_jets', it holds 'm0', 'pt', 'y'; one 'X_jets' is needed",
+        "no column 'X_jets', the file holds 'm0', 'pt', 'y'; one 'X_jets' is needed",
     ),
-    "no label": ({"y": REMOVED}, "no column 'y', it holds 'X_jets', 'm0', 'pt'; one 'y' is needed"),
+    "no label": (
+        {"y": REMOVED},
+        "no column 'y', the file holds 'X_jets', 'm0', 'pt'; one 'y' is needed",
+    ),
     "y in capitals": (
         {"y": REMOVED, "Y": LABEL},
-        "no column 'y', it holds 'X_jets', 'm0', 'pt', 'Y'; one 'y' is needed",
+        "no column 'y', the file holds 'X_jets', 'm0', 'pt', 'Y'; one 'y' is needed",
     ),
     "flat images": (
         {"X_jets": pa.array([[0.0] * 10] * 4)},
@@ -317,7 +323,7 @@ PARQUET_LAYOUTS = {
             key: (nested(JET) if key == "X_jets" else pa.array(LABEL)).slice(0, 0)
             for key in columns()
         },
-        "has no jet; one at least is needed",
+        "the file has no jet; at least one is needed",
     ),
 }
 
@@ -442,7 +448,7 @@ def test_a_damaged_parquet_file_is_refused_before_a_jet_is_read(tmp_path, done):
     path.write_bytes(done(path.read_bytes()))
     message = refused(tmp_path)
     assert message.startswith(f"quark-gluon: {RUNS[0]}: ")
-    assert message.endswith("; a whole parquet file is needed")
+    assert message.endswith("; a complete parquet file is needed")
 
 
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
@@ -452,7 +458,7 @@ def test_a_damaged_hdf5_file_is_refused_before_a_jet_is_read(tmp_path, done):
     path.write_bytes(done(path.read_bytes()))
     message = refused(tmp_path)
     assert message.startswith(f"quark-gluon: {HDF5}: cannot be opened (")
-    assert message.endswith("; a whole HDF5 file is needed")
+    assert message.endswith("; a complete HDF5 file is needed")
 
 
 def test_overwritten_jets_are_noticed_where_they_are(tmp_path, monkeypatch):
@@ -463,13 +469,15 @@ def test_overwritten_jets_are_noticed_where_they_are(tmp_path, monkeypatch):
     piece = pq.ParquetFile(path).metadata.row_group(2).column(0)
     overwrite(path, piece.data_page_offset, piece.total_compressed_size // 2)
     message = error_of(path.parent)
-    assert message.startswith(f"quark-gluon: {RUNS[0]}: 'X_jets' cannot be read from jet 2 on (")
+    assert message.startswith(
+        f"quark-gluon: {RUNS[0]}: 'X_jets' cannot be read from jet 2 onwards ("
+    )
     path = hdf5_file(tmp_path / "hdf5", storage=STORAGES["jet by jet, LZF"]) / HDF5
     with h5py.File(path) as file:
         where = file["X_jets"].id.get_chunk_info_by_coord((2, 0, 0, 0))
     overwrite(path, where.byte_offset, where.size)
     message = error_of(path.parent)
-    assert message.startswith(f"quark-gluon: {HDF5}: 'X_jets' cannot be read from jet 2 on (")
+    assert message.startswith(f"quark-gluon: {HDF5}: 'X_jets' cannot be read from jet 2 onwards (")
 
 
 def test_a_changed_page_is_noticed_where_its_writer_left_a_checksum(tmp_path):
@@ -483,7 +491,7 @@ def test_a_changed_page_is_noticed_where_its_writer_left_a_checksum(tmp_path):
         # the lowest byte of the last pixel of HCAL, which stays a number near 0
         overwrite(path, end - 8, 1)
         if sums:
-            assert "'X_jets' cannot be read from jet 0 on (" in error_of(tmp_path)
+            assert "'X_jets' cannot be read from jet 0 onwards (" in error_of(tmp_path)
         else:
             read(tmp_path)
 
@@ -492,7 +500,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     """Nobody knows which is meant."""
     table = pq.read_table(parquet_file(tmp_path) / RUNS[0])
     pq.write_table(table.append_column("y", table["y"]), tmp_path / RUNS[0], row_group_size=1)
-    expected = "no column 'y', it holds 'X_jets', 'm0', 'pt', 'y', 'y'; one 'y' is needed"
+    expected = "no column 'y', the file holds 'X_jets', 'm0', 'pt', 'y', 'y'; one 'y' is needed"
     assert error_of(tmp_path) == f"quark-gluon: {RUNS[0]}: {expected}"
 
 
@@ -501,9 +509,9 @@ def test_labels_the_wrong_way_round_are_warned_of(tmp_path, write):
     """Jets of gluons have more hits; a few jets by chance, or noise, prove nothing."""
     given = columns(40)
     write(tmp_path / "wrong", **given | {"y": 1 - given["y"]})
-    with pytest.warns(DataWarning, match="labels may be exchanged") as told:
+    with pytest.warns(DataWarning, match="labels may be exchanged") as caught:
         read(tmp_path / "wrong")
-    assert "quarks, have 79" in str(told[0].message)
+    assert "(quarks) have 79" in str(caught[0].message)
     noisy = given["X_jets"].copy()
     quark = noisy[given["y"] == 1]
     noisy[given["y"] == 1] = np.where(quark == 0, np.float32(-1e-4), quark) * [0, 1, 1] + quark * [
@@ -565,9 +573,11 @@ def test_a_padded_image_is_the_same_within_zeros(dense, scale):
 
 def test_other_sizes_and_scales_are_refused(dense):
     """With what is allowed."""
-    with pytest.raises(DataError, match="size is 32; 125, 128, 64 are allowed"):
+    with pytest.raises(DataError, match="size is 32; the allowed values are 125, 128, 64"):
         prepared(dense, size=32)
-    with pytest.raises(DataError, match="scale is 'raw'; authors and stored are allowed"):
+    with pytest.raises(
+        DataError, match="scale is 'raw'; the allowed values are authors and stored"
+    ):
         prepared(dense, scale="raw")
 
 
@@ -615,8 +625,8 @@ def test_two_pixels_make_shapes_that_can_be_worked_out():
     # the third pixel is 0.52 away and out of the cone; the last is suppressed
     assert found["ecal_hits"] == 3
     assert found["ecal_inside"] == 2
-    assert found["ecal_share"] == pytest.approx(11 / 40)
-    assert found["track_pt_share"] == pytest.approx(29 / 40)
+    assert found["ecal_fraction"] == pytest.approx(11 / 40)
+    assert found["track_pt_fraction"] == pytest.approx(29 / 40)
     # massless: m^2 = 2 E E (cosh(2 gap) - 1) for E = 1, and so m / 2 = sinh(gap)
     assert found["ecal_mass"] == pytest.approx(np.sinh(gap), rel=1e-5)
     assert found["ecal_major"] == pytest.approx(gap, rel=1e-5)
@@ -665,7 +675,9 @@ def test_no_feature_depends_on_the_unit_of_energy(cluster, power):
 def test_features_are_where_they_can_be(dense):
     """Shares add to 1; what is a share or ptD is at most 1; nothing is wider than the cone."""
     found = table_of(dense)
-    assert sum(found[f"{name}_share"] for name in ("track_pt", "ecal", "hcal")) == pytest.approx(1)
+    assert sum(found[f"{name}_fraction"] for name in ("track_pt", "ecal", "hcal")) == pytest.approx(
+        1
+    )
     for name, value in found.items():
         what = name.split("_")[-1]
         assert np.isfinite(value).all()

@@ -342,7 +342,7 @@ def test_labels_are_doubted_only_where_they_are_exchanged(tmp_path, sample):
     assert np.array_equal(np.concatenate([part.labels for part in found]), sample.labels[:400])
     with h5py.File(tmp_path / FILE, "r+") as file:
         file["y"][:] = 1 - sample.labels[:400]
-    with pytest.warns(DataWarning, match="gluons are known to have more: the labels may be exch"):
+    with pytest.warns(DataWarning, match="gluons should have more: the labels may be exch"):
         assert sum(len(part) for _, part in reader.read(tmp_path)) == 400
 
 

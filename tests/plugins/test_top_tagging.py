@@ -245,13 +245,13 @@ def without(*names):
     return {kind: [n for n in columns if n not in names] for kind, columns in COLUMNS.items()}
 
 
-NAMED = "'table/table' has {} columns, such as {}; '{}' is needed"
+NAMED = "'table/table' has no column '{2}' among its {0} columns ({1}, ...); '{2}' is needed"
 LAYOUTS = {
     "another key": (
         {"key": "jets"},
         (
-            "no dataset 'table/table', it holds 'jets'; "
-            "'table/table' of rows with named fields is needed"
+            "no dataset 'table/table', the file holds 'jets'; "
+            "'table/table' with rows of named fields is needed"
         ),
     ),
     "no label": (
@@ -268,7 +268,7 @@ LAYOUTS = {
     ),
     "a column twice": (
         {"names": {**COLUMNS, "<f8": ["E_7"]}},
-        "'table/table' has several columns 'E_7'; one of each name is expected",
+        "'table/table' has several columns 'E_7'; each name is expected once",
     ),
     "whole momenta": (
         {"names": {"<i4": COLUMNS["<f4"], "<i8": COLUMNS["<i8"]}},
@@ -280,7 +280,7 @@ LAYOUTS = {
     ),
     "no jet": (
         {"parts": np.zeros((0, 200, 4), np.float32)},
-        "'table/table' has no jet; one at least is needed",
+        "'table/table' has no jet; at least one is needed",
     ),
 }
 
@@ -339,7 +339,7 @@ def test_names_that_are_no_plain_list_are_refused_and_nothing_is_unpickled(tmp_p
         file["table/table"].attrs["values_block_0_kind"] = np.void(made(tmp_path) or b"\0")
     message = error_of(tmp_path)
     assert "'values_block_0' of 'table/table' has 804 columns and " in message
-    assert message.endswith("'values_block_0_kind' is expected to list them")
+    assert message.endswith("one name for each column is expected in 'values_block_0_kind'")
     assert not (tmp_path / "caught").exists()
 
 
@@ -372,12 +372,12 @@ def test_a_compression_that_cannot_be_read_here_is_named(tmp_path, monkeypatch):
         table = file["table"].create_dataset("table", data=rows, chunks=(3,), compression="gzip")
         table.attrs.update(kept)
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: False)
-    expected = "'table/table' is compressed by deflate, which cannot be read here; pip install "
+    expected = "'table/table' is compressed by deflate, which cannot be read here; install the filter: pip install "
     assert error_of(tmp_path) == f'top-tagging: train.h5: {expected}"hepbench-plugins[blosc]"'
 
 
 NAN, INF = np.nan, np.inf
-BUT = "finite numbers are expected, and no less energy than momentum"
+BUT = "finite numbers are expected, with energy >= momentum"
 VALUES = {
     "energy NaN": ([1, 0, 0, NAN], f"has energy nan and momentum 1; {BUT}"),
     "momentum NaN": ([NAN, 0, 0, 1], f"has energy 1 and momentum nan; {BUT}"),
@@ -413,13 +413,13 @@ def test_an_impossible_particle_is_named_with_its_place(
 JET = momenta()
 SWAPPED = JET[:, :, [3, 1, 2, 0]]
 CONTENTS = {
-    "label 2": ({"label": [0, 1, 0, 1, 2, 1]}, "label of jet 4 is 2; 0 or 1 is expected"),
-    "label -1": ({"label": [0, 1, 0, 1, 0, -1]}, "label of jet 5 is -1; 0 or 1 is expected"),
+    "label 2": ({"label": [0, 1, 0, 1, 2, 1]}, "the label of jet 4 is 2; 0 or 1 is expected"),
+    "label -1": ({"label": [0, 1, 0, 1, 0, -1]}, "the label of jet 5 is -1; 0 or 1 is expected"),
     "tops alone": ({"label": [1] * 6}, "every 'is_signal_new' is 1; both 0 and 1 are needed"),
     "no top": ({"label": [0] * 6}, "every 'is_signal_new' is 0; both 0 and 1 are needed"),
     "an empty jet": (
         {"parts": JET * (np.arange(6) != 4)[:, None, None]},
-        "jet 4 has no particle; one at least is needed",
+        "jet 4 has no particle; at least one is needed",
     ),
     "energy and px exchanged": ({"parts": SWAPPED}, "and momentum "),
 }
@@ -442,47 +442,47 @@ def vectors():
 ARRAYS = {
     "particles first": (
         {VECTORS: vectors().transpose(0, 2, 1)},
-        f"{VECTORS}: it is (6, 128, 4); (N, 4, P) is expected",
+        f"{VECTORS}: the shape is (6, 128, 4); (N, 4, P) is expected",
     ),
     "three components": (
         {VECTORS: vectors()[:, :3]},
-        f"{VECTORS}: it is (6, 3, 128); (N, 4, P) is expected",
+        f"{VECTORS}: the shape is (6, 3, 128); (N, 4, P) is expected",
     ),
     "too many particles": (
         {VECTORS: np.zeros((6, 4, 300), "f4"), MASK: np.zeros((6, 1, 300), "f4")},
-        f"{VECTORS}: it has 300 particles; 1 to 200 are expected",
+        f"{VECTORS}: the file has 300 particles per jet; 1 to 200 are expected",
     ),
     "float64": (
         {VECTORS: vectors().astype(float)},
-        f"{VECTORS}: it is float64; float32 is expected",
+        f"{VECTORS}: the dtype is float64; float32 is expected",
     ),
     "no jet": (
         {VECTORS: vectors()[:0]},
-        f"{VECTORS}: it has no jet; one at least is needed",
+        f"{VECTORS}: the file has no jet; at least one is needed",
     ),
     "a mask short": (
         {MASK: np.ones((5, 1, 128), "f4")},
-        f"{MASK}: it is (5, 1, 128); (6, 1, 128) is expected",
+        f"{MASK}: the shape is (5, 1, 128); (6, 1, 128) is expected",
     ),
     "a flat mask": (
         {MASK: np.ones((6, 128), "f4")},
-        f"{MASK}: it is (6, 128); (6, 1, 128) is expected",
+        f"{MASK}: the shape is (6, 128); (6, 1, 128) is expected",
     ),
     "another mask": (
         {MASK: np.ones((6, 1, 128), "f4")},
-        f"{MASK}: jet 0, particle 100 is 1; 1 is expected where there is energy, and 0 elsewhere",
+        f"{MASK}: jet 0, particle 100 is 1; 1 is expected for a particle with energy, 0 for padding",
     ),
     "a label short": (
         {LABELS: labels()[1:]},
-        f"{LABELS}: it is (5,); (6,) is expected",
+        f"{LABELS}: the shape is (5,); (6,) is expected",
     ),
     "labels of two columns": (
         {LABELS: np.eye(2, dtype=int)[labels()]},
-        f"{LABELS}: it is (6, 2); (6,) is expected",
+        f"{LABELS}: the shape is (6, 2); (6,) is expected",
     ),
     "labels of floats": (
         {LABELS: labels() * 1.0},
-        f"{LABELS}: it is float64; integer is expected",
+        f"{LABELS}: the dtype is float64; integer is expected",
     ),
 }
 
@@ -537,22 +537,22 @@ def test_overwritten_rows_are_refused_where_they_are(tmp_path, tiny_chunks):
         table.attrs.update(kept)
         where = table.id.get_chunk_info_by_coord((4,))
     damage.overwrite(tmp_path / "train.h5", where.byte_offset, where.size)
-    expected = "top-tagging: train.h5: 'table/table' cannot be read from jet 4 on ("
+    expected = "top-tagging: train.h5: 'table/table' cannot be read from jet 4 onwards ("
     assert error_of(tmp_path).startswith(expected)
 
 
 def test_missing_files_are_named(tmp_path):
     """Test jets alone cannot be learned from, nor momenta without labels."""
     written(tmp_path, "test.h5")
-    expected = f"top-tagging: {tmp_path} holds no train.h5 and no {VECTORS}; one is needed"
+    expected = f"top-tagging: {tmp_path} holds no train.h5 and no {VECTORS}; one of them is needed"
     assert error_of(tmp_path) == expected
     other = tmp_path / "other"
     other.mkdir()
     arrays(other, **{LABELS: None})
-    assert error_of(other) == f"top-tagging: {other} holds no {LABELS}; it belongs to {VECTORS}"
+    assert error_of(other) == f"top-tagging: {other} holds no {LABELS}; {VECTORS} needs it"
 
 
-def told(folder):
+def warnings_of(folder):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read(folder)
@@ -560,24 +560,24 @@ def told(folder):
     return [str(each.message) for each in caught]
 
 
-def test_labels_the_wrong_way_round_are_told(tmp_path):
+def test_labels_the_wrong_way_round_are_warnings_of(tmp_path):
     """Top quarks are heavy; both forms may be wrong, and a good one is told nothing of."""
-    assert told(written(tmp_path)) == []
-    (odd,) = told(written(tmp_path, label=1 - labels(), true=600 * (1 - labels())))
-    assert odd.startswith("top-tagging: train.h5: jets of label 1 have ")
-    assert odd.endswith(": is 1 the top quark?")
+    assert warnings_of(written(tmp_path)) == []
+    (warning,) = warnings_of(written(tmp_path, label=1 - labels(), true=600 * (1 - labels())))
+    assert warning.startswith("top-tagging: train.h5: the mean jet mass is ")
+    assert warning.endswith(": the labels may be exchanged")
     other = tmp_path / "other"
     other.mkdir()
-    assert told(arrays(other)) == []
-    (odd,) = told(arrays(other, **{LABELS: 1 - labels()}))
-    assert odd.startswith(f"top-tagging: {VECTORS}: jets of label 1 have ")
+    assert warnings_of(arrays(other)) == []
+    (warning,) = warnings_of(arrays(other, **{LABELS: 1 - labels()}))
+    assert warning.startswith(f"top-tagging: {VECTORS}: the mean jet mass is ")
 
 
-def test_labels_against_the_truth_are_told(tmp_path):
+def test_labels_against_the_truth_are_warnings_of(tmp_path):
     """Where a file says which jets have a top quark, it should say the same twice."""
-    (odd,) = told(written(tmp_path, true=[0, 600, 0, 0, 600, 600]))
-    expected = "of 6 jets label and 'truthE' of 2 disagree on a top quark"
-    assert odd == f"top-tagging: train.h5: {expected}"
+    (warning,) = warnings_of(written(tmp_path, true=[0, 600, 0, 0, 600, 600]))
+    expected = "label and 'truthE' disagree for 2 of 6 jets"
+    assert warning == f"top-tagging: train.h5: {expected}"
 
 
 # --- views
@@ -646,7 +646,7 @@ def test_the_graph_joins_what_is_near_in_eta_and_phi():
     assert found[0].tolist() == [[1, 2], [0, 2], [0, 1], [2, 0], [4, 4], [5, 5]]
     found = top_tagging_views.graph(inputs, particles=2, k=2)["neighbours"]
     assert found[0].tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(DataError, match="k is 0; a number above 0 is expected"):
+    with pytest.raises(DataError, match="k is 0; at least 1 is expected"):
         top_tagging_views.graph(inputs, particles=2, k=0)
 
 
@@ -735,7 +735,7 @@ def test_two_particles_make_a_row_that_can_be_worked_out():
     for name in ("tau2", "tau3", "tau21", "tau32", "c2", "d2"):
         assert found[name] == pytest.approx(0, abs=1e-6)
     assert found["subjet_mass_high"] == pytest.approx(found["mass"], rel=1e-5)
-    assert [found[f"subjet_share_{i}"] for i in (1, 2, 3)] == pytest.approx([0.75, 0.25, 0])
+    assert [found[f"subjet_fraction_{i}"] for i in (1, 2, 3)] == pytest.approx([0.75, 0.25, 0])
 
 
 def test_three_prongs_are_found_with_their_masses():
@@ -751,7 +751,9 @@ def test_three_prongs_are_found_with_their_masses():
     ]
     names = [f"subjet_mass_{which}" for which in ("low", "middle", "high")]
     assert [found[name] for name in names] == pytest.approx(sorted(masses), rel=5e-3)
-    assert [found[f"subjet_share_{i}"] for i in (1, 2, 3)] == pytest.approx([1 / 2, 1 / 3, 1 / 6])
+    assert [found[f"subjet_fraction_{i}"] for i in (1, 2, 3)] == pytest.approx(
+        [1 / 2, 1 / 3, 1 / 6]
+    )
 
 
 def test_energy_correlations_are_sums_over_pairs_and_triples():
@@ -777,7 +779,7 @@ def test_a_single_particle_has_no_shape():
     """Its mass is 0, its shape is 0, and nothing is NaN."""
     found = quantities((600, 1.5, 2))
     assert found.pop("pt") == pytest.approx(600)
-    ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_share_1")}
+    ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_fraction_1")}
     assert set(ones.values()) == {1}
     # energies of float32 leave a little mass
     assert list(found.values()) == pytest.approx([0] * len(found), abs=1)
@@ -898,7 +900,7 @@ def test_what_cannot_be_compacted_is_refused(sample):
     """A particle with a mass would come back without, one out of order with another pt."""
     parts = sample.inputs["cloud"][:2].copy()
     parts[1, 3, 3] *= 1.01
-    with pytest.raises(DataError, match="they have no mass"):
+    with pytest.raises(DataError, match="a particle has a mass"):
         top_tagging_compact.encode(parts)
     with pytest.raises(DataError, match="do not fit into two bytes"):
         top_tagging_compact.encode(sample.inputs["cloud"][:2, ::-1])
@@ -926,7 +928,7 @@ def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
 def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
     """2,000 jets of the reference set: axes as their makers have them, masses, numbers, warnings."""
     folder = real_data / "top-tagging"
-    assert told(folder) == []
+    assert warnings_of(folder) == []
     ((_, part),) = read(folder)
     points = np.load(folder / "tl_pf_points.npy").transpose(0, 2, 1)
     assert kinematic(part.inputs["cloud"], 128)[:, :, :2] == pytest.approx(points, abs=2e-6)

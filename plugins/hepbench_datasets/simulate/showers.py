@@ -104,7 +104,7 @@ def fluctuate(fractions: Array, energy: Array, rng: np.random.Generator) -> Arra
     """Redistribute the energy of showers in random spots; the energy of each shower stays the same.
 
     Args:
-        shared: (N, 9, 9), fractions of each shower.
+        fractions: (N, 9, 9), fractions of each shower.
         energy: (N, 1, 1) GeV.
         rng: for the number of spots in each crystal.
 
