@@ -90,8 +90,8 @@ STORED = {
 
 @pytest.mark.parametrize("stored", STORED.values(), ids=STORED.keys())
 @pytest.mark.parametrize("at_once", [4, 2000])
-def test_every_value_comes_as_stored_channels_first(tmp_path, monkeypatch, stored, at_once):
-    """However the file is chunked, and however many images are read at a time."""
+def test_every_value_is_read_as_stored_channels_first(tmp_path, monkeypatch, stored, at_once):
+    """For any chunks of the file and any number of images read at a time."""
     monkeypatch.setattr(electron_photon, "CHUNK", at_once)
     parts = read(written(tmp_path, stored=stored))
     assert all(isinstance(part.inputs["image"], SparseImages) for part in parts)
@@ -108,14 +108,14 @@ def test_every_value_comes_as_stored_channels_first(tmp_path, monkeypatch, store
 
 
 def test_ids_of_photons_do_not_depend_on_the_electrons(tmp_path):
-    """A longer file of one class does not make the images of the other new ones."""
+    """A longer file of one class does not change the ids of the other class."""
     short = {key: values[:7] for key, values in columns(ELECTRONS).items()}
     ids = np.concatenate([part.ids for part in read(written(tmp_path, ELECTRONS, **short))])
     assert ids.tolist() == [*range(7), *range(BILLION, BILLION + 18)]
 
 
-def test_memory_holds_a_few_thousand_images_whatever_the_size_of_the_file(tmp_path):
-    """Of 330 MB of empty images, which a file system keeps as nothing, 16 MB at a time."""
+def test_memory_holds_a_few_thousand_images_for_any_file_size(tmp_path):
+    """Of 330 MB of empty images, stored as a sparse file, 16 MB are in memory at a time."""
     written(tmp_path)
     with h5py.File(tmp_path / ELECTRONS, "w") as file:
         file.create_dataset("X", (40_000, 32, 32, 2), "<f4", chunks=(100, 32, 32, 2))
@@ -175,13 +175,13 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_another_layout_is_refused_before_an_image_is_read(tmp_path, changed, message):
-    """The message holds the file, what it has, and what is expected."""
+    """The message names the file, what it has, and what is expected."""
     found = damage.error_of(next, electron_photon.read(written(tmp_path, **changed)))
     assert found == f"electron-photon: {ELECTRONS}: {message}"
 
 
-def test_a_bad_second_file_is_refused_before_the_first_is_read(tmp_path):
-    """Photons are looked at before electrons are read, however long those take."""
+def test_an_invalid_second_file_is_refused_before_the_first_is_read(tmp_path):
+    """Both files are checked before the electrons are read."""
     written(tmp_path, PHOTONS, y=columns(PHOTONS)["y"] + 1)
     expected = "'y' of image 0 is 1; 0 (photon) is expected throughout"
     found = damage.error_of(next, electron_photon.read(tmp_path))
@@ -189,8 +189,8 @@ def test_a_bad_second_file_is_refused_before_the_first_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a group", "a broken link"])
-def test_what_is_no_dataset_is_refused(tmp_path, kind):
-    """A name alone does not make images."""
+def test_an_entry_that_is_no_dataset_is_refused(tmp_path, kind):
+    """The name alone is not enough."""
     with h5py.File(written(tmp_path, X=REMOVED) / ELECTRONS, "a") as file:
         if kind == "a group":
             file.create_group("X")
@@ -210,7 +210,7 @@ VALUES = {
 
 @pytest.mark.parametrize(("value", "channel", "what"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("name", LABELS)
-def test_an_impossible_value_is_named_with_its_place(
+def test_an_impossible_value_is_named_with_its_position(
     tmp_path, monkeypatch, value, channel, what, name
 ):
     """Images, rows and columns count from 0, whichever chunk they are in."""
@@ -224,7 +224,7 @@ def test_an_impossible_value_is_named_with_its_place(
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("name", [*LABELS, NPZ])
 def test_a_damaged_file_is_refused_before_an_image_is_read(tmp_path, name, done):
-    """Downloads do not always come whole."""
+    """Downloads may be incomplete."""
     path = (archived if name == NPZ else written)(tmp_path) / name
     path.write_bytes(done(path.read_bytes()))
     message = damage.error_of(next, electron_photon.read(tmp_path))
@@ -232,8 +232,8 @@ def test_a_damaged_file_is_refused_before_an_image_is_read(tmp_path, name, done)
     assert "is needed" in message
 
 
-def test_an_overwritten_chunk_is_refused_where_it_is(tmp_path, monkeypatch):
-    """LZF notices it, and the message says from which image on."""
+def test_an_overwritten_chunk_is_named(tmp_path, monkeypatch):
+    """LZF notices the damage, and the message names the first image that could not be read."""
     monkeypatch.setattr(electron_photon, "CHUNK", 5)
     with h5py.File(written(tmp_path) / ELECTRONS) as file:
         where = file["X"].id.get_chunk_info_by_coord((10, 0, 0, 0))
@@ -243,7 +243,7 @@ def test_an_overwritten_chunk_is_refused_where_it_is(tmp_path, monkeypatch):
 
 
 def test_missing_files_are_named(tmp_path):
-    """One class alone cannot be told from anything."""
+    """One class alone is not enough for training."""
     needed = f"both files or {NPZ} are needed"
     holds = f"electron-photon: {tmp_path} holds no"
     assert error_of(tmp_path) == f"{holds} {ELECTRONS} and no {PHOTONS}; {needed}"
@@ -252,7 +252,7 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_an_npz_file_is_read_and_has_no_times(tmp_path):
-    """Energies as stored, no time, labels, and ids that do not depend on the other part."""
+    """Energies and labels are as stored, times are empty, and ids do not depend on the other part."""
     parts = read(archived(tmp_path))
     given_ = arrays()
     images = np.concatenate([part.inputs["image"].dense() for part in parts])
@@ -265,8 +265,8 @@ def test_an_npz_file_is_read_and_has_no_times(tmp_path):
     assert ids.tolist() == [*range(6), *range(BILLION, BILLION + 6)]
 
 
-def test_the_original_files_are_read_where_both_forms_are(tmp_path):
-    """They hold times, and many more images; nothing is warned of."""
+def test_the_hdf5_files_are_read_if_both_forms_exist(tmp_path):
+    """They hold times and many more images; there is no warning."""
     assert sum(map(len, read(archived(written(tmp_path))))) == 41
 
 
@@ -311,12 +311,12 @@ NPZ_LAYOUTS = {
 
 @pytest.mark.parametrize(("changed", "message"), NPZ_LAYOUTS.values(), ids=NPZ_LAYOUTS.keys())
 def test_another_npz_layout_is_refused(tmp_path, changed, message):
-    """The message holds the array, what it is, and what is expected."""
+    """The message names the array, what it is, and what is expected."""
     assert error_of(archived(tmp_path, **changed)) == f"electron-photon: {NPZ}: {message}"
 
 
 def test_pickled_objects_are_not_opened(tmp_path):
-    """A file may come from anywhere, and a pickle runs what it says."""
+    """A downloaded file may hold any pickle, which could run code."""
     np.savez(tmp_path / NPZ, **arrays() | {"x_test": np.array([{}], object)})
     assert "cannot be read (Object arrays cannot be loaded" in error_of(tmp_path)
     with (tmp_path / NPZ).open("wb") as file:
@@ -330,8 +330,8 @@ MEMBERS = {"text": b"hello", "nothing": b"", **damage.HEADERS}
 
 
 @pytest.mark.parametrize("content", MEMBERS.values(), ids=MEMBERS.keys())
-def test_members_that_are_no_arrays_are_refused(tmp_path, content):
-    """numpy raises whatever Python does of such a header, and takes what is no array for bytes."""
+def test_members_other_than_arrays_are_refused(tmp_path, content):
+    """numpy raises any of Python's errors for such headers, and reads other members as bytes."""
     with zipfile.ZipFile(archived(tmp_path) / NPZ) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(tmp_path / NPZ, "w") as archive:
@@ -343,7 +343,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path, content):
 
 @pytest.mark.parametrize("field", [METHOD, FLAGS])
 def test_an_archive_that_cannot_be_unpacked_is_refused(tmp_path, field):
-    """Compressed in a way that Python has not, or encrypted."""
+    """Its compression is unknown to Python, or it is encrypted."""
     path = archived(tmp_path) / NPZ
     content = bytearray(path.read_bytes())
     for start in (content.index(b"PK\x03\x04") + field, content.index(b"PK\x01\x02") + field + 2):
@@ -384,16 +384,16 @@ def statistic(name, images, labels):
     return np.mean(dense != 0) if which == "nonzero" else getattr(dense, which)()
 
 
-def test_real_images_are_as_known(real):
-    """200 of them, whose mean was printed, and each known statistic within its limits."""
+def test_original_images_agree_with_the_published_values(real):
+    """200 images with published mean; each known statistic is within its limits."""
     assert len(real[0]) == 200
     assert statistic("image.energy.mean", *real) == pytest.approx(0.0012159, abs=1e-7)
     for name, (low, high) in ELECTRON_PHOTON.known.items():
         assert low <= statistic(name, *real) <= high, name
 
 
-def test_real_showers_are_centred_compact_and_wider_along_phi_for_electrons(real):
-    """What is known of 50 GeV showers in lead tungstate, and of the field."""
+def test_original_showers_are_centred_compact_and_wider_along_phi_for_electrons(real):
+    """As expected for 50 GeV showers in lead tungstate and for the magnetic field."""
     images, labels = real
     found = table(images)
     assert np.median(found["r9"]) == pytest.approx(0.93, abs=0.02)
@@ -416,8 +416,8 @@ def sample():
     return part.inputs["image"], part.labels
 
 
-def test_the_sample_comes_like_the_files(sample):
-    """10,000 of each class in turn; ids of photons from a billion on."""
+def test_the_sample_has_the_form_of_the_files(sample):
+    """10,000 images of each class in turn; ids of photons start at a billion."""
     images, labels = sample
     assert images.shape == (20_000, 2, 32, 32)
     assert labels.tolist() == [1, 0] * 10_000
@@ -426,8 +426,8 @@ def test_the_sample_comes_like_the_files(sample):
     assert part.ids[1::2].tolist() == list(range(BILLION, BILLION + 10_000))
 
 
-def test_the_sample_is_small_and_as_the_original_is_known(sample):
-    """At most 3 MB; every known statistic within its limits; times of both signs, where energy is."""
+def test_the_sample_is_small_and_agrees_with_the_original(sample):
+    """At most 3 MB; all known statistics within their limits; times of both signs where energy is."""
     path = Path(electron_photon.__file__).parent / "samples/electron-photon.npz"
     assert path.stat().st_size <= 3_000_000
     for name, (low, high) in ELECTRON_PHOTON.known.items():
@@ -442,8 +442,8 @@ def test_the_sample_is_small_and_as_the_original_is_known(sample):
     assert 3 <= empty.sum() <= 25
 
 
-def test_compact_images_come_back_within_half_a_step(sample):
-    """Places exactly; values as finely as the docstring of the steps says."""
+def test_compact_images_are_accurate_to_half_a_step(sample):
+    """Positions are exact; values are as accurate as the docstring of CURVES says."""
     images = sample[0][::50]
     rng = np.random.default_rng(0)
     positions, values = images.hits()[1:]
@@ -464,15 +464,15 @@ def test_compact_images_come_back_within_half_a_step(sample):
     assert np.array_equal(np.sign(new), np.sign(old))
 
 
-def test_compacting_twice_changes_nothing_more(sample):
-    """What is stored are steps, and steps stay where they are."""
+def test_compacting_twice_gives_the_same_result(sample):
+    """Step numbers are stored, and they do not change again."""
     once = electron_photon_compact.encode(sample[0][:500])
     twice = electron_photon_compact.encode(electron_photon_compact.decode(once))
     assert all(np.array_equal(once[name], twice[name]) for name in once)
 
 
 def test_images_that_cannot_be_compacted_are_refused(sample):
-    """A time without energy would move those of all others."""
+    """A time without energy would shift the times of all others."""
     dense = sample[0][:2].dense()
     dense[1, 1, 0, 0] = 1
     with pytest.raises(DataError, match="energies and times are in different crystals"):
@@ -499,8 +499,8 @@ def quantities(*hits):
 
 
 @pytest.mark.parametrize("channels", [["energy"], ["time"], ["time", "energy"]])
-def test_channels_are_chosen_in_any_order(sample, channels):
-    """As their dense images would be indexed."""
+def test_channels_are_selected_in_any_order(sample, channels):
+    """As if the dense images were indexed."""
     images = sample[0][::997]
     made = electron_photon_views.select({"image": images}, channels=channels)["image"]
     places = [("energy", "time").index(name) for name in channels]
@@ -516,13 +516,13 @@ def test_both_channels_are_the_images_as_stored(sample):
 
 @pytest.mark.parametrize("channels", [[], ["energy", "energy"], ["depth"], ["energy", "depth"]])
 def test_other_channels_are_refused(sample, channels):
-    """The message says which there are."""
+    """The message lists the channels."""
     with pytest.raises(DataError, match="one or more of energy, time, each once, are allowed"):
         electron_photon_views.select({"image": sample[0][:3]}, channels=channels)
 
 
-def test_shapes_of_a_cross_can_be_worked_out():
-    """8 in the middle, 1 on each side; r9 and the like are those of 12."""
+def test_shapes_of_a_cross_agree_with_hand_calculation():
+    """8 in the middle, 1 on each side: r9 and other ratios are those of a total of 12."""
     cross = [(16, 16, 8, 0.5), (15, 16, 1, 0), (17, 16, 1, 0), (16, 15, 1, 0), (16, 17, 1, 0)]
     found = quantities(*cross, (16, 26, 4, -1))
     assert found["energy"] == 16
@@ -560,16 +560,16 @@ def test_a_diagonal_has_a_covariance_and_no_minor_axis():
 
 
 @pytest.mark.parametrize("corner", [*itertools.product((0, 31), repeat=2)])
-def test_windows_end_with_the_image(corner):
-    """Around a corner there is nothing beyond, and nothing from the other side."""
+def test_windows_end_at_the_edge_of_the_image(corner):
+    """Around a corner the window is 0 outside the image and does not wrap around."""
     far = (31 - corner[0], 31 - corner[1])
     found = quantities((*corner, 3, 0), (*far, 1, 0))
     assert found["r9"] == found["e25_fraction"] == pytest.approx(0.75)
     assert found["e1_e9"] == 1
 
 
-def test_an_empty_image_has_a_finite_summary():
-    """Some photons leave nothing at all; a time without energy changes nothing."""
+def test_an_empty_image_has_finite_features():
+    """Some photon images are empty; a time without energy changes nothing."""
     assert set(quantities().values()) == {0}
     assert set(quantities((16, 16, 0, 2)).values()) == {0}
 
@@ -612,7 +612,7 @@ def physical(images):
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.001, 1), spread=st.floats(0, 4))
 def test_shapes_are_physically_possible(seed, share, spread):
-    """Whatever is in the images, from one hit to none missing, and however uneven."""
+    """For any image, from one hit to all pixels hit, with any spread of energies."""
     rng = np.random.default_rng(seed)
     dense = np.zeros((8, 2, 32, 32), np.float32)
     hit = rng.random((8, 32, 32)) < share
@@ -622,8 +622,8 @@ def test_shapes_are_physically_possible(seed, share, spread):
     physical(SparseImages.from_dense(dense))
 
 
-def test_shapes_of_real_and_simulated_showers_are_physically_possible(real, sample):
-    """But for photons that left nothing, all of them."""
+def test_shapes_of_original_and_simulated_showers_are_physically_possible(real, sample):
+    """All of them except empty photon images."""
     physical(real[0])
     images = sample[0]
     physical(images[images.ends > images.starts])
@@ -631,8 +631,8 @@ def test_shapes_of_real_and_simulated_showers_are_physically_possible(real, samp
 
 @settings(max_examples=10, deadline=None)
 @given(scale=st.sampled_from([0.25, 8.0]), steps=st.tuples(*[st.integers(-9, 8)] * 2))
-def test_shapes_know_neither_the_scale_nor_the_place(sample, scale, steps):
-    """Ratios and moments about the middle stay, where nothing is moved out of the image."""
+def test_shapes_do_not_depend_on_scale_and_position(sample, scale, steps):
+    """Ratios and central moments stay the same as long as nothing leaves the image."""
     dense = sample[0][40:60].dense()
     dense[:, :, :11], dense[:, :, 22:], dense[..., :11], dense[..., 22:] = 0, 0, 0, 0
     moved = np.roll(dense, steps, axis=(2, 3))
@@ -642,8 +642,8 @@ def test_shapes_know_neither_the_scale_nor_the_place(sample, scale, steps):
         np.testing.assert_allclose(after[name], before[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-def test_a_row_of_the_table_depends_on_its_own_image_alone(sample, monkeypatch):
-    """Whatever stands beside it, in whichever batch."""
+def test_a_row_of_the_table_depends_only_on_its_own_image(sample, monkeypatch):
+    """Other images in the batch and the size of the batch do not matter."""
     images = sample[0][:12]
     together = electron_photon_views.summarise({"image": images})["table"]
     monkeypatch.setattr(electron_photon_views, "BATCH", 5)

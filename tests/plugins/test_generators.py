@@ -38,8 +38,8 @@ def generate(name, folder, **asked):
 
 
 @pytest.mark.parametrize(("dataset", "name"), FILES)
-def test_a_file_that_exists_is_left_alone(tmp_path, dataset, name):
-    """The original may be lying there; beside a file of another form ours would not be read."""
+def test_an_existing_file_is_not_overwritten(tmp_path, dataset, name):
+    """It may be the original; beside a file of another form the simulated file would not be read."""
     (tmp_path / name).write_bytes(b"original")
     with pytest.raises(DataError, match=f"{name} exists; choose another folder"):
         generate(dataset, tmp_path)
@@ -49,8 +49,8 @@ def test_a_file_that_exists_is_left_alone(tmp_path, dataset, name):
 
 @pytest.mark.parametrize("dataset", SPECS)
 @pytest.mark.parametrize("wrong", ["events", "jobs", "seed"])
-def test_too_few_events_processes_or_a_negative_seed_are_refused(tmp_path, dataset, wrong):
-    """The message says what the least allowed are; no folder is made."""
+def test_too_few_events_or_processes_and_negative_seeds_are_refused(tmp_path, dataset, wrong):
+    """The message gives the smallest allowed values; no folder is created."""
     least = {"events": LEAST[dataset], "jobs": 1, "seed": 0}
     allowed = f"at least {least['events']}, 1 and 0 are needed"
     with pytest.raises(DataError, match=allowed):
@@ -59,8 +59,10 @@ def test_too_few_events_processes_or_a_negative_seed_are_refused(tmp_path, datas
 
 
 @pytest.mark.parametrize("dataset", [name for name in SPECS if name != "electron-photon"])
-def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path, dataset, monkeypatch):
-    """One line, and no file is left behind; electrons and photons need numpy alone."""
+def test_missing_packages_are_named_with_the_command_that_installs_them(
+    tmp_path, dataset, monkeypatch
+):
+    """One line, and no file remains; electrons and photons need only numpy."""
     monkeypatch.setattr(detector, "GENERATORS", ("numpy", "no_such_generator"))
     with pytest.raises(DataError, match=r'no_such_generator.*pip install "hepbench-plugins\[sim'):
         generate(dataset, tmp_path)

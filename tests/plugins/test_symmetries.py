@@ -21,12 +21,12 @@ def seen(function):
 
 
 def test_flips_mirror_whole_images_in_all_four_ways():
-    """What else is in the batch is untouched, and the batch stays as it was given."""
+    """Other inputs of the batch stay the same, and the batch is not changed in place."""
     ways = [IMAGE[:, :, ::i, ::j] for i in (1, -1) for j in (1, -1)]
     assert seen(symmetries.flips) == {np.ascontiguousarray(way).tobytes() for way in ways}
 
 
-def test_transposition_exchanges_eta_and_phi_or_does_not():
-    """Of all channels alike."""
+def test_transposition_exchanges_eta_and_phi_or_keeps_the_image():
+    """All channels together."""
     turned = np.ascontiguousarray(IMAGE.transpose(0, 1, 3, 2))
     assert seen(symmetries.transpose) == {IMAGE.tobytes(), turned.tobytes()}

@@ -115,8 +115,8 @@ def tiny_chunks(monkeypatch):
     monkeypatch.setattr(top_tagging, "CHUNK", 4)
 
 
-def test_every_momentum_of_the_tables_comes_as_stored(tmp_path, tiny_chunks):
-    """px, py, pz and energy, whatever the order of columns; three files, the last the test set."""
+def test_every_momentum_of_the_tables_is_read_as_stored(tmp_path, tiny_chunks):
+    """px, py, pz and energy in any order of columns; of three files the last is the test set."""
     given = {"train.h5": momenta(), "val.h5": momenta(seed=1), "test.h5": momenta(seed=2)}
     for name, parts in given.items():
         written(tmp_path, name, parts=parts)
@@ -139,8 +139,8 @@ def test_every_momentum_of_the_tables_comes_as_stored(tmp_path, tiny_chunks):
     assert ids.tolist() == [*range(6), *range(10**9, 10**9 + 6), *range(2 * 10**9, 2 * 10**9 + 6)]
 
 
-def test_mass_and_pt_are_of_the_sum_of_all_particles(tmp_path):
-    """Two particles of 3 GeV at right angles have a mass of 3 sqrt(2) and as much pt."""
+def test_mass_and_pt_are_those_of_the_sum_of_all_particles(tmp_path):
+    """Two particles of 3 GeV at right angles have a mass and a pt of 3 sqrt(2) GeV."""
     parts = np.zeros((2, 200, 4), np.float32)
     parts[:, :2] = [[3, 0, 0, 3], [0, 3, 0, 3]]
     parts[1] *= 2
@@ -151,7 +151,8 @@ def test_mass_and_pt_are_of_the_sum_of_all_particles(tmp_path):
 
 
 def test_columns_are_found_by_their_names(tmp_path):
-    """In another order, in several blocks, beside others, without the truth, or as float64."""
+    """Columns may be in another order, in several blocks, among others, without the truth, or
+    float64."""
     order = np.random.default_rng(0).permutation(PARTICLES).tolist()
     for kind in ("<f4", "<f8"):
         names = {"<i4": ["is_signal_new", "more"], kind: order}
@@ -163,8 +164,8 @@ def test_columns_are_found_by_their_names(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("compression", [None, "zlib", "blosc", "blosc:zstd", "bzip2"])
-def test_what_pandas_writes_is_read(tmp_path, compression):
-    """Whatever it is compressed by; the labels as a column of their own, or in a block."""
+def test_tables_written_by_pandas_are_read(tmp_path, compression):
+    """With any compression; the labels as their own column or in a block."""
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("tables")
     if compression not in {None, "zlib"}:
@@ -182,8 +183,8 @@ def test_what_pandas_writes_is_read(tmp_path, compression):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_pandas_reads_what_is_written_here(tmp_path):
-    """Names, dtypes and values; so do others who read the original by pandas."""
+def test_pandas_reads_the_simulated_files(tmp_path):
+    """Names, dtypes and values are equal, so other users can read the files like the original."""
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("tables")
     frame = pandas.read_hdf(written(tmp_path) / "train.h5", key="table")
@@ -195,8 +196,8 @@ def test_pandas_reads_what_is_written_here(tmp_path):
     assert frame["is_signal_new"].tolist() == labels().tolist()
 
 
-def test_the_arrays_of_fewer_particles_are_filled_up(tmp_path, tiny_chunks):
-    """All are labelled; which of the original's files they are of is not known."""
+def test_arrays_of_fewer_particles_are_padded(tmp_path, tiny_chunks):
+    """All jets are labelled; it is unknown from which original file they come."""
     chunks = read(arrays(tmp_path))
     assert [(role, len(part)) for role, part in chunks] == [("labelled", 4), ("labelled", 2)]
     cloud = np.concatenate([part.inputs["cloud"] for _, part in chunks])
@@ -206,15 +207,15 @@ def test_the_arrays_of_fewer_particles_are_filled_up(tmp_path, tiny_chunks):
 
 
 def test_tables_are_read_before_arrays_and_validation_jets_may_be_missing(tmp_path):
-    """Whatever else is in the folder."""
+    """Other files in the folder do not matter."""
     arrays(written(tmp_path))
     ((role, part),) = read(tmp_path)
     assert role == "labelled"
     assert np.array_equal(part.inputs["cloud"], momenta())
 
 
-def test_particles_are_put_into_the_order_of_their_pt(tmp_path):
-    """A file of somebody's own may have another, with padding between; values stay as they are."""
+def test_particles_are_sorted_by_pt(tmp_path):
+    """A user's file may have another order with padding in between; values stay the same."""
     mixed = momenta().copy()
     order = np.random.default_rng(0).permutation(200)
     mixed[1::2] = mixed[1::2, order]
@@ -222,8 +223,8 @@ def test_particles_are_put_into_the_order_of_their_pt(tmp_path):
     assert np.array_equal(part.inputs["cloud"], momenta())
 
 
-def test_memory_holds_a_few_chunks_whatever_the_size_of_the_file(tmp_path, monkeypatch):
-    """Of a hundred megabytes four at a time."""
+def test_memory_holds_a_few_chunks_for_any_file_size(tmp_path, monkeypatch):
+    """Of a hundred megabytes four are in memory at a time."""
     monkeypatch.setattr(top_tagging, "CHUNK", 1000)
     n = 30_000
     with h5py.File(tmp_path / "train.h5", "w") as file:
@@ -288,7 +289,7 @@ LAYOUTS = {
 @pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
 @pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5"])
 def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed, message):
-    """Of any of the files; the message holds what it has, and what is expected."""
+    """In any of the files; the message says what the file has and what is expected."""
     for good in ("train.h5", "val.h5"):
         written(tmp_path, good)
     written(tmp_path, name, **changed)
@@ -297,7 +298,7 @@ def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed,
 
 
 def test_the_fixed_format_of_pandas_is_refused(tmp_path):
-    """It is what ``to_hdf`` writes unless it is told; the message names what is needed."""
+    """``to_hdf`` writes this format by default; the message names the needed format."""
     with h5py.File(tmp_path / "train.h5", "w") as file:
         file["table/axis0"] = np.bytes_(PARTICLES)
         file["table/block0_values"] = np.zeros((3, 800), np.float32)
@@ -333,8 +334,8 @@ NAMES = {
 
 
 @pytest.mark.parametrize("made", NAMES.values(), ids=NAMES.keys())
-def test_names_that_are_no_plain_list_are_refused_and_nothing_is_unpickled(tmp_path, made):
-    """A file from the net may hold anything; a list of names is read without running it."""
+def test_column_names_other_than_a_plain_list_are_refused_without_unpickling(tmp_path, made):
+    """A downloaded file may hold any pickle; the list of names is parsed without running it."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         file["table/table"].attrs["values_block_0_kind"] = np.void(made(tmp_path) or b"\0")
     message = error_of(tmp_path)
@@ -345,7 +346,7 @@ def test_names_that_are_no_plain_list_are_refused_and_nothing_is_unpickled(tmp_p
 
 @pytest.mark.parametrize("version", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_names_are_read_in_every_version_of_pickle(tmp_path, version):
-    """The originals were written years ago, by another Python perhaps."""
+    """The originals may have been written by an old version of Python."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         content = pickle.dumps(COLUMNS["<f4"], version)
         file["table/table"].attrs["values_block_0_kind"] = np.void(content)
@@ -354,7 +355,7 @@ def test_names_are_read_in_every_version_of_pickle(tmp_path, version):
 
 
 def test_names_of_python_2_are_read(tmp_path):
-    """There a name was a string of bytes, written with quotes."""
+    """In Python 2 a name was a byte string, written with quotes."""
     listed = "".join(f"S'{name}'\np{i + 1}\na" for i, name in enumerate(COLUMNS["<f4"]))
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         content = f"(lp0\n{listed}.".encode()
@@ -363,8 +364,8 @@ def test_names_of_python_2_are_read(tmp_path):
     assert np.array_equal(part.inputs["cloud"], momenta())
 
 
-def test_a_compression_that_cannot_be_read_here_is_named(tmp_path, monkeypatch):
-    """With what installs it; the file itself is well."""
+def test_an_unavailable_compression_is_named(tmp_path, monkeypatch):
+    """The message says how to install the filter; the file itself is intact."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         rows = file["table/table"][:]
         kept = dict(file["table/table"].attrs)
@@ -393,10 +394,10 @@ VALUES = {
 @pytest.mark.parametrize(("particle", "what"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("jet", [0, 5])
 @pytest.mark.parametrize("form", ["tables", "arrays"])
-def test_an_impossible_particle_is_named_with_its_place(
+def test_an_impossible_particle_is_named_with_its_position(
     tmp_path, tiny_chunks, particle, what, jet, form
 ):
-    """The first one, whichever chunk it is in; jets and particles count from 0."""
+    """The message names the first one in any chunk; jets and particles count from 0."""
     bad = momenta(most=100).copy()
     bad[jet, 2] = particle
     bad[jet:, 3] = np.nan
@@ -428,7 +429,7 @@ CONTENTS = {
 @pytest.mark.parametrize(("changed", "message"), CONTENTS.values(), ids=CONTENTS.keys())
 @pytest.mark.parametrize("name", ["train.h5", "test.h5"])
 def test_impossible_labels_and_jets_are_refused(tmp_path, tiny_chunks, name, changed, message):
-    """In the test file as in the others."""
+    """The test file is checked like the others."""
     error = error_of(written(written(tmp_path), name, **changed))
     assert error.startswith(f"top-tagging: {name}: ")
     assert message in error
@@ -488,15 +489,15 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize(("changed", "message"), ARRAYS.values(), ids=ARRAYS.keys())
-def test_other_arrays_are_refused(tmp_path, changed, message):
-    """The message holds the file, what it has, and what is expected."""
+def test_arrays_with_another_layout_are_refused(tmp_path, changed, message):
+    """The message names the file, what it has, and what is expected."""
     assert error_of(arrays(tmp_path, **changed)) == f"top-tagging: {message}"
 
 
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5", VECTORS, MASK, LABELS])
 def test_a_damaged_file_is_refused(tmp_path, name, done):
-    """Gigabytes do not always come whole; nothing is read of the others."""
+    """Large downloads may be incomplete; no jet of the other files is read."""
     if name.endswith(".npy"):
         arrays(tmp_path)
     else:
@@ -511,14 +512,14 @@ def test_a_damaged_file_is_refused(tmp_path, name, done):
 @pytest.mark.parametrize("content", damage.HEADERS.values(), ids=damage.HEADERS.keys())
 @pytest.mark.parametrize("name", [VECTORS, MASK, LABELS])
 def test_a_damaged_header_is_refused(tmp_path, name, content):
-    """numpy reads it as Python, and raises whatever Python does."""
+    """numpy parses the header as Python and raises any of Python's errors."""
     (arrays(tmp_path) / name).write_bytes(content)
     assert error_of(tmp_path).startswith(f"top-tagging: {name}: cannot be opened (")
 
 
 @pytest.mark.parametrize("kind", ["pickled", "an archive"])
-def test_what_is_no_plain_array_is_refused(tmp_path, kind):
-    """Nothing is unpickled; several arrays in one file are none."""
+def test_pickles_and_archives_are_refused(tmp_path, kind):
+    """Nothing is unpickled, and an archive of several arrays is not an array."""
     with (arrays(tmp_path) / LABELS).open("wb") as file:
         if kind == "pickled":
             np.save(file, np.array([Trap(tmp_path / "caught")], object), allow_pickle=True)
@@ -528,8 +529,8 @@ def test_what_is_no_plain_array_is_refused(tmp_path, kind):
     assert not (tmp_path / "caught").exists()
 
 
-def test_overwritten_rows_are_refused_where_they_are(tmp_path, tiny_chunks):
-    """The rows before them are good."""
+def test_overwritten_rows_are_named(tmp_path, tiny_chunks):
+    """The rows before them are read."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         rows, kept = file["table/table"][:], dict(file["table/table"].attrs)
         del file["table/table"]
@@ -542,7 +543,7 @@ def test_overwritten_rows_are_refused_where_they_are(tmp_path, tiny_chunks):
 
 
 def test_missing_files_are_named(tmp_path):
-    """Test jets alone cannot be learned from, nor momenta without labels."""
+    """Test jets alone are not enough for training, nor are momenta without labels."""
     written(tmp_path, "test.h5")
     expected = f"top-tagging: {tmp_path} holds no train.h5 and no {VECTORS}; one of them is needed"
     assert error_of(tmp_path) == expected
@@ -560,8 +561,8 @@ def warnings_of(folder):
     return [str(each.message) for each in caught]
 
 
-def test_labels_the_wrong_way_round_are_warnings_of(tmp_path):
-    """Top quarks are heavy; both forms may be wrong, and a good one is told nothing of."""
+def test_exchanged_labels_give_a_warning(tmp_path):
+    """Top quarks have the larger mass; both forms are checked, and correct labels give no warning."""
     assert warnings_of(written(tmp_path)) == []
     (warning,) = warnings_of(written(tmp_path, label=1 - labels(), true=600 * (1 - labels())))
     assert warning.startswith("top-tagging: train.h5: the mean jet mass is ")
@@ -573,8 +574,8 @@ def test_labels_the_wrong_way_round_are_warnings_of(tmp_path):
     assert warning.startswith(f"top-tagging: {VECTORS}: the mean jet mass is ")
 
 
-def test_labels_against_the_truth_are_warnings_of(tmp_path):
-    """Where a file says which jets have a top quark, it should say the same twice."""
+def test_labels_that_contradict_the_truth_give_a_warning(tmp_path):
+    """The file states twice which jets have a top quark."""
     (warning,) = warnings_of(written(tmp_path, true=[0, 600, 0, 0, 600, 600]))
     expected = "label and 'truthE' disagree for 2 of 6 jets"
     assert warning == f"top-tagging: train.h5: {expected}"
@@ -589,7 +590,7 @@ def kinematic(parts, particles=200):
 
 
 def test_the_cloud_is_cut_to_the_first_particles():
-    """As read, and in other variables, which are still those of the whole jet."""
+    """The momenta are cut, and so are the kinematic features, which still refer to the whole jet."""
     inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
     made = top_tagging_views.transform(inputs, particles=50, features="momenta")
     assert np.array_equal(made["cloud"], momenta()[:, :50])
@@ -598,7 +599,7 @@ def test_the_cloud_is_cut_to_the_first_particles():
 
 
 def test_kinematic_features_are_those_of_the_paper():
-    """Of two particles, one ahead in phi and the other in eta, of a jet that flies backwards."""
+    """Checked with two particles, one ahead in phi and one in eta, of a jet with negative eta."""
     pt, eta, phi = np.array([300.0, 100.0]), np.array([-1.0, -1.3]), np.array([3.1, -3.0])
     parts = np.zeros((1, 200, 4), np.float32)
     columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
@@ -630,15 +631,15 @@ def test_kinematic_features_are_those_of_the_paper():
         ({"features": "all"}, "features is 'all'; momenta and kinematic are allowed"),
     ],
 )
-def test_other_clouds_are_refused(params, message):
+def test_other_parameters_of_clouds_are_refused(params, message):
     """The message says what is allowed."""
     inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
     with pytest.raises(DataError, match=f"top-tagging: {message}"):
         top_tagging_views.transform(inputs, **({"particles": 9, "features": "momenta"} | params))
 
 
-def test_the_graph_joins_what_is_near_in_eta_and_phi():
-    """Across the edge of phi; of the first particles alone, and padding to itself."""
+def test_the_graph_joins_particles_near_in_eta_and_phi():
+    """Across the edge of phi; only the first particles, and padding to itself."""
     parts = jet((300, 0.5, 3.1), (200, 0.5, -3.1), (100, 0.5, 2.9), (50, 1.2, 2.95))
     inputs = {"cloud": parts, "mask": parts[:, :, 3] > 0}
     found = top_tagging_views.graph(inputs, particles=6, k=2)["neighbours"]
@@ -650,8 +651,8 @@ def test_the_graph_joins_what_is_near_in_eta_and_phi():
         top_tagging_views.graph(inputs, particles=2, k=0)
 
 
-def test_the_graph_is_that_of_all_distances():
-    """Against a search through every pair of particles."""
+def test_the_graph_agrees_with_all_pairwise_distances():
+    """The reference searches all pairs of particles."""
     inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
     found = top_tagging_views.graph(inputs, particles=100, k=7)["neighbours"]
     angles = kinematic(momenta(), 100)[:, :, :2].astype(float)
@@ -676,8 +677,8 @@ def same(found, expected):
 
 @settings(max_examples=20, deadline=None)
 @given(angle=st.floats(-3.2, 3.2), rapidity=st.floats(-2, 2), seed=st.integers(0, 2**32 - 1))
-def test_the_table_is_the_same_from_every_side(angle, rapidity, seed):
-    """Turned around the beam, boosted along it, mirrored, in another order, padded elsewhere."""
+def test_the_table_does_not_depend_on_direction_boost_or_order(angle, rapidity, seed):
+    """Rotated around the beam, boosted along it, mirrored, reordered, padded elsewhere."""
     parts, n = momenta(most=60).astype(float), 60
     expected = table(momenta(most=60))
     px, py, pz, energy = np.moveaxis(parts, 2, 0)
@@ -693,8 +694,8 @@ def test_the_table_is_the_same_from_every_side(angle, rapidity, seed):
     assert np.array_equal(table(momenta(most=60)[:, :n]), expected)
 
 
-def test_a_row_of_the_table_depends_on_its_own_jet_alone(monkeypatch):
-    """Whatever stands beside it, in whichever batch."""
+def test_a_row_of_the_table_depends_only_on_its_own_jet(monkeypatch):
+    """Other jets in the batch and the size of the batch do not matter."""
     parts = momenta(40)
     together = table(parts)
     order = np.array([7, 0, 11, 39, 3, 3, 2])
@@ -719,7 +720,7 @@ def quantities(*particles):
     return dict(zip(top_tagging_views.FEATURES, table(jet(*particles))[0], strict=True))
 
 
-def test_two_particles_make_a_row_that_can_be_worked_out():
+def test_features_of_two_particles_agree_with_hand_calculation():
     """300 and 100 GeV, 0.4 apart in phi."""
     found = quantities((300, 1, 0), (100, 1, 0.4))
     assert found["particles"] == 2
@@ -739,7 +740,8 @@ def test_two_particles_make_a_row_that_can_be_worked_out():
 
 
 def test_three_prongs_are_found_with_their_masses():
-    """Each of two particles 0.02 apart: what is left of tau3 are these, and the pairs have masses."""
+    """Each prong is two particles 0.02 apart: only these distances remain in tau3, and the pairs
+    have masses."""
     centres = ((300, 0, 0), (200, 0.5, 0), (100, 0, 0.6))
     prongs = [(pt / 2, eta + s, phi) for pt, eta, phi in centres for s in (-0.01, 0.01)]
     found = quantities(*prongs)
@@ -757,7 +759,7 @@ def test_three_prongs_are_found_with_their_masses():
 
 
 def test_energy_correlations_are_sums_over_pairs_and_triples():
-    """Against loops over all of them."""
+    """The reference loops over all pairs and triples."""
     rng = np.random.default_rng(3)
     parts = [
         (pt, *angles)
@@ -775,8 +777,8 @@ def test_energy_correlations_are_sums_over_pairs_and_triples():
     assert found["d2"] == pytest.approx(triples / pairs**3, rel=1e-4)
 
 
-def test_a_single_particle_has_no_shape():
-    """Its mass is 0, its shape is 0, and nothing is NaN."""
+def test_a_single_particle_has_zero_shapes():
+    """Its mass and shapes are 0, and no feature is NaN."""
     found = quantities((600, 1.5, 2))
     assert found.pop("pt") == pytest.approx(600)
     ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_fraction_1")}
@@ -794,8 +796,8 @@ def batch(features):
     return {"cloud": torch.tensor(cloud), "mask": torch.tensor(parts[:, :, 3] > 0)}
 
 
-def test_rotations_of_momenta_leave_the_table_as_it_is():
-    """Around the beam, each jet by an angle of its own."""
+def test_rotations_of_momenta_do_not_change_the_table():
+    """Each jet is rotated around the beam by its own angle."""
     torch.manual_seed(0)
     given = batch("momenta")
     made = top_tagging_views.rotations(given)["cloud"].numpy()
@@ -806,7 +808,7 @@ def test_rotations_of_momenta_leave_the_table_as_it_is():
 
 
 def test_rotations_of_kinematic_features_keep_distances():
-    """From the axis and between particles; all else stays as it was."""
+    """Distances from the axis and between particles stay, and so do all other features."""
     torch.manual_seed(0)
     given = batch("kinematic")
     made = top_tagging_views.rotations(given)["cloud"].numpy()
@@ -821,8 +823,8 @@ def test_rotations_of_kinematic_features_keep_distances():
 
 
 @pytest.mark.parametrize(("features", "axes"), [("momenta", (1, 2)), ("kinematic", (0, 1))])
-def test_flips_mirror_all_four_ways(features, axes):
-    """A jet as a whole: py and pz of momenta, eta and phi from the axis otherwise."""
+def test_flips_mirror_jets_in_all_four_ways(features, axes):
+    """The whole jet is mirrored: py and pz of momenta, or eta and phi relative to the axis."""
     torch.manual_seed(0)
     given = {name: values[:1].repeat(64, 1, 1)[:, :200] for name, values in batch(features).items()
              if name == "cloud"}  # fmt: skip
@@ -841,7 +843,7 @@ def test_flips_mirror_all_four_ways(features, axes):
 @pytest.mark.parametrize("name", ["rotations", "flips"])
 @pytest.mark.parametrize("features", ["momenta", "kinematic"])
 def test_a_batch_is_not_changed_in_place(name, features):
-    """Its memory is used again."""
+    """The memory of the batch is used again."""
     given = batch(features)
     before = given["cloud"].clone()
     made = getattr(top_tagging_views, name)(given)
@@ -860,8 +862,8 @@ def sample():
     return part
 
 
-def test_the_sample_is_what_was_asked_for(sample):
-    """5,000 jets, half of them top quarks, in their range of pt and eta, of particles without mass."""
+def test_the_sample_has_the_requested_jets(sample):
+    """5,000 jets of massless particles, half of them top quarks, in their range of pt and eta."""
     path = Path(top_tagging.__file__).parent / "samples/top-tagging.npz"
     assert path.stat().st_size <= 4_000_000
     cloud, mask = sample.inputs["cloud"], sample.inputs["mask"]
@@ -876,8 +878,8 @@ def test_the_sample_is_what_was_asked_for(sample):
     assert np.array_equal(mask, np.arange(200) < mask.sum(axis=1)[:, None])
 
 
-def test_compact_particles_come_back_within_half_a_step(sample):
-    """Relative to pt, and in angle; their number exactly."""
+def test_compact_particles_are_accurate_to_half_a_step(sample):
+    """In relative pt and in angle; the number of particles is exact."""
     rng = np.random.default_rng(0)
     parts = sample.inputs["cloud"][:300] * np.float32(rng.uniform(0.9, 1.1, (300, 1, 1)))
     again = top_tagging_compact.decode(top_tagging_compact.encode(parts))
@@ -896,8 +898,8 @@ def test_compact_particles_come_back_within_half_a_step(sample):
     assert np.abs((phi2 - phi + np.pi) % (2 * np.pi) - np.pi).max() < 0.000052
 
 
-def test_what_cannot_be_compacted_is_refused(sample):
-    """A particle with a mass would come back without, one out of order with another pt."""
+def test_particles_that_cannot_be_compacted_are_refused(sample):
+    """A massive particle would lose its mass, and an unsorted particle would get another pt."""
     parts = sample.inputs["cloud"][:2].copy()
     parts[1, 3, 3] *= 1.01
     with pytest.raises(DataError, match="a particle has a mass"):
@@ -916,8 +918,8 @@ def separation(part):
 
 
 @pytest.mark.slow
-def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
-    """Boosted trees on the table, on as many jets of either, agree within their errors and a bit."""
+def test_the_sample_is_about_as_hard_as_the_original_jets(sample, real_data):
+    """Boosted trees on the table, with equal numbers of jets, agree within errors and a margin."""
     ((_, real),) = read(real_data / "top-tagging")
     assert len(real) == 2000
     found, expected = separation(sample[:2000]), separation(real)
@@ -925,8 +927,9 @@ def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
     assert abs(found - expected) < 0.015
 
 
-def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
-    """2,000 jets of the reference set: axes as their makers have them, masses, numbers, warnings."""
+def test_original_jets_are_read_and_have_the_expected_distributions(real_data):
+    """2,000 jets of the reference dataset: conventions, masses, numbers of particles, no
+    unexpected warnings."""
     folder = real_data / "top-tagging"
     assert warnings_of(folder) == []
     ((_, part),) = read(folder)
@@ -944,8 +947,8 @@ def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
     assert columns["tau32"][top].mean() < 0.75 * columns["tau32"][~top].mean()
 
 
-def test_the_files_of_the_spec_are_those_that_are_read():
-    """The official test file has its role, and every file its form."""
+def test_the_files_of_the_spec_are_those_of_the_reader():
+    """The official test file has its role, and every file has its form."""
     roles = {file.name: file.role for file in TOP_TAGGING.files}
     assert roles.pop("test.h5") == "test"
     assert set(roles.values()) == {"labelled"}
