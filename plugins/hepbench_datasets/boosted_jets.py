@@ -55,8 +55,8 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
 
     Yields:
         (role, Examples): ``image`` N of (8, 125, 125), sparse, in the order of the spec; labels
-            (N,) int64; spectators ``m`` and ``pT`` (N,) float32 if the file has them; ids are the
-            positions in the file, starting at 0 or at ``FIRST_UNLABELLED``.
+        (N,) int64; spectators ``m`` and ``pT`` (N,) float32 if the file has them; ids are the
+        positions in the file, starting at 0 or at ``FIRST_UNLABELLED``.
 
     Raises:
         DataError: there is no labelled file, a file is damaged or has another layout, a value is
@@ -83,21 +83,31 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
         columns = _columns(file, jets)
         if others:
             others.array("jet", ("N", *JET))
-        for start, images in _images(file, channels):
-            rows = slice(start, start + len(images))
-            yield (
-                "labelled",
-                Examples(
-                    inputs={"image": images},
-                    ids=np.arange(rows.start, rows.stop),
-                    labels=columns["Y"][rows],
-                    targets={name: columns[name][rows] for name in columns if name != "Y"},
-                ),
-            )
+        yield from _labelled(file, columns, channels)
         if others:
-            for start, images in _images(others, channels):
-                ids = FIRST_UNLABELLED + np.arange(start, start + len(images))
-                yield "unlabelled", Examples(inputs={"image": images}, ids=ids)
+            yield from _unlabelled(others, channels)
+
+
+def _labelled(
+    file: HDF5, columns: dict[str, Array], channels: list[int]
+) -> Iterator[tuple[Role, Examples]]:
+    for start, images in _images(file, channels):
+        rows = slice(start, start + len(images))
+        yield (
+            "labelled",
+            Examples(
+                inputs={"image": images},
+                ids=np.arange(rows.start, rows.stop),
+                labels=columns["Y"][rows],
+                targets={name: columns[name][rows] for name in columns if name != "Y"},
+            ),
+        )
+
+
+def _unlabelled(file: HDF5, channels: list[int]) -> Iterator[tuple[Role, Examples]]:
+    for start, images in _images(file, channels):
+        ids = FIRST_UNLABELLED + np.arange(start, start + len(images))
+        yield "unlabelled", Examples(inputs={"image": images}, ids=ids)
 
 
 def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:

@@ -89,31 +89,35 @@ def cloud(
 
     Returns:
         ``cloud`` (N, P, C + 3) float32, see ``features``: eta and phi from the centre in radian;
-            the value of each channel; the logarithm of the pixel's fraction of the energy of the
-            image, at least log(MIN_FRACTION). Padding is 0. ``mask`` (N, P) bool: True for a pixel.
+        the value of each channel; the logarithm of the pixel's fraction of the energy of the
+        image, at least log(MIN_FRACTION). Padding is 0. ``mask`` (N, P) bool: True for a pixel.
 
     Raises:
         DataError: ``points`` is below 1.
     """
     _check(points=points)
     n, channels, height, width = images.shape
-    row, column = middle or ((height - 1) / 2, (width - 1) / 2)
+    origin = middle or ((height - 1) / 2, (width - 1) / 2)
     result = np.zeros((n, points, channels + 3), np.float32)
     mask = np.zeros((n, points), bool)
     for rows, hits in _batches(images):
         energy = _energies(hits, energies)
         places = _hottest(hits, energy, points)
         real = mask[rows] = places >= 0
-        y, x = np.divmod(places[real], width)
-        owner = np.nonzero(real)[0]
         part = result[rows]
-        part[real, 0] = pixel * (y - row)
-        part[real, 1] = pixel * (x - column)
-        total = energy.sum(1, dtype=np.float64)
-        fraction = energy[owner, places[real]] / np.where(total > 0, total, 1)[owner]
-        part[real, -1] = np.log(np.maximum(fraction, MIN_FRACTION))
+        for axis, position in enumerate(np.divmod(places[real], width)):
+            part[real, axis] = pixel * (position - origin[axis])
+        part[real, -1] = _log_fractions(energy, places, real)
         _deposit(hits, places, part[..., 2:-1])
     return {"cloud": result, "mask": mask}
+
+
+def _log_fractions(energy: Array, places: Array, real: Array) -> Array:
+    """Return the logarithm of each real point's fraction of the energy of its image."""
+    image = np.nonzero(real)[0]
+    total = energy.sum(1, dtype=np.float64)
+    fraction = energy[image, places[real]] / np.where(total > 0, total, 1)[image]
+    return np.log(np.maximum(fraction, MIN_FRACTION))
 
 
 def graph(images: Array, *, points: int, k: int, energies: Mapping[int, float]) -> Inputs:
@@ -144,9 +148,9 @@ def neighbours(row: Array, column: Array, mask: Array, *, k: int) -> Array:
 
     Returns:
         (N, P, k) int64, indices in the cloud: the nearest first; of points at the same distance the
-            one that comes first in the cloud, which has more energy. If there are fewer than k
-            other points, the rest is filled with the point's own index. Padding has only its own
-            index.
+        one that comes first in the cloud, which has more energy. If there are fewer than k
+        other points, the rest is filled with the point's own index. Padding has only its own
+        index.
     """
     n, points = mask.shape
     result = np.broadcast_to(np.arange(points)[:, None], (n, points, k)).copy()

@@ -58,7 +58,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
     Yields:
         (role, Examples): ``image`` N of (2, 32, 32), sparse; labels (N,) int64, 1 for electrons;
-            ids are the positions in the file, plus a billion for photons or for ``x_test``.
+        ids are the positions in the file, plus a billion for photons or for ``x_test``.
 
     Raises:
         DataError: a file is missing, damaged or has another layout, a label does not belong to its
@@ -136,7 +136,7 @@ def _fault(images: SparseImages, start: int) -> tuple[str, str] | None:
     return f"{where} is {values[first]:g}", allowed
 
 
-# --- the npz form
+# --- the npz files
 
 
 def _read_npz(path: Path) -> Iterator[tuple[Role, Examples]]:

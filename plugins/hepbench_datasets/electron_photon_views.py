@@ -119,20 +119,38 @@ def summarise(inputs: Inputs, **_others: Any) -> Inputs:
 
 def _shapes(images: SparseImages) -> Iterator[Array]:
     """Yield the columns of FEATURES, (n,) each."""
-    n = len(images)
     energy, time = images.dense().astype(np.float64).transpose(1, 0, 2, 3)
     total = energy.sum(axis=(1, 2))
-    row, column = np.divmod(energy.reshape(n, SIDE**2).argmax(axis=1), SIDE)
+    hottest = energy.reshape(len(images), SIDE**2).argmax(axis=1)
+    row, column = np.divmod(hottest, SIDE)
     around = _window(energy, row, column, 2)
+    eta, phi = np.arange(SIDE) - row[:, None], np.arange(SIDE) - column[:, None]
+    yield from _ratios(energy, around, total)
+    yield _ratio((energy.sum(axis=2) * (np.abs(eta) <= 2)).sum(axis=1), total)
+    yield from _sigmas(around)
+    yield from _widths(energy, eta, phi)
+    yield _ratio((energy.sum(axis=2) * np.sign(eta)).sum(axis=1), total)
+    yield _ratio((energy.sum(axis=1) * np.sign(phi)).sum(axis=1), total)
+    mean = _ratio((energy * time).sum(axis=(1, 2)), total)
+    away = (time - mean[:, None, None]) ** 2
+    yield from (np.where(total > 0, time[np.arange(len(row)), row, column], 0), mean)
+    yield np.sqrt(_ratio((energy * away).sum(axis=(1, 2)), total))
+
+
+def _ratios(energy: Array, around: Array, total: Array) -> Iterator[Array]:
+    """Yield energies, numbers of crystals, and ratios of energies in windows."""
+    n = len(energy)
     e1, e9, e25 = around[:, 2, 2], around[:, 1:4, 1:4].sum(axis=(1, 2)), around.sum(axis=(1, 2))
     beside = np.stack([around[:, 1, 2], around[:, 3, 2], around[:, 2, 1], around[:, 2, 3]])
     second = np.sort(around[:, 1:4, 1:4].reshape(n, 9), axis=1)[:, -2]
-    eta, phi = np.arange(SIDE) - row[:, None], np.arange(SIDE) - column[:, None]
-    by_row, by_column = energy.sum(axis=2), energy.sum(axis=1)
     yield from (total, e1, (energy > 0).sum(axis=(1, 2)), (energy > GEV).sum(axis=(1, 2)))
     yield from (_ratio(e9, total), _ratio(e1, e9), _ratio(e1 + second, e9))
     yield from (_ratio(beside.sum(axis=0), e1), _ratio(e9, e25), _ratio(e25, total))
-    yield _ratio((by_row * (np.abs(eta) <= 2)).sum(axis=1), total)
+
+
+def _sigmas(around: Array) -> Iterator[Array]:
+    """Yield sigma_ieta_ieta, sigma_iphi_iphi and their covariance, from 5 x 5 crystals."""
+    n, e25 = len(around), around.sum(axis=(1, 2))
     fraction = _ratio(around, e25[:, None, None])
     weight = np.maximum(LOG_WEIGHT + np.log(np.maximum(fraction, 1e-9)), 0)
     steps = np.arange(-2, 3)
@@ -140,16 +158,14 @@ def _shapes(images: SparseImages) -> Iterator[Array]:
         weight, np.broadcast_to(steps, (n, 5)), np.broadcast_to(steps, (n, 5))
     )
     yield from (np.sqrt(eta_eta), np.sqrt(phi_phi), eta_phi)
+
+
+def _widths(energy: Array, eta: Array, phi: Array) -> Iterator[Array]:
+    """Yield widths along eta, phi, major and minor axis, and the shifts of the mean."""
     eta_mean, phi_mean, eta_eta, phi_phi, eta_phi = _moments(energy, eta, phi)
     half, spread = (eta_eta + phi_phi) / 2, np.hypot((eta_eta - phi_phi) / 2, eta_phi)
     yield from (np.sqrt(eta_eta), np.sqrt(phi_phi))
     yield from (np.sqrt(half + spread), np.sqrt(np.maximum(half - spread, 0)), eta_mean, phi_mean)
-    yield _ratio((by_row * np.sign(eta)).sum(axis=1), total)
-    yield _ratio((by_column * np.sign(phi)).sum(axis=1), total)
-    mean = _ratio((energy * time).sum(axis=(1, 2)), total)
-    away = (time - mean[:, None, None]) ** 2
-    yield from (np.where(total > 0, time[np.arange(n), row, column], 0), mean)
-    yield np.sqrt(_ratio((energy * away).sum(axis=(1, 2)), total))
 
 
 def _window(energy: Array, row: Array, column: Array, reach: int) -> Array:

@@ -51,7 +51,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
     Yields:
         ("labelled", Examples): ``table`` (N, 28) float32; labels (N,) int64; ids are the positions
-            of the rows in the file, from 0.
+        of the rows in the file, from 0.
 
     Raises:
         DataError: there is no file, the file is damaged, a line is invalid (the message names the

@@ -118,13 +118,27 @@ def create(file: Any, key: str, blocks: Mapping[str, Sequence[str]], rows: int) 
             one field ``values_block_0`` and so on for each dtype.
         rows: number of rows; they are compressed by gzip in chunks of 1,000.
     """
-    fields = [f"values_block_{i}" for i in range(len(blocks))]
-    dtypes = [
-        (field, dtype, (len(names),))
-        for field, (dtype, names) in zip(fields, blocks.items(), strict=True)
-    ]
+    fields = {f"values_block_{i}": block for i, block in enumerate(blocks.items())}
+    dtypes = [(field, dtype, (len(names),)) for field, (dtype, names) in fields.items()]
     _set_attributes(file, CLASS="GROUP", PYTABLES_FORMAT_VERSION="2.1", VERSION="1.0")
     group = file.create_group(key)
+    all_names = [name for names in blocks.values() for name in names]
+    _describe_frame(group, list(fields), all_names)
+    table = group.create_dataset(
+        "table",
+        (rows,),
+        [("index", "<i8"), *dtypes],
+        chunks=(min(max(rows, 1), 1000),),
+        maxshape=(None,),
+        compression="gzip",
+        compression_opts=1,
+    )
+    _describe_table(table, fields)
+    return table
+
+
+def _describe_frame(group: Any, fields: list[str], names: list[str]) -> None:
+    """Write the attributes by which pandas recognises a group as a ``DataFrame``."""
     _set_attributes(
         group,
         CLASS="GROUP",
@@ -137,32 +151,25 @@ def create(file: Any, key: str, blocks: Mapping[str, Sequence[str]], rows: int) 
         levels=1,
         nan_rep="nan",
     )
-    all_names = [name for names in blocks.values() for name in names]
     _set_attributes(
         group,
         index_cols=[(0, "index")],
         values_cols=fields,
-        non_index_axes=[(1, all_names)],
+        non_index_axes=[(1, names)],
         data_columns=[],
         info={},
     )
-    table = group.create_dataset(
-        "table",
-        (rows,),
-        [("index", "<i8"), *dtypes],
-        chunks=(min(max(rows, 1), 1000),),
-        maxshape=(None,),
-        compression="gzip",
-        compression_opts=1,
-    )
+
+
+def _describe_table(table: Any, fields: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    """Write the attributes of a PyTables table, and the column names of each field."""
+    rows = len(table)
     _set_attributes(table, CLASS="TABLE", VERSION="2.7", NROWS=rows, index_kind="integer")
     for i, name in enumerate(table.dtype.names):
         _set_attributes(table, **{f"FIELD_{i}_NAME": name, f"FIELD_{i}_FILL": 0})
-    for field, (dtype, names) in zip(fields, blocks.items(), strict=True):
-        _set_attributes(
-            table, **{f"{field}_kind": list(names), f"{field}_dtype": np.dtype(dtype).name}
-        )
-    return table
+    for field, (dtype, names) in fields.items():
+        kind = np.dtype(dtype).name
+        _set_attributes(table, **{f"{field}_kind": list(names), f"{field}_dtype": kind})
 
 
 def _set_attributes(target: Any, **attributes: Any) -> None:

@@ -74,8 +74,8 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
     Yields:
         (role, Examples): ``image`` N of (3, 125, 125), sparse; ``scalars`` (N, 2) float32: m0 and
-            pt in GeV, which are also the spectators; labels (N,) int64, 1 for quarks; ids are the
-            positions in the file, plus the number of the run times ``FIRST_OF_RUN``.
+        pt in GeV, which are also the spectators; labels (N,) int64, 1 for quarks; ids are the
+        positions in the file, plus the number of the run times ``FIRST_OF_RUN``.
 
     Raises:
         DataError: there is no file, a file is damaged or has another layout, a value is not finite

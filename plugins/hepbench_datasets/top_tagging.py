@@ -63,9 +63,9 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
     Yields:
         (role, Examples): ``cloud`` (N, 200, 4) float32, px, py, pz and energy in GeV, sorted by pt
-            and padded by zeros; ``mask`` (N, 200) bool; labels (N,) int64; spectators ``mass`` and
-            ``pt`` (N,) float32 of the sum of the particles; ids are the positions in the file plus
-            ``FIRST``.
+        and padded by zeros; ``mask`` (N, 200) bool; labels (N,) int64; spectators ``mass`` and
+        ``pt`` (N,) float32 of the sum of the particles; ids are the positions in the file plus
+        ``FIRST``.
 
     Raises:
         DataError: a file is missing, damaged or has another layout, a value is impossible, or a
@@ -169,7 +169,7 @@ def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
 def _check_jets(
     role: Role, name: str, first: int, chunks: Iterator[Chunk]
 ) -> Iterator[tuple[Role, Examples]]:
-    """Yield the jets of a file once they are possible; say at its end what is odd about them."""
+    """Yield the jets of a file after checking them, and warn about the labels at the end."""
     done, counts, masses = 0, np.zeros(2, np.int64), np.zeros(2)
     contradictions = 0
     for momenta, labels, truth in chunks:
@@ -184,16 +184,20 @@ def _check_jets(
             contradictions += int(((truth > 0) != (labels == 1)).sum())
     if not counts.all():
         _refuse(name, f"every '{LABEL}' is {counts.argmax()}", "both 0 and 1 are needed")
-    qcd, top = masses / counts
+    for text in _doubts(masses / counts, contradictions, done):
+        warnings.warn(f"top-tagging: {name}: {text}", DataWarning, stacklevel=2)
+
+
+def _doubts(masses: Array, contradictions: int, jets: int) -> Iterator[str]:
+    """Yield the reasons to doubt the labels: mean masses by label, and contradictions to the truth."""
+    qcd, top = masses
     if qcd > top:
-        text = (
+        yield (
             f"the mean jet mass is {top:.0f} GeV for label 1 and {qcd:.0f} GeV for label 0; "
             "label 1 is expected to be the top quark: the labels may be exchanged"
         )
-        warnings.warn(f"top-tagging: {name}: {text}", DataWarning, stacklevel=2)
     if contradictions:
-        text = f"label and '{TRUTH}' disagree for {contradictions} of {done} jets"
-        warnings.warn(f"top-tagging: {name}: {text}", DataWarning, stacklevel=2)
+        yield f"label and '{TRUTH}' disagree for {contradictions} of {jets} jets"
 
 
 def _examples(momenta: Array, labels: Array, *, first: int) -> Examples:

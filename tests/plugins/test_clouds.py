@@ -166,10 +166,9 @@ def test_the_cloud_and_graph_of_a_jet_do_not_depend_on_other_jets(monkeypatch, s
 
 
 @pytest.mark.parametrize("size", [125, 64])
-def test_a_jet_is_where_its_image_is_whatever_the_resolution(size):
-    """A hit of the middle pixel is at 0 of 125, in the first quarter of a block of 64; each pixel
-    is where the middle of its four is.
-    """
+def test_a_jet_is_at_its_pixels_at_any_resolution(size):
+    """The middle pixel of 125 is at 0 and in the first quarter of a block of 64; a block is at the
+    centre of its four pixels."""
     dense = np.zeros((1, 8, 125, 125), np.float32)
     dense[0, 3, 62, 62] = 2
     dense[0, 3, 0, 124] = 1
@@ -350,10 +349,9 @@ def test_a_network_that_depends_on_the_order_of_points_fails_the_contract_tests(
 
 
 @pytest.mark.slow
-def test_params_of_one_view_change_no_key_of_another(run):
-    """With other neighbours the graph alone is laid out anew; what was read, its split and the
-    image stay.
-    """
+def test_parameters_of_one_view_change_no_key_of_another(run):
+    """With another number of neighbours only the graph is made again; read data, split and image
+    stay."""
     done = run("plan", run.folder / "views.toml", "--set", "dataset.k=5")
     stages = [line.split("  ") for line in done.out.splitlines() if "boosted-jets  " in line]
     found = sorted((line[1].strip(), line[3].partition(",")[0]) for line in stages)

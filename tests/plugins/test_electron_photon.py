@@ -213,7 +213,7 @@ VALUES = {
 def test_an_impossible_value_is_named_with_its_position(
     tmp_path, monkeypatch, value, channel, what, name
 ):
-    """Images, rows and columns count from 0, whichever chunk they are in."""
+    """Images, rows and columns count from 0, in any chunk."""
     monkeypatch.setattr(electron_photon, "CHUNK", 5)
     bad = columns(name)["X"].copy()
     bad[13, 7, 31, channel] = value

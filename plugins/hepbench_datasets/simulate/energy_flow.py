@@ -129,20 +129,11 @@ def flow(particles: Particles, rng: np.random.Generator) -> Particles:
 
     Returns:
         Candidates with energy ``pt cosh(eta)``; ``pdg`` is the track's code, 22 for an excess in
-            the first layer and 0 in the second.
+        the first layer and 0 in the second.
     """
     tracked, track_pt, spread = _tracks(particles, rng)
-    eta, phi, reached = helix(particles, field=FIELD_TESLA, radius=RADIUS, end=HALF_LENGTH)
-    stretch = np.cosh(particles.eta)
-    deposits = Deposits(
-        event=particles.event,
-        eta=eta,
-        phi=phi,
-        energy=np.where(reached, particles.energy, 0.0),
-        track=np.where(reached, track_pt * stretch, 0.0),
-        spread=np.where(reached, spread * stretch, 0.0),
-    )
-    factor = np.ones(len(eta))
+    deposits = _deposits(particles, track_pt, spread)
+    factor = np.ones(len(track_pt))
     found = []
     for layer, fraction in zip((ECAL, HCAL), _layer_fractions(np.abs(particles.pdg)), strict=True):
         excess, layer_factor = _measure(layer, deposits, fraction, rng)
@@ -160,6 +151,20 @@ def flow(particles: Particles, rng: np.random.Generator) -> Particles:
     }
     whole = Particles(**columns)
     return whole.select(np.argsort(whole.event, kind="stable"))
+
+
+def _deposits(particles: Particles, track_pt: Array, spread: Array) -> Deposits:
+    """Return where particles reach the calorimeter, and the energies of their tracks."""
+    eta, phi, reached = helix(particles, field=FIELD_TESLA, radius=RADIUS, end=HALF_LENGTH)
+    stretch = np.cosh(particles.eta)
+    return Deposits(
+        event=particles.event,
+        eta=eta,
+        phi=phi,
+        energy=np.where(reached, particles.energy, 0.0),
+        track=np.where(reached, track_pt * stretch, 0.0),
+        spread=np.where(reached, spread * stretch, 0.0),
+    )
 
 
 def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array, Array]:
