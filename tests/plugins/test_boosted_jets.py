@@ -1,4 +1,4 @@
-"""Boosted jets: every value as stored, or one line that says what is wrong and what is allowed."""
+"""Boosted jets: values are read as stored, or an error of one line names the invalid value."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def columns(n=JETS):
 
 
 def written(folder, name=LABELLED, **changed):
-    """Write a good file with some columns changed, or removed."""
+    """Write a valid file with some columns changed or removed."""
     with h5py.File(folder / name, "w") as file:
         for key, values in (columns() | changed).items():
             if values is not REMOVED:
@@ -280,7 +280,7 @@ def test_a_missing_labelled_file_is_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def sample():
-    """Return the shipped sample by role."""
+    """Return the bundled sample by role."""
     return dict(boosted_jets.sample(order=ORDER))
 
 
@@ -406,7 +406,7 @@ def test_a_row_of_a_view_depends_only_on_its_own_image(sample, monkeypatch, view
 
 
 def quantities(*hits):
-    """Return by name the summary of one image with some hits: channel, row, column, value."""
+    """Return the features, by name, of one image with hits (channel, row, column, value)."""
     dense = np.zeros((1, 8, 125, 125), np.float32)
     for channel, row, column, value in hits:
         dense[0, ORDER.index(channel), row, column] = value
@@ -420,7 +420,7 @@ def test_shapes_of_two_pixels_agree_with_hand_calculation():
     found = quantities(("ecal", 42, 62, 1), ("ecal", 82, 62, 1), ("ecal", 62, 62 + 50, 9))
     gap = 20 * np.pi / 180
     assert found["ecal_hits"] == 3
-    # the third one is 0.87 away and out of the cone
+    # the third one is 0.87 away, outside the cone
     # massless: m^2 = 2 E E (cosh(2 gap) - 1) for E = 1, and so m / 2 = sinh(gap)
     assert found["ecal_mass"] == pytest.approx(np.sinh(gap), rel=1e-5)
     assert found["ecal_major"] == pytest.approx(gap, rel=1e-5)
@@ -458,7 +458,7 @@ def batch(images):
 
 
 def seen(function, images):
-    """Return the different images that an augmentation makes of one, tried 64 times."""
+    """Return the different images that 64 calls of an augmentation make from one image."""
     torch.manual_seed(0)
     made = function(batch(np.repeat(images, 64, axis=0)))
     assert torch.equal(made["other"], torch.arange(64))
@@ -467,7 +467,7 @@ def seen(function, images):
 
 @pytest.fixture
 def image():
-    """Return one image without any symmetry, of whole numbers."""
+    """Return one image of whole numbers without any symmetry."""
     rng = np.random.default_rng(0)
     dense = rng.integers(1, 100, (1, 8, 12, 12)) * (rng.random((1, 8, 12, 12)) < 0.2)
     dense[:, 1:3] *= rng.choice([-1, 1], (1, 2, 12, 12))
@@ -478,7 +478,7 @@ def mirrored(image, *, eta, phi, d0=1, dz=1):
     made = image[:, :, :: -1 if eta else 1, :: -1 if phi else 1].copy()
     made[:, 1] *= d0
     made[:, 2] *= dz
-    # negative zero is another string of bytes
+    # negative zero has other bytes
     return (made + 0).tobytes()
 
 

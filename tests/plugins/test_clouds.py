@@ -1,4 +1,4 @@
-"""Clouds and graphs of images: against a slow reference, pixel by pixel, and what they promise."""
+"""Clouds and graphs of images agree with a slow reference and have the documented properties."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hepbench.training.networks import batches, scoring
 PIXEL = 0.5
 HOT = {0: 1.0, 1: 1.0}
 IMAGE = (3, 5, 4)
-# few values, so that energies tie; energy 0 beside a hit of another channel, and below 0
+# few values, so that energies are equal; zero energy with a hit in another channel; negative values
 VALUES = st.sampled_from([0, 0, 0, 0, 1, 2, 0.25, -1])
 IMAGES = arrays(np.float32, st.tuples(st.integers(0, 4), *map(st.just, IMAGE)), elements=VALUES)
 POINTS = st.sampled_from([1, 3, 8, 20, 30])
@@ -46,7 +46,7 @@ def graph(images, points=20, k=3):
 
 
 def reference(image, points, k):
-    """Return the points of one image, (row, column, deposits, share), and the neighbours of each."""
+    """Return the points of one image, (row, column, deposits, fraction), and the neighbours of each."""
     _, height, width = image.shape
     middle = Fraction(height - 1, 2), Fraction(width - 1, 2)
 
@@ -139,7 +139,7 @@ def sample():
 
 
 def jets(n=12):
-    """Return the first jets of the shipped sample."""
+    """Return the first jets of the bundled sample."""
     return sample()[:n]
 
 
@@ -278,7 +278,7 @@ set = { "scratch.epochs" = 1 }
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a workbench in which a graph network and a CNN were run on the same jets."""
+    """Return a workspace in which a graph network and a CNN were run on the same jets."""
     from conftest import Workbench
 
     bench = Workbench(tmp_path_factory.mktemp("views"))

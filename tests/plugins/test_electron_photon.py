@@ -1,4 +1,4 @@
-"""Electrons and photons: every value as stored, or one line that says what is wrong."""
+"""Electrons and photons: values are read as stored, or an error of one line names the fault."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def columns(name):
     """Return the columns of a file of simulated images, in the layout of the original."""
     label, n = LABELS[name], SIZES[name]
     images = generator.draw(label, 2 * n, np.random.default_rng(label))[:n].astype(np.float32)
-    # as of a photon that left nothing
+    # an empty photon image
     images[-1] *= label
     return {"X": images.transpose(0, 2, 3, 1), "y": np.full(n, label, np.float32)}
 
 
 def written(folder, bad=ELECTRONS, *, stored=None, **changed):
-    """Write two good files, then change or remove columns of one of them."""
+    """Write two valid files, then change or remove columns of one of them."""
     for name in LABELS:
         kind = {"chunks": (5, 32, 32, 2), "compression": "lzf"} if stored is None else stored
         with h5py.File(folder / name, "w") as file:
@@ -352,12 +352,12 @@ def test_an_archive_that_cannot_be_unpacked_is_refused(tmp_path, field):
     assert "cannot be read (" in error_of(tmp_path)
 
 
-# --- real images
+# --- original images
 
 
 @pytest.fixture(scope="module")
 def real():
-    """Return the 200 real images and their labels, or skip where there are none."""
+    """Return the 200 original images and their labels, or skip if they are absent."""
     import os
 
     root = Path(__file__).parents[2].parent / "shared/data"
@@ -410,7 +410,7 @@ def test_original_showers_are_centred_compact_and_wider_along_phi_for_electrons(
 
 @pytest.fixture(scope="module")
 def sample():
-    """Return the images and labels of the shipped sample."""
+    """Return the images and labels of the bundled sample."""
     ((role, part),) = electron_photon.sample()
     assert role == "labelled"
     return part.inputs["image"], part.labels
@@ -436,7 +436,7 @@ def test_the_sample_is_small_and_agrees_with_the_original(sample):
     assert np.array_equal(energy != 0, time != 0)
     assert time.min() < -2
     assert time.max() > 2
-    # a few photons leave nothing, and no electron
+    # a few photon images are empty, electron images never
     empty = sample[0].ends == sample[0].starts
     assert not empty[sample[1] == 1].any()
     assert 3 <= empty.sum() <= 25
@@ -491,7 +491,7 @@ def table(images):
 
 
 def quantities(*hits):
-    """Return by name the summary of one image with some hits: row, column, energy, time."""
+    """Return the features, by name, of one image with hits (row, column, energy, time)."""
     dense = np.zeros((1, 2, 32, 32), np.float32)
     for row, column, energy, time in hits:
         dense[0, :, row, column] = energy, time
@@ -552,7 +552,7 @@ def test_shapes_of_a_cross_agree_with_hand_calculation():
 def test_a_diagonal_has_a_covariance_and_no_minor_axis():
     """Three crystals of 1 in a row: variances and covariance are all 2/3."""
     found = quantities((15, 15, 1, 0), (16, 16, 1, 0), (17, 17, 1, 0))
-    # the first of equals counts as hottest, so the window is not around the middle
+    # argmax takes the first of equal crystals, so the window is not centred on the middle one
     assert found["cov_ieta_iphi"] == pytest.approx(2 / 3, rel=1e-5)
     assert found["sigma_ieta_ieta"] == pytest.approx(np.sqrt(2 / 3), rel=1e-5)
     assert found["minor"] == pytest.approx(0, abs=1e-4)
@@ -595,7 +595,7 @@ LIMITS = {
 
 
 def physical(images):
-    """Assert what holds of every shower, whatever it looks like; images are not empty."""
+    """Assert the properties that every non-empty shower image has."""
     found = table(images)
     assert found.keys() == LIMITS.keys()
     for name, (low, high) in LIMITS.items():

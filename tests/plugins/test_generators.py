@@ -1,4 +1,4 @@
-"""What all generators promise: what they refuse is one line, and nothing is lost or half made."""
+"""All generators refuse invalid requests with one line, and never overwrite or leave incomplete files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = [
 
 @pytest.fixture(autouse=True)
 def _never(monkeypatch):
-    """Fail where anything is simulated after all."""
+    """Fail if anything is simulated."""
 
     def in_order(function, pieces, jobs):
         pytest.fail("it simulates")
@@ -31,10 +31,10 @@ def _never(monkeypatch):
     monkeypatch.setattr(detector, "GENERATORS", ())
 
 
-def generate(name, folder, **asked):
-    """Ask for as few events as are allowed, unless asked otherwise."""
-    told = {"events": LEAST[name], "seed": 0, "jobs": 1, **asked}
-    resolve(SPECS[name].generate)(folder, progress=lambda done: None, **told)
+def generate(name, folder, **changed):
+    """Generate the smallest allowed number of events, unless the arguments say otherwise."""
+    arguments = {"events": LEAST[name], "seed": 0, "jobs": 1, **changed}
+    resolve(SPECS[name].generate)(folder, progress=lambda done: None, **arguments)
 
 
 @pytest.mark.parametrize(("dataset", "name"), FILES)

@@ -1,4 +1,4 @@
-"""HDF5 files: whatever is in them comes as it is, or one line says what is wrong."""
+"""HDF5 files: values are read as stored, or an error of one line names the fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def written(folder):
 
 
 def read(path):
-    """Return all that is asked for of a file of rows."""
+    """Read all columns of a small file."""
     with HDF5("toy", path, row="row") as file:
         stored = file.array("x", ("N", 3))
         labels = file.labels("y", ("N",), beside=stored)

@@ -1,4 +1,4 @@
-"""HIGGS: every row exactly, or one line that says which row is wrong and what is allowed."""
+"""HIGGS: rows are read exactly, or an error of one line names the invalid row and the allowed values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_real_rows = pytest.mark.skipif(
 
 
 def row(label, *first, feature="5e-01"):
-    """Return a line without its end: a label and 28 features, the first as given."""
+    """Return a line without its end: a label and 28 features, the first of them as given."""
     return ",".join([label, *first, *[feature] * (28 - len(first))]).encode()
 
 
@@ -57,7 +57,7 @@ def error_of(folder):
 
 @pytest.fixture
 def tiny_blocks(monkeypatch):
-    """Read two to three short rows at a time, so that a small file has many blocks."""
+    """Read two or three short rows at a time, so that a small file has many blocks."""
     monkeypatch.setattr(higgs, "BLOCK_BYTES", 400)
 
 
@@ -250,7 +250,7 @@ def test_reading_can_stop_at_any_row(tmp_path, tiny_blocks):
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Put 8 rows where the sample is looked for."""
+    """Replace the sample by 8 rows."""
     (tmp_path / "samples").mkdir()
     table = np.arange(8 * 28, dtype=np.float32).reshape(8, 28)
     np.savez(tmp_path / "samples/higgs.npz", table=table, labels=np.arange(8) % 2)

@@ -1,4 +1,4 @@
-"""Marked files: the same data for every reader, and known as simulated by their first bytes."""
+"""Marked files: readers get the same data, and the first bytes say that they are simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quark and gluon jets: both forms give every value as stored, or one line that says what is wrong."""
+"""Quark and gluon jets: values of both forms are read as stored, or an error of one line names the fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JETS = 4
 
 @cache
 def columns(n=JETS):
-    """Return what a small file holds, images channels last; gluons have more hits."""
+    """Return the columns of a small file, images channels last; gluons have more hits."""
     rng = np.random.default_rng(n)
     jets = np.zeros((n, 125, 125, 3), np.float32)
     label = np.arange(n, dtype=np.float32) % 2
@@ -97,7 +97,7 @@ def gathered(parts):
 
 
 def agrees(parts, expected):
-    """Assert that what was read is what was written, in the types of the contract."""
+    """Assert that the data are as written, in the types of the contract."""
     found = gathered(parts)
     assert np.array_equal(found["image"], expected["X_jets"].transpose(0, 3, 1, 2))
     assert np.array_equal(found["labels"], expected["y"])
@@ -267,7 +267,7 @@ def test_another_layout_of_hdf5_is_refused_before_a_jet_is_read(tmp_path, change
 
 
 def refused(folder):
-    """Return the message of the error that comes instead of the first jet."""
+    """Return the message of the error that reading the first jet raises."""
     return damage.error_of(next, quark_gluon.read(folder))
 
 
@@ -339,7 +339,7 @@ def test_another_layout_of_parquet_is_refused_before_a_jet_is_read(tmp_path, cha
 
 
 def lists_with(change):
-    """Return good images as Python lists of jet 2 changed by a function, others untouched."""
+    """Return images as Python lists; a function changes those of jet 2."""
     images = nested(JET).to_pylist()
     images[2] = change(images[2])
     return pa.array(images, nested(JET).type)
@@ -488,7 +488,7 @@ def test_a_changed_page_is_noticed_if_it_has_a_checksum(tmp_path):
         pq.write_table(table, path, row_group_size=1, write_page_checksum=sums, **options)
         piece = pq.ParquetFile(path).metadata.row_group(2).column(0)
         end = piece.data_page_offset + piece.total_compressed_size
-        # the lowest byte of the last pixel of HCAL, which stays a number near 0
+        # the lowest byte of the last pixel of HCAL, which remains a number near 0
         overwrite(path, end - 8, 1)
         if sums:
             assert "'X_jets' cannot be read from jet 0 onwards (" in error_of(tmp_path)
@@ -601,7 +601,7 @@ def test_a_row_of_a_view_depends_only_on_its_own_image(dense, monkeypatch, view)
 
 
 def table_of(dense):
-    """Return the summary of images, by name."""
+    """Return the features of images by name."""
     made = quark_gluon_views.summarise({"image": SparseImages.from_dense(dense)})["table"]
     assert made.shape == (len(dense), len(quark_gluon_views.FEATURES))
     assert made.dtype == np.float32

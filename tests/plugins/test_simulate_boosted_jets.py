@@ -1,4 +1,4 @@
-"""The simulated boosted jets: images of known particles, and files that depend on the seed alone."""
+"""The simulated boosted jets: images of known particles, and files that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ TOWER = jet_images.TOWER
 
 
 def drawn(*parts, jets=((0.0, 0.0),), seed=0):
-    """Return the images of jets at (eta, phi), among particles of which only some values are said.
+    """Return the images of jets at (eta, phi), among particles with default values where none are given.
 
-    They are what the detector measures of them: a track at the vertex, deposits at the face.
+    The images show the detector's response: a track at the vertex, deposits at the face.
     """
     fill = {
         "event": 0,
@@ -181,7 +181,7 @@ def test_a_top_quark_must_be_near_its_jet():
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put jets that say which chunk they are of in place of the simulation, five to a chunk."""
+    """Put jets that encode their chunk in place of the simulation, five to a chunk."""
 
     def chunk(piece):
         seed, role, index = piece

@@ -1,5 +1,5 @@
-"""The simulated electrons and photons: physics that can be worked out, and files that depend on the
-seed alone.
+"""The simulated electrons and photons: physics that can be calculated by hand, and files
+that depend only on the seed.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def test_a_particle_from_a_shifted_vertex_hits_at_an_angle():
     vertex, origin = np.full(n, z), (zeros - 10, zeros - 10.5)
     found = showers.deposits(straight, zeros, vertex, origin, (21, 21), rng()).sum(axis=(0, 2))
     assert found.argmax() == 12
-    # its slope and the crystals' own, against each other
+    # the slope of the particle and the tilt of the crystals
     hit = ((np.full(n, 0.5), np.full(n, showers.TILT - z / cascade.FACE)), (np.full(n, 0.5), zeros))
     expected = showers.crystal_fractions(np.full(n, 50.0), np.ones(n, bool), hit, rng()).sum(
         axis=(0, 2)
@@ -211,7 +211,7 @@ def test_energy_is_deposited_where_particles_arrive():
 
 
 def windows(n=200, energy=0.0):
-    """Return windows of nothing but a shower of some energy in the crystal at (16, 16)."""
+    """Return windows that are empty except for a shower in the crystal at (16, 16)."""
     deposited = np.zeros((n, 32, 32))
     deposited[:, 16, 16] = energy
     return deposited
@@ -225,7 +225,7 @@ def read_out(deposited, *, corner=1, seed=0):
 
 @pytest.fixture
 def alive(monkeypatch):
-    """Let no tower be dead."""
+    """Switch dead towers off."""
     monkeypatch.setattr(crystals, "DEAD_TOWERS", 0.0)
 
 
@@ -246,7 +246,7 @@ def test_all_crystals_around_a_hot_tower_are_read_out_and_kept_above_a_threshold
     inside = np.zeros((32, 32), bool)
     inside[9:24, 9:24] = True
     assert stored[:, inside].mean() > 5 * stored[:, ~inside].mean()
-    # more than two sigma above the pedestal, in the ten rows that hold no cluster
+    # more than two sigma above the pedestal, in the ten rows without a cluster
     chance = stored[:, 9:14, 9:24].mean()
     assert chance == pytest.approx(0.0217, abs=0.006)
     assert found[stored].min() > crystals.JOINING
@@ -271,7 +271,7 @@ def test_a_cluster_follows_phi_over_columns_of_five_crystals():
     energy[:, 17, 22] = 0.03
     energy[0, 16, 16] = 0.5
     energy[0, 15, 20] = 0.07
-    # beside the window around the hottest, and of no hot column
+    # outside the window around the hottest crystal, and in no hot column
     energy[:, 20, 5] = 0.05
     found = crystals.in_clusters(energy)
     assert found[0, 15, 14:20].all()
@@ -317,7 +317,7 @@ def test_the_hottest_crystal_is_in_the_middle_up_to_calibration():
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put images that say which chunk they are of in place of the simulation, five to a chunk."""
+    """Put images that encode their chunk in place of the simulation, five to a chunk."""
 
     def chunk(piece):
         maker = np.random.default_rng(piece)
@@ -372,7 +372,7 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, made_up):
 
 
 def stored():
-    """Return the images of the shipped sample by label."""
+    """Return the images of the bundled sample by label."""
     ((_, part),) = reader.sample()
     return {label: part.inputs["image"][part.labels == label] for label in (0, 1)}
 
@@ -409,7 +409,7 @@ def test_files_depend_only_on_the_seed(tmp_path):
         assert one == two != other
 
 
-# --- against real images
+# --- against original images
 
 
 def distance(some, others):
@@ -421,7 +421,7 @@ def distance(some, others):
 
 @pytest.fixture(scope="module")
 def real():
-    """Return the real images by label, or skip where there are none."""
+    """Return the original images by label, or skip if they are absent."""
     root = Path(__file__).parents[2].parent / "shared/data"
     folder = Path(os.environ.get("HEPBENCH_REAL_DATA", root)) / "electron-photon"
     if not (folder / "electron-photon.npz").is_file():

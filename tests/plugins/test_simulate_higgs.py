@@ -1,4 +1,4 @@
-"""The simulated HIGGS: the recipe of its features, and rows that depend on the seed alone."""
+"""The simulated HIGGS: the definitions of its features, and rows that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def event(**changed):
 
 
 def quantities(**changed):
-    """Return by name the features of one event, in GeV and radian."""
+    """Return the features of one event by name, in GeV and radian."""
     return dict(zip(NAMES, features(**event(**changed))[0] * SCALES, strict=True))
 
 
 def particles(**values):
-    """Return particles at rest in eta and phi where nothing else is said."""
+    """Return particles at eta = phi = 0 unless given otherwise."""
     count = len(values["pt"])
     fill = {"event": 0, "pdg": 211, "charge": 0, "eta": 0, "phi": 0, "energy": 1}
     columns = {name: np.full(count, value) for name, value in fill.items()} | values
@@ -98,7 +98,7 @@ def test_the_definitions_give_the_masses_of_the_original_rows(real_data):
     near = np.abs(found[:, 21:] / rows.inputs["table"][both, 21:] - 1) < 0.01
     m_jj, m_bb = near[:, 0], near[:, 4]
     assert m_bb.mean() > 0.99
-    # elsewhere the W boson is made with a jet that is not listed
+    # in other rows the W boson includes a jet that is not listed
     assert m_jj.mean() > 0.6
     assert near[m_jj].mean(axis=0).min() > 0.94
 

@@ -1,4 +1,4 @@
-"""The simulated quark and gluon jets: what pile-up adds, and files that depend on the seed alone."""
+"""The simulated quark and gluon jets: pile-up, and files that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ needs_generators = pytest.mark.skipif(
 
 
 def measured(event, *, eta, phi, pt):
-    """Return particles that leave tracks and deposits, seen a little farther in phi than they begin."""
+    """Return particles that leave tracks and deposits, with deposits slightly shifted in phi."""
     count = len(pt)
     columns = {name: np.ones(count) for name in ("charge", "energy")}
     angles = {"eta": np.array(eta, float), "phi": np.array(phi, float)}
@@ -54,7 +54,7 @@ def measured(event, *, eta, phi, pt):
 
 
 HARD = measured([1, 2, 2, 4], eta=[0, 1, -1, 0.5], phi=[0, 1, 2, 3], pt=[100, 200, 201, 400])
-# the second collision of the three left nothing in the detector
+# the second of the three collisions left no particles
 POOL = pile_up.Pool(
     *measured([0, 0, 2], eta=[0.5, -2, 1], phi=[3, -3, 0], pt=[1, 2, 3]), np.array([0, 2, 2, 3])
 )
@@ -136,7 +136,7 @@ def test_barrel_and_endcaps_have_different_thresholds(side):
         towers = jet_images.Towers(barrel=barrel, endcap=endcap)
         rng = np.random.default_rng(6)
         image, *_ = jet_images.draw_energies(particles, response, jet, rng, towers)
-        # the towers in between get something of both
+        # the towers in between get energy from both
         assert image[2].sum() == pytest.approx(expected, abs=2)
         assert image[0].sum() == 100
         assert image[1].sum() == pytest.approx(100, rel=0.05)
@@ -183,7 +183,7 @@ def test_each_range_of_pt_gets_the_same_number_of_jets():
 
 
 def jets_of(labels, rng):
-    """Return jets of some labels, with a few hits in each layer, HCAL in towers."""
+    """Return jets with the given labels and a few hits in each layer, HCAL in towers."""
     images = (rng.random((len(labels), 3, 125, 125)) > 0.995) * (1 + rng.random((3, 125, 125)))
     towers = (rng.random((len(labels), 25, 25)) > 0.9) * (1 + rng.random((25, 25)))
     images[:, 2] = towers.repeat(5, axis=1).repeat(5, axis=2)
@@ -193,7 +193,7 @@ def jets_of(labels, rng):
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put jets that say which chunk they are of in place of the simulation, four to a chunk."""
+    """Put jets that encode their chunk in place of the simulation, four to a chunk."""
     monkeypatch.setattr(quark_gluon, "CHUNK", 4)
     monkeypatch.setattr(detector, "GENERATORS", ())
     monkeypatch.setattr(

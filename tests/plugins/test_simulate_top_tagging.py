@@ -1,4 +1,4 @@
-"""The simulated jets of top tagging: energy flow of known particles, files of the seed alone."""
+"""The simulated jets of top tagging: energy flow of known particles, files that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ needs_generators = pytest.mark.skipif(
 
 
 def particles(*parts, times=1):
-    """Return particles of which only some values are said, each in so many events."""
+    """Return particles with default values where none are given, each in several events."""
     fill = {"event": 0, "pdg": 22, "charge": 0, "pt": 50, "eta": 0.05, "phi": 0.1}
     columns = {name: np.array([{**fill, **part}[name] for part in parts] * times) for name in fill}
     columns["event"] = columns["event"] + np.repeat(np.arange(times), len(parts))
@@ -71,11 +71,11 @@ def test_energy_explained_by_tracks_is_not_counted_twice():
     assert found.pt[photons].mean() == pytest.approx(20, rel=0.02)
     assert found.eta[tracks] == pytest.approx(0.05)
     assert found.phi[tracks] == pytest.approx(0.2)
-    # where the track was not found the calorimeter has the energy
+    # without a track the calorimeter has the energy
     has = np.isin(np.arange(2000), found.event[tracks])
     energy = np.bincount(found.event[others], found.energy[others], 2000)
     assert energy[~has].mean() == pytest.approx(20, rel=0.1)
-    # what is left fluctuates above two standard deviations in a fortieth of towers
+    # the excess is above two standard deviations by chance in 1 of 40 towers
     assert 0.005 < (energy[has] > 0).mean() < 0.06
 
 
@@ -174,7 +174,7 @@ def test_the_leading_jet_is_found_with_its_particles():
 
 
 def matched(*quarks, monkeypatch, top=6):
-    """Return whether a jet at (0, 3.1) has its top quark, given the quarks that this decays to."""
+    """Return whether a jet at (0, 3.1) matches its top quark, given the quarks of its decay."""
     monkeypatch.setattr(top_tagging, "BATCH_EVENTS", 2)
     pt = np.array([[600.0], [600.0]])
     jets = detector.Jets(pt, 0 * pt, 0 * pt + 3.1, pt / 4)
@@ -219,7 +219,7 @@ def test_the_two_hundred_hardest_particles_are_kept_sorted_by_pt():
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put jets that say which chunk they are of in place of the simulation, ten to a chunk."""
+    """Put jets that encode their chunk in place of the simulation, ten to a chunk."""
 
     def chunk(piece):
         seed, name, index = piece

@@ -1,4 +1,4 @@
-"""Symmetries of images: each image of a batch goes its own way, all channels of it alike."""
+"""Symmetries of images: each image of a batch is changed independently, with all its channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IMAGE = np.random.default_rng(0).random((1, 3, 9, 9), np.float32)
 
 
 def seen(function):
-    """Return the different images that an augmentation makes of one, tried 64 times."""
+    """Return the different images that 64 calls of an augmentation make from one image."""
     torch.manual_seed(0)
     batch = {"image": torch.tensor(IMAGE).repeat(64, 1, 1, 1), "scalars": torch.arange(64)}
     before = batch["image"].clone()

@@ -1,4 +1,4 @@
-"""Top tagging: every momentum as stored, or one line that says what is wrong and what is allowed."""
+"""Top tagging: momenta are read as stored, or an error of one line names the invalid value."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ VECTORS, MASK, LABELS = "tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy"
 
 @cache
 def momenta(n=JETS, seed=0, most=200):
-    """Return (n, 200, 4) px, py, pz and energy of jets without mass in the order of pt, then zeros.
+    """Return (n, 200, 4) px, py, pz and energy of jets of massless particles, sorted by pt and padded by zeros.
 
-    Even ones are narrow and light, odd ones, labelled as top quarks, wide and heavy.
+    Jets with even index are narrow and light; jets with odd index, labelled as top quarks, are wide
+    and heavy.
     """
     rng = np.random.default_rng(seed)
     made = np.zeros((n, 200, 4), np.float32)
@@ -63,7 +64,7 @@ def labels(n=JETS):
 
 
 def rows_of(parts, label, dtype, names):
-    """Return the rows of a table with these names of columns in its first block."""
+    """Return the rows of a table whose first block has these column names."""
     values = dict(zip(PARTICLES, parts[:, :, [3, 0, 1, 2]].reshape(len(parts), 800).T, strict=True))
     values |= dict.fromkeys(TRUTH, label * np.float32(600)) | {"ttv": 0 * label}
     values["is_signal_new"] = label
@@ -88,7 +89,7 @@ def written(folder, name="train.h5", *, parts=None, label=None, names=None, key=
 
 
 def arrays(folder, **changed):
-    """Write files of numpy, some of them changed, or left out where they are None."""
+    """Write numpy files; some are changed, or left out if None."""
     parts = momenta(most=100)
     files = {
         VECTORS: parts[:, :128].transpose(0, 2, 1),
@@ -175,8 +176,8 @@ def test_tables_written_by_pandas_are_read(tmp_path, compression):
     frame = frame.assign(**{name: np.float32(600) * labels() for name in TRUTH}, ttv=0)
     frame["is_signal_new"] = labels()
     for name, own in (("train.h5", None), ("val.h5", ["is_signal_new"])):
-        told = {"complib": compression, "complevel": 5} if compression else {}
-        frame.to_hdf(tmp_path / name, key="table", format="table", data_columns=own, **told)
+        options = {"complib": compression, "complevel": 5} if compression else {}
+        frame.to_hdf(tmp_path / name, key="table", format="table", data_columns=own, **options)
     for _, part in read(tmp_path):
         assert np.array_equal(part.inputs["cloud"], momenta())
         assert np.array_equal(part.labels, labels())
@@ -314,7 +315,7 @@ def test_an_array_where_rows_are_expected_is_refused(tmp_path):
 
 
 class Trap:
-    """Unpickled, it makes a file."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -671,7 +672,7 @@ def table(parts, mask=None):
 
 
 def same(found, expected):
-    """Whether tables agree within the rounding of float32 momenta."""
+    """Return whether tables agree within the rounding of float32 momenta."""
     return found == pytest.approx(expected, rel=2e-3, abs=2e-4)
 
 
@@ -707,7 +708,7 @@ def test_a_row_of_the_table_depends_only_on_its_own_jet(monkeypatch):
 
 
 def jet(*particles):
-    """Return a jet of particles without mass: pt, eta and phi."""
+    """Return a jet of massless particles, given by pt, eta and phi."""
     pt, eta, phi = np.array(sorted(particles, reverse=True), float).T
     parts = np.zeros((1, 200, 4))
     columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
@@ -716,7 +717,7 @@ def jet(*particles):
 
 
 def quantities(*particles):
-    """Return by name the row of the table of a jet."""
+    """Return the features of a jet by name."""
     return dict(zip(top_tagging_views.FEATURES, table(jet(*particles))[0], strict=True))
 
 
@@ -724,7 +725,7 @@ def test_features_of_two_particles_agree_with_hand_calculation():
     """300 and 100 GeV, 0.4 apart in phi."""
     found = quantities((300, 1, 0), (100, 1, 0.4))
     assert found["particles"] == 2
-    # m^2 = 2 pt pt (1 - cos(dphi)) of particles without mass
+    # m^2 = 2 pt pt (1 - cos(dphi)) of massless particles
     assert found["mass"] == pytest.approx(np.sqrt(6e4 * (1 - np.cos(0.4))), rel=1e-5)
     assert found["pt"] == pytest.approx(np.hypot(300 + 100 * np.cos(0.4), 100 * np.sin(0.4)))
     assert found["ptd"] == pytest.approx(np.hypot(0.75, 0.25))
@@ -783,7 +784,7 @@ def test_a_single_particle_has_zero_shapes():
     assert found.pop("pt") == pytest.approx(600)
     ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_fraction_1")}
     assert set(ones.values()) == {1}
-    # energies of float32 leave a little mass
+    # rounding of energies to float32 gives a small mass
     assert list(found.values()) == pytest.approx([0] * len(found), abs=1)
 
 
@@ -835,7 +836,7 @@ def test_flips_mirror_jets_in_all_four_ways(features, axes):
         mirrored = before.clone()
         for axis, sign in zip(axes, signs, strict=True):
             mirrored[:, axis] *= sign
-        # negative zero is another string of bytes
+        # negative zero has other bytes
         expected.add((mirrored + 0).numpy().tobytes())
     assert found == expected
 
@@ -856,7 +857,7 @@ def test_a_batch_is_not_changed_in_place(name, features):
 
 @pytest.fixture(scope="module")
 def sample():
-    """Return the shipped sample."""
+    """Return the bundled sample."""
     ((role, part),) = top_tagging.sample()
     assert role == "labelled"
     return part
@@ -909,7 +910,7 @@ def test_particles_that_cannot_be_compacted_are_refused(sample):
 
 
 def separation(part):
-    """Return the AUC of boosted trees on the table, each jet scored by trees that never saw it."""
+    """Return the AUC of boosted trees on the table, by cross-validation."""
     columns = top_tagging_views.summarise(part.inputs)["table"]
     trees = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=100, random_state=0)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
