@@ -1,5 +1,4 @@
-"""Boosted jets: images of 8 detector layers, from top quarks (signal) or from light quarks and
-gluons.
+"""Boosted jets: images of 8 detector layers, of top quarks (signal) or light quarks and gluons.
 
 Files of CMS Open Data simulation, as in Andrews et al., arXiv:2104.14659: ``jet`` (N, 125, 125, 8)
 float32, channels last, contiguous and uncompressed, and in the labelled file ``Y`` (N, 1) float32.
@@ -179,9 +178,7 @@ def _in_order(images: SparseImages, channels: list[int]) -> SparseImages:
 def _check_values(
     file: HDF5, images: SparseImages, start: int, channels: list[int], negative: Counter[str]
 ) -> None:
-    """Raise a DataError for impossible values; count in ``negative`` the few values below 0 that
-    noise explains.
-    """
+    """Refuse impossible values; count in ``negative`` the few values below 0 that noise explains."""
     rows, positions, values = images.hits()
     channel = positions // SIDE**2
     valid = np.isfinite(values)

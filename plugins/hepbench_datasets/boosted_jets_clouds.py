@@ -23,8 +23,7 @@ HOT = {CHANNELS.index(name): 1.0 for name in ENERGIES.values()}
 
 
 def cloud(inputs: Inputs, *, size: int, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 11) with the columns FEATURES, and ``mask``: see
-    ``clouds.cloud``.
+    """Return ``cloud`` (N, points, 11), columns FEATURES, and ``mask``: see ``clouds.cloud``.
 
     The energy of a pixel is the sum of tracks, ECAL and HCAL, in GeV if the file is in GeV. An HCAL
     tower is spread over 25 pixels, so tracks and crystals mostly come first: in the bundled sample

@@ -34,8 +34,7 @@ LAYER_HITS = 16
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes from which ``decode`` rebuilds the images, each value within half a
-    step.
+    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
 
     Args:
         images: N of (8, 125, 125): track pt, d0 and dz at the same positions, ECAL, HCAL in towers

@@ -47,8 +47,7 @@ FEATURES = (
 
 
 def resize(inputs: Inputs, *, size: int, **_others: Any) -> Inputs:
-    """Return the images as stored (125), padded by zeros to 128 x 128, or at half the resolution
-    (64 x 64).
+    """Return the images as stored (125), padded by zeros (128), or at half the resolution (64).
 
     For 64 x 64, images are padded first and then 2 x 2 pixels become one. Momenta, energies and
     hits are added up. d0 and dz belong to the hardest track of a pixel, so they are taken from the
@@ -85,9 +84,7 @@ def _resized(images: SparseImages, size: int) -> SparseImages:
 
 
 def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values: Array) -> Array:
-    """Return which hits are kept, (K,) bool: d0 and dz of one pixel in each block, and all other
-    hits.
-    """
+    """Return which hits are kept, (K,) bool: d0 and dz of one pixel per block, and all others."""
     kept = np.ones(len(rows), bool)
     key = rows * PADDED**2 + block
     pixel = rows * SIDE**2 + place
@@ -105,8 +102,7 @@ def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return features of the stored images as a ``table`` (N, 30) float32 with the columns
-    FEATURES.
+    """Return features of the images as a ``table`` (N, 30) float32 with the columns FEATURES.
 
     - hits: number of pixels with tracks and in ECAL, of towers in HCAL, of hits in the pixel
       layers;

@@ -1,6 +1,4 @@
-"""Base class of dataset files that are checked while they are read: each error is one line that
-names the file.
-"""
+"""Base class of files that are checked while they are read; each error names the file in one line."""
 
 from __future__ import annotations
 
@@ -20,8 +18,7 @@ if TYPE_CHECKING:
 
 
 class CheckedFile:
-    """A file of a dataset, closed at the end of ``with``; ``file`` is the open file of the reading
-    library.
+    """A file of a dataset, closed at the end of ``with``; ``file`` is the reading library's object.
 
     Args:
         dataset: name of the dataset; it begins each error.

@@ -9,8 +9,8 @@ jets.
 A dataset wraps ``cloud`` and ``graph`` in its own views, which know its channels and pixels. Points
 are sorted by energy, then by distance from the centre, then by row and column: an example has the
 same points in the same order on every machine, in any chunk. The graph is made here and not by the
-networks because pixels have equal distances, which compare exactly as whole numbers here. So the
-time for the graph (0.4 ms for 256 points on one core) is not part of a network's latency.
+networks because many distances between pixels are equal: as whole numbers they compare exactly. So
+the time for the graph (0.4 ms for 256 points on one core) is not part of a network's latency.
 
 A cloud of P points and C channels takes P (4 C + 13) bytes, its graph P k bytes, or 2 P k above 256
 points; a sparse image takes 8 bytes per hit, or 6 bytes if all its channels together have at most
@@ -57,9 +57,7 @@ floats."""
 
 
 def features(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a cloud's features; the first two and the last have the meaning of
-    JetClass.
-    """
+    """Return the names of a cloud's features; the first two and the last are named as in JetClass."""
     return ("deta", "dphi", *channels, "logerel")
 
 
@@ -121,8 +119,7 @@ def _log_fractions(energy: Array, places: Array, real: Array) -> Array:
 
 
 def graph(images: Array, *, points: int, k: int, energies: Mapping[int, float]) -> Inputs:
-    """Return the k nearest neighbours of each point of the cloud that ``cloud`` makes with these
-    arguments.
+    """Return the k nearest neighbours of each point of the cloud that ``cloud`` makes.
 
     Returns:
         ``neighbours`` (N, P, k), of the smallest dtype that holds P - 1: see ``neighbours``.
@@ -209,9 +206,7 @@ def _batches(images: Array) -> Iterator[tuple[slice, _Hits]]:
 
 
 def _energies(hits: _Hits, energy_of_one: Mapping[int, float]) -> Array:
-    """Return the energy of each pixel, summed over channels, (n, H W) float32; negative sums count
-    as 0.
-    """
+    """Return the energy of each pixel, (n, H W) float32, summed over channels, at least 0."""
     n, size = hits.shape[0], hits.shape[2] * hits.shape[3]
     factors = np.zeros(hits.shape[1])
     factors[list(energy_of_one)] = list(energy_of_one.values())
@@ -245,9 +240,7 @@ def _hottest(hits: _Hits, energy: Array, points: int) -> Array:
 
 @cache
 def _outwards(height: int, width: int) -> tuple[Array, Array]:
-    """Return the positions in an image sorted by distance from the centre, and the rank of each
-    position.
-    """
+    """Return positions in an image sorted by distance from the centre, and the rank of each."""
     y, x = np.divmod(np.arange(height * width), width)
     distance = (2 * y - height + 1) ** 2 + (2 * x - width + 1) ** 2
     outwards = np.argsort(distance, kind="stable")

@@ -1,5 +1,4 @@
-"""Compact images of jets, the format of the shipped samples: hits as whole numbers, finer than the
-detector's resolution.
+"""Compact images, the format of the bundled samples: hits as whole numbers, finer than resolution.
 
 The position of a hit is stored as the gap to the hit before it; a tower of the hadron calorimeter
 has one position. A value is stored as the number of a step on a curve that follows the detector's
@@ -44,9 +43,7 @@ def log(least: float, step: float) -> Curve:
 
 
 def signed(scale: float, step: float) -> Curve:
-    """Return a curve with steps of ``step * scale`` near 0, and of a fraction ``step`` of values
-    far above ``scale``.
-    """
+    """Return a curve with steps of ``step * scale`` near 0 and of a fraction ``step`` far above it."""
     # the half step avoids 0, and the offset 128 makes all step numbers positive
     return (
         lambda values: np.floor(np.arcsinh(values / scale) / step) + 128,
@@ -115,9 +112,7 @@ def from_bytes(parts: Array) -> Array:
 
 
 def towers(row: Array, pixel: Array, energy: Array) -> tuple[Array, Array, Array]:
-    """Return image index, tower and energy of towers from hits whose towers consist of equal
-    pixels.
-    """
+    """Return image index, tower and energy of towers, from hits in towers of equal pixels."""
     corner = (pixel // SIDE % TOWER == 0) & (pixel % SIDE % TOWER == 0)
     tower = pixel // SIDE // TOWER * (SIDE // TOWER) + pixel % SIDE // TOWER
     return row[corner], tower[corner], energy[corner] * TOWER**2

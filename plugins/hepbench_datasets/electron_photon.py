@@ -1,5 +1,4 @@
-"""Electrons (signal) and photons: images of the 32 x 32 calorimeter crystals around the hottest
-crystal.
+"""Electrons (signal) and photons: images of 32 x 32 calorimeter crystals around the hottest one.
 
 CMS simulation of single particles with 50 GeV of transverse momentum, in one of two forms:
 
@@ -11,7 +10,7 @@ CMS simulation of single particles with 50 GeV of transverse momentum, in one of
 
 Energies are in units of 50 GeV and never negative. Times are signed, and 0 where there is no
 energy; their range suggests units of 50 ns. Rows run along eta and columns along phi, in which
-electrons are wider. Some hundred photon images are empty.
+electrons are wider. A few hundred photon images are empty.
 """
 
 from __future__ import annotations
@@ -50,8 +49,7 @@ FIRST_IDS = {1: 0, 0: FIRST_PHOTON}
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the electrons and then the photons, at most 2,000 at a time, or the images of the npz
-    file.
+    """Yield electrons, then photons, at most 2,000 at a time, or the images of the npz file.
 
     Args:
         folder: holds the files of one form under their original names.

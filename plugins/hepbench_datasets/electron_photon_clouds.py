@@ -22,9 +22,7 @@ MIDDLE = (16.0, 16.0)
 
 
 def cloud(inputs: Inputs, *, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 5) with the columns FEATURES, and ``mask``: see
-    ``clouds.cloud``.
-    """
+    """Return ``cloud`` (N, points, 5), columns FEATURES, and ``mask``: see ``clouds.cloud``."""
     return clouds.cloud(
         inputs["image"], points=points, energies=HOT, pixel=clouds.CRYSTAL, middle=MIDDLE
     )

@@ -33,8 +33,7 @@ resolution is 300 ps, and 8 % of a large time."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes from which ``decode`` rebuilds the images, each value within half a
-    step.
+    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
 
     Energies below 0.1 MeV are stored as 0.1 MeV, so that no hit is lost.
 

@@ -49,8 +49,7 @@ class HDF5(CheckedFile):
             return key in self.file
 
     def array(self, key: str, shape: tuple[int | str, ...]) -> Any:
-        """Return an HDF5 dataset of float32 with at least one row; a str in ``shape`` stands for
-        any number.
+        """Return a float32 dataset with at least one row; a str in ``shape`` is any number.
 
         Raises:
             DataError: there is no such dataset, or it has another shape or dtype.
@@ -98,8 +97,7 @@ class HDF5(CheckedFile):
             return stored.attrs.get(name)
 
     def images(self, stored: Any, *, at_once: int) -> Iterator[SparseImages]:
-        """Yield images (n, C, H, W), at most ``at_once`` rows of a dataset (N, H, W, C) at a time,
-        in order.
+        """Yield images (n, C, H, W) from a dataset (N, H, W, C), at most ``at_once`` at a time, in order.
 
         Each chunk is decompressed once: chunks of the same rows are read together. If chunks span
         many rows but few lines of the image, the images are read in bands of lines.
@@ -177,9 +175,7 @@ class HDF5(CheckedFile):
 
     @contextmanager
     def _reading(self, key: str, *, start: int = 0) -> Iterator[None]:
-        """Turn an error of h5py into a DataError that names the dataset and the first row that was
-        being read.
-        """
+        """Turn an error of h5py into a DataError that names the dataset and the row being read."""
         try:
             yield
         except ERRORS as error:

@@ -125,9 +125,7 @@ def _find(folder: Path) -> Path:
 
 
 def _ahead(blocks: Iterator[bytes], depth: int = 2) -> Iterator[bytes]:
-    """Yield the same blocks while a thread reads ``depth`` blocks ahead; decompression releases the
-    GIL.
-    """
+    """Yield the same blocks; a thread, which decompresses without the GIL, is ``depth`` ahead."""
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, blocks, None) for _ in range(depth))
         while (block := waiting.popleft().result()) is not None:
@@ -168,9 +166,7 @@ def _count(block: bytes) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    """Return the error with the damaged line, found by zlib: unlike isal it returns all data before
-    the damage.
-    """
+    """Return the error with the damaged line, found by zlib: isal drops data before the damage."""
     lines = 0
     try:
         with gzip.open(path) as file:

@@ -24,8 +24,7 @@ def distances(place: Array) -> Array:
 def shapes(
     row: Array, place: Array, energy: Array, n: int, *, cone: float, core: float
 ) -> Iterator[Array]:
-    """Yield mass, major axis, minor axis, ptD and core fraction of the energies in one layer, (n,)
-    each.
+    """Yield mass, major and minor axis, ptD and core fraction of one layer, (n,) each.
 
     - mass: invariant mass of massless pixels, divided by the sum of energies;
     - major and minor axis: square roots of the larger and the smaller eigenvalue of the second

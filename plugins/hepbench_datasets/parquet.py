@@ -85,8 +85,7 @@ class Parquet(CheckedFile):
         return column.to_numpy().astype(np.float64)
 
     def images(self, key: str, shape: Sequence[int], *, at_once: int) -> Iterator[Array]:
-        """Return an iterator over (n, C, H, W) float arrays, at most ``at_once`` rows at a time, in
-        order.
+        """Return an iterator over (n, C, H, W) float arrays of at most ``at_once`` rows, in order.
 
         Args:
             key: a column of lists of lists of lists.
@@ -120,9 +119,7 @@ class Parquet(CheckedFile):
             self.refuse(f"'{key}' is {self._type(key)}", LISTS)
 
     def _groups(self, at_once: int) -> Iterator[list[int]]:
-        """Yield lists of consecutive row groups with at most ``at_once`` rows, or single larger
-        groups.
-        """
+        """Yield lists of successive row groups of at most ``at_once`` rows, or single larger groups."""
         metadata, groups, rows = self.file.metadata, list[int](), 0
         for group in range(metadata.num_row_groups):
             group_rows = metadata.row_group(group).num_rows

@@ -151,9 +151,7 @@ def _parquet(path: Path, stack: ExitStack) -> _File:
 
 
 def _sparse(dense: Array) -> SparseImages:
-    """Return images as float32; values too large for float32 become infinite, which
-    ``_check_values`` refuses.
-    """
+    """Return images as float32; larger values become infinite and are refused later."""
     with np.errstate(over="ignore"):
         return SparseImages.from_dense(dense)
 

@@ -20,9 +20,7 @@ FEATURES = clouds.features(CHANNELS)
 
 
 def cloud(inputs: Inputs, *, size: int, scale: str, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 6) with the columns FEATURES, and ``mask``: see
-    ``clouds.cloud``.
-    """
+    """Return ``cloud`` (N, points, 6), columns FEATURES, and ``mask``: see ``clouds.cloud``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
     hot = _energies(scale)
     return clouds.cloud(images, points=points, energies=hot, **clouds.LAYOUTS[size])

@@ -24,8 +24,7 @@ visible in spectra."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes from which ``decode`` rebuilds the images, each value within half a
-    step.
+    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
 
     Args:
         images: N of (3, 125, 125): track pt, ECAL, HCAL in towers of 5 x 5 equal pixels.

@@ -88,8 +88,7 @@ def _prepared(images: SparseImages, size: int, scale: str) -> SparseImages:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return features of the stored images as a ``table`` (N, 27) float32 with the columns
-    FEATURES.
+    """Return features of the images as a ``table`` (N, 27) float32 with the columns FEATURES.
 
     Values below .001 count as 0. For tracks, ECAL and HCAL each:
 

@@ -1,5 +1,4 @@
-"""Top tagging: momenta of up to 200 particles of a jet, from top quarks or from light quarks and
-gluons.
+"""Top tagging: momenta of up to 200 particles of a jet, of top quarks or light quarks and gluons.
 
 The reference dataset of Kasieczka, Plehn, Thompson and Russell, doi:10.5281/zenodo.2603256, used in
 SciPost Phys. 7, 014 (2019), arXiv:1902.09914: ``train.h5``, ``val.h5`` and ``test.h5`` with 1.2,

@@ -1,5 +1,4 @@
-"""Views of top-tagging jets: particles in other variables, a table of jet substructure;
-augmentations.
+"""Views of top-tagging jets: particles in other variables, a table of substructure; augmentations.
 
 The views are made from cached data: the original files need not be read again after a change here.
 """
@@ -59,8 +58,7 @@ UNITS = (*("GeV", "GeV"), *[""] * 13, *["GeV"] * 3, *[""] * 3)
 
 
 def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, P, F) and ``mask`` (N, P) of the first particles in the chosen
-    variables.
+    """Return ``cloud`` (N, P, F) and ``mask`` (N, P) of the first particles, in some variables.
 
     ``momenta`` are px, py, pz and energy as read. ``kinematic`` are the seven features of
     ParticleNet, Qu and Gouskos, arXiv:1902.08570, table 2, with the columns KINEMATIC: eta and phi
@@ -131,8 +129,7 @@ def _kinematic(cloud: Array, mask: Array, particles: int) -> Array:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return features of all particles of a jet as a ``table`` (N, 21) float32 with the columns
-    FEATURES.
+    """Return features of the jets as a ``table`` (N, 21) float32 with the columns FEATURES.
 
     - mass and pt of the jet in GeV, and its number of particles;
     - weighted by the fraction of the pt, in rapidity and phi: the mean distance from the axis
@@ -247,9 +244,7 @@ def _subjettiness(points: Array, fraction: Array, n: int) -> tuple[Array, Array]
 
 
 def _seeds(points: Array, fraction: Array, n: int) -> Array:
-    """Return (N, n, 2) first axes: the hardest particle, then the particle with the largest pt
-    times distance from these.
-    """
+    """Return (N, n, 2) first axes: the hardest particle, then the largest pt times distance."""
     rows = np.arange(len(points))
     axes = [points[rows, fraction.argmax(axis=1)]]
     while len(axes) < n:
@@ -265,8 +260,7 @@ def _distances(points: Array, axes: Array) -> Array:
 
 
 def _correlations(points: Array, fraction: Array) -> tuple[Array, Array]:
-    """Return C2 and D2: the three-point correlation divided by the square and by the cube of the
-    two-point correlation.
+    """Return C2 and D2: three-point over squared and over cubed two-point correlation.
 
     Each pair is counted twice and each triple six times, so the sums are divided by 2 and 6.
     """
@@ -278,9 +272,7 @@ def _correlations(points: Array, fraction: Array) -> tuple[Array, Array]:
 
 
 def _subjets(parts: Array, fraction: Array, nearest: Array) -> list[Array]:
-    """Return the masses of the pairs of three subjets, rising, and the subjets' pt fractions,
-    falling.
-    """
+    """Return the masses of pairs of three subjets, rising, and the subjets' fractions, falling."""
     belongs = nearest[:, :, None] == np.arange(3)
     momenta = (belongs[..., None] * parts[:, :, None]).sum(axis=1)
     pairs = [_mass(momenta[:, i] + momenta[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))]
@@ -289,8 +281,7 @@ def _subjets(parts: Array, fraction: Array, nearest: Array) -> list[Array]:
 
 
 def rotations(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Rotate each jet of a batch by a random angle: momenta around the beam, kinematic features
-    around the jet axis.
+    """Rotate each jet of a batch by a random angle around the beam, or around its axis.
 
     The rotation around the beam is a symmetry of collisions and of a detector without gaps. The
     rotation around the jet axis is a symmetry of showers as long as jets are narrow; colour

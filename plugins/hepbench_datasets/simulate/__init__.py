@@ -1,3 +1,3 @@
-"""Generators that simulate each dataset again: mostly Pythia collisions in a parametric detector."""
+"""Generators that simulate each dataset, mostly by Pythia and a parametric detector."""
 
 from __future__ import annotations

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from hepbench import Dataset
 
 
-def check(dataset: Dataset, *, events: int, seed: int, jobs: int, least: int = 2) -> None:
-    """Raise a DataError for fewer events than ``least``, fewer than one process, or a negative
-    seed.
-    """
+def require_valid(dataset: Dataset, *, events: int, seed: int, jobs: int, least: int = 2) -> None:
+    """Raise a DataError for fewer than ``least`` events, no process, or a negative seed."""
     if events < least or jobs < 1 or seed < 0:
         given = f"events {events}, jobs {jobs}, seed {seed}"
         msg = f"{dataset.name}: {given}; at least {least}, 1 and 0 are needed"

@@ -1,4 +1,4 @@
-"""Simulate boosted jets again: top quarks (signal) against light quarks and gluons (background).
+"""Simulate boosted jets: top quarks (signal) against light quarks and gluons (background).
 
 The channels are those of Andrews et al., arXiv:2104.14659, who used the simulation of CMS. No
 publication fully describes the original file, so this is the same kind of data, not the same data.
@@ -127,8 +127,7 @@ def _write(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
-    """Return the jets that ``generate`` writes, by role; unlabelled jets with labels, mass and pt,
-    which are not written.
+    """Return the jets that ``generate`` writes, by role, with the labels that it leaves out.
 
     Raises:
         DataError: as ``generate``.
@@ -143,7 +142,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[Role, int]:
     """Return the number of jets of each role."""
     detector.require_generators()
-    arguments.check(BOOSTED_JETS, events=events, seed=seed, jobs=jobs)
+    arguments.require_valid(BOOSTED_JETS, events=events, seed=seed, jobs=jobs)
     return {"labelled": events - events // 2, "unlabelled": events // 2}
 
 
@@ -187,9 +186,7 @@ def simulate_class(label: int, seeds: np.random.SeedSequence) -> Jets:
 
 
 def _select(pythia: Any, label: int, free: Array, rng: np.random.Generator) -> Jets:
-    """Return the jets of a batch of events that fit into the bins, and reduce ``free`` by their
-    numbers.
-    """
+    """Return the jets of a batch of events that fit into the bins; reduce ``free`` accordingly."""
     particles, status = detector.collisions(pythia, BATCH_EVENTS, origins=True)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)

@@ -136,8 +136,7 @@ def interact(
 def radiate(
     electrons: Particles, lengths: Array, energy: Array, rng: np.random.Generator
 ) -> tuple[Particles, Particles]:
-    """Return the electrons after a layer, and the photons above MIN_ENERGY that they radiated
-    there.
+    """Return electrons after a layer, and the photons above MIN_ENERGY that they radiated.
 
     dN/du = lengths / u (4/3 - 4/3 u + u^2) for the fraction u of the energy, drawn from 4/3 / u and
     accepted with probability 1 - u + 3/4 u^2.
@@ -159,8 +158,7 @@ def radiate(
 
 
 def convert(photons: Particles, rng: np.random.Generator) -> tuple[Particles, Particles]:
-    """Return positrons and electrons along the photons; the energy fractions z follow 1 - 4/3 z (1
-    - z).
+    """Return positrons and electrons; their energy fractions z follow 1 - 4/3 z (1 - z).
 
     That density is the sum of a constant, with weight 6/7, and of (z - 1/2)^2.
     """

@@ -1,5 +1,4 @@
-"""Readout of crystals as in the original images: noise, dead towers, zero suppression, selected
-hits, times.
+"""Readout of crystals: noise, dead towers, zero suppression, selected hits, times.
 
 The original images hold the reduced hits of the CMS barrel; each rule below is visible in 200 of
 them. Towers of 5 x 5 crystals with much transverse energy are read out completely, and so are their
@@ -85,8 +84,7 @@ def times(energy: Array, rng: np.random.Generator) -> Array:
 
 
 def in_clusters(energy: Array) -> Array:
-    """Return (N, S, S) bool, True for crystals in clusters and around the hottest crystals of
-    clusters.
+    """Return (N, S, S) bool, True for crystals in clusters and around their hottest crystals.
 
     A hybrid cluster runs along phi: neighbouring columns of five crystals in the five middle rows,
     one of which is hot enough. A particle-flow cluster grows from its hottest crystal, here by two
@@ -113,18 +111,14 @@ def dilate(cells: Array) -> Array:
 
 
 def neighbourhood_max(cells: Array) -> Array:
-    """Return the largest value of each cell and its eight neighbours, (N, S, S); values must not be
-    negative.
-    """
+    """Return the maximum of each cell and its eight neighbours, (N, S, S); values are at least 0."""
     wide = np.pad(cells, ((0, 0), (1, 1), (1, 1)))
     wide = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
     return np.maximum(np.maximum(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
 
 
 def _towers(corner: tuple[Array, Array], side: int, across: int) -> Array:
-    """Return the number of each crystal's tower, (N, S, S), with ``across`` squared towers in each
-    window.
-    """
+    """Return the number of each crystal's tower, (N, S, S); a window has ``across`` squared."""
     row, column = ((np.arange(side) + first[:, None]) // TOWER for first in corner)
     window = np.arange(len(row))[:, None, None] * across
     return (window + row[:, :, None]) * across + column[:, None, :]

@@ -419,9 +419,7 @@ def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> 
 
 
 def near(jets: Jets, particles: Particles, *, radius: float) -> Array:
-    """Return (E, K) bool, True for jets with at least one of the particles of their event near
-    them.
-    """
+    """Return (E, K) bool, True for jets with one of the particles of their event nearby."""
     found = np.zeros(jets.pt.shape, bool)
     deta = particles.eta[:, None] - jets.eta[particles.event]
     dphi = wrap(particles.phi[:, None] - jets.phi[particles.event])

@@ -1,4 +1,4 @@
-"""Simulate electrons and photons again: images of their showers in a simulated crystal calorimeter.
+"""Simulate electrons and photons: images of their showers in a crystal calorimeter.
 
 Each event is one particle of 50 GeV transverse momentum, uniform in phi and in the part of eta in
 which a window around the hottest crystal fits into the barrel. The positions along the beam spread
@@ -131,7 +131,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[int, SparseImages]:
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[int, int]:
     """Return the number of images of each class."""
-    arguments.check(ELECTRON_PHOTON, events=events, seed=seed, jobs=jobs)
+    arguments.require_valid(ELECTRON_PHOTON, events=events, seed=seed, jobs=jobs)
     return {ELECTRON: events - events // 2, PHOTON: events // 2}
 
 

@@ -1,5 +1,4 @@
-"""Energy flow: tracks, and calorimeter towers for the energy that tracks do not explain, in flat
-numpy arrays.
+"""Energy flow: tracks, and calorimeter towers for the energy that tracks do not explain.
 
 The detector is that of Delphes's ATLAS card: field, size, efficiencies, resolutions and thresholds
 are those of ``delphes_card_ATLAS.tcl``. Both layers of the calorimeter have towers of 0.1 by 10
@@ -168,9 +167,7 @@ def _deposits(particles: Particles, track_pt: Array, spread: Array) -> Deposits:
 
 
 def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Return which particles have a track, (N,) bool, the track's pt and its resolution; 0 without
-    a track.
-    """
+    """Return which particles have a track, (N,) bool, its pt and its resolution; 0 without track."""
     eta, pt = np.abs(particles.eta), particles.pt
     kind = np.abs(particles.pdg)
     endcap = (eta > TRACK_ETA[0]).astype(np.int64)
@@ -191,9 +188,7 @@ def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arra
 def _measure(
     layer: Layer, deposits: Deposits, fraction: Array, rng: np.random.Generator
 ) -> tuple[Particles, Array]:
-    """Return the excesses of the towers of a layer, and (N,) the factors by which the layer changes
-    tracks.
-    """
+    """Return the excesses of a layer's towers, and (N,) factors by which it changes tracks."""
     inside = np.abs(deposits.eta) < ETA_EDGES[-1]
     hits = np.flatnonzero(inside & (fraction > 0) & (deposits.energy > 0))
     key, tower = np.unique(_towers(deposits, hits), return_inverse=True)

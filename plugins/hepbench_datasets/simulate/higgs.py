@@ -1,4 +1,4 @@
-"""Simulate HIGGS again: Higgs bosons (signal) against top-quark pairs (background).
+"""Simulate HIGGS: Higgs bosons (signal) against top-quark pairs (background).
 
 Baldi, Sadowski and Whiteson, arXiv:1402.4735: protons at 8 TeV; signal gg -> H0 (425 GeV) -> W H+-
 (325 GeV) -> W W h0 (125 GeV) -> W W b b, background t t -> W W b b; one of the two W bosons decays
@@ -147,7 +147,7 @@ def _lines(labels: Array, table: Array) -> bytes:
 
 def _require(events: int, *, seed: int, jobs: int) -> None:
     detector.require_generators()
-    arguments.check(HIGGS, events=events, seed=seed, jobs=jobs, least=1)
+    arguments.require_valid(HIGGS, events=events, seed=seed, jobs=jobs, least=1)
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Array], None, None]:
@@ -209,9 +209,7 @@ def longitudinal(rng: np.random.Generator) -> Any:
 
 
 def _cosine(process: Any, boson: Any) -> float:
-    """Return the cosine of the angle between mother and first daughter in the rest frame of a
-    boson.
-    """
+    """Return the cosine between mother and first daughter in the rest frame of a boson."""
     mother, daughter = process[boson.mother1()], process[boson.daughter1()]
     energy_mother = (boson.p() * mother.p()) / boson.m()
     energy_daughter = (boson.p() * daughter.p()) / boson.m()

@@ -89,17 +89,13 @@ def momenta(objects: Array) -> Array:
 
 
 def mass(momentum: Array) -> Array:
-    """Return the invariant mass of momenta (..., 4) px, py, pz, E; 0 if rounding makes its square
-    negative.
-    """
+    """Return the invariant mass of momenta (..., 4) px, py, pz, E; 0 if its square is negative."""
     squared = momentum[..., 3] ** 2 - np.sum(momentum[..., :3] ** 2, axis=-1)
     return np.sqrt(np.maximum(squared, 0.0))
 
 
 def closest_pair(jets: Array, tags: Array) -> Array:
-    """Return (E, 4) the momentum of the pair of untagged jets whose mass is nearest to the W
-    boson's.
-    """
+    """Return (E, 4) the pair of untagged jets whose mass is nearest to the W boson's."""
     i, j = np.triu_indices(jets.shape[1], 1)
     single = momenta(jets)
     pairs = single[:, i] + single[:, j]
@@ -110,8 +106,7 @@ def closest_pair(jets: Array, tags: Array) -> Array:
 
 
 def closest_neutrino(lepton: Array, missing: Array) -> Array:
-    """Return (E, 4) the momentum of lepton and neutrino; the eta of the neutrino is chosen from a
-    grid so that their mass is nearest to the W boson's.
+    """Return (E, 4) lepton plus neutrino, with the neutrino eta whose mass is nearest to the W's.
 
     If the transverse mass exceeds the W mass, the neutrino is along the lepton.
     """

@@ -164,8 +164,7 @@ def _around(
 def _hadronic(
     around: JetSurroundings, rng: np.random.Generator, kind: Towers
 ) -> tuple[JetSurroundings, Array]:
-    """Return the particles with images centred on the hottest towers, and the HCAL images (J, 125,
-    125).
+    """Return the particles centred on the hottest towers, and the HCAL images (J, 125, 125).
 
     Towers are on a fixed grid. The energy of a tower is spread evenly over its 25 pixels.
     """
@@ -237,9 +236,7 @@ def _paint(
     cell: float,
     side: int,
 ) -> Array:
-    """Return (J, side, side) images of spots, each at the given distance from its deposit in a
-    random direction.
-    """
+    """Return (J, side, side) images of spots in random directions from their deposits."""
     deposit, energy = spots
     direction = rng.random(len(deposit)) * 2 * np.pi
     eta = around.response.eta[deposit] + radius * np.cos(direction)
@@ -254,9 +251,7 @@ def _paint(
 def _places(
     around: JetSurroundings, points: tuple[Array, Array, Array], *, cell: float, side: int
 ) -> tuple[Array, Array]:
-    """Return positions of points (jet, eta, phi) in the flattened (J, side, side), and which are
-    inside.
-    """
+    """Return positions of points (jet, eta, phi) in flat (J, side, side), and which are inside."""
     jet, eta, phi = points
     row = np.floor((eta - around.eta[jet]) / cell + 0.5).astype(np.int64) + side // 2
     column = np.floor(wrap(phi - around.phi[jet]) / cell + 0.5).astype(np.int64) + side // 2
@@ -285,8 +280,7 @@ def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[
 
 
 def _tracks(around: JetSurroundings, impact: tuple[Array, ...]) -> Array:
-    """Return (J, 1 + I, 125, 125): the sum of track pt, and I impact parameters of the hardest
-    track of each pixel.
+    """Return (J, 1 + I, 125, 125): sum of track pt, and I impact parameters of the hardest track.
 
     Tracks are at their direction at the vertex.
     """

@@ -45,9 +45,7 @@ def concatenate(parts: Sequence[Jets]) -> Jets:
 
 
 def fill_bins(pt: Array, bins: Sequence[float], free: Array) -> Array:
-    """Return the indices of the first jets of each bin of pt, and reduce ``free``, the jets still
-    missing in each bin.
-    """
+    """Return the indices of the first jets of each bin of pt; reduce ``free``, the places left."""
     which = np.digitize(pt, bins) - 1
     chosen = []
     for i in range(len(free)):

@@ -1,5 +1,4 @@
-"""HDF5 files with a mark that says that they are simulated, in a place that no reader of the layout
-looks at.
+"""HDF5 files with a mark, outside the data, that says that they are simulated.
 
 The mark is text in the user block, the bytes in front of the HDF5 data, and can be seen with ``head
 -c 100``. Copies made by ``h5repack`` or of single arrays lose the mark.

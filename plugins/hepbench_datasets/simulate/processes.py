@@ -46,9 +46,7 @@ def in_order(
 
 
 def _start_process(lifeline: Connection) -> None:
-    """Set up a process: ignore Ctrl-C, which the parent handles, end when the parent says so, and
-    discard stdout, where FastJet prints a banner.
-    """
+    """Set up a process: ignore Ctrl-C, end with the parent, and discard FastJet's banner."""
     import signal
     from threading import Thread
 

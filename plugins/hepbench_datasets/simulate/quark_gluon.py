@@ -1,4 +1,4 @@
-"""Simulate quark and gluon jets again: light quarks (1) against gluons (0).
+"""Simulate quark and gluon jets: light quarks (1) against gluons (0).
 
 The jets are of the same kind as those of Andrews et al., arXiv:1902.08276, who used the simulation
 of CMS, but they are not the same data. Protons at 8 TeV make two hard gluons or two hard light
@@ -183,7 +183,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> Jets:
 
 def _require(events: int, *, seed: int, jobs: int) -> None:
     detector.require_generators()
-    arguments.check(QUARK_GLUON, events=events, seed=seed, jobs=jobs)
+    arguments.require_valid(QUARK_GLUON, events=events, seed=seed, jobs=jobs)
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]:
@@ -231,9 +231,7 @@ def simulate_class(label: int, seeds: np.random.SeedSequence, pool: pile_up.Pool
 def _select(
     pythia: Any, label: int, free: Array, *, pool: pile_up.Pool, rng: np.random.Generator
 ) -> Jets:
-    """Return the jets of a batch of events that fit into the bins, and reduce ``free`` by their
-    numbers.
-    """
+    """Return the jets of a batch of events that fit into the bins; reduce ``free`` accordingly."""
     particles, status = detector.collisions(pythia, BATCH_EVENTS)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)

@@ -145,8 +145,7 @@ def crystal_fractions(
 def longitudinal_profile(
     energy: Array, photon: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Return depths (K,) in radiation lengths, and weight and age of each shower at each depth, (N,
-    K).
+    """Return depths (K,) in radiation lengths, and weights and ages of showers there, (N, K).
 
     The logarithms of the depth of the maximum and of the shape parameter are normal and correlated
     (appendix A.1.2 of the source). The weights add up to 1 minus the energy that leaves the crystal

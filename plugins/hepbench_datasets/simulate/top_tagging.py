@@ -1,4 +1,4 @@
-"""Simulate top tagging again: top quarks (signal) against light quarks and gluons (background).
+"""Simulate top tagging: top quarks (signal) against light quarks and gluons (background).
 
 Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914, section 2: protons at 14 TeV by
 Pythia without pile-up; energy flow of Delphes's ATLAS detector, here that of ``energy_flow.py``;
@@ -100,8 +100,7 @@ class Jets:
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write ``train.h5``, ``val.h5`` and ``test.h5`` with three fifths, one fifth and one fifth of
-    the jets.
+    """Write ``train.h5``, ``val.h5`` and ``test.h5`` with jets in the ratio 3 : 1 : 1.
 
     Columns have the names and dtypes of the originals. ``ttv`` is the index of the file, from 0;
     its meaning in the originals is unknown, and it is not read.
@@ -184,7 +183,7 @@ def _wanted(events: int, *, seed: int, jobs: int) -> dict[str, int]:
     """Return the number of jets in each file."""
     detector.require_generators()
     least = sum(SIZES.values())
-    arguments.check(TOP_TAGGING, events=events, seed=seed, jobs=jobs, least=least)
+    arguments.require_valid(TOP_TAGGING, events=events, seed=seed, jobs=jobs, least=least)
     wanted = {name: events * share // least for name, share in SIZES.items()}
     return wanted | {"train.h5": events - wanted["val.h5"] - wanted["test.h5"]}
 
@@ -248,9 +247,7 @@ def _select(particles: Particles, status: Array, label: int, rng: np.random.Gene
 
 
 def match_tops(jets: detector.Jets, particles: Particles, status: Array) -> tuple[Array, Array]:
-    """Return (E,) bool, True if a top quark and its three quarks are near the jet; (E, 4) the top
-    quark's momentum.
-    """
+    """Return (E,) bool, True if the jet contains a top quark's decay, and (E, 4) its momentum."""
     kind = np.abs(particles.pdg)
     tops = particles.select((kind == TOP) & (np.abs(status) == TOP_DECAYS))
     quarks = particles.select((kind <= BOTTOM) & (np.abs(status) == DECAY_QUARK))
