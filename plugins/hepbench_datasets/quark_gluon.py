@@ -197,7 +197,8 @@ def _warn_about_labels(names: str, labels: Array, hits: Array) -> None:
     error = np.hypot(*(some.std() / np.sqrt(len(some)) for some in (gluon, quark)))
     if quark.mean() - gluon.mean() > SIGNIFICANCE * error:
         text = (
-            f"{names}: jets with 'y' = 1 (quarks) have {quark.mean():.0f} hits on average, jets with 'y' = 0 "
-            f"(gluons) {gluon.mean():.0f}; gluons should have more: the labels may be exchanged"
+            f"{NAME}: {names}: jets with 'y' = 1 (quarks) have {quark.mean():.0f} hits on average, "
+            f"jets with 'y' = 0 (gluons) {gluon.mean():.0f}; gluons should have more: the labels may "
+            "be exchanged"
         )
         warnings.warn(text, DataWarning, stacklevel=2)
