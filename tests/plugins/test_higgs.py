@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hepbench_datasets import HIGGS, higgs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepbench import DataError, Examples
@@ -78,6 +78,8 @@ def test_original_rows_are_read_bit_identically_to_numpy(monkeypatch, polars):
     assert np.array_equal(read.ids, np.arange(10_977))
 
 
+# the first call imports polars, which may take longer than hypothesis allows
+@settings(deadline=None)
 @given(
     text=st.one_of(
         st.floats(allow_nan=False, allow_infinity=False).map("{:.18e}".format),
