@@ -1,14 +1,14 @@
 """Boosted jets: images of 8 detector layers, of top quarks (signal) or light quarks and gluons.
 
 Files of CMS Open Data simulation, as in Andrews et al., arXiv:2104.14659: ``jet`` (N, 125, 125, 8)
-float32, channels last, contiguous and uncompressed, and in the labelled file ``Y`` (N, 1) float32;
-its longer form also has ``m`` and ``pT`` (N, 1), in GeV. 10,000 labelled jets are 5.0 GB, 60,000
-unlabelled ones 30 GB.
+float32, channels last, contiguous and uncompressed, and in the labelled file ``Y`` (N, 1) float32.
+The longer version of the labelled file also has ``m`` and ``pT`` (N, 1), in GeV. 10,000 labelled
+jets take 5.0 GB, 60,000 unlabelled jets 30 GB.
 
-The order of the channels is printed nowhere and is inferred; so is that rows follow eta and columns
-phi, and that ``Y`` is 1 for top quarks. What can be checked while reading is: only d0 and dz may be
-negative. Where a file has them in another order, the parameter ``order`` says so. Values are taken as
-they are, in whatever units.
+No publication states the order of the channels, that rows run along eta and columns along phi, or
+that ``Y`` is 1 for top quarks: all three are inferred. While reading, one consequence is checked:
+only d0 and dz may be negative. If a file has another order of channels, set the parameter
+``order``. Values are used as stored, in unknown units.
 """
 
 from __future__ import annotations
@@ -37,32 +37,34 @@ SIGNED = ("track_d0", "track_dz")
 SIDE = 125
 JET = (SIDE, SIDE, len(CHANNELS))
 NOISE = 0.01
-"""A larger share of hits below 0 in a layer is not what pedestals left, but another layer."""
+"""A larger fraction of negative hits cannot come from pedestals: the channel must be another layer."""
 CHUNK = 100
-"""Jets in 50 MB."""
+"""Number of jets in 50 MB."""
 FIRST_UNLABELLED = 1_000_000_000
-"""Ids of unlabelled jets begin here, so that no id stands for two jets."""
+"""First id of the unlabelled jets, so that no two jets have the same id."""
 
 
 def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
-    """Yield the labelled jets, then the unlabelled ones where there are any, 100 at a time.
+    """Yield the labelled jets, then the unlabelled jets if the folder has them, 100 at a time.
 
     Args:
-        folder: holds the labelled file under either of its names, perhaps the unlabelled one.
-        order: the channels of the file, in its order.
+        folder: holds the labelled file under either of its names, and optionally the unlabelled
+            file.
+        order: the channels of the file, in the order of the file.
 
     Yields:
         (role, Examples): ``image`` N of (8, 125, 125), sparse, in the order of the spec; labels
-        (N,) int64; targets ``m`` and ``pT`` (N,) float32 where the file has them; as ids the
-        positions in the file, from 0, or from ``FIRST_UNLABELLED``.
+        (N,) int64; spectators ``m`` and ``pT`` (N,) float32 if the file has them; ids are the
+        positions in the file, starting at 0 or at ``FIRST_UNLABELLED``.
 
     Raises:
-        DataError: there is no labelled file, one is damaged or laid out otherwise, a value is not
-            finite, more than a hundredth of a layer is negative where it cannot be, or a class has
-            no jet.
+        DataError: there is no labelled file, a file is damaged or has another layout, a value is
+            not finite, more than 1 % of the hits of a channel other than d0 and dz are negative, or
+            a class has no jet.
 
     Warns:
-        DataWarning: a few values are negative where they cannot be; they are taken as they are.
+        DataWarning: a few values of a channel other than d0 and dz are negative; they are used as
+            stored.
     """
     channels = _channels(order)
     paths = original_files(BOOSTED_JETS, Path(folder))
@@ -70,37 +72,47 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
     if labelled is None:
         file = BOOSTED_JETS.files[0]
         names = " or ".join((file.name, *file.variants))
-        msg = f"boosted-jets: {folder} holds no {names}; one of the two is needed"
+        msg = f"boosted-jets: {folder} holds no {names}; one of them is needed"
         raise DataError(msg)
     with ExitStack() as stack:
         file = stack.enter_context(HDF5("boosted-jets", labelled, row="jet"))
-        # checked before the first jet is read
+        # check both files before reading the first jet
         others = unlabelled and stack.enter_context(HDF5("boosted-jets", unlabelled, row="jet"))
         jets = file.array("jet", ("N", *JET))
         columns = _columns(file, jets)
         if others:
             others.array("jet", ("N", *JET))
-        for start, images in _images(file, channels):
-            rows = slice(start, start + len(images))
-            yield (
-                "labelled",
-                Examples(
-                    inputs={"image": images},
-                    ids=np.arange(rows.start, rows.stop),
-                    labels=columns["Y"][rows],
-                    targets={name: columns[name][rows] for name in columns if name != "Y"},
-                ),
-            )
+        yield from _labelled(file, columns, channels)
         if others:
-            for start, images in _images(others, channels):
-                ids = FIRST_UNLABELLED + np.arange(start, start + len(images))
-                yield "unlabelled", Examples(inputs={"image": images}, ids=ids)
+            yield from _unlabelled(others, channels)
+
+
+def _labelled(
+    file: HDF5, columns: dict[str, Array], channels: list[int]
+) -> Iterator[tuple[Role, Examples]]:
+    for start, images in _images(file, channels):
+        rows = slice(start, start + len(images))
+        yield (
+            "labelled",
+            Examples(
+                inputs={"image": images},
+                ids=np.arange(rows.start, rows.stop),
+                labels=columns["Y"][rows],
+                targets={name: columns[name][rows] for name in columns if name != "Y"},
+            ),
+        )
+
+
+def _unlabelled(file: HDF5, channels: list[int]) -> Iterator[tuple[Role, Examples]]:
+    for start, images in _images(file, channels):
+        ids = FIRST_UNLABELLED + np.arange(start, start + len(images))
+        yield "unlabelled", Examples(inputs={"image": images}, ids=ids)
 
 
 def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
-    """Yield the simulated sample that ships with the package, as ``read`` does.
+    """Yield the bundled sample in the form of ``read``.
 
-    Its channels are in the order of the spec whatever ``order`` says of a file.
+    Its channels are in the order of the spec, whatever ``order`` is.
     """
     _channels(order)
     with files("hepbench_datasets").joinpath("samples/boosted-jets.npz").open("rb") as file:
@@ -121,7 +133,7 @@ def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
 
 
 def _channels(order: Sequence[str]) -> list[int]:
-    """Return where in the file each channel of the spec is."""
+    """Return the position in the file of each channel of the spec."""
     if sorted(order) != sorted(CHANNELS):
         msg = f"boosted-jets: order is {list(order)}; each of {', '.join(CHANNELS)} is needed once"
         raise DataError(msg)
@@ -129,7 +141,7 @@ def _channels(order: Sequence[str]) -> list[int]:
 
 
 def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
-    """Return ``Y``, and ``m`` and ``pT`` where the file has them, (N,) each."""
+    """Return ``Y``, and ``m`` and ``pT`` if the file has them, (N,) each."""
     columns = {"Y": file.labels("Y", ("N", 1), beside=jets)}
     file.require_classes("Y", columns["Y"])
     there = [key for key in ("m", "pT") if key in file]
@@ -137,17 +149,19 @@ def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
 
 
 def _images(file: HDF5, channels: list[int]) -> Iterator[tuple[int, SparseImages]]:
-    """Yield the first jet's place and the images of one chunk after another."""
-    odd: Counter[str] = Counter()
+    """Yield the position of the first jet and the images of each chunk."""
+    negative: Counter[str] = Counter()
     start = 0
     for stored in file.images(file.array("jet", ("N", *JET)), at_once=CHUNK):
         images = _in_order(stored, channels)
-        _check_values(file, images, start, channels, odd)
+        _check_values(file, images, start, channels, negative)
         yield start, images
         start += len(images)
-    for name, count in odd.items():
+    for name, count in negative.items():
         warnings.warn(
-            f"{file.name}: {count} values of {name} are below 0", DataWarning, stacklevel=2
+            f"boosted-jets: {file.name}: {count} values of {name} are negative; 0 or more are expected",
+            DataWarning,
+            stacklevel=2,
         )
 
 
@@ -162,26 +176,32 @@ def _in_order(images: SparseImages, channels: list[int]) -> SparseImages:
 
 
 def _check_values(
-    file: HDF5, images: SparseImages, start: int, channels: list[int], odd: Counter[str]
+    file: HDF5, images: SparseImages, start: int, channels: list[int], negative: Counter[str]
 ) -> None:
-    """Refuse what cannot be; count in ``odd`` the few values below 0 that noise may have left."""
+    """Refuse impossible values; count in ``negative`` the few values below 0 that noise explains."""
     rows, positions, values = images.hits()
     channel = positions // SIDE**2
-    fine = np.isfinite(values)
+    valid = np.isfinite(values)
     for i, name in enumerate(CHANNELS):
         hits = channel == i
         below = hits & (values < 0)
         if name in SIGNED or not below.any():
             continue
         if below.sum() > NOISE * hits.sum():
-            fine &= ~below
-        odd[name] += int(below.sum())
-    if fine.all():
+            valid &= ~below
+        negative[name] += int(below.sum())
+    if valid.all():
         return
-    first = int(np.argmin(fine))
+    first = int(np.argmin(valid))
     layer, place = divmod(int(positions[first]), SIDE**2)
     where = f"jet {start + rows[first]}, row {place // SIDE}, column {place % SIDE}"
     what = f"{where}, channel {channels[layer]} ({CHANNELS[layer]}) is {values[first]:g}"
     if not np.isfinite(values[first]):
         file.refuse(what, "finite numbers are expected")
-    file.refuse(what, f"only {' and '.join(SIGNED)} may be negative: is 'order' that of the file?")
+    file.refuse(
+        what,
+        (
+            f"only {' and '.join(SIGNED)} may be negative; if the file has another order of channels, "
+            "set 'order'"
+        ),
+    )

@@ -1,8 +1,8 @@
-"""Boosted jets as clouds and graphs of their pixels: see ``clouds``.
+"""Boosted jets as point clouds and graphs of their pixels: see ``clouds``.
 
-Of images of half the resolution where these are asked for, so that all see the same pixels. In the
-cache 256 points take 11.5 kB a jet and their 16 neighbours 4.1 kB; the sparse image takes 11.7 kB,
-and would take 500 kB were it dense.
+They are made from the images of the chosen ``size``, so that all networks see the same pixels. In
+the cache, 256 points take 11.5 kB per jet and their 16 neighbours 4.1 kB; the sparse image takes
+11.7 kB, a dense image would take 500 kB.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 CHANNELS = BOOSTED_JETS.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
-"""Of ``cloud``."""
+"""The columns of ``cloud``."""
 UNITS = clouds.units([""] * len(CHANNELS))
 HOT = {CHANNELS.index(name): 1.0 for name in ENERGIES.values()}
 
 
 def cloud(inputs: Inputs, *, size: int, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 11) by FEATURES, and ``mask``: see ``clouds.cloud``.
+    """Return ``cloud`` (N, points, 11), columns FEATURES, and ``mask``: see ``clouds.cloud``.
 
-    Energies are those of tracks, ECAL and HCAL, in GeV where the file has them so. As a tower of
-    HCAL is 25 pixels, each with its share of the energy, tracks and crystals mostly come first: in
-    the simulated sample 256 points are a quarter of the pixels and hold 89 % of the energy.
+    The energy of a pixel is the sum of tracks, ECAL and HCAL, in GeV if the file is in GeV. An HCAL
+    tower is spread over 25 pixels, so tracks and crystals mostly come first: in the bundled sample
+    256 points are a quarter of the pixels and hold 89 % of the energy.
     """
     images = resize(inputs, size=size)["image"]
     return clouds.cloud(images, points=points, energies=HOT, **clouds.LAYOUTS[size])

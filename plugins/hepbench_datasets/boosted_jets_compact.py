@@ -1,6 +1,6 @@
-"""Compact images of boosted jets: 0.7 kB a jet, of 1.4 thousand hits. See ``compact``.
+"""Compact images of boosted jets: 0.7 kB per jet of 1400 hits. See ``compact``.
 
-What all three pixel layers, or all three channels of tracks, hold at a place has one place.
+The three track channels share one list of positions, and so do the three pixel layers.
 """
 
 from __future__ import annotations
@@ -26,55 +26,58 @@ CURVES: Mapping[str, compact.Curve] = {
     "ecal": compact.root(1.0, 0.01),
     "hcal": compact.root(0.0, 0.05),
 }
-"""GeV and cm. Half a step is 0.25 % of a track's momentum; 10 MeV in ECAL, 66 at 10 GeV;
-50 MeV times the root of the GeV in HCAL; and 2.5 micrometres of d0 and dz near 0, 5 % far away."""
+"""Values in GeV and cm. Half a step is 0.25 % of a track's momentum; 10 MeV in ECAL, 66 MeV at 10
+GeV; 50 MeV times the square root of the energy in GeV in HCAL; and 2.5 micrometres of d0 and dz
+near 0, 5 % far from 0."""
 LAYER_HITS = 16
 """A pixel of one layer holds fewer hits than this."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes that ``decode`` makes the same images of, within half a step.
+    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
 
     Args:
-        images: N of (8, 125, 125): track pt, d0 and dz at the same places, ECAL, HCAL in towers of
-            5 x 5 equal pixels, three pixel layers in hits.
+        images: N of (8, 125, 125): track pt, d0 and dz at the same positions, ECAL, HCAL in towers
+            of 5 x 5 equal pixels, three pixel layers in hits.
 
     Raises:
-        DataError: d0 or dz are elsewhere than track pt, or a value is far out of range.
+        DataError: d0 or dz are at other positions than track pt, or a value is far out of range.
     """
     rows, positions, values = images.hits()
     channel, place = np.divmod(positions, compact.SIDE**2)
     hits = {c: (rows[channel == c], place[channel == c], values[channel == c]) for c in range(8)}
     if any(not np.array_equal(hits[c][1], hits[0][1]) for c in TRACKS):
-        msg = "compact images: d0 and dz must be where track pt is, and nowhere else"
+        msg = (
+            "compact images: d0 or dz are in other pixels than track pt; the same pixels are needed"
+        )
         raise DataError(msg)
-    arrays = compact.placed("tracks", *hits[0][:2], len(images))
+    arrays = compact.encode_places("tracks", *hits[0][:2], len(images))
     for name, c in zip(("track_pt", "track_d0", "track_dz"), TRACKS, strict=True):
         arrays[name] = compact.steps(CURVES[name], hits[c][2])
-    arrays |= compact.placed("ecal", *hits[ECAL][:2], len(images))
+    arrays |= compact.encode_places("ecal", *hits[ECAL][:2], len(images))
     arrays["ecal"] = compact.steps(CURVES["ecal"], hits[ECAL][2])
     row, tower, energy = compact.towers(*hits[HCAL])
-    arrays |= compact.placed("hcal", row, tower, len(images))
+    arrays |= compact.encode_places("hcal", row, tower, len(images))
     arrays["hcal"] = compact.steps(CURVES["hcal"], energy)
     some = channel >= PIXELS[0]
     key, which = np.unique(rows[some] * compact.SIDE**2 + place[some], return_inverse=True)
     layers = values[some] * float(LAYER_HITS) ** (channel[some] - PIXELS[0])
-    arrays |= compact.placed("pixels", *np.divmod(key, compact.SIDE**2), len(images))
-    arrays["pixels"] = compact.packed(np.bincount(which, layers, len(key)))
+    arrays |= compact.encode_places("pixels", *np.divmod(key, compact.SIDE**2), len(images))
+    arrays["pixels"] = compact.to_bytes(np.bincount(which, layers, len(key)))
     return arrays
 
 
 def decode(arrays: Mapping[str, Array]) -> SparseImages:
-    """Return the images of ``encode``'s arrays, 8,000 in a second."""
+    """Return the images that ``encode`` stored in the arrays, 8,000 per second."""
     found = {name: compact.values(curve, arrays[name]) for name, curve in CURVES.items()}
-    track = compact.places("tracks", arrays)
+    track = compact.decode_places("tracks", arrays)
     layers = [(*track, found[name]) for name in ("track_pt", "track_d0", "track_dz")]
-    layers.append((*compact.places("ecal", arrays), found["ecal"]))
-    layers.append(compact.spread(*compact.places("hcal", arrays), found["hcal"]))
-    row, place = compact.places("pixels", arrays)
-    numbers = compact.whole(arrays["pixels"])
+    layers.append((*compact.decode_places("ecal", arrays), found["ecal"]))
+    layers.append(compact.towers_to_pixels(*compact.decode_places("hcal", arrays), found["hcal"]))
+    row, place = compact.decode_places("pixels", arrays)
+    numbers = compact.from_bytes(arrays["pixels"])
     for power in range(len(PIXELS)):
         hits = numbers // LAYER_HITS**power % LAYER_HITS
         some = np.flatnonzero(hits)
         layers.append((row[some], place[some], hits[some]))
-    return compact.stacked(layers, arrays["tracks_counts"].shape[1])
+    return compact.stack_channels(layers, arrays["tracks_counts"].shape[1])

@@ -1,6 +1,6 @@
-"""Views of boosted jets: images padded or halved, a table of what they show; augmentations.
+"""Views of boosted jets: padded or halved images, a table of jet shapes; augmentations.
 
-A change here needs no second reading of the files.
+The views are made from cached data: the original files need not be read again after a change here.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CHANNELS = BOOSTED_JETS.inputs["image"].names
 SIGNED = ("track_d0", "track_dz")
 SIDE = 125
 PADDED = 128
-"""One row and column of zeros are added before, two behind."""
+"""Side of a padded image: one row and column of zeros before, two after."""
 SIZES = (SIDE, PADDED, PADDED // 2)
 BATCH = 1000
-"""Images whose hits are in memory more than once at a time."""
+"""Number of images whose hits are copied at a time, to save memory."""
 
 TOWER_PIXELS = 25
 CONE, CORE = 0.8, 0.2
-"""Radian around the middle: what counts for shapes, and what is the core of a jet."""
+"""Radii around the centre in radian: of the hits used for shapes, and of the core of a jet."""
 ENERGIES = {"track": "track_pt", "ecal": "ecal", "hcal": "hcal"}
 LAYERS = ("pixel_1", "pixel_2", "pixel_3")
 LEADING = (1, 2, 3, 5)
-"""Which of the largest impact parameters are taken."""
+"""Ranks of the impact parameters that become features: the largest, second, third and fifth."""
 DISPLACED_CM = 0.02
 
 FEATURES = (
@@ -47,24 +47,24 @@ FEATURES = (
 
 
 def resize(inputs: Inputs, *, size: int, **_others: Any) -> Inputs:
-    """Return the images as stored, padded by zeros to 128 x 128, or at half the resolution: of 64 x 64.
+    """Return the images as stored (125), padded by zeros (128), or at half the resolution (64).
 
-    For the latter they are padded too, and 2 x 2 pixels become one. Momenta, energies and hits are
-    added up. d0 and dz, which belong to the hardest track of a pixel, are taken from that one of the
-    four that has the most track pt; sums or means of them would belong to no track.
+    For 64 x 64, images are padded first and then 2 x 2 pixels become one. Momenta, energies and
+    hits are added up. d0 and dz belong to the hardest track of a pixel, so they are taken from the
+    one of the four pixels with the most track pt; their sum or mean would belong to no track.
 
     Raises:
         DataError: ``size`` is another number.
     """
     if size not in SIZES:
-        msg = f"boosted-jets: size is {size!r}; {', '.join(map(str, SIZES))} are allowed"
+        msg = f"boosted-jets: size is {size!r}; the allowed values are {', '.join(map(str, SIZES))}"
         raise DataError(msg)
     images = inputs["image"]
     if size == SIDE:
         return {"image": images}
     starts = range(0, max(len(images), 1), BATCH)
-    made = [_resized(images[start : start + BATCH], size) for start in starts]
-    return {"image": SparseImages.concatenate(made)}
+    resized = [_resized(images[start : start + BATCH], size) for start in starts]
+    return {"image": SparseImages.concatenate(resized)}
 
 
 def _resized(images: SparseImages, size: int) -> SparseImages:
@@ -84,14 +84,14 @@ def _resized(images: SparseImages, size: int) -> SparseImages:
 
 
 def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values: Array) -> Array:
-    """Return which hits are kept: d0 and dz of one pixel of a block alone, and all others."""
+    """Return which hits are kept, (K,) bool: d0 and dz of one pixel per block, and all others."""
     kept = np.ones(len(rows), bool)
     key = rows * PADDED**2 + block
     pixel = rows * SIDE**2 + place
     tracks = channel == CHANNELS.index("track_pt")
     for name in SIGNED:
         some = np.flatnonzero(channel == CHANNELS.index(name))
-        # a pixel with tracks is a candidate whatever its d0 is, one with d0 whatever its pt
+        # candidates are all pixels with tracks, and all pixels with d0 or dz
         blocks = np.concatenate([key[some], key[tracks]])
         pixels = np.concatenate([pixel[some], pixel[tracks]])
         pt = np.concatenate([np.zeros(len(some)), values[tracks]])
@@ -102,15 +102,17 @@ def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return what the stored images show as a ``table`` (N, 30) float32, by columns FEATURES.
+    """Return features of the images as a ``table`` (N, 30) float32 with the columns FEATURES.
 
-    - hits: pixels of tracks and ECAL, towers of HCAL, hits of the pixel layers;
-    - of tracks, ECAL and HCAL within 0.8 of the middle, whatever their units, see
-      ``jet_shapes.shapes``: mass over sum, major and minor axis, ptD, the share within 0.2;
-    - the largest, second, third and fifth impact parameters d0 and dz, whatever their sign, as
-      log(1 + |d| / 0.01), and how many d0 are above 0.02, both in cm where the file has cm.
+    - hits: number of pixels with tracks and in ECAL, of towers in HCAL, of hits in the pixel
+      layers;
+    - jet shapes of tracks, ECAL and HCAL within 0.8 of the centre, see ``jet_shapes.shapes``: mass
+      divided by the sum, major and minor axis, ptD, fraction within 0.2; they do not depend on the
+      units;
+    - the largest, second, third and fifth absolute values of the impact parameters d0 and dz, as
+      log(1 + |d| / 0.01), and the number of |d0| above 0.02, both in cm if the file is in cm.
 
-    Of an image without any hit in a layer the shapes are 0.
+    The shapes of a layer without hits are 0.
     """
     images = inputs["image"]
     starts = range(0, max(len(images), 1), BATCH)
@@ -139,26 +141,27 @@ def _summaries(images: SparseImages) -> Array:
 
 
 def _largest(row: Array, values: Array, n: int) -> list[Array]:
-    """Return the values of the ranks LEADING in each row, 0 where there are fewer."""
+    """Return the values of the ranks LEADING in each row, 0 where a row has fewer values."""
     counts = np.bincount(row, minlength=n)
     ordered = values[np.lexsort((-values, row))]
     starts = np.cumsum(counts) - counts
     found = []
     for rank in LEADING:
-        there = counts >= rank
+        has_rank = counts >= rank
         column = np.zeros(n)
-        column[there] = np.log1p(100 * ordered[starts[there] + rank - 1])
+        column[has_rank] = np.log1p(100 * ordered[starts[has_rank] + rank - 1])
         found.append(column)
     return found
 
 
 def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Mirror each image of a batch in eta, in phi, in both or in none, by chance.
+    """Mirror each image of a batch at random: in eta, in phi, in both or not at all.
 
-    Seen from the collision, (dz, d0) is a vector along (eta, phi): where a particle decays in flight,
-    tracks at larger phi have smaller d0, and tracks at larger eta smaller dz. So d0 changes its sign
-    where phi is mirrored, dz where eta is. That is done where they have a sign: where nothing in the
-    batch is on one side of what empty pixels hold, be it 0 or shifted by preprocessing, it is not.
+    Seen from the collision, (dz, d0) is a vector along (eta, phi): if a particle decays in flight,
+    tracks at larger phi have smaller d0, and tracks at larger eta smaller dz. So mirroring phi
+    changes the sign of d0, and mirroring eta the sign of dz. The sign is changed only in channels
+    with values on both sides of the value of empty pixels (0, or shifted by preprocessing): other
+    channels hold absolute values.
     """
     images = inputs["image"]
     for axis, name in ((2, "track_dz"), (3, "track_d0")):
@@ -167,19 +170,19 @@ def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         empty = layer[:1].median()
         if (layer < empty).any() and (layer > empty).any():
             layer.neg_().add_(2 * empty)
-        images = symmetries.by_chance(images, mirrored)
+        images = symmetries.apply_to_half(images, mirrored)
     return {**inputs, "image": images}
 
 
 def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Exchange eta and phi of each image of a batch, and so dz and d0, by chance.
+    """Exchange eta and phi of each image of a batch, and with them dz and d0, with probability 1/2.
 
-    No symmetry of the detector, whose field bends tracks in phi alone and which measures d0 better,
-    but nearly one of the flow of energy in a jet.
+    The detector does not have this symmetry, because its field bends tracks in phi only and it
+    measures d0 better than dz. The flow of energy in a jet nearly has it.
     """
     images = inputs["image"]
     channels = list(range(images.shape[1]))
     d0, dz = (CHANNELS.index(name) for name in SIGNED)
     channels[d0], channels[dz] = dz, d0
     turned = images[:, channels].transpose(2, 3)
-    return {**inputs, "image": symmetries.by_chance(images, turned)}
+    return {**inputs, "image": symmetries.apply_to_half(images, turned)}

@@ -1,4 +1,4 @@
-"""Files that are checked while they are read: whatever is wrong is one line that names the file."""
+"""Base class of files that are checked while they are read; each error names the file in one line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from hepbench import Array
 
 
-class Checked:
-    """A file of a dataset, open until the end of ``with``; ``file`` is what a library made of it.
+class CheckedFile:
+    """A file of a dataset, closed at the end of ``with``; ``file`` is the reading library's object.
 
     Args:
-        dataset: its name begins each error.
-        path: of the file.
-        row: what one row is called.
+        dataset: name of the dataset; it begins each error.
+        path: path of the file.
+        row: the word for one row in errors, such as ``jet``.
     """
 
     file: Any
@@ -45,25 +45,25 @@ class Checked:
         self.file.close()
 
     def refuse(self, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:
-        """Raise a DataError that names dataset and file."""
+        """Raise a DataError that names the dataset and the file."""
         msg = f"{self.dataset}: {self.name}: {what}; {allowed}"
         raise DataError(msg) from cause
 
     def require_classes(self, key: str, labels: Array) -> None:
-        """Raise a DataError where all labels are the same."""
+        """Raise a DataError if all labels are the same."""
         if (labels == labels[0]).all():
             self.refuse(f"every '{key}' is {labels[0]}", "both 0 and 1 are needed")
 
-    def _at_least(self, key: str, numbers: Array, least: float) -> Array:
-        """Return numbers as (N,) float32, of which each is finite and not below ``least``."""
+    def _to_float32(self, key: str, numbers: Array, least: float) -> Array:
+        """Return numbers as (N,) float32; each must be finite and at least ``least``."""
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32, copy=False)
         fine = np.isfinite(numbers) & (numbers >= least)
         self._require(key, numbers, fine, f"a number of at least {least:g} is expected")
         return numbers
 
-    def _classes(self, key: str, numbers: Array) -> Array:
-        """Return numbers, each 0 or 1, as (N,) int64."""
+    def _to_labels(self, key: str, numbers: Array) -> Array:
+        """Return labels, each 0 or 1, as (N,) int64."""
         self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
         return numbers.astype(np.int64)
 
@@ -74,7 +74,7 @@ class Checked:
 
 
 def fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
-    """Return whether a shape is the expected one, in which a str is any number."""
+    """Return whether a shape is the expected one; a str in ``shape`` stands for any number."""
     return (
         found is not None
         and len(found) == len(shape)
@@ -83,5 +83,5 @@ def fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return what a library says, in one line."""
+    """Return a library's error message in one line."""
     return " ".join(str(error).split())

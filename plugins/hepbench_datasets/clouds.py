@@ -1,18 +1,20 @@
-"""Images as clouds of their pixels, and the clouds as graphs: for networks that take no image.
+"""Point clouds of the pixels of images, and their graphs, for networks that do not take images.
 
-A pixel with a deposit in any channel is a point: its features are where it is and what is there, and
-it is joined to the points that are nearest to it in eta and phi, as the particles of Qu and Gouskos,
-Phys. Rev. D 101, 056019 (2020), arXiv:1902.08570 are in their first layer. Ids, split and labels are
-those of the images, so that networks of either kind see the same jets.
+Each pixel with a deposit in any channel is a point. Its features are its position and the values of
+all channels, and it is joined to the nearest points in eta and phi, like the particles of Qu and
+Gouskos, Phys. Rev. D 101, 056019 (2020), arXiv:1902.08570 in the first layer of their network. Ids,
+split and labels are those of the images, so that networks for images and for clouds see the same
+jets.
 
-A dataset wraps ``cloud`` and ``graph`` in views of its own, which know its channels and its pixels.
-Points are ordered by energy, then by their distance from the middle, then by row and column: an
-example has the same points in the same order on every machine, whatever else is in its chunk. The
-graph is made here and not by networks: pixels tie in distance, and ties are whole numbers here; what
-it takes (0.4 ms for 256 points on one core) is so no part of a network's latency.
+A dataset wraps ``cloud`` and ``graph`` in its own views, which know its channels and pixels. Points
+are sorted by energy, then by distance from the centre, then by row and column: an example has the
+same points in the same order on every machine, in any chunk. The graph is made here and not by the
+networks because many distances between pixels are equal: as whole numbers they compare exactly. So
+the time for the graph (0.4 ms for 256 points on one core) is not part of a network's latency.
 
-A cloud of P points and C channels takes P (4 C + 13) bytes, its graph P k, or 2 P k above 256 points;
-a sparse image takes 8 bytes, or 6 up to 65,536 pixels in all channels, for each hit.
+A cloud of P points and C channels takes P (4 C + 13) bytes, its graph P k bytes, or 2 P k above 256
+points; a sparse image takes 8 bytes per hit, or 6 bytes if all its channels together have at most
+65,536 pixels.
 """
 
 from __future__ import annotations
@@ -30,35 +32,37 @@ if TYPE_CHECKING:
     from hepbench import Array, Inputs
 
 BATCH = 64
-"""Images at a time: the energies of so many of 125 x 125 pixels are 4 MB."""
+"""Number of images at a time: for 125 x 125 pixels their energies take 4 MB."""
 
 DISTANCES = 500_000
-"""Between points, at a time: 2 MB, which stay in the processor's cache."""
+"""Number of distances between points at a time: 2 MB, which fit into the processor's cache."""
 
-LEAST_SHARE = 1e-6
-"""Of the energy of an example: a pixel with less counts as one with so much."""
+MIN_FRACTION = 1e-6
+"""A pixel with a smaller fraction of the energy of its example gets this fraction."""
 
 CRYSTAL = 2 * np.pi / 360
-"""Radian, the size of a crystal of the CMS barrel in phi."""
+"""Size of a crystal of the CMS barrel in phi, in radian."""
 LAYOUTS: dict[int, dict[str, Any]] = {
     125: {"pixel": CRYSTAL, "middle": (62, 62)},
     128: {"pixel": CRYSTAL, "middle": (63, 63)},
     64: {"pixel": 2 * CRYSTAL, "middle": (31.25, 31.25)},
 }
-"""Where ``cloud`` finds the pixels of images of 125 x 125 crystals, of such images padded by one row
-before and two behind, and of these halved: the middle is in the first quarter of a pixel."""
+"""Arguments of ``cloud`` for images of 125 x 125 crystals, for such images padded by one row before
+and two after, and for padded images at half the resolution. In the last case the centre is at a
+quarter of the pixel."""
 
 FLOAT_BITS = 31
-"""Of a float32 that is not negative; they are in the order of the numbers."""
+"""Number of bits of a non-negative float32; as whole numbers they have the same order as the
+floats."""
 
 
 def features(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a cloud's features; the first two and the last mean what JetClass means."""
+    """Return the names of a cloud's features; the first two and the last are named as in JetClass."""
     return ("deta", "dphi", *channels, "logerel")
 
 
 def units(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return their units, where those of channels are these."""
+    """Return the units of the features, given the units of the channels."""
     return ("", "rad", *channels, "")
 
 
@@ -70,95 +74,99 @@ def cloud(
     pixel: float,
     middle: tuple[float, float] | None = None,
 ) -> Inputs:
-    """Return the pixels of most energy of each image as a cloud.
+    """Return the pixels with the most energy of each image as a point cloud.
 
     Args:
         images: (N, C, H, W), sparse or dense; rows along eta, columns along phi.
-        points: how many pixels are kept, P.
-        energies: which channels are energies or transverse momenta, and what a 1 in each of them is
-            worth, in whatever unit. Their sum tells which pixels are kept: those that have none of
-            it come last.
-        pixel: its size, in radian.
-        middle: the row and the column that are at 0; None: those of the image's middle.
+        points: number of pixels to keep, P.
+        energies: for each channel that is an energy or a transverse momentum, the energy of a value
+            of 1, in a common unit. The pixels with the largest sum are kept; pixels without energy
+            come last.
+        pixel: size of a pixel in radian.
+        middle: row and column at eta = phi = 0; None: the centre of the image.
 
     Returns:
-        ``cloud`` (N, P, C + 3) float32, see ``features``: eta and phi from the middle, in radian;
-        what each channel has there, as it is; the logarithm of the pixel's share of the energy of
-        the whole image, at least that of LEAST_SHARE. Padding is 0.
-        ``mask`` (N, P) bool: True for a pixel.
+        ``cloud`` (N, P, C + 3) float32, see ``features``: eta and phi from the centre in radian;
+        the value of each channel; the logarithm of the pixel's fraction of the energy of the
+        image, at least log(MIN_FRACTION). Padding is 0. ``mask`` (N, P) bool: True for a pixel.
 
     Raises:
         DataError: ``points`` is below 1.
     """
     _check(points=points)
     n, channels, height, width = images.shape
-    row, column = middle or ((height - 1) / 2, (width - 1) / 2)
-    made = np.zeros((n, points, channels + 3), np.float32)
+    origin = middle or ((height - 1) / 2, (width - 1) / 2)
+    result = np.zeros((n, points, channels + 3), np.float32)
     mask = np.zeros((n, points), bool)
     for rows, hits in _batches(images):
         energy = _energies(hits, energies)
         places = _hottest(hits, energy, points)
         real = mask[rows] = places >= 0
-        y, x = np.divmod(places[real], width)
-        owner = np.nonzero(real)[0]
-        part = made[rows]
-        part[real, 0] = pixel * (y - row)
-        part[real, 1] = pixel * (x - column)
-        total = energy.sum(1, dtype=np.float64)
-        share = energy[owner, places[real]] / np.where(total > 0, total, 1)[owner]
-        part[real, -1] = np.log(np.maximum(share, LEAST_SHARE))
+        part = result[rows]
+        for axis, position in enumerate(np.divmod(places[real], width)):
+            part[real, axis] = pixel * (position - origin[axis])
+        part[real, -1] = _log_fractions(energy, places, real)
         _deposit(hits, places, part[..., 2:-1])
-    return {"cloud": made, "mask": mask}
+    return {"cloud": result, "mask": mask}
+
+
+def _log_fractions(energy: Array, places: Array, real: Array) -> Array:
+    """Return the logarithm of each real point's fraction of the energy of its image."""
+    image = np.nonzero(real)[0]
+    total = energy.sum(1, dtype=np.float64)
+    fraction = energy[image, places[real]] / np.where(total > 0, total, 1)[image]
+    return np.log(np.maximum(fraction, MIN_FRACTION))
 
 
 def graph(images: Array, *, points: int, k: int, energies: Mapping[int, float]) -> Inputs:
-    """Return the k nearest neighbours of each point of the cloud of the same arguments.
+    """Return the k nearest neighbours of each point of the cloud that ``cloud`` makes.
 
     Returns:
-        ``neighbours`` (N, P, k), of the smallest type that holds P - 1: see ``neighbours``.
+        ``neighbours`` (N, P, k), of the smallest dtype that holds P - 1: see ``neighbours``.
 
     Raises:
         DataError: ``points`` or ``k`` is below 1.
     """
     _check(points=points, k=k)
-    made = np.empty((len(images), points, k), np.min_scalar_type(points - 1))
+    result = np.empty((len(images), points, k), np.min_scalar_type(points - 1))
     for rows, hits in _batches(images):
         places = _hottest(hits, _energies(hits, energies), points)
         row, column = np.divmod(places, images.shape[-1])
-        made[rows] = neighbours(row, column, places >= 0, k=k)
-    return {"neighbours": made}
+        result[rows] = neighbours(row, column, places >= 0, k=k)
+    return {"neighbours": result}
 
 
 def neighbours(row: Array, column: Array, mask: Array, *, k: int) -> Array:
-    """Return the k other points of its cloud that are nearest to each point.
+    """Return for each point the k other points of its cloud that are nearest to it.
 
     Args:
-        row, column: (N, P) whole numbers, at least 0: distances are exact, and so are equal ones.
+        row, column: (N, P) whole numbers, at least 0, so that distances are exact.
         mask: (N, P) bool, True for a point.
 
     Returns:
-        (N, P, k) int64, places in the cloud: the nearest first, of two at the same distance the one
-        that comes first in the cloud, which has more energy. A point's own place stands behind them
-        where there are fewer than k others, and nowhere else. Padding has its own alone.
+        (N, P, k) int64, indices in the cloud: the nearest first; of points at the same distance the
+        one that comes first in the cloud, which has more energy. If there are fewer than k
+        other points, the rest is filled with the point's own index. Padding has only its own
+        index.
     """
     n, points = mask.shape
-    made = np.broadcast_to(np.arange(points)[:, None], (n, points, k)).copy()
-    # what comes behind is padding in every cloud
+    result = np.broadcast_to(np.arange(points)[:, None], (n, points, k)).copy()
+    # the points after these are padding in every cloud
     used = int(np.flatnonzero(mask.any(axis=0)).max(initial=-1)) + 1
     step = max(1, DISTANCES // max(used, 1) ** 2)
     for start in range(0, n, step):
         some = slice(start, start + step), slice(used)
-        made[some] = _nearest(row[some], column[some], mask[some], k)
-    return made
+        result[some] = _nearest(row[some], column[some], mask[some], k)
+    return result
 
 
 def _nearest(row: Array, column: Array, mask: Array, k: int) -> Array:
     n, points = mask.shape
-    # whole numbers that hold a distance and, in their lowest bits, whose it is: they sort as both
+    # pack the distance and, in the lowest bits, the index of the point into one number for sorting
     bits = points.bit_length()
     farthest = row.max(initial=0) ** 2 + column.max(initial=0) ** 2
     kind = np.dtype(np.int32 if (farthest + 1) << bits < 2**31 else np.int64)
-    nobody = np.iinfo(kind).max
+    excluded = np.iinfo(kind).max
     own = np.arange(points, dtype=kind)
     found = np.zeros((n, points, points), kind)
     for axis in (row.astype(kind), column.astype(kind)):
@@ -167,18 +175,18 @@ def _nearest(row: Array, column: Array, mask: Array, k: int) -> Array:
         found += step
     found <<= bits
     found |= own
-    found[:, own, own] = nobody
-    np.copyto(found, nobody, where=~(mask[:, :, None] & mask[:, None]))
+    found[:, own, own] = excluded
+    np.copyto(found, excluded, where=~(mask[:, :, None] & mask[:, None]))
     if k < points:
         found = np.partition(found, k - 1, axis=-1)[..., :k]
     found.sort(axis=-1)
-    made = np.broadcast_to(own[:, None], (n, points, k)).copy()
-    np.copyto(made[..., :points], found & ((1 << bits) - 1), where=found < nobody)
-    return made
+    result = np.broadcast_to(own[:, None], (n, points, k)).copy()
+    np.copyto(result[..., :points], found & ((1 << bits) - 1), where=found < excluded)
+    return result
 
 
 class _Hits(NamedTuple):
-    """Those of n images: of which, in which channel, at which place of (H, W), and how much."""
+    """The hits of n images: image, channel, position in (H, W) and value of each hit."""
 
     row: Array
     channel: Array
@@ -197,11 +205,11 @@ def _batches(images: Array) -> Iterator[tuple[slice, _Hits]]:
         yield rows, _Hits(row, channel, place, values, sparse.shape)
 
 
-def _energies(hits: _Hits, worth: Mapping[int, float]) -> Array:
-    """Return the sum of some channels, (n, H W) float32; what is below zero is none."""
+def _energies(hits: _Hits, energy_of_one: Mapping[int, float]) -> Array:
+    """Return the energy of each pixel, (n, H W) float32, summed over channels, at least 0."""
     n, size = hits.shape[0], hits.shape[2] * hits.shape[3]
     factors = np.zeros(hits.shape[1])
-    factors[list(worth)] = list(worth.values())
+    factors[list(energy_of_one)] = list(energy_of_one.values())
     some = factors[hits.channel] > 0
     pixels = hits.row[some] * size + hits.place[some]
     values = factors[hits.channel[some]] * hits.value[some]
@@ -210,29 +218,29 @@ def _energies(hits: _Hits, worth: Mapping[int, float]) -> Array:
 
 
 def _hottest(hits: _Hits, energy: Array, points: int) -> Array:
-    """Return the places of the pixels of most energy, (n, points); -1 where there are fewer."""
+    """Return the positions of the pixels with the most energy, (n, points); -1 for padding."""
     n, size = energy.shape
     hit = np.zeros(n * size, bool)
     hit[hits.row * size + hits.place] = True
     pixels = np.flatnonzero(hit)
     row, place = np.divmod(pixels, size)
     outwards, rank = _outwards(*hits.shape[2:])
-    # one number for all that decides, for numbers alone are sorted quickly
+    # pack all sort keys into one number, because plain numbers are sorted quickly
     bits = (size - 1).bit_length()
     coldness = 2**FLOAT_BITS - 1 - energy.reshape(-1)[pixels].view(np.int32).astype(np.int64)
     order = (row << (FLOAT_BITS + bits)) | (coldness << bits) | rank[place]
     order.sort()
     counts = np.bincount(row, minlength=n)
-    behind = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = behind < points
+    place_in_cloud = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = place_in_cloud < points
     places = np.full((n, points), -1)
-    places[row[kept], behind[kept]] = outwards[order[kept] & (2**bits - 1)]
+    places[row[kept], place_in_cloud[kept]] = outwards[order[kept] & (2**bits - 1)]
     return places
 
 
 @cache
 def _outwards(height: int, width: int) -> tuple[Array, Array]:
-    """Return the places of an image from the middle outwards, and the rank of each among them."""
+    """Return positions in an image sorted by distance from the centre, and the rank of each."""
     y, x = np.divmod(np.arange(height * width), width)
     distance = (2 * y - height + 1) ** 2 + (2 * x - width + 1) ** 2
     outwards = np.argsort(distance, kind="stable")
@@ -240,7 +248,7 @@ def _outwards(height: int, width: int) -> tuple[Array, Array]:
 
 
 def _deposit(hits: _Hits, places: Array, out: Array) -> None:
-    """Write what each channel has at the places into ``out``, (n, points, C)."""
+    """Write the values of all channels at the given positions into ``out``, (n, points, C)."""
     size = hits.shape[2] * hits.shape[3]
     rows, points = np.nonzero(places >= 0)
     point = np.full(len(places) * size, -1, np.int32)
@@ -253,5 +261,5 @@ def _deposit(hits: _Hits, places: Array, out: Array) -> None:
 def _check(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
-            msg = f"{name} is {value}; a number above 0 is expected"
+            msg = f"{name} is {value}; at least 1 is expected"
             raise DataError(msg)

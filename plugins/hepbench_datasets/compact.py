@@ -1,8 +1,9 @@
-"""Compact images of jets, as samples are shipped: hits as whole numbers, finer than was measured.
+"""Compact images, the format of the bundled samples: hits as whole numbers, finer than resolution.
 
-A place is the gap to the hit before it; a tower of the hadron calorimeter has one. A value is the
-number of a step on a curve that follows the resolution. Low and high bytes are stored apart, which
-compresses best. ``<dataset>_compact.py`` says which layers an image has, and which curve is whose.
+The position of a hit is stored as the gap to the hit before it; a tower of the hadron calorimeter
+has one position. A value is stored as the number of a step on a curve that follows the detector's
+resolution. Low and high bytes are stored separately because that compresses best.
+``<dataset>_compact.py`` defines the layers of an image and the curve of each layer.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from hepbench import Array
 
 SIDE, TOWER = 125, 5
-"""Pixels along one side of an image, and of a tower in it."""
+"""Pixels along one side of an image, and along one side of a tower."""
 
 Curve = tuple["Callable[[Array], Array]", "Callable[[Array], Array]"]
-"""From a value to its step, and back; no value becomes 0."""
+"""Two functions: from a value to its step number, and back. No value is decoded as 0."""
 
 
 def root(offset: float, step: float) -> Curve:
-    """Return steps that grow like the root of the value, from ``-offset`` on."""
+    """Return a curve whose steps grow like the square root of the value; it starts at ``-offset``."""
     return (
         lambda values: np.sqrt(values + offset) / step,
         lambda steps: (steps * step) ** 2 - offset,
@@ -37,13 +38,13 @@ def root(offset: float, step: float) -> Curve:
 
 
 def log(least: float, step: float) -> Curve:
-    """Return steps of a share ``step`` of the value, from ``least`` on."""
+    """Return a curve whose steps are a fraction ``step`` of the value; it starts at ``least``."""
     return (lambda v: np.log(v / least) / step, lambda s: least * np.exp(s * step))
 
 
 def signed(scale: float, step: float) -> Curve:
-    """Return steps of ``step * scale`` near 0, and of a share ``step`` of values far above scale."""
-    # half a step keeps clear of 0, a byte's half makes all steps positive
+    """Return a curve with steps of ``step * scale`` near 0 and of a fraction ``step`` far above it."""
+    # the half step avoids 0, and the offset 128 makes all step numbers positive
     return (
         lambda values: np.floor(np.arcsinh(values / scale) / step) + 128,
         lambda steps: scale * np.sinh((steps - 128 + 0.5) * step),
@@ -51,67 +52,74 @@ def signed(scale: float, step: float) -> Curve:
 
 
 def steps(curve: Curve, values: Array) -> Array:
-    """Return the numbers of the steps as bytes.
+    """Return the step numbers of values as two rows of bytes, (2, K) uint8.
 
     Raises:
-        DataError: a value is far out of the range of the curve.
+        DataError: a value is far outside the range of the curve.
     """
-    return packed(np.rint(curve[0](values.astype(np.float64))))
+    return to_bytes(np.rint(curve[0](values.astype(np.float64))))
 
 
 def values(curve: Curve, parts: Array) -> Array:
-    """Return (K,) float64, in the middle of their steps."""
-    return curve[1](whole(parts).astype(np.float64))
+    """Return the values in the middle of their steps, (K,) float64."""
+    return curve[1](from_bytes(parts).astype(np.float64))
 
 
-def placed(name: str, row: Array, place: Array, n: int) -> dict[str, Array]:
-    """Return how many hits each image has, and how far each is behind the one before.
+def encode_places(name: str, row: Array, place: Array, n: int) -> dict[str, Array]:
+    """Return the number of hits of each image, and the gaps between the positions of hits.
 
     Args:
-        name: what is placed; the arrays are named after it.
-        row: (K,), of the image, in order; an image may have no hit.
-        place: (K,), rising within an image.
-        n: images.
+        name: kind of hit; the names of the arrays begin with it.
+        row: (K,) index of the image of each hit, rising; an image may have no hit.
+        place: (K,) position of each hit, rising within an image.
+        n: number of images.
     """
     gaps = np.diff(place, prepend=0)
     first = np.diff(row, prepend=-1) > 0
     gaps[first] = place[first]
     counts = np.bincount(row, minlength=n)
-    return {f"{name}_counts": packed(counts), f"{name}_gaps": packed(gaps)}
+    return {f"{name}_counts": to_bytes(counts), f"{name}_gaps": to_bytes(gaps)}
 
 
-def places(name: str, arrays: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Return row and place of the hits that were ``placed`` under a name."""
-    counts = whole(arrays[f"{name}_counts"])
-    total = np.concatenate([[0], np.cumsum(whole(arrays[f"{name}_gaps"]))])
+def decode_places(name: str, arrays: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Return image index and position of the hits that ``encode_places`` stored under ``name``."""
+    counts = from_bytes(arrays[f"{name}_counts"])
+    total = np.concatenate([[0], np.cumsum(from_bytes(arrays[f"{name}_gaps"]))])
     before = total[np.cumsum(counts) - counts]
     return np.repeat(np.arange(len(counts)), counts), total[1:] - np.repeat(before, counts)
 
 
-def packed(numbers: Array) -> Array:
-    """Return (2, K) uint8, low and high bytes of whole numbers."""
+def to_bytes(numbers: Array) -> Array:
+    """Return (2, K) uint8, low and high bytes of whole numbers.
+
+    Raises:
+        DataError: a number does not fit into two bytes.
+    """
     if len(numbers) and not 0 <= numbers.min() <= numbers.max() < 2**16:
-        msg = f"compact images: {numbers.min()} to {numbers.max()} do not fit into two bytes"
+        msg = (
+            f"compact images: the numbers {numbers.min()} to {numbers.max()} do not fit into two "
+            "bytes; 0 to 65535 are allowed"
+        )
         raise DataError(msg)
     return np.stack([numbers.astype(np.int64) & 255, numbers.astype(np.int64) >> 8]).astype(
         np.uint8
     )
 
 
-def whole(parts: Array) -> Array:
-    """Return the whole numbers that were ``packed``, (K,) int64."""
+def from_bytes(parts: Array) -> Array:
+    """Return the whole numbers that ``to_bytes`` stored, (K,) int64."""
     return parts[0] + (parts[1].astype(np.int64) << 8)
 
 
 def towers(row: Array, pixel: Array, energy: Array) -> tuple[Array, Array, Array]:
-    """Return row, tower and energy of towers, of hits in towers of equal pixels."""
+    """Return image index, tower and energy of towers, from hits in towers of equal pixels."""
     corner = (pixel // SIDE % TOWER == 0) & (pixel % SIDE % TOWER == 0)
     tower = pixel // SIDE // TOWER * (SIDE // TOWER) + pixel % SIDE // TOWER
     return row[corner], tower[corner], energy[corner] * TOWER**2
 
 
-def spread(row: Array, tower: Array, energy: Array) -> tuple[Array, Array, Array]:
-    """Return row, place and energy of the pixels of towers, in the order of their places.
+def towers_to_pixels(row: Array, tower: Array, energy: Array) -> tuple[Array, Array, Array]:
+    """Return image index, position and energy of the pixels of towers, ordered by position.
 
     Args:
         row, tower, energy: (K,) each, as ``towers`` returns them.
@@ -121,20 +129,21 @@ def spread(row: Array, tower: Array, energy: Array) -> tuple[Array, Array, Array
     width = np.diff(first, append=len(row))
     first, width = np.repeat(first, width)[:, None], np.repeat(width, width)[:, None]
     down, right = np.divmod(np.arange(TOWER**2), TOWER)
-    # of towers side by side all first lines of pixels come before all second ones
+    # pixels of neighbouring towers are ordered by line: all first lines come before all second lines
     rank = TOWER * (np.arange(len(row))[:, None] - first) + right + TOWER * width * down
-    place, shares = np.empty((2, TOWER**2 * len(row)))
+    place, pixel_energy = np.empty((2, TOWER**2 * len(row)))
     place[TOWER**2 * first + rank] = (TOWER * (SIDE * line + column))[:, None] + SIDE * down + right
-    shares[TOWER**2 * first + rank] = energy[:, None] / TOWER**2
-    return np.repeat(row, TOWER**2), place.astype(np.int64), shares
+    pixel_energy[TOWER**2 * first + rank] = energy[:, None] / TOWER**2
+    return np.repeat(row, TOWER**2), place.astype(np.int64), pixel_energy
 
 
-def stacked(
+def stack_channels(
     layers: Sequence[tuple[Array, Array, Array]], n: int, *, side: int = SIDE
 ) -> SparseImages:
-    """Return n images of the hits (row, place, value) of each channel, sorted by row and place.
+    """Return n images from the hits (row, place, value) of each channel, sorted by row and place.
 
-    It puts each where it belongs; sorting 12 million takes several seconds.
+    Each hit is written directly to its final position, because sorting 12 million hits takes
+    several seconds.
     """
     counts = np.stack([np.bincount(row, minlength=n) for row, _, _ in layers], axis=1)
     ends = np.cumsum(counts).reshape(counts.shape)
@@ -151,9 +160,9 @@ def stacked(
 
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write what ``np.load`` reads, whole or not at all; equal arrays give equal bytes.
+    """Write an npz file for ``np.load``, complete or not at all; equal arrays give equal bytes.
 
-    It is packed by LZMA: numpy itself knows only deflate, which takes an eighth more.
+    The file is compressed by LZMA: numpy itself writes only deflate, which is an eighth larger.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +170,7 @@ def save(path: Path, arrays: Mapping[str, Array]) -> None:
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as archive:
             for name, array in arrays.items():
-                # no time of day, or equal arrays would not be equal bytes
+                # a ZipInfo without a time stamp, so that equal arrays give equal bytes
                 entry = zipfile.ZipInfo(f"{name}.npy")
                 entry.compress_type = zipfile.ZIP_LZMA
                 with archive.open(entry, "w") as file:

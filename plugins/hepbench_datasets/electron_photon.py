@@ -1,17 +1,16 @@
-"""Electrons (signal) and photons: images of 32 x 32 crystals of a calorimeter around the hottest.
+"""Electrons (signal) and photons: images of 32 x 32 calorimeter crystals around the hottest one.
 
-Simulation of CMS, of single particles with 50 GeV of transverse momentum, in either of two forms:
+CMS simulation of single particles with 50 GeV of transverse momentum, in one of two forms:
 
-- two HDF5 files, electrons and photons: ``X`` (249000, 32, 32, 2) float32, channels last, LZF, with
-  chunks that are read off the file, and ``y`` (249000,) float32, 1 for electrons and 0 for photons;
-- npz: ``x_train`` and ``x_test`` (N, 32, 32) float32, of energies alone, ``y_train`` and ``y_test``
-  (N,). No times are made up: that channel is empty. Whoever made such a file has chosen what is
-  test; as nothing published rests on it, images of both parts are divided as those of the other
-  form are.
+- two HDF5 files, electrons and photons: ``X`` (249000, 32, 32, 2) float32, channels last, LZF,
+  chunks as the file defines them, and ``y`` (249000,) float32, 1 for electrons and 0 for photons;
+- npz: ``x_train`` and ``x_test`` (N, 32, 32) float32, energies only, ``y_train`` and ``y_test``
+  (N,). The time channel stays empty. The author of the file chose its test part and no published
+  result uses it, so the images of both parts are split like those of the HDF5 files.
 
-Energies are in units of 50 GeV and never below 0; times are signed, 0 also where there is no energy,
-in units of 50 ns as far as their range tells. Rows follow eta and columns phi, along which electrons
-are wider. Some hundred images of photons hold nothing at all.
+Energies are in units of 50 GeV and never negative. Times are signed, and 0 where there is no
+energy; their range suggests units of 50 ns. Rows run along eta and columns along phi, in which
+electrons are wider. A few hundred photon images are empty.
 """
 
 from __future__ import annotations
@@ -38,10 +37,11 @@ NAME = ELECTRON_PHOTON.name
 CHANNELS = ELECTRON_PHOTON.inputs["image"].names
 SIDE = 32
 CHUNK = 2000
-"""Images in 16 MB."""
+"""Number of images in 16 MB."""
 WHOLE = "a whole npz file without objects is needed"
 FIRST_PHOTON = FIRST_TEST = 1_000_000_000
-"""Ids of photons, or of the second part of an npz file, begin here, however long the first is."""
+"""Ids of photons, or of the second part of an npz file, start here, whatever the size of the first
+part."""
 
 ELECTRONS, PHOTONS, NPZ = (file.name for file in ELECTRON_PHOTON.files)
 LABELS = {ELECTRONS: 1, PHOTONS: 0}
@@ -49,31 +49,33 @@ FIRST_IDS = {1: 0, 0: FIRST_PHOTON}
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the electrons and then the photons, at most 2,000 at a time, or what the npz file holds.
+    """Yield electrons, then photons, at most 2,000 at a time, or the images of the npz file.
 
     Args:
         folder: holds the files of one form under their original names.
 
     Yields:
-        (role, Examples): ``image`` N of (2, 32, 32), sparse; labels (N,) int64, 1 for electrons; as
-        ids the positions in the file, those of photons, or of ``x_test``, from a billion on.
+        (role, Examples): ``image`` N of (2, 32, 32), sparse; labels (N,) int64, 1 for electrons;
+        ids are the positions in the file, plus a billion for photons or for ``x_test``.
 
     Raises:
-        DataError: a file is missing, damaged or laid out otherwise, a label is another than that of
-            its file, a value is not finite, or an energy below 0.
+        DataError: a file is missing, damaged or has another layout, a label does not belong to its
+            file, a value is not finite, or an energy is negative.
     """
     paths = original_files(ELECTRON_PHOTON, Path(folder))
     if NPZ in paths and len(paths) == 1:
         yield from _read_npz(paths[NPZ])
         return
     if missing := [name for name in LABELS if name not in paths]:
-        msg = f"{NAME}: {folder} holds no {' and no '.join(missing)}; both files, or {NPZ}, are needed"
+        msg = (
+            f"{NAME}: {folder} holds no {' and no '.join(missing)}; both files or {NPZ} are needed"
+        )
         raise DataError(msg)
     with ExitStack() as stack:
         opened = {
             name: stack.enter_context(HDF5(NAME, paths[name], row="image")) for name in LABELS
         }
-        # both are checked before the first image is read
+        # check both files before reading the first image
         for name, label in LABELS.items():
             _check_labels(opened[name], label)
         for name, label in LABELS.items():
@@ -81,14 +83,14 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the simulated sample that ships with the package, as ``read`` does, in one piece."""
+    """Yield the bundled sample in the form of ``read``, in one piece."""
     with files("hepbench_datasets").joinpath("samples/electron-photon.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
     labels = arrays["labels"].astype(np.int64)
     ids = np.concatenate(
         [first_id + np.arange((labels == label).sum()) for label, first_id in FIRST_IDS.items()]
     )
-    # classes in turn, or the first few thousand were of one alone
+    # alternate the classes, or the first few thousand images would all be electrons
     order = np.argsort(ids % FIRST_PHOTON, kind="stable")
     images = electron_photon_compact.decode(arrays)[order]
     yield "labelled", Examples(inputs={"image": images}, ids=ids[order], labels=labels[order])
@@ -118,7 +120,7 @@ def _examples(images: SparseImages, labels: Array, first_id: int) -> Examples:
 
 
 def _fault(images: SparseImages, start: int) -> tuple[str, str] | None:
-    """Return what is wrong with the first wrong value, and what is allowed; None if none is."""
+    """Return the first invalid value and the allowed values, or None if all values are valid."""
     rows, positions, values = images.hits()
     channel, place = np.divmod(positions, SIDE**2)
     fine = np.isfinite(values) & ((values >= 0) | (channel == CHANNELS.index("time")))
@@ -132,7 +134,7 @@ def _fault(images: SparseImages, start: int) -> tuple[str, str] | None:
     return f"{where} is {values[first]:g}", allowed
 
 
-# --- the npz form
+# --- the npz files
 
 
 def _read_npz(path: Path) -> Iterator[tuple[Role, Examples]]:
@@ -156,14 +158,14 @@ def _npz_arrays(path: Path) -> Mapping[str, Array]:
         with zipfile.ZipFile(path) as archive:
             held = [name.removesuffix(".npy") for name in archive.namelist()]
         with np.load(path, allow_pickle=False) as file:
-            # what is no array comes as bytes
+            # numpy returns members that are not arrays as bytes
             arrays = {key: np.asarray(file[key]) for key in needed if key in held}
-    except Exception as error:  # noqa: BLE001 - damaged archives and headers fail in a dozen ways
+    except Exception as error:  # noqa: BLE001 - damaged archives and headers raise many error types
         _refuse(path, f"cannot be read ({reason(error)})", WHOLE, error)
     if missing := [key for key in needed if key not in held]:
-        there = ", ".join(f"'{key}'" for key in held) or "nothing"
-        what = f"no array '{missing[0]}', it holds {there}"
-        _refuse(path, what, "x and y of train and test are needed")
+        listed = ", ".join(f"'{key}'" for key in held) or "nothing"
+        what = f"no array '{missing[0]}', the file holds {listed}"
+        _refuse(path, what, "x_train, y_train, x_test and y_test are needed")
     return arrays
 
 
@@ -180,9 +182,9 @@ def _check_npz(path: Path, arrays: Mapping[str, Array]) -> None:
         if not (fine := np.isin(labels, (0, 1))).all():
             row = int(np.argmin(fine))
             _refuse(path, f"'y_{part}' of image {row} is {labels[row]:g}", "0 or 1 is expected")
-    every = np.concatenate([arrays["y_train"], arrays["y_test"]])
-    if len(np.unique(every)) < 2:
-        found = f"every label is {every[0]:g}" if len(every) else "it has no image"
+    all_labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
+    if len(np.unique(all_labels)) < 2:
+        found = f"every label is {all_labels[0]:g}" if len(all_labels) else "the file has no image"
         _refuse(path, found, "both 0 and 1 are needed")
 
 

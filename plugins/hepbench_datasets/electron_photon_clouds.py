@@ -1,6 +1,6 @@
-"""Electrons and photons as clouds and graphs of their crystals: see ``clouds``.
+"""Electrons and photons as point clouds and graphs of their crystals: see ``clouds``.
 
-A crystal is a point where it has energy or a time; those of most energy are kept.
+Each crystal with energy or a time is a point; the crystals with the most energy are kept.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 CHANNELS = ELECTRON_PHOTON.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
-"""Of ``cloud``."""
+"""The columns of ``cloud``."""
 UNITS = clouds.units(ELECTRON_PHOTON.inputs["image"].units)
 HOT = {CHANNELS.index("energy"): 1.0}
 MIDDLE = (16.0, 16.0)
-"""Row and column of the crystal that images are centred on, the one of most energy."""
+"""Row and column of the crystal with the most energy, on which images are centred."""
 
 
 def cloud(inputs: Inputs, *, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 5) by FEATURES, and ``mask``: see ``clouds.cloud``."""
+    """Return ``cloud`` (N, points, 5), columns FEATURES, and ``mask``: see ``clouds.cloud``."""
     return clouds.cloud(
         inputs["image"], points=points, energies=HOT, pixel=clouds.CRYSTAL, middle=MIDDLE
     )

@@ -1,6 +1,6 @@
-"""Compact images of electrons and photons: 0.1 kB an image, of 48 hits. See ``compact``.
+"""Compact images of electrons and photons: 0.1 kB per image of 48 hits. See ``compact``.
 
-Energy and time of a crystal have one place.
+Energy and time of a crystal share one position.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ if TYPE_CHECKING:
 
 SIDE = 32
 UNIT = 50.0
-"""GeV and nanoseconds for which a 1 stands."""
+"""One unit of the images: 50 GeV, and 50 ns."""
 LATEST = 125.0
-"""Nanoseconds: no time is further from 0."""
+"""Largest absolute value of a time, in ns."""
 
 CURVES: Mapping[str, compact.Curve] = {
     "energy": compact.root(0.0, 0.01),
     "time": compact.signed(0.3, 0.15),
 }
-"""GeV and ns. Half a step is 2 MeV where noise is 50, and 55 MeV of 30 GeV, where the resolution is
-200; and 22 picoseconds of a time near 0, where the resolution is 300, 8 % of one far away."""
+"""Curves in GeV and ns. Half a step is 2 MeV at small energies, where the noise is 50 MeV, and 55
+MeV at 30 GeV, where the resolution is 200 MeV; it is 22 ps for a time near 0, where the
+resolution is 300 ps, and 8 % of a large time."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes that ``decode`` makes the same images of, within half a step.
+    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
 
-    Energies below 0.1 MeV become the smallest there is, so that no hit is lost.
+    Energies below 0.1 MeV are stored as 0.1 MeV, so that no hit is lost.
 
     Args:
-        images: N of (2, 32, 32), energy and time at the same places.
+        images: N of (2, 32, 32), energy and time at the same positions.
 
     Raises:
-        DataError: there is a time without energy, or a value is far out of range.
+        DataError: energies and times are at different positions, or a value is far out of range.
     """
     rows, positions, values = images.hits()
     channel, place = np.divmod(positions, SIDE**2)
     energy, time = channel == 0, channel == 1
     if not np.array_equal(place[energy], place[time]):
-        msg = "compact images: times must be where energies are, and nowhere else"
+        msg = "compact images: energies and times are in different crystals; the same crystals are needed"
         raise DataError(msg)
-    arrays = compact.placed("hits", rows[energy], place[energy], len(images))
+    arrays = compact.encode_places("hits", rows[energy], place[energy], len(images))
     hits = np.maximum(values[energy] * UNIT, 1e-4)
     arrays["energy"] = compact.steps(CURVES["energy"], hits)
     arrays["time"] = compact.steps(CURVES["time"], values[time] * UNIT)
@@ -56,10 +57,10 @@ def encode(images: SparseImages) -> dict[str, Array]:
 
 
 def decode(arrays: Mapping[str, Array]) -> SparseImages:
-    """Return the images of ``encode``'s arrays, 300,000 in a second."""
+    """Return the images that ``encode`` stored in the arrays, 300,000 per second."""
     found = {name: compact.values(curve, arrays[name]) for name, curve in CURVES.items()}
-    # the middle of the last step is beyond the range
+    # the middle of the last step can lie beyond the range of times
     found["time"] = np.clip(found["time"], -LATEST, LATEST)
-    place = compact.places("hits", arrays)
+    place = compact.decode_places("hits", arrays)
     layers = [(*place, found[name] / UNIT) for name in CURVES]
-    return compact.stacked(layers, arrays["hits_counts"].shape[1], side=SIDE)
+    return compact.stack_channels(layers, arrays["hits_counts"].shape[1], side=SIDE)

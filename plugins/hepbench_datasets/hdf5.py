@@ -1,4 +1,4 @@
-"""HDF5 files whose layout is checked before they are read; whatever is wrong is one line."""
+"""HDF5 files whose layout is checked before they are read; each error is one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import SparseImages
-from hepbench_datasets.checked import Checked, fits, reason
+from hepbench_datasets.checked import CheckedFile, fits, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
     from hepbench import Array
 
-WHOLE = "a whole HDF5 file is needed"
+COMPLETE = "a complete HDF5 file is needed"
 ERRORS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What h5py raises of damaged files, and of types that numpy has not."""
+"""The errors that h5py raises for damaged files, and for types that numpy does not have."""
 PIECE = 64_000_000
 """Bytes of dense images in memory at a time, as far as the chunks of a file allow."""
 
 
-class HDF5(Checked):
-    """An open file, to be closed by ``with``.
+class HDF5(CheckedFile):
+    """An open HDF5 file, closed at the end of ``with``.
 
     Args:
-        dataset: its name begins each error.
-        path: of the file.
-        row: what one row is called.
+        dataset: name of the dataset; it begins each error.
+        path: path of the file.
+        row: the word for one row in errors, such as ``jet``.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: the file cannot be opened.
     """
 
     def __init__(self, dataset: str, path: Path, *, row: str) -> None:
@@ -42,17 +42,17 @@ class HDF5(Checked):
         try:
             self.file = h5py.File(path, "r")
         except OSError as error:
-            self.refuse(f"cannot be opened ({reason(error)})", WHOLE, error)
+            self.refuse(f"cannot be opened ({reason(error)})", COMPLETE, error)
 
     def __contains__(self, key: str) -> bool:
         with self._reading(key):
             return key in self.file
 
     def array(self, key: str, shape: tuple[int | str, ...]) -> Any:
-        """Return an HDF5 dataset of float32 with one row at least; a str in ``shape`` is any number.
+        """Return a float32 dataset with at least one row; a str in ``shape`` is any number.
 
         Raises:
-            DataError: there is none, or one of another shape or dtype.
+            DataError: there is no such dataset, or it has another shape or dtype.
         """
         text = f"({', '.join(map(str, shape))})"
         found = self._dataset(key, text)
@@ -65,12 +65,12 @@ class HDF5(Checked):
         return found
 
     def table(self, key: str) -> Any:
-        """Return an HDF5 dataset of rows with named fields, one row at least.
+        """Return an HDF5 dataset whose rows have named fields, with at least one row.
 
         Raises:
-            DataError: there is none, or it is something else.
+            DataError: there is no such dataset, or its rows have no named fields.
         """
-        found = self._dataset(key, "of rows with named fields")
+        found = self._dataset(key, "with rows of named fields")
         if found.dtype.names is None or found.ndim != 1:
             what = f"'{key}' is {found.shape} {found.dtype}"
             self.refuse(what, "rows with named fields are expected")
@@ -78,45 +78,45 @@ class HDF5(Checked):
         return found
 
     def values(self, stored: Any, where: slice | tuple[slice, ...] = slice(None)) -> Array:
-        """Return rows of a dataset, or a part of each.
+        """Return rows of a dataset, or a part of each row.
 
         Raises:
-            DataError: they are damaged.
+            DataError: the rows are damaged.
         """
         rows = where[0] if isinstance(where, tuple) else where
         with self._reading(stored.name[1:], start=rows.start or 0):
             return stored[where]
 
     def attribute(self, stored: Any, name: str) -> Any:
-        """Return an attribute of a dataset, None where there is none.
+        """Return an attribute of a dataset, or None if it has no such attribute.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the attribute is damaged.
         """
         with self._reading(stored.name[1:]):
             return stored.attrs.get(name)
 
     def images(self, stored: Any, *, at_once: int) -> Iterator[SparseImages]:
-        """Yield images (n, C, H, W) of at most so many rows of a dataset (N, H, W, C), in order.
+        """Yield images (n, C, H, W) from a dataset (N, H, W, C), at most ``at_once`` at a time, in order.
 
-        Chunks are unpacked once: those of the same rows are read together, and where they span
-        many rows in a few lines of the image, lines by lines.
+        Each chunk is decompressed once: chunks of the same rows are read together. If chunks span
+        many rows but few lines of the image, the images are read in bands of lines.
 
         Raises:
-            DataError: they are damaged.
+            DataError: the rows are damaged.
         """
-        deep, tall = (stored.chunks or (1, 1))[:2]
-        rows = max(at_once // deep, 1) * deep
+        chunk_rows, chunk_lines = (stored.chunks or (1, 1))[:2]
+        rows = max(at_once // chunk_rows, 1) * chunk_rows
         for start in range(0, len(stored), rows):
-            images = self._band(stored, slice(start, min(start + rows, len(stored))), tall)
+            images = self._band(stored, slice(start, min(start + rows, len(stored))), chunk_lines)
             for first in range(0, len(images), at_once):
                 yield images[first : first + at_once]
 
-    def _band(self, stored: Any, rows: slice, tall: int) -> SparseImages:
-        """Return the images of some rows, read in pieces of whole chunks: so many lines high."""
+    def _band(self, stored: Any, rows: slice, chunk_lines: int) -> SparseImages:
+        """Return the images of some rows, read in bands of lines that consist of whole chunks."""
         height, width, channels = stored.shape[1:]
         line = 4 * (rows.stop - rows.start) * width * channels
-        lines = max(PIECE // (line * tall), 1) * tall
+        lines = max(PIECE // (line * chunk_lines), 1) * chunk_lines
         if lines >= height:
             return SparseImages.from_dense(self.values(stored, rows).transpose(0, 3, 1, 2))
         places, image = [], (channels, height, width)
@@ -132,26 +132,27 @@ class HDF5(Checked):
     def column(
         self, key: str, shape: tuple[int | str, ...], *, beside: Any, least: float = 0.0
     ) -> Array:
-        """Return one number for each row of another dataset, (N,) float32: none too small.
+        """Return one number for each row of another dataset, (N,) float32.
 
         Args:
-            key: its name.
-            shape: of what is stored: ``("N",)`` or ``("N", 1)``.
-            beside: the other one, of as many rows.
-            least: what may be.
+            key: name of the column.
+            shape: stored shape: ``("N",)`` or ``("N", 1)``.
+            beside: the other dataset, which must have the same number of rows.
+            least: the smallest allowed number.
 
         Raises:
-            DataError: as ``array``; there are more or fewer; one is not finite or below ``least``.
+            DataError: as ``array``; the numbers of rows differ; a number is not finite or below
+                ``least``.
         """
-        return self._at_least(key, self._column(key, shape, beside), least)
+        return self._to_float32(key, self._column(key, shape, beside), least)
 
     def labels(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:
-        """Return a column of the labels 0 and 1, (N,) int64.
+        """Return a column of labels 0 and 1, (N,) int64.
 
         Raises:
-            DataError: as ``array``; there are more or fewer; one is neither 0 nor 1.
+            DataError: as ``array``; the numbers of rows differ; a label is neither 0 nor 1.
         """
-        return self._classes(key, self._column(key, shape, beside))
+        return self._to_labels(key, self._column(key, shape, beside))
 
     def _dataset(self, key: str, needed: str) -> Any:
         import h5py
@@ -160,42 +161,46 @@ class HDF5(Checked):
             found = self.file.get(key)
             if not isinstance(found, h5py.Dataset):
                 held = ", ".join(f"'{name}'" for name in self.file) or "nothing"
-                self.refuse(f"no dataset '{key}', it holds {held}", f"'{key}' {needed} is needed")
-            # of another file nobody takes a fingerprint
+                self.refuse(
+                    f"no dataset '{key}', the file holds {held}", f"'{key}' {needed} is needed"
+                )
+            # the data of another file would not be part of the fingerprint
             if found.is_virtual or found.external or found.file.filename != self.file.filename:
-                self.refuse(f"'{key}' is in another file", "its numbers are needed in this one")
-            # asked for here, for either may be damaged, and of some types numpy has none
+                self.refuse(
+                    f"the data of '{key}' are in another file", "they are needed in this file"
+                )
+            # read shape and dtype here: either may be damaged, and numpy lacks some of HDF5's types
             _ = found.shape, found.dtype
         return found
 
     @contextmanager
     def _reading(self, key: str, *, start: int = 0) -> Iterator[None]:
-        """Say of whatever h5py raises what could not be read, and from which row on."""
+        """Turn an error of h5py into a DataError that names the dataset and the row being read."""
         try:
             yield
         except ERRORS as error:
-            where = f" from {self.row} {start} on" if start else ""
-            self.refuse(f"'{key}' cannot be read{where} ({reason(error)})", WHOLE, error)
+            where = f" from {self.row} {start} onwards" if start else ""
+            self.refuse(f"'{key}' cannot be read{where} ({reason(error)})", COMPLETE, error)
 
     def _require_rows(self, key: str, found: Any) -> None:
         if len(found) == 0:
-            self.refuse(f"'{key}' has no {self.row}", "one at least is needed")
+            self.refuse(f"'{key}' has no {self.row}", "at least one is needed")
         with self._reading(key):
             missing = _unavailable(found)
         for name in missing:
             what = f"'{key}' is compressed by {name}, which cannot be read here"
-            self.refuse(what, 'pip install "hepbench-plugins[blosc]"')
+            self.refuse(what, 'install the filter: pip install "hepbench-plugins[blosc]"')
 
     def _column(self, key: str, shape: tuple[int | str, ...], beside: Any) -> Array:
         stored = self.array(key, shape)
         if len(stored) != len(beside):
             what = f"'{key}' has {len(stored)} rows, '{beside.name[1:]}' has {len(beside)}"
-            self.refuse(what, "as many are expected")
+            self.refuse(what, "equal numbers of rows are expected")
         return self.values(stored).reshape(len(stored))
 
 
 def _unavailable(stored: Any) -> list[str]:
-    """Return the filters of an HDF5 dataset that neither h5py nor hdf5plugin has."""
+    """Return the names of a dataset's compression filters that neither h5py nor hdf5plugin has."""
     from h5py import h5z
 
     plist = stored.id.get_create_plist()
@@ -203,7 +208,7 @@ def _unavailable(stored: Any) -> list[str]:
     missing = [each for each in filters if not h5z.filter_avail(each[0])]
     if missing:
         with suppress(ImportError):
-            # importing it makes its filters known
+            # the import registers its filters
             import hdf5plugin  # noqa: F401
     return [
         name.decode(errors="replace") or f"filter {number}"

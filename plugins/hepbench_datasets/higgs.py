@@ -1,10 +1,10 @@
 """HIGGS: simulated collisions with a Higgs boson (signal) or a pair of top quarks (background).
 
 Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; the file is
-doi:10.24432/C5V312. A line holds the label and 28 features as ``%.18e``: 21 low-level ones (momenta
-in units of their mean, angles, b-tags) and 7 invariant masses computed from them.
+doi:10.24432/C5V312. A line holds the label and 28 features in the format ``%.18e``: 21 low-level
+features (momenta in units of their mean, angles, b-tags) and 7 invariant masses computed from them.
 
-Checked against numpy: 10,977 rows of the original file come out equal bit by bit.
+Checked against numpy: 10,977 rows of the original file are read bit-identically.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COLUMNS = ("label", *HIGGS.inputs["table"].names)
 LINE = "a line is 29 finite numbers, the label (0 or 1) first, and there is no header"
 NUMBER = re.compile(rb"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\r?")
-# from here on a number rounds to infinity as a float32
+# numbers from here on round to infinity as float32
 OVERFLOW = 2.0**128 - 2.0**103
 
 VIEWS = {7: slice(21, 28), 21: slice(0, 21), 28: slice(0, 28)}
@@ -47,15 +47,15 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
     """Yield the rows of ``HIGGS.csv.gz`` or ``HIGGS.csv``, about 23,000 at a time.
 
     Args:
-        folder: holds one of the two files; the compressed one is preferred.
+        folder: holds one of the two files; the compressed file is preferred.
 
     Yields:
-        ("labelled", Examples): ``table`` (N, 28) float32, labels (N,) int64, and as ids the
-        positions of the rows in the file, from 0.
+        ("labelled", Examples): ``table`` (N, 28) float32; labels (N,) int64; ids are the positions
+        of the rows in the file, from 0.
 
     Raises:
-        DataError: there is no file, it is damaged, a line is not as it should be (the message
-            names the first such line), or a class has no row.
+        DataError: there is no file, the file is damaged, a line is invalid (the message names the
+            first invalid line), or a class has no row.
     """
     path = _find(Path(folder))
     rows, signal = 0, 0
@@ -74,7 +74,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the simulated sample that ships with the package, as ``read`` does."""
+    """Yield the bundled sample in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/higgs.npz").open("rb") as file:
         arrays = np.load(file, allow_pickle=False)
         table, labels = arrays["table"].astype(np.float32), arrays["labels"].astype(np.int64)
@@ -82,29 +82,31 @@ def sample() -> Iterator[tuple[Role, Examples]]:
 
 
 def select(inputs: Inputs, *, features: int, **_others: Any) -> Inputs:
-    """Return all 28 features, the 21 low-level ones or the 7 masses computed from them.
+    """Return all 28 features, the 21 low-level features or the 7 masses computed from them.
 
     Raises:
         DataError: ``features`` is another number.
     """
     if features not in VIEWS:
-        msg = f"higgs: features is {features!r}; 7 (masses), 21 (low-level) and 28 are allowed"
+        msg = (
+            f"higgs: features is {features!r}; allowed are 7 (masses), 21 (low-level) and 28 (all)"
+        )
         raise DataError(msg)
     return {"table": inputs["table"][:, VIEWS[features]]}
 
 
 def names(*, features: int) -> tuple[str, ...]:
-    """Return what the features of ``select`` are called."""
+    """Return the names of the features that ``select`` returns."""
     return HIGGS.inputs["table"].names[VIEWS[features]]
 
 
 def units(*, features: int) -> tuple[str, ...]:
-    """Return their units."""
+    """Return the units of the features that ``select`` returns."""
     return HIGGS.inputs["table"].units[VIEWS[features]]
 
 
 def official(ids: Array, **_params: Any) -> Array | None:
-    """Return where the last 500,000 rows are, or None where the file is not whole."""
+    """Return True for the last 500,000 rows, the official test set; None if the file is incomplete."""
     whole = len(ids) == ROWS and ids.min() == 0 and ids.max() == ROWS - 1
     return ids >= ROWS - TEST_ROWS if whole else None
 
@@ -118,12 +120,12 @@ def _find(folder: Path) -> Path:
     for path in (folder / name for name in names):
         if path.is_file():
             return path
-    msg = f"higgs: {folder} holds no {' or '.join(names)}; one of the two is needed"
+    msg = f"higgs: {folder} holds no {' or '.join(names)}; one of them is needed"
     raise DataError(msg)
 
 
 def _ahead(blocks: Iterator[bytes], depth: int = 2) -> Iterator[bytes]:
-    """Yield the same while a thread, which decompresses without the GIL, is ``depth`` ahead."""
+    """Yield the same blocks; a thread, which decompresses without the GIL, is ``depth`` ahead."""
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, blocks, None) for _ in range(depth))
         while (block := waiting.popleft().result()) is not None:
@@ -143,7 +145,12 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 block += file.readline(LINE_BYTES)
                 if not block.endswith(b"\n"):
                     if file.read(1):
-                        raise _error(path.name, lines + _count(block), "no end in a megabyte", LINE)
+                        raise _error(
+                            path.name,
+                            lines + _count(block),
+                            "the line is longer than a megabyte",
+                            LINE,
+                        )
                     block += b"\n"
                 lines += _count(block)
                 yield block
@@ -159,7 +166,7 @@ def _count(block: bytes) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    """Find the line by zlib, which hands out everything before the damage; isal does not."""
+    """Return the error with the damaged line, found by zlib: isal drops data before the damage."""
     lines = 0
     try:
         with gzip.open(path) as file:
@@ -172,7 +179,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def _parse(block: bytes, name: str, rows: int) -> Array:
-    """Return (N, 29) float64: by polars, or one by one where a line is not as it should be."""
+    """Return (N, 29) float64, parsed by polars, or line by line if polars cannot parse the block."""
     values = _parse_fast(block)
     if values is not None:
         return values
@@ -183,7 +190,7 @@ def _parse(block: bytes, name: str, rows: int) -> Array:
 def _parse_fast(block: bytes) -> Array | None:
     import polars
 
-    # polars decompresses whatever begins like gzip, zlib or zstd
+    # polars would decompress a block that begins like gzip, zlib or zstd
     if block[:1] not in b"+-.0123456789 \t":
         return None
     schema = dict.fromkeys(COLUMNS, polars.Float64)
@@ -191,7 +198,7 @@ def _parse_fast(block: bytes) -> Array | None:
         frame = polars.read_csv(block, has_header=False, schema=schema, quote_char=None)
     except polars.exceptions.PolarsError:
         return None
-    # what is missing becomes NaN, and fails both comparisons
+    # missing values become NaN, which fails both comparisons
     values = frame.to_numpy()
     finite = values.min() > -OVERFLOW and values.max() < OVERFLOW
     known = np.isin(values[:, 0], (0, 1)).all()

@@ -1,4 +1,4 @@
-"""Shapes of jets in one layer of a detector, as sums over pixels: mass, axes, dispersion, core."""
+"""Jet shapes in one detector layer, as sums over pixels: mass, axes, dispersion, core fraction."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ if TYPE_CHECKING:
 
 SIDE = 125
 PIXEL = 2 * np.pi / 360
-"""Radian, the size of a crystal."""
+"""Size of a crystal in radian."""
 
 
 def distances(place: Array) -> Array:
-    """Return how far pixels are from the middle of their image, in radian."""
+    """Return the distances of pixels from the centre of their image, in radian."""
     return np.hypot(*_axes(place))
 
 
 def shapes(
     row: Array, place: Array, energy: Array, n: int, *, cone: float, core: float
 ) -> Iterator[Array]:
-    """Yield mass, major and minor axis, ptD and core of the energies in one layer, (n,) each.
+    """Yield mass, major and minor axis, ptD and core fraction of one layer, (n,) each.
 
-    - mass of massless pixels, over the sum of energies;
-    - roots of the larger and the smaller second moment: width along and across;
-    - root of the sum of squares over the sum, as ptD;
-    - the share within ``core``.
+    - mass: invariant mass of massless pixels, divided by the sum of energies;
+    - major and minor axis: square roots of the larger and the smaller eigenvalue of the second
+      moments;
+    - ptD: square root of the sum of squared energies, divided by the sum of energies;
+    - core: fraction of the energy within ``core`` of the centre.
 
-    Where an image holds nothing they are 0.
+    All shapes of an empty image are 0.
 
     Args:
-        row, place, energy: (K,) which image, which of the 125 x 125 pixels, and what is there; what
-            is below 0 is none.
-        n: images.
-        cone, core: radian around the middle; what is outside of the cone does not count.
+        row, place, energy: (K,) index of the image, index of the pixel in 125 x 125, and energy of
+            each hit; negative energies count as 0.
+        n: number of images.
+        cone, core: radii around the centre in radian; hits outside the cone are ignored.
     """
     distance = distances(place)
     inside = distance < cone
     eta, phi = (axis[inside] for axis in _axes(place))
-    # no more than nothing, as in clouds: of sums below 0 there is no root
+    # negative energies count as 0, as in clouds: a negative sum would have no square root
     row, energy = row[inside], np.maximum(energy[inside], 0)
 
     def total(weights: Array) -> Array:
         return np.bincount(row, weights, n)
 
-    whole = total(energy)
-    scale = 1 / np.where(whole > 0, whole, 1)
+    sum_energy = total(energy)
+    scale = 1 / np.where(sum_energy > 0, sum_energy, 1)
     momentum = (np.cosh(eta), np.sinh(eta), np.cos(phi), np.sin(phi))
     e, z, x, y = (total(energy * component) for component in momentum)
     yield np.sqrt(np.maximum(e**2 - z**2 - x**2 - y**2, 0)) * scale

@@ -1,10 +1,10 @@
-"""Tables that pandas wrote into HDF5 files (PyTables), read by the names of their columns.
+"""Tables that pandas wrote into HDF5 files (PyTables), read by column name.
 
 ``DataFrame.to_hdf(..., format="table")`` makes a group with a dataset ``table``. Columns of one
-dtype lie side by side in one of its fields, ``values_block_0`` and so on; their names are a pickled
-list in an attribute, ``values_block_0_kind``. Any other field is a column by itself. The list is read
-opcode by opcode: nothing is unpickled. ``create`` makes such a table, of version 2.7, for pandas to
-read.
+dtype are stored side by side in one field, ``values_block_0`` and so on; their names are a pickled
+list in an attribute, ``values_block_0_kind``. Any other field is one column. The list is parsed
+opcode by opcode, so that nothing is unpickled. ``create`` makes a table of version 2.7 that pandas
+can read.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ LISTS = {
     *("PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "STOP"),
     *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
 }
-"""What makes a list of strings, in any version of pickle; it runs nothing."""
+"""The opcodes of a pickled list of strings, in any pickle version; none of them runs code."""
 
 
 class Table:
-    """A table in an open file.
+    """A table in an open HDF5 file.
 
     Args:
-        file: an open one.
-        key: as given to pandas.
+        file: the open file.
+        key: the key that was passed to pandas.
 
     Raises:
-        DataError: there is none, or its columns have no names, or two of them the same.
+        DataError: there is no table, its columns have no names, or two columns have the same name.
     """
 
     def __init__(self, file: HDF5, key: str) -> None:
@@ -49,30 +49,31 @@ class Table:
         self.key = f"{key}/table"
         self.stored = file.table(self.key)
         self.columns: dict[str, tuple[str, int]] = {}
-        """Field and place in it, by name."""
+        """By column name: its field, and its position in the field."""
         for field in self.stored.dtype.names:
             for place, name in enumerate(self._names(field)):
                 if name in self.columns:
                     what = f"'{self.key}' has several columns '{name}'"
-                    self.file.refuse(what, "one of each name is expected")
+                    self.file.refuse(what, "each name is expected once")
                 self.columns[name] = (field, place)
 
     def __len__(self) -> int:
         return len(self.stored)
 
     def require(self, names: Sequence[str], kind: type) -> None:
-        """Raise a DataError where a column is missing or of another kind of numbers."""
+        """Raise a DataError if a column is missing or has another kind of number."""
         for name in names:
             if name not in self.columns:
-                held = f"{len(self.columns)} columns, such as {', '.join(list(self.columns)[:4])}"
-                self.file.refuse(f"'{self.key}' has {held}", f"'{name}' is needed")
+                first = ", ".join(list(self.columns)[:4])
+                what = f"no column '{name}' among its {len(self.columns)} columns ({first}, ...)"
+                self.file.refuse(f"'{self.key}' has {what}", f"'{name}' is needed")
             found = self.stored.dtype[self.columns[name][0]].base
             if not np.issubdtype(found, kind):
                 what = f"column '{name}' is {found}"
                 self.file.refuse(what, f"{getattr(kind, '__name__', kind)} is expected")
 
     def values(self, rows: Array, names: Sequence[str]) -> Array:
-        """Return (N, names) of rows that were read from ``stored``."""
+        """Return the named columns, (N, names), of rows that were read from ``stored``."""
         fields, places = zip(*(self.columns[name] for name in names), strict=True)
         made = np.empty((len(rows), len(names)), self.stored.dtype[fields[0]].base)
         for field in dict.fromkeys(fields):
@@ -82,20 +83,20 @@ class Table:
         return made
 
     def _names(self, field: str) -> list[str]:
-        """Return what the columns in a field are called."""
+        """Return the names of the columns in a field."""
         width = int(np.prod(self.stored.dtype[field].shape))
-        names = _listed(self.file.attribute(self.stored, f"{field}_kind"))
+        names = _parse_list(self.file.attribute(self.stored, f"{field}_kind"))
         if names is None and width == 1 and not self.stored.dtype[field].shape:
             return [field]
         if names is None or len(names) != width:
             count = "no" if names is None else len(names)
             what = f"'{field}' of '{self.key}' has {width} columns and {count} names"
-            self.file.refuse(what, f"'{field}_kind' is expected to list them")
+            self.file.refuse(what, f"one name for each column is expected in '{field}_kind'")
         return names
 
 
-def _listed(pickled: object) -> list[str] | None:
-    """Return the strings of a pickled list of strings; None for whatever is something else."""
+def _parse_list(pickled: object) -> list[str] | None:
+    """Return the strings of a pickled list of strings; None if ``pickled`` is anything else."""
     if not isinstance(pickled, bytes | np.void):
         return None
     try:
@@ -108,23 +109,37 @@ def _listed(pickled: object) -> list[str] | None:
 
 
 def create(file: Any, key: str, blocks: Mapping[str, Sequence[str]], rows: int) -> Any:
-    """Return a new dataset of rows of zeros in an open ``h5py.File``, as pandas would make it.
+    """Return a new dataset, filled with zeros, in an open ``h5py.File``, with the layout of pandas.
 
     Args:
-        file: an empty one.
-        key: as given to pandas.
-        blocks: the names of the columns of each dtype, such as ``<f4``. The dtype of the rows has
-            them as ``values_block_0`` and so on, behind ``index``.
-        rows: how many; compressed by gzip, 1,000 at a time.
+        file: an empty file, open for writing.
+        key: the key that pandas would use.
+        blocks: column names by dtype, for example ``<f4``. The rows have a field ``index``, then
+            one field ``values_block_0`` and so on for each dtype.
+        rows: number of rows; they are compressed by gzip in chunks of 1,000.
     """
-    fields = [f"values_block_{i}" for i in range(len(blocks))]
-    dtypes = [
-        (field, dtype, (len(names),))
-        for field, (dtype, names) in zip(fields, blocks.items(), strict=True)
-    ]
-    _describe(file, CLASS="GROUP", PYTABLES_FORMAT_VERSION="2.1", VERSION="1.0")
+    fields = {f"values_block_{i}": block for i, block in enumerate(blocks.items())}
+    dtypes = [(field, dtype, (len(names),)) for field, (dtype, names) in fields.items()]
+    _set_attributes(file, CLASS="GROUP", PYTABLES_FORMAT_VERSION="2.1", VERSION="1.0")
     group = file.create_group(key)
-    _describe(
+    all_names = [name for names in blocks.values() for name in names]
+    _describe_frame(group, list(fields), all_names)
+    table = group.create_dataset(
+        "table",
+        (rows,),
+        [("index", "<i8"), *dtypes],
+        chunks=(min(max(rows, 1), 1000),),
+        maxshape=(None,),
+        compression="gzip",
+        compression_opts=1,
+    )
+    _describe_table(table, fields)
+    return table
+
+
+def _describe_frame(group: Any, fields: list[str], names: list[str]) -> None:
+    """Write the attributes by which pandas recognises a group as a ``DataFrame``."""
+    _set_attributes(
         group,
         CLASS="GROUP",
         VERSION="1.0",
@@ -136,41 +151,36 @@ def create(file: Any, key: str, blocks: Mapping[str, Sequence[str]], rows: int) 
         levels=1,
         nan_rep="nan",
     )
-    every = [name for names in blocks.values() for name in names]
-    _describe(
+    _set_attributes(
         group,
         index_cols=[(0, "index")],
         values_cols=fields,
-        non_index_axes=[(1, every)],
+        non_index_axes=[(1, names)],
         data_columns=[],
         info={},
     )
-    table = group.create_dataset(
-        "table",
-        (rows,),
-        [("index", "<i8"), *dtypes],
-        chunks=(min(max(rows, 1), 1000),),
-        maxshape=(None,),
-        compression="gzip",
-        compression_opts=1,
-    )
-    _describe(table, CLASS="TABLE", VERSION="2.7", NROWS=rows, index_kind="integer")
+
+
+def _describe_table(table: Any, fields: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    """Write the attributes of a PyTables table, and the column names of each field."""
+    rows = len(table)
+    _set_attributes(table, CLASS="TABLE", VERSION="2.7", NROWS=rows, index_kind="integer")
     for i, name in enumerate(table.dtype.names):
-        _describe(table, **{f"FIELD_{i}_NAME": name, f"FIELD_{i}_FILL": 0})
-    for field, (dtype, names) in zip(fields, blocks.items(), strict=True):
-        _describe(table, **{f"{field}_kind": list(names), f"{field}_dtype": np.dtype(dtype).name})
-    return table
+        _set_attributes(table, **{f"FIELD_{i}_NAME": name, f"FIELD_{i}_FILL": 0})
+    for field, (dtype, names) in fields.items():
+        kind = np.dtype(dtype).name
+        _set_attributes(table, **{f"{field}_kind": list(names), f"{field}_dtype": kind})
 
 
-def _describe(thing: Any, **attributes: Any) -> None:
-    """Write attributes as PyTables does: whatever is neither text nor a number is pickled."""
+def _set_attributes(target: Any, **attributes: Any) -> None:
+    """Write attributes as PyTables does: values that are neither text nor numbers are pickled."""
     import h5py
 
     for name, value in attributes.items():
         if isinstance(value, int):
-            thing.attrs[name] = np.int64(value)
+            target.attrs[name] = np.int64(value)
         elif isinstance(value, str):
-            # the character set tells PyTables text from what it unpickles
-            thing.attrs.create(name, value.encode(), dtype=h5py.string_dtype("utf-8", len(value)))
+            # PyTables recognises text by its character set; it unpickles other strings
+            target.attrs.create(name, value.encode(), dtype=h5py.string_dtype("utf-8", len(value)))
         else:
-            thing.attrs[name] = np.bytes_(pickle.dumps(value, 0))
+            target.attrs[name] = np.bytes_(pickle.dumps(value, 0))

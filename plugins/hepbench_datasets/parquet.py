@@ -1,8 +1,8 @@
-"""Parquet files of images in nested lists, checked while they are read; what is wrong is one line.
+"""Parquet files of images in nested lists, checked while they are read; each error is one line.
 
-Where one row is one row group, as some writers leave it, a file of 50,000 images has 200,000 small
-pieces, and Python lists of its numbers take minutes for each thousand. Here many row groups are
-read by one call, and the numbers are taken out of Arrow's buffers as they are.
+Some writers put each row into its own row group. A file of 50,000 images then has 200,000 small
+pieces, and converting its numbers to Python lists takes minutes per thousand images. Here many row
+groups are read by one call, and the numbers are taken directly from Arrow's buffers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench_datasets.checked import Checked, reason
+from hepbench_datasets.checked import CheckedFile, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     from hepbench import Array
 
-WHOLE = "a whole parquet file is needed"
+COMPLETE = "a complete parquet file is needed"
 LISTS = "lists of lists of lists of float or double are expected"
 
 
-class Parquet(Checked):
-    """An open file, to be closed by ``with``.
+class Parquet(CheckedFile):
+    """An open parquet file, closed at the end of ``with``.
 
     Args:
-        dataset: its name begins each error.
-        path: of the file.
-        row: what one row is called.
+        dataset: name of the dataset; it begins each error.
+        path: path of the file.
+        row: the word for one row in errors, such as ``jet``.
 
     Raises:
-        DataError: it cannot be opened, or has no row.
+        DataError: the file cannot be opened or has no row.
     """
 
     def __init__(self, dataset: str, path: Path, *, row: str) -> None:
@@ -45,34 +45,34 @@ class Parquet(Checked):
             self.file = reader.ParquetFile(path, page_checksum_verification=True)
             self.schema = self.file.schema_arrow
         except self._errors as error:
-            self.refuse(f"cannot be opened ({reason(error)})", WHOLE, error)
+            self.refuse(f"cannot be opened ({reason(error)})", COMPLETE, error)
         self.rows = int(self.file.metadata.num_rows)
         if not self.rows:
-            self.refuse(f"has no {row}", "one at least is needed")
+            self.refuse(f"the file has no {row}", "at least one is needed")
 
     def __contains__(self, key: str) -> bool:
-        # -1 where there is none, or more than one
+        # -1 if there is no such field, or more than one
         return bool(self.schema.get_field_index(key) >= 0)
 
     def column(self, key: str, *, least: float = 0.0) -> Array:
-        """Return a column of one number a row, (N,) float32: none too small.
+        """Return a column with one number per row, (N,) float32.
 
         Raises:
-            DataError: there is no such column; it has no numbers; one is missing, not finite or
-                below ``least``; the file is damaged.
+            DataError: there is no such column; it does not hold numbers; a number is missing, not
+                finite or below ``least``; the file is damaged.
         """
-        return self._at_least(key, self._numbers(key), least)
+        return self._to_float32(key, self._numbers(key), least)
 
     def labels(self, key: str) -> Array:
-        """Return a column of the labels 0 and 1, (N,) int64.
+        """Return a column of labels 0 and 1, (N,) int64.
 
         Raises:
-            DataError: there is no such column; one is neither 0 nor 1; the file is damaged.
+            DataError: there is no such column; a label is neither 0 nor 1; the file is damaged.
         """
-        return self._classes(key, self._numbers(key))
+        return self._to_labels(key, self._numbers(key))
 
     def _numbers(self, key: str) -> Array:
-        """Return a column as (N,) float64, NaN for what is null."""
+        """Return a column as (N,) float64, NaN for null."""
         from pyarrow import types
 
         kind = self._type(key)
@@ -81,20 +81,20 @@ class Parquet(Checked):
         try:
             column = self.file.read(columns=[key], use_threads=False)[key]
         except self._errors as error:
-            self.refuse(f"'{key}' cannot be read ({reason(error)})", WHOLE, error)
+            self.refuse(f"'{key}' cannot be read ({reason(error)})", COMPLETE, error)
         return column.to_numpy().astype(np.float64)
 
     def images(self, key: str, shape: Sequence[int], *, at_once: int) -> Iterator[Array]:
-        """Return an iterator of (n, C, H, W) float of at most so many rows at a time, in order.
+        """Return an iterator over (n, C, H, W) float arrays of at most ``at_once`` rows, in order.
 
         Args:
             key: a column of lists of lists of lists.
             shape: (C, H, W), the lengths of the lists.
-            at_once: rows, of however many row groups.
+            at_once: largest number of rows per array, from any number of row groups.
 
         Raises:
-            DataError: the column is no such thing; while it is read: a list has another length, a
-                list or number is missing, or the file is damaged.
+            DataError: the column has another type; during the iteration: a list has another length,
+                a list or number is missing, or the file is damaged.
         """
         self._check_lists(key)
         return self._images(key, shape, at_once)
@@ -119,45 +119,45 @@ class Parquet(Checked):
             self.refuse(f"'{key}' is {self._type(key)}", LISTS)
 
     def _groups(self, at_once: int) -> Iterator[list[int]]:
-        """Yield row groups side by side that hold so many rows together, or one that holds more."""
+        """Yield lists of successive row groups of at most ``at_once`` rows, or single larger groups."""
         metadata, groups, rows = self.file.metadata, list[int](), 0
         for group in range(metadata.num_row_groups):
-            more = metadata.row_group(group).num_rows
-            if groups and rows + more > at_once:
+            group_rows = metadata.row_group(group).num_rows
+            if groups and rows + group_rows > at_once:
                 yield groups
                 groups, rows = [], 0
-            groups, rows = [*groups, group], rows + more
+            groups, rows = [*groups, group], rows + group_rows
         yield groups
 
     def _next(self, batches: Iterator[Any], key: str, start: int) -> Any:
         try:
             return next(batches, None)
         except self._errors as error:
-            what = f"'{key}' cannot be read from {self.row} {start} on ({reason(error)})"
-            self.refuse(what, WHOLE, error)
+            what = f"'{key}' cannot be read from {self.row} {start} onwards ({reason(error)})"
+            self.refuse(what, COMPLETE, error)
 
     def _dense(self, key: str, lists: Any, shape: Sequence[int], start: int) -> Array:
-        """Return the numbers in the lists of some rows, as stored."""
-        n, each = len(lists), 1
+        """Return the numbers in the lists of some rows, with the stored dtype."""
+        n, per_row = len(lists), 1
         for depth, length in enumerate(shape):
             lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
             if lists.null_count or not (lengths == length).all():
                 wrong = int(np.argmin(lengths == length))
                 found = lengths[wrong]
                 what = "null" if np.isnan(found) else f"{found:g} long"
-                where = f"list in '{key}' of {self.row} {start + wrong // each}"
+                where = f"list in '{key}' of {self.row} {start + wrong // per_row}"
                 self.refuse(f"a {('', 'second ', 'third ')[depth]}{where} is {what}", _shape(shape))
-            lists, each = lists.flatten(), each * length
+            lists, per_row = lists.flatten(), per_row * length
         if lists.null_count:
             wrong = int(np.argmin(lists.is_valid().to_numpy(zero_copy_only=False)))
-            what = f"a number in '{key}' of {self.row} {start + wrong // each} is null"
+            what = f"a number in '{key}' of {self.row} {start + wrong // per_row} is null"
             self.refuse(what, "finite numbers are expected")
         return lists.to_numpy().reshape(n, *shape)
 
     def _type(self, key: str) -> Any:
         if key not in self:
             held = ", ".join(f"'{name}'" for name in self.schema.names) or "nothing"
-            self.refuse(f"no column '{key}', it holds {held}", f"one '{key}' is needed")
+            self.refuse(f"no column '{key}', the file holds {held}", f"one '{key}' is needed")
         return self.schema.field(key).type
 
 

@@ -1,16 +1,16 @@
-"""Jets of quarks (signal) and gluons: images of track momenta, ECAL and HCAL of 125 x 125 pixels.
+"""Jets of quarks (signal) and gluons: images of track momenta, ECAL and HCAL with 125 x 125 pixels.
 
-Files of CMS Open Data simulation, as in Andrews et al., arXiv:1902.08276, in either of two forms:
+Files of CMS Open Data simulation, as in Andrews et al., arXiv:1902.08276, in one of two forms:
 
-- HDF5: ``X_jets`` (139306, 125, 125, 3), channels last, with ``m0``, ``pt`` in GeV and ``y``
-  (139306,), float32; how it is chunked and compressed is read off the file;
-- parquet, three runs, any of which will do: ``X_jets`` (in older files ``X_jet``), lists of lists
-  of lists (3, 125, 125), channels first, ``m0``, ``pt`` and ``y``, one row in each row group.
+- HDF5: ``X_jets`` (139306, 125, 125, 3), channels last, ``m0`` and ``pt`` in GeV and ``y``,
+  (139306,) each, float32; chunks and compression as the file defines them;
+- parquet, three runs, of which any may be missing: ``X_jets`` (in older files ``X_jet``), lists of
+  lists of lists (3, 125, 125), channels first, ``m0``, ``pt`` and ``y``, one row in each row group.
 
-``y`` is 1 for quarks, as one published description has it the other way round: jets of gluons have
-more hits, 794 against 693 on average, and a file in which they have fewer is warned of. Rows follow
-eta and columns phi; that is inferred. Values are taken as they are: ECAL and HCAL may be slightly
-below 0, before zero suppression.
+``y`` is 1 for quarks. One published description says the opposite, but gluon jets have more hits,
+794 against 693 on average; a file in which they have fewer gives a warning. That rows run along eta
+and columns along phi is inferred. Values are used as stored: ECAL and HCAL may be slightly
+negative, as before zero suppression.
 """
 
 from __future__ import annotations
@@ -40,24 +40,26 @@ SCALARS = QUARK_GLUON.inputs["scalars"].names
 SIDE = IMAGE[1]
 
 CHUNK = 100
-"""Jets in 19 MB."""
+"""Number of jets in 19 MB."""
 GROUPS = 32
-"""Jets of a parquet file at a time: in 12 MB of double, which a processor's cache likes better."""
+"""Number of parquet jets read at a time: 12 MB as float64, which suits the processor's cache."""
 FIRST_OF_RUN = 1_000_000_000
-"""Ids of run 1 begin here, of run 2 at twice that, whichever runs are there."""
+"""First id of run 1; run 2 starts at twice this number, even if other runs are missing."""
 
-LEAST = {"track_pt": 0.0, "ecal": -10.0, "hcal": -10.0}
-"""Noise is a fraction of a GeV; -99 and -999 stand for no value."""
-LEAST_SCALARS = {"m0": -1.0, "pt": 0.0}
-"""GeV: the mass of a jet of one particle is what rounding leaves of 0."""
+MIN_PIXEL = {"track_pt": 0.0, "ecal": -10.0, "hcal": -10.0}
+"""Smallest allowed values: noise is a fraction of a GeV, while -99 and -999 mark missing values."""
+MIN_SCALAR = {"m0": -1.0, "pt": 0.0}
+"""Smallest allowed values in GeV: rounding can make the mass of a one-particle jet slightly
+negative."""
 SUPPRESSED = 1e-3
-"""What is below is no hit: the authors' zero suppression."""
-SURE = 3.0
-"""Standard errors by which quark jets must have more hits before labels are doubted."""
+"""Smaller values do not count as hits: the zero suppression of the dataset's authors."""
+SIGNIFICANCE = 3.0
+"""Number of standard errors by which quark jets must have more hits to give a warning about the
+labels."""
 
 
 class _File(NamedTuple):
-    """Columns (N,) by name, and the images chunk by chunk."""
+    """An open file: its columns (N,) by name, and its images chunk by chunk."""
 
     file: HDF5 | Parquet
     columns: Mapping[str, Array]
@@ -65,19 +67,22 @@ class _File(NamedTuple):
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the jets of the HDF5 file, or of the parquet files of whichever runs are there.
+    """Yield the jets of the HDF5 file, or of the parquet files in the folder.
 
     Args:
-        folder: holds them under their original names.
+        folder: holds the files under their original names.
 
     Yields:
         (role, Examples): ``image`` N of (3, 125, 125), sparse; ``scalars`` (N, 2) float32: m0 and
-        pt in GeV, which are the targets too; labels (N,) int64, 1 for quarks; as ids the positions
-        in the file, from 0, or from run times ``FIRST_OF_RUN``.
+        pt in GeV, which are also the spectators; labels (N,) int64, 1 for quarks; ids are the
+        positions in the file, plus the number of the run times ``FIRST_OF_RUN``.
 
     Raises:
-        DataError: there is no file, one is damaged or laid out otherwise, a value is not finite or
-            far below 0, or a class has no jet.
+        DataError: there is no file, a file is damaged or has another layout, a value is not finite
+            or far below 0, or a class has no jet.
+
+    Warns:
+        DataWarning: quark jets have more hits than gluon jets.
     """
     paths = original_files(QUARK_GLUON, Path(folder))
     if not paths:
@@ -85,22 +90,22 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
         msg = f"{NAME}: {folder} holds no {known}; one of them is needed"
         raise DataError(msg)
     with ExitStack() as stack:
-        # all are checked before the first jet is read
-        opened = {name: _opened(path, stack) for name, path in paths.items()}
-        labels = np.concatenate([each.columns["y"] for each in opened.values()])
+        # check all files before reading the first jet
+        opened = {name: _open(path, stack) for name, path in paths.items()}
+        labels = np.concatenate([opened_file.columns["y"] for opened_file in opened.values()])
         if (labels == labels[0]).all():
             msg = f"{NAME}: {', '.join(paths)}: every 'y' is {labels[0]}; both 0 and 1 are needed"
             raise DataError(msg)
         hits = []
-        for name, each in opened.items():
-            for examples in _examples(each, _first_id(name)):
-                hits.append(_count(examples.inputs["image"]))
+        for name, opened_file in opened.items():
+            for examples in _examples(opened_file, _first_id(name)):
+                hits.append(_count_hits(examples.inputs["image"]))
                 yield "labelled", examples
-    _doubt_labels(", ".join(paths), labels, np.concatenate(hits))
+    _warn_about_labels(", ".join(paths), labels, np.concatenate(hits))
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the simulated sample that ships with the package, as ``read`` does."""
+    """Yield the bundled sample in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/quark-gluon.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
     scalars = {name: arrays[name] for name in SCALARS}
@@ -123,7 +128,7 @@ def _first_id(name: str) -> int:
     return FIRST_OF_RUN * names.index(name) if name in names else 0
 
 
-def _opened(path: Path, stack: ExitStack) -> _File:
+def _open(path: Path, stack: ExitStack) -> _File:
     return _hdf5(path, stack) if path.suffix == ".hdf5" else _parquet(path, stack)
 
 
@@ -132,7 +137,7 @@ def _hdf5(path: Path, stack: ExitStack) -> _File:
     jets = file.array("X_jets", ("N", SIDE, SIDE, len(CHANNELS)))
     columns = {"y": file.labels("y", ("N",), beside=jets)}
     for name in SCALARS:
-        columns[name] = file.column(name, ("N",), beside=jets, least=LEAST_SCALARS[name])
+        columns[name] = file.column(name, ("N",), beside=jets, least=MIN_SCALAR[name])
     return _File(file, columns, file.images(jets, at_once=CHUNK))
 
 
@@ -141,12 +146,12 @@ def _parquet(path: Path, stack: ExitStack) -> _File:
     key = "X_jet" if "X_jet" in file and "X_jets" not in file else "X_jets"
     dense = file.images(key, IMAGE, at_once=GROUPS)
     columns = {"y": file.labels("y")}
-    columns |= {name: file.column(name, least=LEAST_SCALARS[name]) for name in SCALARS}
+    columns |= {name: file.column(name, least=MIN_SCALAR[name]) for name in SCALARS}
     return _File(file, columns, map(_sparse, dense))
 
 
 def _sparse(dense: Array) -> SparseImages:
-    """Return images as float32; what is too large for that is infinite, and refused as such."""
+    """Return images as float32; larger values become infinite and are refused later."""
     with np.errstate(over="ignore"):
         return SparseImages.from_dense(dense)
 
@@ -169,30 +174,31 @@ def _examples(opened: _File, first_id: int) -> Iterator[Examples]:
 def _check_values(file: HDF5 | Parquet, images: SparseImages, start: int) -> None:
     rows, positions, values = images.hits()
     channel = positions // SIDE**2
-    least = np.array([LEAST[name] for name in CHANNELS])[channel]
-    fine = np.isfinite(values) & (values >= least)
-    if fine.all():
+    least = np.array([MIN_PIXEL[name] for name in CHANNELS])[channel]
+    valid = np.isfinite(values) & (values >= least)
+    if valid.all():
         return
-    first = int(np.argmin(fine))
+    first = int(np.argmin(valid))
     row, column = divmod(int(positions[first]) % SIDE**2, SIDE)
     place = f"row {row}, column {column}, channel {channel[first]} ({CHANNELS[channel[first]]})"
     allowed = f"a finite number of at least {least[first]:g} is expected"
     file.refuse(f"jet {start + rows[first]}, {place} is {values[first]:g}", allowed)
 
 
-def _count(images: SparseImages) -> Array:
-    """Return how many pixels of each image hold something, (N,)."""
+def _count_hits(images: SparseImages) -> Array:
+    """Return the number of hit pixels of each image, (N,)."""
     rows, _, values = images.hits()
     return np.bincount(rows[values >= SUPPRESSED], minlength=len(images))
 
 
-def _doubt_labels(names: str, labels: Array, hits: Array) -> None:
-    """Warn where jets of quarks have more hits than those of gluons, beyond chance."""
+def _warn_about_labels(names: str, labels: Array, hits: Array) -> None:
+    """Warn if quark jets have significantly more hits than gluon jets."""
     gluon, quark = (hits[labels == label] for label in (0, 1))
     error = np.hypot(*(some.std() / np.sqrt(len(some)) for some in (gluon, quark)))
-    if quark.mean() - gluon.mean() > SURE * error:
+    if quark.mean() - gluon.mean() > SIGNIFICANCE * error:
         text = (
-            f"{names}: jets with 'y' 1, quarks, have {quark.mean():.0f} hits, those with 0, gluons, "
-            f"{gluon.mean():.0f}; gluons are known to have more: the labels may be exchanged"
+            f"{NAME}: {names}: jets with 'y' = 1 (quarks) have {quark.mean():.0f} hits on average, "
+            f"jets with 'y' = 0 (gluons) {gluon.mean():.0f}; gluons should have more: the labels may "
+            "be exchanged"
         )
         warnings.warn(text, DataWarning, stacklevel=2)

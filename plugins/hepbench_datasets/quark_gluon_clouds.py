@@ -1,6 +1,7 @@
-"""Quark and gluon jets as clouds and graphs of their pixels: see ``clouds``.
+"""Quark and gluon jets as point clouds and graphs of their pixels: see ``clouds``.
 
-Of the images that ``quark_gluon_views.prepare`` makes, so that all networks see the same pixels.
+They are made from the images of ``quark_gluon_views.prepare``, so that all networks see the same
+pixels.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ if TYPE_CHECKING:
 
 CHANNELS = QUARK_GLUON.inputs["image"].names
 FEATURES = clouds.features(CHANNELS)
-"""Of ``cloud``."""
+"""The columns of ``cloud``."""
 
 
 def cloud(inputs: Inputs, *, size: int, scale: str, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 6) by FEATURES, and ``mask``: see ``clouds.cloud``."""
+    """Return ``cloud`` (N, points, 6), columns FEATURES, and ``mask``: see ``clouds.cloud``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
     hot = _energies(scale)
     return clouds.cloud(images, points=points, energies=hot, **clouds.LAYOUTS[size])
 
 
 def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
-    """Return the units of FEATURES."""
+    """Return the units of the columns FEATURES."""
     return clouds.units(quark_gluon_views.units(scale=scale))
 
 
@@ -37,8 +38,9 @@ def graph(inputs: Inputs, *, size: int, scale: str, points: int, k: int, **_othe
 
 
 def _energies(scale: str) -> dict[int, float]:
-    """Return what channels are worth: all are momenta or energies of one unit, but that the authors
-    give each of the 25 pixels of an HCAL tower its whole energy.
+    """Return the energy of a value of 1 in each channel, in a common unit.
+
+    In the authors' scale each of the 25 pixels of an HCAL tower has the energy of the whole tower.
     """
     worth = dict.fromkeys(range(len(CHANNELS)), 1.0)
     if scale == "authors":

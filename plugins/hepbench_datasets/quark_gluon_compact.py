@@ -1,4 +1,4 @@
-"""Compact images of quark and gluon jets: 0.6 kB a jet, of 800 hits. See ``compact``."""
+"""Compact images of quark and gluon jets: 0.6 kB per jet of 800 hits. See ``compact``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ CURVES: Mapping[str, compact.Curve] = {
     "ecal": compact.root(1.0, 0.004),
     "hcal": compact.root(0.0, 0.008),
 }
-"""By channel, in GeV. Half a step is 0.25 % of a track's momentum; 4 MeV in ECAL, 13 at 10 GeV; and 8
-MeV times the root of the GeV in HCAL: what is coarser shows in spectra."""
+"""Curve of each channel, in GeV. Half a step is 0.25 % of a track's momentum; 4 MeV in ECAL, 13 MeV
+at 10 GeV; and 8 MeV times the square root of the energy in GeV in HCAL. Coarser steps would be
+visible in spectra."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes that ``decode`` makes the same images of, within half a step.
+    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
 
     Args:
         images: N of (3, 125, 125): track pt, ECAL, HCAL in towers of 5 x 5 equal pixels.
@@ -38,15 +39,15 @@ def encode(images: SparseImages) -> dict[str, Array]:
         some = channel == i
         hits = rows[some], place[some], values[some]
         row, where, value = compact.towers(*hits) if name == "hcal" else hits
-        arrays |= compact.placed(name, row, where, len(images))
+        arrays |= compact.encode_places(name, row, where, len(images))
         arrays[name] = compact.steps(curve, value)
     return arrays
 
 
 def decode(arrays: Mapping[str, Array]) -> SparseImages:
-    """Return the images of ``encode``'s arrays."""
+    """Return the images that ``encode`` stored in the arrays."""
     layers = []
     for name, curve in CURVES.items():
-        hits = (*compact.places(name, arrays), compact.values(curve, arrays[name]))
-        layers.append(compact.spread(*hits) if name == "hcal" else hits)
-    return compact.stacked(layers, arrays["hcal_counts"].shape[1])
+        hits = (*compact.decode_places(name, arrays), compact.values(curve, arrays[name]))
+        layers.append(compact.towers_to_pixels(*hits) if name == "hcal" else hits)
+    return compact.stack_channels(layers, arrays["hcal_counts"].shape[1])

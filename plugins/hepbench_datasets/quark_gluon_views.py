@@ -1,6 +1,6 @@
-"""Views of quark and gluon jets: images as their authors scale them, a table.
+"""Views of quark and gluon jets: images in the scale of their authors, a table of jet shapes.
 
-A change here needs no second reading of the files.
+The views are made from cached data: the original files need not be read again after a change here.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
 CHANNELS = QUARK_GLUON.inputs["image"].names
 SIDE = 125
 PADDED = 128
-"""One row and column of zeros are added before, two behind."""
+"""Side of a padded image: one row and column of zeros before, two after."""
 BATCH = 1000
-"""Images whose hits are in memory more than once at a time."""
+"""Number of images whose hits are copied at a time, to save memory."""
 
 SUPPRESSED = 1e-3
 HCAL_FACTOR, DIVISOR = 25, 100
-"""Of the authors: a tower of HCAL is spread over 25 pixels."""
+"""Factors of the authors; a tower of HCAL is spread over 25 pixels."""
 AUTHORS_UNITS = ("100 GeV", "100 GeV", "4 GeV")
-"""What a 1 in a pixel then stands for."""
+"""Units of the pixels in the authors' scale."""
 SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED, PADDED // 2)
 
 TOWER_PIXELS = 25
 CONE, CORE = 0.5, 0.1
-"""Radian around the middle: the size of these jets, and what is the core of one."""
+"""Radii around the centre in radian: the radius of these jets, and the radius of their core."""
 SHAPES = ("mass", "major", "minor", "ptd", "core")
 
 FEATURES = (
-    *(f"{name}_{what}" for name in CHANNELS for what in ("hits", "inside", "share")),
-    *(f"{name}_{what}" for name in CHANNELS for what in (*SHAPES, "girth")),
+    *(f"{name}_{feature}" for name in CHANNELS for feature in ("hits", "inside", "fraction")),
+    *(f"{name}_{feature}" for name in CHANNELS for feature in (*SHAPES, "girth")),
 )
 """The columns of ``table``; see ``summarise``."""
 
 
 def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
-    """Return the images in another scale, and perhaps padded or at half the resolution.
+    """Return the images in the chosen scale, as stored, padded, or at half the resolution.
 
     Args:
         inputs: ``image`` N of (3, 125, 125).
-        size: 125 as stored; 128: padded by zeros; 64: so padded, and 2 x 2 pixels added up to one.
-        scale: ``authors``: as in arXiv:1902.08276, values below .001 are 0, those of HCAL are
-            multiplied by 25, and all divided by 100; ``stored``: every value of the file.
+        size: 125 as stored; 128: padded by zeros; 64: padded, then 2 x 2 pixels added up to one.
+        scale: ``authors``: as in arXiv:1902.08276, values below .001 become 0, HCAL values are
+            multiplied by 25, and all values are divided by 100; ``stored``: the values of the file.
 
     Raises:
-        DataError: ``size`` or ``scale`` is another.
+        DataError: ``size`` or ``scale`` is not one of these.
     """
     if size not in SIZES:
-        msg = f"quark-gluon: size is {size!r}; {', '.join(map(str, SIZES))} are allowed"
+        msg = f"quark-gluon: size is {size!r}; the allowed values are {', '.join(map(str, SIZES))}"
         raise DataError(msg)
     if scale not in SCALES:
-        msg = f"quark-gluon: scale is {scale!r}; {' and '.join(SCALES)} are allowed"
+        msg = f"quark-gluon: scale is {scale!r}; the allowed values are {' and '.join(SCALES)}"
         raise DataError(msg)
     images = inputs["image"]
     if scale == "stored" and size == SIDE:
@@ -68,7 +68,7 @@ def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
 
 
 def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
-    """Return the units of what ``prepare`` makes: what a 1 stands for in a pixel."""
+    """Return the units of the pixels that ``prepare`` returns."""
     return AUTHORS_UNITS if scale == "authors" else QUARK_GLUON.inputs["image"].units
 
 
@@ -88,16 +88,17 @@ def _prepared(images: SparseImages, size: int, scale: str) -> SparseImages:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return what the stored images show as a ``table`` (N, 27) float32, by columns FEATURES.
+    """Return features of the images as a ``table`` (N, 27) float32 with the columns FEATURES.
 
-    Values below .001 count as 0. Of tracks, ECAL and HCAL:
+    Values below .001 count as 0. For tracks, ECAL and HCAL each:
 
-    - hits: pixels, of HCAL towers, in the whole image and within .5 of the middle;
-    - share: of the sum over the three, in the units of the file;
-    - within .5, see ``jet_shapes.shapes``: mass over sum, major and minor axis, ptD, the share
-      within .1; girth: the mean distance from the middle, weighted by energy.
+    - hits: number of hit pixels, for HCAL of towers, in the whole image and within .5 of the
+      centre;
+    - fraction: of the sum over the three channels, in the units of the file;
+    - within .5, see ``jet_shapes.shapes``: mass divided by the sum, major and minor axis, ptD,
+      fraction within .1; girth: the mean distance from the centre, weighted by energy.
 
-    Of an image without any hit in a layer the shapes are 0.
+    The shapes of a layer without hits are 0.
     """
     images = inputs["image"]
     starts = range(0, max(len(images), 1), BATCH)
@@ -123,13 +124,13 @@ def _summaries(images: SparseImages) -> Array:
 
 
 def _counts(row: Array, place: Array, _energy: Array, n: int, pixels: int) -> list[Array]:
-    """Return how many hits there are, and how many within the cone."""
+    """Return the number of hits of each image, and their number within the cone."""
     inside = jet_shapes.distances(place) < CONE
     return [np.bincount(some, minlength=n) / pixels for some in (row, row[inside])]
 
 
 def _girth(row: Array, place: Array, energy: Array, n: int) -> Array:
-    """Return the mean distance from the middle within the cone."""
+    """Return the mean distance of the energy within the cone from the centre."""
     distance = jet_shapes.distances(place)
     energy = energy * (distance < CONE)
     whole = np.bincount(row, energy, n)

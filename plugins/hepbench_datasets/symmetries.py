@@ -1,6 +1,7 @@
-"""Augmentations of images (N, C, H, W), rows along eta and columns along phi: what nearly is a symmetry.
+"""Augmentations of images (N, C, H, W) whose rows run along eta and columns along phi.
 
-Which of them a dataset has, and why, stands in its spec or in its views.
+Each is an exact or approximate symmetry. The dataset's spec or its views say which ones the dataset
+has, and why.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Mirror each image of a batch in eta, in phi, in both or in none, by chance."""
+    """Mirror each image of a batch at random: in eta, in phi, in both or not at all."""
     images = inputs["image"]
     for axis in (2, 3):
-        images = by_chance(images, images.flip(axis))
+        images = apply_to_half(images, images.flip(axis))
     return {**inputs, "image": images}
 
 
 def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Exchange eta and phi of each image of a batch, by chance."""
+    """Exchange eta and phi of each image of a batch with probability 1/2."""
     images = inputs["image"]
-    return {**inputs, "image": by_chance(images, images.transpose(2, 3))}
+    return {**inputs, "image": apply_to_half(images, images.transpose(2, 3))}
 
 
-def by_chance(images: Tensor, changed: Tensor) -> Tensor:
-    """Return each image of a batch as it is or changed, with even odds."""
+def apply_to_half(images: Tensor, changed: Tensor) -> Tensor:
+    """Replace each image of a batch by its changed version with probability 1/2."""
     import torch
 
     chosen = torch.rand(len(images), device=images.device) < 0.5

@@ -1,19 +1,19 @@
-"""Top tagging: the momenta of up to 200 particles of a jet, of top quarks or light quarks and gluons.
+"""Top tagging: momenta of up to 200 particles of a jet, of top quarks or light quarks and gluons.
 
-The reference set of Kasieczka, Plehn, Thompson and Russell, doi:10.5281/zenodo.2603256, used in
-SciPost Phys. 7, 014 (2019), arXiv:1902.09914: ``train.h5``, ``val.h5`` and ``test.h5`` with 1.2, 0.4
-and 0.4 million jets, each a table ``table`` of pandas with the columns ``E_0, PX_0, PY_0, PZ_0`` to
-``PZ_199``, ``truthE`` to ``truthPZ`` of the top quark, ``ttv`` and ``is_signal_new``. Jets of fewer
-particles are filled up with zeros. ``train.h5`` and ``val.h5`` are divided anew by the suite's seed,
-as if they were one file; ``test.h5`` stays the test set.
+The reference dataset of Kasieczka, Plehn, Thompson and Russell, doi:10.5281/zenodo.2603256, used in
+SciPost Phys. 7, 014 (2019), arXiv:1902.09914: ``train.h5``, ``val.h5`` and ``test.h5`` with 1.2,
+0.4 and 0.4 million jets. Each file is a pandas table ``table`` with the columns ``E_0, PX_0, PY_0,
+PZ_0`` to ``PZ_199``, ``truthE`` to ``truthPZ`` of the top quark, ``ttv`` and ``is_signal_new``.
+Jets with fewer particles are padded by zeros. ``train.h5`` and ``val.h5`` are pooled and split
+again with the suite's seed; ``test.h5`` stays the test set.
 
-Another form of it are arrays of up to 200 particles, files of numpy: ``tl_pf_vectors.npy`` (N, 4, P)
-float32, px, py, pz and energy; ``tl_pf_mask.npy`` (N, 1, P), 1 for a particle; ``tl_labels.npy``
-(N,). Which of the original's jets these are they do not say, so they are divided like any others.
+Another form of the dataset consists of numpy files with up to 200 particles per jet:
+``tl_pf_vectors.npy`` (N, 4, P) float32, px, py, pz and energy; ``tl_pf_mask.npy`` (N, 1, P), 1 for
+a particle; ``tl_labels.npy`` (N,). They do not say which of the original jets they hold, so they
+are split at random.
 
-Names of columns are read off the file. What is not printed anywhere is checked: no particle has more
-momentum than energy, padding is zero. Particles are put into the order of their pt where they are in
-another.
+Column names are read from the file. Properties that no publication states are checked: no particle
+has more momentum than energy, and padding is zero. Particles in another order are sorted by pt.
 """
 
 from __future__ import annotations
@@ -44,51 +44,55 @@ LABEL, TRUTH = "is_signal_new", "truthE"
 VECTORS, MASK, LABELS = "tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy"
 
 CHUNK = 5_000
-"""Jets in 16 MB."""
+"""Number of jets in 16 MB."""
 FIRST = {"train.h5": 0, "val.h5": 1_000_000_000, "test.h5": 2_000_000_000}
-"""Ids of the jets of each file begin here, so that no id stands for two jets."""
+"""First id of the jets of each file, so that no two jets have the same id."""
 ROUNDING = 1e-4
-"""Share of the energy that a momentum may be larger: numbers are float32, as are their sums."""
+"""Fraction by which a momentum may exceed the energy: the numbers and their sums are float32."""
 
 Chunk = tuple["Array", "Array", "Array | None"]
-"""(N, 200, 4) momenta, (N,) labels, and (N,) the energy of the top quark, where it is told."""
+"""(N, 200, 4) momenta, (N,) labels, and (N,) energies of the top quarks, None if the file has none."""
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
     """Yield the jets of either form, 5,000 at a time.
 
     Args:
-        folder: holds ``train.h5`` and perhaps the other two, or the files of numpy.
+        folder: holds ``train.h5`` and optionally the other two, or the numpy files.
 
     Yields:
-        (role, Examples): ``cloud`` (N, 200, 4) float32, px, py, pz and energy in GeV in the order of
-        pt, then zeros; ``mask`` (N, 200) bool; labels (N,) int64; targets ``mass`` and ``pt`` (N,)
-        float32 of the sum of the particles; as ids the positions in the file, from ``FIRST``.
+        (role, Examples): ``cloud`` (N, 200, 4) float32, px, py, pz and energy in GeV, sorted by pt
+        and padded by zeros; ``mask`` (N, 200) bool; labels (N,) int64; spectators ``mass`` and
+        ``pt`` (N,) float32 of the sum of the particles; ids are the positions in the file plus
+        ``FIRST``.
 
     Raises:
-        DataError: a file is missing, damaged or laid out otherwise, a value is impossible, or a
+        DataError: a file is missing, damaged or has another layout, a value is impossible, or a
             class has no jet.
+
+    Warns:
+        DataWarning: the labels may be exchanged, or they contradict the truth columns.
     """
     paths = original_files(TOP_TAGGING, Path(folder))
     if VECTORS in paths:
-        yield from _checked("labelled", VECTORS, 0, _arrays(paths))
+        yield from _check_jets("labelled", VECTORS, 0, _arrays(paths))
         return
     if not paths.keys() & {"train.h5", "val.h5"}:
-        msg = f"top-tagging: {folder} holds no train.h5 and no {VECTORS}; one is needed"
+        msg = f"top-tagging: {folder} holds no train.h5 and no {VECTORS}; one of them is needed"
         raise DataError(msg)
     with ExitStack() as stack:
-        # all are opened and looked at before the first jet is read
+        # open and check all files before reading the first jet
         tables = {
             name: _table(stack.enter_context(HDF5("top-tagging", path, row="jet")))
             for name, path in paths.items()
         }
         for name, table in tables.items():
             role: Role = "test" if name == "test.h5" else "labelled"
-            yield from _checked(role, table.file.name, FIRST[name], _rows(table))
+            yield from _check_jets(role, table.file.name, FIRST[name], _rows(table))
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the simulated sample that ships with the package, as ``read`` does."""
+    """Yield the bundled sample in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/top-tagging.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
     momenta = top_tagging_compact.decode(arrays)
@@ -96,7 +100,7 @@ def sample() -> Iterator[tuple[Role, Examples]]:
 
 
 def _table(file: HDF5) -> Table:
-    """Return the table of a file that has every column."""
+    """Return the table of a file after checking its columns."""
     table = Table(file, "table")
     table.require(MOMENTA, np.floating)
     table.require([LABEL], np.integer)
@@ -119,14 +123,16 @@ def _arrays(paths: Mapping[str, Path]) -> Iterator[Chunk]:
     for name in (MASK, LABELS):
         if name not in paths:
             folder = paths[VECTORS].parent
-            msg = f"top-tagging: {folder} holds no {name}; it belongs to {VECTORS}"
+            msg = f"top-tagging: {folder} holds no {name}; {VECTORS} needs it"
             raise DataError(msg)
     vectors = _array(paths[VECTORS], ("N", 4, "P"), np.float32)
     n, _, width = vectors.shape
     masks = _array(paths[MASK], (n, 1, width), np.float32)
     labels = _array(paths[LABELS], (n,), np.integer)
     if not 0 < width <= PARTICLES:
-        _refuse(VECTORS, f"it has {width} particles", f"1 to {PARTICLES} are expected")
+        _refuse(
+            VECTORS, f"the file has {width} particles per jet", f"1 to {PARTICLES} are expected"
+        )
     for start in range(0, n, CHUNK):
         rows = slice(start, start + CHUNK)
         momenta = np.zeros((len(labels[rows]), PARTICLES, 4), np.float32)
@@ -135,55 +141,62 @@ def _arrays(paths: Mapping[str, Path]) -> Iterator[Chunk]:
         if len(wrong):
             jet, particle = wrong[0]
             what = f"jet {start + jet}, particle {particle} is {masks[start + jet, 0, particle]:g}"
-            _refuse(MASK, what, "1 is expected where there is energy, and 0 elsewhere")
+            _refuse(MASK, what, "1 is expected for a particle with energy, 0 for padding")
         yield momenta, np.asarray(labels[rows]), None
 
 
 def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
-    """Return a file of numpy, mapped; a str in ``shape`` is any number."""
+    """Return a memory-mapped numpy file; a str in ``shape`` stands for any number."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # noqa: BLE001 - damaged headers fail in a dozen ways
+    except Exception as error:  # noqa: BLE001 - damaged headers raise many error types
         what = f"cannot be opened ({reason(error)})"
-        _refuse(path.name, what, "a whole file of numpy is needed", error)
+        _refuse(path.name, what, "a complete numpy file is needed", error)
     if not isinstance(found, np.ndarray):
         found.close()
-        _refuse(path.name, "it is an archive", "a file of numpy is needed")
+        _refuse(path.name, "the file is an archive", "a numpy file of one array is needed")
     if not fits(found.shape, shape):
         text = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
-        _refuse(path.name, f"it is {found.shape}", f"({text}) is expected")
+        _refuse(path.name, f"the shape is {found.shape}", f"({text}) is expected")
     if not np.issubdtype(found.dtype, kind):
-        _refuse(path.name, f"it is {found.dtype}", f"{kind.__name__} is expected")
+        _refuse(path.name, f"the dtype is {found.dtype}", f"{kind.__name__} is expected")
     if not len(found):
-        _refuse(path.name, "it has no jet", "one at least is needed")
+        _refuse(path.name, "the file has no jet", "at least one is needed")
     return found
 
 
-def _checked(
+def _check_jets(
     role: Role, name: str, first: int, chunks: Iterator[Chunk]
 ) -> Iterator[tuple[Role, Examples]]:
-    """Yield the jets of a file once they are possible; say at its end what is odd about them."""
+    """Yield the jets of a file after checking them, and warn about the labels at the end."""
     done, counts, masses = 0, np.zeros(2, np.int64), np.zeros(2)
-    otherwise = 0
+    contradictions = 0
     for momenta, labels, truth in chunks:
         _check_labels(name, labels, done)
         _check_momenta(name, momenta, done)
-        examples = _examples(_ordered(momenta), labels.astype(np.int64), first=first + done)
+        examples = _examples(_sort_by_pt(momenta), labels.astype(np.int64), first=first + done)
         yield role, examples
         done += len(labels)
         counts += np.bincount(examples.labels, minlength=2)
         masses += np.bincount(examples.labels, examples.targets["mass"], 2)
         if truth is not None:
-            otherwise += int(((truth > 0) != (labels == 1)).sum())
+            contradictions += int(((truth > 0) != (labels == 1)).sum())
     if not counts.all():
         _refuse(name, f"every '{LABEL}' is {counts.argmax()}", "both 0 and 1 are needed")
-    qcd, top = masses / counts
+    for text in _doubts(masses / counts, contradictions, done):
+        warnings.warn(f"top-tagging: {name}: {text}", DataWarning, stacklevel=2)
+
+
+def _doubts(masses: Array, contradictions: int, jets: int) -> Iterator[str]:
+    """Yield the reasons to doubt the labels: mean masses by label, and contradictions to the truth."""
+    qcd, top = masses
     if qcd > top:
-        odd = f"jets of label 1 have {top:.0f} GeV of mass on average, of label 0 {qcd:.0f}"
-        warnings.warn(f"top-tagging: {name}: {odd}: is 1 the top quark?", DataWarning, stacklevel=2)
-    if otherwise:
-        odd = f"of {done} jets label and '{TRUTH}' of {otherwise} disagree on a top quark"
-        warnings.warn(f"top-tagging: {name}: {odd}", DataWarning, stacklevel=2)
+        yield (
+            f"the mean jet mass is {top:.0f} GeV for label 1 and {qcd:.0f} GeV for label 0; "
+            "label 1 is expected to be the top quark: the labels may be exchanged"
+        )
+    if contradictions:
+        yield f"label and '{TRUTH}' disagree for {contradictions} of {jets} jets"
 
 
 def _examples(momenta: Array, labels: Array, *, first: int) -> Examples:
@@ -200,8 +213,8 @@ def _examples(momenta: Array, labels: Array, *, first: int) -> Examples:
     )
 
 
-def _ordered(momenta: Array) -> Array:
-    """Return the particles of each jet in the order of their pt."""
+def _sort_by_pt(momenta: Array) -> Array:
+    """Sort the particles of each jet by falling pt."""
     squares = (momenta[:, :, :2] ** 2).sum(axis=2)
     unordered = np.flatnonzero((np.diff(squares, axis=1) > 0).any(axis=1))
     if len(unordered):
@@ -213,24 +226,26 @@ def _ordered(momenta: Array) -> Array:
 def _check_labels(name: str, labels: Array, done: int) -> None:
     wrong = np.flatnonzero((labels != 0) & (labels != 1))
     if len(wrong):
-        _refuse(name, f"label of jet {done + wrong[0]} is {labels[wrong[0]]}", "0 or 1 is expected")
+        _refuse(
+            name, f"the label of jet {done + wrong[0]} is {labels[wrong[0]]}", "0 or 1 is expected"
+        )
 
 
 def _check_momenta(name: str, momenta: Array, done: int) -> None:
-    """Raise a DataError where numbers are not finite, or not those of particles or padding."""
+    """Raise a DataError if a jet is empty or a row is neither a possible momentum nor padding."""
     energy = momenta[:, :, 3]
     with np.errstate(over="ignore", invalid="ignore"):
         momentum = np.sqrt((momenta[:, :, :3] ** 2).sum(axis=2))
         # a comparison with NaN is false
-        fine = (momentum <= (1 + ROUNDING) * energy) & (energy < np.inf)
+        valid = (momentum <= (1 + ROUNDING) * energy) & (energy < np.inf)
     empty = (energy == 0).all(axis=1)
     if empty.any():
-        _refuse(name, f"jet {done + empty.argmax()} has no particle", "one at least is needed")
-    if not fine.all():
-        jet, particle = np.argwhere(~fine)[0]
+        _refuse(name, f"jet {done + empty.argmax()} has no particle", "at least one is needed")
+    if not valid.all():
+        jet, particle = np.argwhere(~valid)[0]
         e, p = energy[jet, particle], momentum[jet, particle]
         what = f"jet {done + jet}, particle {particle} has energy {e:g} and momentum {p:g}"
-        _refuse(name, what, "finite numbers are expected, and no less energy than momentum")
+        _refuse(name, what, "finite numbers are expected, with energy >= momentum")
 
 
 def _refuse(name: str, what: str, allowed: str, cause: Exception | None = None) -> NoReturn:

@@ -1,7 +1,7 @@
-"""Compact particles of top-tagging jets: 0.25 kB a jet, of 48 particles without mass. See ``compact``.
+"""Compact particles of top-tagging jets: 0.25 kB per jet of 48 massless particles. See ``compact``.
 
-Angles are from the axis of the jet, in steps of a ten-thousandth; a pt is so many steps below the one
-before it.
+Angles are measured from the jet axis in steps of 0.0001; a pt is stored as the number of steps
+below the pt of the particle before it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
 
 PARTICLES = 200
 PT: compact.Curve = compact.log(0.001, 0.001)
-"""GeV; half a step is 0.05 %, a twentieth of the resolution of a track."""
+"""In GeV; half a step is 0.05 %, a twentieth of the resolution of a track."""
 ANGLE = 1e-4
 OFFSET = 1 << 15
-"""Steps, so that none is below 0."""
+"""Added to the steps of angles so that none is negative."""
 
 
 def encode(momenta: Array) -> dict[str, Array]:
-    """Return arrays that ``decode`` makes the same momenta of, within half a step.
+    """Return arrays from which ``decode`` rebuilds the momenta, each value within half a step.
 
     Args:
-        momenta: (N, 200, 4), px, py, pz and energy in the order of pt, then zeros.
+        momenta: (N, 200, 4), px, py, pz and energy, sorted by pt and padded by zeros.
 
     Raises:
-        DataError: a particle has a mass, or is far out of range, or the order is another.
+        DataError: a particle has a mass or is far out of range, or the particles are not sorted by
+            pt.
     """
     px, py, pz, energy = np.moveaxis(momenta.astype(np.float64), 2, 0)
     mask = energy > 0
     momentum = np.sqrt(px**2 + py**2 + pz**2)
     if (np.abs(energy - momentum) > 1e-4 * energy).any():
-        msg = "compact particles: energy must be momentum: they have no mass"
+        msg = (
+            "compact particles: a particle has a mass; energy and momentum are expected to be equal"
+        )
         raise DataError(msg)
     total = momenta.sum(axis=1, dtype=np.float64)
     axis = np.stack([_eta(*total.T[:3]), np.arctan2(total[:, 1], total[:, 0])]).astype(np.float32)
@@ -51,23 +54,23 @@ def encode(momenta: Array) -> dict[str, Array]:
     return {
         "counts": mask.sum(axis=1).astype(np.uint8),
         "axis": axis,
-        "pt": compact.packed(np.where(first, steps, np.roll(steps, 1) - steps)),
-        "deta": compact.packed(np.rint(deta / ANGLE) + OFFSET),
-        "dphi": compact.packed(np.rint(dphi / ANGLE) + OFFSET),
+        "pt": compact.to_bytes(np.where(first, steps, np.roll(steps, 1) - steps)),
+        "deta": compact.to_bytes(np.rint(deta / ANGLE) + OFFSET),
+        "dphi": compact.to_bytes(np.rint(dphi / ANGLE) + OFFSET),
     }
 
 
 def decode(arrays: Mapping[str, Array]) -> Array:
-    """Return (N, 200, 4) float32 of ``encode``'s arrays."""
+    """Return the momenta (N, 200, 4) float32 that ``encode`` stored in the arrays."""
     counts = arrays["counts"].astype(np.int64)
     row = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts
     place = np.arange(len(row)) - starts[row]
-    gaps = compact.whole(arrays["pt"])
+    gaps = compact.from_bytes(arrays["pt"])
     below = np.cumsum(np.where(place, gaps, 0))
     steps = gaps[starts][row] - (below - below[starts][row])
     pt = PT[1](steps.astype(np.float64))
-    deta, dphi = (ANGLE * (compact.whole(arrays[name]) - OFFSET) for name in ("deta", "dphi"))
+    deta, dphi = (ANGLE * (compact.from_bytes(arrays[name]) - OFFSET) for name in ("deta", "dphi"))
     eta, phi = arrays["axis"][0, row] + deta, arrays["axis"][1, row] + dphi
     momenta = np.zeros((len(counts), PARTICLES, 4), np.float32)
     components = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))

@@ -1,6 +1,6 @@
-"""Views of top-tagging jets: particles in other variables, a table of what they show; augmentations.
+"""Views of top-tagging jets: particles in other variables, a table of substructure; augmentations.
 
-A change here needs no second reading of the files.
+The views are made from cached data: the original files need not be read again after a change here.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ KINEMATIC = (
     *("part_deta", "part_dphi", "part_pt_log", "part_e_log"),
     *("part_logptrel", "part_logerel", "part_deltaR"),
 )
-"""The columns of ``cloud`` where ``features`` is ``kinematic``; see ``transform``."""
+"""The columns of ``cloud`` for ``features="kinematic"``; see ``transform``."""
 KINEMATIC_UNITS = ("", "rad", "log GeV", "log GeV", "", "", "")
 
 MOMENTA = 4
-"""Columns of ``cloud`` where ``features`` is ``momenta``."""
+"""Number of columns of ``cloud`` for ``features="momenta"``."""
 
 STEP = 1e-4
-"""Radian, finer than any detector; by whole numbers of it graphs are the same on every machine."""
+"""Angles are rounded to this step in radian, finer than any detector: graphs made from whole
+numbers are the same on every machine."""
 FARTHEST = 1 << 17
-"""Steps; no particle is so far from the axis of its jet in eta."""
+"""Number of steps; no particle is farther from the jet axis in eta."""
 
 RADIUS = 0.8
-"""Of the jets."""
+"""Radius of the jets."""
 AXES = (1, 2, 3)
 ROUNDS = 10
-"""Of the search for axes."""
+"""Iterations of k-means for the subjet axes."""
 WIDTHS = (32, 48, 64, 96, 128, 200)
-"""Jets of at most so many particles are computed together: sums over as many numbers for each jet,
-whatever jets stand beside it."""
+"""Jets are computed together with jets of up to this many particles: the sums then run over the
+same number of particles, whatever other jets are in the batch."""
 BATCH = 500
 
 FEATURES = (
@@ -49,24 +50,25 @@ FEATURES = (
     *(f"tau{n}" for n in AXES),
     *("tau21", "tau32", "c2", "d2"),
     *("subjet_mass_low", "subjet_mass_middle", "subjet_mass_high"),
-    *("subjet_share_1", "subjet_share_2", "subjet_share_3"),
+    *("subjet_fraction_1", "subjet_fraction_2", "subjet_fraction_3"),
 )
 """The columns of ``table``; see ``summarise``."""
 UNITS = (*("GeV", "GeV"), *[""] * 13, *["GeV"] * 3, *[""] * 3)
-"""Of FEATURES."""
+"""The units of FEATURES."""
 
 
 def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, P, F) and ``mask`` (N, P) of the first particles, as asked for.
+    """Return ``cloud`` (N, P, F) and ``mask`` (N, P) of the first particles, in some variables.
 
-    ``momenta`` are px, py, pz and energy as read. ``kinematic`` are the seven of ParticleNet, Qu and
-    Gouskos, arXiv:1902.08570, table 2, by KINEMATIC: eta and phi from the axis of the jet, eta
-    mirrored where the jet's is negative; the logarithms of pt and energy in GeV, and of their shares
-    of those of the jet; and the distance from its axis. The jet is the sum of all its particles,
-    not of the first alone. Padding is 0.
+    ``momenta`` are px, py, pz and energy as read. ``kinematic`` are the seven features of
+    ParticleNet, Qu and Gouskos, arXiv:1902.08570, table 2, with the columns KINEMATIC: eta and phi
+    relative to the jet axis, with eta mirrored if the jet's eta is negative; the logarithms of pt
+    and energy in GeV, and of their fractions of the jet's pt and energy; and the distance from the
+    jet axis. The jet is the sum of all its particles, not only of the first ones. Padding is 0.
 
     Raises:
-        DataError: ``particles`` is not from 1 to 200, or ``features`` neither of the two.
+        DataError: ``particles`` is not from 1 to 200, or ``features`` is neither ``momenta`` nor
+            ``kinematic``.
     """
     cloud, mask = inputs["cloud"], inputs["mask"]
     if isinstance(particles, bool) or particles not in range(1, cloud.shape[1] + 1):
@@ -83,29 +85,29 @@ def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) 
 
 
 def names(*, features: str, **_others: Any) -> tuple[str, ...]:
-    """Return the columns of the ``cloud`` that ``transform`` makes."""
+    """Return the columns of the ``cloud`` that ``transform`` returns."""
     return KINEMATIC if features == "kinematic" else TOP_TAGGING.inputs["cloud"].names
 
 
 def units(*, features: str, **_others: Any) -> tuple[str, ...]:
-    """Return their units."""
+    """Return the units of the ``cloud`` that ``transform`` returns."""
     return KINEMATIC_UNITS if features == "kinematic" else TOP_TAGGING.inputs["cloud"].units
 
 
 def graph(inputs: Inputs, *, particles: int, k: int, **_others: Any) -> Inputs:
-    """Return ``neighbours`` (N, P, k), the particles that are nearest to each in eta and phi.
+    """Return ``neighbours`` (N, P, k), the nearest particles to each particle in eta and phi.
 
-    See ``clouds.neighbours``; distances are those of angles rounded to STEP.
+    See ``clouds.neighbours``; the distances are those of angles rounded to STEP.
 
     Raises:
         DataError: as ``transform``, or ``k`` is below 1.
     """
     if k < 1:
-        msg = f"top-tagging: k is {k!r}; a number above 0 is expected"
+        msg = f"top-tagging: k is {k!r}; at least 1 is expected"
         raise DataError(msg)
-    made = transform(inputs, particles=particles, features="kinematic")
-    places = np.rint(made["cloud"][..., :2] / STEP).astype(np.int64) + FARTHEST
-    found = clouds.neighbours(places[..., 0], places[..., 1], made["mask"], k=k)
+    transformed = transform(inputs, particles=particles, features="kinematic")
+    places = np.rint(transformed["cloud"][..., :2] / STEP).astype(np.int64) + FARTHEST
+    found = clouds.neighbours(places[..., 0], places[..., 1], transformed["mask"], k=k)
     return {"neighbours": found.astype(np.min_scalar_type(particles - 1))}
 
 
@@ -114,7 +116,7 @@ def _kinematic(cloud: Array, mask: Array, particles: int) -> Array:
     jet_pt, jet_eta, jet_phi = _angles(jet)
     first = cloud[:, :particles].astype(np.float64)
     mask = mask[:, :particles]
-    # what stands in for padding is thrown away
+    # padding gets the value 1 here; its results are replaced by 0 below
     pt, eta, phi = _angles(np.where(mask[..., None], first, 1.0))
     energy = np.where(mask, first[..., 3], 1.0)
     deta = np.where(jet_eta < 0, -1, 1) * (eta - jet_eta)
@@ -127,21 +129,22 @@ def _kinematic(cloud: Array, mask: Array, particles: int) -> Array:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return what all particles of a jet show as a ``table`` (N, 21) float32, by columns FEATURES.
+    """Return features of the jets as a ``table`` (N, 21) float32 with the columns FEATURES.
 
-    - of the sum of all: mass and pt in GeV; how many particles there are;
-    - by share of the pt, in rapidity and phi: the mean distance from the axis (width); the root of
-      the sum of squared shares (ptD); the roots of the larger and the smaller second moment; the
-      largest share;
-    - tau_N, N-subjettiness of beta = 1 over the radius (arXiv:1011.2268), and ratios. Axes are those
-      of k-means, as in arXiv:1108.2701, from one start: the hardest particle, then the one
-      with the most pt times distance from those before;
-    - C2 and D2, energy correlations of beta = 1 (arXiv:1305.0007, arXiv:1409.6298);
-    - of the three groups of particles that belong to the axes: masses of the pairs, from low to high,
-      in GeV, and shares of the pt, from high to low.
+    - mass and pt of the jet in GeV, and its number of particles;
+    - weighted by the fraction of the pt, in rapidity and phi: the mean distance from the axis
+      (width); the square root of the sum of squared fractions (ptD); the square roots of the larger
+      and the smaller eigenvalue of the second moments (major, minor); the largest fraction
+      (leading);
+    - tau_N, N-subjettiness with beta = 1 divided by the jet radius (arXiv:1011.2268), and ratios.
+      The axes are those of k-means, as in arXiv:1108.2701, from one start: the hardest particle,
+      then each time the particle with the largest pt times distance from the axes so far;
+    - C2 and D2, energy correlations with beta = 1 (arXiv:1305.0007, arXiv:1409.6298);
+    - of the three subjets, the groups of particles around the axes: masses of their pairs in GeV,
+      rising, and fractions of the pt, falling.
 
-    Nothing of it depends on the direction of the jet or, for particles without mass, on a boost along
-    the beam. A single particle has no shape: 0, and so is a ratio to 0.
+    No feature depends on the direction of the jet or, for massless particles, on a boost along the
+    beam. The shapes of a single particle and ratios with denominator 0 are 0.
     """
     cloud, mask = inputs["cloud"], inputs["mask"]
     table = np.zeros((len(cloud), len(FEATURES)), np.float32)
@@ -151,7 +154,7 @@ def summarise(inputs: Inputs, **_others: Any) -> Inputs:
         rows = np.flatnonzero(group == i)
         for start in range(0, len(rows), BATCH):
             some = rows[start : start + BATCH]
-            # real particles first, wherever they stand
+            # real particles first, in any mask
             order = np.argsort(~mask[some], axis=1, kind="stable")[:, :width]
             parts = np.take_along_axis(cloud[some], order[:, :, None], axis=1)
             table[some] = _summaries(parts.astype(np.float64), counts[some])
@@ -159,27 +162,27 @@ def summarise(inputs: Inputs, **_others: Any) -> Inputs:
 
 
 def _summaries(parts: Array, counts: Array) -> Array:
-    """Return (n, features) of (n, P, 4) whose padding is zero."""
+    """Return (n, features) from momenta (n, P, 4) whose padding is zero."""
     jet = parts.sum(axis=1)
     pt = np.hypot(parts[..., 0], parts[..., 1])
-    share = pt / np.maximum(pt.sum(axis=1, keepdims=True), 1e-9)
+    fraction = pt / np.maximum(pt.sum(axis=1, keepdims=True), 1e-9)
     points = _points(parts, jet)
     distance = np.hypot(*np.moveaxis(points, 2, 0))
     columns = [
         *(_mass(jet), np.hypot(jet[:, 0], jet[:, 1]), counts),
-        *((share * distance).sum(axis=1), np.sqrt((share**2).sum(axis=1))),
-        *_moments(points, share),
-        share.max(axis=1),
+        *((fraction * distance).sum(axis=1), np.sqrt((fraction**2).sum(axis=1))),
+        *_moments(points, fraction),
+        fraction.max(axis=1),
     ]
-    taus, nearest = zip(*(_subjettiness(points, share, n) for n in AXES), strict=True)
+    taus, nearest = zip(*(_subjettiness(points, fraction, n) for n in AXES), strict=True)
     columns += [*taus, _ratio(taus[1], taus[0]), _ratio(taus[2], taus[1])]
-    columns += _correlations(points, share)
-    columns += _subjets(parts, share, nearest[-1])
+    columns += _correlations(points, fraction)
+    columns += _subjets(parts, fraction, nearest[-1])
     return np.stack(columns, axis=1)
 
 
 def _points(parts: Array, jet: Array) -> Array:
-    """Return (n, P, 2) rapidity and phi from the axis of the jet, 0 for padding."""
+    """Return (n, P, 2) rapidity and phi relative to the jet axis, 0 for padding."""
     real = parts[..., 3] > 0
     rapidity = _rapidity(np.where(real[..., None], parts, (1.0, 0.0, 0.0, 1.0)))
     phi = np.arctan2(parts[..., 1], parts[..., 0])
@@ -189,10 +192,10 @@ def _points(parts: Array, jet: Array) -> Array:
 
 
 def _rapidity(momenta: Array) -> Array:
-    """Return rapidities, by a formula that keeps its digits for fast particles along the beam."""
+    """Return rapidities, by a formula that stays accurate for fast particles along the beam."""
     transverse = np.hypot(momenta[..., 0], momenta[..., 1])
     squared = momenta[..., 3] ** 2 - (momenta[..., :3] ** 2).sum(axis=-1)
-    # rounding gives particles without mass a squared one of either sign
+    # rounding gives massless particles a squared mass of either sign
     mass = np.sqrt(np.where(squared > 1e-5 * momenta[..., 3] ** 2, squared, 0.0))
     return np.arcsinh(momenta[..., 2] / np.maximum(np.hypot(transverse, mass), 1e-9))
 
@@ -216,79 +219,80 @@ def _ratio(a: Array, b: Array) -> Array:
     return np.where(b > 0, a / np.where(b > 0, b, 1.0), 0.0)
 
 
-def _moments(points: Array, share: Array) -> tuple[Array, Array]:
-    """Return the roots of the larger and the smaller second moment around the centre."""
-    centre = (share[..., None] * points).sum(axis=1, keepdims=True)
+def _moments(points: Array, fraction: Array) -> tuple[Array, Array]:
+    """Return the square roots of the larger and the smaller eigenvalue of the second moments."""
+    centre = (fraction[..., None] * points).sum(axis=1, keepdims=True)
     x, y = np.moveaxis(points - centre, 2, 0)
-    a, b, c = ((share * product).sum(axis=1) for product in (x * x, y * y, x * y))
+    a, b, c = ((fraction * product).sum(axis=1) for product in (x * x, y * y, x * y))
     half, spread = (a + b) / 2, np.hypot((a - b) / 2, c)
     return np.sqrt(half + spread), np.sqrt(np.maximum(half - spread, 0.0))
 
 
-def _subjettiness(points: Array, share: Array, n: int) -> tuple[Array, Array]:
-    """Return (N,) tau_n over the radius, and (N, P) which axis each particle belongs to."""
-    axes = _seeds(points, share, n)
+def _subjettiness(points: Array, fraction: Array, n: int) -> tuple[Array, Array]:
+    """Return (N,) tau_n divided by the jet radius, and (N, P) the axis nearest to each particle."""
+    axes = _seeds(points, fraction, n)
     for _ in range(ROUNDS):
         nearest = _distances(points, axes).argmin(axis=2)
-        ours = share[:, :, None] * (nearest[:, :, None] == np.arange(n))
-        weight = ours.sum(axis=1)
-        # over the axis of sums alone, in the order of the particles: the same in any batch
-        middle = (ours[..., None] * points[:, :, None]).sum(axis=1)
+        weights = fraction[:, :, None] * (nearest[:, :, None] == np.arange(n))
+        weight = weights.sum(axis=1)
+        # sum over the particle axis only, in the order of the particles: the same in any batch
+        middle = (weights[..., None] * points[:, :, None]).sum(axis=1)
         found = middle / np.where(weight > 0, weight, 1.0)[..., None]
         axes = np.where((weight > 0)[..., None], found, axes)
     distances = _distances(points, axes)
-    return (share * distances.min(axis=2)).sum(axis=1) / RADIUS, distances.argmin(axis=2)
+    return (fraction * distances.min(axis=2)).sum(axis=1) / RADIUS, distances.argmin(axis=2)
 
 
-def _seeds(points: Array, share: Array, n: int) -> Array:
-    """Return (N, n, 2): the hardest particle, then what has most pt times distance from these."""
+def _seeds(points: Array, fraction: Array, n: int) -> Array:
+    """Return (N, n, 2) first axes: the hardest particle, then the largest pt times distance."""
     rows = np.arange(len(points))
-    axes = [points[rows, share.argmax(axis=1)]]
+    axes = [points[rows, fraction.argmax(axis=1)]]
     while len(axes) < n:
         distance = _distances(points, np.stack(axes, axis=1)).min(axis=2)
-        axes.append(points[rows, (share * distance).argmax(axis=1)])
+        axes.append(points[rows, (fraction * distance).argmax(axis=1)])
     return np.stack(axes, axis=1)
 
 
 def _distances(points: Array, axes: Array) -> Array:
-    """Return (N, P, n)."""
+    """Return the distances (N, P, n) between points and axes."""
     gaps = points[:, :, None] - axes[:, None]
     return np.hypot(gaps[..., 0], gaps[..., 1])
 
 
-def _correlations(points: Array, share: Array) -> tuple[Array, Array]:
-    """Return C2 and D2: the correlation of three over the second and third power of that of two.
+def _correlations(points: Array, fraction: Array) -> tuple[Array, Array]:
+    """Return C2 and D2: three-point over squared and over cubed two-point correlation.
 
-    Sums over all pairs and triples, each of which is counted two and six times.
+    Each pair is counted twice and each triple six times, so the sums are divided by 2 and 6.
     """
-    weighted = _distances(points, points) * share[:, None]
-    pairs = (weighted * share[:, :, None]).sum(axis=(1, 2)) / 2
+    weighted = _distances(points, points) * fraction[:, None]
+    pairs = (weighted * fraction[:, :, None]).sum(axis=(1, 2)) / 2
     # d_ik z_k d_kj z_j, summed over k, and then times d_ij z_i
     triples = (weighted.transpose(0, 2, 1) * (weighted @ weighted)).sum(axis=(1, 2)) / 6
     return _ratio(triples, pairs**2), _ratio(triples, pairs**3)
 
 
-def _subjets(parts: Array, share: Array, nearest: Array) -> list[Array]:
-    """Return masses of the pairs of three subjets, rising, and their shares, falling."""
+def _subjets(parts: Array, fraction: Array, nearest: Array) -> list[Array]:
+    """Return the masses of pairs of three subjets, rising, and the subjets' fractions, falling."""
     belongs = nearest[:, :, None] == np.arange(3)
     momenta = (belongs[..., None] * parts[:, :, None]).sum(axis=1)
     pairs = [_mass(momenta[:, i] + momenta[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))]
-    shares = (belongs * share[:, :, None]).sum(axis=1)
-    return [*np.sort(pairs, axis=0), *np.sort(shares, axis=1).T[::-1]]
+    fractions = (belongs * fraction[:, :, None]).sum(axis=1)
+    return [*np.sort(pairs, axis=0), *np.sort(fractions, axis=1).T[::-1]]
 
 
 def rotations(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Turn each jet of a batch by any angle: momenta around the beam, kinematic features around its axis.
+    """Rotate each jet of a batch by a random angle around the beam, or around its axis.
 
-    The former is a symmetry of collisions and of a detector without gaps; the latter one of showers
-    as long as jets are narrow, not of the pull of whatever else was in the collision. Padding stays
-    0. Preprocessing must leave the two components as large as they were, compared to each other.
+    The rotation around the beam is a symmetry of collisions and of a detector without gaps. The
+    rotation around the jet axis is a symmetry of showers as long as jets are narrow; colour
+    connections with the rest of the event break it. Padding stays 0. Preprocessing must scale the
+    two rotated components by the same factor.
     """
     import torch
 
     cloud = inputs["cloud"].clone()
     angle = 2 * torch.pi * torch.rand(len(cloud), 1, device=cloud.device)
-    # px and py, or eta and phi from the axis
+    # px and py, or eta and phi relative to the axis
     x, y = inputs["cloud"][..., 0], inputs["cloud"][..., 1]
     cloud[..., 0] = angle.cos() * x - angle.sin() * y
     cloud[..., 1] = angle.sin() * x + angle.cos() * y
@@ -296,11 +300,11 @@ def rotations(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Mirror each jet of a batch along the beam, in phi, in both or in none, by chance.
+    """Mirror each jet of a batch at random: along the beam, in phi, in both or not at all.
 
-    Of momenta pz and py change their signs, of kinematic features eta and phi from the axis:
-    symmetries both. Means that preprocessing may have subtracted are taken for 0, which they nearly
-    are.
+    Momenta change the signs of pz and py, kinematic features those of eta and phi relative to the
+    axis; both are symmetries. If preprocessing subtracted means, they are ignored, because they are
+    nearly 0.
     """
     import torch
 

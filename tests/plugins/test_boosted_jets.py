@@ -1,4 +1,4 @@
-"""Boosted jets: every value as stored, or one line that says what is wrong and what is allowed."""
+"""Boosted jets: values are read as stored, or an error of one line names the invalid value."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def columns(n=JETS):
 
 
 def written(folder, name=LABELLED, **changed):
-    """Write a good file with some columns changed, or removed."""
+    """Write a valid file with some columns changed or removed."""
     with h5py.File(folder / name, "w") as file:
         for key, values in (columns() | changed).items():
             if values is not REMOVED:
@@ -62,8 +62,8 @@ def tiny_chunks(monkeypatch):
     monkeypatch.setattr(boosted_jets, "CHUNK", 2)
 
 
-def test_every_value_comes_as_stored_channels_first(tmp_path, tiny_chunks):
-    """Images, labels, masses and momenta; the unlabelled jets follow with ids of their own."""
+def test_every_value_is_read_as_stored_channels_first(tmp_path, tiny_chunks):
+    """Images, labels, masses and momenta; the unlabelled jets follow with their own ids."""
     given, others = columns(), columns(3)["jet"]
     written(tmp_path, FULL)
     with h5py.File(tmp_path / UNLABELLED, "w") as file:
@@ -91,8 +91,8 @@ def test_every_value_comes_as_stored_channels_first(tmp_path, tiny_chunks):
     assert all(part.labels is None for role, part in chunks if role == "unlabelled")
 
 
-def test_the_short_labelled_file_has_no_targets(tmp_path):
-    """Mass and pT are in the longer one alone."""
+def test_the_short_labelled_file_has_no_spectators(tmp_path):
+    """Only the longer file has mass and pT."""
     ((_, part),) = read(written(tmp_path, m=REMOVED, pT=REMOVED))
     assert part.targets == {}
 
@@ -109,10 +109,10 @@ def test_a_file_in_another_order_of_channels_gives_the_same_images(tmp_path):
 
 @pytest.mark.parametrize("order", [ORDER, [*ORDER[3:], *ORDER[:3]]])
 @pytest.mark.parametrize("chunks", [(3, 125, 125, 8), (4, 1, 125, 8), (4, 25, 25, 1)])
-def test_a_compressed_cut_gives_the_same_images_and_is_unpacked_once(
+def test_a_compressed_copy_gives_the_same_images_and_is_decompressed_once(
     tmp_path, tiny_chunks, monkeypatch, chunks, order
 ):
-    """However somebody chunked it, and in whichever order."""
+    """The copy may have any chunks and any order of channels."""
     stored = columns()["jet"][..., [ORDER.index(name) for name in order]]
     with h5py.File(written(tmp_path, jet=REMOVED) / LABELLED, "a") as file:
         file.create_dataset("jet", data=stored, chunks=chunks, compression="gzip")
@@ -128,8 +128,8 @@ def test_a_compressed_cut_gives_the_same_images_and_is_unpacked_once(
     assert all(start % chunks[0] == 0 for start in starts)
 
 
-def test_memory_holds_a_few_chunks_whatever_the_size_of_the_file(tmp_path):
-    """Of half a gigabyte of empty jets, which a file system keeps as nothing, 50 MB at a time."""
+def test_memory_holds_a_few_chunks_for_any_file_size(tmp_path):
+    """Of half a gigabyte of empty jets, stored as a sparse file, 50 MB are in memory at a time."""
     with h5py.File(tmp_path / LABELLED, "w") as file:
         file.create_dataset("jet", (1000, 125, 125, 8), "<f4")
         file["Y"] = columns(1000 // 125)["Y"].repeat(125, axis=0)
@@ -148,11 +148,11 @@ EXPECTED = "(N, 125, 125, 8), channels last is expected"
 LAYOUTS = {
     "jet in capitals": (
         {"jet": REMOVED, "Jet": JET},
-        "no dataset 'jet', it holds 'Jet', 'Y', 'm', 'pT'; 'jet' (N, 125, 125, 8) is needed",
+        "no dataset 'jet', the file holds 'Jet', 'Y', 'm', 'pT'; 'jet' (N, 125, 125, 8) is needed",
     ),
     "y in lower case": (
         {"Y": REMOVED, "y": LABEL},
-        "no dataset 'Y', it holds 'jet', 'm', 'pT', 'y'; 'Y' (N, 1) is needed",
+        "no dataset 'Y', the file holds 'jet', 'm', 'pT', 'y'; 'Y' (N, 1) is needed",
     ),
     "channels first": (
         {"jet": JET.transpose(0, 3, 1, 2)},
@@ -161,7 +161,7 @@ LAYOUTS = {
     "three channels": ({"jet": JET[..., :3]}, f"'jet' is (4, 125, 125, 3); {EXPECTED}"),
     "one jet alone": ({"jet": JET[0]}, f"'jet' is (125, 125, 8); {EXPECTED}"),
     "a number": ({"jet": np.float32(1)}, f"'jet' is (); {EXPECTED}"),
-    "no jet": ({"jet": JET[:0]}, "'jet' has no jet; one at least is needed"),
+    "no jet": ({"jet": JET[:0]}, "'jet' has no jet; at least one is needed"),
     "float64": ({"jet": JET.astype(float)}, "'jet' is float64; float32 is expected"),
     "bytes": ({"jet": JET.astype(np.uint8)}, "'jet' is uint8; float32 is expected"),
     "flat labels": ({"Y": LABEL[:, 0]}, "'Y' is (4,); (N, 1) is expected"),
@@ -170,8 +170,14 @@ LAYOUTS = {
         "'Y' is (4, 2); (N, 1) is expected",
     ),
     "whole labels": ({"Y": LABEL.astype(int)}, "'Y' is int64; float32 is expected"),
-    "a label short": ({"Y": LABEL[1:]}, "'Y' has 3 rows, 'jet' has 4; as many are expected"),
-    "a mass short": ({"m": LABEL[1:]}, "'m' has 3 rows, 'jet' has 4; as many are expected"),
+    "a label short": (
+        {"Y": LABEL[1:]},
+        "'Y' has 3 rows, 'jet' has 4; equal numbers of rows are expected",
+    ),
+    "a mass short": (
+        {"m": LABEL[1:]},
+        "'m' has 3 rows, 'jet' has 4; equal numbers of rows are expected",
+    ),
     "label 2": ({"Y": LABEL * 2}, "'Y' of jet 1 is 2; 0 or 1 is expected"),
     "label one half": ({"Y": LABEL / 2}, "'Y' of jet 1 is 0.5; 0 or 1 is expected"),
     "label NaN": ({"Y": LABEL * NAN}, "'Y' of jet 0 is nan; 0 or 1 is expected"),
@@ -189,14 +195,14 @@ LAYOUTS = {
 @pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
 @pytest.mark.parametrize("name", [LABELLED, FULL])
 def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed, message):
-    """The message holds the file, what it has, and what is expected."""
+    """The message names the file, what it has, and what is expected."""
     chunks = boosted_jets.read(written(tmp_path, name, **changed), order=ORDER)
     assert damage.error_of(next, chunks) == f"boosted-jets: {name}: {message}"
 
 
 @pytest.mark.parametrize("kind", ["a group", "a broken link"])
-def test_what_is_no_dataset_is_refused(tmp_path, kind):
-    """A name alone does not make jets."""
+def test_an_entry_that_is_no_dataset_is_refused(tmp_path, kind):
+    """The name alone is not enough."""
     with h5py.File(written(tmp_path, jet=REMOVED) / LABELLED, "a") as file:
         if kind == "a group":
             file.create_group("jet")
@@ -217,10 +223,10 @@ VALUES = {
 @pytest.mark.parametrize(("value", "channel", "what"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("name", [LABELLED, UNLABELLED])
 @pytest.mark.parametrize("jet", [0, 3])
-def test_an_impossible_value_is_named_with_its_place(
+def test_an_impossible_value_is_named_with_its_position(
     tmp_path, tiny_chunks, value, channel, what, name, jet
 ):
-    """The first one, whichever chunk it is in; jets, rows and columns count from 0."""
+    """The message names the first one in any chunk; jets, rows and columns count from 0."""
     bad = JET.copy()
     bad[jet, 7, 124, channel] = value
     bad[jet:, 8, 0, 7] = np.nan
@@ -229,55 +235,57 @@ def test_an_impossible_value_is_named_with_its_place(
     assert error_of(tmp_path).startswith(f"boosted-jets: {name}: {where} is {what}")
 
 
-def test_a_few_values_below_zero_are_taken_and_told(tmp_path):
-    """Noise below a pedestal is no other order of the channels: each layer is told once."""
+def test_a_few_negative_values_are_read_with_a_warning(tmp_path):
+    """Noise below a pedestal does not mean another order of channels; each channel gives one
+    warning."""
     noisy = JET.copy()
     noisy[..., 3] = 1
     noisy[:3, 7, 124, 3] = -0.5
     written(tmp_path, jet=noisy)
-    with pytest.warns(DataWarning) as told:
+    with pytest.warns(DataWarning) as caught:
         ((_, part),) = read(tmp_path)
     assert np.array_equal(part.inputs["image"].dense(), noisy.transpose(0, 3, 1, 2))
-    assert [str(w.message) for w in told] == [f"{LABELLED}: 3 values of ecal are below 0"]
+    message = "3 values of ecal are negative; 0 or more are expected"
+    assert [str(w.message) for w in caught] == [f"boosted-jets: {LABELLED}: {message}"]
 
 
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("name", [LABELLED, UNLABELLED])
 def test_a_damaged_file_is_refused_before_a_jet_is_read(tmp_path, name, done):
-    """Thirty gigabytes do not always come whole."""
+    """Large downloads may be incomplete."""
     path = written(written(tmp_path), name) / name
     path.write_bytes(done(path.read_bytes()))
     message = damage.error_of(next, boosted_jets.read(tmp_path, order=ORDER))
     assert message.startswith(f"boosted-jets: {name}: cannot be opened (")
-    assert message.endswith("; a whole HDF5 file is needed")
+    assert message.endswith("; a complete HDF5 file is needed")
 
 
 def test_overwritten_jets_of_a_compressed_copy_are_refused(tmp_path, tiny_chunks):
-    """A user's own compressed cut is read, and its damage noticed where it is."""
+    """A user's compressed copy is read, and its damage is located."""
     with h5py.File(written(tmp_path, jet=REMOVED) / LABELLED, "a") as file:
         stored = file.create_dataset("jet", data=JET, chunks=(1, 125, 125, 8), compression="gzip")
         where = stored.id.get_chunk_info_by_coord((2, 0, 0, 0))
     assert sum(len(part) for _, part in read(tmp_path)) == JETS
     damage.overwrite(tmp_path / LABELLED, where.byte_offset, where.size)
-    expected = f"boosted-jets: {LABELLED}: 'jet' cannot be read from jet 2 on ("
+    expected = f"boosted-jets: {LABELLED}: 'jet' cannot be read from jet 2 onwards ("
     assert error_of(tmp_path).startswith(expected)
 
 
 def test_a_missing_labelled_file_is_named(tmp_path):
-    """Unlabelled jets alone cannot be learned from."""
+    """Unlabelled jets alone are not enough for training."""
     written(tmp_path, UNLABELLED)
-    expected = f"boosted-jets: {tmp_path} holds no {LABELLED} or {FULL}; one of the two is needed"
+    expected = f"boosted-jets: {tmp_path} holds no {LABELLED} or {FULL}; one of them is needed"
     assert error_of(tmp_path) == expected
 
 
 @pytest.fixture(scope="module")
 def sample():
-    """Return the shipped sample by role."""
+    """Return the bundled sample by role."""
     return dict(boosted_jets.sample(order=ORDER))
 
 
-def test_the_sample_comes_like_the_files(sample):
-    """4,000 labelled jets, half of them top quarks, 4,000 without labels, and targets."""
+def test_the_sample_has_the_form_of_the_files(sample):
+    """4,000 labelled jets, half of them top quarks, 4,000 unlabelled jets, and spectators."""
     labelled, unlabelled = sample["labelled"], sample["unlabelled"]
     assert labelled.inputs["image"].shape == unlabelled.inputs["image"].shape == (4000, 8, 125, 125)
     assert labelled.labels.mean() == 0.5
@@ -288,8 +296,8 @@ def test_the_sample_comes_like_the_files(sample):
     assert 400 <= pt.min() < pt.max() <= 600
 
 
-def test_the_sample_is_small_and_holds_what_detectors_give(sample):
-    """Finite, negative in d0 and dz alone, whole hits, and even towers."""
+def test_the_sample_is_small_and_physically_possible(sample):
+    """Values are finite, negative only in d0 and dz; hits are whole numbers and towers uniform."""
     path = Path(boosted_jets.__file__).parent / "samples/boosted-jets.npz"
     assert path.stat().st_size <= 6_000_000
     dense = sample["unlabelled"].inputs["image"][:50].dense()
@@ -304,15 +312,15 @@ def test_the_sample_is_small_and_holds_what_detectors_give(sample):
 
 
 def test_both_classes_are_flat_in_pt(sample):
-    """A quarter of each class is in each 50 GeV, so that pt tells nothing."""
+    """A quarter of each class is in each range of 50 GeV, so that pt does not separate them."""
     labels, pt = sample["labelled"].labels, sample["labelled"].targets["pT"]
     for label in (0, 1):
         counts = np.histogram(pt[labels == label], bins=[400, 450, 500, 550, 600])[0]
         assert counts.tolist() == [500] * 4
 
 
-def test_compact_images_come_back_within_half_a_step(sample):
-    """Places exactly; values as finely as the docstring of the steps says."""
+def test_compact_images_are_accurate_to_half_a_step(sample):
+    """Positions are exact; values are as accurate as the docstring of CURVES says."""
     images = sample["labelled"].inputs["image"][:200]
     rng = np.random.default_rng(0)
     layer = images.hits()[1] // 125**2
@@ -334,8 +342,8 @@ def test_compact_images_come_back_within_half_a_step(sample):
     assert np.array_equal(again.values[signed] > 0, moved[signed] > 0)
 
 
-def test_compacting_twice_changes_nothing_more(sample):
-    """What is stored are steps, and steps stay where they are."""
+def test_compacting_twice_gives_the_same_result(sample):
+    """Step numbers are stored, and they do not change again."""
     images = sample["labelled"].inputs["image"][:20]
     once = boosted_jets_compact.encode(images)
     twice = boosted_jets_compact.encode(boosted_jets_compact.decode(once))
@@ -348,8 +356,8 @@ def halved(images):
 
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_a_halved_image_adds_up_and_keeps_impact_parameters_of_the_hardest_track(seed):
-    """Against a dense computation: pad by 1 and 2, then sum, or take where pt is largest."""
+def test_a_halved_image_adds_up_and_keeps_d0_and_dz_of_the_hardest_track(seed):
+    """The reference is dense: pad by 1 and 2, then sum, or take the pixel with the largest pt."""
     rng = np.random.default_rng(seed)
     dense = np.zeros((3, 8, 125, 125), np.float32)
     for c in (0, 3, 4, 5, 6, 7):
@@ -365,26 +373,26 @@ def test_a_halved_image_adds_up_and_keeps_impact_parameters_of_the_hardest_track
 
 
 def test_an_impact_parameter_without_a_track_is_not_lost():
-    """Of two in one block, neither with a track, one is taken, not their sum."""
+    """Of two in one block, both without a track, one is kept; they are not added."""
     dense = np.zeros((1, 8, 125, 125), np.float32)
     dense[0, 1, 1, 1:3] = 0.25, -0.5
     assert halved(SparseImages.from_dense(dense)).dense()[0, 1, 1, 1] in {0.25, -0.5}
 
 
-def test_views_keep_the_stored_size_pad_it_and_refuse_others(sample):
-    """125 is as stored, 128 has one row and column of zeros before and two behind."""
+def test_views_have_the_three_sizes_and_refuse_others(sample):
+    """125 is as stored, 128 has one row and column of zeros before and two after."""
     images = sample["labelled"].inputs["image"][:3]
     assert boosted_jets_views.resize({"image": images}, size=125)["image"] is images
     padded = boosted_jets_views.resize({"image": images}, size=128)["image"].dense()
     expected = np.pad(images.dense(), ((0, 0), (0, 0), (1, 2), (1, 2)))
     assert np.array_equal(padded, expected)
-    with pytest.raises(DataError, match="size is 32; 125, 128, 64 are allowed"):
+    with pytest.raises(DataError, match="size is 32; the allowed values are 125, 128, 64"):
         boosted_jets_views.resize({"image": images}, size=32)
 
 
 @pytest.mark.parametrize("view", ["table", "image"])
-def test_a_row_of_a_view_depends_on_its_own_image_alone(sample, monkeypatch, view):
-    """Whatever stands beside it, in whichever batch."""
+def test_a_row_of_a_view_depends_only_on_its_own_image(sample, monkeypatch, view):
+    """Other images in the batch and the size of the batch do not matter."""
     make = {
         "table": lambda images: boosted_jets_views.summarise({"image": images})["table"],
         "image": lambda images: halved(images).dense(),
@@ -398,7 +406,7 @@ def test_a_row_of_a_view_depends_on_its_own_image_alone(sample, monkeypatch, vie
 
 
 def quantities(*hits):
-    """Return by name the summary of one image with some hits: channel, row, column, value."""
+    """Return the features, by name, of one image with hits (channel, row, column, value)."""
     dense = np.zeros((1, 8, 125, 125), np.float32)
     for channel, row, column, value in hits:
         dense[0, ORDER.index(channel), row, column] = value
@@ -407,12 +415,12 @@ def quantities(*hits):
     return dict(zip(boosted_jets_views.FEATURES, table[0], strict=True))
 
 
-def test_two_pixels_make_shapes_that_can_be_worked_out():
-    """1 GeV at 0.349 above and below the middle, twenty pixels of a degree each."""
+def test_shapes_of_two_pixels_agree_with_hand_calculation():
+    """1 GeV at 0.349 above and below the centre, twenty pixels of one degree each."""
     found = quantities(("ecal", 42, 62, 1), ("ecal", 82, 62, 1), ("ecal", 62, 62 + 50, 9))
     gap = 20 * np.pi / 180
     assert found["ecal_hits"] == 3
-    # the third one is 0.87 away and out of the cone
+    # the third one is 0.87 away, outside the cone
     # massless: m^2 = 2 E E (cosh(2 gap) - 1) for E = 1, and so m / 2 = sinh(gap)
     assert found["ecal_mass"] == pytest.approx(np.sinh(gap), rel=1e-5)
     assert found["ecal_major"] == pytest.approx(gap, rel=1e-5)
@@ -421,8 +429,8 @@ def test_two_pixels_make_shapes_that_can_be_worked_out():
     assert found["ecal_core"] == 0
 
 
-def test_impact_parameters_are_ranked_by_size():
-    """The first, second, third and fifth largest, without their signs."""
+def test_impact_parameters_are_ranked_by_absolute_value():
+    """The features are the largest, second, third and fifth, without signs."""
     sizes = (0.03, -0.5, 0.01, -0.001, 0.1)
     found = quantities(*(("track_d0", 62, 10 * i, size) for i, size in enumerate(sizes)))
     expected = np.log1p(100 * np.array([0.5, 0.1, 0.03, 0.001]))
@@ -431,13 +439,13 @@ def test_impact_parameters_are_ranked_by_size():
     assert found["dz_1"] == 0
 
 
-def test_an_empty_image_has_a_finite_summary():
-    """Some images of real detectors hold nothing at all."""
+def test_an_empty_image_has_finite_features():
+    """Some detector images are empty."""
     assert set(quantities().values()) == {0}
 
 
-def test_noise_below_zero_has_a_finite_summary():
-    """What is below 0 counts as nothing: of sums below 0 there would be no root."""
+def test_negative_noise_has_finite_features():
+    """Negative values count as 0: negative sums would have no square root."""
     noise = [("ecal", 60 + i, 60 + i % 3, -0.5) for i in range(5)]
     found = quantities(*noise, ("hcal", 62, 62, 4), ("hcal", 70, 62, -9))
     shapes = {what: found[f"hcal_{what}"] for what in ("mass", "major", "minor", "ptd", "core")}
@@ -450,7 +458,7 @@ def batch(images):
 
 
 def seen(function, images):
-    """Return the different images that an augmentation makes of one, tried 64 times."""
+    """Return the different images that 64 calls of an augmentation make from one image."""
     torch.manual_seed(0)
     made = function(batch(np.repeat(images, 64, axis=0)))
     assert torch.equal(made["other"], torch.arange(64))
@@ -459,7 +467,7 @@ def seen(function, images):
 
 @pytest.fixture
 def image():
-    """Return one image without any symmetry, of whole numbers."""
+    """Return one image of whole numbers without any symmetry."""
     rng = np.random.default_rng(0)
     dense = rng.integers(1, 100, (1, 8, 12, 12)) * (rng.random((1, 8, 12, 12)) < 0.2)
     dense[:, 1:3] *= rng.choice([-1, 1], (1, 2, 12, 12))
@@ -470,12 +478,12 @@ def mirrored(image, *, eta, phi, d0=1, dz=1):
     made = image[:, :, :: -1 if eta else 1, :: -1 if phi else 1].copy()
     made[:, 1] *= d0
     made[:, 2] *= dz
-    # negative zero is another string of bytes
+    # negative zero has other bytes
     return (made + 0).tobytes()
 
 
-def test_flips_turn_lengths_along_with_what_they_are_measured_in(image):
-    """All four, with the sign of dz changed where eta is mirrored and that of d0 where phi is."""
+def test_flips_change_the_signs_of_the_impact_parameters(image):
+    """In all four ways: mirroring eta changes the sign of dz, mirroring phi that of d0."""
     expected = {
         mirrored(image, eta=eta, phi=phi, d0=-1 if phi else 1, dz=-1 if eta else 1)
         for eta, phi in itertools.product((False, True), repeat=2)
@@ -484,8 +492,8 @@ def test_flips_turn_lengths_along_with_what_they_are_measured_in(image):
     assert {(np.frombuffer(one, np.float32) + 0).tobytes() for one in found} == expected
 
 
-def test_flips_leave_lengths_without_a_sign_alone(image):
-    """In a file that holds absolute values no negative one may appear, preprocessed or not."""
+def test_flips_keep_absolute_values_of_impact_parameters(image):
+    """A file of absolute values must not get negative values, preprocessed or not."""
     image = np.abs(image)
     for shift in (0, -3):
         expected = {
@@ -495,8 +503,8 @@ def test_flips_leave_lengths_without_a_sign_alone(image):
         assert seen(boosted_jets_views.flips, image + shift) == expected
 
 
-def test_a_batch_is_not_changed_in_place_and_images_go_their_own_ways(image):
-    """Augmentation makes new tensors: other views of the batch stay as they are."""
+def test_a_batch_is_not_changed_in_place_and_images_are_flipped_independently(image):
+    """Augmentation makes new tensors, so other views of the batch stay the same."""
     for function in (boosted_jets_views.flips, boosted_jets_views.transpose):
         given = batch(np.repeat(image, 8, axis=0))
         before = given["image"].clone()
@@ -506,16 +514,17 @@ def test_a_batch_is_not_changed_in_place_and_images_go_their_own_ways(image):
         assert 1 < len({one.numpy().tobytes() for one in made}) <= 4
 
 
-def test_transposition_exchanges_eta_and_phi_and_the_lengths_along_them(image):
-    """Of every image as a whole, or not; twice gives the image back."""
+def test_transposition_exchanges_eta_and_phi_and_d0_and_dz(image):
+    """Each image is transposed as a whole or not at all; transposing twice gives the image back."""
     order = [0, 2, 1, 3, 4, 5, 6, 7]
     turned = np.ascontiguousarray(image[:, order].transpose(0, 1, 3, 2))
     assert seen(boosted_jets_views.transpose, image) == {image.tobytes(), turned.tobytes()}
     assert seen(boosted_jets_views.transpose, turned) == {image.tobytes(), turned.tobytes()}
 
 
-def test_lengths_of_decays_in_flight_turn_as_the_augmentations_say(sample):
-    """Near the axis of top jets d0 falls with phi and dz with eta, alike, and not the other way."""
+def test_signs_of_decays_in_flight_agree_with_the_augmentations(sample):
+    """Near the axis of top jets d0 falls with phi and dz with eta, equally and not in the other
+    direction."""
     tops = sample["labelled"].inputs["image"][sample["labelled"].labels == 1]
     _, positions, values = tops.hits()
     channel, place = np.divmod(positions, 125**2)
@@ -533,10 +542,10 @@ def test_lengths_of_decays_in_flight_turn_as_the_augmentations_say(sample):
 
 
 def test_images_that_cannot_be_compacted_are_refused(sample):
-    """Tracks without an impact parameter would move those of all others."""
+    """Tracks without an impact parameter would shift the values of all others."""
     images = sample["labelled"].inputs["image"][:2].dense()
     images[1, 1, images[1, 1] != 0] = 0
-    with pytest.raises(DataError, match="d0 and dz must be where track pt is"):
+    with pytest.raises(DataError, match="d0 or dz are in other pixels than track pt"):
         boosted_jets_compact.encode(SparseImages.from_dense(images))
     images[:, 1] = 0.01 * (images[:, 0] > 0)
     images[0, 0, images[0, 0] > 0] = 1e-30

@@ -1,4 +1,4 @@
-"""Clouds and graphs of images: against a slow reference, pixel by pixel, and what they promise."""
+"""Clouds and graphs of images agree with a slow reference and have the documented properties."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hepbench import DataError, SparseImages
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, tracing, whole_network
 from hepbench.registry.resolve import resolve
 from hepbench.training import network_runs
-from hepbench.training.networks import batches, scoring
+from hepbench.training.networks import batches
 
 PIXEL = 0.5
 HOT = {0: 1.0, 1: 1.0}
 IMAGE = (3, 5, 4)
-# few values, so that energies tie; energy 0 beside a hit of another channel, and below 0
+# few values, so that energies are equal; zero energy with a hit in another channel; negative values
 VALUES = st.sampled_from([0, 0, 0, 0, 1, 2, 0.25, -1])
 IMAGES = arrays(np.float32, st.tuples(st.integers(0, 4), *map(st.just, IMAGE)), elements=VALUES)
 POINTS = st.sampled_from([1, 3, 8, 20, 30])
@@ -46,7 +46,7 @@ def graph(images, points=20, k=3):
 
 
 def reference(image, points, k):
-    """Return the points of one image, (row, column, deposits, share), and the neighbours of each."""
+    """Return the points of one image, (row, column, deposits, fraction), and the neighbours of each."""
     _, height, width = image.shape
     middle = Fraction(height - 1, 2), Fraction(width - 1, 2)
 
@@ -70,8 +70,8 @@ def reference(image, points, k):
 
 @settings(deadline=None)
 @given(dense=IMAGES, points=POINTS, k=st.integers(1, 25), sparse=st.booleans())
-def test_clouds_and_graphs_are_those_of_a_slow_reference(dense, points, k, sparse):
-    """Points, their order, features and neighbours; of any number of pixels, none among them."""
+def test_clouds_and_graphs_agree_with_a_slow_reference(dense, points, k, sparse):
+    """Points, their order, features and neighbours, for any number of pixels including 0."""
     images = SparseImages.from_dense(dense) if sparse else dense
     made, near = cloud(images, points), graph(images, points, k)
     assert made["cloud"].shape == (len(dense), points, 3 + IMAGE[0])
@@ -89,8 +89,8 @@ def test_clouds_and_graphs_are_those_of_a_slow_reference(dense, points, k, spars
 
 @settings(deadline=None)
 @given(dense=IMAGES)
-def test_a_cloud_of_every_pixel_makes_the_image_again(dense):
-    """Places and deposits, bit by bit: nothing is lost but where there are fewer points."""
+def test_a_cloud_of_all_pixels_gives_the_image_back(dense):
+    """Positions and deposits are bit-identical; pixels are lost only if there are fewer points."""
     made = cloud(dense, points=20)
     again = np.zeros_like(dense)
     example, point = np.nonzero(made["mask"])
@@ -102,8 +102,9 @@ def test_a_cloud_of_every_pixel_makes_the_image_again(dense):
 
 @settings(deadline=None)
 @given(dense=IMAGES, more=st.integers(1, 9))
-def test_more_points_change_none_that_were_there(dense, more):
-    """Fewer are the first of more; with room to spare their neighbours are the same too."""
+def test_more_points_do_not_change_the_first_ones(dense, more):
+    """A smaller cloud is the start of a larger one; unless it is full, its neighbours are equal
+    too."""
     few, many = cloud(dense, 6), cloud(dense, 6 + more)
     assert all(np.array_equal(few[name], many[name][:, :6]) for name in few)
     real = dense.any(1).sum((1, 2)) <= 6
@@ -117,8 +118,9 @@ def test_more_points_change_none_that_were_there(dense, more):
     ),
     shift=st.tuples(st.integers(0, 8), st.integers(0, 8)),
 )
-def test_a_jet_that_is_moved_has_the_same_graph(place, shift):
-    """Points move along, neighbours stay: energies differ, so that no distance to the middle counts."""
+def test_a_shifted_jet_has_the_same_graph(place, shift):
+    """Points move and neighbours stay: energies differ, so the distance to the centre does not
+    matter."""
     dense = np.zeros((2, 3, 15, 15), np.float32)
     for energy, (y, x) in enumerate(place, start=1):
         dense[0, 0, y, x] = dense[1, 0, y + shift[0], x + shift[1]] = energy
@@ -137,13 +139,13 @@ def sample():
 
 
 def jets(n=12):
-    """Return the first jets of the shipped sample."""
+    """Return the first jets of the bundled sample."""
     return sample()[:n]
 
 
 @pytest.mark.parametrize("size", [125, 64])
-def test_a_jet_alone_has_the_cloud_and_graph_that_it_has_among_others(monkeypatch, size):
-    """Bit by bit, in whichever chunk, however many distances are worked on at a time."""
+def test_the_cloud_and_graph_of_a_jet_do_not_depend_on_other_jets(monkeypatch, size):
+    """They are bit-identical in any chunk and for any number of distances at a time."""
 
     def made(images):
         inputs = {"image": images}
@@ -164,10 +166,9 @@ def test_a_jet_alone_has_the_cloud_and_graph_that_it_has_among_others(monkeypatc
 
 
 @pytest.mark.parametrize("size", [125, 64])
-def test_a_jet_is_where_its_image_is_whatever_the_resolution(size):
-    """A hit of the middle pixel is at 0 of 125, in the first quarter of a block of 64; each pixel
-    is where the middle of its four is.
-    """
+def test_a_jet_is_at_its_pixels_at_any_resolution(size):
+    """The middle pixel of 125 is at 0 and in the first quarter of a block of 64; a block is at the
+    centre of its four pixels."""
     dense = np.zeros((1, 8, 125, 125), np.float32)
     dense[0, 3, 62, 62] = 2
     dense[0, 3, 0, 124] = 1
@@ -192,8 +193,8 @@ MIDDLES = {"boosted-jets": 62, "quark-gluon": 62, "electron-photon": 16}
     ],
     ids=lambda given: getattr(given, "name", given),
 )
-def test_points_of_each_dataset_lie_where_their_image_has_them(spec, size):
-    """A cloud's deposits, put back by their eta and phi, are those of the image that networks see."""
+def test_points_of_each_dataset_are_at_their_pixels(spec, size):
+    """Deposits placed by eta and phi of the cloud give the image that image networks see."""
     _, examples = next(
         iter(resolve(spec.sample)(**{name: spec.params[name] for name in spec.reads}))
     )
@@ -211,7 +212,7 @@ def test_points_of_each_dataset_lie_where_their_image_has_them(spec, size):
     assert np.array_equal(found[:, 2:-1], images[jet, :, row, column])
 
 
-def test_a_tower_is_as_hot_as_its_energy_whatever_the_scale():
+def test_a_tower_has_the_same_energy_in_both_scales():
     """Quark and gluon jets: the authors give each pixel of a tower the energy of all 25."""
     dense = np.zeros((1, 3, 125, 125), np.float32)
     dense[0, 2, 60:65, 60:65] = 10 / 25
@@ -224,7 +225,7 @@ def test_a_tower_is_as_hot_as_its_energy_whatever_the_scale():
 
 
 def test_most_of_the_energy_of_a_jet_is_in_its_first_points():
-    """Of tops and light jets: nine tenths in a quarter of the pixels, tracks before crystals."""
+    """Top and light jets: nine tenths are in a quarter of the pixels, tracks before crystals."""
     images = jets(400)
     made = boosted_jets_clouds.cloud({"image": images}, size=125, points=256)
     shares = np.exp(made["cloud"][..., -1].astype(float)) * made["mask"]
@@ -235,15 +236,15 @@ def test_most_of_the_energy_of_a_jet_is_in_its_first_points():
 
 
 @pytest.mark.parametrize(("points", "kind"), [(256, np.uint8), (257, np.uint16)])
-def test_neighbours_take_as_many_bytes_as_they_need(points, kind):
-    """One where 256 points are kept, two from there on; the last place fits."""
+def test_neighbours_have_the_smallest_possible_dtype(points, kind):
+    """One byte up to 256 points, two bytes above; the largest index fits."""
     near = graph(np.ones((1, 3, 1, 1), np.float32), points, 2)
     assert near.dtype == kind
     assert near[0, -1].tolist() == [points - 1] * 2
 
 
 def test_distances_of_large_images_do_not_overflow():
-    """In a corner of 5,000 x 5,000 pixels: two that are next to each other, one far away."""
+    """In a corner of 5,000 x 5,000 pixels: two neighbours, and one far away."""
     row, column = np.array([[0, 4999, 4998]]), np.array([[0, 4999, 4999]])
     for more in (0, 300):
         pad = [(0, 0), (0, more)]
@@ -253,9 +254,9 @@ def test_distances_of_large_images_do_not_overflow():
 
 
 @pytest.mark.parametrize(("points", "k", "what"), [(0, 1, "points is 0"), (1, -1, "k is -1")])
-def test_no_points_and_no_neighbours_are_refused(points, k, what):
-    """In one line, before anything is computed."""
-    with pytest.raises(DataError, match=f"^{what}; a number above 0 is expected$"):
+def test_zero_points_and_zero_neighbours_are_refused(points, k, what):
+    """One line, before anything is computed."""
+    with pytest.raises(DataError, match=f"^{what}; at least 1 is expected$"):
         graph(np.ones((1, 3, 2, 2), np.float32), points, k)
 
 
@@ -277,7 +278,7 @@ set = { "scratch.epochs" = 1 }
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a workbench in which a graph network and a CNN were run on the same jets."""
+    """Return a workspace in which a graph network and a CNN were run on the same jets."""
     from conftest import Workbench
 
     bench = Workbench(tmp_path_factory.mktemp("views"))
@@ -289,7 +290,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_graph_networks_and_cnns_score_the_same_jets(run):
-    """The same ids in the same parts, told by the hash of the split and by what is stored."""
+    """The same ids are in the same splits, by the hash of the split and by the stored predictions."""
     edges, pixels = sorted(run.records().values(), key=lambda record: record.model)
     assert (edges.model, pixels.model) == ("edges", "pixels")
     assert edges.data == pixels.data
@@ -298,15 +299,16 @@ def test_graph_networks_and_cnns_score_the_same_jets(run):
 
 
 @pytest.mark.slow
-def test_no_score_of_a_graph_network_depends_on_its_company(run):
-    """Scored again alone and among others: its record has nothing to say of it."""
+def test_no_score_of_a_graph_network_depends_on_other_examples(run):
+    """The check that scores examples alone and among others finds no difference."""
     for record in run.records().values():
         assert record.status == "ok"
         assert not [w for w in record.warnings if "batch" in w or "repeat" in w]
 
 
-def test_a_graph_network_is_counted_and_exported_as_any_other(tmp_path):
-    """Both counters agree with a count by hand; the graph scores as torch at another batch size."""
+def test_a_graph_network_is_counted_and_exported(tmp_path):
+    """Both FLOP counters agree with a count by hand; the ONNX graph agrees with torch at another
+    batch size."""
     points, k, width = 40, 4, 6
     inputs = {"image": jets(9)}
     made = {
@@ -320,7 +322,7 @@ def test_a_graph_network_is_counted_and_exported_as_any_other(tmp_path):
     tensors = batches.RawInputs(made, torch.device("cpu"))(slice(None))
     assert tensors["neighbours"].dtype == torch.int64
     assert torch.equal(network.preprocess(tensors)["neighbours"], tensors["neighbours"])
-    whole = scoring.Whole(network)
+    whole = whole_network.Whole(network)
     counted = counting.count(whole, tracing.batch(tensors, 1))
     assert counted.macs == counted.cross_check
     assert counted.macs == points * k * 2 * len(boosted_jets_clouds.FEATURES) * width + width * 2
@@ -329,7 +331,7 @@ def test_a_graph_network_is_counted_and_exported_as_any_other(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_graph_network_keeps_its_promises(run):
+def test_a_graph_network_passes_the_contract_tests(run):
     """Order of points, padding, batches, device, storage, trimming, export."""
     done = run("check", "edges", "--quick", timeout=600)
     assert done.code == 0, done.out
@@ -338,8 +340,8 @@ def test_a_graph_network_keeps_its_promises(run):
 
 
 @pytest.mark.slow
-def test_a_network_that_knows_places_breaks_them(run):
-    """An order of points that means something is found, wherever padding stands."""
+def test_a_network_that_depends_on_the_order_of_points_fails_the_contract_tests(run):
+    """The dependence is found for any position of the padding."""
     done = run("check", "places", "--quick", timeout=600)
     assert done.code == 1
     failed = [line for line in done.out.splitlines() if line.startswith("FAIL")]
@@ -347,10 +349,9 @@ def test_a_network_that_knows_places_breaks_them(run):
 
 
 @pytest.mark.slow
-def test_params_of_one_view_change_no_key_of_another(run):
-    """With other neighbours the graph alone is laid out anew; what was read, its split and the
-    image stay.
-    """
+def test_parameters_of_one_view_change_no_key_of_another(run):
+    """With another number of neighbours only the graph is made again; read data, split and image
+    stay."""
     done = run("plan", run.folder / "views.toml", "--set", "dataset.k=5")
     stages = [line.split("  ") for line in done.out.splitlines() if "boosted-jets  " in line]
     found = sorted((line[1].strip(), line[3].partition(",")[0]) for line in stages)
@@ -363,8 +364,8 @@ def test_params_of_one_view_change_no_key_of_another(run):
 
 
 @pytest.mark.slow
-def test_the_cache_holds_clouds_and_neighbours_in_few_bytes(run):
-    """Neighbours one byte each; the cloud of few points is smaller than the image it is of."""
+def test_the_cache_stores_clouds_and_neighbours_compactly(run):
+    """Neighbours take one byte each; the cloud of few points is smaller than its image."""
     (folder,) = (p.parent for p in (run.folder / "cache").rglob("train/input.neighbours.npy"))
     near, points = (np.load(folder / f"input.{name}.npy") for name in ("neighbours", "cloud"))
     assert near.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""Electrons and photons: every value as stored, or one line that says what is wrong."""
+"""Electrons and photons: values are read as stored, or an error of one line names the fault."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def columns(name):
     """Return the columns of a file of simulated images, in the layout of the original."""
     label, n = LABELS[name], SIZES[name]
     images = generator.draw(label, 2 * n, np.random.default_rng(label))[:n].astype(np.float32)
-    # as of a photon that left nothing
+    # an empty photon image
     images[-1] *= label
     return {"X": images.transpose(0, 2, 3, 1), "y": np.full(n, label, np.float32)}
 
 
 def written(folder, bad=ELECTRONS, *, stored=None, **changed):
-    """Write two good files, then change or remove columns of one of them."""
+    """Write two valid files, then change or remove columns of one of them."""
     for name in LABELS:
         kind = {"chunks": (5, 32, 32, 2), "compression": "lzf"} if stored is None else stored
         with h5py.File(folder / name, "w") as file:
@@ -91,8 +91,8 @@ STORED = {
 
 @pytest.mark.parametrize("stored", STORED.values(), ids=STORED.keys())
 @pytest.mark.parametrize("at_once", [4, 2000])
-def test_every_value_comes_as_stored_channels_first(tmp_path, monkeypatch, stored, at_once):
-    """However the file is chunked, and however many images are read at a time."""
+def test_every_value_is_read_as_stored_channels_first(tmp_path, monkeypatch, stored, at_once):
+    """For any chunks of the file and any number of images read at a time."""
     monkeypatch.setattr(electron_photon, "CHUNK", at_once)
     parts = read(written(tmp_path, stored=stored))
     assert all(isinstance(part.inputs["image"], SparseImages) for part in parts)
@@ -109,14 +109,14 @@ def test_every_value_comes_as_stored_channels_first(tmp_path, monkeypatch, store
 
 
 def test_ids_of_photons_do_not_depend_on_the_electrons(tmp_path):
-    """A longer file of one class does not make the images of the other new ones."""
+    """A longer file of one class does not change the ids of the other class."""
     short = {key: values[:7] for key, values in columns(ELECTRONS).items()}
     ids = np.concatenate([part.ids for part in read(written(tmp_path, ELECTRONS, **short))])
     assert ids.tolist() == [*range(7), *range(BILLION, BILLION + 18)]
 
 
-def test_memory_holds_a_few_thousand_images_whatever_the_size_of_the_file(tmp_path):
-    """Of 330 MB of empty images, which a file system keeps as nothing, 16 MB at a time."""
+def test_memory_holds_a_few_thousand_images_for_any_file_size(tmp_path):
+    """Of 330 MB of empty images, stored as a sparse file, 16 MB are in memory at a time."""
     written(tmp_path)
     with h5py.File(tmp_path / ELECTRONS, "w") as file:
         file.create_dataset("X", (40_000, 32, 32, 2), "<f4", chunks=(100, 32, 32, 2))
@@ -136,12 +136,12 @@ EXPECTED = "(N, 32, 32, 2), channels last is expected"
 LAYOUTS = {
     "x in lower case": (
         {"X": REMOVED, "x": X},
-        "no dataset 'X', it holds 'x', 'y'; 'X' (N, 32, 32, 2) is needed",
+        "no dataset 'X', the file holds 'x', 'y'; 'X' (N, 32, 32, 2) is needed",
     ),
-    "no labels": ({"y": REMOVED}, "no dataset 'y', it holds 'X'; 'y' (N) is needed"),
+    "no labels": ({"y": REMOVED}, "no dataset 'y', the file holds 'X'; 'y' (N) is needed"),
     "labels in capitals": (
         {"y": REMOVED, "Y": Y},
-        "no dataset 'y', it holds 'X', 'Y'; 'y' (N) is needed",
+        "no dataset 'y', the file holds 'X', 'Y'; 'y' (N) is needed",
     ),
     "channels first": ({"X": X.transpose(0, 3, 1, 2)}, f"'X' is (23, 2, 32, 32); {EXPECTED}"),
     "energies alone": ({"X": X[..., 0]}, f"'X' is (23, 32, 32); {EXPECTED}"),
@@ -150,14 +150,17 @@ LAYOUTS = {
     "smaller images": ({"X": X[:, 4:-4, 4:-4]}, f"'X' is (23, 24, 24, 2); {EXPECTED}"),
     "flat images": ({"X": X.reshape(23, 2048)}, f"'X' is (23, 2048); {EXPECTED}"),
     "a number": ({"X": np.float32(1)}, f"'X' is (); {EXPECTED}"),
-    "no image": ({"X": X[:0]}, "'X' has no image; one at least is needed"),
+    "no image": ({"X": X[:0]}, "'X' has no image; at least one is needed"),
     "float64": ({"X": X.astype(float)}, "'X' is float64; float32 is expected"),
     "float16": ({"X": X.astype(np.float16)}, "'X' is float16; float32 is expected"),
     "whole numbers": ({"X": X.astype(np.uint8)}, "'X' is uint8; float32 is expected"),
     "labels in a column": ({"y": Y[:, None]}, "'y' is (23, 1); (N) is expected"),
     "whole labels": ({"y": Y.astype(int)}, "'y' is int64; float32 is expected"),
     "labels of truth": ({"y": Y > 0}, "'y' is bool; float32 is expected"),
-    "a label short": ({"y": Y[1:]}, "'y' has 22 rows, 'X' has 23; as many are expected"),
+    "a label short": (
+        {"y": Y[1:]},
+        "'y' has 22 rows, 'X' has 23; equal numbers of rows are expected",
+    ),
     "label 2": ({"y": Y * 2}, "'y' of image 0 is 2; 0 or 1 is expected"),
     "label NaN": ({"y": Y * np.float32(np.nan)}, "'y' of image 0 is nan; 0 or 1 is expected"),
     "photons in the file of electrons": (
@@ -173,13 +176,13 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_another_layout_is_refused_before_an_image_is_read(tmp_path, changed, message):
-    """The message holds the file, what it has, and what is expected."""
+    """The message names the file, what it has, and what is expected."""
     found = damage.error_of(next, electron_photon.read(written(tmp_path, **changed)))
     assert found == f"electron-photon: {ELECTRONS}: {message}"
 
 
-def test_a_bad_second_file_is_refused_before_the_first_is_read(tmp_path):
-    """Photons are looked at before electrons are read, however long those take."""
+def test_an_invalid_second_file_is_refused_before_the_first_is_read(tmp_path):
+    """Both files are checked before the electrons are read."""
     written(tmp_path, PHOTONS, y=columns(PHOTONS)["y"] + 1)
     expected = "'y' of image 0 is 1; 0 (photon) is expected throughout"
     found = damage.error_of(next, electron_photon.read(tmp_path))
@@ -187,8 +190,8 @@ def test_a_bad_second_file_is_refused_before_the_first_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a group", "a broken link"])
-def test_what_is_no_dataset_is_refused(tmp_path, kind):
-    """A name alone does not make images."""
+def test_an_entry_that_is_no_dataset_is_refused(tmp_path, kind):
+    """The name alone is not enough."""
     with h5py.File(written(tmp_path, X=REMOVED) / ELECTRONS, "a") as file:
         if kind == "a group":
             file.create_group("X")
@@ -208,10 +211,10 @@ VALUES = {
 
 @pytest.mark.parametrize(("value", "channel", "what"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("name", LABELS)
-def test_an_impossible_value_is_named_with_its_place(
+def test_an_impossible_value_is_named_with_its_position(
     tmp_path, monkeypatch, value, channel, what, name
 ):
-    """Images, rows and columns count from 0, whichever chunk they are in."""
+    """Images, rows and columns count from 0, in any chunk."""
     monkeypatch.setattr(electron_photon, "CHUNK", 5)
     bad = columns(name)["X"].copy()
     bad[13, 7, 31, channel] = value
@@ -222,7 +225,7 @@ def test_an_impossible_value_is_named_with_its_place(
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("name", [*LABELS, NPZ])
 def test_a_damaged_file_is_refused_before_an_image_is_read(tmp_path, name, done):
-    """Downloads do not always come whole."""
+    """Downloads may be incomplete."""
     path = (archived if name == NPZ else written)(tmp_path) / name
     path.write_bytes(done(path.read_bytes()))
     message = damage.error_of(next, electron_photon.read(tmp_path))
@@ -230,19 +233,19 @@ def test_a_damaged_file_is_refused_before_an_image_is_read(tmp_path, name, done)
     assert "is needed" in message
 
 
-def test_an_overwritten_chunk_is_refused_where_it_is(tmp_path, monkeypatch):
-    """LZF notices it, and the message says from which image on."""
+def test_an_overwritten_chunk_is_named(tmp_path, monkeypatch):
+    """LZF notices the damage, and the message names the first image that could not be read."""
     monkeypatch.setattr(electron_photon, "CHUNK", 5)
     with h5py.File(written(tmp_path) / ELECTRONS) as file:
         where = file["X"].id.get_chunk_info_by_coord((10, 0, 0, 0))
     damage.overwrite(tmp_path / ELECTRONS, where.byte_offset, where.size)
-    expected = f"electron-photon: {ELECTRONS}: 'X' cannot be read from image 10 on ("
+    expected = f"electron-photon: {ELECTRONS}: 'X' cannot be read from image 10 onwards ("
     assert error_of(tmp_path).startswith(expected)
 
 
 def test_missing_files_are_named(tmp_path):
-    """One class alone cannot be told from anything."""
-    needed = f"both files, or {NPZ}, are needed"
+    """One class alone is not enough for training."""
+    needed = f"both files or {NPZ} are needed"
     holds = f"electron-photon: {tmp_path} holds no"
     assert error_of(tmp_path) == f"{holds} {ELECTRONS} and no {PHOTONS}; {needed}"
     (written(tmp_path) / PHOTONS).unlink()
@@ -250,7 +253,7 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_an_npz_file_is_read_and_has_no_times(tmp_path):
-    """Energies as stored, no time, labels, and ids that do not depend on the other part."""
+    """Energies and labels are as stored, times are empty, and ids do not depend on the other part."""
     parts = read(archived(tmp_path))
     given_ = arrays()
     images = np.concatenate([part.inputs["image"].dense() for part in parts])
@@ -263,21 +266,21 @@ def test_an_npz_file_is_read_and_has_no_times(tmp_path):
     assert ids.tolist() == [*range(6), *range(BILLION, BILLION + 6)]
 
 
-def test_the_original_files_are_read_where_both_forms_are(tmp_path):
-    """They hold times, and many more images; nothing is warned of."""
+def test_the_hdf5_files_are_read_if_both_forms_exist(tmp_path):
+    """They hold times and many more images; there is no warning."""
     assert sum(map(len, read(archived(written(tmp_path))))) == 41
 
 
 IMAGES, CLASSES = arrays()["x_train"], arrays()["y_train"]
-PAIRS = "x and y of train and test are needed"
+PAIRS = "x_train, y_train, x_test and y_test are needed"
 NPZ_LAYOUTS = {
     "no test images": (
         {"x_test": REMOVED},
-        f"no array 'x_test', it holds 'x_train', 'y_train', 'y_test'; {PAIRS}",
+        f"no array 'x_test', the file holds 'x_train', 'y_train', 'y_test'; {PAIRS}",
     ),
     "no labels": (
         {"y_train": REMOVED},
-        f"no array 'y_train', it holds 'x_train', 'x_test', 'y_test'; {PAIRS}",
+        f"no array 'y_train', the file holds 'x_train', 'x_test', 'y_test'; {PAIRS}",
     ),
     "two channels": (
         {"x_train": IMAGES[:, None].repeat(2, 1)},
@@ -294,7 +297,7 @@ NPZ_LAYOUTS = {
     "no image": (
         {**dict.fromkeys(("x_train", "x_test"), IMAGES[:0])}
         | dict.fromkeys(("y_train", "y_test"), CLASSES[:0]),
-        "it has no image; both 0 and 1 are needed",
+        "the file has no image; both 0 and 1 are needed",
     ),
     "energy NaN": (
         {"x_test": IMAGES * np.float32(np.nan)},
@@ -309,12 +312,12 @@ NPZ_LAYOUTS = {
 
 @pytest.mark.parametrize(("changed", "message"), NPZ_LAYOUTS.values(), ids=NPZ_LAYOUTS.keys())
 def test_another_npz_layout_is_refused(tmp_path, changed, message):
-    """The message holds the array, what it is, and what is expected."""
+    """The message names the array, what it is, and what is expected."""
     assert error_of(archived(tmp_path, **changed)) == f"electron-photon: {NPZ}: {message}"
 
 
 def test_pickled_objects_are_not_opened(tmp_path):
-    """A file may come from anywhere, and a pickle runs what it says."""
+    """A downloaded file may hold any pickle, which could run code."""
     np.savez(tmp_path / NPZ, **arrays() | {"x_test": np.array([{}], object)})
     assert "cannot be read (Object arrays cannot be loaded" in error_of(tmp_path)
     with (tmp_path / NPZ).open("wb") as file:
@@ -328,8 +331,8 @@ MEMBERS = {"text": b"hello", "nothing": b"", **damage.HEADERS}
 
 
 @pytest.mark.parametrize("content", MEMBERS.values(), ids=MEMBERS.keys())
-def test_members_that_are_no_arrays_are_refused(tmp_path, content):
-    """numpy raises whatever Python does of such a header, and takes what is no array for bytes."""
+def test_members_other_than_arrays_are_refused(tmp_path, content):
+    """numpy raises any of Python's errors for such headers, and reads other members as bytes."""
     with zipfile.ZipFile(archived(tmp_path) / NPZ) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(tmp_path / NPZ, "w") as archive:
@@ -341,7 +344,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path, content):
 
 @pytest.mark.parametrize("field", [METHOD, FLAGS])
 def test_an_archive_that_cannot_be_unpacked_is_refused(tmp_path, field):
-    """Compressed in a way that Python has not, or encrypted."""
+    """Its compression is unknown to Python, or it is encrypted."""
     path = archived(tmp_path) / NPZ
     content = bytearray(path.read_bytes())
     for start in (content.index(b"PK\x03\x04") + field, content.index(b"PK\x01\x02") + field + 2):
@@ -350,12 +353,12 @@ def test_an_archive_that_cannot_be_unpacked_is_refused(tmp_path, field):
     assert "cannot be read (" in error_of(tmp_path)
 
 
-# --- real images
+# --- original images
 
 
 @pytest.fixture(scope="module")
 def real():
-    """Return the 200 real images and their labels, or skip where there are none."""
+    """Return the 200 original images and their labels, or skip if they are absent."""
     parts = read(needs.real_data(f"electron-photon/{NPZ}").parent)
     images = SparseImages.concatenate([part.inputs["image"] for part in parts])
     return images, np.concatenate([part.labels for part in parts])
@@ -376,16 +379,16 @@ def statistic(name, images, labels):
     return np.mean(dense != 0) if which == "nonzero" else getattr(dense, which)()
 
 
-def test_real_images_are_as_known(real):
-    """200 of them, whose mean was printed, and each known statistic within its limits."""
+def test_original_images_agree_with_the_published_values(real):
+    """200 images with published mean; each known statistic is within its limits."""
     assert len(real[0]) == 200
     assert statistic("image.energy.mean", *real) == pytest.approx(0.0012159, abs=1e-7)
     for name, (low, high) in ELECTRON_PHOTON.known.items():
         assert low <= statistic(name, *real) <= high, name
 
 
-def test_real_showers_are_centred_compact_and_wider_along_phi_for_electrons(real):
-    """What is known of 50 GeV showers in lead tungstate, and of the field."""
+def test_original_showers_are_centred_compact_and_wider_along_phi_for_electrons(real):
+    """As expected for 50 GeV showers in lead tungstate and for the magnetic field."""
     images, labels = real
     found = table(images)
     assert np.median(found["r9"]) == pytest.approx(0.93, abs=0.02)
@@ -402,14 +405,14 @@ def test_real_showers_are_centred_compact_and_wider_along_phi_for_electrons(real
 
 @pytest.fixture(scope="module")
 def sample():
-    """Return the images and labels of the shipped sample."""
+    """Return the images and labels of the bundled sample."""
     ((role, part),) = electron_photon.sample()
     assert role == "labelled"
     return part.inputs["image"], part.labels
 
 
-def test_the_sample_comes_like_the_files(sample):
-    """10,000 of each class in turn; ids of photons from a billion on."""
+def test_the_sample_has_the_form_of_the_files(sample):
+    """10,000 images of each class in turn; ids of photons start at a billion."""
     images, labels = sample
     assert images.shape == (20_000, 2, 32, 32)
     assert labels.tolist() == [1, 0] * 10_000
@@ -418,8 +421,8 @@ def test_the_sample_comes_like_the_files(sample):
     assert part.ids[1::2].tolist() == list(range(BILLION, BILLION + 10_000))
 
 
-def test_the_sample_is_small_and_as_the_original_is_known(sample):
-    """At most 3 MB; every known statistic within its limits; times of both signs, where energy is."""
+def test_the_sample_is_small_and_agrees_with_the_original(sample):
+    """At most 3 MB; all known statistics within their limits; times of both signs where energy is."""
     path = Path(electron_photon.__file__).parent / "samples/electron-photon.npz"
     assert path.stat().st_size <= 3_000_000
     for name, (low, high) in ELECTRON_PHOTON.known.items():
@@ -428,14 +431,14 @@ def test_the_sample_is_small_and_as_the_original_is_known(sample):
     assert np.array_equal(energy != 0, time != 0)
     assert time.min() < -2
     assert time.max() > 2
-    # a few photons leave nothing, and no electron
+    # a few photon images are empty, electron images never
     empty = sample[0].ends == sample[0].starts
     assert not empty[sample[1] == 1].any()
     assert 3 <= empty.sum() <= 25
 
 
-def test_compact_images_come_back_within_half_a_step(sample):
-    """Places exactly; values as finely as the docstring of the steps says."""
+def test_compact_images_are_accurate_to_half_a_step(sample):
+    """Positions are exact; values are as accurate as the docstring of CURVES says."""
     images = sample[0][::50]
     rng = np.random.default_rng(0)
     positions, values = images.hits()[1:]
@@ -456,18 +459,18 @@ def test_compact_images_come_back_within_half_a_step(sample):
     assert np.array_equal(np.sign(new), np.sign(old))
 
 
-def test_compacting_twice_changes_nothing_more(sample):
-    """What is stored are steps, and steps stay where they are."""
+def test_compacting_twice_gives_the_same_result(sample):
+    """Step numbers are stored, and they do not change again."""
     once = electron_photon_compact.encode(sample[0][:500])
     twice = electron_photon_compact.encode(electron_photon_compact.decode(once))
     assert all(np.array_equal(once[name], twice[name]) for name in once)
 
 
 def test_images_that_cannot_be_compacted_are_refused(sample):
-    """A time without energy would move those of all others."""
+    """A time without energy would shift the times of all others."""
     dense = sample[0][:2].dense()
     dense[1, 1, 0, 0] = 1
-    with pytest.raises(DataError, match="times must be where energies are"):
+    with pytest.raises(DataError, match="energies and times are in different crystals"):
         electron_photon_compact.encode(SparseImages.from_dense(dense))
 
 
@@ -483,7 +486,7 @@ def table(images):
 
 
 def quantities(*hits):
-    """Return by name the summary of one image with some hits: row, column, energy, time."""
+    """Return the features, by name, of one image with hits (row, column, energy, time)."""
     dense = np.zeros((1, 2, 32, 32), np.float32)
     for row, column, energy, time in hits:
         dense[0, :, row, column] = energy, time
@@ -491,8 +494,8 @@ def quantities(*hits):
 
 
 @pytest.mark.parametrize("channels", [["energy"], ["time"], ["time", "energy"]])
-def test_channels_are_chosen_in_any_order(sample, channels):
-    """As their dense images would be indexed."""
+def test_channels_are_selected_in_any_order(sample, channels):
+    """As if the dense images were indexed."""
     images = sample[0][::997]
     made = electron_photon_views.select({"image": images}, channels=channels)["image"]
     places = [("energy", "time").index(name) for name in channels]
@@ -508,23 +511,23 @@ def test_both_channels_are_the_images_as_stored(sample):
 
 @pytest.mark.parametrize("channels", [[], ["energy", "energy"], ["depth"], ["energy", "depth"]])
 def test_other_channels_are_refused(sample, channels):
-    """The message says which there are."""
-    with pytest.raises(DataError, match="some of energy, time are allowed"):
+    """The message lists the channels."""
+    with pytest.raises(DataError, match="one or more of energy, time, each once, are allowed"):
         electron_photon_views.select({"image": sample[0][:3]}, channels=channels)
 
 
-def test_shapes_of_a_cross_can_be_worked_out():
-    """8 in the middle, 1 on each side; r9 and the like are those of 12."""
+def test_shapes_of_a_cross_agree_with_hand_calculation():
+    """8 in the middle, 1 on each side: r9 and other ratios are those of a total of 12."""
     cross = [(16, 16, 8, 0.5), (15, 16, 1, 0), (17, 16, 1, 0), (16, 15, 1, 0), (16, 17, 1, 0)]
     found = quantities(*cross, (16, 26, 4, -1))
     assert found["energy"] == 16
     assert found["hottest"] == 8
     assert found["crystals"] == found["crystals_1_gev"] == 6
-    assert found["r9"] == found["e25_share"] == pytest.approx(12 / 16)
+    assert found["r9"] == found["e25_fraction"] == pytest.approx(12 / 16)
     assert found["e1_e9"] == pytest.approx(8 / 12)
     assert found["e2_e9"] == pytest.approx(9 / 12)
     assert found["e4_e1"] == pytest.approx(4 / 8)
-    assert found["e9_e25"] == found["strip_share"] == 1
+    assert found["e9_e25"] == found["strip_fraction"] == 1
     middle, side = 4.7 + np.log(8 / 12), 4.7 + np.log(1 / 12)
     sigma = np.sqrt(2 * side / (middle + 4 * side))
     assert found["sigma_ieta_ieta"] == found["sigma_iphi_iphi"] == pytest.approx(sigma, rel=1e-5)
@@ -544,7 +547,7 @@ def test_shapes_of_a_cross_can_be_worked_out():
 def test_a_diagonal_has_a_covariance_and_no_minor_axis():
     """Three crystals of 1 in a row: variances and covariance are all 2/3."""
     found = quantities((15, 15, 1, 0), (16, 16, 1, 0), (17, 17, 1, 0))
-    # the first of equals counts as hottest, so the window is not around the middle
+    # argmax takes the first of equal crystals, so the window is not centred on the middle one
     assert found["cov_ieta_iphi"] == pytest.approx(2 / 3, rel=1e-5)
     assert found["sigma_ieta_ieta"] == pytest.approx(np.sqrt(2 / 3), rel=1e-5)
     assert found["minor"] == pytest.approx(0, abs=1e-4)
@@ -552,16 +555,16 @@ def test_a_diagonal_has_a_covariance_and_no_minor_axis():
 
 
 @pytest.mark.parametrize("corner", [*itertools.product((0, 31), repeat=2)])
-def test_windows_end_with_the_image(corner):
-    """Around a corner there is nothing beyond, and nothing from the other side."""
+def test_windows_end_at_the_edge_of_the_image(corner):
+    """Around a corner the window is 0 outside the image and does not wrap around."""
     far = (31 - corner[0], 31 - corner[1])
     found = quantities((*corner, 3, 0), (*far, 1, 0))
-    assert found["r9"] == found["e25_share"] == pytest.approx(0.75)
+    assert found["r9"] == found["e25_fraction"] == pytest.approx(0.75)
     assert found["e1_e9"] == 1
 
 
-def test_an_empty_image_has_a_finite_summary():
-    """Some photons leave nothing at all; a time without energy changes nothing."""
+def test_an_empty_image_has_finite_features():
+    """Some photon images are empty; a time without energy changes nothing."""
     assert set(quantities().values()) == {0}
     assert set(quantities((16, 16, 0, 2)).values()) == {0}
 
@@ -571,7 +574,7 @@ LIMITS = {
     "hottest": (0, np.inf),
     "crystals": (0, 1024),
     "crystals_1_gev": (0, 1024),
-    **dict.fromkeys(("r9", "e25_share", "strip_share", "e9_e25"), (0, 1)),
+    **dict.fromkeys(("r9", "e25_fraction", "strip_fraction", "e9_e25"), (0, 1)),
     "e1_e9": (1 / 9, 1),
     "e2_e9": (2 / 9, 1),
     "e4_e1": (0, 4),
@@ -587,14 +590,14 @@ LIMITS = {
 
 
 def physical(images):
-    """Assert what holds of every shower, whatever it looks like; images are not empty."""
+    """Assert the properties that every non-empty shower image has."""
     found = table(images)
     assert found.keys() == LIMITS.keys()
     for name, (low, high) in LIMITS.items():
         assert found[name].min() >= low - 1e-5, name
         assert found[name].max() <= high + 1e-5, name
-    assert (found["r9"] <= found["e25_share"] + 1e-6).all()
-    assert (found["e25_share"] <= found["strip_share"] + 1e-6).all()
+    assert (found["r9"] <= found["e25_fraction"] + 1e-6).all()
+    assert (found["e25_fraction"] <= found["strip_fraction"] + 1e-6).all()
     assert (found["e1_e9"] <= found["e2_e9"]).all()
     assert (found["minor"] <= found["major"] + 1e-6).all()
     covariance = np.abs(found["cov_ieta_iphi"])
@@ -604,7 +607,7 @@ def physical(images):
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.001, 1), spread=st.floats(0, 4))
 def test_shapes_are_physically_possible(seed, share, spread):
-    """Whatever is in the images, from one hit to none missing, and however uneven."""
+    """For any image, from one hit to all pixels hit, with any spread of energies."""
     rng = np.random.default_rng(seed)
     dense = np.zeros((8, 2, 32, 32), np.float32)
     hit = rng.random((8, 32, 32)) < share
@@ -614,8 +617,8 @@ def test_shapes_are_physically_possible(seed, share, spread):
     physical(SparseImages.from_dense(dense))
 
 
-def test_shapes_of_real_and_simulated_showers_are_physically_possible(real, sample):
-    """But for photons that left nothing, all of them."""
+def test_shapes_of_original_and_simulated_showers_are_physically_possible(real, sample):
+    """All of them except empty photon images."""
     physical(real[0])
     images = sample[0]
     physical(images[images.ends > images.starts])
@@ -623,8 +626,8 @@ def test_shapes_of_real_and_simulated_showers_are_physically_possible(real, samp
 
 @settings(max_examples=10, deadline=None)
 @given(scale=st.sampled_from([0.25, 8.0]), steps=st.tuples(*[st.integers(-9, 8)] * 2))
-def test_shapes_know_neither_the_scale_nor_the_place(sample, scale, steps):
-    """Ratios and moments about the middle stay, where nothing is moved out of the image."""
+def test_shapes_do_not_depend_on_scale_and_position(sample, scale, steps):
+    """Ratios and central moments stay the same as long as nothing leaves the image."""
     dense = sample[0][40:60].dense()
     dense[:, :, :11], dense[:, :, 22:], dense[..., :11], dense[..., 22:] = 0, 0, 0, 0
     moved = np.roll(dense, steps, axis=(2, 3))
@@ -634,8 +637,8 @@ def test_shapes_know_neither_the_scale_nor_the_place(sample, scale, steps):
         np.testing.assert_allclose(after[name], before[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-def test_a_row_of_the_table_depends_on_its_own_image_alone(sample, monkeypatch):
-    """Whatever stands beside it, in whichever batch."""
+def test_a_row_of_the_table_depends_only_on_its_own_image(sample, monkeypatch):
+    """Other images in the batch and the size of the batch do not matter."""
     images = sample[0][:12]
     together = electron_photon_views.summarise({"image": images})["table"]
     monkeypatch.setattr(electron_photon_views, "BATCH", 5)

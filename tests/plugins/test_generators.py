@@ -1,4 +1,4 @@
-"""What all generators promise: what they refuse is one line, and nothing is lost or half made."""
+"""All generators refuse invalid requests with one line, and never overwrite or leave incomplete files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = [
 
 @pytest.fixture(autouse=True)
 def _never(monkeypatch):
-    """Fail where anything is simulated after all."""
+    """Fail if anything is simulated."""
 
     def in_order(function, pieces, jobs):
         pytest.fail("it simulates")
@@ -31,15 +31,15 @@ def _never(monkeypatch):
     monkeypatch.setattr(detector, "GENERATORS", ())
 
 
-def generate(name, folder, **asked):
-    """Ask for as few events as are allowed, unless asked otherwise."""
-    told = {"events": LEAST[name], "seed": 0, "jobs": 1, **asked}
-    resolve(SPECS[name].generate)(folder, progress=lambda done: None, **told)
+def generate(name, folder, **changed):
+    """Generate the smallest allowed number of events, unless the arguments say otherwise."""
+    arguments = {"events": LEAST[name], "seed": 0, "jobs": 1, **changed}
+    resolve(SPECS[name].generate)(folder, progress=lambda done: None, **arguments)
 
 
 @pytest.mark.parametrize(("dataset", "name"), FILES)
-def test_a_file_that_exists_is_left_alone(tmp_path, dataset, name):
-    """The original may be lying there; beside a file of another form ours would not be read."""
+def test_an_existing_file_is_not_overwritten(tmp_path, dataset, name):
+    """It may be the original; beside a file of another form the simulated file would not be read."""
     (tmp_path / name).write_bytes(b"original")
     with pytest.raises(DataError, match=f"{name} exists; choose another folder"):
         generate(dataset, tmp_path)
@@ -49,18 +49,20 @@ def test_a_file_that_exists_is_left_alone(tmp_path, dataset, name):
 
 @pytest.mark.parametrize("dataset", SPECS)
 @pytest.mark.parametrize("wrong", ["events", "jobs", "seed"])
-def test_too_few_events_processes_or_a_negative_seed_are_refused(tmp_path, dataset, wrong):
-    """The message says what the least allowed are; no folder is made."""
+def test_too_few_events_or_processes_and_negative_seeds_are_refused(tmp_path, dataset, wrong):
+    """The message gives the smallest allowed values; no folder is created."""
     least = {"events": LEAST[dataset], "jobs": 1, "seed": 0}
-    allowed = f"{least['events']}, 1 and 0 are the least allowed"
+    allowed = f"at least {least['events']}, 1 and 0 are needed"
     with pytest.raises(DataError, match=allowed):
         generate(dataset, tmp_path / "new", **{wrong: least[wrong] - 1})
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("dataset", [name for name in SPECS if name != "electron-photon"])
-def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path, dataset, monkeypatch):
-    """One line, and no file is left behind; electrons and photons need numpy alone."""
+def test_missing_packages_are_named_with_the_command_that_installs_them(
+    tmp_path, dataset, monkeypatch
+):
+    """One line, and no file remains; electrons and photons need only numpy."""
     monkeypatch.setattr(detector, "GENERATORS", ("numpy", "no_such_generator"))
     with pytest.raises(DataError, match=r'no_such_generator.*pip install "hepbench-plugins\[sim'):
         generate(dataset, tmp_path)

@@ -1,4 +1,4 @@
-"""HDF5 files: whatever is in them comes as it is, or one line says what is wrong."""
+"""HDF5 files: values are read as stored, or an error of one line names the fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def written(folder):
 
 
 def read(path):
-    """Return all that is asked for of a file of rows."""
+    """Read all columns of a small file."""
     with HDF5("toy", path, row="row") as file:
         stored = file.array("x", ("N", 3))
         labels = file.labels("y", ("N",), beside=stored)
@@ -45,20 +45,20 @@ def linked(file, other):
 
 
 @pytest.mark.parametrize("make", [virtual, stored_outside, linked])
-def test_numbers_of_another_file_are_refused(tmp_path, make):
-    """Nobody takes its fingerprint; where it is gone HDF5 would read zeros, and say nothing."""
+def test_data_in_another_file_are_refused(tmp_path, make):
+    """The fingerprint would not cover them, and HDF5 reads zeros if the other file is missing."""
     path, other = written(tmp_path), tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["x"] = NUMBERS + 1
     with h5py.File(path, "a") as file:
         del file["x"]
         make(file, str(other))
-    expected = "'x' is in another file; its numbers are needed in this one"
+    expected = "the data of 'x' are in another file; they are needed in this file"
     assert error_of(read, path) == f"toy: good.h5: {expected}"
 
 
-def test_a_type_that_numpy_has_not_is_refused(tmp_path):
-    """HDF5 has more types than Python."""
+def test_a_type_unknown_to_numpy_is_refused(tmp_path):
+    """HDF5 has more types than numpy."""
     path = written(tmp_path)
     with h5py.File(path, "a") as file:
         del file["y"]
@@ -67,8 +67,8 @@ def test_a_type_that_numpy_has_not_is_refused(tmp_path):
     assert "'y' cannot be read (No NumPy equivalent" in error_of(read, path)
 
 
-def test_any_bytes_overwritten_leave_values_or_one_line(tmp_path):
-    """In 400 files damaged where their structure is; h5py fails in many ways, in many places."""
+def test_any_overwritten_bytes_give_values_or_one_line(tmp_path):
+    """400 files with damaged structure: h5py raises many types of errors in many places."""
     path, rng = written(tmp_path), random.Random(0)
     good, refused = path.read_bytes(), []
     for _ in range(400):

@@ -1,4 +1,4 @@
-"""HIGGS: every row exactly, or one line that says which row is wrong and what is allowed."""
+"""HIGGS: rows are read exactly, or an error of one line names the invalid row and the allowed values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hepbench_datasets import HIGGS, higgs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import REAL_DATA, needs_real_data
 
@@ -24,7 +24,7 @@ needs_real_rows = needs_real_data("higgs/HIGGS.csv.gz")
 
 
 def row(label, *first, feature="5e-01"):
-    """Return a line without its end: a label and 28 features, the first as given."""
+    """Return a line without its end: a label and 28 features, the first of them as given."""
     return ",".join([label, *first, *[feature] * (28 - len(first))]).encode()
 
 
@@ -56,14 +56,14 @@ def error_of(folder):
 
 @pytest.fixture
 def tiny_blocks(monkeypatch):
-    """Read two to three short rows at a time, so that a small file has many blocks."""
+    """Read two or three short rows at a time, so that a small file has many blocks."""
     monkeypatch.setattr(higgs, "BLOCK_BYTES", 400)
 
 
 @needs_real_rows
 @pytest.mark.parametrize("polars", [True, False], ids=["polars", "line by line"])
-def test_real_rows_equal_what_numpy_reads_bit_by_bit(monkeypatch, polars):
-    """numpy parses the text to float64 and rounds that to float32."""
+def test_original_rows_are_read_bit_identically_to_numpy(monkeypatch, polars):
+    """The reference parses the text to float64 with numpy and rounds it to float32."""
     if not polars:
         monkeypatch.setattr(higgs, "_parse_fast", lambda block: None)
     monkeypatch.setattr(higgs, "BLOCK_BYTES", 1 << 20)
@@ -77,6 +77,8 @@ def test_real_rows_equal_what_numpy_reads_bit_by_bit(monkeypatch, polars):
     assert np.array_equal(read.ids, np.arange(10_977))
 
 
+# the first call imports polars, which may take longer than hypothesis allows
+@settings(deadline=None)
 @given(
     text=st.one_of(
         st.floats(allow_nan=False, allow_infinity=False).map("{:.18e}".format),
@@ -87,8 +89,8 @@ def test_real_rows_equal_what_numpy_reads_bit_by_bit(monkeypatch, polars):
         ),
     )
 )
-def test_no_text_becomes_another_number_than_python_makes_of_it(text):
-    """Both ways to parse agree, value by value and in what they refuse."""
+def test_every_number_is_parsed_as_by_python(text):
+    """Both parsers return the same values and refuse the same texts."""
     block = row("1", text) + b"\n"
     fast = higgs._parse_fast(block)
     try:
@@ -102,7 +104,7 @@ def test_no_text_becomes_another_number_than_python_makes_of_it(text):
 
 
 def test_the_compressed_file_is_preferred(tmp_path):
-    """It is the original; the other one is a variant of it."""
+    """The compressed file is the original; the other is a variant."""
     written(tmp_path, [row("0"), row("1"), row("1")])
     written(tmp_path, GOOD, name="HIGGS.csv.gz")
     assert len(joined(higgs.read(tmp_path))) == 2
@@ -111,8 +113,10 @@ def test_the_compressed_file_is_preferred(tmp_path):
 @pytest.mark.parametrize("name", ["HIGGS.csv", "HIGGS.csv.gz"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("last", [b"", b"\n"], ids=["without a last newline", "with it"])
-def test_ends_of_lines_and_of_blocks_do_not_change_a_value(tmp_path, tiny_blocks, name, end, last):
-    """Rows keep their order and their numbers wherever the text is cut."""
+def test_values_do_not_depend_on_line_endings_or_block_boundaries(
+    tmp_path, tiny_blocks, name, end, last
+):
+    """Rows keep their order and values, wherever the text is split into blocks."""
     features = [str(i / 8) for i in range(20)]
     text = end.join(row(str(i % 2), feature) for i, feature in enumerate(features)) + last
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
@@ -126,8 +130,8 @@ def test_ends_of_lines_and_of_blocks_do_not_change_a_value(tmp_path, tiny_blocks
     assert (read.labels.dtype, read.ids.dtype) == (np.int64, np.int64)
 
 
-def test_members_of_a_gzip_file_are_read_one_after_another(tmp_path):
-    """Padding with zeros is part of the format, too."""
+def test_all_members_of_a_gzip_file_are_read(tmp_path):
+    """The format also allows padding by zeros."""
     members = [gzip.compress(line + b"\n") for line in GOOD]
     (tmp_path / "HIGGS.csv.gz").write_bytes(b"".join(members) + bytes(16))
     assert joined(higgs.read(tmp_path)).labels.tolist() == [1, 0]
@@ -158,8 +162,8 @@ BAD_LINES = {
 @pytest.mark.parametrize(("line", "what"), BAD_LINES.values(), ids=BAD_LINES.keys())
 @pytest.mark.parametrize("name", ["HIGGS.csv", "HIGGS.csv.gz"])
 @pytest.mark.parametrize("place", [1, 2, 12])
-def test_the_first_bad_line_is_named(tmp_path, tiny_blocks, line, what, name, place):
-    """Whether it begins the file, is inside a block, or comes after several blocks."""
+def test_the_first_invalid_line_is_named(tmp_path, tiny_blocks, line, what, name, place):
+    """It may be the first line, a line inside a block, or a line after several blocks."""
     lines = [*(GOOD * 10)[: place - 1], line, *GOOD * 2, b"worse"]
     allowed = "a line is 29 finite numbers, the label (0 or 1) first, and there is no header"
     expected = f"higgs: {name}: line {place}: {what}; {allowed}"
@@ -167,7 +171,7 @@ def test_the_first_bad_line_is_named(tmp_path, tiny_blocks, line, what, name, pl
 
 
 def test_a_header_is_refused(tmp_path):
-    """The original has none, and a file with one is not the original."""
+    """The original has no header."""
     header = ",".join(["label", *HIGGS.inputs["table"].names]).encode()
     assert "HIGGS.csv: line 1: label is 'label'; " in error_of(written(tmp_path, [header, *GOOD]))
 
@@ -178,12 +182,12 @@ def test_a_blank_line_at_the_end_is_refused(tmp_path, blank):
     assert "line 3: the line is blank" in error_of(written(tmp_path, [*GOOD, *blank]))
 
 
-def test_a_line_without_end_does_not_fill_the_memory(tmp_path, tiny_blocks, monkeypatch):
-    """A file of another kind can be one line of gigabytes."""
+def test_a_very_long_line_does_not_fill_the_memory(tmp_path, tiny_blocks, monkeypatch):
+    """A file of another type can be one line of gigabytes."""
     monkeypatch.setattr(higgs, "LINE_BYTES", 300)
     text = GOOD[0] + b"\n" + b"1," * 10_000
     (tmp_path / "HIGGS.csv").write_bytes(text)
-    assert "HIGGS.csv: line 2: no end in a megabyte; " in error_of(tmp_path)
+    assert "HIGGS.csv: line 2: the line is longer than a megabyte; " in error_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path, tiny_blocks, monk
     ],
 )
 def test_a_damaged_gzip_file_is_refused(tmp_path, content, what):
-    """Rows that were read before the damage do not pass for the whole file."""
+    """Rows read before the damage are not accepted as the whole file."""
     rng = np.random.default_rng(0)
     lines = [row(str(i % 2), str(rng.normal())) + b"\n" for i in range(2000)]
     (tmp_path / "HIGGS.csv.gz").write_bytes(content(gzip.compress(b"".join(lines))))
@@ -216,8 +220,8 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, content, what):
 
 
 @needs_real_rows
-def test_a_download_that_broke_off_is_refused_at_the_row_where_it_ends(tmp_path):
-    """The line is exact: the one that zlib, fed with the same bytes, leaves unfinished."""
+def test_an_incomplete_download_is_refused_at_the_row_where_it_ends(tmp_path):
+    """The message names the line that zlib leaves unfinished for the same bytes."""
     content = (REAL / "HIGGS.csv.gz").read_bytes()[:-100_000]
     (tmp_path / "HIGGS.csv.gz").write_bytes(content)
     assert "line 10587: the gzip data is damaged" in error_of(tmp_path)
@@ -225,20 +229,20 @@ def test_a_download_that_broke_off_is_refused_at_the_row_where_it_ends(tmp_path)
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_class_without_rows_is_refused(tmp_path, tiny_blocks, label):
-    """A file of one class, such as the first part of a sorted one, cannot be learned from."""
+    """A file with one class cannot be used for training."""
     message = error_of(written(tmp_path, [row(f"{label}.0")] * 9))
     expected = f"line 9: every label up to here is {label}; both 0 and 1 are needed"
     assert message == f"higgs: HIGGS.csv: {expected}"
 
 
 def test_a_missing_file_is_named(tmp_path):
-    """The message holds the folder and both names."""
-    message = f"higgs: {tmp_path} holds no HIGGS.csv.gz or HIGGS.csv; one of the two is needed"
+    """The message names the folder and both file names."""
+    message = f"higgs: {tmp_path} holds no HIGGS.csv.gz or HIGGS.csv; one of them is needed"
     assert error_of(tmp_path) == message
 
 
-def test_reading_can_stop_anywhere(tmp_path, tiny_blocks):
-    """No thread and no open file is left behind."""
+def test_reading_can_stop_at_any_row(tmp_path, tiny_blocks):
+    """No thread and no open file remains."""
     chunks = higgs.read(written(tmp_path, GOOD * 50, name="HIGGS.csv.gz"))
     next(chunks)
     chunks.close()
@@ -247,7 +251,7 @@ def test_reading_can_stop_anywhere(tmp_path, tiny_blocks):
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Put 8 rows where the sample is looked for."""
+    """Replace the sample by 8 rows."""
     (tmp_path / "samples").mkdir()
     table = np.arange(8 * 28, dtype=np.float32).reshape(8, 28)
     np.savez(tmp_path / "samples/higgs.npz", table=table, labels=np.arange(8) % 2)
@@ -255,8 +259,8 @@ def stand_in(tmp_path, monkeypatch):
     return table
 
 
-def test_the_sample_comes_like_the_file(stand_in):
-    """Same role, same input, same types; ids are positions."""
+def test_the_sample_has_the_form_of_the_file(stand_in):
+    """Role, input and types are equal; ids are positions."""
     read = joined(higgs.sample())
     assert np.array_equal(read.inputs["table"], stand_in)
     assert read.inputs["table"].dtype == np.float32
@@ -265,8 +269,8 @@ def test_the_sample_comes_like_the_file(stand_in):
     assert read.ids.tolist() == list(range(8))
 
 
-def test_the_shipped_sample_is_what_its_spec_says():
-    """20,000 finite rows with both classes."""
+def test_the_bundled_sample_agrees_with_its_spec():
+    """It has 20,000 finite rows with both classes."""
     read = joined(higgs.sample())
     assert read.inputs["table"].shape == (20_000, 28)
     assert read.inputs["table"].dtype == np.float32
@@ -278,8 +282,8 @@ def test_the_shipped_sample_is_what_its_spec_says():
     ("features", "first", "last"),
     [(28, "lepton_pT", "m_wwbb"), (21, "lepton_pT", "jet_4_b-tag"), (7, "m_jj", "m_wwbb")],
 )
-def test_a_view_takes_low_level_features_or_masses(features, first, last):
-    """21 are measured, 7 computed from them, in the order of the file."""
+def test_a_view_selects_low_level_features_or_masses(features, first, last):
+    """21 features are measured, 7 are computed from them, in the order of the file."""
     names = np.array([HIGGS.inputs["table"].names])
     chosen = higgs.select({"table": names}, features=features)["table"]
     assert chosen.shape == (1, features)
@@ -288,13 +292,15 @@ def test_a_view_takes_low_level_features_or_masses(features, first, last):
 
 @pytest.mark.parametrize("features", [0, 22, "28", None])
 def test_another_number_of_features_is_refused(features):
-    """The message says which numbers are allowed."""
-    with pytest.raises(DataError, match=r"7 \(masses\), 21 \(low-level\) and 28 are allowed"):
+    """The message lists the allowed numbers."""
+    with pytest.raises(
+        DataError, match=r"allowed are 7 \(masses\), 21 \(low-level\) and 28 \(all\)"
+    ):
         higgs.select({"table": np.zeros((1, 28))}, features=features)
 
 
-def test_the_last_half_million_rows_of_the_whole_file_are_the_test_set():
-    """Whatever the order in which the ids come."""
+def test_the_last_half_million_rows_of_the_complete_file_are_the_test_set():
+    """The order of the ids does not matter."""
     ids = np.arange(11_000_000)[::-1]
     test = higgs.official(ids, features=28)
     assert test.sum() == 500_000
@@ -302,13 +308,13 @@ def test_the_last_half_million_rows_of_the_whole_file_are_the_test_set():
 
 
 @pytest.mark.parametrize("ids", [np.arange(10_977), np.arange(1, 11_000_001), np.arange(0)])
-def test_a_part_of_the_file_has_no_official_test_set(ids):
-    """Its last rows are not the ones that others tested on."""
+def test_an_incomplete_file_has_no_official_test_set(ids):
+    """Its last rows are not the official test rows."""
     assert higgs.official(ids) is None
 
 
 def test_listing_the_datasets_imports_nothing_heavy():
-    """Neither numpy nor polars, by importing the module that holds the hooks."""
+    """Importing the module of the hooks imports neither numpy nor polars."""
     heavy = "{'numpy', 'polars', 'isal', 'hepbench_datasets.higgs'}"
     code = f"import sys, hepbench_datasets as p; p.hepbench_datasets(); print({heavy} & set(sys.modules))"
     path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])

@@ -1,4 +1,4 @@
-"""Marked files: the same data for every reader, and known as simulated by their first bytes."""
+"""Marked files: readers get the same data, and the first bytes say that they are simulated."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def written(path):
 
 
 @needs_extra("hepbench-plugins[pandas]")
-def test_a_marked_file_is_read_like_any_other(tmp_path):
-    """By h5py and by PyTables, which are told nothing of the mark."""
+def test_a_marked_file_can_be_read_as_usual(tmp_path):
+    """By h5py and by PyTables, without any option."""
     import tables
 
     path = written(tmp_path / "a.h5")
@@ -36,14 +36,14 @@ def test_a_marked_file_is_read_like_any_other(tmp_path):
             assert (other.get_node(f"/{name}")[:] == array).all()
 
 
-def test_equal_arrays_are_equal_bytes(tmp_path):
+def test_equal_arrays_give_equal_bytes(tmp_path):
     """The mark holds no time."""
     paths = [written(tmp_path / name) for name in ("a.h5", "b.h5")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_what_is_not_written_whole_has_no_mark(tmp_path):
-    """It is left to whoever opened it to remove it."""
+def test_an_incomplete_file_has_no_mark(tmp_path):
+    """The caller that opened the file removes it."""
     path = tmp_path / "a.h5"
     with pytest.raises(ZeroDivisionError), marked.hdf5(path):
         _ = 1 / 0
@@ -51,7 +51,7 @@ def test_what_is_not_written_whole_has_no_mark(tmp_path):
 
 
 def test_a_compressed_file_is_marked_in_its_header(tmp_path):
-    """What it holds is what was written; decompressed, nothing tells it from the original."""
+    """The decompressed content is what was written, without any mark."""
     path, rows = tmp_path / "HIGGS.csv.gz", np.ones((1, 28), np.float32)
     with path.open("wb") as raw:
         higgs._write(raw, [(np.ones(1, np.int64), rows)], lambda _: None)

@@ -1,4 +1,4 @@
-"""Quark and gluon jets: both forms give every value as stored, or one line that says what is wrong."""
+"""Quark and gluon jets: values of both forms are read as stored, or an error of one line names the fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JETS = 4
 
 @cache
 def columns(n=JETS):
-    """Return what a small file holds, images channels last; gluons have more hits."""
+    """Return the columns of a small file, images channels last; gluons have more hits."""
     rng = np.random.default_rng(n)
     jets = np.zeros((n, 125, 125, 3), np.float32)
     label = np.arange(n, dtype=np.float32) % 2
@@ -97,7 +97,7 @@ def gathered(parts):
 
 
 def agrees(parts, expected):
-    """Assert that what was read is what was written, in the types of the contract."""
+    """Assert that the data are as written, in the types of the contract."""
     found = gathered(parts)
     assert np.array_equal(found["image"], expected["X_jets"].transpose(0, 3, 1, 2))
     assert np.array_equal(found["labels"], expected["y"])
@@ -125,8 +125,8 @@ STORAGES = {
 
 @pytest.mark.parametrize("storage", STORAGES.values(), ids=STORAGES.keys())
 @pytest.mark.parametrize("piece", [1, 600_000, 64_000_000])
-def test_every_value_of_an_hdf5_file_comes_as_stored(tmp_path, monkeypatch, storage, piece):
-    """However it is chunked, and whatever memory a piece may take."""
+def test_every_value_of_an_hdf5_file_is_read_as_stored(tmp_path, monkeypatch, storage, piece):
+    """For any chunks and any size of the pieces in memory."""
     monkeypatch.setattr(quark_gluon, "CHUNK", 4)
     monkeypatch.setattr(hdf5, "PIECE", piece)
     given = columns(10)
@@ -139,8 +139,8 @@ def test_every_value_of_an_hdf5_file_comes_as_stored(tmp_path, monkeypatch, stor
 @pytest.mark.parametrize("key", ["X_jets", "X_jet"])
 @pytest.mark.parametrize("numbers", [np.float32, np.float64])
 @pytest.mark.parametrize("rows", [1, 2, 10])
-def test_every_value_of_a_parquet_file_comes_as_stored(tmp_path, monkeypatch, rows, numbers, key):
-    """Of float or double, under either name, in row groups of one row or of more than are read."""
+def test_every_value_of_a_parquet_file_is_read_as_stored(tmp_path, monkeypatch, rows, numbers, key):
+    """Float or double, both column names, row groups of one row or larger than a read."""
     monkeypatch.setattr(quark_gluon, "GROUPS", 4)
     given = columns(10)
     changed = given | {"X_jets": REMOVED, key: nested(given["X_jets"], numbers)}
@@ -150,8 +150,8 @@ def test_every_value_of_a_parquet_file_comes_as_stored(tmp_path, monkeypatch, ro
     assert pq.ParquetFile(tmp_path / RUNS[0]).num_row_groups == -(-10 // rows)
 
 
-def test_ids_of_a_run_do_not_depend_on_the_others(tmp_path):
-    """Whoever has run 2 alone has the same jets under the same ids."""
+def test_ids_of_a_run_do_not_depend_on_other_runs(tmp_path):
+    """A folder with run 2 alone gives the same jets the same ids."""
     some = parquet_file(tmp_path / "some", RUNS[2])
     for name, n in zip(RUNS, (6, 8, 4), strict=True):
         parquet_file(tmp_path / "all", name, n=n)
@@ -165,8 +165,8 @@ def test_ids_of_a_run_do_not_depend_on_the_others(tmp_path):
     assert gathered(read(some))["ids"].tolist() == ids[-4:].tolist()
 
 
-def test_one_run_may_hold_one_class_where_another_has_the_other(tmp_path):
-    """Both are needed in all files together."""
+def test_different_runs_may_hold_different_classes(tmp_path):
+    """Both classes are needed in all files together."""
     parquet_file(tmp_path, RUNS[0], y=np.zeros(JETS))
     found = error_of(tmp_path)
     assert found == f"quark-gluon: {RUNS[0]}: every 'y' is 0; both 0 and 1 are needed"
@@ -176,21 +176,21 @@ def test_one_run_may_hold_one_class_where_another_has_the_other(tmp_path):
         assert gathered(read(tmp_path))["labels"].tolist() == [0] * 4 + [1] * 4
 
 
-def test_the_hdf5_file_is_read_where_both_forms_are_there(tmp_path):
-    """The form whose file is listed first."""
+def test_the_hdf5_file_is_read_if_both_forms_exist(tmp_path):
+    """The form whose file is listed first is read."""
     parquet_file(hdf5_file(tmp_path), n=6)
     assert sum(map(len, read(tmp_path))) == JETS
 
 
-def test_a_folder_without_a_file_is_told_what_would_do(tmp_path):
-    """Every name that is looked for."""
+def test_an_empty_folder_gives_the_names_of_the_files(tmp_path):
+    """The message lists every accepted name."""
     message = error_of(tmp_path)
     assert message.startswith(f"quark-gluon: {tmp_path} holds no {HDF5} or ")
     assert all(name in message for name in RUNS)
 
 
-def test_memory_holds_a_few_chunks_whatever_the_size_of_an_hdf5_file(tmp_path):
-    """Of 200 MB of empty jets, which a file system keeps as nothing."""
+def test_memory_holds_a_few_chunks_for_any_size_of_an_hdf5_file(tmp_path):
+    """200 MB of empty jets, stored as a sparse file."""
     n = 1100
     with h5py.File(tmp_path / HDF5, "w") as file:
         file.create_dataset("X_jets", (n, 125, 125, 3), "<f4")
@@ -207,8 +207,8 @@ def test_memory_holds_a_few_chunks_whatever_the_size_of_an_hdf5_file(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [1, 160])
-def test_memory_holds_a_few_chunks_whatever_the_row_groups_of_a_parquet_file(tmp_path, rows):
-    """Of 160 jets, 60 MB as double: 12 MB at a time, with as much again while it is decoded."""
+def test_memory_holds_a_few_chunks_for_any_row_groups_of_a_parquet_file(tmp_path, rows):
+    """Of 160 jets, 60 MB as double, 12 MB at a time, and as much again for decoding."""
     label = np.arange(160.0) % 2
     images = nested(np.zeros((160, 125, 125, 3), np.float32))
     parquet_file(tmp_path, rows=rows, X_jets=images, m0=label, pt=label, y=label)
@@ -225,11 +225,11 @@ EXPECTED = "(N, 125, 125, 3), channels last is expected"
 LAYOUTS = {
     "jets under the older name": (
         {"X_jets": REMOVED, "X_jet": JET},
-        "no dataset 'X_jets', it holds 'X_jet', 'm0', 'pt', 'y'; 'X_jets' (N, 125, 125, 3) is needed",
+        "no dataset 'X_jets', the file holds 'X_jet', 'm0', 'pt', 'y'; 'X_jets' (N, 125, 125, 3) is needed",
     ),
     "no mass": (
         {"m0": REMOVED},
-        "no dataset 'm0', it holds 'X_jets', 'pt', 'y'; 'm0' (N) is needed",
+        "no dataset 'm0', the file holds 'X_jets', 'pt', 'y'; 'm0' (N) is needed",
     ),
     "channels first": (
         {"X_jets": JET.transpose(0, 3, 1, 2)},
@@ -241,10 +241,13 @@ LAYOUTS = {
         f"'X_jets' is (4, 128, 128, 3); {EXPECTED}",
     ),
     "one jet alone": ({"X_jets": JET[0]}, f"'X_jets' is (125, 125, 3); {EXPECTED}"),
-    "no jet": ({"X_jets": JET[:0]}, "'X_jets' has no jet; one at least is needed"),
+    "no jet": ({"X_jets": JET[:0]}, "'X_jets' has no jet; at least one is needed"),
     "double": ({"X_jets": JET.astype(float)}, "'X_jets' is float64; float32 is expected"),
     "labels in a column": ({"y": LABEL[:, None]}, "'y' is (4, 1); (N) is expected"),
-    "a label short": ({"y": LABEL[1:]}, "'y' has 3 rows, 'X_jets' has 4; as many are expected"),
+    "a label short": (
+        {"y": LABEL[1:]},
+        "'y' has 3 rows, 'X_jets' has 4; equal numbers of rows are expected",
+    ),
     "label 2": ({"y": LABEL * 2}, "'y' of jet 1 is 2; 0 or 1 is expected"),
     "label NaN": ({"y": LABEL * NAN}, "'y' of jet 0 is nan; 0 or 1 is expected"),
     "gluons alone": ({"y": LABEL * 0}, "every 'y' is 0; both 0 and 1 are needed"),
@@ -259,12 +262,12 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_another_layout_of_hdf5_is_refused_before_a_jet_is_read(tmp_path, changed, message):
-    """The message holds the file, what it has, and what is expected."""
+    """The message names the file, what it has, and what is expected."""
     assert refused(hdf5_file(tmp_path, **changed)) == f"quark-gluon: {HDF5}: {message}"
 
 
 def refused(folder):
-    """Return the message of the error that comes instead of the first jet."""
+    """Return the message of the error that reading the first jet raises."""
     return damage.error_of(next, quark_gluon.read(folder))
 
 
@@ -272,12 +275,15 @@ LISTS = "lists of lists of lists of float or double are expected"
 PARQUET_LAYOUTS = {
     "no images": (
         {"X_jets": REMOVED},
-        "no column 'X_jets', it holds 'm0', 'pt', 'y'; one 'X_jets' is needed",
+        "no column 'X_jets', the file holds 'm0', 'pt', 'y'; one 'X_jets' is needed",
     ),
-    "no label": ({"y": REMOVED}, "no column 'y', it holds 'X_jets', 'm0', 'pt'; one 'y' is needed"),
+    "no label": (
+        {"y": REMOVED},
+        "no column 'y', the file holds 'X_jets', 'm0', 'pt'; one 'y' is needed",
+    ),
     "y in capitals": (
         {"y": REMOVED, "Y": LABEL},
-        "no column 'y', it holds 'X_jets', 'm0', 'pt', 'Y'; one 'y' is needed",
+        "no column 'y', the file holds 'X_jets', 'm0', 'pt', 'Y'; one 'y' is needed",
     ),
     "flat images": (
         {"X_jets": pa.array([[0.0] * 10] * 4)},
@@ -317,7 +323,7 @@ PARQUET_LAYOUTS = {
             key: (nested(JET) if key == "X_jets" else pa.array(LABEL)).slice(0, 0)
             for key in columns()
         },
-        "has no jet; one at least is needed",
+        "the file has no jet; at least one is needed",
     ),
 }
 
@@ -326,14 +332,14 @@ PARQUET_LAYOUTS = {
     ("changed", "message"), PARQUET_LAYOUTS.values(), ids=PARQUET_LAYOUTS.keys()
 )
 def test_another_layout_of_parquet_is_refused_before_a_jet_is_read(tmp_path, changed, message):
-    """In any of the runs, though another one is as it should be."""
+    """In any of the runs, even if the other runs are correct."""
     parquet_file(tmp_path)
     parquet_file(tmp_path, RUNS[1], **changed)
     assert refused(tmp_path) == f"quark-gluon: {RUNS[1]}: {message}"
 
 
 def lists_with(change):
-    """Return good images as Python lists of jet 2 changed by a function, others untouched."""
+    """Return images as Python lists; a function changes those of jet 2."""
     images = nested(JET).to_pylist()
     images[2] = change(images[2])
     return pa.array(images, nested(JET).type)
@@ -380,19 +386,19 @@ BROKEN_LISTS = {
 @pytest.mark.parametrize(("change", "message"), BROKEN_LISTS.values(), ids=BROKEN_LISTS.keys())
 @pytest.mark.parametrize("rows", [1, 4])
 def test_a_list_of_another_length_is_named_with_its_jet(tmp_path, change, message, rows):
-    """A parquet column of lists promises no lengths at all."""
+    """Parquet does not guarantee the lengths of lists."""
     parquet_file(tmp_path, rows=rows, X_jets=lists_with(change))
     assert error_of(tmp_path) == f"quark-gluon: {RUNS[0]}: {message}"
 
 
 def test_a_double_too_large_for_float32_is_refused_as_infinite(tmp_path):
-    """As what it becomes; numpy's own warning is not seen."""
+    """It becomes infinite as float32; numpy's own warning is suppressed."""
     parquet_file(tmp_path, X_jets=lists_with(lambda image: put(image, 1e300, 1, 7, 9)))
     assert "jet 2, row 7, column 9, channel 1 (ecal) is inf" in error_of(tmp_path)
 
 
-def test_lists_that_make_up_for_each_other_are_refused(tmp_path):
-    """124 pixels in one row and 126 in the next are as many numbers, and another image."""
+def test_lists_with_compensating_lengths_are_refused(tmp_path):
+    """124 pixels in one row and 126 in the next have the right sum but give another image."""
 
     def moved(image):
         image[0][1].append(image[0][0].pop())
@@ -414,10 +420,10 @@ VALUES = {
 @pytest.mark.parametrize(("value", "channel", "what"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("write", [hdf5_file, parquet_file])
 @pytest.mark.parametrize("jet", [0, 3])
-def test_an_impossible_value_is_named_with_its_place(
+def test_an_impossible_value_is_named_with_its_position(
     tmp_path, monkeypatch, value, channel, what, write, jet
 ):
-    """The first one, whichever chunk it is in; jets, rows and columns count from 0."""
+    """The message names the first one in any chunk; jets, rows and columns count from 0."""
     for size in ("CHUNK", "GROUPS"):
         monkeypatch.setattr(quark_gluon, size, 2)
     bad = JET.copy()
@@ -437,12 +443,12 @@ FOOTERS = {
 
 @pytest.mark.parametrize("done", [*DAMAGED.values(), *FOOTERS.values()], ids=[*DAMAGED, *FOOTERS])
 def test_a_damaged_parquet_file_is_refused_before_a_jet_is_read(tmp_path, done):
-    """Its footer, at its end, says where everything is."""
+    """The footer at its end locates all data."""
     path = parquet_file(tmp_path) / RUNS[0]
     path.write_bytes(done(path.read_bytes()))
     message = refused(tmp_path)
     assert message.startswith(f"quark-gluon: {RUNS[0]}: ")
-    assert message.endswith("; a whole parquet file is needed")
+    assert message.endswith("; a complete parquet file is needed")
 
 
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
@@ -452,58 +458,60 @@ def test_a_damaged_hdf5_file_is_refused_before_a_jet_is_read(tmp_path, done):
     path.write_bytes(done(path.read_bytes()))
     message = refused(tmp_path)
     assert message.startswith(f"quark-gluon: {HDF5}: cannot be opened (")
-    assert message.endswith("; a whole HDF5 file is needed")
+    assert message.endswith("; a complete HDF5 file is needed")
 
 
-def test_overwritten_jets_are_noticed_where_they_are(tmp_path, monkeypatch):
-    """In either form: a compressed piece that is none ends the reading."""
+def test_overwritten_jets_are_named(tmp_path, monkeypatch):
+    """In both forms a damaged compressed piece ends the reading."""
     monkeypatch.setattr(quark_gluon, "CHUNK", 2)
     monkeypatch.setattr(quark_gluon, "GROUPS", 2)
     path = parquet_file(tmp_path / "parquet") / RUNS[0]
     piece = pq.ParquetFile(path).metadata.row_group(2).column(0)
     overwrite(path, piece.data_page_offset, piece.total_compressed_size // 2)
     message = error_of(path.parent)
-    assert message.startswith(f"quark-gluon: {RUNS[0]}: 'X_jets' cannot be read from jet 2 on (")
+    assert message.startswith(
+        f"quark-gluon: {RUNS[0]}: 'X_jets' cannot be read from jet 2 onwards ("
+    )
     path = hdf5_file(tmp_path / "hdf5", storage=STORAGES["jet by jet, LZF"]) / HDF5
     with h5py.File(path) as file:
         where = file["X_jets"].id.get_chunk_info_by_coord((2, 0, 0, 0))
     overwrite(path, where.byte_offset, where.size)
     message = error_of(path.parent)
-    assert message.startswith(f"quark-gluon: {HDF5}: 'X_jets' cannot be read from jet 2 on (")
+    assert message.startswith(f"quark-gluon: {HDF5}: 'X_jets' cannot be read from jet 2 onwards (")
 
 
-def test_a_changed_page_is_noticed_where_its_writer_left_a_checksum(tmp_path):
-    """Without compression every byte is a number, as good as any other."""
+def test_a_changed_page_is_noticed_if_it_has_a_checksum(tmp_path):
+    """Without compression every byte is part of a valid number."""
     table = pq.read_table(parquet_file(tmp_path) / RUNS[0])
     path, options = tmp_path / RUNS[0], {"compression": "none", "use_dictionary": False}
     for sums in (False, True):
         pq.write_table(table, path, row_group_size=1, write_page_checksum=sums, **options)
         piece = pq.ParquetFile(path).metadata.row_group(2).column(0)
         end = piece.data_page_offset + piece.total_compressed_size
-        # the lowest byte of the last pixel of HCAL, which stays a number near 0
+        # the lowest byte of the last pixel of HCAL, which remains a number near 0
         overwrite(path, end - 8, 1)
         if sums:
-            assert "'X_jets' cannot be read from jet 0 on (" in error_of(tmp_path)
+            assert "'X_jets' cannot be read from jet 0 onwards (" in error_of(tmp_path)
         else:
             read(tmp_path)
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
-    """Nobody knows which is meant."""
+    """It is ambiguous which column is meant."""
     table = pq.read_table(parquet_file(tmp_path) / RUNS[0])
     pq.write_table(table.append_column("y", table["y"]), tmp_path / RUNS[0], row_group_size=1)
-    expected = "no column 'y', it holds 'X_jets', 'm0', 'pt', 'y', 'y'; one 'y' is needed"
+    expected = "no column 'y', the file holds 'X_jets', 'm0', 'pt', 'y', 'y'; one 'y' is needed"
     assert error_of(tmp_path) == f"quark-gluon: {RUNS[0]}: {expected}"
 
 
 @pytest.mark.parametrize("write", [hdf5_file, parquet_file])
-def test_labels_the_wrong_way_round_are_warned_of(tmp_path, write):
-    """Jets of gluons have more hits; a few jets by chance, or noise, prove nothing."""
+def test_exchanged_labels_give_a_warning(tmp_path, write):
+    """Gluon jets have more hits; a small number of jets or noise gives no warning."""
     given = columns(40)
     write(tmp_path / "wrong", **given | {"y": 1 - given["y"]})
-    with pytest.warns(DataWarning, match="labels may be exchanged") as told:
+    with pytest.warns(DataWarning, match="labels may be exchanged") as caught:
         read(tmp_path / "wrong")
-    assert "quarks, have 79" in str(told[0].message)
+    assert "(quarks) have 79" in str(caught[0].message)
     noisy = given["X_jets"].copy()
     quark = noisy[given["y"] == 1]
     noisy[given["y"] == 1] = np.where(quark == 0, np.float32(-1e-4), quark) * [0, 1, 1] + quark * [
@@ -536,8 +544,8 @@ def dense():
     return images
 
 
-def test_the_scale_of_the_authors_is_what_they_wrote(dense):
-    """Zero suppression, HCAL times 25, everything over 100."""
+def test_the_scale_of_the_authors_follows_their_formula(dense):
+    """Zero suppression, HCAL times 25, all values divided by 100."""
     expected = dense.copy()
     expected[expected < 1e-3] = 0
     expected[:, 2] *= 25
@@ -549,7 +557,7 @@ def test_the_scale_of_the_authors_is_what_they_wrote(dense):
 
 @pytest.mark.parametrize("scale", ["authors", "stored"])
 def test_a_halved_image_adds_up(dense, scale):
-    """Against a dense computation: pad by 1 and 2, then sum blocks of 2 x 2."""
+    """The reference is dense: pad by 1 and 2, then sum blocks of 2 x 2."""
     whole = prepared(dense, scale=scale)
     blocks = np.pad(whole, ((0, 0), (0, 0), (1, 2), (1, 2))).reshape(4, 3, 64, 2, 64, 2)
     expected = blocks.sum(axis=(3, 5))
@@ -557,23 +565,25 @@ def test_a_halved_image_adds_up(dense, scale):
 
 
 @pytest.mark.parametrize("scale", ["authors", "stored"])
-def test_a_padded_image_is_the_same_within_zeros(dense, scale):
-    """One row and column before, two behind."""
+def test_a_padded_image_equals_the_image_within_zeros(dense, scale):
+    """One row and column before, two after."""
     expected = np.pad(prepared(dense, scale=scale), ((0, 0), (0, 0), (1, 2), (1, 2)))
     assert np.array_equal(prepared(dense, 128, scale), expected)
 
 
 def test_other_sizes_and_scales_are_refused(dense):
-    """With what is allowed."""
-    with pytest.raises(DataError, match="size is 32; 125, 128, 64 are allowed"):
+    """The message says what is allowed."""
+    with pytest.raises(DataError, match="size is 32; the allowed values are 125, 128, 64"):
         prepared(dense, size=32)
-    with pytest.raises(DataError, match="scale is 'raw'; authors and stored are allowed"):
+    with pytest.raises(
+        DataError, match="scale is 'raw'; the allowed values are authors and stored"
+    ):
         prepared(dense, scale="raw")
 
 
 @pytest.mark.parametrize("view", ["table", "image"])
-def test_a_row_of_a_view_depends_on_its_own_image_alone(dense, monkeypatch, view):
-    """Whatever stands beside it, in whichever batch."""
+def test_a_row_of_a_view_depends_only_on_its_own_image(dense, monkeypatch, view):
+    """Other images in the batch and the size of the batch do not matter."""
 
     def make(images):
         if view == "table":
@@ -591,7 +601,7 @@ def test_a_row_of_a_view_depends_on_its_own_image_alone(dense, monkeypatch, view
 
 
 def table_of(dense):
-    """Return the summary of images, by name."""
+    """Return the features of images by name."""
     made = quark_gluon_views.summarise({"image": SparseImages.from_dense(dense)})["table"]
     assert made.shape == (len(dense), len(quark_gluon_views.FEATURES))
     assert made.dtype == np.float32
@@ -606,8 +616,8 @@ def one(*hits):
     return image
 
 
-def test_two_pixels_make_shapes_that_can_be_worked_out():
-    """1 GeV at 0.349 above and below the middle, twenty pixels of a degree each."""
+def test_shapes_of_two_pixels_agree_with_hand_calculation():
+    """1 GeV at 0.349 above and below the centre, twenty pixels of one degree each."""
     found = table_of(
         one((1, 42, 62, 1), (1, 82, 62, 1), (1, 62, 92, 9), (0, 62, 62, 29), (1, 0, 0, 5e-4))
     )
@@ -615,8 +625,8 @@ def test_two_pixels_make_shapes_that_can_be_worked_out():
     # the third pixel is 0.52 away and out of the cone; the last is suppressed
     assert found["ecal_hits"] == 3
     assert found["ecal_inside"] == 2
-    assert found["ecal_share"] == pytest.approx(11 / 40)
-    assert found["track_pt_share"] == pytest.approx(29 / 40)
+    assert found["ecal_fraction"] == pytest.approx(11 / 40)
+    assert found["track_pt_fraction"] == pytest.approx(29 / 40)
     # massless: m^2 = 2 E E (cosh(2 gap) - 1) for E = 1, and so m / 2 = sinh(gap)
     assert found["ecal_mass"] == pytest.approx(np.sinh(gap), rel=1e-5)
     assert found["ecal_major"] == pytest.approx(gap, rel=1e-5)
@@ -627,8 +637,8 @@ def test_two_pixels_make_shapes_that_can_be_worked_out():
     assert found["track_pt_core"] == found["track_pt_ptd"] == 1
 
 
-def test_an_empty_image_has_a_finite_summary():
-    """Some images of real detectors hold nothing at all, or noise alone."""
+def test_an_empty_image_has_finite_features():
+    """Some detector images are empty or hold only noise."""
     for image in (one(), one((1, 5, 5, -0.2))):
         assert not any(value.item() for value in table_of(image).values())
 
@@ -644,8 +654,8 @@ def placed(cluster, row, column):
 
 @settings(max_examples=20, deadline=None)
 @given(cluster=clusters, row=st.integers(45, 70), column=st.integers(45, 70))
-def test_widths_do_not_depend_on_where_a_jet_is(cluster, row, column):
-    """Nor do multiplicity, shares and dispersion, as long as all of it is in the cone."""
+def test_widths_do_not_depend_on_the_position_of_a_jet(cluster, row, column):
+    """Nor do multiplicity, fractions and dispersion, as long as the whole jet is in the cone."""
     there, middle = table_of(placed(cluster, row, column)), table_of(placed(cluster, 58, 58))
     for name, value in there.items():
         if name.split("_")[-1] in {"hits", "inside", "share", "major", "minor", "ptd"}:
@@ -662,10 +672,12 @@ def test_no_feature_depends_on_the_unit_of_energy(cluster, power):
         assert value == pytest.approx(stored[name], rel=1e-5, abs=1e-6), name
 
 
-def test_features_are_where_they_can_be(dense):
-    """Shares add to 1; what is a share or ptD is at most 1; nothing is wider than the cone."""
+def test_features_are_in_their_physical_ranges(dense):
+    """Fractions add up to 1; fractions and ptD are at most 1; no width exceeds the cone."""
     found = table_of(dense)
-    assert sum(found[f"{name}_share"] for name in ("track_pt", "ecal", "hcal")) == pytest.approx(1)
+    assert sum(found[f"{name}_fraction"] for name in ("track_pt", "ecal", "hcal")) == pytest.approx(
+        1
+    )
     for name, value in found.items():
         what = name.split("_")[-1]
         assert np.isfinite(value).all()
@@ -679,8 +691,8 @@ def test_features_are_where_they_can_be(dense):
         assert (found[f"{layer}_minor"] <= found[f"{layer}_major"]).all()
 
 
-def test_the_spec_names_what_is_read():
-    """Inputs, classes in the order of the labels, and files of two forms."""
+def test_the_spec_agrees_with_the_reader():
+    """Inputs, classes in the order of the labels, and files of both forms."""
     assert QUARK_GLUON.classes == ("gluon", "quark")
     assert [file.name for file in QUARK_GLUON.files] == [HDF5, *RUNS]
     assert [file.form for file in QUARK_GLUON.files] == ["", *["parquet"] * 3]

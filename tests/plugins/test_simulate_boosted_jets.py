@@ -1,4 +1,4 @@
-"""The simulated boosted jets: images of known particles, and files that depend on the seed alone."""
+"""The simulated boosted jets: images of known particles, and files that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TOWER = jet_images.TOWER
 
 
 def drawn(*parts, jets=((0.0, 0.0),), seed=0):
-    """Return the images of jets at (eta, phi), among particles of which only some values are said.
+    """Return the images of jets at (eta, phi), among particles with default values where none are given.
 
-    They are what the detector measures of them: a track at the vertex, deposits at the face.
+    The images show the detector's response: a track at the vertex, deposits at the face.
     """
     fill = {
         "event": 0,
@@ -71,7 +71,8 @@ def middle(tower):
 
 
 def test_the_image_is_centred_on_the_hottest_tower_near_the_jet():
-    """Three towers off in eta and two in phi, over the edge of phi, all energy is in the middle."""
+    """All energy is three towers away in eta and two in phi, across the edge of phi, and ends in
+    the middle."""
     where = {"at_eta": middle(5), "at_phi": detector.wrap(middle(35) + 2 * TOWER)}
     (image,) = drawn({"hcal": 100, **where}, jets=[(middle(2), middle(35))])
     assert image[4, 60:65, 60:65].sum() > 50
@@ -80,35 +81,35 @@ def test_the_image_is_centred_on_the_hottest_tower_near_the_jet():
     assert np.array_equal(towers, np.broadcast_to(towers[:, :1, :, :1], towers.shape))
 
 
-def test_too_far_from_the_jet_the_hottest_tower_is_not_looked_for():
-    """Seven towers off it may belong to another jet; the jet's own tower is the middle then."""
+def test_the_hottest_tower_is_not_searched_far_from_the_jet():
+    """Seven towers away it may belong to another jet; then the jet's own tower is the middle."""
     (image,) = drawn({"hcal": 100, "at_eta": middle(7), "at_phi": middle(0)}, jets=[(0.01, 0.01)])
     hottest = np.unravel_index(image[4].argmax(), (125, 125))
     assert tuple(np.floor_divide(hottest, 5)) == (12 + 7, 12)
 
 
 def test_a_photon_leaves_its_energy_in_a_few_crystals():
-    """All of it in the window but for noise, and 80 to 99 % within one crystal of the middle."""
+    """All of it is in the window except noise, and 80 to 99 % within one crystal of the middle."""
     (image,) = drawn({"pdg": 22, "ecal": 200, "at_eta": 0.5 * TOWER, "at_phi": 0.5 * TOWER})
     assert image[3].sum() == pytest.approx(200, rel=0.03)
     assert 0.8 < image[3, 61:64, 61:64].sum() / 200 < 0.99
 
 
-def test_hadrons_are_wider_in_the_crystals_than_photons():
-    """They leave a smaller share in the crystal that they hit."""
+def test_hadron_showers_are_wider_in_the_crystals_than_photon_showers():
+    """Hadrons leave a smaller fraction in the crystal that they hit."""
     where = {"ecal": 200, "at_eta": 0.5 * TOWER, "at_phi": 0.5 * TOWER}
     photon, hadron = (drawn({"pdg": pdg, **where})[0, 3] for pdg in (22, 211))
     assert hadron[62, 62] < 0.85 * photon[62, 62]
 
 
-def test_what_does_not_reach_the_calorimeters_leaves_nothing_there():
-    """Curlers are seen by the tracker alone."""
+def test_particles_that_do_not_reach_the_calorimeters_leave_nothing_there():
+    """Only the tracker measures curling particles."""
     (image,) = drawn({"ecal": 100, "hcal": 100, "reached": False})
     assert image[3].max() < 1
     assert image[4].max() == 0
 
 
-def test_a_pixel_holds_the_sum_of_its_tracks_and_the_distance_of_the_hardest():
+def test_a_pixel_has_the_sum_of_track_pt_and_the_impact_parameters_of_the_hardest_track():
     """Of two tracks along x the harder one begins 1 mm above the beam and 2 mm along it."""
     common = {"tracked": True, "charge": 1, "eta": 0.5 * TOWER, "phi": 0.5 * TOWER}
     angle = 0.5 * TOWER
@@ -123,7 +124,7 @@ def test_a_pixel_holds_the_sum_of_its_tracks_and_the_distance_of_the_hardest():
         assert image[2, 62, 62] == pytest.approx(0.2, abs=0.015)
 
 
-def test_pixel_hits_turn_with_the_field():
+def test_pixel_hits_bend_with_the_field():
     """A negative track of 0.3 GeV turns by asin(0.3 B r / 2 pt) from the beam to each layer."""
     part = {"charge": -1, "pt": 0.3, "eta": 0.5 * TOWER, "phi": 0.5 * TOWER}
     turned = np.arcsin(0.299792458 * 3.8 * np.array([0.044, 0.073, 0.102]) / 0.6)
@@ -135,7 +136,7 @@ def test_pixel_hits_turn_with_the_field():
         assert column == pytest.approx(62 + angle / CELL, abs=1)
 
 
-def test_noise_is_there_without_a_particle():
+def test_an_event_without_particles_has_noise():
     """Crystals above three sigma at their rate, three hits in a layer, and nothing else."""
     images = drawn({"at_eta": 9, "eta": 9}, jets=[(0, 0)] * 40)
     assert images[:, [0, 1, 2, 4]].max() == 0
@@ -144,8 +145,9 @@ def test_noise_is_there_without_a_particle():
     assert images[:, 5:].sum() / 120 == pytest.approx(3, rel=0.3)
 
 
-def test_jets_are_drawn_apart():
-    """A particle near two jets is in both images, at its distance from each; no jet, no image."""
+def test_jets_are_drawn_separately():
+    """A particle near two jets is in both images, at its distance from each; zero jets give zero
+    images."""
     part = {"tracked": True, "charge": 1, "track_pt": 50, "pt": 50, "eta": 0.3, "phi": 3.1}
     images = drawn(part, jets=[(0.1, 3.0), (0.5, -3.1)])
     assert images[:, 0].sum(axis=(1, 2)).tolist() == [50, 50]
@@ -158,7 +160,7 @@ def test_jets_are_drawn_apart():
 
 
 def test_a_top_quark_must_be_near_its_jet():
-    """In the same event, across the edge of phi; what only fills up a row is no jet."""
+    """In the same event, across the edge of phi; padding is not a jet."""
     pt = np.array([[500.0, 450.0], [500.0, 0.0]])
     eta, phi = np.zeros((2, 2)), np.array([[3.1, 0.0], [0.0, 0.0]])
     jets = detector.Jets(pt, eta, phi, pt / 5)
@@ -175,7 +177,7 @@ def test_a_top_quark_must_be_near_its_jet():
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put jets that say which chunk they are of in place of the simulation, five to a chunk."""
+    """Put jets that encode their chunk in place of the simulation, five to a chunk."""
 
     def chunk(piece):
         seed, role, index = piece
@@ -195,8 +197,8 @@ def made_up(monkeypatch):
     )
 
 
-def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
-    """Keys, capitals, shapes, float32, contiguous; the reader gives the jets back."""
+def test_files_have_the_layout_of_the_originals_and_can_be_read(tmp_path, made_up):
+    """Keys, capitals, shapes, float32, contiguous; the reader returns the jets."""
     done = []
     path = boosted_jets.generate(tmp_path, events=17, seed=1, jobs=1, progress=done.append)
     assert path == tmp_path / "Dataset_Specific_labelled_full_only_for_2i.h5"
@@ -220,8 +222,8 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
             assert np.array_equal(part.targets["pT"], jets[role].pt)
 
 
-def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
-    """Of both files, and unlabelled jets are none of the labelled ones."""
+def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger_file(made_up):
+    """In both files, and no unlabelled jet is a labelled one."""
     small, large = (boosted_jets.simulate(events, seed=1, jobs=1) for events in (7, 24))
     for role, count in (("labelled", 4), ("unlabelled", 3)):
         assert len(small[role]) == count
@@ -229,8 +231,8 @@ def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
     assert not np.isin(large["unlabelled"].mass, large["labelled"].mass).any()
 
 
-def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
-    """A folder holds both files whole, or neither."""
+def test_an_interrupted_run_leaves_no_file(tmp_path, made_up):
+    """The folder holds both complete files or none."""
 
     def stop(jets):
         raise KeyboardInterrupt
@@ -241,14 +243,16 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 
 
 def steps(images):
-    return {name: compact.whole(part) for name, part in boosted_jets_compact.encode(images).items()}
+    return {
+        name: compact.from_bytes(part) for name, part in boosted_jets_compact.encode(images).items()
+    }
 
 
 @pytest.mark.slow
 @needs_generators
 @pytest.mark.parametrize("role", ["labelled", "unlabelled"])
-def test_the_sample_can_be_made_again(role):
-    """Its first chunk comes out equal: labels, masses, places, and values but for rounding."""
+def test_the_sample_can_be_reproduced(role):
+    """Labels, masses and positions of its first chunk are equal, values up to rounding."""
     count = boosted_jets.CHUNK
     jets = boosted_jets.chunk((boosted_jets_sample.SEED, role, 0))
     stored = dict(reader.sample(order=ORDER))[role][:count]
@@ -264,8 +268,8 @@ def test_the_sample_can_be_made_again(role):
 
 @pytest.mark.slow
 @needs_generators
-def test_files_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path):
-    """Two files by one and by two processes are the same bytes, which the reader takes."""
+def test_files_depend_only_on_the_seed(tmp_path):
+    """Two files made by one and by two processes have the same bytes, which the reader accepts."""
     one, two = (
         boosted_jets.generate(
             tmp_path / f"{jobs}", events=22, seed=3, jobs=jobs, progress=lambda jets: None

@@ -1,5 +1,5 @@
-"""The simulated electrons and photons: physics that can be worked out, and files that depend on the
-seed alone.
+"""The simulated electrons and photons: physics that can be calculated by hand, and files
+that depend only on the seed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def rng(seed=0):
 
 
 def particles(n, *, charge=0, pt=50.0):
-    return cascade.produced(np.full(n, charge), pt)
+    return cascade.at_centre(np.full(n, charge), pt)
 
 
 # --- the tracker
@@ -41,12 +41,12 @@ def particles(n, *, charge=0, pt=50.0):
 
 @pytest.mark.parametrize("charge", [-1, 0, 1])
 def test_particles_reach_the_calorimeter_along_a_circle(charge):
-    """Through the middle it is at asin(R / 2 rho) there, and so it is in steps through all layers."""
+    """It ends at asin(R / 2 rho), in one step and in steps through all layers."""
     pt = 1.2
     found = particles(1, charge=charge, pt=pt)
     before = 0.0
     for radius, _ in (*cascade.LAYERS, (cascade.FACE, 0)):
-        found = cascade.moved(found, before, radius)
+        found = cascade.propagate(found, before, radius)
         before = radius
     curvature = pt / (0.299792458 * 3.8)
     angle = np.arcsin(cascade.FACE / (2 * curvature))
@@ -58,14 +58,15 @@ def test_particles_reach_the_calorimeter_along_a_circle(charge):
 
 def test_soft_particles_curl_up_in_the_tracker():
     """Below 0.74 GeV the circle is smaller than the tracker."""
-    assert len(cascade.moved(particles(1, charge=1, pt=0.70), 0.0, cascade.FACE)) == 0
-    assert len(cascade.moved(particles(1, charge=1, pt=0.85), 0.0, cascade.FACE)) == 1
+    assert len(cascade.propagate(particles(1, charge=1, pt=0.70), 0.0, cascade.FACE)) == 0
+    assert len(cascade.propagate(particles(1, charge=1, pt=0.85), 0.0, cascade.FACE)) == 1
 
 
-def test_photons_convert_in_seven_ninths_of_a_radiation_length():
-    """So many of 20,000 are left behind a layer, and each pair has the photon's momentum."""
+def test_photons_convert_with_a_mean_free_path_of_nine_sevenths_radiation_lengths():
+    """Of 20,000 the expected number remains after a layer, and each pair has the photon's
+    momentum."""
     n, length = 20_000, 0.3
-    made = cascade.interacted(particles(n), np.full(n, length), np.ones(n), rng())
+    made = cascade.interact(particles(n), np.full(n, length), np.ones(n), rng())
     photons = made.charge == 0
     assert photons.sum() / n == pytest.approx(np.exp(-7 / 9 * length), abs=0.01)
     assert len(made) == n + (~photons).sum() / 2
@@ -73,18 +74,18 @@ def test_photons_convert_in_seven_ninths_of_a_radiation_length():
     assert np.allclose(np.bincount(made.event, made.pt), 50)
 
 
-def test_pairs_share_as_complete_screening_says():
-    """The mean of (2 z - 1)^2 of 1 - 4/3 z (1 - z) is 13/35."""
-    positrons, _ = cascade.converted(particles(100_000), rng())
+def test_pairs_share_the_energy_as_complete_screening_predicts():
+    """The mean of (2 z - 1)^2 for 1 - 4/3 z (1 - z) is 13/35."""
+    positrons, _ = cascade.convert(particles(100_000), rng())
     share = 2 * positrons.pt / 50 - 1
     assert share.mean() == pytest.approx(0, abs=0.01)
     assert (share**2).mean() == pytest.approx(13 / 35, abs=0.005)
 
 
 def test_electrons_lose_energy_over_a_radiation_length():
-    """Their mean falls by t (4/3 - 2/3 + 1/3) = t, and photons have what they lost."""
+    """The mean falls by t (4/3 - 2/3 + 1/3) = t, and the photons have the lost energy."""
     n, length = 20_000, 0.05
-    slowed, photons = cascade.radiated(
+    slowed, photons = cascade.radiate(
         particles(n, charge=-1), np.full(n, length), np.ones(n), rng()
     )
     assert slowed.pt.mean() / 50 == pytest.approx(1 - length, abs=0.002)
@@ -95,7 +96,7 @@ def test_electrons_lose_energy_over_a_radiation_length():
 
 
 def test_material_grows_from_two_fifths_to_one_and_a_half_radiation_lengths():
-    """As that of CMS in the barrel, alike on both sides; the layers hold all of it."""
+    """As in the barrel of CMS, equal on both sides; the layers hold all of the material."""
     assert cascade.material(np.array(0.0)) == pytest.approx(0.40)
     assert 1.4 < cascade.material(np.array(1.4)) < 2
     assert cascade.material(np.array(-1.0)) == cascade.material(np.array(1.0))
@@ -105,11 +106,11 @@ def test_material_grows_from_two_fifths_to_one_and_a_half_radiation_lengths():
 # --- showers
 
 
-def test_the_share_within_a_square_is_that_of_the_density():
-    """Against a sum over small squares; all of the plane holds all of it."""
+def test_the_fraction_within_a_square_is_the_integral_of_the_density():
+    """The reference is a sum over small squares; the whole plane has all of it."""
     edges = (np.array([-0.3, 0.5]), np.array([-0.2, 0.9]))
     radius = 0.7
-    found = showers.within(
+    found = showers.integrate(
         edges[0][None, :, None], edges[1][None, None, :], np.full((1, 1, 1), radius)
     )
     x, y = (np.linspace(*edge, 1001) for edge in edges)
@@ -117,16 +118,19 @@ def test_the_share_within_a_square_is_that_of_the_density():
     density = radius**2 / np.pi / (x[:, None] ** 2 + y**2 + radius**2) ** 2
     assert found[0, 0, 0] == pytest.approx(density.mean() * 0.8 * 1.1, rel=1e-5)
     far = np.array([-1e4, 1e4])
-    whole = showers.within(far[None, :, None], far[None, None, :], np.full((1, 1, 1), radius))
+    whole = showers.integrate(far[None, :, None], far[None, None, :], np.full((1, 1, 1), radius))
     assert whole[0, 0, 0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("photon", [False, True])
-def test_a_crystal_hit_in_its_middle_holds_as_much_as_in_the_test_beam(photon):
-    """Of 60 GeV about three quarters; 3 x 3 hold 94 %, 5 x 5 97 % of what 9 x 9 do."""
+def test_a_crystal_hit_in_its_middle_has_the_fraction_of_the_test_beam(photon):
+    """About three quarters of 60 GeV; 3 x 3 crystals have 94 % and 5 x 5 have 97 % of the energy
+    in 9 x 9."""
     n = 2000
     hits = ((np.full(n, 0.5), np.zeros(n)),) * 2
-    found = showers.shares(np.full(n, 60.0), np.full(n, photon), hits, rng()).mean(axis=0)
+    found = showers.crystal_fractions(np.full(n, 60.0), np.full(n, photon), hits, rng()).mean(
+        axis=0
+    )
     assert found[4, 4] == pytest.approx(0.76, abs=0.03)
     assert found[3:6, 3:6].sum() / found.sum() == pytest.approx(0.945, abs=0.015)
     assert found[2:7, 2:7].sum() / found.sum() == pytest.approx(0.98, abs=0.01)
@@ -136,11 +140,12 @@ def test_a_crystal_hit_in_its_middle_holds_as_much_as_in_the_test_beam(photon):
 
 
 def test_sideways_leakage_fluctuates_as_in_the_test_beam():
-    """Of 50 GeV in 3 x 3 crystals by 2 % / sqrt(E) and in 5 x 5 by 1 to 1.5 %, not by what depth does."""
+    """At 50 GeV by 2 % / sqrt(E) in 3 x 3 crystals and 1 to 1.5 % in 5 x 5; leakage at the back is
+    divided out."""
     n, energy = 3000, 50.0
     hits = ((np.full(n, 0.5), np.zeros(n)),) * 2
-    shared = showers.shares(np.full(n, energy), np.zeros(n, bool), hits, rng())
-    found = showers.spotted(shared, np.full((n, 1, 1), energy), rng()) / energy
+    shared = showers.crystal_fractions(np.full(n, energy), np.zeros(n, bool), hits, rng())
+    found = showers.fluctuate(shared, np.full((n, 1, 1), energy), rng()) / energy
     whole = shared.sum(axis=(1, 2))
     for reach, least, most in ((1, 0.017, 0.024), (2, 0.008, 0.015)):
         around = slice(4 - reach, 5 + reach)
@@ -148,12 +153,12 @@ def test_sideways_leakage_fluctuates_as_in_the_test_beam():
         assert least < part.std() * np.sqrt(energy) < most
 
 
-def test_spots_keep_the_energy_of_a_shower_and_where_it_is():
-    """Sums exactly, means within errors; a crystal fluctuates as the number of its spots does."""
+def test_spots_keep_the_energy_of_a_shower_and_its_mean_positions():
+    """Sums are exact, means within errors; a crystal fluctuates with its number of spots."""
     n, energy = 20_000, 0.5
     shared = np.zeros((n, 9, 9))
     shared[:, 4, 4], shared[:, 4, 5] = 0.75, 0.24
-    found = showers.spotted(shared, np.full((n, 1, 1), energy), rng())
+    found = showers.fluctuate(shared, np.full((n, 1, 1), energy), rng())
     assert np.allclose(found.sum(axis=(1, 2)), 0.99 * energy)
     assert found[:, 4, 5].mean() / energy == pytest.approx(0.24, rel=0.01)
     spots = 0.99 * 93 * np.log(68.36) * energy**0.876
@@ -161,8 +166,8 @@ def test_spots_keep_the_energy_of_a_shower_and_where_it_is():
     assert found[:, 4, 5].std() / (0.99 * energy) == pytest.approx(expected, rel=0.03)
 
 
-def test_a_particle_from_elsewhere_along_the_beam_hits_as_far_away_and_aslant():
-    """At eta = 0 it is in the crystal that sees it at asinh(z / R), nearer to the middle with depth."""
+def test_a_particle_from_a_shifted_vertex_hits_at_an_angle():
+    """At eta = 0 it is in the crystal at asinh(z / R), and nearer to the centre with depth."""
     n, z = 200, 2.5 * showers.CRYSTAL * cascade.FACE
     zeros = np.zeros(n)
     arrived = cascade.to_calorimeter(particles(n), zeros, rng())
@@ -170,14 +175,17 @@ def test_a_particle_from_elsewhere_along_the_beam_hits_as_far_away_and_aslant():
     vertex, origin = np.full(n, z), (zeros - 10, zeros - 10.5)
     found = showers.deposits(straight, zeros, vertex, origin, (21, 21), rng()).sum(axis=(0, 2))
     assert found.argmax() == 12
-    # its slope and the crystals' own, against each other
+    # the slope of the particle and the tilt of the crystals
     hit = ((np.full(n, 0.5), np.full(n, showers.TILT - z / cascade.FACE)), (np.full(n, 0.5), zeros))
-    expected = showers.shares(np.full(n, 50.0), np.ones(n, bool), hit, rng()).sum(axis=(0, 2))
+    expected = showers.crystal_fractions(np.full(n, 50.0), np.ones(n, bool), hit, rng()).sum(
+        axis=(0, 2)
+    )
     assert found[8:17] / found.sum() == pytest.approx(expected / expected.sum(), abs=0.005)
 
 
-def test_energy_is_where_particles_arrive_with_the_stochastic_term():
-    """A photon of 50 GeV at eta = 0, of 25 GeV at phi = 0.1 along with it, in their crystals."""
+def test_energy_is_deposited_where_particles_arrive():
+    """A photon of 50 GeV at eta = 0 and one of 25 GeV at phi = 0.1 in the same event, in their
+    crystals."""
     n = 400
     at = np.tile([0.5 * showers.CRYSTAL, 10.5 * showers.CRYSTAL], n)
     face = cascade.Particles(
@@ -202,7 +210,7 @@ def test_energy_is_where_particles_arrive_with_the_stochastic_term():
 
 
 def windows(n=200, energy=0.0):
-    """Return windows of nothing but a shower of some energy in the crystal at (16, 16)."""
+    """Return windows that are empty except for a shower in the crystal at (16, 16)."""
     deposited = np.zeros((n, 32, 32))
     deposited[:, 16, 16] = energy
     return deposited
@@ -211,39 +219,41 @@ def windows(n=200, energy=0.0):
 def read_out(deposited, *, corner=1, seed=0):
     n = len(deposited)
     corners = np.full(n, corner), np.full(n, corner)
-    return crystals.measured(deposited, corners, np.ones(n), rng(seed))
+    return crystals.read_out(deposited, corners, np.ones(n), rng(seed))
 
 
 @pytest.fixture
 def alive(monkeypatch):
-    """Let no tower be dead."""
+    """Switch dead towers off."""
     monkeypatch.setattr(crystals, "DEAD_TOWERS", 0.0)
 
 
-def test_without_a_shower_only_what_is_far_above_noise_is_stored(alive):
-    """Four sigma and more: of 200,000 crystals about ten, and none below the threshold."""
+def test_without_a_shower_only_crystals_far_above_noise_are_stored(alive):
+    """Four sigma and more: about ten of 200,000 crystals, and none below the threshold."""
     found = read_out(windows())
     hits = found[found > 0]
     assert len(hits) < 30
     assert hits.min(initial=1) > crystals.SUPPRESSED
 
 
-def test_all_is_read_out_around_a_hot_tower_and_kept_above_a_threshold(alive):
-    """With the first crystal second in its tower that of (16, 16) begins at 14: all within 9 to 23."""
+def test_all_crystals_around_a_hot_tower_are_read_out_and_kept_above_a_threshold(alive):
+    """The first crystal is second in its tower, so the tower of (16, 16) begins at 14: all within
+    9 to 23."""
     found = read_out(windows(energy=30))
     found[:, 14:19] = 0
     stored = found > 0
     inside = np.zeros((32, 32), bool)
     inside[9:24, 9:24] = True
     assert stored[:, inside].mean() > 5 * stored[:, ~inside].mean()
-    # more than two sigma above the pedestal, in the ten rows that hold no cluster
+    # more than two sigma above the pedestal, in the ten rows without a cluster
     chance = stored[:, 9:14, 9:24].mean()
     assert chance == pytest.approx(0.0217, abs=0.006)
-    assert found[stored].min() > crystals.GATHERED
+    assert found[stored].min() > crystals.JOINING
 
 
-def test_all_hits_of_a_cluster_are_kept_however_small(alive):
-    """In the 5 x 5 around the hottest crystal a bit less than half of what holds noise alone."""
+def test_all_hits_of_a_cluster_are_kept(alive):
+    """In the 5 x 5 around the hottest crystal slightly less than half of the noise-only crystals
+    have hits."""
     around = read_out(windows(energy=30))[:, 14:19, 14:19].reshape(200, 25)
     empty = np.delete(around, 12, axis=1)
     assert (empty > 0).mean() == pytest.approx(0.45, abs=0.02)
@@ -253,15 +263,16 @@ def test_all_hits_of_a_cluster_are_kept_however_small(alive):
 
 
 def test_a_cluster_follows_phi_over_columns_of_five_crystals():
-    """As long as none is too cold, and only where one is hot enough; rows around it do not count."""
+    """It ends at a column below threshold and needs one hot column; rows outside the five do not
+    count."""
     energy = np.zeros((2, 32, 32))
     energy[:, 15, 14:25] = 0.11
     energy[:, 17, 22] = 0.03
     energy[0, 16, 16] = 0.5
     energy[0, 15, 20] = 0.07
-    # beside the window around the hottest, and of no hot column
+    # outside the window around the hottest crystal, and in no hot column
     energy[:, 20, 5] = 0.05
-    found = crystals.clustered(energy)
+    found = crystals.in_clusters(energy)
     assert found[0, 15, 14:20].all()
     assert not found[0, 15, 21:].any()
     assert not found[0, 17, 22]
@@ -269,8 +280,8 @@ def test_a_cluster_follows_phi_over_columns_of_five_crystals():
     assert not found[1].any()
 
 
-def test_the_energy_of_a_dead_tower_is_shared_out_evenly(monkeypatch):
-    """In steps of the trigger, to 25 crystals; beside it even small hits are kept."""
+def test_the_energy_of_a_dead_tower_is_divided_equally(monkeypatch):
+    """In steps of the trigger, over 25 crystals; next to it even small hits are kept."""
     monkeypatch.setattr(crystals, "DEAD_TOWERS", 1.0)
     found = read_out(windows(energy=30.2))
     assert np.allclose(found[:, 14:19, 14:19], found[:, 16:17, 16:17])
@@ -280,8 +291,8 @@ def test_the_energy_of_a_dead_tower_is_shared_out_evenly(monkeypatch):
     assert np.count_nonzero(found) == 25 * len(found)
 
 
-def test_times_are_as_good_as_the_energy_is_above_noise():
-    """0.3 ns at 50 GeV, 3.5 ns at ten times noise; never more than five samples; none, none."""
+def test_the_time_resolution_follows_the_ratio_of_energy_to_noise():
+    """0.3 ns at 50 GeV, 3.5 ns at ten times noise; at most five samples; 0 without energy."""
     energy = np.repeat([0.0, 50.0, 10 * crystals.NOISE, 0.001], 5000)
     found = crystals.times(energy, rng()).reshape(4, 5000)
     assert not found[0].any()
@@ -294,8 +305,8 @@ def test_times_are_as_good_as_the_energy_is_above_noise():
 # --- images
 
 
-def test_the_hottest_crystal_is_in_the_middle_but_for_its_calibration():
-    """At row and column 16 in 97 % and more, as in 195 of 200 real images."""
+def test_the_hottest_crystal_is_in_the_middle_up_to_calibration():
+    """At row and column 16 in at least 97 %, as in 195 of 200 original images."""
     for label in (0, 1):
         energy = electron_photon.draw(label, 300, rng(label))[:, 0]
         assert 250 < len(energy) <= 300
@@ -305,7 +316,7 @@ def test_the_hottest_crystal_is_in_the_middle_but_for_its_calibration():
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put images that say which chunk they are of in place of the simulation, five to a chunk."""
+    """Put images that encode their chunk in place of the simulation, five to a chunk."""
 
     def chunk(piece):
         maker = np.random.default_rng(piece)
@@ -319,8 +330,8 @@ def made_up(monkeypatch):
     )
 
 
-def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
-    """Keys, shapes, float32, chunks of whole images, LZF; the reader gives the images back."""
+def test_files_have_the_layout_of_the_originals_and_can_be_read(tmp_path, made_up):
+    """Keys, shapes, float32, chunks of whole images, LZF; the reader returns the images."""
     done = []
     path = electron_photon.generate(tmp_path, events=17, seed=1, jobs=1, progress=done.append)
     assert path == tmp_path / ELECTRONS
@@ -340,16 +351,16 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
         assert np.array_equal(part.inputs["image"].dense(), expected.dense())
 
 
-def test_the_images_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
-    """Of both files."""
+def test_the_images_of_a_smaller_file_are_the_first_ones_of_a_larger_file(made_up):
+    """In both files."""
     small, large = (electron_photon.simulate(events, seed=1, jobs=1) for events in (7, 24))
     for label, count in ((1, 4), (0, 3)):
         assert len(small[label]) == count
         assert np.array_equal(small[label].dense(), large[label][:count].dense())
 
 
-def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
-    """A folder holds both files whole, or neither."""
+def test_an_interrupted_run_leaves_no_file(tmp_path, made_up):
+    """The folder holds both complete files or none."""
 
     def stop(done):
         raise KeyboardInterrupt
@@ -360,14 +371,14 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 
 
 def stored():
-    """Return the images of the shipped sample by label."""
+    """Return the images of the bundled sample by label."""
     ((_, part),) = reader.sample()
     return {label: part.inputs["image"][part.labels == label] for label in (0, 1)}
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_the_sample_can_be_made_again(label):
-    """Its second chunk comes out equal: places, and steps but for rounding."""
+def test_the_sample_can_be_reproduced(label):
+    """Positions of its second chunk are equal, steps up to rounding."""
     count = electron_photon.CHUNK
     images = electron_photon.chunk((electron_photon_sample.SEED, label, 1))
     expected = stored()[label][count : 2 * count]
@@ -375,13 +386,13 @@ def test_the_sample_can_be_made_again(label):
     assert found.keys() == expected.keys()
     for name, numbers in expected.items():
         exact = name.startswith("hits")
-        steps = map(compact.whole, (found[name], numbers))
+        steps = map(compact.from_bytes, (found[name], numbers))
         np.testing.assert_allclose(*steps, rtol=0, atol=0 if exact else 1)
 
 
 @pytest.mark.slow
-def test_files_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path):
-    """Two files by one and by two processes are the same bytes; another seed gives others."""
+def test_files_depend_only_on_the_seed(tmp_path):
+    """Two files made by one and by two processes have the same bytes; another seed gives others."""
     folders = [
         electron_photon.generate(
             tmp_path / f"{jobs}{seed}",
@@ -397,7 +408,7 @@ def test_files_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path):
         assert one == two != other
 
 
-# --- against real images
+# --- against original images
 
 
 def distance(some, others):
@@ -409,7 +420,7 @@ def distance(some, others):
 
 @pytest.fixture(scope="module")
 def real():
-    """Return the real images by label, or skip where there are none."""
+    """Return the original images by label, or skip if they are absent."""
     folder = needs.real_data("electron-photon/electron-photon.npz").parent
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
@@ -419,8 +430,9 @@ def real():
     return {label: images[labels == label] for label in (0, 1)}
 
 
-def test_simulated_showers_look_like_real_ones(real):
-    """Each shape of 200 images within .13 of the sample's, where chance alone gives .096 in 20."""
+def test_simulated_showers_agree_with_original_ones(real):
+    """Each shape of 200 images is within .13 of the sample's; chance alone gives .096 in 20
+    trials."""
     timeless = [
         (k, name)
         for k, name in enumerate(electron_photon_views.FEATURES)
@@ -436,8 +448,8 @@ def test_simulated_showers_look_like_real_ones(real):
         assert distance(tables[0][:, k], tables[1][:, k]) < 0.13, name
 
 
-def test_simulated_pixels_are_as_many_and_as_bright_as_real_ones(real):
-    """Occupancy within 3 %, the mean within 1 %, the spectrum of hits within .03."""
+def test_simulated_pixels_have_the_occupancy_and_energy_of_original_ones(real):
+    """Occupancy within 3 %, mean within 1 %, spectrum of hits within .03."""
     dense = [
         np.concatenate([images[label].dense()[:, 0] for label in (0, 1)])
         for images in (real, stored())
@@ -448,8 +460,9 @@ def test_simulated_pixels_are_as_many_and_as_bright_as_real_ones(real):
 
 
 @pytest.mark.slow
-def test_boosted_trees_tell_electrons_from_photons_as_well_as_on_the_original():
-    """An AUC of .70 to .79 on shapes; on the original networks reach .81 with twenty times as many."""
+def test_boosted_trees_separate_electrons_from_photons_as_well_as_expected():
+    """An AUC of .70 to .79 on shapes; networks on the original reach .81 with twenty times as many
+    images."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
 

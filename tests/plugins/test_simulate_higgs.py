@@ -1,4 +1,4 @@
-"""The simulated HIGGS: the recipe of its features, and rows that depend on the seed alone."""
+"""The simulated HIGGS: the definitions of its features, and rows that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -30,62 +30,62 @@ def event(**changed):
 
 
 def quantities(**changed):
-    """Return by name the features of one event, in GeV and radian."""
+    """Return the features of one event by name, in GeV and radian."""
     return dict(zip(NAMES, features(**event(**changed))[0] * SCALES, strict=True))
 
 
 def particles(**values):
-    """Return particles at rest in eta and phi where nothing else is said."""
+    """Return particles at eta = phi = 0 unless given otherwise."""
     count = len(values["pt"])
     fill = {"event": 0, "pdg": 211, "charge": 0, "eta": 0, "phi": 0, "energy": 1}
     columns = {name: np.full(count, value) for name, value in fill.items()} | values
     return detector.Particles(**{name: np.asarray(value) for name, value in columns.items()})
 
 
-def test_pairs_of_massless_jets_back_to_back_weigh_twice_their_momentum():
-    """The light jets make a W boson of 80.4 GeV and the tagged ones weigh 120 GeV."""
+def test_pairs_of_back_to_back_massless_jets_have_twice_their_momentum_as_mass():
+    """The light jets make a W boson of 80.4 GeV and the tagged jets have a mass of 120 GeV."""
     found = quantities()
     assert found["m_jj"] == pytest.approx(80.4, rel=1e-5)
     assert found["m_bb"] == pytest.approx(120, rel=1e-5)
 
 
 def test_m_jj_is_that_of_the_untagged_pair_nearest_to_the_w_mass():
-    """A fifth jet makes a better W boson than the two light jets among the first four."""
+    """A fifth jet gives a better W boson than the two light jets among the first four."""
     first = [(90, 0, 0), (40.2, 0, np.pi), (60, 0, np.pi / 2), (60, 0, -np.pi / 2), (40.2, 0, 0)]
     found = quantities(jets=[first], tags=[[0, 0, 1, 2, 0]])
     assert found["m_jj"] == pytest.approx(80.4, rel=1e-5)
 
 
-def test_a_neutrino_too_far_in_phi_lies_along_the_lepton():
+def test_a_neutrino_too_far_in_phi_is_along_the_lepton():
     """Then m_lv is the transverse mass, 2 x 100 GeV for momenta of 100 GeV back to back."""
     found = quantities(lepton=[(100, 0.5, 0)], missing=[(100, np.pi)])
     assert found["m_lv"] == pytest.approx(200, rel=1e-5)
 
 
-def test_otherwise_the_neutrino_goes_where_it_makes_a_w_boson():
-    """At equal phi m_lv is 2 sqrt(pt pt') sinh(gap / 2), gaps in eta come in steps of 0.05."""
+def test_otherwise_the_eta_of_the_neutrino_gives_the_w_mass():
+    """At equal phi, m_lv is 2 sqrt(pt pt') sinh(gap / 2); the grid of eta has steps of 0.05."""
     gap = 2 * np.arcsinh(80.4 / (2 * np.sqrt(30 * 50)))
     half_step = np.sqrt(30 * 50) * np.cosh(gap / 2) * 0.025
     assert quantities()["m_lv"] == pytest.approx(80.4, abs=1.01 * half_step)
 
 
-def test_m_wbb_has_the_w_boson_that_makes_it_heavier():
-    """Two tagged jets at rest and a W boson at rest make 200.4 GeV; with the lepton it is more."""
+def test_m_wbb_uses_the_w_boson_that_gives_the_larger_mass():
+    """Two tagged jets at rest and a W boson at rest give 200.4 GeV; with the lepton it is more."""
     found = quantities()
     assert found["m_wbb"] > 200.4
     assert found["m_wbb"] < found["m_wwbb"]
 
 
-def test_jets_are_given_as_recorded_in_units_of_the_original():
-    """Momenta have two decimals and angles three, and the tags are 0, 1 and 2."""
+def test_jets_are_rounded_and_scaled_as_in_the_original():
+    """Momenta have two decimals, angles have three, and tags are 0, 1 and 2."""
     found = quantities(lepton=[(30.004, 0.12341, 1.00049)])
     expected = {"lepton_pT": 30.0, "lepton_eta": 0.123, "lepton_phi": 1.0, "jet_4_b-tag": 2.0}
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-6)
 
 
-def test_the_recipe_gives_the_masses_of_the_real_rows(real_data):
-    """In rows whose tagged jets are both among the four, m_bb follows from the other columns."""
+def test_the_definitions_give_the_masses_of_the_original_rows(real_data):
+    """In rows with both tagged jets among the four, the other columns give m_bb."""
     ((_, rows),) = reader.read(real_data / "higgs")
     physical = rows.inputs["table"] * SCALES
     jets, tags = np.split(physical[:, 5:21].reshape(-1, 4, 4), [3], axis=2)
@@ -95,12 +95,12 @@ def test_the_recipe_gives_the_masses_of_the_real_rows(real_data):
     near = np.abs(found[:, 21:] / rows.inputs["table"][both, 21:] - 1) < 0.01
     m_jj, m_bb = near[:, 0], near[:, 4]
     assert m_bb.mean() > 0.99
-    # elsewhere the W boson is made with a jet that is not listed
+    # in other rows the W boson includes a jet that is not listed
     assert m_jj.mean() > 0.6
     assert near[m_jj].mean(axis=0).min() > 0.94
 
 
-def test_tracks_bend_and_light_does_not():
+def test_charged_particles_bend_and_photons_do_not():
     """A positive track of 10 GeV turns by asin(0.3 B r / 2 pt) before the calorimeter."""
     eta, phi, reached = detector.helix(
         particles(pt=[10.0, 10.0, 0.1], charge=[1.0, 0.0, 1.0], eta=[0.0, 1.0, 0.2])
@@ -113,13 +113,13 @@ def test_tracks_bend_and_light_does_not():
 @pytest.mark.parametrize(
     ("pdg", "flavour"), [(511, 5), (-5122, 5), (411, 4), (4122, 4), (443, 4), (211, 0), (5, 0)]
 )
-def test_the_flavour_of_a_hadron_is_in_its_code(pdg, flavour):
-    """B0, Lambda_b, D+, Lambda_c, J/psi and pi+, and a quark, which is no hadron."""
+def test_the_flavour_of_a_hadron_follows_from_its_pdg_code(pdg, flavour):
+    """B0, Lambda_b, D+, Lambda_c, J/psi and pi+, and a quark, which is not a hadron."""
     assert detector.hadron_flavour(np.array([pdg])) == flavour
 
 
-def test_the_sample_holds_both_classes_in_the_proportion_of_the_original():
-    """53 % of 20,000 rows are signal and every value is finite."""
+def test_the_sample_has_the_signal_fraction_of_the_original():
+    """53 % of 20,000 rows are signal, and every value is finite."""
     with np.load(higgs_sample.PATH) as sample:
         table, labels = sample["table"], sample["labels"]
     assert (table.shape, table.dtype) == ((20_000, 28), np.float32)
@@ -130,8 +130,8 @@ def test_the_sample_holds_both_classes_in_the_proportion_of_the_original():
 
 @pytest.mark.slow
 @needs_generators
-def test_the_sample_can_be_made_again():
-    """Its first chunk comes out equal in value."""
+def test_the_sample_can_be_reproduced():
+    """The values of its first chunk are equal."""
     labels, table = higgs.simulate(higgs.CHUNK_ROWS, seed=higgs_sample.SEED, jobs=1)
     with np.load(higgs_sample.PATH) as sample:
         np.testing.assert_array_equal(labels, sample["labels"][: len(labels)])
@@ -140,8 +140,8 @@ def test_the_sample_can_be_made_again():
 
 @pytest.mark.slow
 @needs_generators
-def test_a_file_depends_on_the_seed_and_not_on_the_number_of_processes(tmp_path):
-    """Two chunks by one and by two processes are the same bytes, which the reader takes."""
+def test_a_file_depends_only_on_the_seed(tmp_path):
+    """Two chunks made by one and by two processes give the same bytes, which the reader accepts."""
     done = []
     rows = higgs.CHUNK_ROWS + 1
     one, two = (

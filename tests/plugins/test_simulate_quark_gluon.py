@@ -1,4 +1,4 @@
-"""The simulated quark and gluon jets: what pile-up adds, and files that depend on the seed alone."""
+"""The simulated quark and gluon jets: pile-up, and files that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ needs_generators = needs_extra("hepbench-plugins[simulate]")
 
 
 def measured(event, *, eta, phi, pt):
-    """Return particles that leave tracks and deposits, seen a little farther in phi than they begin."""
+    """Return particles that leave tracks and deposits, with deposits slightly shifted in phi."""
     count = len(pt)
     columns = {name: np.ones(count) for name in ("charge", "energy")}
     angles = {"eta": np.array(eta, float), "phi": np.array(phi, float)}
@@ -51,14 +51,15 @@ def measured(event, *, eta, phi, pt):
 
 
 HARD = measured([1, 2, 2, 4], eta=[0, 1, -1, 0.5], phi=[0, 1, 2, 3], pt=[100, 200, 201, 400])
-# the second collision of the three left nothing in the detector
+# the second of the three collisions left no particles
 POOL = pile_up.Pool(
     *measured([0, 0, 2], eta=[0.5, -2, 1], phi=[3, -3, 0], pt=[1, 2, 3]), np.array([0, 2, 2, 3])
 )
 
 
-def test_pile_up_is_laid_over_the_events_that_are_kept():
-    """Their own particles stay as they are, in the order of the events; each gets others."""
+def test_pile_up_is_overlaid_on_the_selected_events():
+    """Their own particles stay the same, in the order of events; each event gets different
+    pile-up."""
     rng = np.random.default_rng(1)
     particles, response = pile_up.overlay(HARD, POOL, np.array([2, 4]), 30.0, rng)
     assert sorted(set(particles.event.tolist())) == [2, 4]
@@ -73,8 +74,9 @@ def test_pile_up_is_laid_over_the_events_that_are_kept():
         assert set(particles.pt[~hard & (particles.event == event)].tolist()) == {1, 2, 3}
 
 
-def test_a_collision_of_pile_up_is_turned_and_mirrored_as_a_whole():
-    """Angles between its particles, and to where they are measured, stay; no two are turned alike."""
+def test_a_pile_up_collision_is_rotated_and_mirrored_as_a_whole():
+    """Angles between its particles and to their deposits stay; no two draws have the same
+    rotation."""
     rng = np.random.default_rng(2)
     particles, response = pile_up.overlay(HARD, POOL, np.array([1]), 60.0, rng)
     first, second = (particles.pt == pt for pt in (1, 2))
@@ -89,8 +91,8 @@ def test_a_collision_of_pile_up_is_turned_and_mirrored_as_a_whole():
     assert len(np.unique(particles.phi[first].round(6))) == first.sum()
 
 
-def test_the_number_of_collisions_is_poissons():
-    """Mean and variance are as asked, and no pile-up and no event are fine."""
+def test_the_number_of_pile_up_collisions_follows_a_poisson_distribution():
+    """Mean and variance are as requested; zero pile-up and zero events work."""
     rng = np.random.default_rng(3)
     events = np.arange(3000)
     nothing = [part.select(np.zeros(4, bool)) for part in HARD]
@@ -105,8 +107,8 @@ def test_the_number_of_collisions_is_poissons():
     assert len(particles.pt) == 0
 
 
-def test_the_layers_are_those_of_boosted_jets():
-    """Tracks and HCAL are equal, ECAL but for its noise; no origin of a particle is needed."""
+def test_the_channels_are_those_of_boosted_jets():
+    """Tracks and HCAL are equal, ECAL up to noise; origins of particles are not needed."""
     particles, response = HARD
     where = (np.array([2, 4]), np.array([0.9, 0.4]), np.array([1.1, 2.9]))
     rng = np.random.default_rng(4)
@@ -121,8 +123,8 @@ def test_the_layers_are_those_of_boosted_jets():
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_barrel_and_endcaps_have_thresholds_of_their_own(side):
-    """The barrel of HCAL is 16 towers wide on either side; ECAL and tracks have none of them."""
+def test_barrel_and_endcaps_have_different_thresholds(side):
+    """The HCAL barrel is 16 towers wide on each side; ECAL and tracks have no such thresholds."""
     eta = side * jet_images.TOWER * np.array([13.5, 18.5])
     particles, response = measured([0, 0], eta=eta, phi=[1, 1], pt=[40, 60])
     response = replace(response, eta=eta)
@@ -131,14 +133,15 @@ def test_barrel_and_endcaps_have_thresholds_of_their_own(side):
         towers = jet_images.Towers(barrel=barrel, endcap=endcap)
         rng = np.random.default_rng(6)
         image, *_ = jet_images.draw_energies(particles, response, jet, rng, towers)
-        # the towers in between get something of both
+        # the towers in between get energy from both
         assert image[2].sum() == pytest.approx(expected, abs=2)
         assert image[0].sum() == 100
         assert image[1].sum() == pytest.approx(100, rel=0.05)
 
 
 def test_rows_of_images_are_fifths_of_towers():
-    """In the barrel eta stays; where towers widen they come closer; nothing is beyond the last."""
+    """In the barrel eta stays; where towers are wider, eta is compressed; nothing is beyond the
+    last tower."""
     edges = quark_gluon.TOWER_EDGES
     assert len(edges) == 29
     assert (np.diff(edges) > 0.08).all()
@@ -152,8 +155,8 @@ def test_rows_of_images_are_fifths_of_towers():
     assert (np.abs(found[7:]) > 16 + jet_images.SEARCH + 13).all()
 
 
-def test_soft_hadrons_leave_less_than_they_have():
-    """As CMS's simulation says, less in the endcaps; electrons, photons and muons all of it."""
+def test_soft_hadrons_deposit_less_than_their_energy():
+    """As in CMS's simulation, less in the endcaps; electrons, photons and muons deposit all."""
     count = 6
     energy = np.array([1.0, 100.0, 1.0, 100.0, 1.0, 1e-3])
     particles, response = measured([0] * count, eta=[0] * 6, phi=[0] * 6, pt=[1] * 6)
@@ -165,8 +168,8 @@ def test_soft_hadrons_leave_less_than_they_have():
     assert response.hcal.tolist() == [2] * count
 
 
-def test_each_range_of_pt_gets_as_many_jets():
-    """The first ones of each bin are taken, until it is full, whatever comes in between."""
+def test_each_range_of_pt_gets_the_same_number_of_jets():
+    """The first jets of each bin are taken until it is full."""
     free = np.array([2, 1])
     pt = np.array([81.0, 119.0, 85.0, 99.0, 130.0])
     assert jets.fill_bins(pt, (80.0, 110.0, 140.0), free).tolist() == [0, 1, 2]
@@ -177,7 +180,7 @@ def test_each_range_of_pt_gets_as_many_jets():
 
 
 def jets_of(labels, rng):
-    """Return jets of some labels, with a few hits in each layer, HCAL in towers."""
+    """Return jets with the given labels and a few hits in each layer, HCAL in towers."""
     images = (rng.random((len(labels), 3, 125, 125)) > 0.995) * (1 + rng.random((3, 125, 125)))
     towers = (rng.random((len(labels), 25, 25)) > 0.9) * (1 + rng.random((25, 25)))
     images[:, 2] = towers.repeat(5, axis=1).repeat(5, axis=2)
@@ -187,7 +190,7 @@ def jets_of(labels, rng):
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put jets that say which chunk they are of in place of the simulation, four to a chunk."""
+    """Put jets that encode their chunk in place of the simulation, four to a chunk."""
     monkeypatch.setattr(quark_gluon, "CHUNK", 4)
     monkeypatch.setattr(detector, "GENERATORS", ())
     monkeypatch.setattr(
@@ -199,8 +202,8 @@ def made_up(monkeypatch):
     )
 
 
-def test_the_file_is_laid_out_like_the_original_and_read(tmp_path, made_up):
-    """Keys, shapes, float32, channels last, in compressed chunks; the reader gives the jets back."""
+def test_the_file_has_the_layout_of_the_original_and_can_be_read(tmp_path, made_up):
+    """Keys, shapes, float32, channels last, compressed chunks; the reader returns the jets."""
     done = []
     path = quark_gluon.generate(tmp_path, events=10, seed=1, jobs=1, progress=done.append)
     assert path == tmp_path / FILE
@@ -222,8 +225,8 @@ def test_the_file_is_laid_out_like_the_original_and_read(tmp_path, made_up):
     assert np.array_equal(np.concatenate([part.labels for part in found]), expected.labels)
 
 
-def test_equal_jets_are_equal_bytes(tmp_path, made_up):
-    """A file holds no time of day; another seed gives another file."""
+def test_equal_jets_give_equal_bytes(tmp_path, made_up):
+    """A file holds no time stamp; another seed gives another file."""
     first, second, other = (
         quark_gluon.generate(
             tmp_path / name, events=6, seed=seed, jobs=1, progress=lambda jets: None
@@ -233,8 +236,8 @@ def test_equal_jets_are_equal_bytes(tmp_path, made_up):
     assert first == second != other
 
 
-def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
-    """And those of another seed are others."""
+def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger_file(made_up):
+    """Another seed gives other jets."""
     small, large, other = (
         quark_gluon.simulate(events, seed=seed, jobs=1) for events, seed in ((6, 1), (9, 1), (9, 2))
     )
@@ -242,8 +245,8 @@ def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
     assert not np.isin(other.pt, large.pt).any()
 
 
-def test_any_even_number_of_jets_is_half_quarks(monkeypatch):
-    """Chunks have pairs of both classes, and either comes first; every jet is there once."""
+def test_half_of_any_even_number_of_jets_are_quark_jets(monkeypatch):
+    """Chunks consist of pairs of both classes, in either order; every jet appears once."""
     monkeypatch.setattr(pile_up, "simulate", lambda *given, **options: None)
     monkeypatch.setattr(
         quark_gluon,
@@ -255,8 +258,8 @@ def test_any_even_number_of_jets_is_half_quarks(monkeypatch):
     assert len(set(zip(found.labels.tolist(), found.pt.tolist(), strict=True))) == 40
 
 
-def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
-    """The file is there whole, or not at all."""
+def test_an_interrupted_run_leaves_no_file(tmp_path, made_up):
+    """The folder holds the complete file or none."""
 
     def stop(jets):
         raise KeyboardInterrupt
@@ -267,11 +270,13 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 
 
 def steps(images):
-    return {name: compact.whole(part) for name, part in quark_gluon_compact.encode(images).items()}
+    return {
+        name: compact.from_bytes(part) for name, part in quark_gluon_compact.encode(images).items()
+    }
 
 
-def test_compact_images_are_the_same_within_what_is_measured():
-    """Places are equal, values within half a step, towers even; an empty image stays empty."""
+def test_compact_images_are_accurate_to_the_resolution():
+    """Positions are equal, values within half a step, towers uniform; an empty image stays empty."""
     images = jets_of([0, 1, 0], np.random.default_rng(5)).images.dense()
     images[1] = 0
     images[2, 1] *= 5
@@ -293,8 +298,9 @@ def sample():
     return part
 
 
-def test_the_sample_is_as_flat_in_pt_for_quarks_as_for_gluons(sample):
-    """As many of each class in each bin, so that pt tells nothing; gluons' jets are heavier."""
+def test_the_sample_is_flat_in_pt_for_both_classes(sample):
+    """Each bin has the same number of each class, so pt does not separate them; gluon jets are
+    heavier."""
     pt, mass = sample.targets["pt"], sample.targets["m0"]
     counts = [np.histogram(pt[sample.labels == label], quark_gluon.PT_BINS)[0] for label in (0, 1)]
     assert np.array_equal(counts, np.full((2, 4), quark_gluon_sample.JETS // 8))
@@ -305,8 +311,8 @@ def test_the_sample_is_as_flat_in_pt_for_quarks_as_for_gluons(sample):
     assert quark_gluon_sample.PATH.stat().st_size <= 5_000_000
 
 
-def test_the_sample_has_hits_like_the_original(sample):
-    """Something is in 794 pixels of a gluon's jet and in 693 of a quark's, within 5 %."""
+def test_the_sample_has_as_many_hits_as_the_original(sample):
+    """794 hit pixels for gluon jets and 693 for quark jets, within 5 %."""
     rows, positions, values = sample.inputs["image"].hits()
     assert values.min() > 0
     pixels = np.unique(np.stack([rows, positions % 125**2]), axis=1)[0]
@@ -315,8 +321,8 @@ def test_the_sample_has_hits_like_the_original(sample):
         assert hits[sample.labels == label].mean() == pytest.approx(known, rel=0.05)
 
 
-def test_values_of_the_sample_are_in_one_unit(sample):
-    """GeV: towers begin at 0.9, all layers hold about as much, and largest values are in range."""
+def test_values_of_the_sample_have_one_unit(sample):
+    """GeV: towers start at 0.9, all channels have similar sums, and largest values are in range."""
     _, positions, values = sample.inputs["image"].hits()
     channel = positions // 125**2
     assert 25 * values[channel == 2].min() == pytest.approx(0.9, abs=0.02)
@@ -327,8 +333,9 @@ def test_values_of_the_sample_are_in_one_unit(sample):
         assert least < layer.max() < most
 
 
-def test_labels_are_doubted_only_where_they_are_exchanged(tmp_path, sample):
-    """400 jets in a file of the original layout are read in silence, the other way round not."""
+def test_only_exchanged_labels_give_a_warning(tmp_path, sample):
+    """400 jets in a file of the original layout are read without warning, with exchanged labels
+    not."""
     with h5py.File(tmp_path / FILE, "w") as file:
         file["X_jets"] = sample.inputs["image"][:400].dense().transpose(0, 2, 3, 1)
         for name, column in {**sample.targets, "y": sample.labels}.items():
@@ -337,12 +344,12 @@ def test_labels_are_doubted_only_where_they_are_exchanged(tmp_path, sample):
     assert np.array_equal(np.concatenate([part.labels for part in found]), sample.labels[:400])
     with h5py.File(tmp_path / FILE, "r+") as file:
         file["y"][:] = 1 - sample.labels[:400]
-    with pytest.warns(DataWarning, match="gluons are known to have more: the labels may be exch"):
+    with pytest.warns(DataWarning, match="gluons should have more: the labels may be exch"):
         assert sum(len(part) for _, part in reader.read(tmp_path)) == 400
 
 
-def test_shapes_tell_quarks_from_gluons_as_in_the_original(sample):
-    """Boosted trees reach an AUC of .78 to .83 on what the images show; dispersion alone .70."""
+def test_shapes_separate_quarks_from_gluons_as_in_the_original(sample):
+    """Boosted trees on shapes reach an AUC of .78 to .83; dispersion alone reaches .70."""
     table = views.summarise(sample.inputs)["table"]
     half = len(table) // 2
     trees = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.08, max_leaf_nodes=8)
@@ -371,8 +378,8 @@ def columns(parts):
 
 @pytest.mark.slow
 @needs_generators
-def test_the_sample_can_be_made_again(sample, again):
-    """Its first jets come out equal: labels, masses, places, and values but for rounding."""
+def test_the_sample_can_be_reproduced(sample, again):
+    """Labels, masses and positions of its first jets are equal, values up to rounding."""
     images, labels = columns(again)
     np.testing.assert_array_equal(labels, sample.labels[: len(labels)])
     for name in ("m0", "pt"):
@@ -386,8 +393,8 @@ def test_the_sample_can_be_made_again(sample, again):
 
 @pytest.mark.slow
 @needs_generators
-def test_jets_depend_on_the_seed_and_not_on_the_number_of_processes(again):
-    """This process makes every value of the first chunk that one of two made, to the last bit."""
+def test_jets_depend_only_on_the_seed(again):
+    """One process makes the first chunk bit-identical to one of two processes."""
     images, labels = columns(again)
     jets = quark_gluon.chunk((quark_gluon_sample.SEED, 0))
     assert np.array_equal(labels[: len(jets)], jets.labels)

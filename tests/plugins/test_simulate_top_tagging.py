@@ -1,4 +1,4 @@
-"""The simulated jets of top tagging: energy flow of known particles, files of the seed alone."""
+"""The simulated jets of top tagging: energy flow of known particles, files that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_generators = needs_extra("hepbench-plugins[simulate]")
 
 
 def particles(*parts, times=1):
-    """Return particles of which only some values are said, each in so many events."""
+    """Return particles with default values where none are given, each in several events."""
     fill = {"event": 0, "pdg": 22, "charge": 0, "pt": 50, "eta": 0.05, "phi": 0.1}
     columns = {name: np.array([{**fill, **part}[name] for part in parts] * times) for name in fill}
     columns["event"] = columns["event"] + np.repeat(np.arange(times), len(parts))
@@ -44,8 +44,8 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("pdg", LAYERS)
-def test_a_neutral_particle_is_one_candidate_anywhere_in_its_tower(pdg):
-    """Of its energy within the resolution of the layer, on average; towers are 0.1 by 10 degrees."""
+def test_a_neutral_particle_becomes_one_candidate_in_its_tower(pdg):
+    """On average it has the energy of the particle; towers are 0.1 by 10 degrees."""
     found = flow({"pdg": pdg, "pt": 100})
     assert np.array_equal(found.event, np.arange(400))
     assert set(found.pdg) == {22 if pdg == 22 else 0}
@@ -58,8 +58,8 @@ def test_a_neutral_particle_is_one_candidate_anywhere_in_its_tower(pdg):
     assert found.energy == pytest.approx(found.pt * np.cosh(found.eta))
 
 
-def test_what_tracks_explain_is_not_counted_again():
-    """Of a charged pion and a photon there are a track and a photon, and little else."""
+def test_energy_explained_by_tracks_is_not_counted_twice():
+    """A charged pion and a photon give a track and a photon, and little else."""
     pion = {"pdg": 211, "charge": 1, "pt": 20, "phi": 0.2}
     found = flow(pion, {"pt": 20}, times=2000)
     tracks, photons, others = (found.pdg == code for code in (211, 22, 0))
@@ -68,16 +68,17 @@ def test_what_tracks_explain_is_not_counted_again():
     assert found.pt[photons].mean() == pytest.approx(20, rel=0.02)
     assert found.eta[tracks] == pytest.approx(0.05)
     assert found.phi[tracks] == pytest.approx(0.2)
-    # where the track was not found the calorimeter has the energy
+    # without a track the calorimeter has the energy
     has = np.isin(np.arange(2000), found.event[tracks])
     energy = np.bincount(found.event[others], found.energy[others], 2000)
     assert energy[~has].mean() == pytest.approx(20, rel=0.1)
-    # what is left fluctuates above two standard deviations in a fortieth of towers
+    # the excess is above two standard deviations by chance in 1 of 40 towers
     assert 0.005 < (energy[has] > 0).mean() < 0.06
 
 
-def test_tracks_without_more_are_measured_by_both():
-    """At 100 GeV the calorimeter, 6 %, helps a track of 14 %; at 5 GeV the track, 6 %, has it all."""
+def test_tracks_in_towers_without_excess_are_measured_twice():
+    """At 100 GeV the calorimeter (6 %) improves a track (14 %); at 5 GeV the track (6 %)
+    dominates."""
     found = flow({"pdg": 211, "charge": 1, "pt": 100}, times=2000)
     whole = np.bincount(found.event, found.energy, 2000)[found.event[found.pdg == 211]]
     assert 0.045 < whole.std() / 100 < 0.075
@@ -87,8 +88,8 @@ def test_tracks_without_more_are_measured_by_both():
     assert tracks.std() / 5 == pytest.approx(0.06, rel=0.12)
 
 
-def test_efficiencies_are_those_of_the_card():
-    """By kind, pt and eta; nothing below 0.1 GeV and beyond the tracker."""
+def test_efficiencies_are_those_of_the_delphes_card():
+    """By particle type, pt and eta; 0 below 0.1 GeV and beyond the tracker."""
     cases = {
         (211, 50, 0.5): 0.95,
         (211, 0.5, 0.5): 0.70,
@@ -107,30 +108,30 @@ def test_efficiencies_are_those_of_the_card():
         assert share == pytest.approx(efficiency, abs=0.035)
 
 
-def test_muons_leave_a_track_alone_with_the_resolution_of_the_card():
-    """Nothing in the calorimeter; 1 % and 0.01 % times the pt, in quadrature."""
+def test_muons_leave_only_a_track_with_the_resolution_of_the_delphes_card():
+    """Nothing in the calorimeter; 1 % and 0.01 % times pt, in quadrature."""
     found = flow({"pdg": 13, "charge": -1, "pt": 100}, times=3000)
     assert set(found.pdg) == {13}
     assert found.pt.std() / 100 == pytest.approx(np.hypot(0.01, 1e-4 * 100), rel=0.1)
     assert found.pt.mean() == pytest.approx(100, rel=0.002)
 
 
-def test_soft_towers_are_not_read():
-    """Their thresholds are 0.5 and 1 GeV, and two standard deviations."""
+def test_soft_towers_are_not_read_out():
+    """Thresholds are 0.5 and 1 GeV, and two standard deviations."""
     assert len(flow({"pt": 0.2}).pdg) == 0
     assert len(flow({"pt": 0.8}).pdg) > 390
     assert len(flow({"pdg": 130, "pt": 1}).pdg) < 100
 
 
-def test_strange_particles_that_are_stable_leave_energy_in_both_layers():
-    """Three tenths in the first."""
+def test_stable_strange_particles_leave_energy_in_both_layers():
+    """Three tenths of it in the first layer."""
     found = flow({"pdg": 310, "pt": 200})
     for pdg, share in ((22, 0.3), (0, 0.7)):
         assert found.energy[found.pdg == pdg].mean() == pytest.approx(200.25 * share, rel=0.02)
 
 
-def test_the_field_bends_charged_particles_to_other_towers():
-    """Of half a GeV by asin(0.3 B r / 2 pt); curlers of less than 0.345 GeV never come out."""
+def test_the_field_bends_charged_particles_into_other_towers():
+    """By asin(0.3 B r / 2 pt) at 0.5 GeV; particles below 0.345 GeV never reach the calorimeter."""
     lost = {"pdg": 211, "charge": 1, "pt": 0.5, "eta": 0.05, "phi": 0.0}
     _, phi, reached = detector.helix(particles(lost), field=2.0, radius=1.15, end=3.51)
     assert reached.all()
@@ -140,8 +141,8 @@ def test_the_field_bends_charged_particles_to_other_towers():
     assert abs(eta[0]) > 1.9
 
 
-def test_events_stay_apart():
-    """Two photons at one place in two events are two candidates, in one event one."""
+def test_events_are_kept_separate():
+    """Two photons at one place give two candidates in two events, and one in one event."""
     together = flow({}, {}, times=50)
     assert len(together.event) == 50
     assert together.pt.mean() == pytest.approx(100, rel=0.02)
@@ -152,7 +153,7 @@ def test_events_stay_apart():
 
 @needs_generators
 def test_the_leading_jet_is_found_with_its_particles():
-    """In each event, by pt and not by number; an event without particles has no jet."""
+    """In each event, by pt and not by number of particles; an event without particles has no jet."""
     found, inside = detector.leading(
         particles(
             {"pt": 100, "phi": 0.0},
@@ -170,14 +171,14 @@ def test_the_leading_jet_is_found_with_its_particles():
 
 
 def matched(*quarks, monkeypatch, top=6):
-    """Return whether a jet at (0, 3.1) has its top quark, given the quarks that this decays to."""
+    """Return whether a jet at (0, 3.1) matches its top quark, given the quarks of its decay."""
     monkeypatch.setattr(top_tagging, "BATCH_EVENTS", 2)
     pt = np.array([[600.0], [600.0]])
     jets = detector.Jets(pt, 0 * pt, 0 * pt + 3.1, pt / 4)
     tops = [{"pdg": top, "phi": 3.0, "pt": 580}, {"pdg": -top, "phi": 0.0, "pt": 580}]
     parts = particles(*tops, *quarks)
     status = np.array([-62, -62, *(-23 for _ in quarks)])
-    found, truth = top_tagging.matched(jets, parts, status)
+    found, truth = top_tagging.match_tops(jets, parts, status)
     assert not found[1]
     assert not truth[1].any()
     if found[0]:
@@ -192,7 +193,8 @@ NEAR, EDGE, FAR = {"phi": 3.0}, {"phi": -2.5}, {"phi": 2.2}
 
 
 def test_a_top_quark_and_all_its_quarks_must_be_in_the_jet(monkeypatch):
-    """Across the edge of phi too; one outside is one too many, and those of the other do not count."""
+    """Across the edge of phi; one quark outside is enough to fail, and quarks of the other top do
+    not count."""
     quarks = [B | NEAR, UP | EDGE, DOWN | NEAR]
     others = [B | {"pdg": -5, "charge": 1 / 3}, UP | {"pdg": -2, "charge": -2 / 3}]
     assert matched(*quarks, monkeypatch=monkeypatch)
@@ -202,11 +204,11 @@ def test_a_top_quark_and_all_its_quarks_must_be_in_the_jet(monkeypatch):
     assert not matched(*quarks, monkeypatch=monkeypatch, top=-6)
 
 
-def test_the_two_hundred_hardest_particles_are_kept_in_their_order():
-    """Of an event with more; one with none is empty."""
+def test_the_two_hundred_hardest_particles_are_kept_sorted_by_pt():
+    """One event has more particles; an event without particles is empty."""
     pt = np.random.default_rng(0).permutation(np.arange(1.0, 251.0))
     parts = particles(*({"pt": each, "event": 1} for each in pt))
-    made = top_tagging.padded(parts, 3)
+    made = top_tagging.pad_particles(parts, 3)
     assert made.shape == (3, 200, 4)
     assert not made[[0, 2]].any()
     assert np.hypot(made[1, :, 0], made[1, :, 1]) == pytest.approx(np.arange(250, 50, -1))
@@ -214,7 +216,7 @@ def test_the_two_hundred_hardest_particles_are_kept_in_their_order():
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Put jets that say which chunk they are of in place of the simulation, ten to a chunk."""
+    """Put jets that encode their chunk in place of the simulation, ten to a chunk."""
 
     def chunk(piece):
         seed, name, index = piece
@@ -234,8 +236,8 @@ def made_up(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::hepbench.DataWarning")
-def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
-    """Keys, names and dtypes as pandas writes them; the reader gives the jets back."""
+def test_files_have_the_layout_of_the_originals_and_can_be_read(tmp_path, made_up):
+    """Keys, names and dtypes are those of pandas; the reader returns the jets."""
     done = []
     path = top_tagging.generate(tmp_path, events=57, seed=1, jobs=1, progress=done.append)
     assert path == tmp_path / "train.h5"
@@ -268,8 +270,8 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
         assert np.array_equal(part.labels, jets[name].labels)
 
 
-def test_the_jets_of_smaller_files_are_the_first_ones_of_larger(made_up):
-    """Of each file, and no jet is in two of them."""
+def test_the_jets_of_smaller_files_are_the_first_ones_of_larger_files(made_up):
+    """In each file, and no jet is in two files."""
     small, large = (top_tagging.simulate(events, seed=1, jobs=1) for events in (40, 90))
     for name, count in (("train.h5", 24), ("val.h5", 8), ("test.h5", 8)):
         assert len(small[name]) == count
@@ -278,8 +280,8 @@ def test_the_jets_of_smaller_files_are_the_first_ones_of_larger(made_up):
     assert len(np.unique(energies)) == 90
 
 
-def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
-    """A folder holds all files whole, or none."""
+def test_an_interrupted_run_leaves_no_file(tmp_path, made_up):
+    """The folder holds all complete files or none."""
 
     def stop(jets):
         raise KeyboardInterrupt
@@ -292,8 +294,8 @@ def test_what_breaks_off_leaves_no_file(tmp_path, made_up):
 @pytest.mark.slow
 @needs_generators
 @pytest.mark.parametrize("name", ["train.h5", "val.h5"])
-def test_the_sample_can_be_made_again(name):
-    """The first chunk of two of its files comes out equal but for rounding."""
+def test_the_sample_can_be_reproduced(name):
+    """The first chunks of two of its files are equal up to rounding."""
     first = {"train.h5": 0, "val.h5": top_tagging_sample.JETS * 3 // 5}[name]
     jets = top_tagging.chunk((top_tagging_sample.SEED, name, 0))
     ((_, stored),) = reader.sample()
@@ -308,8 +310,8 @@ def test_the_sample_can_be_made_again(name):
 
 @pytest.mark.slow
 @needs_generators
-def test_files_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path):
-    """Files by one and by two processes are the same bytes, which the reader takes."""
+def test_files_depend_only_on_the_seed(tmp_path):
+    """Files made by one and by two processes have the same bytes, which the reader accepts."""
     one, two = (
         top_tagging.generate(
             tmp_path / f"{jobs}", events=40, seed=3, jobs=jobs, progress=lambda jets: None

@@ -1,4 +1,4 @@
-"""Top tagging: every momentum as stored, or one line that says what is wrong and what is allowed."""
+"""Top tagging: momenta are read as stored, or an error of one line names the invalid value."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ VECTORS, MASK, LABELS = "tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy"
 
 @cache
 def momenta(n=JETS, seed=0, most=200):
-    """Return (n, 200, 4) px, py, pz and energy of jets without mass in the order of pt, then zeros.
+    """Return (n, 200, 4) px, py, pz and energy of jets of massless particles, sorted by pt and padded by zeros.
 
-    Even ones are narrow and light, odd ones, labelled as top quarks, wide and heavy.
+    Jets with even index are narrow and light; jets with odd index, labelled as top quarks, are wide
+    and heavy.
     """
     rng = np.random.default_rng(seed)
     made = np.zeros((n, 200, 4), np.float32)
@@ -64,7 +65,7 @@ def labels(n=JETS):
 
 
 def rows_of(parts, label, dtype, names):
-    """Return the rows of a table with these names of columns in its first block."""
+    """Return the rows of a table whose first block has these column names."""
     values = dict(zip(PARTICLES, parts[:, :, [3, 0, 1, 2]].reshape(len(parts), 800).T, strict=True))
     values |= dict.fromkeys(TRUTH, label * np.float32(600)) | {"ttv": 0 * label}
     values["is_signal_new"] = label
@@ -89,7 +90,7 @@ def written(folder, name="train.h5", *, parts=None, label=None, names=None, key=
 
 
 def arrays(folder, **changed):
-    """Write files of numpy, some of them changed, or left out where they are None."""
+    """Write numpy files; some are changed, or left out if None."""
     parts = momenta(most=100)
     files = {
         VECTORS: parts[:, :128].transpose(0, 2, 1),
@@ -116,8 +117,8 @@ def tiny_chunks(monkeypatch):
     monkeypatch.setattr(top_tagging, "CHUNK", 4)
 
 
-def test_every_momentum_of_the_tables_comes_as_stored(tmp_path, tiny_chunks):
-    """px, py, pz and energy, whatever the order of columns; three files, the last the test set."""
+def test_every_momentum_of_the_tables_is_read_as_stored(tmp_path, tiny_chunks):
+    """px, py, pz and energy in any order of columns; of three files the last is the test set."""
     given = {"train.h5": momenta(), "val.h5": momenta(seed=1), "test.h5": momenta(seed=2)}
     for name, parts in given.items():
         written(tmp_path, name, parts=parts)
@@ -140,8 +141,8 @@ def test_every_momentum_of_the_tables_comes_as_stored(tmp_path, tiny_chunks):
     assert ids.tolist() == [*range(6), *range(10**9, 10**9 + 6), *range(2 * 10**9, 2 * 10**9 + 6)]
 
 
-def test_mass_and_pt_are_of_the_sum_of_all_particles(tmp_path):
-    """Two particles of 3 GeV at right angles have a mass of 3 sqrt(2) and as much pt."""
+def test_mass_and_pt_are_those_of_the_sum_of_all_particles(tmp_path):
+    """Two particles of 3 GeV at right angles have a mass and a pt of 3 sqrt(2) GeV."""
     parts = np.zeros((2, 200, 4), np.float32)
     parts[:, :2] = [[3, 0, 0, 3], [0, 3, 0, 3]]
     parts[1] *= 2
@@ -152,7 +153,8 @@ def test_mass_and_pt_are_of_the_sum_of_all_particles(tmp_path):
 
 
 def test_columns_are_found_by_their_names(tmp_path):
-    """In another order, in several blocks, beside others, without the truth, or as float64."""
+    """Columns may be in another order, in several blocks, among others, without the truth, or
+    float64."""
     order = np.random.default_rng(0).permutation(PARTICLES).tolist()
     for kind in ("<f4", "<f8"):
         names = {"<i4": ["is_signal_new", "more"], kind: order}
@@ -175,8 +177,8 @@ def test_columns_are_found_by_their_names(tmp_path):
         ),
     ],
 )
-def test_what_pandas_writes_is_read(tmp_path, compression):
-    """Whatever it is compressed by; the labels as a column of their own, or in a block."""
+def test_tables_written_by_pandas_are_read(tmp_path, compression):
+    """With any compression; the labels as their own column or in a block."""
     import pandas
 
     columns = momenta()[:, :, [3, 0, 1, 2]].reshape(JETS, 800)
@@ -184,8 +186,8 @@ def test_what_pandas_writes_is_read(tmp_path, compression):
     frame = frame.assign(**{name: np.float32(600) * labels() for name in TRUTH}, ttv=0)
     frame["is_signal_new"] = labels()
     for name, own in (("train.h5", None), ("val.h5", ["is_signal_new"])):
-        told = {"complib": compression, "complevel": 5} if compression else {}
-        frame.to_hdf(tmp_path / name, key="table", format="table", data_columns=own, **told)
+        options = {"complib": compression, "complevel": 5} if compression else {}
+        frame.to_hdf(tmp_path / name, key="table", format="table", data_columns=own, **options)
     for _, part in read(tmp_path):
         assert np.array_equal(part.inputs["cloud"], momenta())
         assert np.array_equal(part.labels, labels())
@@ -193,8 +195,8 @@ def test_what_pandas_writes_is_read(tmp_path, compression):
 
 @pytest.mark.filterwarnings("ignore")
 @needs_extra("hepbench-plugins[pandas]")
-def test_pandas_reads_what_is_written_here(tmp_path):
-    """Names, dtypes and values; so do others who read the original by pandas."""
+def test_pandas_reads_the_simulated_files(tmp_path):
+    """Names, dtypes and values are equal, so other users can read the files like the original."""
     import pandas
 
     frame = pandas.read_hdf(written(tmp_path) / "train.h5", key="table")
@@ -206,8 +208,8 @@ def test_pandas_reads_what_is_written_here(tmp_path):
     assert frame["is_signal_new"].tolist() == labels().tolist()
 
 
-def test_the_arrays_of_fewer_particles_are_filled_up(tmp_path, tiny_chunks):
-    """All are labelled; which of the original's files they are of is not known."""
+def test_arrays_of_fewer_particles_are_padded(tmp_path, tiny_chunks):
+    """All jets are labelled; it is unknown from which original file they come."""
     chunks = read(arrays(tmp_path))
     assert [(role, len(part)) for role, part in chunks] == [("labelled", 4), ("labelled", 2)]
     cloud = np.concatenate([part.inputs["cloud"] for _, part in chunks])
@@ -217,15 +219,15 @@ def test_the_arrays_of_fewer_particles_are_filled_up(tmp_path, tiny_chunks):
 
 
 def test_tables_are_read_before_arrays_and_validation_jets_may_be_missing(tmp_path):
-    """Whatever else is in the folder."""
+    """Other files in the folder do not matter."""
     arrays(written(tmp_path))
     ((role, part),) = read(tmp_path)
     assert role == "labelled"
     assert np.array_equal(part.inputs["cloud"], momenta())
 
 
-def test_particles_are_put_into_the_order_of_their_pt(tmp_path):
-    """A file of somebody's own may have another, with padding between; values stay as they are."""
+def test_particles_are_sorted_by_pt(tmp_path):
+    """A user's file may have another order with padding in between; values stay the same."""
     mixed = momenta().copy()
     order = np.random.default_rng(0).permutation(200)
     mixed[1::2] = mixed[1::2, order]
@@ -233,8 +235,8 @@ def test_particles_are_put_into_the_order_of_their_pt(tmp_path):
     assert np.array_equal(part.inputs["cloud"], momenta())
 
 
-def test_memory_holds_a_few_chunks_whatever_the_size_of_the_file(tmp_path, monkeypatch):
-    """Of a hundred megabytes four at a time."""
+def test_memory_holds_a_few_chunks_for_any_file_size(tmp_path, monkeypatch):
+    """Of a hundred megabytes four are in memory at a time."""
     monkeypatch.setattr(top_tagging, "CHUNK", 1000)
     n = 30_000
     with h5py.File(tmp_path / "train.h5", "w") as file:
@@ -256,13 +258,13 @@ def without(*names):
     return {kind: [n for n in columns if n not in names] for kind, columns in COLUMNS.items()}
 
 
-NAMED = "'table/table' has {} columns, such as {}; '{}' is needed"
+NAMED = "'table/table' has no column '{2}' among its {0} columns ({1}, ...); '{2}' is needed"
 LAYOUTS = {
     "another key": (
         {"key": "jets"},
         (
-            "no dataset 'table/table', it holds 'jets'; "
-            "'table/table' of rows with named fields is needed"
+            "no dataset 'table/table', the file holds 'jets'; "
+            "'table/table' with rows of named fields is needed"
         ),
     ),
     "no label": (
@@ -279,7 +281,7 @@ LAYOUTS = {
     ),
     "a column twice": (
         {"names": {**COLUMNS, "<f8": ["E_7"]}},
-        "'table/table' has several columns 'E_7'; one of each name is expected",
+        "'table/table' has several columns 'E_7'; each name is expected once",
     ),
     "whole momenta": (
         {"names": {"<i4": COLUMNS["<f4"], "<i8": COLUMNS["<i8"]}},
@@ -291,7 +293,7 @@ LAYOUTS = {
     ),
     "no jet": (
         {"parts": np.zeros((0, 200, 4), np.float32)},
-        "'table/table' has no jet; one at least is needed",
+        "'table/table' has no jet; at least one is needed",
     ),
 }
 
@@ -299,7 +301,7 @@ LAYOUTS = {
 @pytest.mark.parametrize(("changed", "message"), LAYOUTS.values(), ids=LAYOUTS.keys())
 @pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5"])
 def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed, message):
-    """Of any of the files; the message holds what it has, and what is expected."""
+    """In any of the files; the message says what the file has and what is expected."""
     for good in ("train.h5", "val.h5"):
         written(tmp_path, good)
     written(tmp_path, name, **changed)
@@ -308,7 +310,7 @@ def test_another_layout_is_refused_before_a_jet_is_read(tmp_path, name, changed,
 
 
 def test_the_fixed_format_of_pandas_is_refused(tmp_path):
-    """It is what ``to_hdf`` writes unless it is told; the message names what is needed."""
+    """``to_hdf`` writes this format by default; the message names the needed format."""
     with h5py.File(tmp_path / "train.h5", "w") as file:
         file["table/axis0"] = np.bytes_(PARTICLES)
         file["table/block0_values"] = np.zeros((3, 800), np.float32)
@@ -324,7 +326,7 @@ def test_an_array_where_rows_are_expected_is_refused(tmp_path):
 
 
 class Trap:
-    """Unpickled, it makes a file."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -344,19 +346,19 @@ NAMES = {
 
 
 @pytest.mark.parametrize("made", NAMES.values(), ids=NAMES.keys())
-def test_names_that_are_no_plain_list_are_refused_and_nothing_is_unpickled(tmp_path, made):
-    """A file from the net may hold anything; a list of names is read without running it."""
+def test_column_names_other_than_a_plain_list_are_refused_without_unpickling(tmp_path, made):
+    """A downloaded file may hold any pickle; the list of names is parsed without running it."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         file["table/table"].attrs["values_block_0_kind"] = np.void(made(tmp_path) or b"\0")
     message = error_of(tmp_path)
     assert "'values_block_0' of 'table/table' has 804 columns and " in message
-    assert message.endswith("'values_block_0_kind' is expected to list them")
+    assert message.endswith("one name for each column is expected in 'values_block_0_kind'")
     assert not (tmp_path / "caught").exists()
 
 
 @pytest.mark.parametrize("version", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_names_are_read_in_every_version_of_pickle(tmp_path, version):
-    """The originals were written years ago, by another Python perhaps."""
+    """The originals may have been written by an old version of Python."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         content = pickle.dumps(COLUMNS["<f4"], version)
         file["table/table"].attrs["values_block_0_kind"] = np.void(content)
@@ -365,7 +367,7 @@ def test_names_are_read_in_every_version_of_pickle(tmp_path, version):
 
 
 def test_names_of_python_2_are_read(tmp_path):
-    """There a name was a string of bytes, written with quotes."""
+    """In Python 2 a name was a byte string, written with quotes."""
     listed = "".join(f"S'{name}'\np{i + 1}\na" for i, name in enumerate(COLUMNS["<f4"]))
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         content = f"(lp0\n{listed}.".encode()
@@ -374,8 +376,8 @@ def test_names_of_python_2_are_read(tmp_path):
     assert np.array_equal(part.inputs["cloud"], momenta())
 
 
-def test_a_compression_that_cannot_be_read_here_is_named(tmp_path, monkeypatch):
-    """With what installs it; the file itself is well."""
+def test_an_unavailable_compression_is_named(tmp_path, monkeypatch):
+    """The message says how to install the filter; the file itself is intact."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         rows = file["table/table"][:]
         kept = dict(file["table/table"].attrs)
@@ -383,12 +385,12 @@ def test_a_compression_that_cannot_be_read_here_is_named(tmp_path, monkeypatch):
         table = file["table"].create_dataset("table", data=rows, chunks=(3,), compression="gzip")
         table.attrs.update(kept)
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: False)
-    expected = "'table/table' is compressed by deflate, which cannot be read here; pip install "
+    expected = "'table/table' is compressed by deflate, which cannot be read here; install the filter: pip install "
     assert error_of(tmp_path) == f'top-tagging: train.h5: {expected}"hepbench-plugins[blosc]"'
 
 
 NAN, INF = np.nan, np.inf
-BUT = "finite numbers are expected, and no less energy than momentum"
+BUT = "finite numbers are expected, with energy >= momentum"
 VALUES = {
     "energy NaN": ([1, 0, 0, NAN], f"has energy nan and momentum 1; {BUT}"),
     "momentum NaN": ([NAN, 0, 0, 1], f"has energy 1 and momentum nan; {BUT}"),
@@ -404,10 +406,10 @@ VALUES = {
 @pytest.mark.parametrize(("particle", "what"), VALUES.values(), ids=VALUES.keys())
 @pytest.mark.parametrize("jet", [0, 5])
 @pytest.mark.parametrize("form", ["tables", "arrays"])
-def test_an_impossible_particle_is_named_with_its_place(
+def test_an_impossible_particle_is_named_with_its_position(
     tmp_path, tiny_chunks, particle, what, jet, form
 ):
-    """The first one, whichever chunk it is in; jets and particles count from 0."""
+    """The message names the first one in any chunk; jets and particles count from 0."""
     bad = momenta(most=100).copy()
     bad[jet, 2] = particle
     bad[jet:, 3] = np.nan
@@ -424,13 +426,13 @@ def test_an_impossible_particle_is_named_with_its_place(
 JET = momenta()
 SWAPPED = JET[:, :, [3, 1, 2, 0]]
 CONTENTS = {
-    "label 2": ({"label": [0, 1, 0, 1, 2, 1]}, "label of jet 4 is 2; 0 or 1 is expected"),
-    "label -1": ({"label": [0, 1, 0, 1, 0, -1]}, "label of jet 5 is -1; 0 or 1 is expected"),
+    "label 2": ({"label": [0, 1, 0, 1, 2, 1]}, "the label of jet 4 is 2; 0 or 1 is expected"),
+    "label -1": ({"label": [0, 1, 0, 1, 0, -1]}, "the label of jet 5 is -1; 0 or 1 is expected"),
     "tops alone": ({"label": [1] * 6}, "every 'is_signal_new' is 1; both 0 and 1 are needed"),
     "no top": ({"label": [0] * 6}, "every 'is_signal_new' is 0; both 0 and 1 are needed"),
     "an empty jet": (
         {"parts": JET * (np.arange(6) != 4)[:, None, None]},
-        "jet 4 has no particle; one at least is needed",
+        "jet 4 has no particle; at least one is needed",
     ),
     "energy and px exchanged": ({"parts": SWAPPED}, "and momentum "),
 }
@@ -439,7 +441,7 @@ CONTENTS = {
 @pytest.mark.parametrize(("changed", "message"), CONTENTS.values(), ids=CONTENTS.keys())
 @pytest.mark.parametrize("name", ["train.h5", "test.h5"])
 def test_impossible_labels_and_jets_are_refused(tmp_path, tiny_chunks, name, changed, message):
-    """In the test file as in the others."""
+    """The test file is checked like the others."""
     error = error_of(written(written(tmp_path), name, **changed))
     assert error.startswith(f"top-tagging: {name}: ")
     assert message in error
@@ -453,61 +455,61 @@ def vectors():
 ARRAYS = {
     "particles first": (
         {VECTORS: vectors().transpose(0, 2, 1)},
-        f"{VECTORS}: it is (6, 128, 4); (N, 4, P) is expected",
+        f"{VECTORS}: the shape is (6, 128, 4); (N, 4, P) is expected",
     ),
     "three components": (
         {VECTORS: vectors()[:, :3]},
-        f"{VECTORS}: it is (6, 3, 128); (N, 4, P) is expected",
+        f"{VECTORS}: the shape is (6, 3, 128); (N, 4, P) is expected",
     ),
     "too many particles": (
         {VECTORS: np.zeros((6, 4, 300), "f4"), MASK: np.zeros((6, 1, 300), "f4")},
-        f"{VECTORS}: it has 300 particles; 1 to 200 are expected",
+        f"{VECTORS}: the file has 300 particles per jet; 1 to 200 are expected",
     ),
     "float64": (
         {VECTORS: vectors().astype(float)},
-        f"{VECTORS}: it is float64; float32 is expected",
+        f"{VECTORS}: the dtype is float64; float32 is expected",
     ),
     "no jet": (
         {VECTORS: vectors()[:0]},
-        f"{VECTORS}: it has no jet; one at least is needed",
+        f"{VECTORS}: the file has no jet; at least one is needed",
     ),
     "a mask short": (
         {MASK: np.ones((5, 1, 128), "f4")},
-        f"{MASK}: it is (5, 1, 128); (6, 1, 128) is expected",
+        f"{MASK}: the shape is (5, 1, 128); (6, 1, 128) is expected",
     ),
     "a flat mask": (
         {MASK: np.ones((6, 128), "f4")},
-        f"{MASK}: it is (6, 128); (6, 1, 128) is expected",
+        f"{MASK}: the shape is (6, 128); (6, 1, 128) is expected",
     ),
     "another mask": (
         {MASK: np.ones((6, 1, 128), "f4")},
-        f"{MASK}: jet 0, particle 100 is 1; 1 is expected where there is energy, and 0 elsewhere",
+        f"{MASK}: jet 0, particle 100 is 1; 1 is expected for a particle with energy, 0 for padding",
     ),
     "a label short": (
         {LABELS: labels()[1:]},
-        f"{LABELS}: it is (5,); (6,) is expected",
+        f"{LABELS}: the shape is (5,); (6,) is expected",
     ),
     "labels of two columns": (
         {LABELS: np.eye(2, dtype=int)[labels()]},
-        f"{LABELS}: it is (6, 2); (6,) is expected",
+        f"{LABELS}: the shape is (6, 2); (6,) is expected",
     ),
     "labels of floats": (
         {LABELS: labels() * 1.0},
-        f"{LABELS}: it is float64; integer is expected",
+        f"{LABELS}: the dtype is float64; integer is expected",
     ),
 }
 
 
 @pytest.mark.parametrize(("changed", "message"), ARRAYS.values(), ids=ARRAYS.keys())
-def test_other_arrays_are_refused(tmp_path, changed, message):
-    """The message holds the file, what it has, and what is expected."""
+def test_arrays_with_another_layout_are_refused(tmp_path, changed, message):
+    """The message names the file, what it has, and what is expected."""
     assert error_of(arrays(tmp_path, **changed)) == f"top-tagging: {message}"
 
 
 @pytest.mark.parametrize("done", DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("name", ["train.h5", "val.h5", "test.h5", VECTORS, MASK, LABELS])
 def test_a_damaged_file_is_refused(tmp_path, name, done):
-    """Gigabytes do not always come whole; nothing is read of the others."""
+    """Large downloads may be incomplete; no jet of the other files is read."""
     if name.endswith(".npy"):
         arrays(tmp_path)
     else:
@@ -522,14 +524,14 @@ def test_a_damaged_file_is_refused(tmp_path, name, done):
 @pytest.mark.parametrize("content", damage.HEADERS.values(), ids=damage.HEADERS.keys())
 @pytest.mark.parametrize("name", [VECTORS, MASK, LABELS])
 def test_a_damaged_header_is_refused(tmp_path, name, content):
-    """numpy reads it as Python, and raises whatever Python does."""
+    """numpy parses the header as Python and raises any of Python's errors."""
     (arrays(tmp_path) / name).write_bytes(content)
     assert error_of(tmp_path).startswith(f"top-tagging: {name}: cannot be opened (")
 
 
 @pytest.mark.parametrize("kind", ["pickled", "an archive"])
-def test_what_is_no_plain_array_is_refused(tmp_path, kind):
-    """Nothing is unpickled; several arrays in one file are none."""
+def test_pickles_and_archives_are_refused(tmp_path, kind):
+    """Nothing is unpickled, and an archive of several arrays is not an array."""
     with (arrays(tmp_path) / LABELS).open("wb") as file:
         if kind == "pickled":
             np.save(file, np.array([Trap(tmp_path / "caught")], object), allow_pickle=True)
@@ -539,8 +541,8 @@ def test_what_is_no_plain_array_is_refused(tmp_path, kind):
     assert not (tmp_path / "caught").exists()
 
 
-def test_overwritten_rows_are_refused_where_they_are(tmp_path, tiny_chunks):
-    """The rows before them are good."""
+def test_overwritten_rows_are_named(tmp_path, tiny_chunks):
+    """The rows before them are read."""
     with h5py.File(written(tmp_path) / "train.h5", "a") as file:
         rows, kept = file["table/table"][:], dict(file["table/table"].attrs)
         del file["table/table"]
@@ -548,22 +550,22 @@ def test_overwritten_rows_are_refused_where_they_are(tmp_path, tiny_chunks):
         table.attrs.update(kept)
         where = table.id.get_chunk_info_by_coord((4,))
     damage.overwrite(tmp_path / "train.h5", where.byte_offset, where.size)
-    expected = "top-tagging: train.h5: 'table/table' cannot be read from jet 4 on ("
+    expected = "top-tagging: train.h5: 'table/table' cannot be read from jet 4 onwards ("
     assert error_of(tmp_path).startswith(expected)
 
 
 def test_missing_files_are_named(tmp_path):
-    """Test jets alone cannot be learned from, nor momenta without labels."""
+    """Test jets alone are not enough for training, nor are momenta without labels."""
     written(tmp_path, "test.h5")
-    expected = f"top-tagging: {tmp_path} holds no train.h5 and no {VECTORS}; one is needed"
+    expected = f"top-tagging: {tmp_path} holds no train.h5 and no {VECTORS}; one of them is needed"
     assert error_of(tmp_path) == expected
     other = tmp_path / "other"
     other.mkdir()
     arrays(other, **{LABELS: None})
-    assert error_of(other) == f"top-tagging: {other} holds no {LABELS}; it belongs to {VECTORS}"
+    assert error_of(other) == f"top-tagging: {other} holds no {LABELS}; {VECTORS} needs it"
 
 
-def told(folder):
+def warnings_of(folder):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read(folder)
@@ -571,24 +573,24 @@ def told(folder):
     return [str(each.message) for each in caught]
 
 
-def test_labels_the_wrong_way_round_are_told(tmp_path):
-    """Top quarks are heavy; both forms may be wrong, and a good one is told nothing of."""
-    assert told(written(tmp_path)) == []
-    (odd,) = told(written(tmp_path, label=1 - labels(), true=600 * (1 - labels())))
-    assert odd.startswith("top-tagging: train.h5: jets of label 1 have ")
-    assert odd.endswith(": is 1 the top quark?")
+def test_exchanged_labels_give_a_warning(tmp_path):
+    """Top quarks have the larger mass; both forms are checked, and correct labels give no warning."""
+    assert warnings_of(written(tmp_path)) == []
+    (warning,) = warnings_of(written(tmp_path, label=1 - labels(), true=600 * (1 - labels())))
+    assert warning.startswith("top-tagging: train.h5: the mean jet mass is ")
+    assert warning.endswith(": the labels may be exchanged")
     other = tmp_path / "other"
     other.mkdir()
-    assert told(arrays(other)) == []
-    (odd,) = told(arrays(other, **{LABELS: 1 - labels()}))
-    assert odd.startswith(f"top-tagging: {VECTORS}: jets of label 1 have ")
+    assert warnings_of(arrays(other)) == []
+    (warning,) = warnings_of(arrays(other, **{LABELS: 1 - labels()}))
+    assert warning.startswith(f"top-tagging: {VECTORS}: the mean jet mass is ")
 
 
-def test_labels_against_the_truth_are_told(tmp_path):
-    """Where a file says which jets have a top quark, it should say the same twice."""
-    (odd,) = told(written(tmp_path, true=[0, 600, 0, 0, 600, 600]))
-    expected = "of 6 jets label and 'truthE' of 2 disagree on a top quark"
-    assert odd == f"top-tagging: train.h5: {expected}"
+def test_labels_that_contradict_the_truth_give_a_warning(tmp_path):
+    """The file states twice which jets have a top quark."""
+    (warning,) = warnings_of(written(tmp_path, true=[0, 600, 0, 0, 600, 600]))
+    expected = "label and 'truthE' disagree for 2 of 6 jets"
+    assert warning == f"top-tagging: train.h5: {expected}"
 
 
 # --- views
@@ -600,7 +602,7 @@ def kinematic(parts, particles=200):
 
 
 def test_the_cloud_is_cut_to_the_first_particles():
-    """As read, and in other variables, which are still those of the whole jet."""
+    """The momenta are cut, and so are the kinematic features, which still refer to the whole jet."""
     inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
     made = top_tagging_views.transform(inputs, particles=50, features="momenta")
     assert np.array_equal(made["cloud"], momenta()[:, :50])
@@ -609,7 +611,7 @@ def test_the_cloud_is_cut_to_the_first_particles():
 
 
 def test_kinematic_features_are_those_of_the_paper():
-    """Of two particles, one ahead in phi and the other in eta, of a jet that flies backwards."""
+    """Checked with two particles, one ahead in phi and one in eta, of a jet with negative eta."""
     pt, eta, phi = np.array([300.0, 100.0]), np.array([-1.0, -1.3]), np.array([3.1, -3.0])
     parts = np.zeros((1, 200, 4), np.float32)
     columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
@@ -641,15 +643,15 @@ def test_kinematic_features_are_those_of_the_paper():
         ({"features": "all"}, "features is 'all'; momenta and kinematic are allowed"),
     ],
 )
-def test_other_clouds_are_refused(params, message):
+def test_other_parameters_of_clouds_are_refused(params, message):
     """The message says what is allowed."""
     inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
     with pytest.raises(DataError, match=f"top-tagging: {message}"):
         top_tagging_views.transform(inputs, **({"particles": 9, "features": "momenta"} | params))
 
 
-def test_the_graph_joins_what_is_near_in_eta_and_phi():
-    """Across the edge of phi; of the first particles alone, and padding to itself."""
+def test_the_graph_joins_particles_near_in_eta_and_phi():
+    """Across the edge of phi; only the first particles, and padding to itself."""
     parts = jet((300, 0.5, 3.1), (200, 0.5, -3.1), (100, 0.5, 2.9), (50, 1.2, 2.95))
     inputs = {"cloud": parts, "mask": parts[:, :, 3] > 0}
     found = top_tagging_views.graph(inputs, particles=6, k=2)["neighbours"]
@@ -657,12 +659,12 @@ def test_the_graph_joins_what_is_near_in_eta_and_phi():
     assert found[0].tolist() == [[1, 2], [0, 2], [0, 1], [2, 0], [4, 4], [5, 5]]
     found = top_tagging_views.graph(inputs, particles=2, k=2)["neighbours"]
     assert found[0].tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(DataError, match="k is 0; a number above 0 is expected"):
+    with pytest.raises(DataError, match="k is 0; at least 1 is expected"):
         top_tagging_views.graph(inputs, particles=2, k=0)
 
 
-def test_the_graph_is_that_of_all_distances():
-    """Against a search through every pair of particles."""
+def test_the_graph_agrees_with_all_pairwise_distances():
+    """The reference searches all pairs of particles."""
     inputs = {"cloud": momenta(), "mask": momenta()[:, :, 3] > 0}
     found = top_tagging_views.graph(inputs, particles=100, k=7)["neighbours"]
     angles = kinematic(momenta(), 100)[:, :, :2].astype(float)
@@ -681,14 +683,14 @@ def table(parts, mask=None):
 
 
 def same(found, expected):
-    """Whether tables agree within the rounding of float32 momenta."""
+    """Return whether tables agree within the rounding of float32 momenta."""
     return found == pytest.approx(expected, rel=2e-3, abs=2e-4)
 
 
 @settings(max_examples=20, deadline=None)
 @given(angle=st.floats(-3.2, 3.2), rapidity=st.floats(-2, 2), seed=st.integers(0, 2**32 - 1))
-def test_the_table_is_the_same_from_every_side(angle, rapidity, seed):
-    """Turned around the beam, boosted along it, mirrored, in another order, padded elsewhere."""
+def test_the_table_does_not_depend_on_direction_boost_or_order(angle, rapidity, seed):
+    """Rotated around the beam, boosted along it, mirrored, reordered, padded elsewhere."""
     parts, n = momenta(most=60).astype(float), 60
     expected = table(momenta(most=60))
     px, py, pz, energy = np.moveaxis(parts, 2, 0)
@@ -704,8 +706,8 @@ def test_the_table_is_the_same_from_every_side(angle, rapidity, seed):
     assert np.array_equal(table(momenta(most=60)[:, :n]), expected)
 
 
-def test_a_row_of_the_table_depends_on_its_own_jet_alone(monkeypatch):
-    """Whatever stands beside it, in whichever batch."""
+def test_a_row_of_the_table_depends_only_on_its_own_jet(monkeypatch):
+    """Other jets in the batch and the size of the batch do not matter."""
     parts = momenta(40)
     together = table(parts)
     order = np.array([7, 0, 11, 39, 3, 3, 2])
@@ -717,7 +719,7 @@ def test_a_row_of_the_table_depends_on_its_own_jet_alone(monkeypatch):
 
 
 def jet(*particles):
-    """Return a jet of particles without mass: pt, eta and phi."""
+    """Return a jet of massless particles, given by pt, eta and phi."""
     pt, eta, phi = np.array(sorted(particles, reverse=True), float).T
     parts = np.zeros((1, 200, 4))
     columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
@@ -726,15 +728,15 @@ def jet(*particles):
 
 
 def quantities(*particles):
-    """Return by name the row of the table of a jet."""
+    """Return the features of a jet by name."""
     return dict(zip(top_tagging_views.FEATURES, table(jet(*particles))[0], strict=True))
 
 
-def test_two_particles_make_a_row_that_can_be_worked_out():
+def test_features_of_two_particles_agree_with_hand_calculation():
     """300 and 100 GeV, 0.4 apart in phi."""
     found = quantities((300, 1, 0), (100, 1, 0.4))
     assert found["particles"] == 2
-    # m^2 = 2 pt pt (1 - cos(dphi)) of particles without mass
+    # m^2 = 2 pt pt (1 - cos(dphi)) of massless particles
     assert found["mass"] == pytest.approx(np.sqrt(6e4 * (1 - np.cos(0.4))), rel=1e-5)
     assert found["pt"] == pytest.approx(np.hypot(300 + 100 * np.cos(0.4), 100 * np.sin(0.4)))
     assert found["ptd"] == pytest.approx(np.hypot(0.75, 0.25))
@@ -746,11 +748,12 @@ def test_two_particles_make_a_row_that_can_be_worked_out():
     for name in ("tau2", "tau3", "tau21", "tau32", "c2", "d2"):
         assert found[name] == pytest.approx(0, abs=1e-6)
     assert found["subjet_mass_high"] == pytest.approx(found["mass"], rel=1e-5)
-    assert [found[f"subjet_share_{i}"] for i in (1, 2, 3)] == pytest.approx([0.75, 0.25, 0])
+    assert [found[f"subjet_fraction_{i}"] for i in (1, 2, 3)] == pytest.approx([0.75, 0.25, 0])
 
 
 def test_three_prongs_are_found_with_their_masses():
-    """Each of two particles 0.02 apart: what is left of tau3 are these, and the pairs have masses."""
+    """Each prong is two particles 0.02 apart: only these distances remain in tau3, and the pairs
+    have masses."""
     centres = ((300, 0, 0), (200, 0.5, 0), (100, 0, 0.6))
     prongs = [(pt / 2, eta + s, phi) for pt, eta, phi in centres for s in (-0.01, 0.01)]
     found = quantities(*prongs)
@@ -762,11 +765,13 @@ def test_three_prongs_are_found_with_their_masses():
     ]
     names = [f"subjet_mass_{which}" for which in ("low", "middle", "high")]
     assert [found[name] for name in names] == pytest.approx(sorted(masses), rel=5e-3)
-    assert [found[f"subjet_share_{i}"] for i in (1, 2, 3)] == pytest.approx([1 / 2, 1 / 3, 1 / 6])
+    assert [found[f"subjet_fraction_{i}"] for i in (1, 2, 3)] == pytest.approx(
+        [1 / 2, 1 / 3, 1 / 6]
+    )
 
 
 def test_energy_correlations_are_sums_over_pairs_and_triples():
-    """Against loops over all of them."""
+    """The reference loops over all pairs and triples."""
     rng = np.random.default_rng(3)
     parts = [
         (pt, *angles)
@@ -784,13 +789,13 @@ def test_energy_correlations_are_sums_over_pairs_and_triples():
     assert found["d2"] == pytest.approx(triples / pairs**3, rel=1e-4)
 
 
-def test_a_single_particle_has_no_shape():
-    """Its mass is 0, its shape is 0, and nothing is NaN."""
+def test_a_single_particle_has_zero_shapes():
+    """Its mass and shapes are 0, and no feature is NaN."""
     found = quantities((600, 1.5, 2))
     assert found.pop("pt") == pytest.approx(600)
-    ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_share_1")}
+    ones = {name: found.pop(name) for name in ("particles", "ptd", "leading", "subjet_fraction_1")}
     assert set(ones.values()) == {1}
-    # energies of float32 leave a little mass
+    # rounding of energies to float32 gives a small mass
     assert list(found.values()) == pytest.approx([0] * len(found), abs=1)
 
 
@@ -803,8 +808,8 @@ def batch(features):
     return {"cloud": torch.tensor(cloud), "mask": torch.tensor(parts[:, :, 3] > 0)}
 
 
-def test_rotations_of_momenta_leave_the_table_as_it_is():
-    """Around the beam, each jet by an angle of its own."""
+def test_rotations_of_momenta_do_not_change_the_table():
+    """Each jet is rotated around the beam by its own angle."""
     torch.manual_seed(0)
     given = batch("momenta")
     made = top_tagging_views.rotations(given)["cloud"].numpy()
@@ -815,7 +820,7 @@ def test_rotations_of_momenta_leave_the_table_as_it_is():
 
 
 def test_rotations_of_kinematic_features_keep_distances():
-    """From the axis and between particles; all else stays as it was."""
+    """Distances from the axis and between particles stay, and so do all other features."""
     torch.manual_seed(0)
     given = batch("kinematic")
     made = top_tagging_views.rotations(given)["cloud"].numpy()
@@ -830,8 +835,8 @@ def test_rotations_of_kinematic_features_keep_distances():
 
 
 @pytest.mark.parametrize(("features", "axes"), [("momenta", (1, 2)), ("kinematic", (0, 1))])
-def test_flips_mirror_all_four_ways(features, axes):
-    """A jet as a whole: py and pz of momenta, eta and phi from the axis otherwise."""
+def test_flips_mirror_jets_in_all_four_ways(features, axes):
+    """The whole jet is mirrored: py and pz of momenta, or eta and phi relative to the axis."""
     torch.manual_seed(0)
     given = {name: values[:1].repeat(64, 1, 1)[:, :200] for name, values in batch(features).items()
              if name == "cloud"}  # fmt: skip
@@ -842,7 +847,7 @@ def test_flips_mirror_all_four_ways(features, axes):
         mirrored = before.clone()
         for axis, sign in zip(axes, signs, strict=True):
             mirrored[:, axis] *= sign
-        # negative zero is another string of bytes
+        # negative zero has other bytes
         expected.add((mirrored + 0).numpy().tobytes())
     assert found == expected
 
@@ -850,7 +855,7 @@ def test_flips_mirror_all_four_ways(features, axes):
 @pytest.mark.parametrize("name", ["rotations", "flips"])
 @pytest.mark.parametrize("features", ["momenta", "kinematic"])
 def test_a_batch_is_not_changed_in_place(name, features):
-    """Its memory is used again."""
+    """The memory of the batch is used again."""
     given = batch(features)
     before = given["cloud"].clone()
     made = getattr(top_tagging_views, name)(given)
@@ -863,14 +868,14 @@ def test_a_batch_is_not_changed_in_place(name, features):
 
 @pytest.fixture(scope="module")
 def sample():
-    """Return the shipped sample."""
+    """Return the bundled sample."""
     ((role, part),) = top_tagging.sample()
     assert role == "labelled"
     return part
 
 
-def test_the_sample_is_what_was_asked_for(sample):
-    """5,000 jets, half of them top quarks, in their range of pt and eta, of particles without mass."""
+def test_the_sample_has_the_requested_jets(sample):
+    """5,000 jets of massless particles, half of them top quarks, in their range of pt and eta."""
     path = Path(top_tagging.__file__).parent / "samples/top-tagging.npz"
     assert path.stat().st_size <= 4_000_000
     cloud, mask = sample.inputs["cloud"], sample.inputs["mask"]
@@ -885,8 +890,8 @@ def test_the_sample_is_what_was_asked_for(sample):
     assert np.array_equal(mask, np.arange(200) < mask.sum(axis=1)[:, None])
 
 
-def test_compact_particles_come_back_within_half_a_step(sample):
-    """Relative to pt, and in angle; their number exactly."""
+def test_compact_particles_are_accurate_to_half_a_step(sample):
+    """In relative pt and in angle; the number of particles is exact."""
     rng = np.random.default_rng(0)
     parts = sample.inputs["cloud"][:300] * np.float32(rng.uniform(0.9, 1.1, (300, 1, 1)))
     again = top_tagging_compact.decode(top_tagging_compact.encode(parts))
@@ -905,18 +910,18 @@ def test_compact_particles_come_back_within_half_a_step(sample):
     assert np.abs((phi2 - phi + np.pi) % (2 * np.pi) - np.pi).max() < 0.000052
 
 
-def test_what_cannot_be_compacted_is_refused(sample):
-    """A particle with a mass would come back without, one out of order with another pt."""
+def test_particles_that_cannot_be_compacted_are_refused(sample):
+    """A massive particle would lose its mass, and an unsorted particle would get another pt."""
     parts = sample.inputs["cloud"][:2].copy()
     parts[1, 3, 3] *= 1.01
-    with pytest.raises(DataError, match="they have no mass"):
+    with pytest.raises(DataError, match="a particle has a mass"):
         top_tagging_compact.encode(parts)
     with pytest.raises(DataError, match="do not fit into two bytes"):
         top_tagging_compact.encode(sample.inputs["cloud"][:2, ::-1])
 
 
 def separation(part):
-    """Return the AUC of boosted trees on the table, each jet scored by trees that never saw it."""
+    """Return the AUC of boosted trees on the table, by cross-validation."""
     columns = top_tagging_views.summarise(part.inputs)["table"]
     trees = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=100, random_state=0)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -925,8 +930,8 @@ def separation(part):
 
 
 @pytest.mark.slow
-def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
-    """Boosted trees on the table, on as many jets of either, agree within their errors and a bit."""
+def test_the_sample_is_about_as_hard_as_the_original_jets(sample, real_data):
+    """Boosted trees on the table, with equal numbers of jets, agree within errors and a margin."""
     ((_, real),) = read(real_data / "top-tagging")
     assert len(real) == 2000
     found, expected = separation(sample[:2000]), separation(real)
@@ -934,10 +939,11 @@ def test_the_sample_is_about_as_hard_as_the_real_jets(sample, real_data):
     assert abs(found - expected) < 0.015
 
 
-def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
-    """2,000 jets of the reference set: axes as their makers have them, masses, numbers, warnings."""
+def test_original_jets_are_read_and_have_the_expected_distributions(real_data):
+    """2,000 jets of the reference dataset: conventions, masses, numbers of particles, no
+    unexpected warnings."""
     folder = real_data / "top-tagging"
-    assert told(folder) == []
+    assert warnings_of(folder) == []
     ((_, part),) = read(folder)
     points = np.load(folder / "tl_pf_points.npy").transpose(0, 2, 1)
     assert kinematic(part.inputs["cloud"], 128)[:, :, :2] == pytest.approx(points, abs=2e-6)
@@ -953,8 +959,8 @@ def test_real_jets_pass_and_lie_where_top_quarks_and_qcd_do(real_data):
     assert columns["tau32"][top].mean() < 0.75 * columns["tau32"][~top].mean()
 
 
-def test_the_files_of_the_spec_are_those_that_are_read():
-    """The official test file has its role, and every file its form."""
+def test_the_files_of_the_spec_are_those_of_the_reader():
+    """The official test file has its role, and every file has its form."""
     roles = {file.name: file.role for file in TOP_TAGGING.files}
     assert roles.pop("test.h5") == "test"
     assert set(roles.values()) == {"labelled"}

@@ -1,3 +1,3 @@
-"""Generators of the simulated samples: Pythia collisions in a parametric detector."""
+"""Generators that simulate each dataset, mostly by Pythia and a parametric detector."""
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Boosted jets anew: top quarks (signal) against light quarks and gluons (background), simulated.
+"""Simulate boosted jets: top quarks (signal) against light quarks and gluons (background).
 
-The channels are those of Andrews et al., arXiv:2104.14659, who used the simulation of CMS; what is
-in the original file is printed nowhere in full, so that this is the same kind of data, not the same
-data. Protons at 8 TeV; signal is a pair of top quarks with W bosons to quarks, background are two
-hard jets. Jets are anti-kt of radius 0.8, |eta| < 1.37, 100 to 220 GeV of mass, flat in four bins of
-400 to 600 GeV of pt alike in both classes; of a signal jet a top quark is within 0.4. So neither pt
-nor the tail of the mass tells them apart. The detector is that of ``detector.py``, the images those
-of ``jet_images.py``; there is no pile-up.
+The channels are those of Andrews et al., arXiv:2104.14659, who used the simulation of CMS. No
+publication fully describes the original file, so this is the same kind of data, not the same data.
+Protons at 8 TeV; signal is a pair of top quarks whose W bosons decay to quarks, background is two
+hard jets. Jets are anti-kt with radius 0.8, |eta| < 1.37, a mass of 100 to 220 GeV, and a pt of 400
+to 600 GeV, flat in four bins in both classes; a signal jet has a top quark within 0.4. So neither
+pt nor the tail of the mass separates the classes. The detector is that of ``detector.py``, the
+images are those of ``jet_images.py``; there is no pile-up.
 
-A chunk of ``CHUNK`` jets has its own seed, so a file depends on the seed alone; the jets of a
-smaller file are the first ones of a larger. Unlabelled jets are the same mixture from other seeds.
+Each chunk of ``CHUNK`` jets has its own seed, so a file depends only on the seed; the jets of a
+smaller file are the first ones of a larger file. Unlabelled jets are the same mixture with other
+seeds.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import numpy as np
 
 from hepbench import SparseImages
 from hepbench_datasets import BOOSTED_JETS
-from hepbench_datasets.simulate import detector, jet_images, marked, processes, refusals
-from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
+from hepbench_datasets.simulate import arguments, detector, jet_images, marked, processes
+from hepbench_datasets.simulate.jets import Jets, concatenate, fill_bins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,14 +36,14 @@ LABELLED = "Dataset_Specific_labelled_full_only_for_2i.h5"
 UNLABELLED = "Dataset_Specific_Unlabelled.h5"
 
 CHUNK = 200
-"""Half of them signal, a quarter of each class in each bin of pt. Other chunks would be another data
-set."""
+"""Number of jets, half of them signal, with a quarter of each class in each bin of pt; another
+number would give another dataset."""
 BATCH_EVENTS = 60
 ROLES: tuple[Role, ...] = ("labelled", "unlabelled")
-"""Their places are part of the seeds."""
+"""The order of the roles is part of the seeds."""
 
 ENERGY = 8000.0
-# events are drawn from a spectrum that is about flat, or most of them would be thrown away
+# events are drawn from a nearly flat spectrum, because otherwise most of them would be rejected
 HARD = (
     *("PhaseSpace:pTHatMin = 370.", "PhaseSpace:pTHatMax = 700."),
     *("PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 5."),
@@ -58,36 +59,36 @@ JET_RADIUS, JET_ETA = 0.8, 1.37
 PT_BINS = (400.0, 450.0, 500.0, 550.0, 600.0)
 MASSES = (100.0, 220.0)
 TOP, TOP_DECAYS = 6, 62
-"""PDG code, and Pythia's status of a particle that decays next."""
+"""PDG code of the top quark, and Pythia's status code of a particle that decays next."""
 MATCH_RADIUS = 0.4
 
 
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write the labelled file, with ``m`` and ``pT``, and the unlabelled one, half the jets each.
+    """Write the labelled file, with ``m`` and ``pT``, and the unlabelled file, half the jets each.
 
     As in the originals ``jet`` is (N, 125, 125, 8) float32, contiguous and uncompressed: half a
-    megabyte a jet.
+    megabyte per jet.
 
     Args:
-        folder: made where there is none; the files appear there only when they are whole.
-        events: jets; of an odd number the labelled file gets one more.
-        seed: the same one gives the same bytes, whatever ``jobs`` is.
-        jobs: processes.
-        progress: called with the number of jets done so far.
+        folder: created if missing; the files appear there only when they are complete.
+        events: number of jets; if it is odd, the labelled file gets one more.
+        seed: equal seeds give equal bytes, for any ``jobs``.
+        jobs: number of processes.
+        progress: called with the number of jets so far.
 
     Returns:
         The path of the labelled file.
 
     Raises:
-        DataError: a generator is not installed, a file exists, ``events`` is less than 2 or
-            ``jobs`` than 1, or a process came to an end too early.
+        DataError: a generator is not installed, a file exists, ``events`` is below 2 or ``jobs``
+            below 1, or a process ended too early.
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
     folder = Path(folder)
-    refusals.require_room(BOOSTED_JETS, folder)
-    # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
+    arguments.require_free_folder(BOOSTED_JETS, folder)
+    # closing stops the processes here on Ctrl-C, not when the generator is garbage-collected
     with closing(_chunks(wanted, seed=seed, jobs=jobs)) as chunks, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
         names = dict(zip(ROLES, (LABELLED, UNLABELLED), strict=True))
@@ -126,7 +127,7 @@ def _write(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
-    """Return the jets that ``generate`` writes, by role; unlabelled ones with what is not written.
+    """Return the jets that ``generate`` writes, by role, with the labels that it leaves out.
 
     Raises:
         DataError: as ``generate``.
@@ -135,20 +136,20 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
     found: dict[Role, list[Jets]] = {role: [] for role in ROLES}
     for role, jets in _chunks(wanted, seed=seed, jobs=jobs):
         found[role].append(jets)
-    return {role: joined(chunks) for role, chunks in found.items()}
+    return {role: concatenate(chunks) for role, chunks in found.items()}
 
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[Role, int]:
-    """Return how many jets of each role there are to be."""
+    """Return the number of jets of each role."""
     detector.require_generators()
-    refusals.require(BOOSTED_JETS, events=events, seed=seed, jobs=jobs)
+    arguments.require_valid(BOOSTED_JETS, events=events, seed=seed, jobs=jobs)
     return {"labelled": events - events // 2, "unlabelled": events // 2}
 
 
 def _chunks(
     wanted: dict[Role, int], *, seed: int, jobs: int
 ) -> Generator[tuple[Role, Jets], None, None]:
-    """Yield the chunks in their order, those of one role after the other's; last ones are cut."""
+    """Yield the chunks in order, role by role; the last chunk of each role is cut."""
     pieces = [
         (seed, role, index)
         for role, events in wanted.items()
@@ -161,11 +162,11 @@ def _chunks(
 
 
 def chunk(piece: tuple[int, Role, int]) -> Jets:
-    """Return the jets of one chunk, given by seed, role and number, in a random order."""
+    """Return the jets of one chunk, given by seed, role and index, in random order."""
     seed, role, index = piece
     seeds = np.random.SeedSequence([seed, ROLES.index(role), index])
     *classes, last = seeds.spawn(3)
-    jets = joined([simulate_class(label, stream) for label, stream in enumerate(classes)])
+    jets = concatenate([simulate_class(label, stream) for label, stream in enumerate(classes)])
     return jets[np.random.default_rng(last).permutation(CHUNK)]
 
 
@@ -181,11 +182,11 @@ def simulate_class(label: int, seeds: np.random.SeedSequence) -> Jets:
     found = []
     while free.any():
         found.append(_select(pythia, label, free, rng))
-    return joined(found)
+    return concatenate(found)
 
 
 def _select(pythia: Any, label: int, free: Array, rng: np.random.Generator) -> Jets:
-    """Return the jets of a batch of events for which there is a place, and take that from free."""
+    """Return the jets of a batch of events that fit into the bins; reduce ``free`` accordingly."""
     particles, status = detector.collisions(pythia, BATCH_EVENTS, origins=True)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)

@@ -1,12 +1,11 @@
-"""Make the simulated sample of boosted jets that ships with the package.
+"""Make the bundled sample of boosted jets.
 
-``python -m hepbench_datasets.simulate.boosted_jets_sample`` does it, in six minutes of processor
-time.
+``python -m hepbench_datasets.simulate.boosted_jets_sample`` takes six minutes of processor time.
 
-4,000 labelled and 4,000 unlabelled jets of ``boosted_jets.simulate`` as ``samples/boosted-jets.npz``:
-images as ``boosted_jets_compact.py`` writes them, the labelled ones first; ``labels`` (4000,) int8, 1 = top;
-``m`` and ``pT`` (4000,) float32 in GeV. The same versions of Pythia and FastJet give the same bytes
-on one machine; elsewhere compare values.
+The sample has 4,000 labelled and 4,000 unlabelled jets of ``boosted_jets.simulate`` in
+``samples/boosted-jets.npz``: images as ``boosted_jets_compact.py`` writes them, labelled images
+first; ``labels`` (4000,) int8, 1 = top; ``m`` and ``pT`` (4000,) float32 in GeV. The same versions
+of Pythia and FastJet give the same bytes on one machine; on other machines compare values.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PATH = Path(__file__).parent.parent / "samples" / "boosted-jets.npz"
 
 
 def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
-    """Write the sample to ``path``, by ``jobs`` processes, and return it.
+    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
 
     Raises:
         DataError: as ``boosted_jets.simulate``.

@@ -1,12 +1,13 @@
-"""Electrons and photons on their way through a tracker: bremsstrahlung, conversions, the field.
+"""Electrons and photons in a tracker: bremsstrahlung, conversions, the magnetic field.
 
 A simplified CMS barrel: thirteen thin layers hold all the material, in a field along the beam.
 Particles keep their polar angle; they neither scatter nor lose energy by ionisation.
 
-Material and radii are those of CMS, none is fitted; that each layer's share of it is the same everywhere
-is rough. Boosted trees on the shapes of the showers reach an AUC of .78, where .73 was hoped for. What
-they reach on the original is not known (networks: .81). With a fifth of all right in front of the
-calorimeter they reach .765, and the images agree with 200 real ones no better: it was left where it is.
+Material and radii are those of CMS and none is fitted; each layer has the same fraction of the
+material at all eta, which is a rough approximation. Boosted trees on shower shapes reach an AUC of
+.78, while .73 was the aim; their AUC on the original is unknown (networks: .81). With a fifth of
+the material directly in front of the calorimeter they reach .765 and the images agree with 200
+original ones no better, so the layers were not changed.
 
 Sources: CMS, JINST 9 P10009 (2014), radii, and material in figure 3; bremsstrahlung and pair
 production in complete screening, Tsai, Rev. Mod. Phys. 46 (1974) 815, as in the Review of Particle
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
 
 FIELD_TESLA = 3.8
 BEND = 0.299792458 * FIELD_TESLA
-"""Curvature in 1/m times GeV of transverse momentum."""
+"""Curvature in 1/m, multiplied by the transverse momentum in GeV."""
 LAYERS = (
     *((0.044, 0.08), (0.073, 0.07), (0.102, 0.07)),
     *((0.255, 0.10), (0.339, 0.09), (0.418, 0.08), (0.498, 0.08)),
     *((0.608, 0.12), (0.692, 0.07), (0.780, 0.06), (0.868, 0.06), (0.965, 0.06), (1.080, 0.06)),
 )
-"""Radius in metres and share of the material: of pixels, inner and outer strips."""
+"""Radius in metres and fraction of the material of each layer: pixels, inner and outer strips."""
 FACE = 1.29
-"""Radius of the calorimeter, metres."""
-LEAST = 0.02
-"""GeV. Softer particles are dropped, softer photons not even radiated."""
-STEEPEST = 0.95
-"""Sine of the angle to the radius above which a particle is held to curl up in the tracker."""
+"""Radius of the calorimeter in metres."""
+MIN_ENERGY = 0.02
+"""In GeV: softer particles are dropped, and softer photons are not radiated."""
+MAX_SINE = 0.95
+"""Sine of the angle to the radius; particles above it are treated as curling up in the tracker."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Particles:
     """N electrons, positrons and photons, all at one radius.
 
     Attributes:
-        event: (N,) int64, which event each is of.
+        event: (N,) int64, index of the event of each particle.
         charge: (N,) -1, 0 or 1.
         pt: (N,) GeV.
-        phi: (N,) azimuth of the place, radian.
-        angle: (N,) from the radius to the direction, in the transverse plane.
-        path: (N,) metres travelled in the transverse plane, its mother's included.
+        phi: (N,) azimuth of the position, radian.
+        angle: (N,) angle from the radius to the direction in the transverse plane, radian.
+        path: (N,) metres travelled in the transverse plane, including the path of the mother.
     """
 
     event: Array
@@ -67,44 +68,44 @@ class Particles:
         return len(self.event)
 
 
-def produced(charge: Array, pt: float) -> Particles:
-    """Return one particle for each event, at the middle of the detector and phi = 0."""
+def at_centre(charge: Array, pt: float) -> Particles:
+    """Return one particle for each event, at the centre of the detector with phi = 0."""
     zeros = np.zeros((4, len(charge)))
     return Particles(np.arange(len(charge)), charge, zeros[0] + pt, *zeros[1:])
 
 
 def to_calorimeter(particles: Particles, eta: Array, rng: np.random.Generator) -> Particles:
-    """Return what arrives at the face of the calorimeter.
+    """Return the particles that arrive at the face of the calorimeter.
 
     Args:
-        particles: at the middle.
+        particles: at the centre.
         eta: (E,) pseudorapidity of the direction in each event.
-        rng: for what happens by chance.
+        rng: for random interactions.
     """
     before, energy = 0.0, np.cosh(eta)
-    for radius, share in LAYERS:
-        particles = moved(particles, before, radius)
-        lengths = share * material(eta[particles.event])
-        particles = interacted(particles, lengths, energy[particles.event], rng)
-        particles = particles[particles.pt * energy[particles.event] > LEAST]
+    for radius, fraction in LAYERS:
+        particles = propagate(particles, before, radius)
+        lengths = fraction * material(eta[particles.event])
+        particles = interact(particles, lengths, energy[particles.event], rng)
+        particles = particles[particles.pt * energy[particles.event] > MIN_ENERGY]
         before = radius
-    return moved(particles, before, FACE)
+    return propagate(particles, before, FACE)
 
 
 def material(eta: Array) -> Array:
-    """Return the radiation lengths between the beam and the calorimeter, in the barrel."""
+    """Return the material between beam and calorimeter in radiation lengths, in the barrel."""
     return 0.40 + 1.35 * np.clip((np.abs(eta) - 0.4) / 1.05, 0, 1) ** 1.6
 
 
-def moved(particles: Particles, start: float, end: float) -> Particles:
-    """Return those that come from one radius to a larger one, without those that curl up.
+def propagate(particles: Particles, start: float, end: float) -> Particles:
+    """Return the particles that reach a larger radius, without those that curl up.
 
     The radius times the sine of the angle grows by half the curvature times the square of the
-    radius, exactly; the length of the arc is that of the mean angle.
+    radius, which is exact; the length of the arc is computed from the mean angle.
     """
     bend = -BEND * particles.charge / particles.pt
     sine = (start * np.sin(particles.angle) + bend * (end**2 - start**2) / 2) / end
-    kept = np.abs(sine) < STEEPEST
+    kept = np.abs(sine) < MAX_SINE
     particles, bend = particles[kept], bend[kept]
     angle = np.arcsin(sine[kept])
     arc = (end - start) / np.cos((particles.angle + angle) / 2)
@@ -113,63 +114,63 @@ def moved(particles: Particles, start: float, end: float) -> Particles:
     return Particles(particles.event, particles.charge, particles.pt, phi, angle, path)
 
 
-def interacted(
+def interact(
     particles: Particles, lengths: Array, energy: Array, rng: np.random.Generator
 ) -> Particles:
-    """Return what leaves a layer: radiated photons and pairs beside the particles that came.
+    """Return the particles that leave a layer: those that entered, radiated photons and pairs.
 
     Args:
-        particles: (N).
-        lengths: (N,) radiation lengths that each goes through.
-        energy: (N,) energy over transverse momentum.
-        rng: for what happens by chance.
+        particles: N of them.
+        lengths: (N,) radiation lengths that each particle crosses.
+        energy: (N,) energy divided by transverse momentum.
+        rng: for random interactions.
     """
     electron = particles.charge != 0
     pairs = ~electron & (rng.random(len(particles)) > np.exp(-7 / 9 * lengths))
-    slowed, photons = radiated(particles[electron], lengths[electron], energy[electron], rng)
-    return joined(
-        [particles[~electron & ~pairs], slowed, photons, *converted(particles[pairs], rng)]
+    slowed, photons = radiate(particles[electron], lengths[electron], energy[electron], rng)
+    return concatenate(
+        [particles[~electron & ~pairs], slowed, photons, *convert(particles[pairs], rng)]
     )
 
 
-def radiated(
+def radiate(
     electrons: Particles, lengths: Array, energy: Array, rng: np.random.Generator
 ) -> tuple[Particles, Particles]:
-    """Return electrons after a layer, and the photons above LEAST that they radiated there.
+    """Return electrons after a layer, and the photons above MIN_ENERGY that they radiated.
 
-    dN/du = lengths / u (4/3 - 4/3 u + u^2) of the share u of the energy, drawn from 4/3 / u, of
-    which 1 - u + 3/4 u^2 is kept.
+    dN/du = lengths / u (4/3 - 4/3 u + u^2) for the fraction u of the energy, drawn from 4/3 / u and
+    accepted with probability 1 - u + 3/4 u^2.
     """
-    least = np.minimum(LEAST / (electrons.pt * energy), 0.5)
+    least = np.minimum(MIN_ENERGY / (electrons.pt * energy), 0.5)
     count = rng.poisson(4 / 3 * lengths * -np.log(least))
     pt = electrons.pt
     photons = []
     for turn in range(count.max(initial=0)):
-        share = least ** rng.random(len(pt))
-        kept = rng.random(len(pt)) < 1 - share + 0.75 * share**2
-        share = np.where((count > turn) & kept, share, 0)
-        some = np.flatnonzero(share)
-        photons.append(_with(electrons[some], 0, (pt * share)[some]))
-        pt = pt * (1 - share)
-    return _with(electrons, electrons.charge, pt), joined(
+        fraction = least ** rng.random(len(pt))
+        kept = rng.random(len(pt)) < 1 - fraction + 0.75 * fraction**2
+        fraction = np.where((count > turn) & kept, fraction, 0)
+        some = np.flatnonzero(fraction)
+        photons.append(_with(electrons[some], 0, (pt * fraction)[some]))
+        pt = pt * (1 - fraction)
+    return _with(electrons, electrons.charge, pt), concatenate(
         [_with(electrons[:0], 0, pt[:0]), *photons]
     )
 
 
-def converted(photons: Particles, rng: np.random.Generator) -> tuple[Particles, Particles]:
-    """Return positrons and electrons, along the photons; their shares z follow 1 - 4/3 z (1 - z).
+def convert(photons: Particles, rng: np.random.Generator) -> tuple[Particles, Particles]:
+    """Return positrons and electrons; their energy fractions z follow 1 - 4/3 z (1 - z).
 
-    That is the sum of a constant, 6 of 7 parts, and of (z - 1/2)^2.
+    That density is the sum of a constant, with weight 6/7, and of (z - 1/2)^2.
     """
-    even, odd = rng.uniform(-1, 1, (2, len(photons)))
-    share = 0.5 + 0.5 * np.where(rng.random(len(photons)) < 6 / 7, even, np.cbrt(odd))
-    share = np.clip(share, 0.001, 0.999)
-    return _with(photons, 1, photons.pt * share), _with(photons, -1, photons.pt * (1 - share))
+    uniform, cubed = rng.uniform(-1, 1, (2, len(photons)))
+    fraction = 0.5 + 0.5 * np.where(rng.random(len(photons)) < 6 / 7, uniform, np.cbrt(cubed))
+    fraction = np.clip(fraction, 0.001, 0.999)
+    return _with(photons, 1, photons.pt * fraction), _with(photons, -1, photons.pt * (1 - fraction))
 
 
-def joined(several: list[Particles]) -> Particles:
-    """Return the particles of several, one behind another."""
-    columns = ([getattr(each, field.name) for each in several] for field in fields(Particles))
+def concatenate(parts: list[Particles]) -> Particles:
+    """Concatenate several sets of particles."""
+    columns = ([getattr(each, field.name) for each in parts] for field in fields(Particles))
     return Particles(*map(np.concatenate, columns))
 
 

@@ -1,10 +1,10 @@
-"""Crystals as they are read out and stored: noise, dead towers, suppression, kept hits, times.
+"""Readout of crystals: noise, dead towers, zero suppression, selected hits, times.
 
-The original images hold the reduced hits of CMS's barrel, and in 200 of them each of its rules
-shows. Towers of 5 x 5 crystals with much transverse energy are read out whole, as are their
-neighbours; elsewhere a crystal must be far above noise. Amplitudes below 0 are no hits. Of the hits
-those in clusters are kept, those above a threshold wherever they are, and those beside a dead tower,
-whose own energy is known from the trigger and given to its crystals alike.
+The original images hold the reduced hits of the CMS barrel; each rule below is visible in 200 of
+them. Towers of 5 x 5 crystals with much transverse energy are read out completely, and so are their
+neighbours; elsewhere a crystal must be far above noise. Negative amplitudes are not hits. The kept
+hits are those in clusters, those above a threshold anywhere, and those next to a dead tower. The
+energy of a dead tower is known from the trigger and divided equally among its crystals.
 
 Sources: CMS, JINST 3 S08004 (2008), readout; cuts as configured in CMSSW (reducedRecHitsSequence,
 hybridSuperClusters, particleFlowClusterECAL); CMS, JINST 5 T03011 (2010), times.
@@ -21,37 +21,41 @@ if TYPE_CHECKING:
 
 TOWER = 5
 NOISE, PEDESTAL = 0.050, -0.006
-"""GeV in each crystal, measured: on isolated hits, and on how many crystals of a cluster have none."""
+"""GeV in each crystal; measured on isolated hits, and on the number of crystals without energy in
+clusters."""
 CALIBRATION = 0.02
-"""By how much crystals differ, measured: how often not the middle one is hottest."""
+"""Relative spread of the crystals' calibration; measured by how often a crystal beside the middle
+is the hottest."""
 DEAD_TOWERS = 0.007
-"""Which share of towers is dead, measured."""
+"""Fraction of dead towers; measured."""
 TRIGGER_STEP = 0.5
-"""GeV of transverse energy, the unit of the trigger."""
+"""Unit of the trigger: GeV of transverse energy."""
 FULL_READOUT, SUPPRESSED = 2.0, 0.20
-"""GeV: transverse energy of a tower around which all is read out, energy of a crystal elsewhere."""
+"""In GeV: transverse energy of a tower that is read out completely with its neighbours; energy of a
+crystal that is read out elsewhere."""
 
 DOMINO, PEAK = 0.10, 0.35
-"""GeV of five crystals along eta that are in a hybrid cluster, and of its hottest five."""
-SEED, GATHERED = 0.23, 0.08
-"""GeV of the hottest crystal of a particle-flow cluster, and of those that join it."""
+"""In GeV: energy of five crystals along eta that belong to a hybrid cluster, and of its hottest
+five."""
+SEED, JOINING = 0.23, 0.08
+"""In GeV: energy of the hottest crystal of a particle-flow cluster, and of crystals that join it."""
 KEPT = 0.095
-"""GeV of a crystal that is kept wherever it is."""
+"""In GeV: a crystal above this energy is kept anywhere."""
 
 TIME_NOISE, TIME_CONSTANT, TIME_RANGE = 35.1, 0.3, 125.0
-"""Nanoseconds: the resolution where energy is as large as noise, and where it is much larger; five
-samples, how far from its place a pulse is looked for, which is the range in the original."""
+"""In ns: the resolution at an energy equal to the noise; the resolution at large energies; the
+range of times in the original, five samples around the expected time."""
 
 
-def measured(
+def read_out(
     deposited: Array, corner: tuple[Array, Array], slant: Array, rng: np.random.Generator
 ) -> Array:
-    """Return (N, S, S) GeV, 0 where nothing is stored.
+    """Return the energies that are stored, (N, S, S) GeV, 0 for crystals without a stored hit.
 
     Args:
-        deposited: (N, S, S) GeV, of clusters in the middle.
-        corner: (N,) int64 each, which row and column of its tower the first crystal is.
-        slant: (N,) energy over transverse energy.
+        deposited: (N, S, S) GeV, with clusters in the middle.
+        corner: two (N,) int64: row and column, within its tower, of the first crystal.
+        slant: (N,) energy divided by transverse energy.
         rng: for noise, calibration and dead towers.
     """
     n, side, _ = deposited.shape
@@ -61,17 +65,17 @@ def measured(
     sums = np.bincount(tower.ravel(), energy.ravel(), n * across**2).reshape(n, across, across)
     transverse = sums / slant[:, None, None]
     dead = rng.random(sums.shape) < DEAD_TOWERS
-    whole = grown(transverse > FULL_READOUT).ravel()[tower]
-    off = dead.ravel()[tower]
+    full_readout = dilate(transverse > FULL_READOUT).ravel()[tower]
+    in_dead_tower = dead.ravel()[tower]
     energy += PEDESTAL + NOISE * rng.standard_normal(deposited.shape)
-    energy[off | (energy <= np.where(whole, 0, SUPPRESSED))] = 0
-    energy[~(clustered(energy) | (energy > KEPT) | grown(off))] = 0
-    counted = np.floor(transverse / TRIGGER_STEP) * TRIGGER_STEP * slant[:, None, None]
-    return energy + np.where(dead, counted / TOWER**2, 0).ravel()[tower]
+    energy[in_dead_tower | (energy <= np.where(full_readout, 0, SUPPRESSED))] = 0
+    energy[~(in_clusters(energy) | (energy > KEPT) | dilate(in_dead_tower))] = 0
+    trigger_energy = np.floor(transverse / TRIGGER_STEP) * TRIGGER_STEP * slant[:, None, None]
+    return energy + np.where(dead, trigger_energy / TOWER**2, 0).ravel()[tower]
 
 
 def times(energy: Array, rng: np.random.Generator) -> Array:
-    """Return nanoseconds from the expected time, 0 where there is no energy; any shape."""
+    """Return the difference to the expected time in ns, 0 where there is no energy; any shape."""
     found = np.zeros(energy.shape)
     hit = energy > 0
     width = np.hypot(TIME_NOISE * NOISE / energy[hit], TIME_CONSTANT)
@@ -79,12 +83,12 @@ def times(energy: Array, rng: np.random.Generator) -> Array:
     return found
 
 
-def clustered(energy: Array) -> Array:
-    """Return (N, S, S) bool, True for crystals of clusters and those around their hottest.
+def in_clusters(energy: Array) -> Array:
+    """Return (N, S, S) bool, True for crystals in clusters and around their hottest crystals.
 
-    A hybrid cluster goes along phi: neighbouring columns of five crystals, in the five rows of the
-    middle, of which one is hot enough. A particle-flow cluster grows from its hottest crystal, here
-    by two steps. Of either the 5 x 5 crystals around the hottest belong to it.
+    A hybrid cluster runs along phi: neighbouring columns of five crystals in the five middle rows,
+    one of which is hot enough. A particle-flow cluster grows from its hottest crystal, here by two
+    steps. The 5 x 5 crystals around the hottest crystal of either kind belong to the cluster.
     """
     n, side, _ = energy.shape
     rows = slice(side // 2 - 2, side // 2 + 3)
@@ -94,27 +98,27 @@ def clustered(energy: Array) -> Array:
     hot = np.bincount(run, columns > PEAK) > 0
     found = np.zeros(energy.shape, bool)
     found[:, rows] = (hot[run] & (columns > DOMINO)).reshape(n, 1, side + 1)[..., :side]
-    seeds = (energy > SEED) & (energy >= largest(energy))
+    seeds = (energy > SEED) & (energy >= neighbourhood_max(energy))
     cluster = seeds
     for _ in range(2):
-        cluster = grown(cluster) & (energy > GATHERED)
-    return found | cluster | grown(grown(seeds))
+        cluster = dilate(cluster) & (energy > JOINING)
+    return found | cluster | dilate(dilate(seeds))
 
 
-def grown(cells: Array) -> Array:
-    """Return True also for the eight neighbours of what is True, (N, S, S) bool."""
-    return largest(cells)
+def dilate(cells: Array) -> Array:
+    """Return True for each True cell and its eight neighbours, (N, S, S) bool."""
+    return neighbourhood_max(cells)
 
 
-def largest(cells: Array) -> Array:
-    """Return the largest of each cell and its eight neighbours, (N, S, S), none below 0."""
+def neighbourhood_max(cells: Array) -> Array:
+    """Return the maximum of each cell and its eight neighbours, (N, S, S); values are at least 0."""
     wide = np.pad(cells, ((0, 0), (1, 1), (1, 1)))
     wide = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
     return np.maximum(np.maximum(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
 
 
 def _towers(corner: tuple[Array, Array], side: int, across: int) -> Array:
-    """Return (N, S, S) the number of each crystal's tower, ``across`` squared in each window."""
+    """Return the number of each crystal's tower, (N, S, S); a window has ``across`` squared."""
     row, column = ((np.arange(side) + first[:, None]) // TOWER for first in corner)
     window = np.arange(len(row))[:, None, None] * across
     return (window + row[:, :, None]) * across + column[:, None, :]

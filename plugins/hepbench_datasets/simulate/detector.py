@@ -1,13 +1,13 @@
-"""Proton collisions by Pythia and a parametric detector around them, all in flat numpy arrays.
+"""Proton collisions by Pythia and a parametric detector, all in flat numpy arrays.
 
 The layout is a simplified CMS: a tracker in a solenoid, a lead-tungstate electromagnetic and a
-sampling hadron calorimeter. Every particle is moved along its helix, answers with the resolution
-of what measures it, and becomes one particle-flow-like candidate; there is no material, no noise
-(images have some, see ``jet_images.py``) and no pile-up. Energies and momenta in GeV, angles in
-radian, lengths in metres.
+sampling hadron calorimeter. Every particle is propagated along its helix, measured with the
+resolution of the tracker or calorimeter, and becomes one candidate similar to particle flow. There
+is no material, no noise (images have noise, see ``jet_images.py``) and no pile-up. Energies and
+momenta in GeV, angles in radian, lengths in metres.
 
 Sources: CMS, JINST 3 S08004 (2008), geometry and resolutions; FastSimulation/Calorimetry of CMSSW
-(``HcalResponse_cfi.py``), what calorimeters read of hadrons; Pythia 8.3, arXiv:2203.11601;
+(``HcalResponse_cfi.py``), response of calorimeters to hadrons; Pythia 8.3, arXiv:2203.11601;
 FastJet, arXiv:1111.6097; anti-kt, arXiv:0802.1189.
 """
 
@@ -34,7 +34,7 @@ CALORIMETER_ETA = 4.9
 TRACK_PT = 0.4
 """Softer charged particles leave no track."""
 TOWER_PT = 0.3
-"""Softer deposits make no candidate of their own."""
+"""Softer deposits do not become candidates."""
 TRACK_EFFICIENCY = 0.93
 MUON_EFFICIENCY = 0.99
 PION_MASS = 0.13957
@@ -43,11 +43,11 @@ HADRON_ENERGIES = (1.0, 2.0, 3.0, 5.0, 9.0, 15.0, 30.0, 100.0, 300.0)
 BARREL_RESPONSE = (0.45, 0.69, 0.70, 0.73, 0.77, 0.79, 0.87, 0.90, 0.91)
 ENDCAP_RESPONSE = (0.20, 0.57, 0.60, 0.64, 0.71, 0.75, 0.85, 0.89, 0.92)
 RESPONSE_BARREL_ETA = 1.6
-"""What is read of a charged pion's energy before it is calibrated as that of a hadron, at so many
-GeV; averages of CMS's full simulation, over |eta| to 1.6 and from there to 2.5."""
+"""Fraction of a charged pion's energy that is measured before calibration, at the energies in GeV
+above; averages of CMS's full simulation over |eta| to 1.6 and from there to 2.5."""
 
 COMPONENTS = ("px", "py", "pz", "E")
-"""Of a momentum, as vector and fastjet name them."""
+"""Components of a momentum, as vector and fastjet name them."""
 ELECTRON, MUON, PHOTON = 11, 13, 22
 NEUTRINOS = (12, 14, 16)
 CHARM, BOTTOM = 4, 5
@@ -63,7 +63,7 @@ class Particles:
         pdg: (N,) int64, PDG code.
         charge: (N,) float64.
         pt, eta, phi, energy: (N,) float64.
-        origin: (N, 3) float64, where they begin, from the collision; None where it is not asked.
+        origin: (N, 3) float64, position of origin relative to the collision; None if not requested.
     """
 
     event: Array
@@ -76,21 +76,21 @@ class Particles:
     origin: Array | None = None
 
     def select(self, chosen: Array) -> Particles:
-        """Return the particles that a mask or an index names."""
+        """Return the particles selected by a mask or an index."""
         columns = {name: values for name, values in vars(self).items() if values is not None}
         return Particles(**{name: values[chosen] for name, values in columns.items()})
 
 
 @dataclass(frozen=True)
 class Response:
-    """What the detector measures of N particles.
+    """The detector's response to N particles.
 
     Attributes:
         eta, phi: (N,) float64, at the inner face of the calorimeters.
-        reached: (N,) bool, whether the particle comes there.
+        reached: (N,) bool, True if the particle reaches the face.
         ecal, hcal: (N,) float64, energies of the deposits.
-        tracked: (N,) bool, whether a track is found.
-        track_pt: (N,) float64, of the track, where one is found.
+        tracked: (N,) bool, True if a track is found.
+        track_pt: (N,) float64, pt of the track, if one is found.
     """
 
     eta: Array
@@ -102,13 +102,13 @@ class Response:
     track_pt: Array
 
     def select(self, chosen: Array) -> Response:
-        """Return what is measured of the particles that a mask or an index names."""
+        """Return the response to the particles selected by a mask or an index."""
         return Response(**{name: values[chosen] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Jets:
-    """Jets of E events in rows of equal length, filled up with pt = 0.
+    """Jets of E events in rows of equal length, padded by pt = 0.
 
     Attributes:
         pt, eta, phi, mass: (E, K) float64.
@@ -121,7 +121,7 @@ class Jets:
 
 
 def require_generators() -> None:
-    """Find what the generators stand on, without importing it.
+    """Check that the packages for simulation are installed, without importing them.
 
     Raises:
         DataError: Pythia, FastJet, awkward or vector is not installed.
@@ -129,7 +129,7 @@ def require_generators() -> None:
     missing = [name for name in GENERATORS if find_spec(name) is None]
     if missing:
         msg = (
-            f"simulating needs {', '.join(missing)}, not installed here: "
+            f"simulation: {', '.join(missing)} not installed; install the generators: "
             'pip install "hepbench-plugins[simulate]"'
         )
         raise DataError(msg)
@@ -145,7 +145,7 @@ def start_pythia(settings: Iterable[str], *, seed: int, energy: float, veto: Any
         veto: a ``pythia8mc.UserHooks``; the caller keeps it alive.
 
     Raises:
-        DataError: Pythia does not accept a setting, or cannot begin.
+        DataError: Pythia does not accept a setting, or cannot be initialised.
     """
     import pythia8mc
 
@@ -155,7 +155,7 @@ def start_pythia(settings: Iterable[str], *, seed: int, energy: float, veto: Any
         f"Beams:eCM = {energy}",
         "Random:setSeed = on",
         f"Random:seed = {1 + seed % PYTHIA_SEEDS}",
-        # what lives longer than 10 mm / c decays in the detector or behind it
+        # particles that live longer than 10 mm / c decay in the detector or behind it
         "ParticleDecays:limitTau0 = on",
         "ParticleDecays:tau0Max = 10.",
     )
@@ -166,16 +166,16 @@ def start_pythia(settings: Iterable[str], *, seed: int, energy: float, veto: Any
     if veto is not None:
         pythia.setUserHooksPtr(veto)
     if not pythia.init():
-        msg = "Pythia cannot begin with these settings"
+        msg = "Pythia cannot be initialised with these settings"
         raise DataError(msg)
     return pythia
 
 
 def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
-    """Return (visible, hadrons) of so many collisions.
+    """Return the visible particles and the heavy hadrons of simulated collisions.
 
-    ``visible`` are the stable particles but neutrinos; ``hadrons`` the bottom and charm hadrons
-    that decayed into them.
+    The visible particles are the stable ones except neutrinos; the hadrons are the bottom and charm
+    hadrons that decayed into them.
     """
     particles, status = collisions(pythia, events)
     seen = visible(particles, status)
@@ -183,7 +183,7 @@ def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
 
 
 def collisions(pythia: Any, events: int, *, origins: bool = False) -> tuple[Particles, Array]:
-    """Return all that Pythia lists of so many collisions, and (N,) its status codes."""
+    """Return all particles that Pythia lists for simulated collisions, and (N,) their status codes."""
     import awkward as ak
 
     record = pythia.nextBatch(events).prt
@@ -191,7 +191,7 @@ def collisions(pythia: Any, events: int, *, origins: bool = False) -> tuple[Part
     pdg = ak.to_numpy(ak.flatten(record.id)).astype(np.int64)
     px, py, pz, energy = _components(record.p, ("px", "py", "pz", "e"))
     pt = np.maximum(np.hypot(px, py), 1e-9)
-    # Pythia gives places in mm, and none for what begins at the collision
+    # Pythia gives positions in mm, and none for particles that begin at the collision
     origin = np.stack(_components(record.vProd, ("px", "py", "pz")), 1) / 1000 if origins else None
     particles = Particles(
         event=np.repeat(np.arange(len(counts)), counts),
@@ -214,7 +214,7 @@ def _components(vectors: Any, names: Iterable[str]) -> list[Array]:
 
 
 def visible(particles: Particles, status: Array) -> Array:
-    """Return (N,) bool, True for stable particles but neutrinos."""
+    """Return (N,) bool, True for stable particles except neutrinos."""
     return (status > 0) & ~np.isin(np.abs(particles.pdg), NEUTRINOS)
 
 
@@ -224,7 +224,7 @@ def _charges(pythia: Any, pdg: Array) -> Array:
 
 
 def hadron_flavour(pdg: Array) -> Array:
-    """Return 5 for bottom hadrons, 4 for charm hadrons and 0 for all else, from PDG codes."""
+    """Return 5 for bottom hadrons, 4 for charm hadrons and 0 for all others, from PDG codes."""
     code = np.abs(pdg)
     hadron = (code > 100) & (code < 10_000)
     heaviest = np.where(code >= 1000, code // 1000, code // 100) % 10
@@ -246,13 +246,13 @@ def helix(
     """Return (eta, phi, reached), (N,) each, at the inner face of the calorimeters.
 
     The face is a cylinder of ``radius`` closed at ``end``, in metres; particles start at its
-    centre. ``reached`` is False where |eta| there is beyond ``CALORIMETER_ETA``.
+    centre. ``reached`` is False if |eta| there is larger than ``CALORIMETER_ETA``.
     """
     slope = np.sinh(particles.eta)
-    # one over the diameter of the circle in metres; a neutral particle is as good as straight
+    # 1 / diameter of the circle in metres; at least 1e-12, for neutral particles a straight line
     bend = 0.299792458 * field * np.abs(particles.charge) / (2 * particles.pt)
     bend = np.maximum(bend, 1e-12)
-    # half the angle turned at either face; curlers never come out to the barrel
+    # half of the turning angle at each face; curling particles never reach the barrel
     at_barrel = np.arcsin(np.minimum(radius * bend, 1.0))
     at_endcap = end / np.maximum(np.abs(slope), 1e-9) * bend
     barrel = (radius * bend < 1) & (at_barrel <= at_endcap)
@@ -264,11 +264,11 @@ def helix(
 
 
 def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the energies (electromagnetic, hadronic) that the calorimeters measure, (N,) each.
+    """Return the measured energies (electromagnetic, hadronic) in the calorimeters, (N,) each.
 
-    Electrons and photons: 2.8 % / sqrt(E) and 0.5 %. Hadrons: 110 % / sqrt(E) and 9 %; six in ten
-    begin to shower in the crystals. Muons and the other hadrons leave there what a minimum
-    ionising particle does.
+    Electrons and photons: 2.8 % / sqrt(E) and 0.5 %. Hadrons: 110 % / sqrt(E) and 9 %; 60 % of them
+    begin to shower in the crystals. Muons and the other hadrons deposit the energy of a minimum
+    ionising particle there.
     """
     energy = np.maximum(particles.energy, 1e-3)
     code = np.abs(particles.pdg)
@@ -278,8 +278,8 @@ def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arr
     shower = energy * np.maximum(1 + heavy * spread, 0.0)
     ionisation = np.minimum(0.25 * (1 + rng.exponential(0.3, len(energy))), energy)
     early = rng.random(len(energy)) < 0.6
-    share = rng.beta(2.0, 2.0, len(energy))
-    in_crystals = np.where(early, share * shower, np.minimum(ionisation, shower))
+    fraction = rng.beta(2.0, 2.0, len(energy))
+    in_crystals = np.where(early, fraction * shower, np.minimum(ionisation, shower))
     kinds = [np.isin(code, (ELECTRON, PHOTON)), code == MUON]
     ecal = np.select(kinds, [photons, ionisation], in_crystals)
     hcal = np.select(kinds, [0.0, np.minimum(energy - ionisation, 2.0)], shower - in_crystals)
@@ -287,7 +287,7 @@ def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arr
 
 
 def respond(particles: Particles, rng: np.random.Generator) -> Response:
-    """Return what tracker and calorimeters measure of each particle."""
+    """Return the response of tracker and calorimeters to each particle."""
     eta, phi, reached = helix(particles)
     ecal, hcal = deposits(particles, rng)
     muon = np.abs(particles.pdg) == MUON
@@ -306,23 +306,24 @@ def respond(particles: Particles, rng: np.random.Generator) -> Response:
 
 
 def uncalibrated(particles: Particles, response: Response) -> Response:
-    """Return the response with the deposits of hadrons as they are read, before any calibration.
+    """Return the response with the deposits of hadrons before any calibration.
 
-    The calorimeters do not compensate: of a soft hadron they read less than of an electron of its
-    energy. Particle flow corrects for that, so jets are made of what ``respond`` returns.
+    The calorimeters are not compensating: for a soft hadron they measure less energy than for an
+    electron of the same energy. Particle flow corrects this, so jets are made from the result of
+    ``respond``.
     """
     energy = np.log(np.maximum(particles.energy, 1e-3))
     barrel, endcap = (
-        np.interp(energy, np.log(HADRON_ENERGIES), share)
-        for share in (BARREL_RESPONSE, ENDCAP_RESPONSE)
+        np.interp(energy, np.log(HADRON_ENERGIES), fraction)
+        for fraction in (BARREL_RESPONSE, ENDCAP_RESPONSE)
     )
-    share = np.where(np.abs(response.eta) < RESPONSE_BARREL_ETA, barrel, endcap)
-    share[np.isin(np.abs(particles.pdg), (ELECTRON, MUON, PHOTON))] = 1.0
-    return replace(response, ecal=share * response.ecal, hcal=share * response.hcal)
+    fraction = np.where(np.abs(response.eta) < RESPONSE_BARREL_ETA, barrel, endcap)
+    fraction[np.isin(np.abs(particles.pdg), (ELECTRON, MUON, PHOTON))] = 1.0
+    return replace(response, ecal=fraction * response.ecal, hcal=fraction * response.hcal)
 
 
 def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particles, Array]:
-    """Return (candidates, tracked): what particle flow would make of the particles.
+    """Return the candidates that particle flow would make from the particles, and ``tracked``.
 
     ``tracked`` is (M,) bool; see ``combine``.
     """
@@ -330,10 +331,11 @@ def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particle
 
 
 def combine(particles: Particles, response: Response) -> tuple[Particles, Array]:
-    """Return (candidates, tracked) of what was measured.
+    """Return the candidates made from a response, and ``tracked``.
 
-    Where a track is found it gives momentum and direction at the vertex; elsewhere the calorimeter
-    gives the energy, and the direction is that of the deposit. ``tracked`` is (M,) bool.
+    If a track is found, it gives momentum and direction at the vertex; otherwise the calorimeter
+    gives the energy, and the direction is that of the deposit. ``tracked`` is (M,) bool, True for
+    candidates with a track.
     """
     tracked = response.tracked
     eta = np.where(tracked, particles.eta, response.eta)
@@ -353,22 +355,23 @@ def combine(particles: Particles, response: Response) -> tuple[Particles, Array]
 
 
 def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
-    """Return the anti-kt jets of so many events, of at least ``pt``."""
+    """Return the anti-kt jets of the events with at least ``pt``."""
     import awkward as ak
 
-    found = _clustered(parts, events=events, radius=radius).inclusive_jets(pt)
+    found = _cluster_sequence(parts, events=events, radius=radius).inclusive_jets(pt)
     width = max(int(ak.max(ak.num(found.px))), 1)
     rows = (ak.fill_none(ak.pad_none(found[name], width), 0.0) for name in COMPONENTS)
     return _jets(*(ak.to_numpy(row) for row in rows))
 
 
 def leading(parts: Particles, *, events: int, radius: float) -> tuple[Jets, Array]:
-    """Return the anti-kt jet of largest pt of each of so many events, and (N,) bool, which
-    particles are in it; an event without any has a jet of pt = 0.
+    """Return the anti-kt jet of largest pt of each event, and (N,) bool, which particles are in it.
+
+    An event without particles has a jet of pt = 0.
     """
     import awkward as ak
 
-    clustered = _clustered(parts, events=events, radius=radius)
+    clustered = _cluster_sequence(parts, events=events, radius=radius)
     found, members = clustered.inclusive_jets(), clustered.constituent_index()
     first = ak.argmax(np.hypot(found.px, found.py), axis=1, keepdims=True)
     rows = (ak.fill_none(found[name][first], 0.0) for name in COMPONENTS)
@@ -380,8 +383,8 @@ def leading(parts: Particles, *, events: int, radius: float) -> tuple[Jets, Arra
     return jets, inside
 
 
-def _clustered(parts: Particles, *, events: int, radius: float) -> Any:
-    """Return the anti-kt clusters of so many events."""
+def _cluster_sequence(parts: Particles, *, events: int, radius: float) -> Any:
+    """Return FastJet's anti-kt clusters of the events."""
     import awkward as ak
     import fastjet
     import vector
@@ -405,7 +408,7 @@ def _jets(px: Array, py: Array, pz: Array, energy: Array) -> Jets:
 
 
 def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> Array:
-    """Return (E, K) the heaviest flavour of the hadrons above ``pt`` near a jet: 5, 4 or 0."""
+    """Return (E, K) the heaviest flavour of hadrons above ``pt`` near each jet: 5, 4 or 0."""
     hard = hadrons.select(hadrons.pt > pt)
     flavour = np.zeros(jets.pt.shape, np.int64)
     deta = hard.eta[:, None] - jets.eta[hard.event]
@@ -416,7 +419,7 @@ def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> 
 
 
 def near(jets: Jets, particles: Particles, *, radius: float) -> Array:
-    """Return (E, K) bool, True for jets with one of the particles of their event near them."""
+    """Return (E, K) bool, True for jets with one of the particles of their event nearby."""
     found = np.zeros(jets.pt.shape, bool)
     deta = particles.eta[:, None] - jets.eta[particles.event]
     dphi = wrap(particles.phi[:, None] - jets.phi[particles.event])

@@ -1,16 +1,17 @@
-"""Electrons and photons anew: images of their showers in a simulated crystal calorimeter.
+"""Simulate electrons and photons: images of their showers in a crystal calorimeter.
 
-One particle of 50 GeV transverse momentum at a time, even in phi and in eta, where a window around its
-hottest crystal fits into the barrel, from places along the beam that spread as in CMS's simulation of
-2012 (CMSSW, Realistic8TeVCollision; the 5 mm off the beam's axis are left out). In the material of the
-tracker electrons radiate and photons convert (``cascade.py``), which is nearly all that tells them apart;
-what arrives makes showers (``showers.py``), and crystals are read out and stored as those of the original
-are (``crystals.py``). The hottest crystal is the one at row and column 16. There is no pile-up. What is
-named "measured" in those modules was fitted to the energies of 200 real images; there was none to fit the
-times to.
+Each event is one particle of 50 GeV transverse momentum, uniform in phi and in the part of eta in
+which a window around the hottest crystal fits into the barrel. The positions along the beam spread
+as in CMS's simulation of 2012 (CMSSW, Realistic8TeVCollision; the 5 mm offset from the beam axis is
+left out). In the material of the tracker electrons radiate and photons convert (``cascade.py``),
+which is nearly all that distinguishes them. The particles that arrive make showers
+(``showers.py``), and crystals are read out and stored as in the original (``crystals.py``). The
+hottest crystal is at row and column 16. There is no pile-up. Values called "measured" in those
+modules were fitted to the energies of 200 original images; no original times were available for a
+fit.
 
-A chunk of ``CHUNK`` images of one class has its own seed, so a file depends on the seed alone; the
-images of a smaller file are the first ones of a larger. It needs nothing but numpy.
+Each chunk of ``CHUNK`` images of one class has its own seed, so a file depends only on the seed;
+the images of a smaller file are the first ones of a larger file. Only numpy is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 from hepbench import SparseImages
 from hepbench_datasets import ELECTRON_PHOTON
-from hepbench_datasets.simulate import cascade, crystals, marked, processes, refusals, showers
+from hepbench_datasets.simulate import arguments, cascade, crystals, marked, processes, showers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -37,24 +38,25 @@ FILES = {
     PHOTON: "SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5",
 }
 ENERGY_UNIT, TIME_UNIT = 50.0, 50.0
-"""GeV and nanoseconds for which a 1 stands in an image."""
+"""GeV and ns that a value of 1 in an image stands for."""
 
 CHUNK = 500
-"""Images of one class. Other chunks would be another data set."""
+"""Number of images of one class; another number would give another dataset."""
 STORED_CHUNK = (100, 32, 32, 2)
-"""How the files are chunked; how the originals are is not known."""
+"""Chunks of the files; those of the original files are unknown."""
 
 PT = 50.0
 LARGEST_ETA = 1.4
 VERTEX = 0.062
-"""Metres along the beam, one standard deviation."""
+"""Standard deviation of the position along the beam, in metres."""
 SIDE, MIDDLE = 32, 16
 ROWS, COLUMNS = 56, 96
-"""Crystals along eta and phi that are simulated, around where a straight line would hit."""
+"""Number of simulated crystals along eta and phi, around the point that a straight line would hit."""
 LAST_ROW, ROUND = 69, 360
-"""Crystals along eta from the middle of the barrel to the last that may be hottest, and around it."""
+"""Number of crystals along eta from the middle of the barrel to the last one that may be the
+hottest, and number of crystals around the barrel."""
 EMPTY_PHOTONS = 0.001
-"""Share of photon images without any hit: a few hundred in the original."""
+"""Fraction of photon images without any hit: a few hundred in the original."""
 
 
 def generate(
@@ -63,23 +65,23 @@ def generate(
     """Write the two files, half the images each: ``X`` (N, 32, 32, 2) and ``y`` (N,), float32, LZF.
 
     Args:
-        folder: made where there is none; the files appear there only when they are whole.
-        events: images; of an odd number the electrons get one more.
-        seed: the same one gives the same bytes, whatever ``jobs`` is.
-        jobs: processes.
-        progress: called with the number of images done so far.
+        folder: created if missing; the files appear there only when they are complete.
+        events: number of images; if it is odd, the electrons get one more.
+        seed: equal seeds give equal bytes, for any ``jobs``.
+        jobs: number of processes.
+        progress: called with the number of images so far.
 
     Returns:
         The path of the electrons' file.
 
     Raises:
-        DataError: a file exists, ``events`` is less than 2 or ``jobs`` than 1, or a process came to
-            an end too early.
+        DataError: a file exists, ``events`` is below 2 or ``jobs`` below 1, or a process ended too
+            early.
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
     folder = Path(folder)
-    refusals.require_room(ELECTRON_PHOTON, folder)
-    # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
+    arguments.require_free_folder(ELECTRON_PHOTON, folder)
+    # closing stops the processes here on Ctrl-C, not when the generator is garbage-collected
     with closing(_chunks(wanted, seed=seed, jobs=jobs)) as chunks, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
         parts = {label: folder / f"{name}.{os.getpid()}.part" for label, name in FILES.items()}
@@ -128,15 +130,15 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[int, SparseImages]:
 
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[int, int]:
-    """Return how many images of each class there are to be."""
-    refusals.require(ELECTRON_PHOTON, events=events, seed=seed, jobs=jobs)
+    """Return the number of images of each class."""
+    arguments.require_valid(ELECTRON_PHOTON, events=events, seed=seed, jobs=jobs)
     return {ELECTRON: events - events // 2, PHOTON: events // 2}
 
 
 def _chunks(
     wanted: dict[int, int], *, seed: int, jobs: int
 ) -> Generator[tuple[int, SparseImages], None, None]:
-    """Yield the chunks of electrons, then those of photons; the last of each is cut."""
+    """Yield the chunks of electrons, then those of photons; the last chunk of each is cut."""
     pieces = [
         (seed, label, index)
         for label, events in wanted.items()
@@ -148,7 +150,7 @@ def _chunks(
 
 
 def chunk(piece: tuple[int, int, int]) -> SparseImages:
-    """Return the images of one chunk, given by seed, label and number."""
+    """Return the images of one chunk, given by seed, label and index."""
     seed, label, index = piece
     rng = np.random.default_rng([seed, label, index])
     found: list[SparseImages] = []
@@ -168,15 +170,15 @@ def chunk(piece: tuple[int, int, int]) -> SparseImages:
 
 
 def draw(label: int, n: int, rng: np.random.Generator) -> Array:
-    """Return (at most n, 2, 32, 32) energies and times of particles of one class.
+    """Return energies and times of particles of one class, (at most n, 2, 32, 32).
 
-    Those are missing whose window does not fit into the barrel, or into what is simulated.
+    Particles whose window does not fit into the barrel or into the simulated crystals are left out.
     """
     eta = rng.uniform(-LARGEST_ETA, LARGEST_ETA, n)
     vertex = VERTEX * rng.standard_normal(n)
     phi = rng.uniform(0, ROUND, n)
     charge = rng.choice((-1, 1), n) if label == ELECTRON else np.zeros(n, np.int64)
-    arrived = cascade.to_calorimeter(cascade.produced(charge, PT), eta, rng)
+    arrived = cascade.to_calorimeter(cascade.at_centre(charge, PT), eta, rng)
     aimed = np.arcsinh(np.sinh(eta) + vertex / cascade.FACE)
     row = np.floor(aimed / showers.CRYSTAL).astype(np.int64) - ROWS // 2
     column = np.floor(phi).astype(np.int64) - COLUMNS // 2
@@ -193,5 +195,5 @@ def draw(label: int, n: int, rng: np.random.Generator) -> Array:
         kept[:, None, None], (down[:, None] + side)[:, :, None], (right[:, None] + side)[:, None]
     ]
     corner = (row[kept] + down) % crystals.TOWER, (column[kept] + right) % crystals.TOWER
-    hits = crystals.measured(window, corner, np.cosh(eta[kept]), rng)
+    hits = crystals.read_out(window, corner, np.cosh(eta[kept]), rng)
     return np.stack([hits / ENERGY_UNIT, crystals.times(hits, rng) / TIME_UNIT], axis=1)

@@ -1,10 +1,11 @@
-"""Make the simulated sample of electrons and photons that ships with the package.
+"""Make the bundled sample of electrons and photons.
 
-``python -m hepbench_datasets.simulate.electron_photon_sample`` does it, in ten seconds.
+``python -m hepbench_datasets.simulate.electron_photon_sample`` takes ten seconds.
 
-20,000 images of ``electron_photon.simulate``, half of them electrons, as ``samples/electron-photon.npz``:
-as ``electron_photon_compact.py`` writes them, electrons first; ``labels`` (20000,) int8, 1 = electron.
-The same version of numpy gives the same bytes on one machine; elsewhere compare values.
+The sample has 20,000 images of ``electron_photon.simulate``, half of them electrons, in
+``samples/electron-photon.npz``: images as ``electron_photon_compact.py`` writes them, electrons
+first; ``labels`` (20000,) int8, 1 = electron. The same version of numpy gives the same bytes on one
+machine; on other machines compare values.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PATH = Path(__file__).parent.parent / "samples" / "electron-photon.npz"
 
 
 def write_sample(path: Path, *, images: int = IMAGES, jobs: int) -> Path:
-    """Write the sample to ``path``, by ``jobs`` processes, and return it.
+    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
 
     Raises:
         DataError: as ``electron_photon.simulate``.

@@ -1,14 +1,15 @@
-"""Energy flow: tracks, and towers for what the tracks in them do not explain, in flat numpy arrays.
+"""Energy flow: tracks, and calorimeter towers for the energy that tracks do not explain.
 
-The detector is Delphes's of ATLAS: field and size, efficiencies, resolutions and thresholds are those
-of ``delphes_card_ATLAS.tcl``. Both layers of the calorimeter have towers of 0.1 by 10 degrees, as in
-older versions of the card; newer ones have crystals of 0.0174 by a degree, with which 2,000 jets that
-were simulated by Delphes do not agree. Where more is measured in a tower than the tracks in it explain,
-above threshold and by two standard deviations, that is a photon or a neutral hadron anywhere in the
-tower; where it is not, tracks and tower together measure the tracks. All are without mass. Energies
-and momenta in GeV, angles in radian, lengths in metres.
+The detector is that of Delphes's ATLAS card: field, size, efficiencies, resolutions and thresholds
+are those of ``delphes_card_ATLAS.tcl``. Both layers of the calorimeter have towers of 0.1 by 10
+degrees, as in older versions of the card; newer versions have crystals of 0.0174 by 1 degree, with
+which 2,000 jets that were simulated by Delphes do not agree. If a tower measures more than its
+tracks explain, above threshold and by two standard deviations, the excess becomes a photon or a
+neutral hadron at a random place in the tower; otherwise tracks and tower together measure the
+tracks. All particles are massless. Energies and momenta in GeV, angles in radian, lengths in
+metres.
 
-Sources: Delphes 3, arXiv:1307.6346, its card of ATLAS and ``SimpleCalorimeter.cc``.
+Sources: Delphes 3, arXiv:1307.6346, its ATLAS card and ``SimpleCalorimeter.cc``.
 """
 
 from __future__ import annotations
@@ -35,28 +36,29 @@ FIELD_TESLA, RADIUS, HALF_LENGTH = 2.0, 1.15, 3.51
 
 TRACK_PT = 0.1
 TRACK_ETA = (1.5, 2.5)
-"""Where the barrel ends, and where the tracker does."""
+"""The end of the barrel, and the end of the tracker."""
 EFFICIENCY = {
     ELECTRON: ((0.73, 0.50), (0.95, 0.83), (0.99, 0.90)),
     MUON: ((0.75, 0.70), (0.99, 0.98), (0.99, 0.98)),
     0: ((0.70, 0.60), (0.95, 0.85), (0.95, 0.85)),
 }
-"""In barrel and endcap, by pt: up to 1 GeV, up to 100 GeV, above. 0: charged hadrons."""
+"""For barrel and endcap, by pt: up to 1 GeV, up to 100 GeV, above. 0: charged hadrons."""
 RESOLUTION_ETA = (0.5, 1.5)
 RESOLUTION = {
     ELECTRON: ((0.03, 1.3e-3), (0.05, 1.7e-3), (0.15, 3.1e-3)),
     MUON: ((0.01, 1.0e-4), (0.015, 1.5e-4), (0.025, 3.5e-4)),
     0: ((0.06, 1.3e-3), (0.10, 1.7e-3), (0.25, 3.1e-3)),
 }
-"""Of pt, as a share: a constant and what is multiplied by pt, to be added in quadrature."""
+"""Relative resolution of pt: a constant and a factor of pt, added in quadrature."""
 
 K_SHORT, LAMBDA = 310, 3122
 ECAL_OF_STRANGE = 0.3
-"""Share of the energy that K0S and Lambda, where they are stable, leave in the first layer."""
+"""Fraction of the energy that stable K0S and Lambda leave in the first layer."""
 ETA_EDGES = np.array([-3.3, -3.0, -2.8, *(np.arange(-26, 27) / 10), 2.8, 3.0, 3.3])
-"""Of towers; what is beyond is not measured: no jet of |eta| < 2 and radius 0.8 goes there."""
+"""Edges of towers; particles farther out are not measured: no jet of |eta| < 2 and radius 0.8
+reaches them."""
 COLUMNS = 36
-"""Towers around."""
+"""Number of towers around the beam."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class Layer:
     """One of the two layers of the calorimeter.
 
     Attributes:
-        threshold: energy of a tower, and of what is left of it, at least.
+        threshold: smallest energy of a tower, and of its excess.
         significance: the same in units of the resolution.
         resolution: (eta, energy) -> energy.
-        pdg: code of what is left.
+        pdg: PDG code of an excess.
     """
 
     threshold: float
@@ -78,13 +80,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Deposits:
-    """What N particles leave in the calorimeter, and the tracks that belong to them.
+    """The deposits of N particles in the calorimeter, and their tracks.
 
     Attributes:
         event: (N,) int64.
-        eta, phi: (N,) float64, where.
-        energy: (N,) float64, 0 for what does not get there.
-        track, spread: (N,) float64, energy of the track and its resolution; 0 without one.
+        eta, phi: (N,) float64, position.
+        energy: (N,) float64, 0 for particles that do not reach the calorimeter.
+        track, spread: (N,) float64, energy of the track and its resolution; 0 without a track.
     """
 
     event: Array
@@ -118,33 +120,24 @@ HCAL = Layer(1.0, 2.0, _hcal_resolution, 0)
 
 
 def flow(particles: Particles, rng: np.random.Generator) -> Particles:
-    """Return tracks and what is left of towers, in the order of their events.
+    """Return tracks and excesses of towers, in the order of their events.
 
     Args:
-        particles: stable ones, without neutrinos.
-        rng: of efficiencies, resolutions and places in towers.
+        particles: stable particles without neutrinos.
+        rng: for efficiencies, resolutions and positions in towers.
 
     Returns:
-        Candidates of energy ``pt cosh(eta)``; ``pdg`` is that of a track, 22 for what is left in
-        the first layer of a tower and 0 in the second.
+        Candidates with energy ``pt cosh(eta)``; ``pdg`` is the track's code, 22 for an excess in
+        the first layer and 0 in the second.
     """
     tracked, track_pt, spread = _tracks(particles, rng)
-    eta, phi, reached = helix(particles, field=FIELD_TESLA, radius=RADIUS, end=HALF_LENGTH)
-    stretch = np.cosh(particles.eta)
-    deposits = Deposits(
-        event=particles.event,
-        eta=eta,
-        phi=phi,
-        energy=np.where(reached, particles.energy, 0.0),
-        track=np.where(reached, track_pt * stretch, 0.0),
-        spread=np.where(reached, spread * stretch, 0.0),
-    )
-    factor = np.ones(len(eta))
+    deposits = _deposits(particles, track_pt, spread)
+    factor = np.ones(len(track_pt))
     found = []
-    for layer, share in zip((ECAL, HCAL), _shares(np.abs(particles.pdg)), strict=True):
-        left, change = _measured(layer, deposits, share, rng)
-        found.append(left)
-        factor *= change
+    for layer, fraction in zip((ECAL, HCAL), _layer_fractions(np.abs(particles.pdg)), strict=True):
+        excess, layer_factor = _measure(layer, deposits, fraction, rng)
+        found.append(excess)
+        factor *= layer_factor
     tracks = particles.select(tracked)
     track_pt = (track_pt * factor)[tracked]
     found.append(
@@ -159,8 +152,22 @@ def flow(particles: Particles, rng: np.random.Generator) -> Particles:
     return whole.select(np.argsort(whole.event, kind="stable"))
 
 
+def _deposits(particles: Particles, track_pt: Array, spread: Array) -> Deposits:
+    """Return where particles reach the calorimeter, and the energies of their tracks."""
+    eta, phi, reached = helix(particles, field=FIELD_TESLA, radius=RADIUS, end=HALF_LENGTH)
+    stretch = np.cosh(particles.eta)
+    return Deposits(
+        event=particles.event,
+        eta=eta,
+        phi=phi,
+        energy=np.where(reached, particles.energy, 0.0),
+        track=np.where(reached, track_pt * stretch, 0.0),
+        spread=np.where(reached, spread * stretch, 0.0),
+    )
+
+
 def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Return which have a track, (N,) bool, its pt, and the resolution of that, or 0."""
+    """Return which particles have a track, (N,) bool, its pt and its resolution; 0 without track."""
     eta, pt = np.abs(particles.eta), particles.pt
     kind = np.abs(particles.pdg)
     endcap = (eta > TRACK_ETA[0]).astype(np.int64)
@@ -172,20 +179,20 @@ def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arra
     inside = (particles.charge != 0) & (pt > TRACK_PT) & (eta <= TRACK_ETA[1])
     found = inside & (rng.random(len(pt)) < efficiency)
     floor, slope = tables[1][row, by_eta].T
-    # Delphes takes no resolution above one
-    share = np.minimum(np.hypot(floor, slope * pt), 1.0)
-    measured = np.where(found, _log_normal(pt, share * pt, rng), 0.0)
-    return found, measured, share * measured
+    # Delphes limits the relative resolution to 1
+    fraction = np.minimum(np.hypot(floor, slope * pt), 1.0)
+    measured = np.where(found, _log_normal(pt, fraction * pt, rng), 0.0)
+    return found, measured, fraction * measured
 
 
-def _measured(
-    layer: Layer, deposits: Deposits, share: Array, rng: np.random.Generator
+def _measure(
+    layer: Layer, deposits: Deposits, fraction: Array, rng: np.random.Generator
 ) -> tuple[Particles, Array]:
-    """Return what is left of the towers of a layer, and (N,) by how much tracks change there."""
+    """Return the excesses of a layer's towers, and (N,) factors by which it changes tracks."""
     inside = np.abs(deposits.eta) < ETA_EDGES[-1]
-    hits = np.flatnonzero(inside & (share > 0) & (deposits.energy > 0))
+    hits = np.flatnonzero(inside & (fraction > 0) & (deposits.energy > 0))
     key, tower = np.unique(_towers(deposits, hits), return_inverse=True)
-    values = (share * deposits.energy, deposits.track, deposits.spread**2)
+    values = (fraction * deposits.energy, deposits.track, deposits.spread**2)
     energy, track, variance = (np.bincount(tower, each[hits], len(key)) for each in values)
     place, column = np.divmod(key, COLUMNS)
     event, row = np.divmod(place, len(ETA_EDGES))
@@ -193,18 +200,20 @@ def _measured(
     measured = _log_normal(energy, layer.resolution(middle, energy), rng)
     spread = layer.resolution(middle, measured)
     measured[measured < np.maximum(layer.threshold, layer.significance * spread)] = 0
-    left = measured - track
-    real = (left > layer.threshold) & (left > layer.significance * np.sqrt(variance + spread**2))
-    # of towers with nothing else in them, both measurements of the tracks count by their weights
+    excess = measured - track
+    real = (excess > layer.threshold) & (
+        excess > layer.significance * np.sqrt(variance + spread**2)
+    )
+    # in towers without excess, the two measurements of the tracks are averaged by their weights
     weight = np.where(real | (track == 0), 0.0, variance / np.maximum(variance + spread**2, 1e-12))
     factor = np.ones(len(inside))
     factor[hits] = (1 + weight * (measured / np.where(track > 0, track, 1.0) - 1))[tower]
-    chosen = (event[real], row[real], column[real], left[real])
+    chosen = (event[real], row[real], column[real], excess[real])
     return _candidates(*chosen, pdg=layer.pdg, rng=rng), factor
 
 
 def _towers(deposits: Deposits, hits: Array) -> Array:
-    """Return a number for the tower of an event that each of some deposits is in."""
+    """Return the number of the tower, in its event, of each selected deposit."""
     row = np.digitize(deposits.eta[hits], ETA_EDGES) - 1
     column = ((deposits.phi[hits] + np.pi) / (2 * np.pi) * COLUMNS).astype(np.int64)
     return (deposits.event[hits] * len(ETA_EDGES) + row) * COLUMNS + column % COLUMNS
@@ -213,7 +222,7 @@ def _towers(deposits: Deposits, hits: Array) -> Array:
 def _candidates(
     event: Array, row: Array, column: Array, energy: Array, *, pdg: int, rng: np.random.Generator
 ) -> Particles:
-    """Return a particle anywhere in each of some towers."""
+    """Return one particle at a random place in each tower."""
     across, around = rng.random((2, len(event)))
     eta = ETA_EDGES[row] + across * (ETA_EDGES[row + 1] - ETA_EDGES[row])
     phi = (column + around) / COLUMNS * 2 * np.pi - np.pi
@@ -221,8 +230,8 @@ def _candidates(
     return _massless(event, kind, 0.0 * eta, energy / np.cosh(eta), eta, phi)
 
 
-def _shares(kind: Array) -> tuple[Array, Array]:
-    """Return the shares of the energy that go to either layer."""
+def _layer_fractions(kind: Array) -> tuple[Array, Array]:
+    """Return the fractions of the energy that the two layers get."""
     light = np.isin(kind, (ELECTRON, PHOTON))
     strange = np.isin(kind, (K_SHORT, LAMBDA))
     muon = kind == MUON
@@ -237,6 +246,6 @@ def _massless(
 
 
 def _log_normal(mean: Array, spread: Array, rng: np.random.Generator) -> Array:
-    """Return values above 0 of this mean and standard deviation."""
+    """Return positive values with this mean and standard deviation, from a log-normal distribution."""
     width = np.log1p((spread / mean) ** 2)
     return mean * np.exp(np.sqrt(width) * rng.standard_normal(len(mean)) - width / 2)

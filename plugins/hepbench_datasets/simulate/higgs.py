@@ -1,17 +1,18 @@
-"""HIGGS anew: Higgs bosons (signal) against top-quark pairs (background), simulated.
+"""Simulate HIGGS: Higgs bosons (signal) against top-quark pairs (background).
 
-Baldi, Sadowski and Whiteson, arXiv:1402.4735: protons at 8 TeV; signal gg -> H0 (425 GeV) ->
-W H+- (325 GeV) -> W W h0 (125 GeV) -> W W b b, background t t -> W W b b; of the two W one goes to
-an electron or muon, the other to quarks. The original was made by MadGraph, Pythia and a fast
-simulation; this is Pythia alone with the detector of ``detector.py``. Where the original's choices
-are not printed they were taken from 10,977 of its rows: thresholds are where the spectra end, and
-the values named "measured" are those that bring the spectra closest.
+Baldi, Sadowski and Whiteson, arXiv:1402.4735: protons at 8 TeV; signal gg -> H0 (425 GeV) -> W H+-
+(325 GeV) -> W W h0 (125 GeV) -> W W b b, background t t -> W W b b; one of the two W bosons decays
+to an electron or muon, the other to quarks. The original was made by MadGraph, Pythia and a fast
+simulation; this is Pythia alone with the detector of ``detector.py``. Choices that the paper does
+not state were inferred from 10,977 rows of the original: thresholds are the ends of the spectra,
+and the values called "measured" give the best agreement of the spectra.
 
-Multiple parton interactions are off, which is nearer to those rows (they hold few additional jets)
-and three times as fast; the first branching of the initial state is limited to the hard scale.
+Multiple parton interactions are off, which agrees better with those rows (they hold few additional
+jets) and is three times as fast. The first branching of the initial state is limited to the hard
+scale.
 
-A chunk of ``CHUNK_ROWS`` rows has its own seed, so a file depends on the seed alone; the rows of a
-smaller file are the first ones of a larger.
+Each chunk of ``CHUNK_ROWS`` rows has its own seed, so a file depends only on the seed; the rows of
+a smaller file are the first ones of a larger file.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 
 from hepbench import SIMULATED, Array
 from hepbench_datasets import HIGGS
-from hepbench_datasets.simulate import detector, processes, refusals
+from hepbench_datasets.simulate import arguments, detector, processes
 from hepbench_datasets.simulate.detector import BOTTOM, CHARM, ELECTRON, MUON, Jets, Particles
 from hepbench_datasets.simulate.higgs_features import features
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 FILE = "HIGGS.csv.gz"
 CHUNK_ROWS = 200
 CHUNK_SIGNAL = 106
-"""53 % as in the original. Other chunks would be another data set."""
+"""53 % as in the original; another number would give another dataset."""
 BATCH_EVENTS = 100
 
 ENERGY = 8000.0
@@ -52,32 +53,32 @@ SIGNAL = (
     *("37:onMode = off", "37:onIfMatch = 24 25"),
     *("25:onMode = off", "25:onIfMatch = 5 -5"),
 )
-# the weaker initial-state shower is measured on the spectra and the number of jets
+# the weaker initial-state shower is measured from the spectra and the number of jets
 BACKGROUND = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", "SpaceShower:alphaSvalue = 0.11")
 W_DECAYS = (
     ("24:onMode = off", "24:onNegIfAny = 11 13", "24:onPosIfAny = 1 2 3 4 5"),
     ("24:onMode = off", "24:onPosIfAny = 11 13", "24:onNegIfAny = 1 2 3 4 5"),
 )
-"""In even and odd chunks the lepton is negative and positive."""
+"""The lepton is negative in even chunks and positive in odd chunks."""
 
 LEPTON_PT, LEPTON_ETA = 15.0, 2.5
 ISOLATION_RADIUS, ISOLATION = 0.4, 0.2
 MISSING_NOISE = 13.0
-"""GeV on each component of the missing momentum; measured."""
+"""In GeV, on each component of the missing momentum; measured."""
 JET_RADIUS, JET_PT, JET_ETA = 0.6, 15.0, 3.0
 JET_SCALE = 1.02
-"""Measured, as is the radius, on the mass of the W boson."""
+"""Measured, like the radius, on the mass of the W boson."""
 FLAVOUR_RADIUS, FLAVOUR_PT = 0.4, 4.0
 
 TAG_EFFICIENCY = {BOTTOM: 0.70, CHARM: 0.25, 0: 0.02}
-"""Where it is greatest. Exactly two jets are tagged, so only ratios matter much."""
+"""At its maximum. Exactly two jets are tagged, so mostly the ratios matter."""
 TAG_AT_PT = ((15.0, 45.0), (0.55, 1.0))
 TAG_AT_ETA = ((1.0, 1.2, 1.4, 1.7, 1.75), (1.0, 0.93, 0.75, 0.2, 0.0))
 TIGHT = 0.815
-"""Share of the tags that are 2 and not 1, alike for all jets; measured, as the curves are."""
+"""Fraction of tags with value 2 instead of 1, equal for all jets; measured, like the curves."""
 ORDER_NOISE, BOTTOM_SHIFT = 0.35, 0.12
-"""The original's four jets are in the order of their pt in 32 % of rows; log(pt) with this much
-noise, and less this much for bottom jets, gives that order."""
+"""The original's four jets are sorted by pt in 32 % of rows. Sorting by log(pt) with this noise,
+minus this shift for bottom jets, gives the same fraction."""
 
 
 def generate(
@@ -86,26 +87,26 @@ def generate(
     """Write ``HIGGS.csv.gz`` in the format of the original: no header, label first, ``%.18e``.
 
     Args:
-        folder: made where there is none; the file appears there only when it is whole.
-        events: rows.
-        seed: the same one gives the same bytes, whatever ``jobs`` is.
-        jobs: processes.
-        progress: called with the number of rows done so far.
+        folder: created if missing; the file appears there only when it is complete.
+        events: number of rows.
+        seed: equal seeds give equal bytes, for any ``jobs``.
+        jobs: number of processes.
+        progress: called with the number of rows so far.
 
     Returns:
         The path of the file.
 
     Raises:
-        DataError: a generator is not installed, the file exists, ``events`` or ``jobs`` is less
-            than 1, or a process came to an end too early.
+        DataError: a generator is not installed, the file exists, ``events`` or ``jobs`` is below 1,
+            or a process ended too early.
     """
     _require(events, seed=seed, jobs=jobs)
     path = Path(folder) / FILE
-    refusals.require_room(HIGGS, path.parent)
+    arguments.require_free_folder(HIGGS, path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{FILE}.{os.getpid()}.part")
     try:
-        # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
+        # closing stops the processes here on Ctrl-C, not when the generator is garbage-collected
         with closing(_chunks(events, seed=seed, jobs=jobs)) as chunks, part.open("wb") as raw:
             _write(raw, chunks, progress)
         part.replace(path)
@@ -115,7 +116,7 @@ def generate(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> tuple[Array, Array]:
-    """Return (labels, features) of what ``generate`` writes: (N,) int64 and (N, 28) float32.
+    """Return the labels (N,) int64 and features (N, 28) float32 that ``generate`` writes.
 
     Raises:
         DataError: as ``generate``.
@@ -129,8 +130,8 @@ def _write(
     raw: BinaryIO, chunks: Iterable[tuple[Array, Array]], progress: Callable[[int], None]
 ) -> None:
     done = 0
-    # no time in the header, or equal rows would not be equal bytes; as its name what is made of
-    # these rows is labelled by, which is gone once they are decompressed
+    # mtime=0 so that equal rows give equal bytes; the file name in the header marks the rows as
+    # simulated, and is lost when they are decompressed
     with gzip.GzipFile(SIMULATED.decode(), "wb", 6, raw, mtime=0) as file:
         for labels, table in chunks:
             file.write(_lines(labels, table))
@@ -146,11 +147,11 @@ def _lines(labels: Array, table: Array) -> bytes:
 
 def _require(events: int, *, seed: int, jobs: int) -> None:
     detector.require_generators()
-    refusals.require(HIGGS, events=events, seed=seed, jobs=jobs, least=1)
+    arguments.require_valid(HIGGS, events=events, seed=seed, jobs=jobs, least=1)
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Array], None, None]:
-    """Yield the chunks in their order; the last one is cut to what is wanted."""
+    """Yield the chunks in order; the last one is cut."""
     count = -(-events // CHUNK_ROWS)
     with closing(processes.in_order(partial(chunk, seed), range(count), jobs=jobs)) as done:
         for index, (labels, table) in enumerate(done):
@@ -159,7 +160,7 @@ def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Arra
 
 
 def chunk(seed: int, index: int) -> tuple[Array, Array]:
-    """Return (labels, features) of one chunk, signal and background in a random order."""
+    """Return labels and features of one chunk, signal and background in random order."""
     sizes = (CHUNK_ROWS - CHUNK_SIGNAL, CHUNK_SIGNAL)
     tables = [simulate_class(label, n, seed=seed, index=index) for label, n in enumerate(sizes)]
     order = np.random.default_rng([seed, index]).permutation(CHUNK_ROWS)
@@ -167,11 +168,11 @@ def chunk(seed: int, index: int) -> tuple[Array, Array]:
 
 
 def simulate_class(label: int, rows: int, *, seed: int, index: int) -> Array:
-    """Return (rows, 28) float32: the first events of a chunk that pass the selection."""
+    """Return (rows, 28) float32, the first events of a chunk that pass the selection."""
     streams = np.random.SeedSequence([seed, index, label]).spawn(2)
     rng, decays = (np.random.default_rng(stream) for stream in streams)
     settings = (*SHOWERS, *(SIGNAL if label else BACKGROUND), *W_DECAYS[index % 2])
-    # Pythia itself gives the W bosons of top quarks their polarisation
+    # Pythia itself polarises the W bosons of top quarks
     veto = longitudinal(decays) if label else None
     pythia = detector.start_pythia(
         settings, seed=int(streams[0].generate_state(1)[0]), energy=ENERGY, veto=veto
@@ -184,10 +185,11 @@ def simulate_class(label: int, rows: int, *, seed: int, index: int) -> Array:
 
 
 def longitudinal(rng: np.random.Generator) -> Any:
-    """Return a veto for Pythia that gives longitudinal polarisation to every W boson.
+    """Return a Pythia veto that gives every W boson longitudinal polarisation.
 
-    Pythia lets W bosons from H0 -> W H and H -> W h0 decay evenly in all directions; there, all
-    other particles being without spin, the decay follows 1 - cos^2 of the angle to the flight.
+    Pythia lets W bosons from H0 -> W H and H -> W h0 decay uniformly in all directions. All other
+    particles of these decays have spin 0, so the decay should follow 1 - cos^2 of the angle to the
+    flight direction.
     """
     import pythia8mc
 
@@ -217,10 +219,10 @@ def _cosine(process: Any, boson: Any) -> float:
 
 
 def select(visible: Particles, hadrons: Particles, rng: np.random.Generator) -> Array:
-    """Return (n, 28) float32 of the events of a batch that hold what the analysis asks for.
+    """Return (n, 28) float32 of the events of a batch that pass the selection.
 
-    One isolated electron or muon, at least four jets, exactly two of them tagged. Muons in jets
-    are not measured, as in calorimeters.
+    The selection is one isolated electron or muon and at least four jets, exactly two of them
+    tagged. Muons in jets are not measured, as by a calorimeter.
     """
     parts, tracked = detector.candidates(visible, rng)
     leptons = isolated_leptons(parts, tracked)
@@ -245,7 +247,7 @@ def select(visible: Particles, hadrons: Particles, rng: np.random.Generator) -> 
 
 
 def isolated_leptons(parts: Particles, tracked: Array) -> Array:
-    """Return the indices of the electrons and muons with little else around them."""
+    """Return the indices of isolated electrons and muons."""
     hard = tracked & (parts.pt > LEPTON_PT) & (np.abs(parts.eta) < LEPTON_ETA)
     leptons = np.flatnonzero(hard & np.isin(np.abs(parts.pdg), (ELECTRON, MUON)))
     starts = np.searchsorted(parts.event, parts.event[leptons])
@@ -261,7 +263,7 @@ def isolated_leptons(parts: Particles, tracked: Array) -> Array:
 
 
 def missing_momentum(parts: Particles, rng: np.random.Generator) -> Array:
-    """Return (E, 2) pt, phi of what balances everything measured."""
+    """Return (E, 2) pt and phi of the momentum that balances all measured momenta."""
     x, y = MISSING_NOISE * rng.standard_normal((2, BATCH_EVENTS))
     x -= np.bincount(parts.event, parts.pt * np.cos(parts.phi), BATCH_EVENTS)
     y -= np.bincount(parts.event, parts.pt * np.sin(parts.phi), BATCH_EVENTS)
@@ -269,14 +271,14 @@ def missing_momentum(parts: Particles, rng: np.random.Generator) -> Array:
 
 
 def find_jets(parts: Particles) -> Jets:
-    """Return the jets above threshold, pt = 0 for all others."""
+    """Return the jets above threshold; all other jets get pt = 0."""
     found = detector.cluster(parts, events=BATCH_EVENTS, radius=JET_RADIUS, pt=JET_PT / JET_SCALE)
     inside = np.abs(found.eta) < JET_ETA
     return replace(found, pt=np.where(inside, found.pt * JET_SCALE, 0.0))
 
 
 def tag(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
-    """Return (E, K) 0 for untagged jets, 1 for loosely and 2 for tightly tagged ones."""
+    """Return (E, K) 0 for untagged, 1 for loosely and 2 for tightly tagged jets."""
     flavours = [flavour == kind for kind in TAG_EFFICIENCY]
     efficiency = np.select(flavours, list(TAG_EFFICIENCY.values()))
     heavy = np.interp(jets.pt, *TAG_AT_PT)
@@ -287,7 +289,7 @@ def tag(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
 
 
 def jet_order(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
-    """Return (E, K) the order in which the original might list the jets."""
+    """Return (E, K) an order of the jets like that in the original."""
     noise = ORDER_NOISE * rng.standard_normal(jets.pt.shape)
     hardness = np.log(np.maximum(jets.pt, 1e-9)) - BOTTOM_SHIFT * (flavour == BOTTOM) + noise
     return np.argsort(np.where(jets.pt > 0, -hardness, np.inf), axis=1, kind="stable")

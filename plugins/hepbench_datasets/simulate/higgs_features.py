@@ -1,13 +1,14 @@
 """The 28 features of HIGGS from reconstructed objects, on the scale of the original file.
 
-The paper names the features but not their recipe; it is read off 10,977 rows of the original. Each
-column is a quantity in GeV or radian divided by its mean (momenta, masses, tags) or its standard
-deviation (angles). The original recorded pt with two decimals and angles with three, so that these
-units are known to six digits.
+The paper names the features but does not define them; the definitions were inferred from 10,977
+rows of the original. Each column is a quantity in GeV or radian divided by its mean (momenta,
+masses, tags) or its standard deviation (angles). The original recorded pt with two decimals and
+angles with three, so these units are known to six digits.
 
-Checked on the rows whose tagged jets are both listed: within 1 %, m_bb follows from the low-level
-columns in all of them and m_lv in 99 %. Where m_jj too is of listed jets (65 %; else of a fifth
-one), m_jjj follows in all rows, m_wbb in 97 %, m_wwbb in 96 % and m_jlv in 95 %.
+Checked on the rows in which both tagged jets are listed: within 1 %, the low-level columns
+reproduce m_bb in all rows and m_lv in 99 %. If m_jj also belongs to listed jets (65 % of rows; in
+the others it involves a fifth jet), they reproduce m_jjj in all rows, m_wbb in 97 %, m_wwbb in 96 %
+and m_jlv in 95 %.
 
 Source of the features: Baldi, Sadowski and Whiteson, arXiv:1402.4735.
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 W_MASS, TOP_MASS = 80.4, 175.0
 NEUTRINO_ETA = np.linspace(-3.0, 3.0, 121)
-"""Where along the beam a neutrino may have gone."""
+"""Candidates for the pseudorapidity of the neutrino."""
 
 PT_DECIMALS, ANGLE_DECIMALS = 2, 3
 PHI_SCALE = 1.8026
@@ -40,7 +41,7 @@ SCALES = np.array(
         *(87.6951, 179.6876, 81.4214, 195.1995, 126.5666, 336.2052, 511.4328),
     ]
 )
-"""(28,) GeV or radian (tags: a count) per unit of each column."""
+"""(28,) unit of each column in GeV or radian (tags: a count)."""
 
 
 def features(lepton: Array, missing: Array, jets: Array, tags: Array) -> Array:
@@ -49,13 +50,14 @@ def features(lepton: Array, missing: Array, jets: Array, tags: Array) -> Array:
     Args:
         lepton: (E, 3) pt, eta, phi.
         missing: (E, 2) pt, phi of the missing momentum.
-        jets: (E, K, 3) pt, eta, phi; pt = 0 where there is no jet. The first four are the features.
+        jets: (E, K, 3) pt, eta, phi; pt = 0 if there is no jet. The first four jets become
+            features.
         tags: (E, K) 0, 1 or 2; exactly two are not 0.
 
     Returns:
         (E, 28) float32.
     """
-    lepton, jets = _recorded(lepton), _recorded(jets)
+    lepton, jets = _round(lepton), _round(jets)
     tagged = np.argsort(tags == 0, axis=1, kind="stable")[:, :2]
     first, second = np.moveaxis(np.take_along_axis(momenta(jets), tagged[..., None], 1), 1, 0)
     hadronic = closest_pair(jets, tags)
@@ -87,13 +89,13 @@ def momenta(objects: Array) -> Array:
 
 
 def mass(momentum: Array) -> Array:
-    """Return (...) the invariant mass of (..., 4) px, py, pz, E; 0 where rounding makes it less."""
+    """Return the invariant mass of momenta (..., 4) px, py, pz, E; 0 if its square is negative."""
     squared = momentum[..., 3] ** 2 - np.sum(momentum[..., :3] ** 2, axis=-1)
     return np.sqrt(np.maximum(squared, 0.0))
 
 
 def closest_pair(jets: Array, tags: Array) -> Array:
-    """Return (E, 4): of all pairs of untagged jets, the one nearest in mass to a W boson."""
+    """Return (E, 4) the pair of untagged jets whose mass is nearest to the W boson's."""
     i, j = np.triu_indices(jets.shape[1], 1)
     single = momenta(jets)
     pairs = single[:, i] + single[:, j]
@@ -104,9 +106,9 @@ def closest_pair(jets: Array, tags: Array) -> Array:
 
 
 def closest_neutrino(lepton: Array, missing: Array) -> Array:
-    """Return (E, 4): lepton and neutrino, its eta on a grid such that the mass is nearest to a W.
+    """Return (E, 4) lepton plus neutrino, with the neutrino eta whose mass is nearest to the W's.
 
-    Where the transverse mass exceeds that of a W the neutrino comes to lie along the lepton.
+    If the transverse mass exceeds the W mass, the neutrino is along the lepton.
     """
     pt, phi = (np.repeat(part[:, None], len(NEUTRINO_ETA), 1) for part in missing.T)
     eta = np.broadcast_to(NEUTRINO_ETA, pt.shape)
@@ -115,7 +117,7 @@ def closest_neutrino(lepton: Array, missing: Array) -> Array:
     return np.take_along_axis(pairs, nearest[:, None, None], 1)[:, 0]
 
 
-def _recorded(objects: Array) -> Array:
+def _round(objects: Array) -> Array:
     decimals = (PT_DECIMALS, ANGLE_DECIMALS, ANGLE_DECIMALS)
     rounded = [
         np.round(part, n) for part, n in zip(np.moveaxis(objects, -1, 0), decimals, strict=True)

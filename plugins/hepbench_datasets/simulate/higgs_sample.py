@@ -1,11 +1,11 @@
-"""Make the simulated sample of HIGGS that ships with the package.
+"""Make the bundled sample of HIGGS.
 
-``python -m hepbench_datasets.simulate.higgs_sample`` does it, in six minutes of processor time.
+``python -m hepbench_datasets.simulate.higgs_sample`` takes six minutes of processor time.
 
-20,000 rows of ``higgs.simulate`` as ``samples/higgs.npz``: ``labels`` (20000,) int8, 1 = signal,
-and ``table`` (20000, 28) float32. The float32 values are kept bit by bit; stored by column they
-take a seventh less. The same versions of Pythia and FastJet give the same bytes on one machine;
-elsewhere compare values.
+The sample has 20,000 rows of ``higgs.simulate`` in ``samples/higgs.npz``: ``labels`` (20000,) int8,
+1 = signal, and ``table`` (20000, 28) float32. The float32 values are stored exactly; storing them
+by column saves a seventh. The same versions of Pythia and FastJet give the same bytes on one
+machine; on other machines compare values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATH = Path(__file__).parent.parent / "samples" / "higgs.npz"
 
 
 def write_sample(path: Path, *, jobs: int) -> Path:
-    """Write the sample to ``path``, by ``jobs`` processes, and return it.
+    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
 
     Raises:
         DataError: as ``higgs.simulate``.

@@ -1,12 +1,12 @@
 """Images of jets: tracks, pixel hits and energies in a window of eta and phi around each jet.
 
-A pixel is one crystal of the electromagnetic barrel; rows follow eta, columns phi, and the middle
-pixel is the middle of the hottest tower of the hadron calorimeter near the jet. Energies and
-momenta in GeV, impact parameters in cm, pixel layers in hits.
+A pixel is one crystal of the electromagnetic barrel; rows run along eta and columns along phi, and
+the middle pixel is the middle of the hottest tower of the hadron calorimeter near the jet. Energies
+and momenta in GeV, impact parameters in cm, pixel layers in hits.
 
 Sources: Andrews et al., arXiv:2104.14659, channels and centring; CMS, JINST 3 S08004 (2008),
 geometry, noise, resolutions; Grindhammer and Peters, hep-ex/0001020, radial profile of showers.
-What is a choice of this simulation says so.
+Other values are marked as a choice of this simulation.
 """
 
 from __future__ import annotations
@@ -32,50 +32,50 @@ SIDE = 125
 SHAPE = (8, SIDE, SIDE)
 CRYSTAL = 2 * np.pi / 360
 TOWER_SIDE = 5
-"""Crystals along one side of a tower of the hadron calorimeter."""
+"""Number of crystals along one side of a tower of the hadron calorimeter."""
 TOWER = TOWER_SIDE * CRYSTAL
 
 CRYSTAL_CM = 2.2
 MOLIERE_CM = 2.19
 CORE, CORE_RADIUS, TAIL_RADIUS, LAST_RADIUS = 0.88, 0.22, 1.3, 6.0
-"""Share of the core of a shower; radii of core, tail and end, in Moliere radii. 88 % of an electron
-are within one Moliere radius."""
+"""Fraction of the core of a shower; radii of core, tail and end in Moliere radii. 88 % of an
+electron's energy is within one Moliere radius."""
 HADRON_WIDTH = 2.0
-"""How much wider hadrons shower in the crystals; a choice."""
+"""Ratio of hadron to electron shower widths in the crystals; a choice."""
 TOWER_SPREAD = 0.022
-"""Mean distance in eta-phi of what a hadron leaves behind the crystals; a choice."""
+"""Mean distance in eta-phi of a hadron's deposits behind the crystals; a choice."""
 ECAL_SPOT, ECAL_SPOTS = 0.08, (3, 1000)
-"""GeV per spot that a shower is painted with, and the least and most spots; a choice."""
+"""GeV per spot of a shower, and the smallest and largest number of spots; a choice."""
 
 ECAL_NOISE = 0.040
 ECAL_SIGMAS = 3.0
-"""Crystals below so many times the noise are not read."""
+"""Crystals below this multiple of the noise are not read out."""
 ECAL_FAKES = 0.00135
-"""Share of the crystals that noise alone brings above it."""
+"""Fraction of crystals in which noise alone exceeds the threshold."""
 HCAL_BARREL_ETA = 16 * TOWER
 SEARCH = 4
-"""Towers on each side of the jet among which the hottest is looked for."""
+"""Number of towers on each side of the jet in which the hottest is searched."""
 
 PIXEL_LAYERS = (0.044, 0.073, 0.102)
 PIXEL_LENGTH = 0.265
 PIXEL_EFFICIENCY = 0.98
 PIXEL_FAKES = 3.0
-"""Hits of noise or of other particles in a layer's image, on average; a choice."""
+"""Mean number of hits from noise or other particles in the image of a layer; a choice."""
 D0_RESOLUTION, DZ_RESOLUTION = (0.0020, 0.0070), (0.0030, 0.0090)
-"""cm, for hard tracks; and cm GeV, to be divided by pt: scattering in the layers."""
+"""In cm for hard tracks; and in cm GeV, divided by pt, for scattering in the layers."""
 
 REACH = 1.7
-"""How far in eta and phi particles may be from a jet to leave anything in its image."""
+"""Particles farther than this from a jet in eta or phi leave nothing in its image."""
 
 
 @dataclass(frozen=True)
 class Towers:
-    """How towers of the hadron calorimeter are filled and read.
+    """How towers of the hadron calorimeter are filled and read out.
 
     Attributes:
-        spot: GeV per spot that a shower is painted with, of which it has at least 3; a choice.
-        painted: GeV; a shower of more has no more spots.
-        barrel, endcap: thresholds in GeV; towers with less are not read.
+        spot: GeV per spot of a shower, which has at least 3 spots; a choice.
+        painted: in GeV; a shower of more energy gets no more spots.
+        barrel, endcap: thresholds in GeV; towers below are not read out.
     """
 
     spot: float = 0.5
@@ -85,13 +85,13 @@ class Towers:
 
 
 @dataclass(frozen=True)
-class Around:
-    """Particles around J jets; one that is near two jets is there twice.
+class JetSurroundings:
+    """Particles around J jets; a particle near two jets appears twice.
 
     Attributes:
-        jet: (M,) int64, from 0.
+        jet: (M,) int64, index of the jet.
         particles, response: M of them.
-        eta, phi: (J,) float64, the middles of the images.
+        eta, phi: (J,) float64, centres of the images.
     """
 
     jet: Array
@@ -110,10 +110,10 @@ def draw(
     """Return (J, 8, 125, 125) float32: track pt, d0, dz, ECAL, HCAL and three pixel layers.
 
     Args:
-        particles: visible ones of many events, with their origins.
-        response: what the detector measures of them.
+        particles: visible particles of many events, with their origins.
+        response: the detector's response to them.
         jets: event, eta and phi, (J,) each.
-        rng: of showers, noise and resolutions.
+        rng: for showers, noise and resolutions.
     """
     around = _around(particles, response, jets)
     around, hcal = _hadronic(around, rng, Towers())
@@ -134,7 +134,7 @@ def draw_energies(
     rng: np.random.Generator,
     towers: Towers,
 ) -> Array:
-    """Return (J, 3, 125, 125) float32: the layers track pt, ECAL and HCAL of ``draw``.
+    """Return (J, 3, 125, 125) float32: the channels track pt, ECAL and HCAL of ``draw``.
 
     Origins of the particles are not needed.
     """
@@ -144,7 +144,9 @@ def draw_energies(
     return np.stack([tracks, _electromagnetic(around, rng), hcal], axis=1).astype(np.float32)
 
 
-def _around(particles: Particles, response: Response, jets: tuple[Array, Array, Array]) -> Around:
+def _around(
+    particles: Particles, response: Response, jets: tuple[Array, Array, Array]
+) -> JetSurroundings:
     event, eta, phi = jets
     starts = np.searchsorted(particles.event, event)
     counts = np.searchsorted(particles.event, event, side="right") - starts
@@ -156,13 +158,15 @@ def _around(particles: Particles, response: Response, jets: tuple[Array, Array, 
     )
     near = np.any([(np.abs(a) < REACH) & (np.abs(b) < REACH) for a, b in gaps], axis=0)
     index = index[near]
-    return Around(jet[near], particles.select(index), response.select(index), eta, phi)
+    return JetSurroundings(jet[near], particles.select(index), response.select(index), eta, phi)
 
 
-def _hadronic(around: Around, rng: np.random.Generator, kind: Towers) -> tuple[Around, Array]:
-    """Return the same around the middles of the hottest towers, and (J, 125, 125) there.
+def _hadronic(
+    around: JetSurroundings, rng: np.random.Generator, kind: Towers
+) -> tuple[JetSurroundings, Array]:
+    """Return the particles centred on the hottest towers, and the HCAL images (J, 125, 125).
 
-    Towers lie on a fixed grid. The energy of a tower is spread evenly over its 25 pixels.
+    Towers are on a fixed grid. The energy of a tower is spread evenly over its 25 pixels.
     """
     half = SIDE // TOWER_SIDE // 2
     wide = half + SEARCH + 1
@@ -177,7 +181,7 @@ def _hadronic(around: Around, rng: np.random.Generator, kind: Towers) -> tuple[A
     inner = towers[:, wide - SEARCH : wide + SEARCH + 1, wide - SEARCH : wide + SEARCH + 1]
     width = inner.shape[2]
     hottest = inner.reshape(len(inner), width**2).argmax(axis=1)
-    # without any energy the first tower is the hottest, and the jet's own the middle
+    # without any energy argmax gives the first tower; the jet's own tower, in the middle, is used
     hottest = np.where(inner.any(axis=(1, 2)), hottest, width**2 // 2)
     shift = np.stack(np.divmod(hottest, width), axis=1) - SEARCH
     window = np.arange(-half, half + 1) + wide
@@ -188,12 +192,12 @@ def _hadronic(around: Around, rng: np.random.Generator, kind: Towers) -> tuple[A
     return moved, pixels
 
 
-def _centred(around: Around, eta: Array, phi: Array) -> Around:
-    return Around(around.jet, around.particles, around.response, eta, phi)
+def _centred(around: JetSurroundings, eta: Array, phi: Array) -> JetSurroundings:
+    return JetSurroundings(around.jet, around.particles, around.response, eta, phi)
 
 
-def _electromagnetic(around: Around, rng: np.random.Generator) -> Array:
-    """Return (J, 125, 125): showers, noise on what is hit, and crystals of noise alone."""
+def _electromagnetic(around: JetSurroundings, rng: np.random.Generator) -> Array:
+    """Return (J, 125, 125): showers, noise on hit crystals, and crystals with noise only."""
     energy = np.where(around.response.reached, around.response.ecal, 0.0)
     spots = _spots(energy, ECAL_SPOT, ECAL_SPOTS)
     light = np.isin(np.abs(around.particles.pdg), (ELECTRON, PHOTON))
@@ -210,21 +214,21 @@ def _electromagnetic(around: Around, rng: np.random.Generator) -> Array:
 
 
 def _shower_radius(count: int, rng: np.random.Generator) -> Array:
-    """Return distances from the axis, in Moliere radii, drawn from 2 r R^2 / (r^2 + R^2)^2."""
+    """Return distances from the shower axis in Moliere radii, drawn from 2 r R^2 / (r^2 + R^2)^2."""
     scale = np.where(rng.random(count) < CORE, CORE_RADIUS, TAIL_RADIUS)
     inside = rng.random(count)
     return np.minimum(scale * np.sqrt(inside / (1 - inside)), LAST_RADIUS)
 
 
 def _spots(energy: Array, size: float, limits: tuple[int, int]) -> tuple[Array, Array]:
-    """Return which deposit each spot is of, and its energy; nothing of less than 30 MeV."""
+    """Return the deposit and the energy of each spot; deposits below 30 MeV are dropped."""
     kept = np.flatnonzero(energy > 0.03)
     counts = np.clip(np.ceil(energy[kept] / size), *limits).astype(np.int64)
     return np.repeat(kept, counts), np.repeat(energy[kept] / counts, counts)
 
 
 def _paint(
-    around: Around,
+    around: JetSurroundings,
     spots: tuple[Array, Array],
     radius: Array,
     rng: np.random.Generator,
@@ -232,22 +236,22 @@ def _paint(
     cell: float,
     side: int,
 ) -> Array:
-    """Return (J, side, side) of spots at a distance, in any direction, from their deposits."""
-    which, energy = spots
-    turn = rng.random(len(which)) * 2 * np.pi
-    eta = around.response.eta[which] + radius * np.cos(turn)
-    phi = around.response.phi[which] + radius * np.sin(turn)
-    place, inside = _places(around, (around.jet[which], eta, phi), cell=cell, side=side)
+    """Return (J, side, side) images of spots in random directions from their deposits."""
+    deposit, energy = spots
+    direction = rng.random(len(deposit)) * 2 * np.pi
+    eta = around.response.eta[deposit] + radius * np.cos(direction)
+    phi = around.response.phi[deposit] + radius * np.sin(direction)
+    place, inside = _places(around, (around.jet[deposit], eta, phi), cell=cell, side=side)
     count = len(around.eta)
     image = np.bincount(place[inside], energy[inside], count * side**2)
-    # without any spot these are whole numbers
+    # bincount returns whole numbers if there is no spot
     return image.reshape(count, side, side).astype(np.float64, copy=False)
 
 
 def _places(
-    around: Around, points: tuple[Array, Array, Array], *, cell: float, side: int
+    around: JetSurroundings, points: tuple[Array, Array, Array], *, cell: float, side: int
 ) -> tuple[Array, Array]:
-    """Return where points (jet, eta, phi) are in flattened (J, side, side), and which inside."""
+    """Return positions of points (jet, eta, phi) in flat (J, side, side), and which are inside."""
     jet, eta, phi = points
     row = np.floor((eta - around.eta[jet]) / cell + 0.5).astype(np.int64) + side // 2
     column = np.floor(wrap(phi - around.phi[jet]) / cell + 0.5).astype(np.int64) + side // 2
@@ -256,10 +260,10 @@ def _places(
 
 
 def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return (d0, dz), (N,) each, as measured, in cm: where tracks pass closest to the beam.
+    """Return the measured (d0, dz), (N,) each, in cm: the point of closest approach to the beam.
 
-    d0 is positive where phi of that place is 90 degrees ahead of the track's; the curvature of the
-    few millimetres to it is left out.
+    d0 is positive if the phi of that point is 90 degrees ahead of the track's phi; the curvature
+    over these few millimetres is neglected.
     """
     assert particles.origin is not None
     x, y, z = 100 * particles.origin.T
@@ -269,20 +273,19 @@ def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[
     pt = np.maximum(particles.pt, 0.3)
     noise = rng.standard_normal((2, len(pt)))
     d0 += noise[0] * np.hypot(D0_RESOLUTION[0], D0_RESOLUTION[1] / pt)
-    # shallow tracks cross more and are projected along the beam
+    # tracks at small angles cross more material and are projected along the beam
     slant = np.sqrt(np.cosh(particles.eta))
     dz += noise[1] * np.hypot(DZ_RESOLUTION[0], DZ_RESOLUTION[1] / pt) * slant
     return d0, dz
 
 
-def _tracks(around: Around, impact: tuple[Array, ...]) -> Array:
-    """Return (J, 1 + I, 125, 125): the sum of pt, and I impact parameters of the hardest track of
-    each pixel.
+def _tracks(around: JetSurroundings, impact: tuple[Array, ...]) -> Array:
+    """Return (J, 1 + I, 125, 125): sum of track pt, and I impact parameters of the hardest track.
 
-    Tracks are where they point at the vertex.
+    Tracks are at their direction at the vertex.
     """
     found = np.flatnonzero(around.response.tracked)
-    # of values assigned to one place the last one stays
+    # if several values are assigned to one pixel, the last one stays: that of the hardest track
     found = found[np.argsort(around.response.track_pt[found], kind="stable")]
     points = (around.jet[found], around.particles.eta[found], around.particles.phi[found])
     place, inside = _places(around, points, cell=CRYSTAL, side=SIDE)
@@ -297,11 +300,11 @@ def _tracks(around: Around, impact: tuple[Array, ...]) -> Array:
 
 
 def _pixel_hits(
-    around: Around, impact: tuple[Array, Array], radius: float, rng: np.random.Generator
+    around: JetSurroundings, impact: tuple[Array, Array], radius: float, rng: np.random.Generator
 ) -> Array:
     """Return (J, 125, 125): hits of charged particles in a cylinder around the beam.
 
-    They are where the layer is crossed, as seen from the collision.
+    A hit is at the direction of its point in the layer, seen from the collision.
     """
     particles, (d0, dz) = around.particles, impact
     assert particles.origin is not None

@@ -1,4 +1,4 @@
-"""Simulated jets and their images, and how equally many are taken from each range of pt."""
+"""Simulated jets with their images, and the choice of equal numbers of jets from each range of pt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Jets:
     Attributes:
         images: N of (C, 125, 125).
         labels: (N,) int64, 1 for signal.
-        mass, pt: (N,) float32, GeV, of all that was measured.
+        mass, pt: (N,) float32, measured, in GeV.
     """
 
     images: SparseImages
@@ -37,15 +37,15 @@ class Jets:
         return Jets(*(column[rows] for column in vars(self).values()))
 
 
-def joined(several: Sequence[Jets]) -> Jets:
-    """Return the jets of several, one behind another."""
-    columns = [[getattr(jets, name) for jets in several] for name in ("labels", "mass", "pt")]
-    images = SparseImages.concatenate([jets.images for jets in several])
+def concatenate(parts: Sequence[Jets]) -> Jets:
+    """Concatenate several sets of jets."""
+    columns = [[getattr(jets, name) for jets in parts] for name in ("labels", "mass", "pt")]
+    images = SparseImages.concatenate([jets.images for jets in parts])
     return Jets(images, *(np.concatenate(column) for column in columns))
 
 
 def fill_bins(pt: Array, bins: Sequence[float], free: Array) -> Array:
-    """Return which jets are taken, the first ones of each bin of pt, and lower ``free`` by them."""
+    """Return the indices of the first jets of each bin of pt; reduce ``free``, the places left."""
     which = np.digitize(pt, bins) - 1
     chosen = []
     for i in range(len(free)):

@@ -1,7 +1,7 @@
-"""Marked files: HDF5 files that say, where no reader of their layout looks, that they are simulated.
+"""HDF5 files with a mark, outside the data, that says that they are simulated.
 
-The mark is the user block, the bytes in front of what HDF5 itself writes, and is text: whoever opens
-the file with ``head -c 100`` sees it. A copy made by ``h5repack`` or of single arrays has none.
+The mark is text in the user block, the bytes in front of the HDF5 data, and can be seen with ``head
+-c 100``. Copies made by ``h5repack`` or of single arrays lose the mark.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USER_BLOCK = 512
-"""Bytes, the fewest that HDF5 allows."""
+"""Size in bytes; HDF5 allows no smaller one."""
 
 
 @contextmanager
 def hdf5(path: Path) -> Iterator[Any]:
-    """Lend a new HDF5 file to be written, and mark it when it is whole."""
+    """Open a new HDF5 file for writing, and mark it when it is complete."""
     import h5py
 
     with h5py.File(path, "w", userblock_size=USER_BLOCK) as file:

@@ -1,12 +1,13 @@
-"""Pile-up: the other collisions of a bunch crossing, laid over the one that is looked at.
+"""Pile-up: other collisions of the same bunch crossing, overlaid on an event.
 
 Non-diffractive collisions are measured once by the detector of ``detector.py`` and drawn many times
-from a pool: each time turned by any angle around the beam and mirrored in eta or not, under which
-the detector is the same. All begin at its centre; crossings before and after leave nothing.
+from a pool. Each draw is rotated by a random angle around the beam and mirrored in eta with
+probability 1/2; both are symmetries of the detector. All collisions begin at its centre; earlier
+and later bunch crossings leave nothing.
 
-Diffractive collisions leave little, and are left out, as Pythia takes ten times as long to prepare
-for them: 15 non-diffractive collisions have as many visible particles as 20 inelastic ones (191 and
-143 each).
+Diffractive collisions deposit little and are left out, because Pythia takes ten times as long to
+prepare for them: 15 non-diffractive collisions have as many visible particles as 20 inelastic
+collisions (191 and 143 particles per collision).
 
 Source: Pythia 8.3, arXiv:2203.11601, soft collisions with its default tune.
 """
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 Part = TypeVar("Part", Particles, Response)
 
 NON_DIFFRACTIVE = ("SoftQCD:nonDiffractive = on",)
-LEAST = 0.05
-"""GeV; particles that leave less, and no track, are dropped."""
+MIN_ENERGY = 0.05
+"""In GeV: particles with smaller deposits and no track are dropped."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Pool:
     """Collisions to draw from.
 
     Attributes:
-        particles, response: of all, in the order of their collisions; origins are not kept.
-        starts: (E + 1,) int64, where the particles of each begin, and the end.
+        particles, response: of all collisions, in order; origins are not kept.
+        starts: (E + 1,) int64, index of the first particle of each collision, then the number of
+            particles.
     """
 
     particles: Particles
@@ -46,22 +48,22 @@ class Pool:
 
 
 def simulate(events: int, *, seeds: np.random.SeedSequence, energy: float, eta: float) -> Pool:
-    """Return a pool of so many collisions.
+    """Return a pool of simulated collisions.
 
     Args:
-        events: at least 1.
-        seeds: of collisions and detector.
-        energy: of both protons together, GeV.
-        eta: what is farther from the middle of the detector than that is dropped.
+        events: number of collisions, at least 1.
+        seeds: for collisions and detector.
+        energy: of both protons together, in GeV.
+        eta: particles with larger |eta| are dropped.
     """
     seed = int(seeds.generate_state(1)[0])
     pythia = detector.start_pythia(NON_DIFFRACTIVE, seed=seed, energy=energy)
     particles, status = detector.collisions(pythia, events)
     particles = particles.select(detector.visible(particles, status))
     response = detector.respond(particles, np.random.default_rng(seeds))
-    left = response.tracked | (response.reached & (response.ecal + response.hcal > LEAST))
-    left &= np.minimum(np.abs(particles.eta), np.abs(response.eta)) < eta
-    particles, response = particles.select(left), response.select(left)
+    visible = response.tracked | (response.reached & (response.ecal + response.hcal > MIN_ENERGY))
+    visible &= np.minimum(np.abs(particles.eta), np.abs(response.eta)) < eta
+    particles, response = particles.select(visible), response.select(visible)
     return Pool(particles, response, np.searchsorted(particles.event, np.arange(events + 1)))
 
 
@@ -72,14 +74,15 @@ def overlay(
     mean: float,
     rng: np.random.Generator,
 ) -> tuple[Particles, Response]:
-    """Return what was measured in some events, and with it the pile-up of each of them.
+    """Return what was measured in the selected events together with the pile-up of each event.
 
     Args:
-        measured: particles of many events, in their order, and what the detector measures of them.
-        pool: where pile-up is drawn from.
-        events: (E,) int64, the events that are kept, each once and rising.
-        mean: collisions in each event's pile-up, on average; their number is Poisson's.
-        rng: of how many, which and how they are turned.
+        measured: particles of many events, in order, and the detector's response to them.
+        pool: the collisions to draw from.
+        events: (E,) int64, the selected events, rising.
+        mean: mean number of collisions in each event's pile-up; the number is drawn from a Poisson
+            distribution.
+        rng: for the number, choice and rotation of collisions.
     """
     counts = rng.poisson(mean, len(events))
     drawn = rng.integers(0, len(pool.starts) - 1, counts.sum())
@@ -89,24 +92,24 @@ def overlay(
     index = np.arange(sizes.sum()) + np.repeat(pool.starts[drawn] - np.cumsum(sizes) + sizes, sizes)
     event = np.repeat(np.repeat(events, counts), sizes)
     particles, response = (
-        _turned(part.select(index), np.repeat(turn, sizes), np.repeat(side, sizes))
+        _rotate(part.select(index), np.repeat(turn, sizes), np.repeat(side, sizes))
         for part in (pool.particles, pool.response)
     )
     particles = replace(particles, event=event)
     kept = np.isin(measured[0].event, events)
     order = np.argsort(np.concatenate([measured[0].event[kept], event]), kind="stable")
     return (
-        _merged(measured[0].select(kept), particles, order),
-        _merged(measured[1].select(kept), response, order),
+        _merge(measured[0].select(kept), particles, order),
+        _merge(measured[1].select(kept), response, order),
     )
 
 
-def _turned(part: Part, turn: Array, side: Array) -> Part:
+def _rotate(part: Part, turn: Array, side: Array) -> Part:
     return replace(part, eta=side * part.eta, phi=detector.wrap(part.phi + turn))
 
 
-def _merged(first: Part, second: Part, order: Array) -> Part:
-    """Return both one behind the other, and then in an order."""
+def _merge(first: Part, second: Part, order: Array) -> Part:
+    """Return the particles of both parts in the given order."""
     columns = {
         name: np.concatenate([values, getattr(second, name)])[order]
         for name, values in vars(first).items()

@@ -1,4 +1,4 @@
-"""Processes: numbered pieces of work in several of them, results in order, whatever happens."""
+"""Run numbered pieces of work in several processes; the results come in order."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 def in_order(
     function: Callable[..., Any], pieces: Sequence[Any], *, jobs: int
 ) -> Generator[Any, None, None]:
-    """Yield what a function makes of each piece, in the order of the pieces.
+    """Yield the results of a function for all pieces, in the order of the pieces.
 
     Args:
-        function: can be pickled; its standard output is dropped.
-        pieces: its only argument, in turn.
-        jobs: processes; they end with the generator and with this process.
+        function: must be picklable; its standard output is discarded.
+        pieces: the function's only argument, one after another.
+        jobs: number of processes; they end with the generator and with this process.
 
     Raises:
-        DataError: a process came to an end too early.
+        DataError: a process ended too early.
     """
     context = get_context("spawn")
-    # the processes hold one end and leave when the other is closed, or its holder is no more
-    lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(jobs, len(pieces)), context, _begin, (lifeline,))
+    # the processes wait at one end of the pipe and exit when the parent closes the other end or dies
+    lifeline, parent_end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(jobs, len(pieces)), context, _start_process, (lifeline,))
     try:
         yield from pool.map(function, pieces)
     except BrokenProcessPool as error:
-        msg = "a simulating process came to an end too early (is there enough memory?)"
+        msg = "a simulation process ended too early; the memory may be too small: use fewer jobs"
         raise DataError(msg) from error
     finally:
-        held.close()
+        parent_end.close()
         pool.shutdown(cancel_futures=True)
         lifeline.close()
 
 
-def _begin(lifeline: Connection) -> None:
-    """Leave Ctrl-C to the parent, end when it says so, and keep FastJet's banner off stdout."""
+def _start_process(lifeline: Connection) -> None:
+    """Set up a process: ignore Ctrl-C, end with the parent, and discard FastJet's banner."""
     import signal
     from threading import Thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+    with Path(os.devnull).open("wb") as devnull:
+        os.dup2(devnull.fileno(), 1)
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         with suppress(EOFError):
             lifeline.recv()
         os._exit(1)
 
-    Thread(target=follow, daemon=True).start()
+    Thread(target=exit_with_parent, daemon=True).start()

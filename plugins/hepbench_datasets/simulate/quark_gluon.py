@@ -1,37 +1,40 @@
-"""Quark and gluon jets anew: light quarks (1) against gluons (0), simulated.
+"""Simulate quark and gluon jets: light quarks (1) against gluons (0).
 
-The same kind of data as that of Andrews et al., arXiv:1902.08276, who used the simulation of CMS,
-not the same data. Protons at 8 TeV make two hard gluons or two hard light quarks (u, d, s): a quark
-with a gluon is no event of either class, as the name QCDToGGQQ says of the original. Jets are
-anti-kt of radius 0.5, |eta| < 1.39, with such a parton within 0.4.
+The jets are of the same kind as those of Andrews et al., arXiv:1902.08276, who used the simulation
+of CMS, but they are not the same data. Protons at 8 TeV make two hard gluons or two hard light
+quarks (u, d, s); events with a quark and a gluon belong to neither class, as the name QCDToGGQQ of
+the original says. Jets are anti-kt with radius 0.5, |eta| < 1.39, and a parton of the class within
+0.4.
 
-- pt: 80 to 200 GeV, flat in four bins alike in both classes, so that pt does not tell them apart.
-  The original has 70 to 337 GeV.
-- Pile-up: as much as 20 inelastic collisions on average, as in 2012, is laid over each event (see
-  ``pile_up.py``). It is in the images; ``pt`` and ``m0`` are measured without it, as if what it
-  adds were subtracted in full. The original's may hold a rest of it.
-- Company: both jets of an event may be taken, the original has one; they share their pile-up. A
-  collision of the pool is in the pile-up of some 20 events of its chunk, each time turned.
-- Units: GeV in all channels, the energy of a tower of HCAL spread evenly over its 25 pixels, as the
-  authors' converter writes them (``convert_root2pq_jet.py`` of their MLAnalyzer): it divides by 1,
-  hence the RH1 in the names of the files. The range that a user printed of one jet, -0.2 to 13 in
-  ECAL and up to 0.13 in HCAL, is of that size, and the authors' factor of 25 on HCAL so makes towers
-  comparable with crystals and tracks. Largest values of 9 and 0.43, told without a number of jets,
-  are then not those of the file.
-- Window: 12 towers of HCAL from its middle, so that the authors leave out jets whose hottest tower is
-  beyond the 16 of the barrel (``RHAnalyzer_runEvtSel_jet.cc``); here their axis has to be in it. Rows
-  of pixels are fifths of towers, which widen in the endcaps.
-- Calorimeters: hadrons leave what is read before any calibration (``detector.uncalibrated``), and
-  towers have the thresholds of CMS, its scheme B.
-- Hits: a gluon's jet has something in 795 pixels, a quark's in 684; the original has 794 and 693.
-  Tracks are in 64 and 56, ECAL in 275 and 251, HCAL in 22 and 18 towers; without pile-up in 22 and
-  15, 139 and 113, 15 and 11. No constant is fitted to them, but so close they are by luck: that
-  towers beyond |eta| of 1.74 share their energy among two columns is left out, and is worth a tenth.
+- pt: 80 to 200 GeV, flat in four bins in both classes, so that pt does not separate them. The
+  original has 70 to 337 GeV.
+- Pile-up: each event gets as much as 20 inelastic collisions on average, as in 2012 (see
+  ``pile_up.py``). It is in the images; ``pt`` and ``m0`` are measured without it, as if it were
+  subtracted completely. Those of the original may contain a remainder.
+- Correlations: both jets of an event may be used, while the original has one; they share their
+  pile-up. A collision of the pool is in the pile-up of about 20 events of its chunk, rotated
+  differently each time.
+- Units: GeV in all channels, with the energy of an HCAL tower spread evenly over its 25 pixels, as
+  the authors' converter writes them (``convert_root2pq_jet.py`` of their MLAnalyzer): it divides by
+  1, hence the RH1 in the file names. A user printed one jet with -0.2 to 13 in ECAL and up to 0.13
+  in HCAL, which agrees, and the authors' factor of 25 on HCAL then makes towers comparable with
+  crystals and tracks. Largest values of 9 and 0.43, published without a number of jets, then cannot
+  be those of the file.
+- Window: it extends 12 HCAL towers from its centre, so the authors leave out jets whose hottest
+  tower is beyond the 16 towers of the barrel (``RHAnalyzer_runEvtSel_jet.cc``); here the jet axis
+  must be in the barrel. Rows of pixels are fifths of towers, which widen in the endcaps.
+- Calorimeters: hadrons leave the energies before any calibration (``detector.uncalibrated``), and
+  towers have the thresholds of CMS, scheme B.
+- Hits: a gluon jet has hits in 795 pixels on average, a quark jet in 684; the original has 794 and
+  693. Tracks: 64 and 56; ECAL: 275 and 251; HCAL: 22 and 18 towers. Without pile-up: 22 and 15, 139
+  and 113, 15 and 11. No constant is fitted to these numbers, but such close agreement is a
+  coincidence: beyond |eta| of 1.74 real towers share their energy between two columns, which is
+  left out and would change the number of hits by a tenth.
 
-The detector is that of ``detector.py``, the images are three layers of ``jet_images.py``. A chunk
-of ``CHUNK`` jets has its own seed, so a file depends on the seed alone; the jets of a smaller file
-are the first ones of a larger, and of any two that follow each other, from the first on, one is a
-quark's.
+The detector is that of ``detector.py``, the images are three channels of ``jet_images.py``. Each
+chunk of ``CHUNK`` jets has its own seed, so a file depends only on the seed; the jets of a smaller
+file are the first ones of a larger file. The first and second jet are one quark and one gluon jet,
+and so on for each pair.
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ import numpy as np
 
 from hepbench import SparseImages
 from hepbench_datasets import QUARK_GLUON
-from hepbench_datasets.simulate import detector, jet_images, marked, pile_up, processes, refusals
-from hepbench_datasets.simulate.jets import Jets, fill_bins, joined
+from hepbench_datasets.simulate import arguments, detector, jet_images, marked, pile_up, processes
+from hepbench_datasets.simulate.jets import Jets, concatenate, fill_bins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -57,15 +60,15 @@ if TYPE_CHECKING:
 FILE = "quark-gluon_data-set_n139306.hdf5"
 
 CHUNK = 1000
-"""Half of them quarks', a quarter of each class in each bin of pt. Other chunks would be another
-data set."""
+"""Number of jets, half of them quark jets, with a quarter of each class in each bin of pt; another
+number would give another dataset."""
 BATCH_EVENTS = 50
 STORED = 4
-"""Jets in a chunk of the file: three quarters of a megabyte."""
+"""Number of jets in a chunk of the file: three quarters of a megabyte."""
 GLUON, QUARK = 0, 1
 
 ENERGY = 8000.0
-# events are drawn from a spectrum that is about flat, or most of them would be thrown away
+# events are drawn from a nearly flat spectrum, because otherwise most of them would be rejected
 HARD = (
     *("PhaseSpace:pTHatMin = 70.", "PhaseSpace:pTHatMax = 270."),
     *("PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionRef = 100."),
@@ -81,57 +84,58 @@ COLLISIONS = {
     ),
 }
 PARTONS = {GLUON: (21,), QUARK: (1, 2, 3)}
-"""PDG codes of the partons that a jet of each class may come from."""
+"""PDG codes of the partons of each class."""
 HARD_STATUS = 23
-"""Pythia's status of what leaves the hard collision."""
+"""Pythia's status code of particles from the hard collision."""
 
 JET_RADIUS, JET_ETA = 0.5, 1.39
 PT_BINS = (80.0, 110.0, 140.0, 170.0, 200.0)
 MATCH_RADIUS = 0.4
 
 TOWERS = jet_images.Towers(spot=0.1, barrel=0.9, endcap=1.4)
-"""Thresholds are scheme B of CMS (``CaloTowerSchemeB_cfi.py`` of CMSSW); spots are so small that they
-do not show in the spectrum."""
+"""Thresholds are scheme B of CMS (``CaloTowerSchemeB_cfi.py`` of CMSSW); spots are small enough not
+to be visible in the spectrum."""
 
 TOWER_EDGES = (
     *(jet_images.TOWER * np.arange(20)),
     *(1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 3.0),
 )
-"""|eta| at which the towers of HCAL begin, and the end of the last."""
+"""Lower |eta| edges of the HCAL towers, and the upper edge of the last."""
 
 PILE_UP = 15.0
-"""Collisions laid over each event on average: what 20 inelastic ones leave, see ``pile_up.py``."""
+"""Mean number of collisions overlaid on each event: as many particles as 20 inelastic collisions,
+see ``pile_up.py``."""
 POOL = 500
-"""Collisions of pile-up that a chunk draws from."""
+"""Number of pile-up collisions that a chunk draws from."""
 POOL_ETA = JET_ETA + jet_images.REACH
 
 
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write the file, in the layout of the original.
+    """Write the file in the layout of the original.
 
-    ``X_jets`` is (N, 125, 125, 3) float32, track pt, ECAL and HCAL last, chunked and LZF;
-    ``m0``, ``pt`` and ``y`` are (N,) float32.
+    ``X_jets`` is (N, 125, 125, 3) float32 with the channels track pt, ECAL and HCAL last, chunked
+    and LZF; ``m0``, ``pt`` and ``y`` are (N,) float32.
 
     Args:
-        folder: made where there is none; the file appears there only when it is whole.
-        events: jets.
-        seed: the same one gives the same bytes, whatever ``jobs`` is.
-        jobs: processes.
-        progress: called with the number of jets done so far.
+        folder: created if missing; the file appears there only when it is complete.
+        events: number of jets.
+        seed: equal seeds give equal bytes, for any ``jobs``.
+        jobs: number of processes.
+        progress: called with the number of jets so far.
 
     Returns:
-        Its path.
+        The path of the file.
 
     Raises:
-        DataError: a generator is not installed, a file of that name exists, ``events`` is less
-            than 2 or ``jobs`` than 1, or a process came to an end too early.
+        DataError: a generator is not installed, a file of that name exists, ``events`` is below 2
+            or ``jobs`` below 1, or a process ended too early.
     """
     _require(events, seed=seed, jobs=jobs)
     path = Path(folder) / FILE
-    refusals.require_room(QUARK_GLUON, path.parent)
-    # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
+    arguments.require_free_folder(QUARK_GLUON, path.parent)
+    # closing stops the processes here on Ctrl-C, not when the generator is garbage-collected
     with closing(_chunks(events, seed=seed, jobs=jobs)) as chunks:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{FILE}.{os.getpid()}.part")
@@ -174,16 +178,16 @@ def simulate(events: int, *, seed: int, jobs: int) -> Jets:
         DataError: as ``generate``.
     """
     _require(events, seed=seed, jobs=jobs)
-    return joined(list(_chunks(events, seed=seed, jobs=jobs)))
+    return concatenate(list(_chunks(events, seed=seed, jobs=jobs)))
 
 
 def _require(events: int, *, seed: int, jobs: int) -> None:
     detector.require_generators()
-    refusals.require(QUARK_GLUON, events=events, seed=seed, jobs=jobs)
+    arguments.require_valid(QUARK_GLUON, events=events, seed=seed, jobs=jobs)
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]:
-    """Yield the chunks in their order; the last one is cut."""
+    """Yield the chunks in order; the last one is cut."""
     pieces = [(seed, index) for index in range(-(-events // CHUNK))]
     done = processes.in_order(chunk, pieces, jobs=jobs)
     with closing(done):
@@ -192,19 +196,19 @@ def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]
 
 
 def chunk(piece: tuple[int, int]) -> Jets:
-    """Return the jets of one chunk, given by seed and number."""
+    """Return the jets of one chunk, given by seed and index."""
     gluons, quarks, others, last = np.random.SeedSequence(piece).spawn(4)
     pool = pile_up.simulate(POOL, seeds=others, energy=ENERGY, eta=POOL_ETA)
-    jets = joined(
+    jets = concatenate(
         [simulate_class(label, seeds, pool) for label, seeds in enumerate((gluons, quarks))]
     )
     return jets[_in_pairs(len(jets), np.random.default_rng(last))]
 
 
 def _in_pairs(jets: int, rng: np.random.Generator) -> Array:
-    """Return an order in which one of each class follows the other, the first one by chance.
+    """Return a random order in which each pair has one jet of each class.
 
-    Those of the first class are the first half.
+    The jets of the first class are the first half.
     """
     half = jets // 2
     pairs = np.stack([rng.permutation(half), half + rng.permutation(half)], axis=1)
@@ -221,13 +225,13 @@ def simulate_class(label: int, seeds: np.random.SeedSequence, pool: pile_up.Pool
     found = []
     while free.any():
         found.append(_select(pythia, label, free, pool=pool, rng=rng))
-    return joined(found)
+    return concatenate(found)
 
 
 def _select(
     pythia: Any, label: int, free: Array, *, pool: pile_up.Pool, rng: np.random.Generator
 ) -> Jets:
-    """Return the jets of a batch of events for which there is a place, and take that from free."""
+    """Return the jets of a batch of events that fit into the bins; reduce ``free`` accordingly."""
     particles, status = detector.collisions(pythia, BATCH_EVENTS)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)
@@ -253,9 +257,10 @@ def _select(
 
 
 def in_towers(eta: Array) -> Array:
-    """Return eta on a scale on which all towers of HCAL are as wide as those of the barrel.
+    """Return eta on a scale on which all HCAL towers are as wide as those of the barrel.
 
-    Rows of images follow it; what is beyond the last tower is put out of reach of any image.
+    Rows of images follow this scale; particles beyond the last tower are moved outside of any
+    image.
     """
     places = jet_images.TOWER * np.arange(len(TOWER_EDGES))
     return np.copysign(np.interp(np.abs(eta), TOWER_EDGES, places, right=2 * places[-1]), eta)

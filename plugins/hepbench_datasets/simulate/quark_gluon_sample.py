@@ -1,12 +1,11 @@
-"""Make the simulated sample of quark and gluon jets that ships with the package.
+"""Make the bundled sample of quark and gluon jets.
 
-``python -m hepbench_datasets.simulate.quark_gluon_sample`` does it, in a minute of processor
-time.
+``python -m hepbench_datasets.simulate.quark_gluon_sample`` takes one minute of processor time.
 
-4,000 jets of ``quark_gluon.simulate`` as ``samples/quark-gluon.npz``: images as
+The sample has 4,000 jets of ``quark_gluon.simulate`` in ``samples/quark-gluon.npz``: images as
 ``quark_gluon_compact.py`` writes them; ``y`` (4000,) int8, 1 = quark; ``m0`` and ``pt`` (4000,)
-float32 in GeV. The same versions of Pythia and FastJet give the same bytes on one machine;
-elsewhere compare values.
+float32 in GeV. The same versions of Pythia and FastJet give the same bytes on one machine; on other
+machines compare values.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PATH = Path(__file__).parent.parent / "samples" / "quark-gluon.npz"
 
 
 def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
-    """Write the sample to ``path``, by ``jobs`` processes, and return it.
+    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
 
     Raises:
         DataError: as ``quark_gluon.simulate``.

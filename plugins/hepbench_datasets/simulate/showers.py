@@ -1,14 +1,15 @@
 """Showers of electrons and photons in lead tungstate: the energy in each crystal of a barrel.
 
-Along the crystals a shower is a gamma distribution whose parameters differ from shower to shower;
-across them it has a core and a tail, wider with depth, of spots of equal energy. All follow Grindhammer
-and Peters, hep-ex/0001020, appendix A for homogeneous media, and the integral over a crystal is exact.
-With them 3 x 3 crystals around one that is hit in its middle fluctuate by 2.2 % / sqrt(E) at 50 GeV, 5 x 5
-by 1.1 %, where CMS expects 2 and 1.5 %.
+Along the crystals a shower follows a gamma distribution whose parameters differ from shower to
+shower; transversely it has a core and a tail that widen with depth and consist of spots of equal
+energy. All follow Grindhammer and Peters, hep-ex/0001020, appendix A for homogeneous media, and the
+integral over a crystal is exact. With these formulas the energy in 3 x 3 crystals around a crystal
+that is hit in its middle fluctuates by 2.2 % / sqrt(E) at 50 GeV and in 5 x 5 by 1.1 %; CMS expects
+2 and 1.5 %.
 
-Crystals are those of CMS, JINST 3 S08004 (2008): 23 cm long, their axes 3 degrees off the collisions.
-Along eta the images show as much, 0.045 +- 0.007; along phi none, 0.02 +- 0.01, and there it is left out.
-So are gaps between modules, and what leaks into neighbours through electronics.
+Crystals are those of CMS, JINST 3 S08004 (2008): 23 cm long, with axes 3 degrees off the collision
+point. The images show this tilt along eta, 0.045 +- 0.007, but not along phi, 0.02 +- 0.01, so the
+tilt along phi is left out. Gaps between modules and electronic crosstalk are left out too.
 """
 
 from __future__ import annotations
@@ -24,31 +25,33 @@ if TYPE_CHECKING:
     from hepbench_datasets.simulate.cascade import Particles
 
 CRYSTAL = 2 * np.pi / 360
-"""Radian, in eta and in phi."""
+"""Size of a crystal in eta and in phi, radian."""
 WIDTH_CM, LENGTH_CM = 2.25, 23.0
 X0_CM, MOLIERE_CM, CRITICAL, ATOMIC = 0.89, 2.19, 0.0084, 68.36
-"""Of PbWO4: radiation length and Moliere radius, critical energy in GeV, effective atomic number."""
+"""Properties of PbWO4: radiation length and Moliere radius in cm, critical energy in GeV, effective
+atomic number."""
 
 CORE, TAIL, ALONG_PHI = 0.81, 0.95, 1.16
-"""Measured: scales of the radii of core and tail, and of both along phi, in which the field bends the
-softest electrons of a shower. The source's own are 1; errors are 0.02."""
+"""Measured: scale factors of the radii of core and tail, and of both along phi, in which the field
+bends the softest electrons of a shower. The factors of the source are 1; the errors are 0.02."""
 INNER = 0.965
-"""Scale of the core's share that CMS found in a test beam for the same source (CMSSW, SimGeneral/GFlash)."""
+"""Scale factor of the core's fraction, found by CMS in a test beam for the same source (CMSSW,
+SimGeneral/GFlash)."""
 TILT = 0.052
-"""Tangent of the angle between the axis of a crystal and a line to the collisions, where eta is positive.
-A shower is so far nearer to the neighbour on one side."""
+"""Tangent of the angle between the axis of a crystal and a line to the collision point, for
+positive eta. The tilt moves a shower closer to the neighbour on one side."""
 
 SLICES = (np.arange(12) + 0.5) * 2 * LENGTH_CM / X0_CM / 12
-"""Depths in radiation lengths at which the profile is taken; the first half is in the crystal."""
+"""Depths in radiation lengths at which the profile is evaluated; the first half is in the crystal."""
 REACH = 4
-"""Crystals around the one that is hit; what is beyond is left out, 1 % of the energy."""
+"""Number of crystals around the one that is hit; energy farther away, 1 %, is left out."""
 BATCH = 4000
-"""Showers in memory at a time."""
+"""Number of showers in memory at a time."""
 SPOTS, SPOTS_POWER = 93 * np.log(ATOMIC), 0.876
-"""Spots in a shower of 1 GeV, and how they grow with its energy."""
+"""Number of spots in a shower of 1 GeV, and the power of the energy with which it grows."""
 QUANTUM = 0.021**2
-"""GeV: the light of a crystal fluctuates as if it came in such portions, by 2.1 % / sqrt(E) (JINST 3
-S08004)."""
+"""In GeV: the light of a crystal fluctuates as if it came in portions of this energy, by 2.1 % /
+sqrt(E) (JINST 3 S08004)."""
 
 
 def deposits(
@@ -62,12 +65,12 @@ def deposits(
     """Return (E, rows, columns) GeV in the crystals of a part of the barrel.
 
     Args:
-        particles: at the face.
+        particles: at the face of the calorimeter.
         eta: (E,) of the direction in each event.
-        vertex: (E,) metres along the beam at which its particle began.
-        origin: (E,) each, eta and phi of the part's lower corner in crystals, phi from where the
-            event's particle began.
-        size: rows along eta, columns along phi.
+        vertex: (E,) position along the beam where the event's particle began, in metres.
+        origin: two (E,): eta and phi of the part's lower corner in crystals, phi relative to the
+            phi of the event's particle at the beam.
+        size: number of rows along eta and of columns along phi.
         rng: for fluctuations.
     """
     event = particles.event
@@ -83,62 +86,71 @@ def deposits(
     for start in range(0, len(particles), BATCH):
         part = slice(start, start + BATCH)
         row, column = (np.floor(axis[part]).astype(np.int64) for axis in (place, across))
-        hits = (place[part] - row, tangents[0][part]), (across[part] - column, tangents[1][part])
-        shared = shares(energy[part], particles.charge[part] == 0, hits, rng)
-        shared = spotted(shared, energy[part, None, None], rng)
+        hits = (
+            (place[part] - row, tangents[0][part]),
+            (across[part] - column, tangents[1][part]),
+        )
+        fractions = crystal_fractions(energy[part], particles.charge[part] == 0, hits, rng)
+        shower = fluctuate(fractions, energy[part, None, None], rng)
         rows, columns = row[:, None, None] + around[:, None], column[:, None, None] + around
         inside = (rows >= 0) & (rows < size[0]) & (columns >= 0) & (columns < size[1])
         crystal = (event[part, None, None] * size[0] + rows) * size[1] + columns
-        total += np.bincount(crystal[inside], shared[inside], len(total))
+        total += np.bincount(crystal[inside], shower[inside], len(total))
     portions = rng.standard_gamma(total / QUANTUM)
     return (QUANTUM * portions).reshape(len(eta), *size)
 
 
-def spotted(shared: Array, energy: Array, rng: np.random.Generator) -> Array:
-    """Return GeV in crystals of showers that are made of spots; what each holds in all stays.
+def fluctuate(fractions: Array, energy: Array, rng: np.random.Generator) -> Array:
+    """Redistribute the energy of showers in random spots; the energy of each shower stays the same.
 
     Args:
-        shared: (N, 9, 9), parts of each shower.
+        fractions: (N, 9, 9), fractions of each shower.
         energy: (N, 1, 1) GeV.
-        rng: for how many spots are where.
+        rng: for the number of spots in each crystal.
+
+    Returns:
+        (N, 9, 9) GeV.
     """
-    spots = rng.standard_gamma(shared * SPOTS * energy**SPOTS_POWER)
-    whole, drawn = (each.sum(axis=(1, 2), keepdims=True) for each in (shared, spots))
+    spots = rng.standard_gamma(fractions * SPOTS * energy**SPOTS_POWER)
+    whole, drawn = (each.sum(axis=(1, 2), keepdims=True) for each in (fractions, spots))
     return energy * spots * (whole / drawn)
 
 
-def shares(
+def crystal_fractions(
     energy: Array, photon: Array, hits: tuple[tuple[Array, Array], ...], rng: np.random.Generator
 ) -> Array:
-    """Return (N, 9, 9), which part of each shower is in the crystals around the one that it hits.
+    """Return the fraction of each shower in the crystals around the crystal that is hit, (N, 9, 9).
 
     Args:
         energy: (N,) GeV.
-        photon: (N,) bool, True where the shower begins with a conversion.
-        hits: along eta and along phi, the place in the crystal, 0 to 1, and the tangent of the
+        photon: (N,) bool, True if the shower begins with a conversion.
+        hits: along eta and along phi: the position in the crystal, 0 to 1, and the tangent of the
             angle to its axis, (N,) each.
         rng: for fluctuations.
     """
-    depth, weight, age = along(energy, photon, rng)
-    core, tail, inner = across(energy, age)
+    depth, weight, age = longitudinal_profile(energy, photon, rng)
+    core, tail, inner = radial_profile(energy, age)
     edges = np.arange(-REACH, REACH + 2.0)
     found = np.zeros((len(energy), len(edges) - 1, len(edges) - 1))
     parts = (CORE * core, inner), (TAIL * tail, 1 - inner)
     for k, shift in enumerate(depth * X0_CM / WIDTH_CM):
         edge = [edges - (place + tangent * shift)[:, None] for place, tangent in hits]
         x, y = edge[0][:, :, None], edge[1][:, None, :] / ALONG_PHI
-        for radius, share in parts:
-            square = within(x, y, radius[:, k, None, None])
-            found += (weight[:, k] * share[:, k])[:, None, None] * square
+        for radius, fraction in parts:
+            square = integrate(x, y, radius[:, k, None, None])
+            found += (weight[:, k] * fraction[:, k])[:, None, None] * square
     return found
 
 
-def along(energy: Array, photon: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Return depths (K,) in radiation lengths, and weight and age of each shower there, (N, K).
+def longitudinal_profile(
+    energy: Array, photon: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """Return depths (K,) in radiation lengths, and weights and ages of showers there, (N, K).
 
-    Logarithms of the depth of the maximum and of the shape are normal and correlated (A.1.2 there).
-    Weights add to 1 less what leaves the crystal behind. At an age of 1 a usual shower is greatest;
-    others have the same mean age, which keeps them as wide.
+    The logarithms of the depth of the maximum and of the shape parameter are normal and correlated
+    (appendix A.1.2 of the source). The weights add up to 1 minus the energy that leaves the crystal
+    at the back. A typical shower has its maximum at age 1; other showers get the same mean age, and
+    so the same width.
     """
     grown = np.log(np.maximum(energy / CRITICAL, 15))
     same, other = rng.standard_normal((2, len(energy)))
@@ -158,10 +170,10 @@ def along(energy: Array, photon: Array, rng: np.random.Generator) -> tuple[Array
     return SLICES[:inside], weight, age
 
 
-def across(energy: Array, age: Array) -> tuple[Array, Array, Array]:
-    """Return radii of core and tail in widths of a crystal, and the core's share, (N, K) each.
+def radial_profile(energy: Array, age: Array) -> tuple[Array, Array, Array]:
+    """Return the radii of core and tail in crystal widths, and the core's fraction, (N, K) each.
 
-    A.1.3 there, before the scales of radii above.
+    Appendix A.1.3 of the source, with the scale factors of the radii applied elsewhere.
     """
     log = np.log(np.maximum(energy, 0.05))[:, None]
     age = np.minimum(age, 4)
@@ -175,13 +187,13 @@ def across(energy: Array, age: Array) -> tuple[Array, Array, Array]:
     return scale * core, scale * tail, np.clip(INNER * inner, 0, 1)
 
 
-def within(x: Array, y: Array, radius: Array) -> Array:
-    """Return the parts between edges of the density R^2 / (pi (x^2 + y^2 + R^2)^2).
+def integrate(x: Array, y: Array, radius: Array) -> Array:
+    """Return the integrals between edges of the density R^2 / (pi (x^2 + y^2 + R^2)^2).
 
     Args:
         x: (N, A + 1, 1), rising.
         y: (N, 1, B + 1), rising.
-        radius: (N, 1, 1).
+        radius: (N, 1, 1), R.
 
     Returns:
         (N, A, B).

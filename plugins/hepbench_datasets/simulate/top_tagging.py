@@ -1,21 +1,21 @@
-"""Top tagging anew: top quarks (signal) against light quarks and gluons (background), simulated.
+"""Simulate top tagging: top quarks (signal) against light quarks and gluons (background).
 
 Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914, section 2: protons at 14 TeV by
-Pythia without pile-up; energy flow of Delphes's detector of ATLAS, here that of ``energy_flow.py``;
-the leading anti-kt jet of radius 0.8 of each event, where it has 550 to 650 GeV of pt and |eta| < 2.
-Of a signal jet a top quark and the three quarks that it decays to are within 0.8. The 200
-constituents of largest pt are kept.
+Pythia without pile-up; energy flow of Delphes's ATLAS detector, here that of ``energy_flow.py``;
+the leading anti-kt jet of radius 0.8 of each event, if it has a pt of 550 to 650 GeV and |eta| < 2.
+A signal jet has a top quark and the three quarks of its decay within 0.8. The 200 constituents of
+largest pt are kept.
 
-What is printed nowhere was chosen by 2,000 of the original jets: the least momentum of the hard
-process by the spectra of pt, towers by how many particles there are. And there are multiple parton
-interactions, which the paper says it ignores: without them there are half as many soft particles 0.6
-to 0.8 from the axis as in those jets, with them as many.
+Choices that are not published were made with 2,000 of the original jets: the minimum momentum of
+the hard process from the spectra of pt, the towers from the number of particles. Multiple parton
+interactions are on, although the paper says that it ignores them: without them there are half as
+many soft particles 0.6 to 0.8 from the axis as in those jets, with them there are as many.
 
-Files hold jets as 3 to 1 to 1, as those of the original, and have its layout, which is that of
-pandas and PyTables: it is written by h5py alone.
+The jets are split 3 : 1 : 1 into files, as in the original, with its layout, which is that of
+pandas and PyTables; the files are written by h5py alone.
 
-A chunk of ``CHUNK`` jets has its own seed, so a file depends on the seed alone; the jets of smaller
-files are the first ones of larger.
+Each chunk of ``CHUNK`` jets has its own seed, so a file depends only on the seed; the jets of
+smaller files are the first ones of larger files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench_datasets import TOP_TAGGING, pandas_table
-from hepbench_datasets.simulate import detector, energy_flow, marked, processes, refusals
+from hepbench_datasets.simulate import arguments, detector, energy_flow, marked, processes
 from hepbench_datasets.simulate.detector import BOTTOM, Particles
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
     from hepbench import Array
 
-SHARES = {"train.h5": 3, "val.h5": 1, "test.h5": 1}
-"""Their places are part of the seeds."""
+SIZES = {"train.h5": 3, "val.h5": 1, "test.h5": 1}
+"""Relative sizes of the files; the order of the files is part of the seeds."""
 
 CHUNK = 200
-"""Half of them signal. Other chunks would be another data set."""
+"""Number of jets, half of them signal; another number would give another dataset."""
 BATCH_EVENTS = 60
 PARTICLES = 200
 
 ENERGY = 14_000.0
 HARD = (
     "PhaseSpace:pTHatMin = 500.",
-    # as Pythia has it by itself: K0S and Lambda decay
+    # Pythia's default: K0S and Lambda decay
     "ParticleDecays:limitTau0 = off",
 )
 BACKGROUND = ("HardQCD:all = on",)
@@ -61,7 +61,8 @@ JET_RADIUS, JET_ETA = 0.8, 2.0
 JET_PT = (550.0, 650.0)
 MATCH_RADIUS = 0.8
 TOP, TOP_DECAYS, DECAY_QUARK = 6, 62, 23
-"""PDG code, and Pythia's status of a particle that decays next, and of a quark that comes of it."""
+"""PDG code of the top quark; Pythia's status codes of a particle that decays next, and of a quark
+from the decay."""
 QUARKS = 3
 
 BLOCKS = {
@@ -71,7 +72,7 @@ BLOCKS = {
     ],
     "<i8": ["ttv", "is_signal_new"],
 }
-"""The columns of a file, by dtype."""
+"""The columns of a file by dtype."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ class Jets:
     """N jets.
 
     Attributes:
-        momenta: (N, 200, 4) float32, px, py, pz and energy in GeV, in the order of pt, then zeros.
-        truth: (N, 4) float32, of the top quark; zeros where there is none.
+        momenta: (N, 200, 4) float32, px, py, pz and energy in GeV, sorted by pt and padded by
+            zeros.
+        truth: (N, 4) float32, momentum of the top quark; zeros for background.
         labels: (N,) int64, 1 for top quarks.
     """
 
@@ -98,32 +100,32 @@ class Jets:
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write ``train.h5``, ``val.h5`` and ``test.h5``, three fifths of the jets and a fifth each.
+    """Write ``train.h5``, ``val.h5`` and ``test.h5`` with jets in the ratio 3 : 1 : 1.
 
-    Columns have the names and dtypes of the originals. ``ttv`` counts the files from 0; what it
-    does in the originals is not known, and it is not read.
+    Columns have the names and dtypes of the originals. ``ttv`` is the index of the file, from 0;
+    its meaning in the originals is unknown, and it is not read.
 
     Args:
-        folder: made where there is none; the files appear there only when they are whole.
-        events: jets.
-        seed: the same one gives the same bytes, whatever ``jobs`` is.
-        jobs: processes.
-        progress: called with the number of jets done so far.
+        folder: created if missing; the files appear there only when they are complete.
+        events: number of jets.
+        seed: equal seeds give equal bytes, for any ``jobs``.
+        jobs: number of processes.
+        progress: called with the number of jets so far.
 
     Returns:
         The path of ``train.h5``.
 
     Raises:
-        DataError: a generator or h5py is not installed, a file exists, ``events`` is less than 5 or
-            ``jobs`` than 1, or a process came to an end too early.
+        DataError: a generator or h5py is not installed, a file exists, ``events`` is below 5 or
+            ``jobs`` below 1, or a process ended too early.
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
     folder = Path(folder)
-    refusals.require_room(TOP_TAGGING, folder)
-    # closing: on Ctrl-C the processes are stopped here, not whenever the generator is collected
+    arguments.require_free_folder(TOP_TAGGING, folder)
+    # closing stops the processes here on Ctrl-C, not when the generator is garbage-collected
     with closing(_chunks(wanted, seed=seed, jobs=jobs)) as chunks, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
-        parts = {name: folder / f"{name}.{os.getpid()}.part" for name in SHARES}
+        parts = {name: folder / f"{name}.{os.getpid()}.part" for name in SIZES}
         for part in parts.values():
             stack.callback(part.unlink, missing_ok=True)
         _write(parts, chunks, wanted, progress)
@@ -138,20 +140,20 @@ def _write(
     wanted: Mapping[str, int],
     progress: Callable[[int], None],
 ) -> None:
-    done = dict.fromkeys(SHARES, 0)
+    done = dict.fromkeys(SIZES, 0)
     with ExitStack() as stack:
         tables = {}
-        for name in SHARES:
+        for name in SIZES:
             file = stack.enter_context(marked.hdf5(paths[name]))
             tables[name] = pandas_table.create(file, "table", BLOCKS, wanted[name])
         for name, jets in chunks:
             rows = np.zeros(len(jets), tables[name].dtype)
             rows["index"] = done[name] + np.arange(len(jets))
-            # px, py, pz and energy here, the energy first there
+            # momenta are (px, py, pz, energy); the file has the energy first
             momenta = np.roll(jets.momenta, 1, axis=2).reshape(len(jets), 4 * PARTICLES)
             rows["values_block_0"] = np.hstack([momenta, np.roll(jets.truth, 1, axis=1)])
             rows["values_block_1"] = np.stack(
-                [np.full(len(jets), list(SHARES).index(name)), jets.labels], axis=1
+                [np.full(len(jets), list(SIZES).index(name)), jets.labels], axis=1
             )
             tables[name][done[name] : done[name] + len(jets)] = rows
             done[name] += len(jets)
@@ -165,31 +167,31 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[str, Jets]:
         DataError: as ``generate``.
     """
     wanted = _wanted(events, seed=seed, jobs=jobs)
-    found: dict[str, list[Jets]] = {name: [] for name in SHARES}
+    found: dict[str, list[Jets]] = {name: [] for name in SIZES}
     for name, jets in _chunks(wanted, seed=seed, jobs=jobs):
         found[name].append(jets)
-    return {name: joined(chunks) for name, chunks in found.items()}
+    return {name: concatenate(chunks) for name, chunks in found.items()}
 
 
-def joined(several: list[Jets]) -> Jets:
-    """Return the jets of several, one behind another."""
-    columns = zip(*(vars(jets).values() for jets in several), strict=True)
+def concatenate(parts: list[Jets]) -> Jets:
+    """Concatenate several sets of jets."""
+    columns = zip(*(vars(jets).values() for jets in parts), strict=True)
     return Jets(*(np.concatenate(column) for column in columns))
 
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[str, int]:
-    """Return how many jets there are to be in each file."""
+    """Return the number of jets in each file."""
     detector.require_generators()
-    least = sum(SHARES.values())
-    refusals.require(TOP_TAGGING, events=events, seed=seed, jobs=jobs, least=least)
-    wanted = {name: events * share // least for name, share in SHARES.items()}
+    least = sum(SIZES.values())
+    arguments.require_valid(TOP_TAGGING, events=events, seed=seed, jobs=jobs, least=least)
+    wanted = {name: events * share // least for name, share in SIZES.items()}
     return wanted | {"train.h5": events - wanted["val.h5"] - wanted["test.h5"]}
 
 
 def _chunks(
     wanted: Mapping[str, int], *, seed: int, jobs: int
 ) -> Generator[tuple[str, Jets], None, None]:
-    """Yield the chunks in their order, those of one file after the other's; last ones are cut."""
+    """Yield the chunks in order, file by file; the last chunk of each file is cut."""
     pieces = [
         (seed, name, index)
         for name, events in wanted.items()
@@ -202,11 +204,13 @@ def _chunks(
 
 
 def chunk(piece: tuple[int, str, int]) -> Jets:
-    """Return the jets of one chunk, given by seed, file and number, in a random order."""
+    """Return the jets of one chunk, given by seed, file and index, in random order."""
     seed, name, index = piece
-    seeds = np.random.SeedSequence([seed, list(SHARES).index(name), index])
+    seeds = np.random.SeedSequence([seed, list(SIZES).index(name), index])
     *classes, last = seeds.spawn(3)
-    jets = joined([simulate_class(label, CHUNK // 2, each) for label, each in enumerate(classes)])
+    jets = concatenate(
+        [simulate_class(label, CHUNK // 2, each) for label, each in enumerate(classes)]
+    )
     return jets[np.random.default_rng(last).permutation(CHUNK)]
 
 
@@ -222,34 +226,32 @@ def simulate_class(label: int, jets: int, seeds: np.random.SeedSequence) -> Jets
     while sum(map(len, found)) < jets:
         particles, status = detector.collisions(pythia, BATCH_EVENTS)
         found.append(_select(particles, status, label, rng))
-    return joined(found)[:jets]
+    return concatenate(found)[:jets]
 
 
 def _select(particles: Particles, status: Array, label: int, rng: np.random.Generator) -> Jets:
-    """Return the leading jets of a batch of events that are what is asked for."""
+    """Return the leading jets of a batch of events that pass the selection."""
     parts = energy_flow.flow(particles.select(detector.visible(particles, status)), rng)
     jets, member = detector.leading(parts, events=BATCH_EVENTS, radius=JET_RADIUS)
     pt, eta = jets.pt[:, 0], jets.eta[:, 0]
     wanted = (pt > JET_PT[0]) & (pt < JET_PT[1]) & (np.abs(eta) < JET_ETA)
     truth = np.zeros((BATCH_EVENTS, 4), np.float32)
     if label:
-        inside, truth = matched(jets, particles, status)
+        inside, truth = match_tops(jets, particles, status)
         wanted &= inside
     return Jets(
-        momenta=padded(parts.select(member), BATCH_EVENTS)[wanted],
+        momenta=pad_particles(parts.select(member), BATCH_EVENTS)[wanted],
         truth=truth[wanted],
         labels=np.full(wanted.sum(), label),
     )
 
 
-def matched(jets: detector.Jets, particles: Particles, status: Array) -> tuple[Array, Array]:
-    """Return (E,) bool, near which jets are a top quark and all three of its quarks; (E, 4) its
-    momentum.
-    """
+def match_tops(jets: detector.Jets, particles: Particles, status: Array) -> tuple[Array, Array]:
+    """Return (E,) bool, True if the jet contains a top quark's decay, and (E, 4) its momentum."""
     kind = np.abs(particles.pdg)
     tops = particles.select((kind == TOP) & (np.abs(status) == TOP_DECAYS))
     quarks = particles.select((kind <= BOTTOM) & (np.abs(status) == DECAY_QUARK))
-    # a bottom quark has the sign of its top quark, what comes of a W boson that of its charge
+    # a bottom quark has the sign of its top quark; quarks from W bosons have the sign of their charge
     sides = np.where(np.abs(quarks.pdg) == BOTTOM, quarks.pdg, quarks.charge) > 0
     whole, truth = np.zeros(BATCH_EVENTS, bool), np.zeros((BATCH_EVENTS, 4), np.float32)
     for side in (True, False):
@@ -262,7 +264,7 @@ def matched(jets: detector.Jets, particles: Particles, status: Array) -> tuple[A
 
 
 def _inside(jets: detector.Jets, particles: Particles) -> Array:
-    """Return (N,) bool, whether a particle is near the jet of its event."""
+    """Return (N,) bool, True for particles near the jet of their event."""
     deta = particles.eta - jets.eta[particles.event, 0]
     dphi = detector.wrap(particles.phi - jets.phi[particles.event, 0])
     return np.hypot(deta, dphi) < MATCH_RADIUS
@@ -275,8 +277,8 @@ def momenta(particles: Particles) -> Array:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def padded(parts: Particles, events: int) -> Array:
-    """Return (E, 200, 4) float32: the particles of each event in the order of their pt, then zeros."""
+def pad_particles(parts: Particles, events: int) -> Array:
+    """Return (E, 200, 4) float32: the particles of each event, sorted by pt and padded by zeros."""
     order = np.lexsort((-parts.pt, parts.event))
     parts = parts.select(order)
     counts = np.bincount(parts.event, minlength=events)

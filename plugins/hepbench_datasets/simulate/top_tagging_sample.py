@@ -1,11 +1,11 @@
-"""Make the simulated sample of top tagging that ships with the package.
+"""Make the bundled sample of top tagging.
 
-``python -m hepbench_datasets.simulate.top_tagging_sample`` does it, in three minutes of processor time.
+``python -m hepbench_datasets.simulate.top_tagging_sample`` takes three minutes of processor time.
 
-5,000 jets of ``top_tagging.simulate``, those of its three files one behind another, as
+The sample has 5,000 jets of ``top_tagging.simulate``, from its three files one after another, in
 ``samples/top-tagging.npz``: particles as ``top_tagging_compact.py`` writes them and ``labels``
 (5000,) int8, 1 = top. The same versions of Pythia and FastJet give the same bytes on one machine;
-elsewhere compare values.
+on other machines compare values.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ PATH = Path(__file__).parent.parent / "samples" / "top-tagging.npz"
 
 
 def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
-    """Write the sample to ``path``, by ``jobs`` processes, and return it.
+    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
 
     Raises:
         DataError: as ``top_tagging.simulate``.
     """
-    found = top_tagging.joined(list(top_tagging.simulate(jets, seed=SEED, jobs=jobs).values()))
+    found = top_tagging.concatenate(list(top_tagging.simulate(jets, seed=SEED, jobs=jobs).values()))
     columns = {"labels": found.labels.astype(np.int8)}
     compact.save(path, columns | top_tagging_compact.encode(found.momenta))
     return path
