@@ -15,7 +15,7 @@ from test_bad_input import refused
 
 from hepbench.conformance import datasets
 from hepbench.data import stored_parts
-from hepbench.plots.datasets import binning, distributions, histograms, labelled, means
+from hepbench.plots.datasets import binning, distributions, histograms, labelled_examples, means
 from hepbench.plots.datasets import drawing as figures
 from hepbench.plots.datasets.binning import Bins
 from hepbench.plots.datasets.distributions import Distribution
@@ -30,7 +30,7 @@ def shown(folder, *, sparse=True):
     folder.mkdir(exist_ok=True)
     found = datasets.prepared(Entry(spec, Plugin("zoo", "zoo", "zoo", "")), ("table",), folder)
     task = {"dataset": "zoo", "inputs": (), "views": spec.views, "params": {}}
-    return labelled.gathered(spec, task, found["read"], found["split"])
+    return labelled_examples.gathered(spec, task, found["read"], found["split"])
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_examples_that_bins_are_chosen_by_are_spread_over_all(ours):
 def test_memory_holds_a_chunk_whatever_the_number_of_examples(tmp_path, monkeypatch):
     """A tenth of what the images would be."""
     monkeypatch.setattr(stored_parts, "CHUNK_BYTES", 20_000)
-    monkeypatch.setattr(labelled, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(labelled_examples, "MAX_BYTES", 20_000)
     ours = shown(tmp_path / "dense", sparse=False)
     repeated = replace(
         ours,
@@ -248,9 +248,9 @@ def test_one_value_is_shown_by_itself():
 
 def test_few_values_fill_few_bins():
     """Of the smaller of a file and its sample; at most as many as can be seen."""
-    assert binning.number(4) == binning.FEWEST
-    assert binning.number(400) == 24
-    assert binning.number(10**6) == binning.BINS
+    assert binning.suitable_number(4) == binning.FEWEST
+    assert binning.suitable_number(400) == 24
+    assert binning.suitable_number(10**6) == binning.BINS
     values = np.random.default_rng(0).normal(size=50)
     assert len(binning.bins(values, n=12).edges) == 13
 
@@ -286,7 +286,7 @@ def test_the_mass_of_a_cloud_counts_real_particles_alone(ours):
     """Two of 3 and 4 GeV back to back, and padding: mass 7 + 2 rest masses of 0, pt 1."""
     cloud = np.array([[[3, 0, 0, 3], [-4, 0, 0, 4], [50, 50, 50, 99], [0, 0, 0, 0]]], np.float32)
     inputs = {"cloud": cloud, "mask": np.array([[True, True, False, False]])}
-    chunk = labelled.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
+    chunk = labelled_examples.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
     found = dict(distributions.particles(ours, chunk))
     assert found["particles"].values.tolist() == [2]
     assert found["particle pt [GeV]"].values.tolist() == [3, 4]
@@ -297,7 +297,7 @@ def test_the_mass_of_a_cloud_counts_real_particles_alone(ours):
 def test_a_cloud_without_momenta_shows_its_features(ours):
     """Of the real particles, by their names or numbers."""
     inputs = {"cloud": np.arange(6.0).reshape(1, 3, 2), "mask": np.array([[True, False, True]])}
-    chunk = labelled.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
+    chunk = labelled_examples.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
     found = dict(distributions.particles(ours, chunk))
     assert set(found) == {"particles", "cloud 0", "cloud 1"}
     assert found["cloud 1"].values.tolist() == [1, 5]
@@ -424,7 +424,7 @@ def test_a_constant_does_not_flatten_what_it_is_compared_with(ours):
     several = [replace(ours, origin="file"), replace(ours, origin="sample")]
     histograms._draw_panel(axes, both, several)
     assert [text.get_text() for text in axes.texts] == ["file: all in one bin"]
-    assert axes.get_ylim() == (0, histograms.ROOM * 0.4 / 0.25)
+    assert axes.get_ylim() == (0, histograms.HEADROOM * 0.4 / 0.25)
 
 
 def test_what_a_generator_wrote_is_never_called_original(ours):

@@ -17,7 +17,15 @@ from hepbench.cli.commands import cli
 from hepbench.evaluation import metrics
 from hepbench.planning.stages import stage_keys
 from hepbench.plots import drawing, selection, style
-from hepbench.plots.results import latents, overtraining, reconstructions, roc, tradeoff, training
+from hepbench.plots.request import Request
+from hepbench.plots.results import (
+    error_vs_cost,
+    latents,
+    overtraining,
+    reconstructions,
+    roc,
+    training,
+)
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.metric import Predictions
 from hepbench.storage.records import Cost, DataSummary, Latency, Published, Value
@@ -32,7 +40,7 @@ def predictions(signal, background, weights=None, **more):
 
 
 def request(records, **more):
-    return drawing.Request(results="results", records=records, metrics=METRICS, **more)
+    return Request(results="results", records=records, metrics=METRICS, **more)
 
 
 def at(efficiency):
@@ -127,7 +135,7 @@ def grouped(records):
     rows = rows_of(records)
     return sorted(
         [(rows[i].labels.model, rows[i].record.params["methods"]["prune"]["ratio"]) for i in each]
-        for each in tradeoff.curves(rows, "flops")
+        for each in error_vs_cost.curves(rows, "flops")
     )
 
 
@@ -152,16 +160,16 @@ def test_another_step_before_the_last_is_another_curve():
     other = pruned(0.6, key="other")
     chains = (one.chain, f"pretrain+{other.chain}")
     rows = rows_of([one, record("net", chain=chains[1], params=other.params, key="other")])
-    assert len(tradeoff.curves(rows, "flops")) == 2
+    assert len(error_vs_cost.curves(rows, "flops")) == 2
 
 
 def test_the_pareto_front_holds_what_nothing_beats():
     """Of (1, .5) (2, .5) (2, .3) (3, .4) (4, .1): the second, third but one and fourth are beaten."""
     given = [(1, 0.5), (2, 0.5), (2, 0.3), (3, 0.4), (4, 0.1)]
-    points = [tradeoff.Point(row=i, x=x, y=y) for i, (x, y) in enumerate(given)]
-    assert [p.row for p in tradeoff.front(points, lower=True)] == [0, 2, 4]
+    points = [error_vs_cost.Point(row=i, x=x, y=y) for i, (x, y) in enumerate(given)]
+    assert [p.row for p in error_vs_cost.front(points, lower=True)] == [0, 2, 4]
     # where higher is better: nothing that costs more is better than the first
-    assert [p.row for p in tradeoff.front(points, lower=False)] == [0]
+    assert [p.row for p in error_vs_cost.front(points, lower=False)] == [0]
 
 
 def timed(ratio, ms, auc, processor, seed=0, **changed):
@@ -191,20 +199,22 @@ def measured():
 def test_latencies_of_two_machines_have_two_fronts(measured):
     """A row that only a quicker machine beats is on a front; and no curve joins the two."""
     (panel,) = selection.panels(request(measured), "auc", "latency", most=9)
-    y = tradeoff.axis("auc", panel.rows, METRICS)
-    points = tradeoff.points(panel.rows, y, "latency")
-    found = tradeoff.fronts(points, panel.rows, lower=True, against="latency")
+    y = error_vs_cost.axis("auc", panel.rows, METRICS)
+    points = error_vs_cost.points(panel.rows, y, "latency")
+    found = error_vs_cost.fronts(points, panel.rows, lower=True, against="latency")
     assert {where: [p.x for p in front] for where, front in found.items()} == {
         ("quick, 1 thread",): [1.0, 2.0],
         ("slow, 1 thread",): [8.0, 9.0],
     }
-    assert [len(each) for each in tradeoff.curves(panel.rows, "latency")] == [2, 2]
+    assert [len(each) for each in error_vs_cost.curves(panel.rows, "latency")] == [2, 2]
     # what is counted is the same everywhere
-    assert [p.x for p in tradeoff.fronts(points, panel.rows, lower=True, against="flops")[()]] == [
+    assert [
+        p.x for p in error_vs_cost.fronts(points, panel.rows, lower=True, against="flops")[()]
+    ] == [
         1.0,
         2.0,
     ]
-    assert [len(each) for each in tradeoff.curves(panel.rows, "flops")] == [4]
+    assert [len(each) for each in error_vs_cost.curves(panel.rows, "flops")] == [4]
 
 
 def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
@@ -212,7 +222,7 @@ def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
     mixed = [
         timed(0.4, ms, 0.99, name, i) for i, (ms, name) in enumerate([(1, "quick"), (9, "slow")])
     ]
-    figure = tradeoff.draw(request([*measured, *mixed], against="latency"))
+    figure = error_vs_cost.draw(request([*measured, *mixed], against="latency"))
     (axes,) = figure.axes
     steps = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
     assert [line.get_xdata().tolist() for line in steps] == [[1, 2], [8, 9]]
@@ -223,9 +233,9 @@ def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
 
 def test_a_figure_of_latencies_says_on_which_machine(measured):
     """Of one below it; of several in the legend too, for every curve and every front."""
-    figure = tradeoff.draw(request(measured[:2], against="latency"))
+    figure = error_vs_cost.draw(request(measured[:2], against="latency"))
     assert "latency: quick, 1 thread; networks" in figure.get_supxlabel().replace("\n", " ")
-    figure = tradeoff.draw(request(measured, against="latency"))
+    figure = error_vs_cost.draw(request(measured, against="latency"))
     below = figure.get_supxlabel().replace("\n", " ")
     assert "latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; networks" in below
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -236,12 +246,12 @@ def test_a_figure_of_latencies_says_on_which_machine(measured):
 def test_an_auc_is_drawn_as_what_it_lacks_and_a_loss_as_it_is():
     """1 - AUC; log loss: both have less for better. A rejection above 1 is drawn as it is."""
     rows = rows_of([record(metrics={"auc": Value(0.9, 0.01), "log_loss": Value(0.4, 0.02)})])
-    auc = tradeoff.axis("auc", rows, METRICS)
+    auc = error_vs_cost.axis("auc", rows, METRICS)
     assert (auc.label, auc.of(0.9), auc.lower) == ("1 - AUC", pytest.approx(0.1), True)
-    loss = tradeoff.axis("log_loss", rows, METRICS)
+    loss = error_vs_cost.axis("log_loss", rows, METRICS)
     assert (loss.of(0.4), loss.lower) == (0.4, True)
     high = collect([record(metrics={"rejection_50": Value(30.0)})], columns=["rejection_50"])
-    rejection = tradeoff.axis("rejection_50", high, METRICS)
+    rejection = error_vs_cost.axis("rejection_50", high, METRICS)
     assert (rejection.of(30.0), rejection.lower) == (30.0, False)
 
 
@@ -251,18 +261,18 @@ def test_points_have_both_errors_and_what_masks_would_save():
     cost = Cost(flops=100, macs=50, theoretical_macs=10)
     records = [record(seed=i, metrics={"auc": Value(*v)}, cost=cost) for i, v in enumerate(values)]
     rows = rows_of(records)
-    y = tradeoff.axis("auc", rows, METRICS)
-    (point,) = tradeoff.points(rows, y, "flops")
+    y = error_vs_cost.axis("auc", rows, METRICS)
+    (point,) = error_vs_cost.points(rows, y, "flops")
     assert (point.x, point.y, point.theoretical) == (100, pytest.approx(0.09), 20)
     assert (point.stderr, point.spread) == (pytest.approx(0.02), pytest.approx(0.02 / np.sqrt(2)))
-    (only,) = tradeoff.points(rows, y, "theoretical")
+    (only,) = error_vs_cost.points(rows, y, "theoretical")
     assert only.x == 20
 
 
 def test_a_theoretical_count_is_the_count_where_no_weight_is_zero():
     """The record holds it only where it differs."""
     rows = rows_of([record(cost=Cost(flops=100, macs=50))])
-    (point,) = tradeoff.points(rows, tradeoff.axis("auc", rows, METRICS), "theoretical")
+    (point,) = error_vs_cost.points(rows, error_vs_cost.axis("auc", rows, METRICS), "theoretical")
     assert point.x == 100
 
 
@@ -287,11 +297,11 @@ def test_the_kolmogorov_distance_is_that_of_scipy():
 
     rng = np.random.default_rng(3)
     one, other = rng.normal(size=300), rng.normal(0.15, 1, 500)
-    found, p = overtraining.distance((one, np.ones(300)), (other, np.ones(500)))
+    found, p = overtraining.kolmogorov_smirnov((one, np.ones(300)), (other, np.ones(500)))
     expected = ks_2samp(one, other, method="asymp")
     assert found == pytest.approx(expected.statistic)
     assert p == pytest.approx(expected.pvalue, abs=0.02)
-    assert overtraining.distance((one, np.ones(300)), (one, np.ones(300))) == (0.0, 1.0)
+    assert overtraining.kolmogorov_smirnov((one, np.ones(300)), (one, np.ones(300))) == (0.0, 1.0)
 
 
 def test_of_more_than_two_classes_the_score_of_the_true_one_is_drawn():
@@ -371,7 +381,7 @@ def test_a_curve_is_drawn_over_the_parameter_of_the_last_use_of_a_method():
         for ratio in (0.5, 0.2, 0.9)
     ]
     rows = rows_of(records)
-    (places,) = tradeoff.curves(rows, "flops")
+    (places,) = error_vs_cost.curves(rows, "flops")
     ratios = [rows[i].record.params["methods"]["prune#2"]["ratio"] for i in places]
     assert ratios == [0.2, 0.5, 0.9]
 
@@ -379,7 +389,7 @@ def test_a_curve_is_drawn_over_the_parameter_of_the_last_use_of_a_method():
 def test_a_new_fit_within_a_step_is_seen():
     """Pruning in rounds trains several times."""
     history = [*epochs([1.0, 5.0]), *epochs([4.0], fit=1.0), *epochs([4.0, 3.0], fit=2.0)]
-    assert training.FitSettings("net", "prune", [history], [None]).fits == [2, 3]
+    assert training.StepHistories("net", "prune", [history], [None]).fits == [2, 3]
 
 
 # --- latents and reconstructions
@@ -405,10 +415,10 @@ def test_codes_of_a_plain_encoder_are_standardised_and_others_drawn():
     """What is compared with N(0, 1) has the variance of mean and draw together."""
     rng = np.random.default_rng(7)
     values = rng.normal(5, 3, (2000, 2))
-    plain = latents.drawn(latents.Codes(values, None, values, "pre"))
+    plain = latents.normalised(latents.Latents(values, None, values, "pre"))
     assert plain.std(axis=0) == pytest.approx([1, 1])
     logs = np.full((2000, 2), np.log(16.0))
-    both = latents.drawn(latents.Codes(values, logs, values, "pre"))
+    both = latents.normalised(latents.Latents(values, logs, values, "pre"))
     assert both.std(axis=0) == pytest.approx([5, 5], rel=0.1)
 
 
@@ -440,7 +450,7 @@ def pictured():
     import spots
     import torch
 
-    from hepbench.plots import networks
+    from hepbench.plots import trained_networks
     from hepbench.training import network_runs
 
     ((_, test),) = spots.sample(2500, side=32)
@@ -450,7 +460,7 @@ def pictured():
     network = network_runs.fresh({**task, "heads": {}}, inputs, classes=2).eval()
     rows = np.sort(np.random.default_rng(5).permutation(2500)[:2000])
     sealed = Examples(inputs=inputs, ids=test.ids + 7)
-    return networks.Trained("pre", network, sealed, rows, test.labels[rows])
+    return trained_networks.TrainedNetwork("pre", network, sealed, rows, test.labels[rows])
 
 
 def test_reconstructions_are_those_of_the_examples_that_are_shown(pictured):
@@ -546,7 +556,7 @@ def test_without_matplotlib_one_line_says_how_to_get_it(monkeypatch):
     """Before any record is read."""
     monkeypatch.setattr(style, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'hepbench\[plot\]'"):
-        drawing.check("roc", None)
+        drawing.check_figure("roc", None)
 
 
 # --- end to end
@@ -634,16 +644,16 @@ def test_keys_of_stages_are_found_again_from_a_record(ran):
 
 def test_reconstructions_are_of_the_step_that_trained_the_decoder(ran, monkeypatch):
     """Latents are of the scored network; what was fine-tuned no longer fits its decoder."""
-    from hepbench.plots import networks
+    from hepbench.plots import trained_networks
     from hepbench.registry import plugins
 
     monkeypatch.setenv("HEPBENCH_CACHE", str(ran.folder / "cache"))
     monkeypatch.syspath_prepend(str(ran.site))
-    monkeypatch.setattr(networks, "installed", plugins.installed.__wrapped__)
+    monkeypatch.setattr(trained_networks, "installed", plugins.installed.__wrapped__)
     found = ran.records()["spots[n=300]/spot-vae/pre+probe#0"]
     results = ran.folder / "results"
-    assert networks.load(results, found, most=5, decoding=True).step == "pre"
-    scored = networks.load(results, found, most=5)
+    assert trained_networks.load(results, found, most=5, decoding=True).step == "pre"
+    scored = trained_networks.load(results, found, most=5)
     assert scored.step == "pre+probe"
     assert len(scored.rows) == len(scored.labels) == 5
 

@@ -43,7 +43,7 @@ def test_links_are_pairs_each_once():
 def test_an_image_is_laid_where_its_points_are(seed, middle):
     """Half a pixel beyond the outermost ones, wherever 0 is."""
     image = jet(seed)
-    spans = views.laid_over(image, points(image, middle=middle))
+    spans = views.image_edges(image, points(image, middle=middle))
     for span, size, zero in zip(spans, (6, 9), middle or (2.5, 4), strict=True):
         edges = PIXEL * (np.array([0, size]) - 0.5 - zero)
         assert span == pytest.approx(edges, abs=1e-5)
@@ -53,7 +53,7 @@ def test_pixels_that_are_alike_are_no_hindrance():
     """Those of a tower have the same deposits: others tell where it is."""
     image = jet(0)
     image[:, 2:4, 2:4] = 1
-    spans = views.laid_over(image, points(image, 20))
+    spans = views.image_edges(image, points(image, 20))
     assert spans[0] == pytest.approx((-0.75, 0.75), abs=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_a_cloud_of_another_image_is_refused(cloud, what):
     """What does not belong together is not drawn together."""
     image = jet(1)
     with pytest.raises(UsageError, match=what):
-        views.laid_over(image, cloud(image))
+        views.image_edges(image, cloud(image))
 
 
 def test_channels_of_one_unit_are_added_up():
@@ -113,7 +113,7 @@ def test_only_large_images_are_enlarged(side, columns, monkeypatch):
     one = views.Example(
         name="quark",
         image=image.sum(0),
-        edges=views.laid_over(image, real),
+        edges=views.image_edges(image, real),
         places=real[:, :2],
         amounts=real[:, 2:4].sum(1),
         links=np.array([[0, 1]]),
