@@ -1,13 +1,13 @@
-"""Convert a file of boosted jets of any size as a run does; then kill a conversion half way.
+"""Convert a large file of boosted jets as a run does; then kill a conversion half way.
 
     python benchmarks/convert_images.py FOLDER --gigabytes 5
 
-The dataset's simulated jets, or those of ``--source``, are repeated with every value changed a
-little and written in the original layout: contiguous float32 ``jet`` (N, 125, 125, 8) and ``Y``
-(N, 1). Printed are the time and rows a second of each stage of preparation, and the most memory of
-the worker: what it holds itself (RssAnon), without the pages of mapped files that the system may
-take back. A second conversion is killed (kill -9) when half of the file is read; the next run must
-end with the same hash of contents. The file is in the page cache when it is converted.
+The jets of the bundled sample, or of ``--source``, are repeated with slightly changed values, and
+written in the original layout: contiguous float32 ``jet`` (N, 125, 125, 8) and ``Y`` (N, 1). The file
+is in the page cache when it is converted. For each stage of preparation the script prints time and
+jets per second, and the peak memory of the worker: its own (RssAnon), and with pages of mapped files,
+which the system can reclaim. A second conversion is killed (kill -9) when half of the file is read;
+the next run must give the same hash of contents.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHUNK = 100
 PAUSE_S = 0.02
 
 PLUGIN = '''
-"""A model that fits nothing and scores every image by its hits."""
+"""A model that fits nothing and scores each image by the sum of its hits."""
 
 from hepbench import Method, Model, hookimpl
 
@@ -83,7 +83,7 @@ def hepbench_methods():
 
 
 def main() -> None:
-    """Print a table; exit 1 where the killed conversion ends in other contents."""
+    """Print a table; exit with status 1 if the contents differ after the kill."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gigabytes", type=float, default=5.0)
@@ -94,7 +94,7 @@ def main() -> None:
     if not path.exists() or path.stat().st_size < 4 * rows * int(np.prod(IMAGE)):
         began = time.perf_counter()
         hits = write(path, rows, given.source)
-        print(f"{path}: {rows:,} jets, {path.stat().st_size:,} bytes, {hits:,.0f} hits a jet, "
+        print(f"{path}: {rows:,} jets, {path.stat().st_size:,} bytes, {hits:,.0f} hits per jet, "
               f"{time.perf_counter() - began:.0f} s")  # fmt: skip
     place = Place(given.folder)
     place.prepare()
@@ -111,11 +111,11 @@ def main() -> None:
     sys.exit(not same)
 
 
-# --- a file
+# --- the file
 
 
 def write(path: Path, rows: int, source: Path | None) -> float:
-    """Write a file in the original layout; return how many hits a jet has."""
+    """Write a file in the original layout; return the mean number of hits per jet."""
     import h5py
 
     images, labels = jets(source)
@@ -158,12 +158,12 @@ def changed(images: SparseImages, rng: np.random.Generator) -> SparseImages:
     return SparseImages.from_hits(rows, positions, values, n=len(images), image=images.image)
 
 
-# --- a conversion
+# --- the conversion
 
 
 @dataclass
 class Conversion:
-    """What was seen of a run: seconds, the most bytes of a worker, what it had read."""
+    """A run's seconds, and its workers' peak memory and bytes read."""
 
     seconds: float = 0.0
     anonymous: int = 0
@@ -179,7 +179,7 @@ class Place:
     folder: Path
 
     def prepare(self) -> None:
-        """Write plugin and suite; drop what an earlier run left."""
+        """Write plugin and suite; remove stages and records of earlier runs."""
         info = self.folder / "site" / "sums-0.1.dist-info"
         info.mkdir(parents=True, exist_ok=True)
         (info.parent / "sums.py").write_text(PLUGIN)
@@ -190,25 +190,27 @@ class Place:
         self.forget()
 
     def forget(self) -> None:
-        """Remove stages and records; the fingerprint of the file is still known."""
+        """Remove stages and records, but keep the fingerprint of the file."""
         for name in ("cache/stages", "results"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def stages(self) -> dict[str, dict[str, Any]]:
-        """Return what each finished stage of preparation told."""
+        """Return the manifest of each finished stage of preparation."""
         found = {}
         for path in self.folder.glob("cache/stages/*/*/manifest.json"):
-            told = json.loads(path.read_bytes())
-            kind = "read" if "counts" in told else "split" if "contents" in told else ""
-            if not kind and any(name.startswith("train/") for name in told["files"]):
+            manifest = json.loads(path.read_bytes())
+            kind = "read" if "counts" in manifest else "split" if "contents" in manifest else ""
+            if not kind and any(name.startswith("train/") for name in manifest["files"]):
                 kind = "inputs"
             if kind:
-                found[kind] = told
+                found[kind] = manifest
         return found
 
     def run(self, *, kill_at: float = 0.0) -> Conversion:
-        """Run the suite, and watch its processes; kill the main one when a worker has read so
-        many bytes.
+        """Run the suite and watch its processes.
+
+        Args:
+            kill_at: kill the main process when a worker has read this many bytes; 0: never.
         """
         command = [sys.executable, "-m", "hepbench", "run", "suite.toml", "--data", "data"]
         path = os.pathsep.join(filter(None, [str(self.folder / "site"), os.environ["PYTHONPATH"]]))
@@ -230,7 +232,7 @@ class Place:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Yield the processes that a process started, and those that these started."""
+    """Yield the process ids of all descendants of a process."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -241,7 +243,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def watch(pid: int, seen: Conversion) -> None:
-    """Note the memory of a process, and what it has read."""
+    """Update peak memory and bytes read from one process."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         read = int(Path(f"/proc/{pid}/io").read_text().split()[1])
@@ -257,10 +259,10 @@ def watch(pid: int, seen: Conversion) -> None:
 
 
 def wait_for(pids: set[int], *, seconds: float = 10.0) -> None:
-    """Wait until processes are gone; a zombie is.
+    """Wait until all processes have ended; a zombie counts as ended.
 
     Raises:
-        TimeoutError: one lives on.
+        TimeoutError: one is still running after this many seconds.
     """
     end = time.monotonic() + seconds
     while alive := [pid for pid in pids if is_alive(pid)]:
@@ -271,7 +273,7 @@ def wait_for(pids: set[int], *, seconds: float = 10.0) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process still runs."""
+    """Whether a process is still running."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -279,7 +281,7 @@ def is_alive(pid: int) -> bool:
 
 
 def report(rows: int, size: int, whole: Conversion, stages: dict[str, dict[str, Any]]) -> None:
-    """Print what a conversion took."""
+    """Print time, speed and memory of a conversion."""
     table = []
     for kind in ("read", "split", "inputs"):
         took = stages[kind]["took_seconds"]
@@ -288,15 +290,15 @@ def report(rows: int, size: int, whole: Conversion, stages: dict[str, dict[str, 
             {
                 "stage": kind,
                 "seconds": took,
-                "jets a second": rows / took,
-                "GB a second": size / took / 1e9,
+                "jets per second": rows / took,
+                "GB per second": size / took / 1e9,
                 "stored, MB": stored / 1e6,
             }
         )
     print(tabulate(table, headers="keys", floatfmt=",.2f"))
     print(
-        f"whole run {whole.seconds:.1f} s; most memory of a worker: {whole.anonymous / 1e6:,.0f} MB"
-        f" of its own, {whole.resident / 1e6:,.0f} MB with pages of files; "
+        f"whole run {whole.seconds:.1f} s; peak memory of a worker: {whole.anonymous / 1e6:,.0f} MB"
+        f" of its own, {whole.resident / 1e6:,.0f} MB with pages of mapped files; "
         f"the file is {size / 1e6:,.0f} MB"
     )
 

@@ -1,8 +1,8 @@
-"""What hepbench costs, each figure beside a yardstick measured in turns with it: see README.md.
+"""Measure what hepbench costs, alternately with a reference for each number: see README.md.
 
     .venv/bin/python benchmarks/costs.py --make-benchopt
 
-CPU time is counted over a command and all that it started, whoever inherits them.
+CPU time includes all processes that a command started, also orphans.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 HEAVY = {"matplotlib", "numpy", "scipy", "sklearn", "torch"}
 BENCHOPT = "benchopt==1.10.0"
-NO_BENCHOPT = "no yardstick without benchopt: give --benchopt or --make-benchopt"
+NO_BENCHOPT = "no reference without benchopt: give --benchopt or --make-benchopt"
 BENCHOPT_OPTIONS = ("--no-plot", "--no-html", "-n", "1", "-r", "1")
 PR_SET_CHILD_SUBREAPER = 36
 
 PLUGIN = '''
-"""Two numbers, a model that fits nothing, a method that lets it."""
+"""A dataset of two numbers, a model that fits nothing, and a method that calls it."""
 
 from hepbench import Dataset, Examples, Input, Method, Model, hookimpl
 
@@ -88,7 +88,7 @@ def hepbench_methods():
     return [Method(name="fit", summary="fits", run="trivial:fit", needs=frozenset({"estimate"}))]
 '''
 
-# the same for benchopt: as many examples, a solver that fits nothing, an objective of one line
+# the same for benchopt: equally many examples, a solver that fits nothing, a trivial objective
 THEIRS = {
     "objective.py": """
 from benchopt import BaseObjective
@@ -142,7 +142,7 @@ class Solver(BaseSolver):
 """,
 }
 
-# the first plan pays for imports
+# the first plan does the imports and is not counted
 PLAN = """
 import contextlib, io, sys, time
 from hepbench.cli.commands import cli
@@ -171,18 +171,18 @@ for path in pathlib.Path(sys.argv[1]).glob("*/*.json"):
 """
 
 
-class Impossible(Exception):
-    """What cannot be measured here, and why."""
+class NotMeasurableError(Exception):
+    """Something cannot be measured here; the message says why."""
 
 
 # --- CPU time
 
 
 def adopt() -> bool:
-    """Become the parent of every orphan among our descendants; False where there is no such call.
+    """Become the parent of all orphans among our descendants; return False if that is impossible.
 
-    RUSAGE_CHILDREN misses a fork server: it ends after the command that started it, so that
-    process 1 would reap it with the CPU time of all its workers. A subreaper reaps it instead.
+    RUSAGE_CHILDREN misses a fork server: it ends after the command that started it, so process 1
+    would reap it, with the CPU time of all its workers. As a subreaper we reap it instead.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -190,15 +190,15 @@ def adopt() -> bool:
 
 
 def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
-    """Return the CPU seconds of a command and of everything that it started.
+    """Return the CPU seconds of a command and of all processes that it started.
 
     Raises:
-        Impossible: it fails; the last line that it wrote is the reason.
+        NotMeasurableError: the command failed; the message is the last line of its output.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
         used, codes = 0.0, {}
-        # without a subreaper only what the command itself waited for is seen
+        # without a subreaper only processes that the command itself waited for are counted
         while True:
             try:
                 pid, status, usage = os.wait4(-1, 0)
@@ -209,11 +209,13 @@ def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
         process.returncode = codes[process.pid]
         if process.returncode:
             output.seek(0)
-            raise Impossible(output.read().decode(errors="replace").strip().rpartition("\n")[2])
+            raise NotMeasurableError(
+                output.read().decode(errors="replace").strip().rpartition("\n")[2]
+            )
     return used
 
 
-# --- a place to work
+# --- the folder of the measurements
 
 
 @dataclass(frozen=True)
@@ -221,9 +223,9 @@ class Place:
     """A folder with the trivial plugin and its suites, where both harnesses run.
 
     Attributes:
-        benchopt: its command, or None.
-        numbers: of folders. Cold runs have new ones and none is removed before the end: ext4
-            searches long for a free inode while many were deleted in the last minutes.
+        benchopt: the path of its command, or None.
+        numbers: numbers of the folders for cold runs. No folder is removed before the end: after
+            many deletions ext4 takes long to find a free inode.
     """
 
     folder: Path
@@ -231,7 +233,7 @@ class Place:
     numbers: Iterator[int] = field(default_factory=count)
 
     def prepare(self) -> None:
-        """Write the plugin, a folder that looks installed, and the suites."""
+        """Write the plugin, as if it were installed, and the suites."""
         info = self.folder / "site" / "trivial-0.1.dist-info"
         info.mkdir(parents=True)
         (info.parent / "trivial.py").write_text(PLUGIN)
@@ -250,34 +252,34 @@ class Place:
         (self.folder / f"{name}.toml").write_text(text)
 
     def environment(self, state: str = "state") -> dict[str, str]:
-        """Return the environment of every command, the cache in a folder ``state``."""
+        """Return the environment of a command, with its cache in the folder ``state``."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HEPBENCH_")}
         path = filter(None, [str(self.folder / "site"), kept.get("PYTHONPATH")])
         cache = str(self.folder / state / "cache")
         return {**kept, "PYTHONPATH": os.pathsep.join(path), "HEPBENCH_CACHE": cache}
 
     def new(self) -> str:
-        """Return the name of a folder that is not there yet."""
+        """Return the name of a new folder."""
         return f"new-{next(self.numbers)}"
 
     def python(self, *arguments: str) -> float:
-        """Return what Python costs with some arguments."""
+        """Return the CPU seconds of Python with these arguments."""
         return cpu(sys.executable, *arguments, cwd=self.folder, env=self.environment())
 
     def hepbench(self, *arguments: str, state: str = "state") -> float:
-        """Return what the command line costs."""
+        """Return the CPU seconds of a hepbench command."""
         command = Path(sys.executable).with_name("hepbench")
         return cpu(command, *arguments, cwd=self.folder, env=self.environment(state))
 
     def run(self, suite: str, *options: str, state: str = "") -> float:
-        """Return what a run costs: a cold one, or what is not yet in a folder ``state``."""
+        """Return the CPU seconds of a run: cold, or with the cache in the folder ``state``."""
         state = state or self.new()
         return self.hepbench("run", suite, "--results", f"{state}/results", *options, state=state)
 
     def theirs(self, *options: str, state: str = "") -> float:
-        """Return what benchopt costs on the same, cold or in a folder that it knows."""
+        """Return the CPU seconds of benchopt: cold, or with its cache in the folder ``state``."""
         if self.benchopt is None:
-            raise Impossible(NO_BENCHOPT)
+            raise NotMeasurableError(NO_BENCHOPT)
         folder = self.folder / (state or self.new())
         for name, text in THEIRS.items():
             path = folder / name
@@ -288,7 +290,7 @@ class Place:
         return cpu(self.benchopt, *arguments, cwd=folder, env=self.environment())
 
     def printed(self, *arguments: str) -> tuple[str, str]:
-        """Return what Python prints on stdout and stderr with some arguments."""
+        """Return what Python prints on stdout and on stderr with these arguments."""
         command, env = [sys.executable, *arguments], self.environment()
         done = subprocess.run(
             command, cwd=self.folder, env=env, capture_output=True, text=True, check=True
@@ -296,14 +298,14 @@ class Place:
         return done.stdout, done.stderr
 
     def imports(self, *arguments: str) -> set[str]:
-        """Return the top-level modules that the command line imports."""
+        """Return the top-level modules that a hepbench command imports."""
         listed = self.printed("-X", "importtime", "-m", "hepbench", *arguments)[1]
         names = (line.rpartition("|")[2].strip() for line in listed.splitlines())
         return {name.partition(".")[0] for name in names}
 
 
 def make_benchopt(folder: Path) -> Path:
-    """Return the command of a benchopt in an environment of its own."""
+    """Install benchopt in its own environment; return the path of its command."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     install = ("install", "--quiet", "--disable-pip-version-check", BENCHOPT)
     subprocess.run([folder / "bin" / "pip", *install], check=True, stdout=sys.stderr)
@@ -311,7 +313,7 @@ def make_benchopt(folder: Path) -> Path:
 
 
 def multiply(place: Place, *, number: int = 10_000) -> None:
-    """Write copies of one real record into ``many``: other names, seeds, keys and values."""
+    """Write copies of one real record into ``many``, with other names, seeds, keys and values."""
     place.run("single.toml", state="one")
     (one,) = (place.folder / "one" / "results" / "single").glob("*.json")
     record, rng = json.loads(one.read_bytes()), random.Random(1)
@@ -336,11 +338,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: as given to ``--only``.
-        ours, theirs: measure once, in CPU seconds.
-        against: the yardstick in words.
-        ratio, seconds: the target, as a multiple of the yardstick or by itself.
-        ready: prepares what is measured.
+        name: the name for ``--only``.
+        what: the first column of the table.
+        ours, theirs: measure hepbench or the reference once, in CPU seconds.
+        against: describes the reference.
+        ratio, seconds: the target, as a multiple of the reference or in seconds.
+        ready: runs once before the measurement.
     """
 
     name: str
@@ -354,7 +357,7 @@ class Row:
 
 
 def rows(place: Place) -> list[Row]:
-    """Return every row, in the order of the table."""
+    """Return all rows in the order of the table."""
     return [*_starts(place), *_trivial(place), *_larger(place)]
 
 
@@ -380,8 +383,8 @@ def _starts(place: Place) -> list[Row]:
 
 
 def _start(place: Place) -> dict[str, Any]:
-    yardstick = "import click, pluggy"
-    return {"theirs": partial(place.python, "-c", yardstick), "against": yardstick}
+    reference = "import click, pluggy"
+    return {"theirs": partial(place.python, "-c", reference), "against": reference}
 
 
 def _trivial(place: Place) -> list[Row]:
@@ -443,7 +446,7 @@ def _larger(place: Place) -> list[Row]:
 
 
 def marginal(cost: Callable[[int], float], n: int = 100) -> float:
-    """Return what one more costs: the difference quotient between 1 and n."""
+    """Return the cost of one more: (cost of n - cost of 1) / (n - 1)."""
     return (cost(n) - cost(1)) / (n - 1)
 
 
@@ -451,8 +454,8 @@ def marginal(cost: Callable[[int], float], n: int = 100) -> float:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A row's figures, one for each turn, and why there are none."""
+class Measurement:
+    """A row's times, one for each turn; ``why`` says why some are missing."""
 
     row: Row
     ours: list[float] = field(default_factory=list)
@@ -461,17 +464,17 @@ class Measured:
 
     @property
     def quotients(self) -> list[float]:
-        """Ours by the yardstick, turn by turn."""
+        """Ratios of hepbench to the reference, one for each turn."""
         return [a / b for a, b in zip(self.ours, self.theirs, strict=False)]
 
     @property
     def ratio(self) -> float | None:
-        """Median by median."""
+        """Ratio of the medians."""
         return median(self.ours) / median(self.theirs) if self.theirs else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met, if there is one and it was measured."""
+        """Whether the target is met; None if there is no target or no measurement."""
         if self.row.ratio is not None:
             return None if self.ratio is None else self.ratio <= self.row.ratio
         if self.row.seconds is None or not self.ours:
@@ -479,14 +482,14 @@ class Measured:
         return median(self.ours) <= self.row.seconds
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return it as plain data for JSON."""
         row = self.row
         kept = {n: getattr(row, n) for n in ("name", "what", "against", "ratio", "seconds")}
         return {**kept, "ours": self.ours, "theirs": self.theirs, "met": self.met, "why": self.why}
 
 
-def measure(row: Row, runs: int) -> Measured:
-    """Measure a row and its yardstick in turns; the first turn warms up and is not counted."""
+def measure(row: Row, runs: int) -> Measurement:
+    """Measure a row and its reference alternately; the first turn is a warm-up and not counted."""
     ours: list[float] = []
     theirs: list[float] = []
     why = ""
@@ -497,29 +500,29 @@ def measure(row: Row, runs: int) -> Measured:
             if not why:
                 try:
                     theirs.append(row.theirs())
-                except Impossible as error:
+                except NotMeasurableError as error:
                     why = str(error)
-    except (Impossible, subprocess.CalledProcessError) as error:
-        return Measured(row, why=str(error))
-    return Measured(row, ours[1:], theirs[1:], why)
+    except (NotMeasurableError, subprocess.CalledProcessError) as error:
+        return Measurement(row, why=str(error))
+    return Measurement(row, ours[1:], theirs[1:], why)
 
 
 def heavy(place: Place) -> dict[str, list[str]]:
-    """Return which heavy modules commands import that should import none."""
+    """Return the heavy modules that commands import, though they should import none."""
     commands = {"--help": ["--help"], "list": ["list"]}
     return {name: sorted(HEAVY & place.imports(*command)) for name, command in commands.items()}
 
 
-# --- what is printed
+# --- output
 
 
-def table(found: Iterable[Measured]) -> str:
-    """Return the figures as a table in Markdown."""
-    heads = ["what", "ours", "yardstick", "", "ratio", "quartiles", "target", "met"]
+def table(found: Iterable[Measurement]) -> str:
+    """Return the results as a Markdown table."""
+    heads = ["what", "hepbench", "reference", "", "ratio", "quartiles", "target", "met"]
     return tabulate([_line(m) for m in found], heads, tablefmt="github", disable_numparse=True)
 
 
-def _line(m: Measured) -> list[str]:
+def _line(m: Measurement) -> list[str]:
     ratio = "-" if m.ratio is None else f"{m.ratio:.2f}"
     spread, low_high = "-", m.quotients
     if len(low_high) > 1:
@@ -538,17 +541,19 @@ def _time(seconds: float | None) -> str:
 
 
 def head(runs: int) -> str:
-    """Name the machine, its load and how often everything is measured."""
+    """Return a line with the machine, its load and the number of measurements."""
     facts = machine.description()
     load = os.getloadavg()[0]
     return (
         f"{facts['processor']}, {facts['cores']} cores, load {load:.1f} at the start; Python "
-        f"{sys.version.split()[0]}; CPU time of all processes, medians, n = {runs}, in turns"
+        f"{sys.version.split()[0]}; CPU time of all processes, medians of {runs} turns"
     )
 
 
-def notes(found: Iterable[Measured], modules: Mapping[str, list[str]], *, whole: bool) -> list[str]:
-    """Return what must be said below the table."""
+def notes(
+    found: Iterable[Measurement], modules: Mapping[str, list[str]], *, whole: bool
+) -> list[str]:
+    """Return the notes below the table; ``whole``: the CPU times include orphans."""
     lines = [f"{name} imports {', '.join(n) or 'nothing heavy'}" for name, n in modules.items()]
     lines += [f"{m.row.what}: {m.why}" for m in found if m.why]
     if not whole:
@@ -557,7 +562,7 @@ def notes(found: Iterable[Measured], modules: Mapping[str, list[str]], *, whole:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all rows and print the table."""
     options, whole = _options(), adopt()
     title = head(options.runs)
     with tempfile.TemporaryDirectory(prefix="hepbench-costs-") as folder:
@@ -572,23 +577,25 @@ def main() -> None:
                 sys.stderr.write(f"{row.what} ...\n")
                 found.append(measure(row, options.runs))
         modules = heavy(place)
-    said = notes(found, modules, whole=whole)
+    texts = notes(found, modules, whole=whole)
     if options.json:
         plain = [m.plain() for m in found]
-        print(json.dumps({"head": title, "rows": plain, "notes": said}, indent=1))
+        print(json.dumps({"head": title, "rows": plain, "notes": texts}, indent=1))
     else:
-        print(title, table(found), "\n".join(said), sep="\n\n")
+        print(title, table(found), "\n".join(texts), sep="\n\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     names = [row.name for row in rows(Place(Path()))]
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="turns (default 7)")
-    parser.add_argument("--only", action="append", choices=names, help="this row; repeatable")
-    parser.add_argument("--json", action="store_true", help="print every figure as JSON")
+    parser.add_argument(
+        "--only", action="append", choices=names, help="measure only this row; repeatable"
+    )
+    parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--benchopt", type=Path, metavar="DIR", help="an environment that has it")
-    group.add_argument("--make-benchopt", action="store_true", help=f"install {BENCHOPT} for it")
+    group.add_argument("--benchopt", type=Path, metavar="DIR", help="an environment with benchopt")
+    group.add_argument("--make-benchopt", action="store_true", help=f"install {BENCHOPT}")
     return parser.parse_args()
 
 

@@ -1,9 +1,9 @@
-"""MACs of every installed network by both counters, for each preset: a table in Markdown.
+"""Print the MACs of every installed network from both counters, for each preset, in Markdown.
 
     .venv/bin/python benchmarks/counts.py
 
-Networks stand under their own head, of two classes, at the shapes of the reference experiments; what
-scoring does not use (decoders) is not counted.
+Networks have their own head for two classes and the input shapes of the reference experiments; parts
+that scoring does not use (decoders) are not counted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
             size = " x ".join(map(str, *shapes.values()))
             gaps = "; ".join(counted.gaps) or "none"
             rows.append([name, preset, size, macs, check, f"{macs / check - 1:.2%}", gaps])
-    heads = ("model", "preset", "input", "fvcore", "torch", "apart", "not counted")
+    heads = ("model", "preset", "input", "fvcore", "torch", "difference", "not counted")
     print(tabulate(rows, heads, tablefmt="github", intfmt=","))
 
 

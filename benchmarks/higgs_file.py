@@ -1,10 +1,10 @@
-"""Make a HIGGS.csv.gz of any length in the original line format, to measure its conversion.
+"""Write a HIGGS.csv.gz of any length in the original format, to measure its conversion.
 
     python benchmarks/higgs_file.py SOURCE.csv.gz FOLDER --rows 11000000
 
-Rows of the source are drawn with replacement and every feature but the b-tags is scaled by a
-random factor near 1, so that no two rows are equal. The file is for measuring only: perturbed
-rows are no physics.
+Rows of the source are drawn with replacement, and every feature except the b-tags is scaled by a
+random factor near 1, so that no two rows are equal. The file is for measurements only: perturbed
+rows are not physics.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def perturbed(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return n rows drawn from (N, 29) rows, features scaled by 1 +- .02."""
+    """Return n of (N, 29) rows, drawn at random, with features scaled by 1 +- .02."""
     drawn = rows[rng.integers(0, len(rows), n)]
     factors = rng.normal(1, 0.02, drawn.shape).astype(np.float32)
     factors[:, [0, *B_TAGS]] = 1
@@ -52,7 +52,7 @@ def perturbed(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def lines(rows: np.ndarray) -> bytes:
-    """Return rows as text, every number as C's ``%.18e`` writes it."""
+    """Return rows as text, with numbers in the format ``%.18e``."""
     text = io.BytesIO()
     frame = pl.DataFrame(rows.astype(np.float64), orient="row")
     frame.write_csv(text, include_header=False, float_scientific=True, float_precision=18)

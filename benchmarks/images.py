@@ -1,12 +1,12 @@
-"""Dense batches from sparse images, against copying as many bytes and against what people do.
+"""Measure dense batches from sparse images, against a plain copy and a common DataLoader.
 
     python benchmarks/images.py FOLDER
 
-The yardsticks, measured in turns with ours: ``numpy.copyto`` of as many dense bytes, within a
-buffer; and h5py, row by row, in a DataLoader without workers and with two, from a file of dense
-images, channels last, that is written to FOLDER and in the page cache: contiguous as that of boosted
-jets, or compressed image by image as jets of quarks and gluons may be. One epoch is a turn: medians
-of wall-clock time over turns, one thread. The images are those of the simulated samples.
+References, measured alternately: ``numpy.copyto`` of the same number of dense bytes; and a DataLoader
+without workers and with two, which reads images with h5py row by row. Its file, written to FOLDER and
+in the page cache, has dense images, channels last: contiguous as for boosted-jets, or each image
+compressed as for quark-gluon. A turn is one epoch; times are medians of wall-clock time over turns,
+with one thread. The images are from the bundled samples.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 WORKERS = (0, 2)
 IMAGES = 2048
 TARGETS = {"copy": 2.0, "loader": 0.05, "size": 0.1}
-"""At most: twice the time of a copy, a twentieth of the DataLoader's, a tenth of the dense bytes."""
+"""Upper limits: time / copy, time / DataLoader, bytes on disk / dense bytes."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Images of the sample of a dataset; how their file is stored."""
+    """Dataset, batch size, and compression of the DataLoader's file."""
 
     dataset: str
     batch_size: int = 128
@@ -70,7 +70,7 @@ def images(dataset: str) -> SparseImages:
 
 
 class Rows(torch.utils.data.Dataset[torch.Tensor]):
-    """Images of a file, opened by each worker, read one by one."""
+    """Images of a file that each worker opens itself and reads one by one."""
 
     def __init__(self, path: Path, n: int) -> None:
         self.path, self.n, self.stored = path, n, None
@@ -87,7 +87,7 @@ class Rows(torch.utils.data.Dataset[torch.Tensor]):
 
 
 def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
-    """Return the medians, a batch, of each way, and their ratios."""
+    """Return median times per batch for each method, and their ratios."""
     made = images(case.dataset)
     source, stored = cached(made, folder)
     path = folder / "dense.h5"
@@ -120,23 +120,23 @@ def compare(case: Case, folder: Path, turns: int) -> dict[str, Any]:
     ms = {name: 1000 * median(found) / number for name, found in times.items()}
     fastest = min(ms[f"loader, {workers} workers"] for workers in WORKERS)
     filled = (made.ends - made.starts).mean()
-    share = stored / (4 * IMAGES * int(np.prod(made.image)))
-    found = {"copy": ms["ours"] / ms["copy"], "loader": ms["ours"] / fastest, "size": share}
+    fraction = stored / (4 * IMAGES * int(np.prod(made.image)))
+    found = {"copy": ms["ours"] / ms["copy"], "loader": ms["ours"] / fastest, "size": fraction}
     return {
         "images": f"{case.dataset}: {' x '.join(map(str, made.image))}, {filled:,.0f} hits",
         "batch": case.batch_size,
         "file": case.compression or "contiguous",
         **{f"{name}, ms": value for name, value in ms.items()},
         "GB/s": size / ms["ours"] / 1e6,
-        "of copy": found["copy"],
-        "loader / ours": 1 / found["loader"],
-        "of dense": share,
+        "hepbench / copy": found["copy"],
+        "loader / hepbench": 1 / found["loader"],
+        "cache / dense": fraction,
         "not met": ", ".join(name for name in TARGETS if found[name] > TARGETS[name]),
     }
 
 
 def cached(made: SparseImages, folder: Path) -> tuple[batches.BatchSource, int]:
-    """Return a source of batches of images as a stage stores and maps them, and their bytes."""
+    """Store images as a stage does; return a source of batches from them, and their size in bytes."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         file = npy_files.SparseImagesWriter(Path(name) / "image.sparse", made)
         file.append(made)
@@ -166,7 +166,7 @@ def write(made: SparseImages, path: Path, compression: str | None) -> None:
 
 
 def loader(path: Path, case: Case, workers: int) -> Callable[[np.ndarray], None]:
-    """Return a function that goes through a DataLoader in some order; its workers stay alive."""
+    """Return a function that reads a DataLoader in a given order; its workers stay alive."""
     order: list[int] = []
 
     class Given(torch.utils.data.Sampler[int]):
@@ -197,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--dataset", help="images like its own alone")
+    parser.add_argument("--dataset", help="measure only images of this dataset")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)

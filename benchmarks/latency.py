@@ -1,9 +1,11 @@
-"""Latency of one network, measured five times on an idle machine and five times while two jobs of
-another run train: a cost stage is alone on the machine, so both must be known equally well.
+"""Measure the latency of one network on an idle machine, and while two jobs of another run train.
+
+A cost stage waits until it is alone on the machine, so both should give the same. Each is measured
+five times.
 
     .venv/bin/python benchmarks/latency.py
 
-Beside them the 95th percentile of the same network, timed by hand, where no lock keeps others away.
+Also shown: the 95th percentile of the same network without the lock that keeps other jobs away.
 """
 
 from __future__ import annotations
@@ -59,23 +61,23 @@ print(1e3 * sorted(laps)[int(.95 * len(laps))])
 
 
 def main() -> None:
-    """Print the medians, and how far they are apart."""
+    """Print the medians and their relative range."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "one.toml").write_text(ONE)
         (folder / "others.toml").write_text(OTHERS)
-        # read and split once
+        # the first run reads and splits the data
         measured(folder)
         rows = [["idle, median", *five(lambda: measured(folder))]]
-        rows.append(["idle, by hand, p95", *five(by_hand)])
+        rows.append(["idle, no lock, p95", *five(by_hand)])
         with training(folder):
             before = trained(folder)
             rows.append(["while two jobs train, median", *five(lambda: measured(folder))])
-            rows.append(["while two jobs train, by hand, p95", *five(by_hand)])
+            rows.append(["while two jobs train, no lock, p95", *five(by_hand)])
             meanwhile = trained(folder) - before
     table = [[what, *times, (max(times) - min(times)) / median(times)] for what, *times in rows]
-    heads = ["ms, 256 examples, torch", *(f"{i + 1}" for i in range(5)), "widest / median"]
+    heads = ["ms, 256 examples, torch", *(f"{i + 1}" for i in range(5)), "range / median"]
     print(tabulate(table, heads, floatfmt=".3f"))
     print(f"\nthe other run finished {meanwhile} trainings meanwhile")
 
@@ -93,7 +95,7 @@ def measured(folder: Path) -> float:
 
 
 def by_hand() -> float:
-    """Return a 95th percentile that no lock protects."""
+    """Return the 95th percentile, measured without the lock."""
     done = subprocess.run(
         [sys.executable, "-c", BY_HAND], check=True, capture_output=True, text=True
     )
@@ -101,13 +103,13 @@ def by_hand() -> float:
 
 
 def trained(folder: Path) -> int:
-    """Return how many trainings of the other run have ended."""
+    """Return how many trainings of the other run have finished."""
     return len(list((folder / "c2").glob("stages/*/*/scores.npz")))
 
 
 @contextmanager
 def training(folder: Path) -> Iterator[None]:
-    """Have two jobs of another run, with a cache of its own, train meanwhile."""
+    """Train with two jobs of another run, which has its own cache, while the block runs."""
     other = hepbench(folder, "run", "others.toml", "--jobs", "2", "--results", "r2", cache="c2")
     time.sleep(15)
     try:
@@ -118,7 +120,7 @@ def training(folder: Path) -> Iterator[None]:
 
 
 def hepbench(folder: Path, *arguments: str, cache: str = "c1") -> subprocess.Popen[str]:
-    """Start a command in a folder."""
+    """Start a hepbench command in a folder."""
     return subprocess.Popen(
         [sys.executable, "-m", "hepbench", *arguments],
         cwd=folder,

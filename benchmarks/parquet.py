@@ -1,17 +1,17 @@
-"""Jets in parquet files of one-row row groups: our reader against Python lists, polars and HDF5.
+"""Measure readers of parquet files with one jet per row group: ours, Python lists, polars, HDF5.
 
     python benchmarks/parquet.py FOLDER
 
-Written to FOLDER, and in the page cache when they are read: jets of quarks and gluons of the
-simulated sample, as their authors wrote them (lists of double, snappy, one row in each row
-group), and the same as HDF5, compressed by LZF jet by jet. Read are, in turns:
+Jets of the bundled quark-gluon sample are written to FOLDER in the format of the original files
+(lists of double, snappy, one row per row group), and also as HDF5 with LZF compression of each jet.
+They are in the page cache when they are read. The readers, measured alternately:
 
-- ours: ``hepbench_datasets.quark_gluon:read``, checks and conversion to sparse images included;
-- lists: a row group at a time, ``to_pydict``, ``np.float32`` of the nested list, as is common; of
-  the first ``--few`` jets alone, for it takes long;
-- polars: ``collect_batches``, the lists exploded three times, without a check; one thread.
+- ours: ``hepbench_datasets.quark_gluon:read``, with checks and conversion to sparse images;
+- lists: one row group at a time, ``to_pydict`` and ``np.float32`` of the nested list, as is common;
+  only the first ``--few`` jets, because it is slow;
+- polars: ``collect_batches``, lists exploded three times, no checks; one thread.
 
-Medians of CPU time of a jet over turns.
+Times are medians of CPU time per jet over turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-# before polars is imported
+# must be set before polars is imported
 os.environ["POLARS_MAX_THREADS"] = "1"
 
 import numpy as np
@@ -71,25 +71,25 @@ def main() -> None:
     ms = {name: median(found) for name, found in times.items()}
     rows = [
         {
-            "way": name,
-            "ms a jet": each,
-            "jets a second": 1000 / each,
-            "of ours": each / ms["ours, parquet"],
+            "reader": name,
+            "ms per jet": each,
+            "jets per second": 1000 / each,
+            "time / ours": each / ms["ours, parquet"],
         }
         for name, each in ms.items()
     ]
     print(tabulate(rows, headers="keys", floatfmt=",.2f"))
     sizes = {kind: file.stat().st_size / len(made) / 1000 for kind, file in files.items()}
-    print(f"{len(made)} jets; kB a jet: " + ", ".join(f"{k} {v:.1f}" for k, v in sizes.items()))
+    print(f"{len(made)} jets; kB per jet: " + ", ".join(f"{k} {v:.1f}" for k, v in sizes.items()))
 
 
 def read(folder: Path) -> int:
-    """Read a folder as a run does; return how many jets there are."""
+    """Read a folder as a run does; return the number of jets."""
     return sum(len(examples) for _, examples in quark_gluon.read(folder))
 
 
 def lists(path: Path, few: int) -> int:
-    """Convert one row group after another by way of Python lists."""
+    """Convert one row group after another with Python lists."""
     file = pq.ParquetFile(path)
     for row in range(few):
         found = file.read_row_group(row).to_pydict()
@@ -98,7 +98,7 @@ def lists(path: Path, few: int) -> int:
 
 
 def polars(path: Path) -> int:
-    """Read batches by polars, and take the numbers out of their lists."""
+    """Read batches with polars, and take the numbers out of the lists."""
     import polars as pl
 
     lazy = pl.scan_parquet(path, parallel="none", low_memory=True, use_statistics=False)
@@ -112,12 +112,12 @@ def polars(path: Path) -> int:
 def columns(n: int) -> dict[str, np.ndarray]:
     """Return labels, masses and momenta of n jets."""
     rng = np.random.default_rng(0)
-    # an even one is a gluon; which is which tells nothing here
+    # the class does not matter here
     return {"m0": rng.uniform(10, 40, n), "pt": rng.uniform(70, 337, n), "y": np.arange(n) % 2.0}
 
 
 def write_hdf5(made: SparseImages, path: Path) -> None:
-    """Write the original layout of HDF5."""
+    """Write jets in the original HDF5 layout."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -132,7 +132,7 @@ def write_hdf5(made: SparseImages, path: Path) -> None:
 
 
 def write_parquet(made: SparseImages, path: Path) -> None:
-    """Write the original layout of parquet, one row at a time."""
+    """Write jets in the original parquet layout, one row at a time."""
     others = {key: pa.array(values) for key, values in columns(len(made)).items()}
     writer = None
     for row in range(len(made)):

@@ -1,12 +1,11 @@
-"""Prunings beside each other, of one trained network at one ratio: PyTorch's, torch-pruning's, ours.
+"""Compare prunings of one trained network at one ratio: PyTorch, torch-pruning and hepbench.
 
     .venv/bin/python benchmarks/pruning.py --ratio 0.8
 
-A network is trained on the embedded sample. Of it are made: PyTorch's masks
-(``torch.nn.utils.prune``), as its tutorial makes them; a network pruned as torch-pruning's
-documentation does it; and the methods of hepbench. Where a row says so, it was trained on for as
-many epochs as every other such row. AUC is of examples that took no part in training; latencies are
-of one example in ONNX Runtime, in turns.
+A network is trained on the bundled sample, and pruned with PyTorch's masks (``torch.nn.utils.prune``)
+as in its tutorial, with torch-pruning as in its documentation, and with hepbench's methods. Rows
+"trained on" were all trained for the same number of epochs after pruning. AUC is measured on test
+examples; latencies are for one example in ONNX Runtime, measured alternately.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def main() -> None:
-    """Print the table, one line for each pruning, mean over seeds."""
+    """Print a table with one line for each pruning, mean over seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ratio", type=float, default=0.8)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=12, help="of the network that is pruned")
-    parser.add_argument("--more", type=int, default=9, help="epochs after it was pruned")
-    parser.add_argument("--examples", type=int, default=2000, help="that are trained on")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs before pruning")
+    parser.add_argument("--more", type=int, default=9, help="epochs after pruning")
+    parser.add_argument("--examples", type=int, default=2000, help="number of training examples")
     given = parser.parse_args()
     torch.set_num_threads(1)
     found = [rows(seed, given) for seed in range(given.seeds)]
@@ -67,7 +66,7 @@ def main() -> None:
         "MACs",
         "zeros",
         "latency (ms)",
-        "of dense",
+        "latency / dense",
     )
     print(
         tabulate(
@@ -91,7 +90,7 @@ def line(name: str, rows: list[dict[str, float]], found: list[dict[str, Any]]) -
 
 
 def rows(seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return the figures of every pruning of one network."""
+    """Return the results of every pruning of one network."""
     data, test = parts(seed, given.examples)
     context = NetworkContext(seed=seed)
     torch.manual_seed(seed)
@@ -103,10 +102,10 @@ def rows(seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
         made[name] = shrink(copy.deepcopy(network).trim())
         if name.startswith(("torch-pruning", "ours: channels removed")):
             made[f"{name}, trained on"] = more(copy.deepcopy(made[name]))
-    figures = {name: scored(one, test) for name, one in made.items()}
+    results = {name: scored(one, test) for name, one in made.items()}
     for name, latency in latencies(made, test).items():
-        figures[name]["latency"] = latency
-    return figures
+        results[name]["latency"] = latency
+    return results
 
 
 def prunings(
@@ -132,7 +131,7 @@ def prunings(
 
 
 def torch_weights(network: Network, *, ratio: float) -> Network:
-    """PyTorch's tutorial: the smallest weights of all layers."""
+    """Mask the smallest weights of all layers, as in PyTorch's tutorial."""
     layers = [(m, "weight") for m in network.modules() if isinstance(m, LAYERS)]
     prune.global_unstructured(layers, pruning_method=prune.L1Unstructured, amount=ratio)
     for layer, name in layers:
@@ -141,7 +140,7 @@ def torch_weights(network: Network, *, ratio: float) -> Network:
 
 
 def torch_filters(network: Network, *, ratio: float) -> Network:
-    """PyTorch's tutorial: the filters of smallest L1 norm of each layer but the last."""
+    """Mask the filters with the smallest L1 norm in each layer but the last, as in PyTorch's tutorial."""
     *layers, _ = (m for m in network.modules() if isinstance(m, LAYERS))
     for layer in layers:
         prune.ln_structured(layer, "weight", amount=ratio, n=1, dim=0)
@@ -150,7 +149,7 @@ def torch_filters(network: Network, *, ratio: float) -> Network:
 
 
 def torch_pruning(network: Network, *, ratio: float) -> Network:
-    """torch-pruning's documentation: groups by magnitude, the last layer ignored."""
+    """Remove groups of small magnitude, not in the last layer, as in torch-pruning's documentation."""
     import torch_pruning as tp
 
     *_, last = (m for m in network.modules() if isinstance(m, nn.Linear))
@@ -164,11 +163,11 @@ def torch_pruning(network: Network, *, ratio: float) -> Network:
     return network
 
 
-# --- what is trained, and how it is scored
+# --- training and scoring
 
 
 def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
-    """Return training, validation and test examples of the sample, in an order of the seed's."""
+    """Return training, validation and test examples of the sample, shuffled with this seed."""
     spec = installed().entry("dataset", DATASET).spec
     params = {**spec.params, "size": SIZE}
     told = {name: params[name] for name in spec.reads}
@@ -189,7 +188,7 @@ def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
 
 
 def fresh(data: TrainingData) -> Network:
-    """Return the network as built, under its head."""
+    """Return an untrained network with its head."""
     spec = installed().entry("model", MODEL).spec
     task = MethodTask(
         method="",
@@ -210,13 +209,13 @@ def fresh(data: TrainingData) -> Network:
 def train(
     context: NetworkContext, data: TrainingData, network: Network, *, epochs: int, rate: float
 ) -> Network:
-    """Train by the labels."""
+    """Train with labels."""
     told = {**TRAINING, "epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
     return context.fit(network, data, Objective(classification, {"": rate}), **told)
 
 
 def scored(network: Network, test: Examples) -> dict[str, float]:
-    """Return AUC, its error, the spread of scores, MACs and the share of weights that are zero."""
+    """Return AUC, its error, the spread of scores, MACs and the fraction of zero weights."""
     scores = scoring.scores(network.eval(), test.inputs).astype(float)
     auc = metrics.auc(Predictions(labels=test.labels, scores=scores))
     counted = counting.count(network, tracing.batch(test.inputs, 1))
@@ -232,7 +231,7 @@ def scored(network: Network, test: Examples) -> dict[str, float]:
 
 
 def latencies(made: Mapping[str, Network], test: Examples) -> dict[str, float]:
-    """Return the median milliseconds of one example in ONNX Runtime, all in turns."""
+    """Return median latencies in ms for one example in ONNX Runtime, measured alternately."""
     with tempfile.TemporaryDirectory() as folder:
         calls = {}
         for i, (name, network) in enumerate(made.items()):

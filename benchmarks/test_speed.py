@@ -1,5 +1,7 @@
-"""Hot paths that are pure: ``pytest benchmarks``. Nothing is asserted about times; compare runs with
-``--benchmark-autosave`` and ``--benchmark-compare``, on the same machine and equally idle.
+"""Time pure functions that run often: ``pytest benchmarks``.
+
+Times are not asserted; compare runs with ``--benchmark-autosave`` and ``--benchmark-compare``, on the
+same, equally idle machine.
 """
 
 from __future__ import annotations
@@ -59,29 +61,29 @@ SUITE = SuiteFile(
 
 
 class Facts:
-    """A machine with nothing on it."""
+    """Facts about a machine without files or caches."""
 
     threads = 1
     libraries: Mapping[str, str] = {"python": "3.11", "numpy": "2.4.6"}
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
-        """Return a digest, as if it had been computed before."""
+        """Return a digest at once, as from a cache."""
         return {target.partition(":")[0]: "0123456789abcdef"}
 
     def found(self, entry: Entry) -> DataFiles:  # noqa: ARG002
-        """Return a sample."""
+        """Return the bundled sample."""
         return DataFiles("sample", "0123456789abcdef")
 
 
 def thousand_cells() -> Plan:
-    """A plan of 10 datasets, 10 models and 10 seeds."""
+    """Return a plan of 10 datasets, 10 models and 10 seeds."""
     specs = (DATASET, MODEL, METHOD, *builtin.hepbench_metrics())
     registry = Registry([Plugin("toys", "toys", "toys", "0.1", specs=specs)])
     return planning.make(SUITE, registry, Facts(), Choice())
 
 
 def records(n: int) -> list[Record]:
-    """Records of 4 datasets, n / 20 models and 5 seeds, with every metric of the core."""
+    """Return records of 4 datasets, n / 20 models and 5 seeds, with all built-in metrics."""
     rng = np.random.default_rng(1)
     return [
         Record(
@@ -113,33 +115,33 @@ def _values(rng: np.random.Generator) -> dict[str, Value]:
 
 
 def directions() -> dict[str, Any]:
-    """Direction and comparability of the core's metrics."""
+    """Return direction and comparability of the built-in metrics."""
     specs: list[Metric] = builtin.hepbench_metrics()
     return {metric.name: (metric.higher_is_better, metric.same) for metric in specs}
 
 
 def test_plan_of_a_thousand_cells(benchmark):
-    """Every one a cell of its own, on 10 preparations of 3 stages."""
+    """The plan has 1,000 method stages and 10 preparations of 3 stages each."""
     made = benchmark(thousand_cells)
     assert (len(made.cells), len(made.stages)) == (1000, 1030)
 
 
 def test_hash_of_a_methods_key(benchmark):
-    """One of the largest things that is hashed: once for each stage of a plan."""
+    """Each stage of a plan needs one such hash, and that of a method is among the largest."""
     stage = next(s for s in thousand_cells().stages.values() if s.kind == "method")
     key = benchmark(keys.key, [stage.kind, stage.parts, stage.parents])
     assert key == stage.key
 
 
 def test_table_of_a_thousand_records(benchmark):
-    """From records in memory to plain text."""
+    """It turns records in memory into plain text."""
     made = records(1000)
     text = benchmark(table, made, metrics=directions())
     assert text.count("line-") == 200
 
 
 def test_delong_on_a_hundred_thousand_examples(benchmark):
-    """Two classifiers compared: AUCs and their covariance, sorting included."""
+    """It compares two classifiers: AUCs and covariance, including the sorting."""
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, 100_000)
     scores = labels + rng.normal(size=(2, 100_000))
@@ -149,7 +151,7 @@ def test_delong_on_a_hundred_thousand_examples(benchmark):
 
 
 def test_split_of_a_million_examples(benchmark):
-    """Stratified, by the hash of their ids."""
+    """The split is stratified, by the hash of ids."""
     ids = np.arange(1_000_000)
     labels = np.random.default_rng(1).integers(0, 2, len(ids))
     parts = benchmark(splits.divide, labels, ids, shares=(0.6, 0.2, 0.2), seed=0)

@@ -1,10 +1,11 @@
-"""The core's training loop beside the same loop in bare PyTorch, in turns: CPU time, medians.
+"""Measure the CPU time of hepbench's training loop against the same loop in bare PyTorch.
 
     .venv/bin/python benchmarks/training.py
 
 Both take the same steps on the same batches with the same optimiser and validate in the same way
-(losses, AUC and accuracy on the whole part after each epoch, best weights kept); what they end with
-is compared bit for bit. Also shown: the bare loop with torch's default optimiser kernels.
+(losses, AUC and accuracy on the whole part after each epoch, best weights kept); their final weights
+are compared bit for bit. They run alternately; times are medians. Also shown: the bare loop with
+torch's default optimiser kernels.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ TARGETS = {4.0: 1.02, 0.4: 1.10}
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its training; steps take about ``milliseconds`` on one core."""
+    """A network and its training; a step takes about ``milliseconds`` on one core."""
 
     milliseconds: float
     width: int
@@ -69,7 +70,7 @@ class Dense(nn.Module):
 
 
 def examples(n: int, first: int) -> Examples:
-    """Return two classes of numbers."""
+    """Return random examples of two classes."""
     rng = np.random.default_rng(first)
     labels = rng.integers(0, 2, n)
     table = (rng.normal(size=(n, FEATURES)) + 0.2 * labels[:, None]).astype(np.float32)
@@ -77,7 +78,7 @@ def examples(n: int, first: int) -> Examples:
 
 
 def ours(case: Case, data: TrainingData) -> tuple[float, list[torch.Tensor]]:
-    """Train by ``Context.fit``; return CPU seconds and weights."""
+    """Train with ``Context.fit``; return CPU seconds and weights."""
     torch.manual_seed(0)
     encoder = Dense(case.width, case.depth)
     recipe = Recipe(model="", params={}, preprocess=[], shapes={"table": [FEATURES]}, classes=2)
@@ -97,7 +98,7 @@ def ours(case: Case, data: TrainingData) -> tuple[float, list[torch.Tensor]]:
 def bare(
     case: Case, data: TrainingData, *, fused: bool | None = True
 ) -> tuple[float, list[torch.Tensor]]:
-    """Train by a loop written out for this case; return CPU seconds and weights."""
+    """Train with a loop in bare PyTorch; return CPU seconds and weights."""
     torch.manual_seed(0)
     network = nn.Sequential(Dense(case.width, case.depth).layers, nn.Linear(case.width, 2))
     began = time.process_time()
@@ -126,7 +127,7 @@ def bare(
 def validated(
     network: nn.Module, x: torch.Tensor, y: torch.Tensor, size: int
 ) -> tuple[float, list[float]]:
-    """Return the loss on a whole part, and its metrics."""
+    """Return loss and metrics on a whole part."""
     network.eval()
     logits = torch.cat([network(part) for part in x.split(size)])
     loss = float(functional.cross_entropy(logits.double(), y))
@@ -136,7 +137,7 @@ def validated(
 
 
 def compare(case: Case, turns: int) -> dict[str, Any]:
-    """Return the medians over turns of each way to train, and their ratio."""
+    """Return median times over turns for each loop, and their ratio."""
     n = case.steps * case.batch_size
     data = TrainingData(train=examples(n, 0), validation=examples(n // 4, n))
     ways: dict[str, Callable[[], tuple[float, list[torch.Tensor]]]] = {
@@ -147,7 +148,7 @@ def compare(case: Case, turns: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     ended = {}
     for turn in range(turns + 1):
-        # the other way round each time: whoever runs first may find the processor cooler
+        # the order is reversed each turn: the first to run may find the processor cooler
         for name, train in list(ways.items())[:: 1 if turn % 2 else -1]:
             seconds, ended[name] = train()
             if turn:  # the first warms up
@@ -156,9 +157,9 @@ def compare(case: Case, turns: int) -> dict[str, Any]:
     steps = case.steps * case.epochs
     return {
         "step": f"{case.milliseconds} ms",
-        **{f"{name}, ms a step": median(t) / steps * 1000 for name, t in times.items()},
+        **{f"{name}, ms per step": median(t) / steps * 1000 for name, t in times.items()},
         "ratio": median(times["ours"]) / median(times["bare"]),
-        "of the fastest": min(times["ours"]) / min(times["bare"]),
+        "ratio of fastest": min(times["ours"]) / min(times["bare"]),
         "target": TARGETS[case.milliseconds],
         "same weights": all(torch.equal(a, b) for a, b in pairs),
     }

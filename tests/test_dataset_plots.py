@@ -1,4 +1,4 @@
-"""Figures of datasets: what they show is what numpy counts, of all examples but those of the test."""
+"""Figures of datasets: their numbers equal those of numpy, for all examples except test examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_bad_input import refused
 
 from hepbench.conformance import datasets
 from hepbench.data import stored_parts
-from hepbench.plots.datasets import binning, distributions, histograms, labelled, means
+from hepbench.plots.datasets import binning, distributions, histograms, labelled_examples, means
 from hepbench.plots.datasets import drawing as figures
 from hepbench.plots.datasets.binning import Bins
 from hepbench.plots.datasets.distributions import Distribution
@@ -25,12 +25,12 @@ FIGURES = ("means", *distributions.KINDS)
 
 
 def shown(folder, *, sparse=True):
-    """Return the examples of a dataset as figures are given them."""
+    """Return the labelled examples of the zoo dataset."""
     spec = zoo.zoo(sparse=sparse)
     folder.mkdir(exist_ok=True)
     found = datasets.prepared(Entry(spec, Plugin("zoo", "zoo", "zoo", "")), ("table",), folder)
     task = {"dataset": "zoo", "inputs": (), "views": spec.views, "params": {}}
-    return labelled.gathered(spec, task, found["read"], found["split"])
+    return labelled_examples.gathered(spec, task, found["read"], found["split"])
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +77,15 @@ def expected(kind, whole):
 
 
 def places(where, values):
-    """Return values in the coordinates of the edges, what lies beyond them inside."""
+    """Return values in the coordinates of the edges, clipped to them."""
     if where.values is not None:
         return np.searchsorted(where.values, values) + 0.5
     return np.clip(values, where.edges[0], np.nextafter(where.edges[-1], -np.inf))
 
 
 @pytest.mark.parametrize("kind", distributions.KINDS)
-def test_what_is_drawn_is_what_numpy_counts(ours, whole, kind):
-    """Weighted, of each class, with the errors of weighted means of counts."""
+def test_distributions_equal_those_of_numpy(ours, whole, kind):
+    """They are weighted means of counts for each class, with their errors."""
     where = distributions.chosen([ours], kind)
     found = {each.name: each for each in distributions.count(ours, kind, where)}
     worked = expected(kind, whole)
@@ -109,8 +109,8 @@ def test_what_is_drawn_is_what_numpy_counts(ours, whole, kind):
             )
 
 
-def test_mean_images_are_those_of_numpy(ours, whole):
-    """Weighted means and their errors; hits are what is not 0."""
+def test_mean_images_equal_those_of_numpy(ours, whole):
+    """Means and errors are weighted; hits count non-zero pixels."""
     found = means.means(ours)
     assert found.channels == ["ecal [GeV]", "d0"]
     for label in (0, 1):
@@ -124,7 +124,7 @@ def test_mean_images_are_those_of_numpy(ours, whole):
 
 
 def everything(ours):
-    """Return all numbers that figures show."""
+    """Return all numbers in the figures."""
     found = [means.means(ours)]
     numbers = [array for each in found for array in (each.means, each.errors, each.hits)]
     for kind in distributions.KINDS:
@@ -134,10 +134,8 @@ def everything(ours):
     return numbers
 
 
-def test_neither_the_size_of_chunks_nor_how_images_are_kept_changes_a_figure(
-    ours, tmp_path, monkeypatch
-):
-    """One example at a time, and dense images."""
+def test_figures_do_not_depend_on_chunk_size_or_on_sparse_images(ours, tmp_path, monkeypatch):
+    """Chunks of one example and dense images give the same numbers."""
     once = everything(ours)
     monkeypatch.setattr(stored_parts, "CHUNK_BYTES", 1)
     others = everything(ours), everything(shown(tmp_path / "dense", sparse=False))
@@ -147,7 +145,7 @@ def test_neither_the_size_of_chunks_nor_how_images_are_kept_changes_a_figure(
 
 
 def test_no_test_example_is_drawn(ours):
-    """Theirs are values of a million; what is drawn is what a run trains on and chooses by."""
+    """Test examples have values of a million; drawn ones are all training and validation examples."""
     chunks = list(ours.chunks("image", "table", "cloud", "mask"))
     highest = max(np.abs(np.asarray(c.inputs[name])).max() for c in chunks for name in c.inputs)
     assert highest < zoo.TEST / 10
@@ -157,8 +155,8 @@ def test_no_test_example_is_drawn(ours):
     assert len(ours.rows) == 300
 
 
-def test_examples_that_bins_are_chosen_by_are_spread_over_all(ours):
-    """No more than asked for, of those that are drawn."""
+def test_the_examples_that_choose_the_bins_are_spread_over_all(ours):
+    """Seven were asked for: first, last, and others evenly between."""
     chunk = ours.some(7, "table")
     assert len(chunk.labels) == 7
     every = np.concatenate([c.inputs["table"] for c in ours.chunks("table")])
@@ -168,10 +166,10 @@ def test_examples_that_bins_are_chosen_by_are_spread_over_all(ours):
     assert np.diff(rows).min() > len(every) // 10
 
 
-def test_memory_holds_a_chunk_whatever_the_number_of_examples(tmp_path, monkeypatch):
-    """A tenth of what the images would be."""
+def test_memory_does_not_grow_with_the_number_of_examples(tmp_path, monkeypatch):
+    """The peak is below a tenth of all images."""
     monkeypatch.setattr(stored_parts, "CHUNK_BYTES", 20_000)
-    monkeypatch.setattr(labelled, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(labelled_examples, "MAX_BYTES", 20_000)
     ours = shown(tmp_path / "dense", sparse=False)
     repeated = replace(
         ours,
@@ -197,8 +195,8 @@ values_ = st.lists(st.floats(-1e6, 1e6, width=32) | st.integers(-50, 50), max_si
 
 
 @given(values=values_, log=st.booleans())
-def test_bins_rise_and_hold_every_value(values, log):
-    """What lies beyond is in the first or the last."""
+def test_edges_rise_and_every_value_has_a_bin(values, log):
+    """Values beyond the edges are in the first or last bin."""
     where = binning.bins(np.array(values, float), log=log)
     assert (np.diff(where.edges) > 0).all()
     held = where.places(np.array([*values, -1e9, 1e9], float))
@@ -206,8 +204,8 @@ def test_bins_rise_and_hold_every_value(values, log):
     assert held.max() <= len(where.edges) - 2
 
 
-def test_whole_numbers_lie_in_the_middle_of_bins_of_as_many():
-    """Towers of 25 pixels come together: no bin holds more sizes than another."""
+def test_bins_of_whole_numbers_hold_equally_many():
+    """Also if they are multiples of 25, such as the pixels of a tower."""
     numbers = 25 * np.arange(10, 60)
     edges = binning.bins(numbers).edges
     assert len(set(np.diff(edges))) == 1
@@ -218,8 +216,8 @@ def test_whole_numbers_lie_in_the_middle_of_bins_of_as_many():
     assert few.tolist() == [i - 0.5 for i in range(len(few))]
 
 
-def test_few_values_are_shown_one_by_one():
-    """Such as three of a b-tag, whatever lies between them."""
+def test_few_different_values_get_a_bin_each():
+    """An example is a b-tag with three values."""
     where = binning.bins(np.array([0, 1.09, 2.17] * 5))
     assert where.values.tolist() == [0, 1.09, 2.17]
     assert where.places(np.array([2.17, 0, 1.09, 0])).tolist() == [2, 0, 1, 0]
@@ -230,8 +228,8 @@ def test_few_values_are_shown_one_by_one():
     count=st.integers(8, 140),
     pixel=st.sampled_from([0.0174533, 0.0349066, 0.5]),
 )
-def test_places_of_pixels_lie_in_the_middle_of_bins_of_as_many(first, count, pixel):
-    """No bin between two places is empty; the last may reach beyond."""
+def test_bins_of_pixel_positions_hold_equally_many(first, count, pixel):
+    """Only the last bin may hold fewer."""
     places = (np.arange(first, first + count) * np.float32(pixel)).astype(np.float32)
     where = binning.bins(np.tile(places, 20), log=True)
     held = np.bincount(where.places(places))
@@ -239,24 +237,24 @@ def test_places_of_pixels_lie_in_the_middle_of_bins_of_as_many(first, count, pix
     assert held[-1] <= held[0]
 
 
-def test_one_value_is_shown_by_itself():
-    """As what it is, not as a density around it."""
+def test_a_single_value_gets_one_bin():
+    """The bin is labelled with the value."""
     where = binning.bins(np.zeros(7))
     assert where.values.tolist() == [0]
     assert where.places(np.zeros(2)).tolist() == [0, 0]
 
 
-def test_few_values_fill_few_bins():
-    """Of the smaller of a file and its sample; at most as many as can be seen."""
-    assert binning.number(4) == binning.FEWEST
-    assert binning.number(400) == 24
-    assert binning.number(10**6) == binning.BINS
+def test_few_examples_get_few_bins():
+    """The number of bins grows with the square root of the examples, up to a limit."""
+    assert binning.suitable_number(4) == binning.FEWEST
+    assert binning.suitable_number(400) == 24
+    assert binning.suitable_number(10**6) == binning.BINS
     values = np.random.default_rng(0).normal(size=50)
     assert len(binning.bins(values, n=12).edges) == 13
 
 
-def test_values_of_many_sizes_get_a_logarithmic_axis_on_both_sides_of_zero():
-    """Only where it is asked for."""
+def test_values_over_orders_of_magnitude_get_a_logarithmic_axis():
+    """It is used only if asked for, and on both sides of 0 if there are negative values."""
     sizes = 10 ** np.random.default_rng(0).uniform(-3, 2, 500)
     assert binning.bins(sizes, log=True).scale == "log"
     assert binning.bins(sizes).scale == "linear"
@@ -272,8 +270,8 @@ def distribution(heights, errors):
     return Distribution("x", Bins(np.arange(3.0)), np.array([heights]), np.array([errors]), True)
 
 
-def test_a_ratio_has_the_errors_of_both_and_is_nothing_where_one_is_nothing():
-    """.6 +- .06 over .3 +- .03: shares of a tenth each."""
+def test_a_ratio_combines_both_errors_and_is_nan_if_a_height_is_0():
+    """.6 +- .06 over .3 +- .03: relative errors of a tenth each."""
     found, error = distributions.ratio(
         distribution([0.6, 0.4], [0.06, 0.1]), distribution([0.3, 0.0], [0.03, 0.0])
     )
@@ -282,11 +280,11 @@ def test_a_ratio_has_the_errors_of_both_and_is_nothing_where_one_is_nothing():
     assert np.isnan(found[0, 1])
 
 
-def test_the_mass_of_a_cloud_counts_real_particles_alone(ours):
-    """Two of 3 and 4 GeV back to back, and padding: mass 7 + 2 rest masses of 0, pt 1."""
+def test_only_real_particles_count_for_the_mass_of_a_jet(ours):
+    """Two massless particles of 3 and 4 GeV back to back: energy 7, pt 1, mass sqrt(48)."""
     cloud = np.array([[[3, 0, 0, 3], [-4, 0, 0, 4], [50, 50, 50, 99], [0, 0, 0, 0]]], np.float32)
     inputs = {"cloud": cloud, "mask": np.array([[True, True, False, False]])}
-    chunk = labelled.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
+    chunk = labelled_examples.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
     found = dict(distributions.particles(ours, chunk))
     assert found["particles"].values.tolist() == [2]
     assert found["particle pt [GeV]"].values.tolist() == [3, 4]
@@ -295,17 +293,17 @@ def test_the_mass_of_a_cloud_counts_real_particles_alone(ours):
 
 
 def test_a_cloud_without_momenta_shows_its_features(ours):
-    """Of the real particles, by their names or numbers."""
+    """Features without names are numbered; padding is left out."""
     inputs = {"cloud": np.arange(6.0).reshape(1, 3, 2), "mask": np.array([[True, False, True]])}
-    chunk = labelled.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
+    chunk = labelled_examples.Chunk(np.zeros(1, int), np.ones(1), inputs, {})
     found = dict(distributions.particles(ours, chunk))
     assert set(found) == {"particles", "cloud 0", "cloud 1"}
     assert found["cloud 1"].values.tolist() == [1, 5]
     assert found["cloud 1"].rows.tolist() == [0, 0]
 
 
-def test_differences_of_means_are_told_where_enough_examples_have_a_hit():
-    """(3 - 1) / sqrt(.3^2 + .4^2) = 4; nothing where one of them has too few."""
+def test_differences_of_means_need_enough_hits():
+    """(3 - 1) / sqrt(.3^2 + .4^2) = 4; NaN if either class has too few hits."""
     shape = (2, 1, 1, 2)
     mean = np.broadcast_to(np.array([1.0, 3.0]).reshape(2, 1, 1, 1), shape)
     error = np.broadcast_to(np.array([0.3, 0.4]).reshape(2, 1, 1, 1), shape)
@@ -326,7 +324,7 @@ def test_differences_of_means_are_told_where_enough_examples_have_a_hit():
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Return a workbench with the dataset, all its figures drawn; a warning is an error."""
+    """Return a workbench with all figures of the zoo dataset; warnings are errors."""
     bench = Workbench(tmp_path_factory.mktemp("drawn"))
     bench.plugin(TESTS / "plugins" / "zoo.py")
     bench.environment["PYTHONWARNINGS"] = "error"
@@ -337,22 +335,22 @@ def drawn(tmp_path_factory):
 
 
 @pytest.mark.parametrize("what", FIGURES)
-def test_every_figure_that_fits_is_drawn_where_none_is_named(drawn, what):
-    """A file each, and nothing beside them."""
+def test_without_a_name_all_possible_figures_are_drawn(drawn, what):
+    """Each has a file; no temporary files are left."""
     path = drawn.folder / f"zoo-{what}.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 10_000
     assert not list(drawn.folder.glob(".*"))
 
 
-def test_a_figure_of_other_parameters_has_a_file_of_its_own(drawn):
-    """Their names and values are words of its name."""
+def test_a_figure_with_other_parameters_has_another_file(drawn):
+    """The parameters are in the file name."""
     done = drawn("data", "plot", "zoo[n=200]", "occupancy")
     assert (done.code, done.out) == (0, "zoo-n-200-occupancy.png\n"), done.err
 
 
-def test_one_figure_is_written_where_it_is_wanted_and_what_was_read_is_not_read_again(drawn):
-    """The same examples make the same bytes."""
+def test_a_figure_is_written_to_output_without_reading_the_data_again(drawn):
+    """The same examples give the same bytes, and the cache does not change."""
     before = sorted((drawn.folder / "cache" / "stages").rglob("*"))
     for name in ("one", "two"):
         done = drawn("data", "plot", "zoo[n=200]", "occupancy", "-o", f"new/{name}.svg")
@@ -364,12 +362,15 @@ def test_one_figure_is_written_where_it_is_wanted_and_what_was_read_is_not_read_
 
 
 WRONG = [
-    (["zoo", "--compare", "--source", "sample"], ["--compare draws files and sample"]),
+    (["zoo", "--compare", "--source", "sample"], ["--compare draws both files and sample"]),
     (["zo"], ["no dataset named 'zo'", "Did you mean 'zoo'?"]),
     (["zoo[m=3]"], ["zoo[m]", "no parameter named 'm'"]),
     (["zoo", "mean"], ["no figure of a dataset named 'mean'", "Did you mean 'means'?"]),
-    (["higgs", "means"], ["nothing to draw: higgs has no image", "what can be drawn is features"]),
-    (["zoo", "-o", "all.png"], ["--output all.png: name one figure", "means, views, spectra"]),
+    (["higgs", "means"], ["nothing to draw: higgs has no image", "possible figures: features"]),
+    (
+        ["zoo", "-o", "all.png"],
+        ["--output all.png: name exactly one figure", "means, views, spectra"],
+    ),
     (["zoo", "means", "-o", "zoo.gif"], ["--output zoo.gif", ".png, .pdf, .svg"]),
     (["zoo", "occupancy", "-o", "/proc/zoo.png"], ["cannot write /proc/zoo.png"]),
     (["zoo", "occupancy", "-o", "site/zoo.py/zoo.png"], ["cannot write site/zoo.py/zoo.png"]),
@@ -380,13 +381,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("command", "parts"), WRONG, ids=lambda part: " ".join(part)[:40])
-def test_a_wrong_figure_of_a_dataset_is_one_line_that_says_what_is_allowed(drawn, command, parts):
-    """And exit 2."""
+def test_a_wrong_figure_of_a_dataset_is_refused_in_one_line(drawn, command, parts):
+    """The line says what is allowed; the exit status is 2."""
     assert refused(drawn("data", "plot", *command), *parts)
 
 
-def test_files_that_cannot_be_read_are_one_line(drawn):
-    """What the reader says, and nothing is drawn."""
+def test_files_that_cannot_be_read_are_refused_in_one_line(drawn):
+    """The line has the reader's message, and no figure is written."""
     drawn.write("bad/higgs/HIGGS.csv", "1,2,3\n")
     done = drawn("data", "plot", "higgs", "features", "--data", "bad", "-o", "bad.png")
     assert refused(done, "higgs: HIGGS.csv: line 1: the number of fields is 3")
@@ -394,7 +395,7 @@ def test_files_that_cannot_be_read_are_one_line(drawn):
 
 
 def test_a_file_is_drawn_over_the_sample(drawn):
-    """Points and steps of each class, and their ratio below."""
+    """With --compare, a file and the sample are in one figure."""
     rng = np.random.default_rng(0)
     rows = [",".join(map(str, [i % 2, *rng.exponential(size=28).round(3)])) for i in range(60)]
     drawn.write("files/higgs/HIGGS.csv", "\n".join(rows) + "\n")
@@ -404,8 +405,8 @@ def test_a_file_is_drawn_over_the_sample(drawn):
     assert (drawn.folder / "both.svg").stat().st_size > 10_000
 
 
-def test_what_is_drawn_is_said_in_words(ours):
-    """Densities have area one, and notes say what a height is."""
+def test_densities_have_area_one(ours):
+    """The notes explain heights and errors."""
     where = distributions.chosen([ours], "features")
     for each in distributions.count(ours, "features", where):
         heights, _ = histograms._drawn(each)
@@ -414,8 +415,8 @@ def test_what_is_drawn_is_said_in_words(ours):
         assert "statistical error" in histograms._notes(kind, [ours])[0]
 
 
-def test_a_constant_does_not_flatten_what_it_is_compared_with(ours):
-    """A file whose values are all in one bin is said to be so; the axis is that of the sample."""
+def test_a_constant_in_the_file_does_not_flatten_the_sample(ours):
+    """A text says that all its values are in one bin; the axis fits the sample."""
     from matplotlib.figure import Figure
 
     axes, where = Figure().subplots(), Bins(np.linspace(0, 1, 5))
@@ -424,11 +425,11 @@ def test_a_constant_does_not_flatten_what_it_is_compared_with(ours):
     several = [replace(ours, origin="file"), replace(ours, origin="sample")]
     histograms._draw_panel(axes, both, several)
     assert [text.get_text() for text in axes.texts] == ["file: all in one bin"]
-    assert axes.get_ylim() == (0, histograms.ROOM * 0.4 / 0.25)
+    assert axes.get_ylim() == (0, histograms.HEADROOM * 0.4 / 0.25)
 
 
-def test_what_a_generator_wrote_is_never_called_original(ours):
-    """Neither above a figure nor below it, by itself or over the sample."""
+def test_a_simulated_file_is_never_called_original(ours):
+    """This holds for title and notes, alone or compared with the sample."""
     from matplotlib.figure import Figure
 
     made = replace(ours, origin="simulated")
@@ -442,8 +443,8 @@ def test_what_a_generator_wrote_is_never_called_original(ours):
     assert (made.source_name, ours.source_name) == ("simulated file", "sample")
 
 
-def test_it_is_told_how_far_a_figure_is(ours):
-    """Up to the last example."""
-    told = []
-    means.means(replace(ours, report_progress=told.append))
-    assert told[-1] == "100% of 300 examples drawn"
+def test_progress_is_reported_up_to_the_last_example(ours):
+    """The report has fraction and number of examples."""
+    reports = []
+    means.means(replace(ours, report_progress=reports.append))
+    assert reports[-1] == "100% of 300 examples drawn"

@@ -1,4 +1,4 @@
-"""Figures: their numbers against hand-worked ones, and each verb end to end."""
+"""Figures of results: numbers worked by hand, and each figure end to end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from hepbench.cli.commands import cli
 from hepbench.evaluation import metrics
 from hepbench.planning.stages import stage_keys
 from hepbench.plots import drawing, selection, style
-from hepbench.plots.results import latents, overtraining, reconstructions, roc, tradeoff, training
+from hepbench.plots.request import Request
+from hepbench.plots.results import (
+    error_vs_cost,
+    latents,
+    overtraining,
+    reconstructions,
+    roc,
+    training,
+)
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.metric import Predictions
 from hepbench.storage.records import Cost, DataSummary, Latency, Published, Value
@@ -25,14 +33,14 @@ from hepbench.tables.rows import collect
 
 
 def predictions(signal, background, weights=None, **more):
-    """Scores of the signal and of the background, in this order."""
+    """Return predictions with these scores of signal, then of background."""
     scores = np.array([*signal, *background], float)
     labels = np.repeat([1, 0], [len(signal), len(background)])
     return Predictions(labels=labels, scores=np.stack([1 - scores, scores], 1), weights=weights)
 
 
 def request(records, **more):
-    return drawing.Request(results="results", records=records, metrics=METRICS, **more)
+    return Request(results="results", records=records, metrics=METRICS, **more)
 
 
 def at(efficiency):
@@ -43,8 +51,8 @@ def at(efficiency):
 
 
 def test_a_roc_curve_is_worked_by_hand():
-    """Signal .9 .7 .5 .3, background .8 .6 .4 .2: half the signal is kept above .7, where one of
-    four background examples passes.
+    """Signal .9 .7 .5 .3, background .8 .6 .4 .2: a threshold of .7 keeps half of the signal and one
+    of four background examples.
     """
     found = roc.roc(predictions([0.9, 0.7, 0.5, 0.3], [0.8, 0.6, 0.4, 0.2]))
     worked = {0.5: 4.0, 0.75: 2.0, 1.0: 4 / 3, 0.55: 2.0}
@@ -56,7 +64,7 @@ def test_a_roc_curve_is_worked_by_hand():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_roc_curve_goes_through_the_rejections_of_the_table(weighted):
-    """Value and error are those of the metric, with ties and with weights."""
+    """Value and error equal those of the metric, with ties and with weights."""
     rng = np.random.default_rng(0)
     signal, background = (rng.beta(*shape, 400).round(2) for shape in ((3, 2), (2, 3)))
     weights = rng.exponential(1, 800) if weighted else None
@@ -68,8 +76,8 @@ def test_a_roc_curve_goes_through_the_rejections_of_the_table(weighted):
         assert found.stderr[at(efficiency)] == pytest.approx(metric.stderr)
 
 
-def test_a_roc_band_is_mean_and_deviation_where_enough_background_passes_in_every_seed():
-    """Rejections 4 and 6: mean 5, deviation sqrt(2); a point that one seed lacks is not drawn."""
+def test_a_roc_band_is_drawn_where_enough_background_passes_in_every_seed():
+    """Rejections 4 and 6: mean 5, deviation sqrt(2); a point that one seed lacks is left out."""
     n = len(roc.EFFICIENCIES)
     enough = np.arange(n) % 2 == 0
     one = roc.Roc(np.full(n, 4.0), np.full(n, 0.5), np.where(enough, 10.0, 9.0))
@@ -83,7 +91,7 @@ def test_a_roc_band_is_mean_and_deviation_where_enough_background_passes_in_ever
 
 
 def test_ratios_are_taken_where_both_curves_are_known():
-    """A curve that begins later has no ratio before."""
+    """There is no ratio below the efficiency at which the second curve starts."""
     known = np.array([0.2, 0.3, 0.4])
     one = roc.Curve(known, np.array([8.0, 6.0, 4.0]), known, None)
     two = roc.Curve(known[1:], np.array([3.0, 4.0]), known[1:], None)
@@ -92,8 +100,8 @@ def test_ratios_are_taken_where_both_curves_are_known():
     assert ratios.tolist() == [2.0, 1.0]
 
 
-def test_published_rejections_are_points_of_the_roc_figure():
-    """rejection_30 lies at 30 %; other published figures are no points of it."""
+def test_published_rejections_are_points_in_the_roc_figure():
+    """rejection_30 is at 30 %; other published metrics are left out."""
     published = Published(cell="x", metrics={"auc": 0.9, "rejection_30": 900.0}, source="a paper")
     (row,) = collect([record(published=published)], columns=["auc"])
     assert roc.published(row) == [(0.3, 900.0)]
@@ -103,7 +111,7 @@ def test_published_rejections_are_points_of_the_roc_figure():
 
 
 def pruned(ratio, flops=100, model="net", seed=0, **changed):
-    """A record of a pruned network."""
+    """Return a record of a pruned network."""
     last = {"ratio": ratio, "epochs": 3, **changed.pop("last", {})}
     written = ",".join(f"{name}={value}" for name, value in last.items())
     return record(
@@ -123,49 +131,49 @@ def rows_of(records):
 
 
 def grouped(records):
-    """The ratios of each curve."""
+    """Return model and ratio of the points of each curve."""
     rows = rows_of(records)
     return sorted(
         [(rows[i].labels.model, rows[i].record.params["methods"]["prune"]["ratio"]) for i in each]
-        for each in tradeoff.curves(rows, "flops")
+        for each in error_vs_cost.curves(rows, "flops")
     )
 
 
-def test_rows_that_differ_in_one_parameter_of_the_last_step_are_a_curve():
-    """By value, not by the letters of it; another model makes another curve."""
+def test_rows_that_differ_in_one_parameter_of_the_last_step_are_one_curve():
+    """It is sorted by value, not by text; another model is another curve."""
     ratios = [0.5, 0.0, 0.25, 0.125]
     found = grouped([*(pruned(ratio) for ratio in ratios), pruned(0.5, model="tree")])
     assert found == [[("net", ratio) for ratio in sorted(ratios)], [("tree", 0.5)]]
 
 
 def test_a_second_parameter_splits_curves():
-    """Ratios with 3 and with 9 epochs are two curves."""
+    """Three ratios with 3 epochs and three with 9 epochs are two curves."""
     records = [
         pruned(ratio, last={"epochs": epochs}) for ratio in (0.1, 0.2, 0.3) for epochs in (3, 9)
     ]
     assert [len(each) for each in grouped(records)] == [3, 3]
 
 
-def test_another_step_before_the_last_is_another_curve():
-    """What was pruned must be the same."""
+def test_an_additional_earlier_step_makes_another_curve():
+    """A curve only joins prunings of the same network."""
     one = pruned(0.5)
     other = pruned(0.6, key="other")
     chains = (one.chain, f"pretrain+{other.chain}")
     rows = rows_of([one, record("net", chain=chains[1], params=other.params, key="other")])
-    assert len(tradeoff.curves(rows, "flops")) == 2
+    assert len(error_vs_cost.curves(rows, "flops")) == 2
 
 
-def test_the_pareto_front_holds_what_nothing_beats():
-    """Of (1, .5) (2, .5) (2, .3) (3, .4) (4, .1): the second, third but one and fourth are beaten."""
+def test_the_pareto_front_holds_the_points_that_no_other_beats():
+    """Of (1, .5) (2, .5) (2, .3) (3, .4) (4, .1) the first, third and last are on it."""
     given = [(1, 0.5), (2, 0.5), (2, 0.3), (3, 0.4), (4, 0.1)]
-    points = [tradeoff.Point(row=i, x=x, y=y) for i, (x, y) in enumerate(given)]
-    assert [p.row for p in tradeoff.front(points, lower=True)] == [0, 2, 4]
-    # where higher is better: nothing that costs more is better than the first
-    assert [p.row for p in tradeoff.front(points, lower=False)] == [0]
+    points = [error_vs_cost.Point(row=i, x=x, y=y) for i, (x, y) in enumerate(given)]
+    assert [p.row for p in error_vs_cost.front(points, lower=True)] == [0, 2, 4]
+    # if higher is better, no point beats the first
+    assert [p.row for p in error_vs_cost.front(points, lower=False)] == [0]
 
 
 def timed(ratio, ms, auc, processor, seed=0, **changed):
-    """A record whose latency was measured on some processor."""
+    """Return a record whose latency was measured on this processor."""
     about = {"finished": "2025", "machine": {"processor": processor}, "threads": 1}
     last = {"ratio": ratio}
     fields = {
@@ -182,50 +190,53 @@ def timed(ratio, ms, auc, processor, seed=0, **changed):
 
 @pytest.fixture
 def measured():
-    """Return records of a quick and a slow machine: what is better is quicker there."""
+    """Return two records from a quick machine and two from a slow one."""
     quick = [timed(0.0, 1.0, 0.90, "quick"), timed(0.1, 2.0, 0.95, "quick")]
     slow = [timed(0.2, 8.0, 0.91, "slow"), timed(0.3, 9.0, 0.92, "slow")]
     return [*quick, *slow]
 
 
 def test_latencies_of_two_machines_have_two_fronts(measured):
-    """A row that only a quicker machine beats is on a front; and no curve joins the two."""
+    """Each machine has its own front and its own curves."""
     (panel,) = selection.panels(request(measured), "auc", "latency", most=9)
-    y = tradeoff.axis("auc", panel.rows, METRICS)
-    points = tradeoff.points(panel.rows, y, "latency")
-    found = tradeoff.fronts(points, panel.rows, lower=True, against="latency")
+    y = error_vs_cost.axis("auc", panel.rows, METRICS)
+    points = error_vs_cost.points(panel.rows, y, "latency")
+    found = error_vs_cost.fronts(points, panel.rows, lower=True, against="latency")
     assert {where: [p.x for p in front] for where, front in found.items()} == {
         ("quick, 1 thread",): [1.0, 2.0],
         ("slow, 1 thread",): [8.0, 9.0],
     }
-    assert [len(each) for each in tradeoff.curves(panel.rows, "latency")] == [2, 2]
-    # what is counted is the same everywhere
-    assert [p.x for p in tradeoff.fronts(points, panel.rows, lower=True, against="flops")[()]] == [
+    assert [len(each) for each in error_vs_cost.curves(panel.rows, "latency")] == [2, 2]
+    # FLOPs do not depend on the machine
+    assert [
+        p.x for p in error_vs_cost.fronts(points, panel.rows, lower=True, against="flops")[()]
+    ] == [
         1.0,
         2.0,
     ]
-    assert [len(each) for each in tradeoff.curves(panel.rows, "flops")] == [4]
+    assert [len(each) for each in error_vs_cost.curves(panel.rows, "flops")] == [4]
 
 
 def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
-    """Its mean is that of neither; the figure says so."""
+    """Its mean describes neither machine; a note says so."""
     mixed = [
         timed(0.4, ms, 0.99, name, i) for i, (ms, name) in enumerate([(1, "quick"), (9, "slow")])
     ]
-    figure = tradeoff.draw(request([*measured, *mixed], against="latency"))
+    figure = error_vs_cost.draw(request([*measured, *mixed], against="latency"))
     (axes,) = figure.axes
     steps = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
     assert [line.get_xdata().tolist() for line in steps] == [[1, 2], [8, 9]]
-    assert "seeds measured on several machines: on no front" in figure.get_supxlabel().replace(
-        "\n", " "
+    assert (
+        "its seeds ran on several machines, so it is on no front"
+        in figure.get_supxlabel().replace("\n", " ")
     )
 
 
-def test_a_figure_of_latencies_says_on_which_machine(measured):
-    """Of one below it; of several in the legend too, for every curve and every front."""
-    figure = tradeoff.draw(request(measured[:2], against="latency"))
+def test_a_figure_of_latencies_names_the_machines(measured):
+    """They are in the note; several are also in the legend, for every curve and every front."""
+    figure = error_vs_cost.draw(request(measured[:2], against="latency"))
     assert "latency: quick, 1 thread; networks" in figure.get_supxlabel().replace("\n", " ")
-    figure = tradeoff.draw(request(measured, against="latency"))
+    figure = error_vs_cost.draw(request(measured, against="latency"))
     below = figure.get_supxlabel().replace("\n", " ")
     assert "latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; networks" in below
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -233,36 +244,36 @@ def test_a_figure_of_latencies_says_on_which_machine(measured):
     assert {"Pareto front, machine 1", "Pareto front, machine 2"} < set(names)
 
 
-def test_an_auc_is_drawn_as_what_it_lacks_and_a_loss_as_it_is():
-    """1 - AUC; log loss: both have less for better. A rejection above 1 is drawn as it is."""
+def test_an_auc_is_drawn_as_1_minus_auc_and_a_loss_as_it_is():
+    """For both, lower is better. A rejection above 1 is drawn as it is."""
     rows = rows_of([record(metrics={"auc": Value(0.9, 0.01), "log_loss": Value(0.4, 0.02)})])
-    auc = tradeoff.axis("auc", rows, METRICS)
+    auc = error_vs_cost.axis("auc", rows, METRICS)
     assert (auc.label, auc.of(0.9), auc.lower) == ("1 - AUC", pytest.approx(0.1), True)
-    loss = tradeoff.axis("log_loss", rows, METRICS)
+    loss = error_vs_cost.axis("log_loss", rows, METRICS)
     assert (loss.of(0.4), loss.lower) == (0.4, True)
     high = collect([record(metrics={"rejection_50": Value(30.0)})], columns=["rejection_50"])
-    rejection = tradeoff.axis("rejection_50", high, METRICS)
+    rejection = error_vs_cost.axis("rejection_50", high, METRICS)
     assert (rejection.of(30.0), rejection.lower) == (30.0, False)
 
 
-def test_points_have_both_errors_and_what_masks_would_save():
-    """Mean over seeds; theoretical FLOPs are twice the MACs that are left."""
+def test_points_have_both_errors_and_theoretical_flops():
+    """Values are means over seeds; theoretical FLOPs are twice the theoretical MACs."""
     values = [(0.90, 0.01), (0.92, 0.03)]
     cost = Cost(flops=100, macs=50, theoretical_macs=10)
     records = [record(seed=i, metrics={"auc": Value(*v)}, cost=cost) for i, v in enumerate(values)]
     rows = rows_of(records)
-    y = tradeoff.axis("auc", rows, METRICS)
-    (point,) = tradeoff.points(rows, y, "flops")
+    y = error_vs_cost.axis("auc", rows, METRICS)
+    (point,) = error_vs_cost.points(rows, y, "flops")
     assert (point.x, point.y, point.theoretical) == (100, pytest.approx(0.09), 20)
     assert (point.stderr, point.spread) == (pytest.approx(0.02), pytest.approx(0.02 / np.sqrt(2)))
-    (only,) = tradeoff.points(rows, y, "theoretical")
+    (only,) = error_vs_cost.points(rows, y, "theoretical")
     assert only.x == 20
 
 
-def test_a_theoretical_count_is_the_count_where_no_weight_is_zero():
-    """The record holds it only where it differs."""
+def test_without_zero_weights_theoretical_flops_are_all_flops():
+    """The record has theoretical MACs only if they differ."""
     rows = rows_of([record(cost=Cost(flops=100, macs=50))])
-    (point,) = tradeoff.points(rows, tradeoff.axis("auc", rows, METRICS), "theoretical")
+    (point,) = error_vs_cost.points(rows, error_vs_cost.axis("auc", rows, METRICS), "theoretical")
     assert point.x == 100
 
 
@@ -270,7 +281,7 @@ def test_a_theoretical_count_is_the_count_where_no_weight_is_zero():
 
 
 def test_a_histogram_of_scores_has_area_one_and_poisson_errors():
-    """Three of four in the first half: density 1.5 with error sqrt(3)/2; weights count."""
+    """Three of four in the first half: density 1.5 with error sqrt(3)/2; the same with weights 2."""
     edges = np.array([0.0, 0.5, 1.0])
     found = overtraining.histogram([predictions([0.1, 0.2, 0.3, 0.9], [0.5])], 1, edges)
     assert found.density == pytest.approx([1.5, 0.5])
@@ -282,20 +293,20 @@ def test_a_histogram_of_scores_has_area_one_and_poisson_errors():
 
 
 def test_the_kolmogorov_distance_is_that_of_scipy():
-    """Distance to the last bit; the p-value as near as its approximation is."""
+    """The distance is exact, the p-value within the accuracy of the approximation."""
     from scipy.stats import ks_2samp
 
     rng = np.random.default_rng(3)
     one, other = rng.normal(size=300), rng.normal(0.15, 1, 500)
-    found, p = overtraining.distance((one, np.ones(300)), (other, np.ones(500)))
+    found, p = overtraining.kolmogorov_smirnov((one, np.ones(300)), (other, np.ones(500)))
     expected = ks_2samp(one, other, method="asymp")
     assert found == pytest.approx(expected.statistic)
     assert p == pytest.approx(expected.pvalue, abs=0.02)
-    assert overtraining.distance((one, np.ones(300)), (one, np.ones(300))) == (0.0, 1.0)
+    assert overtraining.kolmogorov_smirnov((one, np.ones(300)), (one, np.ones(300))) == (0.0, 1.0)
 
 
-def test_of_more_than_two_classes_the_score_of_the_true_one_is_drawn():
-    """Each example by its own column."""
+def test_with_more_than_two_classes_the_score_of_the_true_class_is_drawn():
+    """Each example uses the column of its own class."""
     scores = np.array([[0.2, 0.3, 0.5], [0.1, 0.8, 0.1]])
     given = Predictions(labels=np.array([2, 0]), scores=scores)
     assert overtraining.shown_scores(given).tolist() == [0.5, 0.1]
@@ -311,8 +322,8 @@ def epochs(losses, step=0.0, fit=0.0, **more):
     ]
 
 
-def test_a_training_curve_is_the_mean_of_the_seeds_that_trained_so_long():
-    """Losses 1 3 and 3 5 7: means 2 4 7; two seeds spread by sqrt(2), a single one by nothing."""
+def test_a_training_curve_is_the_mean_over_the_seeds_that_reached_the_epoch():
+    """Losses 1 3 and 3 5 7: means 2 4 7; the spread of two seeds is sqrt(2), of one seed 0."""
     found = training.line([epochs([1.0, 3.0]), epochs([3.0, 5.0, 7.0])], "loss")
     assert found.epochs.tolist() == [1, 2, 3]
     assert found.mean.tolist() == [2, 4, 7]
@@ -327,8 +338,8 @@ def trained(seed=0, **changed):
     return record("net", seed, best_epoch=1, **(fields | changed))
 
 
-def test_steps_of_a_chain_are_told_apart_and_shared_ones_drawn_once():
-    """Two rows on one pretraining are three trainings, not four."""
+def test_a_step_that_two_rows_share_is_drawn_once():
+    """Two rows with the same pretraining are three trainings, not four."""
     other = trained(chain="pre+probe", method="probe", key="other")
     rows = collect([trained(), trained(seed=1, key="seed"), other])
     found = training.trainings([row.labels.chain for row in rows], rows)
@@ -338,8 +349,8 @@ def test_steps_of_a_chain_are_told_apart_and_shared_ones_drawn_once():
     assert [each.name for each in found if each.step == "pre"] == ["pre+probe and 1 more"]
 
 
-def test_kept_epochs_are_recorded_of_the_last_step_and_worked_out_of_others():
-    """The lowest loss of the last fit, or the highest AUC where that was to be chosen by."""
+def test_the_kept_epoch_is_recorded_for_the_last_step_and_found_for_others():
+    """It has the lowest loss of the last fit, or the highest AUC if the step was set to use AUC."""
     assert [training.kept(trained(), place) for place in (0, 1)] == [1, 1]
     fits = [*epochs([1.0, 5.0]), *epochs([4.0, 3.0], fit=1.0), *epochs([1.0], step=1.0)]
     assert training.kept(trained(history=fits), 0) == 3
@@ -348,16 +359,16 @@ def test_kept_epochs_are_recorded_of_the_last_step_and_worked_out_of_others():
     assert training.kept(trained(history=rising, params=by_auc), 0) == 2
 
 
-def test_what_a_step_was_told_to_choose_by_is_what_that_use_of_the_method_was_told():
-    """Of a chain that tunes twice, the first by AUC: its best epoch is not that of the loss."""
+def test_each_use_of_a_method_has_its_own_metric_for_the_kept_epoch():
+    """In a chain that tunes twice, only the first use keeps the epoch with the best AUC."""
     rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
     params = {"methods": {"tune": {"choose": "auc"}, "prune": {}, "tune#2": {"choose": "loss"}}}
     found = trained(chain="tune+prune+tune", history=rising, params=params)
     assert training.kept(found, 0) == 2
 
 
-def test_a_curve_is_drawn_over_the_parameter_of_the_last_use_of_a_method():
-    """The first use, which is the same in all rows, tells nothing."""
+def test_a_curve_is_sorted_by_the_parameter_of_the_last_use_of_a_method():
+    """The first use has the same parameter in all rows."""
     records = [
         record(
             "net",
@@ -371,15 +382,15 @@ def test_a_curve_is_drawn_over_the_parameter_of_the_last_use_of_a_method():
         for ratio in (0.5, 0.2, 0.9)
     ]
     rows = rows_of(records)
-    (places,) = tradeoff.curves(rows, "flops")
+    (places,) = error_vs_cost.curves(rows, "flops")
     ratios = [rows[i].record.params["methods"]["prune#2"]["ratio"] for i in places]
     assert ratios == [0.2, 0.5, 0.9]
 
 
-def test_a_new_fit_within_a_step_is_seen():
-    """Pruning in rounds trains several times."""
+def test_new_fits_within_a_step_are_found():
+    """Pruning in rounds fits several times."""
     history = [*epochs([1.0, 5.0]), *epochs([4.0], fit=1.0), *epochs([4.0, 3.0], fit=2.0)]
-    assert training.FitSettings("net", "prune", [history], [None]).fits == [2, 3]
+    assert training.StepHistories("net", "prune", [history], [None]).fits == [2, 3]
 
 
 # --- latents and reconstructions
@@ -391,8 +402,8 @@ def test_the_divergence_of_each_dimension_is_worked_by_hand():
     assert latents.divergence(means, logs) == pytest.approx([0.5, (np.e - 2) / 2, 0])
 
 
-def test_principal_components_of_a_line_explain_all_by_one():
-    """And their sign does not depend on how they were found."""
+def test_one_principal_component_explains_all_of_a_line():
+    """Its sign is fixed."""
     line = np.outer(np.array([-2.0, -1, 0, 3]), [1.0, 2, 2])
     points, shares = latents.principal(line)
     assert shares == pytest.approx([1, 0, 0], abs=1e-12)
@@ -401,31 +412,31 @@ def test_principal_components_of_a_line_explain_all_by_one():
     assert latents.effective(np.full(4, 0.25)) == pytest.approx(4)
 
 
-def test_codes_of_a_plain_encoder_are_standardised_and_others_drawn():
-    """What is compared with N(0, 1) has the variance of mean and draw together."""
+def test_latents_are_standardised_or_sampled_before_the_comparison_with_a_normal():
+    """A plain encoder's are standardised; a variational one's have variance of mean plus noise."""
     rng = np.random.default_rng(7)
     values = rng.normal(5, 3, (2000, 2))
-    plain = latents.drawn(latents.Codes(values, None, values, "pre"))
+    plain = latents.normalised(latents.Latents(values, None, values, "pre"))
     assert plain.std(axis=0) == pytest.approx([1, 1])
     logs = np.full((2000, 2), np.log(16.0))
-    both = latents.drawn(latents.Codes(values, logs, values, "pre"))
+    both = latents.normalised(latents.Latents(values, logs, values, "pre"))
     assert both.std(axis=0) == pytest.approx([5, 5], rel=0.1)
 
 
 def test_examples_are_picked_from_every_class_in_turn():
-    """As many of each class as there are, in order."""
+    """Five examples of three classes: two, two and one, sorted by class."""
     labels = np.array([0, 0, 0, 0, 1, 0, 1, 2])
     assert reconstructions.picked(labels, 5).tolist() == [0, 1, 4, 6, 7]
 
 
-def test_a_walk_goes_straight_from_one_code_to_another():
-    """Both ends included."""
+def test_a_walk_is_a_straight_line_between_two_latents():
+    """It includes both ends."""
     found = reconstructions.between(np.array([0.0, 4.0]), np.array([1.0, 0.0]), steps=3)
     assert found.tolist() == [[0, 4], [0.5, 2], [1, 0]]
 
 
-def test_samples_have_mean_and_covariance_of_the_codes():
-    """Of an encoder that is not variational; of others they are N(0, 1)."""
+def test_samples_have_mean_and_covariance_of_the_latents():
+    """So it is for a plain encoder; for a variational one samples are from N(0, 1)."""
     rng = np.random.default_rng(1)
     codes = rng.normal(size=(500, 2)) @ np.array([[2.0, 1.0], [0.0, 0.5]]) + [3.0, -1.0]
     found = reconstructions.sampled(codes, variational=False, n=20000)
@@ -436,11 +447,11 @@ def test_samples_have_mean_and_covariance_of_the_codes():
 
 @pytest.fixture
 def pictured():
-    """Return an autoencoder, and 2,000 of 2,500 sparse images, dense 16 MB."""
+    """Return an autoencoder, and 2,000 of 2,500 sparse images; dense they have 16 MB."""
     import spots
     import torch
 
-    from hepbench.plots import networks
+    from hepbench.plots import trained_networks
     from hepbench.training import network_runs
 
     ((_, test),) = spots.sample(2500, side=32)
@@ -450,11 +461,11 @@ def pictured():
     network = network_runs.fresh({**task, "heads": {}}, inputs, classes=2).eval()
     rows = np.sort(np.random.default_rng(5).permutation(2500)[:2000])
     sealed = Examples(inputs=inputs, ids=test.ids + 7)
-    return networks.Trained("pre", network, sealed, rows, test.labels[rows])
+    return trained_networks.TrainedNetwork("pre", network, sealed, rows, test.labels[rows])
 
 
-def test_reconstructions_are_those_of_the_examples_that_are_shown(pictured):
-    """And the error is that of all, as if they were reconstructed at once."""
+def test_reconstructions_belong_to_the_drawn_examples(pictured):
+    """The error is over all examples, as if they were reconstructed in one batch."""
     import torch
 
     found = reconstructions.pairs(pictured)
@@ -470,8 +481,8 @@ def test_reconstructions_are_those_of_the_examples_that_are_shown(pictured):
     assert (found.error, found.count) == (pytest.approx(expected), 2000)
 
 
-def test_no_more_images_are_held_than_a_batch_and_what_is_drawn(pictured):
-    """Dense ones are gigabytes where images are those of a detector: here a quarter is too much."""
+def test_only_one_batch_and_the_drawn_images_are_in_memory(pictured):
+    """The peak is below a quarter of all dense images; for a detector those are gigabytes."""
     size = 2000 * 2 * 32 * 32 * 4
     reconstructions.pairs(pictured)
     tracemalloc.start()
@@ -483,28 +494,28 @@ def test_no_more_images_are_held_than_a_batch_and_what_is_drawn(pictured):
     assert peak < size / 4
 
 
-# --- what is chosen, and what it is called
+# --- chosen rows and their names
 
 
-def test_rows_that_may_not_be_compared_are_marked_and_said_to_differ():
-    """A sample among originals gets a dagger and a footnote."""
+def test_rows_that_must_not_be_compared_are_marked():
+    """A row of the sample among rows of original files gets a dagger and a note."""
     records = [record("a"), record("b"), record("c", data=DataSummary(**SAMPLE))]
     (panel,) = selection.panels(request(records), "auc", most=9)
     marked = [name for name in panel.names if selection.DAGGER in name]
     assert marked == [f"c, simulated sample{selection.DAGGER}"]
-    assert "may not be compared with the others: data (simulated sample" in panel.notes[0]
+    assert "must not be compared with the others: data (simulated sample" in panel.notes[0]
 
 
-def test_each_dataset_has_a_panel_of_its_own():
-    """Whatever is grouped by."""
+def test_each_dataset_has_its_own_panel():
+    """So it is for any group."""
     records = [record("a"), record("a", dataset="jets", key="jets")]
     for group in ("dataset", "suite"):
         found = selection.panels(request(records, group=group), "auc", most=9)
         assert [panel.title.partition(",")[0] for panel in found] == ["higgs", "jets"]
 
 
-def test_names_say_what_tells_rows_apart_and_the_caption_the_rest():
-    """A chain that all rows share is not repeated."""
+def test_names_contain_the_differences_of_rows_and_the_caption_the_rest():
+    """A chain that all rows share is only in the caption."""
     (panel,) = selection.panels(request([record("a"), record("b")]), "auc", most=9)
     assert sorted(panel.names) == ["a", "b"]
     assert "scratch" in panel.caption
@@ -517,36 +528,38 @@ def test_names_say_what_tells_rows_apart_and_the_caption_the_rest():
     ("how", "said"),
     [
         ({"models": ["x*"]}, "'x*' matches no model"),
-        ({"models": ["a"], "methods": ["probe"]}, "never meet"),
+        ({"models": ["a"], "methods": ["probe"]}, "no cell matches all of -d, -m and -x"),
         ({"group": "modle"}, "Did you mean 'model'"),
     ],
 )
-def test_a_choice_that_means_nothing_is_refused(how, said):
-    """With what there is."""
+def test_a_choice_without_rows_is_refused(how, said):
+    """The message says which name matches nothing and what is allowed."""
     records = [record("a"), record("b", chain="pre+probe", key="b")]
     with pytest.raises(UsageError, match=said.replace("*", r"\*")):
         selection.panels(request(records, **how), "auc", most=9)
 
 
-def test_too_many_rows_are_refused_and_not_drawn_on_top_of_each_other():
-    """The message says how to choose."""
+def test_too_many_rows_for_one_panel_are_refused():
+    """The message says how many are legible."""
     records = [record(f"m{i}") for i in range(5)]
-    with pytest.raises(UsageError, match="5 rows to draw, 4 fit legibly"):
+    with pytest.raises(
+        UsageError, match="5 rows are too many for one panel; at most 4 are legible"
+    ):
         selection.panels(request(records), "auc", most=4)
 
 
 @pytest.mark.parametrize("n", [1, 6, 7, 24, 40])
 def test_no_two_curves_look_the_same(n):
-    """By colour, dashes or marker."""
+    """They differ in colour, dashes or marker."""
     names = [(f"m{i % 3}", f"c{i // 3}") for i in range(n)]
     assert len(set(map(repr, style.looks(names)))) == n
 
 
-def test_without_matplotlib_one_line_says_how_to_get_it(monkeypatch):
-    """Before any record is read."""
+def test_without_matplotlib_one_line_says_how_to_install_it(monkeypatch):
+    """It comes before any record is read."""
     monkeypatch.setattr(style, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'hepbench\[plot\]'"):
-        drawing.check("roc", None)
+        drawing.check_figure("roc", None)
 
 
 # --- end to end
@@ -578,7 +591,7 @@ BEGINS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Workbench:
-    """Return a workbench with the results of autoencoders of images; a warning is an error."""
+    """Return a workbench with results of autoencoders of images; warnings are errors."""
     bench = Workbench(tmp_path_factory.mktemp("pics"))
     for name in ("nets", "spots"):
         bench.plugin(TESTS / "plugins" / f"{name}.py")
@@ -591,7 +604,7 @@ def ran(tmp_path_factory) -> Workbench:
 
 
 def draw(what, *options):
-    """Draw in this process: where no plugin of the workbench is needed it is much quicker."""
+    """Draw in this process, which is much quicker; plugins of the workbench are not loaded."""
     done = CliRunner().invoke(cli, ["plot", what, *map(str, options)], catch_exceptions=True)
     if done.exception:
         raise done.exception
@@ -600,7 +613,7 @@ def draw(what, *options):
 
 @pytest.mark.parametrize("what", FIGURES)
 def test_each_figure_is_drawn_without_a_warning_into_the_results(ran, what):
-    """The path is all that is printed."""
+    """Only the path is printed."""
     path = ran.folder / "results" / f"{what}.png"
     if what in {"latents", "reconstructions"}:
         done = ran("plot", what, *FIGURES[what])
@@ -613,8 +626,8 @@ def test_each_figure_is_drawn_without_a_warning_into_the_results(ran, what):
 
 
 @pytest.mark.parametrize("suffix", BEGINS)
-def test_the_suffix_tells_the_format_and_the_same_records_make_the_same_bytes(ran, suffix):
-    """Neither time, version nor random identifiers are in the file."""
+def test_the_suffix_sets_the_format_and_the_same_records_give_the_same_bytes(ran, suffix):
+    """The file contains no time, no version and no random identifiers."""
     paths = [ran.folder / "new" / f"{name}.{suffix}" for name in ("one", "two")]
     for path in paths:
         draw("roc", ran.folder / "results" / "pics", "-d", "blobs", "-o", path)
@@ -623,8 +636,8 @@ def test_the_suffix_tells_the_format_and_the_same_records_make_the_same_bytes(ra
     assert one == two
 
 
-def test_keys_of_stages_are_found_again_from_a_record(ran):
-    """So the cache can be asked for the very network that was scored."""
+def test_the_keys_of_a_records_stages_lead_to_the_cache(ran):
+    """All stages of the record are in the cache, so its network can be loaded."""
     for found in ran.records().values():
         keys = stage_keys(found.key_parts)
         assert keys["cell"] == found.key
@@ -632,18 +645,18 @@ def test_keys_of_stages_are_found_again_from_a_record(ran):
             assert (ran.folder / "cache" / "stages" / key[:2] / key / "manifest.json").exists()
 
 
-def test_reconstructions_are_of_the_step_that_trained_the_decoder(ran, monkeypatch):
-    """Latents are of the scored network; what was fine-tuned no longer fits its decoder."""
-    from hepbench.plots import networks
+def test_reconstructions_use_the_step_that_trained_the_decoder(ran, monkeypatch):
+    """Latents use the scored network, whose encoder no longer fits the decoder after fine-tuning."""
+    from hepbench.plots import trained_networks
     from hepbench.registry import plugins
 
     monkeypatch.setenv("HEPBENCH_CACHE", str(ran.folder / "cache"))
     monkeypatch.syspath_prepend(str(ran.site))
-    monkeypatch.setattr(networks, "installed", plugins.installed.__wrapped__)
+    monkeypatch.setattr(trained_networks, "installed", plugins.installed.__wrapped__)
     found = ran.records()["spots[n=300]/spot-vae/pre+probe#0"]
     results = ran.folder / "results"
-    assert networks.load(results, found, most=5, decoding=True).step == "pre"
-    scored = networks.load(results, found, most=5)
+    assert trained_networks.load(results, found, most=5, decoding=True).step == "pre"
+    scored = trained_networks.load(results, found, most=5)
     assert scored.step == "pre+probe"
     assert len(scored.rows) == len(scored.labels) == 5
 
@@ -660,8 +673,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("command", "parts"), WRONG, ids=lambda part: " ".join(map(str, part)))
-def test_a_wrong_figure_is_one_line_that_says_what_is_allowed(ran, command, parts):
-    """What, where, and a suggestion for a misspelt name."""
+def test_a_wrong_figure_is_refused_in_one_line(ran, command, parts):
+    """The line says what is wrong, where, and what is allowed."""
     what, *options = command
     with pytest.raises(HepbenchError) as refusal:
         draw(what, ran.folder / "results", *options)
@@ -669,14 +682,14 @@ def test_a_wrong_figure_is_one_line_that_says_what_is_allowed(ran, command, part
     assert "\n" not in str(refusal.value)
 
 
-def test_what_cannot_be_reconstructed_is_refused_with_the_reason(ran):
-    """And exit 2."""
+def test_a_model_that_does_not_reconstruct_is_refused(ran):
+    """The message has the reason; the exit status is 2."""
     done = ran("plot", "reconstructions", "-m", "dense")
     assert refused(done, "nothing to draw", "does not offer 'reconstruct'")
 
 
-def test_networks_that_left_the_cache_are_asked_for_in_one_line(ran):
-    """With the run that brings them back."""
+def test_networks_that_are_no_longer_in_the_cache_are_refused_in_one_line(ran):
+    """The line has the command that trains them again."""
     ran.environment["HEPBENCH_CACHE"] = str(ran.folder / "empty")
     try:
         done = ran("plot", "latents", "-x", "probe")
@@ -694,8 +707,8 @@ def test_networks_that_left_the_cache_are_asked_for_in_one_line(ran):
     ],
     ids=["model", "step", "head"],
 )
-def test_changed_code_of_a_network_is_not_taken_for_what_was_trained(ran, module, old, new, what):
-    """Its weights may mean something else by now, whichever part of it changed."""
+def test_a_network_whose_code_changed_since_is_refused(ran, module, old, new, what):
+    """This holds for its model, its preprocessing and its head."""
     path = ran.site / f"{module}.py"
     before = path.read_text()
     assert old in before
@@ -709,7 +722,7 @@ def test_changed_code_of_a_network_is_not_taken_for_what_was_trained(ran, module
 
 @pytest.mark.parametrize("n", [2, 10, 11, 40])
 def test_no_two_rows_look_alike(n):
-    """Whichever figure: by colour and line, or by colour and marker."""
+    """They differ in colour or dashes, and also in colour or marker."""
     looks = style.looks([(str(i), "") for i in range(n)])
     assert len({(look.colour, look.dashes) for look in looks}) == n
     assert len({(look.colour, look.marker) for look in looks}) == n

@@ -1,4 +1,4 @@
-"""The figure of one example as image, cloud and graph: where things are, and what is joined."""
+"""The figure of one example as image, cloud and graph: positions and links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIXEL = 0.25
 
 
 def jet(seed, side=(6, 9), hits=15):
-    """Return one image of two channels, every deposit another one."""
+    """Return an image with two channels, all deposits different."""
     rng = np.random.default_rng(seed)
     image = np.zeros((2, *side), np.float32)
     image.reshape(-1)[rng.choice(image.size, hits, replace=False)] = rng.exponential(size=hits)
@@ -31,7 +31,7 @@ def points(image, n=10, **how):
     return made["cloud"][0][made["mask"][0]]
 
 
-def test_links_are_pairs_each_once():
+def test_each_pair_of_neighbours_is_linked_once():
     """0 and 1 are each other's neighbours, 2 has 0 and itself, 3 is padding."""
     neighbours = np.array([[1, 0], [0, 1], [0, 2], [3, 3]], np.uint8)
     mask = np.array([True, True, True, False])
@@ -40,20 +40,20 @@ def test_links_are_pairs_each_once():
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 99), middle=st.tuples(st.floats(-5, 5), st.floats(-5, 5)) | st.none())
-def test_an_image_is_laid_where_its_points_are(seed, middle):
-    """Half a pixel beyond the outermost ones, wherever 0 is."""
+def test_the_edges_of_an_image_follow_from_its_points(seed, middle):
+    """They are half a pixel beyond the outermost pixels, wherever the origin is."""
     image = jet(seed)
-    spans = views.laid_over(image, points(image, middle=middle))
+    spans = views.image_edges(image, points(image, middle=middle))
     for span, size, zero in zip(spans, (6, 9), middle or (2.5, 4), strict=True):
         edges = PIXEL * (np.array([0, size]) - 0.5 - zero)
         assert span == pytest.approx(edges, abs=1e-5)
 
 
-def test_pixels_that_are_alike_are_no_hindrance():
-    """Those of a tower have the same deposits: others tell where it is."""
+def test_pixels_with_equal_deposits_are_ignored():
+    """The pixels of one tower have equal deposits; other pixels give the position."""
     image = jet(0)
     image[:, 2:4, 2:4] = 1
-    spans = views.laid_over(image, points(image, 20))
+    spans = views.image_edges(image, points(image, 20))
     assert spans[0] == pytest.approx((-0.75, 0.75), abs=1e-5)
 
 
@@ -65,20 +65,20 @@ def _elsewhere(image):
 
 @pytest.mark.parametrize(
     ("cloud", "what"),
-    [(lambda image: points(2 * image), "no point of the cloud is a pixel of the image"),
-     (_elsewhere, "elsewhere than the pixels of the image that they equal"),
-     (lambda image: points(image, 1), "one row or column alone")],
+    [(lambda image: points(2 * image), "no point has the deposits of a pixel"),
+     (_elsewhere, "not where the pixels with the same deposits are"),
+     (lambda image: points(image, 1), "all points of the cloud are in one row or column")],
     ids=["another image", "a point moved", "one point"],
 )  # fmt: skip
 def test_a_cloud_of_another_image_is_refused(cloud, what):
-    """What does not belong together is not drawn together."""
+    """The message has the reason."""
     image = jet(1)
     with pytest.raises(UsageError, match=what):
-        views.laid_over(image, cloud(image))
+        views.image_edges(image, cloud(image))
 
 
-def test_channels_of_one_unit_are_added_up():
-    """Energies, each in its own multiple, where units are told; else what has no sign."""
+def test_channels_with_the_same_unit_are_summed():
+    """Each has the factor of its unit; without units, channels without negative values are summed."""
     images = np.stack([jet(0), jet(1)])
     images[1, 1] *= -1
     expected = {
@@ -96,24 +96,26 @@ def test_channels_of_one_unit_are_added_up():
 
 @pytest.mark.slow
 def test_empty_images_have_no_views():
-    """Of such a dataset it is said whose images are empty."""
+    """The message names the dataset and the class."""
     inputs = {"image": np.zeros((4, 2, 6, 9), np.float32)}
     some = SimpleNamespace(inputs=inputs, labels=np.array([0, 0, 1, 1]))
     spec = SimpleNamespace(classes=("gluon", "quark"))
     shown = SimpleNamespace(name="jets", spec=spec, some=lambda *_: some)
-    with pytest.raises(UsageError, match="jets: the usual image of class 'gluon' is empty"):
+    with pytest.raises(
+        UsageError, match="jets: nothing to draw: the median image of class 'gluon' is empty"
+    ):
         views.typical(shown)
 
 
 @pytest.mark.parametrize(("side", "columns"), [((12, 15), 3), ((120, 130), 4)])
 def test_only_large_images_are_enlarged(side, columns, monkeypatch):
-    """Where a part of an image is drawn larger, it is a part."""
+    """A small image has three columns, a large one has an enlarged part in a fourth."""
     image = jet(3, side)
     real = points(image)
     one = views.Example(
         name="quark",
         image=image.sum(0),
-        edges=views.laid_over(image, real),
+        edges=views.image_edges(image, real),
         places=real[:, :2],
         amounts=real[:, 2:4].sum(1),
         links=np.array([[0, 1]]),
@@ -130,7 +132,7 @@ def test_only_large_images_are_enlarged(side, columns, monkeypatch):
 
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_a_jet_of_each_class_is_drawn_in_all_forms(tmp_path, monkeypatch, suffix):
-    """From the simulated sample, by one command; drawn again it is the same file."""
+    """The command draws the bundled sample; drawn again, the file is identical."""
     monkeypatch.setenv("HEPBENCH_CACHE", str(tmp_path / "cache"))
     dataset = "boosted-jets[size=64,points=60,k=4]"
     paths = [tmp_path / f"{i}.{suffix}" for i in range(2)]
@@ -141,8 +143,8 @@ def test_a_jet_of_each_class_is_drawn_in_all_forms(tmp_path, monkeypatch, suffix
 
 
 def test_a_dataset_without_a_cloud_says_so(tmp_path, monkeypatch):
-    """In one line, with what can be drawn of it."""
+    """The message is one line and says which figures are possible."""
     monkeypatch.setenv("HEPBENCH_CACHE", str(tmp_path / "cache"))
     done = CliRunner().invoke(cli, ["data", "plot", "higgs", "views"])
     assert isinstance(done.exception, UsageError)
-    assert "higgs has no image; what can be drawn is features" in str(done.exception)
+    assert "higgs has no image; possible figures: features" in str(done.exception)

@@ -205,11 +205,12 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> str:
 def plot(what: str, results: Path, output: Path | None, **how: Any) -> Path:
     """Draw a figure of a results folder, and return where it is."""
     from hepbench.plots import drawing
+    from hepbench.plots.request import Request
     from hepbench.registry.plugins import installed
 
-    drawing.check(what, output)
+    drawing.check_figure(what, output)
     metrics = _metrics(installed())
-    request = drawing.Request(
+    request = Request(
         results=results, records=ResultsFolder(results).records(), metrics=metrics, **how
     )
     return drawing.make(what, request, output)

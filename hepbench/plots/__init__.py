@@ -1,1 +1,1 @@
-"""Records and datasets to figures."""
+"""Plots of records and of datasets."""

@@ -1,13 +1,11 @@
-"""Figures for papers, from records: ``make`` draws one of WHAT into a PNG, PDF or SVG file. Those of
-datasets are in ``datasets``.
+"""Draw a figure of results and save it as PNG, PDF or SVG. Figures of datasets: ``plots.datasets``.
 
-Each figure has a module: first the numbers, pure and tested; then ``draw``, which shows them.
-matplotlib is imported by ``draw`` and ``style`` alone.
+Each figure has a module with pure, tested functions that compute its numbers, and a function
+``draw`` that shows them. Only ``draw`` and ``style`` import matplotlib.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,81 +13,55 @@ from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from hepbench.storage.records import Record
-    from hepbench.tables.columns import Metrics
+    from hepbench.plots.request import Request
 
 
-WHAT = {
+FIGURES = {
     "roc": "roc",
     "training": "training",
     "overtraining": "overtraining",
     "latents": "latents",
     "reconstructions": "reconstructions",
-    "error-vs-flops": "tradeoff",
+    "error-vs-flops": "error_vs_cost",
 }
-"""Figures, and the modules that draw them."""
+"""The module that draws each figure."""
 
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be drawn.
-
-    Attributes:
-        results: where the records are.
-        records: all of them; those to draw are chosen by the globs.
-        metrics: direction and comparability of each metric.
-        datasets, models, methods: globs; none: all.
-        group: there is a panel for each of its values; one of ``tables.GROUPS``.
-        error, against: the axes of ``error-vs-flops``.
-        channels: draw each channel of an image by itself, not their sum.
-    """
-
-    results: Path
-    records: Sequence[Record]
-    metrics: Metrics
-    datasets: Sequence[str] = ()
-    models: Sequence[str] = ()
-    methods: Sequence[str] = ()
-    group: str = "dataset"
-    error: str = "auc"
-    against: str = "flops"
-    channels: bool = False
-
-
-def check(what: str, output: Path | None) -> None:
-    """Raise UsageError, before any work is done, where a figure cannot be made."""
-    if what not in WHAT:
-        raise UsageError(unknown("figure", what, WHAT))
+def check_figure(figure: str, output: Path | None) -> None:
+    """Raise UsageError if the figure is unknown or cannot be saved, before any work is done."""
+    if figure not in FIGURES:
+        raise UsageError(unknown("figure", figure, FIGURES))
     check_output(output)
 
 
 def check_output(output: Path | None) -> None:
-    """Raise UsageError where no figure can be made, or not in the format of this file."""
+    """Raise UsageError if plotting is not installed or this file has no known suffix."""
     from hepbench.plots import style
 
     if output is not None and output.suffix.lower() not in SUFFIXES:
-        msg = f"--output {output}: the format is told by the suffix: {', '.join(SUFFIXES)}"
+        msg = f"--output {output}: unknown format; the suffix must be {', '.join(SUFFIXES)}"
         raise UsageError(msg)
-    style.need()
+    style.require_plotting()
 
 
-def make(what: str, request: Request, output: Path | None = None) -> Path:
-    """Draw a figure, and return where it is.
+def make(figure: str, request: Request, output: Path | None = None) -> Path:
+    """Draw a figure, and return the path of its file.
 
     Raises:
-        UsageError: there is no such figure, or nothing to draw.
-        ResultsError: what it is drawn from is missing or was changed, or it cannot be written.
+        UsageError: the figure is unknown, or there is nothing to draw.
+        ResultsError: its predictions or networks are missing or were changed, or the file cannot
+            be written.
     """
     from hepbench.plots import style
 
-    check(what, output)
-    path = output or request.results / f"{what}.png"
+    check_figure(figure, output)
+    path = output or request.results / f"{figure}.png"
+    module = import_module(f"hepbench.plots.results.{FIGURES[figure]}")
     with style.applied():
-        style.save(import_module(f"hepbench.plots.results.{WHAT[what]}").draw(request), path)
+        style.save(module.draw(request), path)
     return path

@@ -1,4 +1,7 @@
-"""What figures show: rows chosen by globs, in panels that hold only what may be compared. Pure."""
+"""Choose the rows of a figure by globs, and divide them into panels. Pure.
+
+Rows of a panel that must not be compared with the others are marked with a dagger.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hepbench.planning.matrix import fits
-from hepbench.plots.style import spelt
+from hepbench.plots.labels import readable
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
 from hepbench.storage.records import ORIGINS
@@ -20,7 +23,7 @@ from hepbench.tables.rows import age, collect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hepbench.plots.drawing import Request
+    from hepbench.plots.request import Request
     from hepbench.storage.records import Record
     from hepbench.tables.rows import Row
 
@@ -28,25 +31,26 @@ if TYPE_CHECKING:
 DAGGER = "\N{DAGGER}"
 
 
-MOST_REASONS = 4
+MAX_REASONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Rows of one dataset that are drawn together, the best first.
+    """Rows of one dataset that are drawn together, best first.
 
     Attributes:
-        title, source, facts: the dataset (and the group's value), where it is from, how many
-            examples and seeds.
-        rows: with a value; those that may not be compared with the others stand last.
-        names: what tells each row from the others; with a dagger where it may not be compared.
-        shared: what the rows have in common and the names do not say.
-        notes: what must be said below.
+        title: the dataset, and the group's value if the figure is grouped by something else.
+        source: original dataset or bundled sample.
+        sizes: numbers of test examples and of seeds.
+        rows: rows with a value; those that must not be compared with the others come last.
+        names: one for each row; those that must not be compared end in a dagger.
+        shared: what all rows have in common; the names omit it.
+        notes: notes below the figure.
     """
 
     title: str
     source: str
-    facts: str
+    sizes: str
     rows: list[Row]
     names: list[str]
     shared: str = ""
@@ -55,73 +59,81 @@ class Panel:
     @property
     def caption(self) -> str:
         """Dataset, source, what all rows share, examples and seeds, in one line."""
-        parts = (self.source, self.shared, self.facts)
+        parts = (self.source, self.shared, self.sizes)
         return f"{self.title}: {', '.join(filter(None, parts))}"
 
 
 def panels(
-    request: Request, *names: str, needs: Callable[[Row], str] = lambda _: "", most: int
+    request: Request, *names: str, why_not: Callable[[Row], str] = lambda _: "", most: int
 ) -> list[Panel]:
-    """Return what to draw, a panel for each value of the group and each dataset.
+    """Return one panel for each dataset and each value of the group.
 
     Args:
-        request: the records, and which of them were chosen.
-        names: columns whose figures are needed; rows are ranked by the first.
-        needs: says of a row why it cannot be drawn, or nothing.
-        most: rows that fit legibly into one panel.
+        request: the records and the globs.
+        names: columns that the figure needs; rows are ranked by the first.
+        why_not: returns why a row cannot be drawn, or "".
+        most: the largest number of rows that is legible in one panel.
 
     Raises:
-        UsageError: a name or glob matches nothing, or there is nothing to draw, or too much.
+        UsageError: a name or glob matches nothing, or there is nothing or too much to draw.
     """
     if request.group not in GROUPS:
         raise UsageError(unknown("group", request.group, GROUPS))
     group = request.group.removeprefix("data.")
     columns = Columns(group=group, labels=(), names=names, metrics=request.metrics)
-    peers: dict[Any, list[Row]] = defaultdict(list)
-    whys: dict[str, list[str]] = defaultdict(list)
-    for row in collect(chosen(request), group=group, columns=names):
-        if why := needs(row) if row.ok else "every seed failed":
-            whys[why].append(f"{row.labels.dataset}/{row.labels.model}/{row.labels.chain}")
-        else:
-            peers[row.group, row.labels.dataset].append(row)
-    if not peers:
-        msg = f"nothing to draw: {_reasons(whys)}"
+    rows, reasons = _divided(collect(chosen(request), group=group, columns=names), why_not)
+    if not rows:
+        msg = f"nothing to draw: {_listed_reasons(reasons)}"
         raise UsageError(msg)
-    found = [_panel(rows, columns, value) for (value, _), rows in sorted(peers.items(), key=repr)]
-    for panel in found:
-        if len(panel.rows) > most:
-            msg = (
-                f"{panel.title}: {len(panel.rows)} rows to draw, {most} fit legibly; "
-                "choose some of them with -d, -m or -x"
-            )
-            raise UsageError(msg)
-    if whys:
-        found[-1].notes.append(f"not drawn: {_reasons(whys)}")
+    found = [_panel(each, columns, value) for (value, _), each in sorted(rows.items(), key=repr)]
+    _check_sizes(found, most)
+    if reasons:
+        found[-1].notes.append(f"not drawn: {_listed_reasons(reasons)}")
     return found
 
 
-def _reasons(whys: Mapping[str, Sequence[str]]) -> str:
+def _divided(
+    rows: Iterable[Row], why_not: Callable[[Row], str]
+) -> tuple[dict[Any, list[Row]], dict[str, list[str]]]:
+    """Return the rows of each (group, dataset), and the names of undrawable rows by reason."""
+    drawable: dict[Any, list[Row]] = defaultdict(list)
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if why := why_not(row) if row.ok else "every seed failed":
+            reasons[why].append(f"{row.labels.dataset}/{row.labels.model}/{row.labels.chain}")
+        else:
+            drawable[row.group, row.labels.dataset].append(row)
+    return drawable, reasons
+
+
+def _check_sizes(found: Iterable[Panel], most: int) -> None:
+    for panel in found:
+        if len(panel.rows) > most:
+            msg = (
+                f"{panel.title}: {len(panel.rows)} rows are too many for one panel; at most "
+                f"{most} are legible: choose some with -d, -m or -x"
+            )
+            raise UsageError(msg)
+
+
+def _listed_reasons(reasons: Mapping[str, Sequence[str]]) -> str:
     """Return why some rows are not drawn, each reason once."""
     texts = []
-    for why, rows in whys.items():
+    for why, rows in reasons.items():
         others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
         texts.append(f"{rows[0]}{others}: {why}")
-    return "; ".join(texts[:MOST_REASONS]) + ("; ..." if len(texts) > MOST_REASONS else "")
+    return "; ".join(texts[:MAX_REASONS]) + ("; ..." if len(texts) > MAX_REASONS else "")
 
 
 def chosen(request: Request) -> list[Record]:
-    """Return the records that the globs mean.
+    """Return the records that match the globs.
 
     Raises:
-        UsageError: a glob matches nothing, or no record matches all.
+        UsageError: a glob matches nothing, or no record matches all of them.
     """
     globs = {"dataset": request.datasets, "model": request.models, "chain": request.methods}
     for kind, patterns in globs.items():
-        labels = sorted({getattr(record, kind) for record in request.records})
-        for pattern in patterns:
-            if not any(fits(label, pattern) for label in labels):
-                msg = f"'{pattern}' matches no {kind} in {request.results}. It has: "
-                raise UsageError(msg + ", ".join(labels))
+        _check_globs(request, kind, patterns)
     found = [
         record
         for record in request.records
@@ -131,29 +143,36 @@ def chosen(request: Request) -> list[Record]:
         )
     ]
     if not found:
-        msg = f"nothing to draw: the names chosen never meet in {request.results}"
+        msg = (
+            f"nothing to draw in {request.results}: no cell matches all of -d, -m and -x; "
+            "each matches some, but never together"
+        )
         raise UsageError(msg)
     return found
+
+
+def _check_globs(request: Request, kind: str, patterns: Iterable[str]) -> None:
+    labels = sorted({getattr(record, kind) for record in request.records})
+    for pattern in patterns:
+        if not any(fits(label, pattern) for label in labels):
+            msg = f"'{pattern}' matches no {kind} in {request.results}; it has: "
+            raise UsageError(msg + ", ".join(labels))
 
 
 def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
     newest = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
     notes = []
     if older := len(rows) - len(newest):
-        notes.append(f"not drawn: {older} rows of the same name whose code or data changed since")
+        notes.append(f"not drawn: {older} older rows of the same name, from other code or data")
     ranked = rank(list(newest.values()), columns)
     names, shared = _names(ranked)
-    for i, why in _apart(ranked, columns).items():
+    for i, why in _incomparable(ranked, columns).items():
         names[i] += DAGGER
-        notes.append(f"{names[i]} may not be compared with the others: {why}")
-    first = ranked[0]
-    title = spelt(first.labels.dataset)
-    if columns.group not in {"dataset", "source"}:
-        title = f"{title}, {columns.group} {'not recorded' if value == '' else value}"
+        notes.append(f"{names[i]} must not be compared with the others: {why}")
     return Panel(
-        title=title,
+        title=_title(ranked[0], columns.group, value),
         source=" and ".join(sorted({ORIGINS[row.labels.source] for row in ranked} - {""})),
-        facts=_facts(ranked),
+        sizes=_sizes(ranked),
         rows=ranked,
         names=names,
         shared=shared,
@@ -161,8 +180,15 @@ def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
     )
 
 
-def _apart(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
-    """Return the places of rows that may not be compared with most, and why."""
+def _title(row: Row, group: str, value: Any) -> str:
+    title = readable(row.labels.dataset)
+    if group in {"dataset", "source"}:
+        return title
+    return f"{title}, {group} {'not recorded' if value == '' else value}"
+
+
+def _incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
+    """Return the places of rows that must not be compared with most others, and why."""
     same = columns.same(columns.main)
     usual = standard(rows, same)
     found = {}
@@ -175,21 +201,21 @@ def _apart(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
 
 
 def _names(rows: Sequence[Row]) -> tuple[list[str], str]:
-    """Return what tells rows apart, the model always; and what they share."""
+    """Return a name for each row, from its model and all that differs, and what the rows share."""
     parts = {
         "suite": [f"suite {row.labels.suite}" for row in rows],
-        "model": [spelt(row.labels.model) for row in rows],
-        "chain": [spelt(row.labels.chain) for row in rows],
+        "model": [readable(row.labels.model) for row in rows],
+        "chain": [readable(row.labels.chain) for row in rows],
         "preset": [f"preset {row.labels.preset}" for row in rows],
         "source": [ORIGINS[row.labels.source] for row in rows],
     }
-    told = [name for name, each in parts.items() if name == "model" or len(set(each)) > 1]
-    names = [", ".join(parts[name][i] for name in told) for i in range(len(rows))]
-    shared = "" if "chain" in told else parts["chain"][0]
+    used = [name for name, each in parts.items() if name == "model" or len(set(each)) > 1]
+    names = [", ".join(parts[name][i] for name in used) for i in range(len(rows))]
+    shared = "" if "chain" in used else parts["chain"][0]
     return names, shared
 
 
-def _facts(rows: Iterable[Row]) -> str:
+def _sizes(rows: Iterable[Row]) -> str:
     rows = list(rows)
     tests = sorted({row.data.n_test for row in rows if row.data})
     seeds = sorted({len(row.ok) for row in rows})

@@ -1,4 +1,4 @@
-"""How figures look: mplhep's, in the size of a paper's column, in colours that all can tell apart."""
+"""The style of all figures: mplhep's, at the width of a paper's column, in colour-blind safe colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hepbench.specs.errors import ResultsError, UsageError
-from hepbench.specs.references import chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.selection import Panel
-    from hepbench.specs.references import Reference
     from hepbench.specs.types import Array
 
 
@@ -29,8 +26,8 @@ COLOURS = (
     *("#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#a96b59", "#94a4a2"),
     *("#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
-"""Petroff, arXiv:2107.02270: ten colours for readers of any vision, told apart in grey too; the
-order puts the most different ones first."""
+"""Ten colours that colour-blind readers can tell apart, in grey too; the most different ones come
+first. Source: Petroff, arXiv:2107.02270."""
 
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (8, 3)))
@@ -43,27 +40,27 @@ GREY = "#717581"
 
 
 BAND = 0.25
-"""Opacity of a band of errors."""
+"""Opacity of an error band."""
 
 
 WIDTH = 5.4
-"""Inches of a figure with one panel: a column and a half, text of 10 pt as it stands."""
+"""Width of a figure with one panel, in inches: one and a half columns of a paper."""
 
 
 INSIDE = 6
-"""Curves that a legend among or below them still leaves room for."""
+"""The largest number of curves whose legend fits inside or below the axes."""
 
 
-DECADES = 1e-4
-"""Of the highest pixel: what lies below is white."""
+FAINTEST = 1e-4
+"""Pixels below this fraction of the highest one are white."""
 
 
 LONG = 36
-"""Letters of a name that hides curves."""
+"""Names with more letters would hide curves: their legend goes below the axes."""
 
 
-BROADEST = 56
-"""Letters of a line in a legend beside a figure; names go on in the next one."""
+LEGEND_LETTERS = 56
+"""Longest line in a legend on the right, in letters; longer names are wrapped."""
 
 
 SETTINGS: dict[str, Any] = {
@@ -87,9 +84,9 @@ SETTINGS: dict[str, Any] = {
     "ytick.minor.size": 3,
     "xtick.major.pad": 4,
     "ytick.major.pad": 4,
-    # an SVG's identifiers would be drawn at random
+    # without it the identifiers in an SVG would be random
     "svg.hashsalt": "hepbench",
-    # mplhep's font is OpenType, which matplotlib embeds as Type 42 in a way that readers complain of
+    # mplhep's font is OpenType: PDF readers warn when matplotlib embeds it as Type 42
     "pdf.fonttype": 3,
 }
 
@@ -99,11 +96,11 @@ METADATA: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "Creator": "hepbench", "Producer": None},
     ".svg": {"Date": None, "Creator": "hepbench"},
 }
-"""Neither time nor version: the same records make the same bytes."""
+"""No time and no version, so that the same records give the same bytes."""
 
 
-def need() -> None:
-    """Raise UsageError where what draws is not installed."""
+def require_plotting() -> None:
+    """Raise UsageError if matplotlib or mplhep is not installed."""
     if missing := [name for name in ("matplotlib", "mplhep") if find_spec(name) is None]:
         msg = f"plots need {' and '.join(missing)}: pip install 'hepbench[plot]'"
         raise UsageError(msg)
@@ -111,7 +108,7 @@ def need() -> None:
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Draw in this style, whatever the user's own is."""
+    """Use this style, whatever the user's own settings are."""
     import matplotlib as mpl
     import mplhep
 
@@ -123,13 +120,13 @@ def applied() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the suffix.
+    """Write a figure in the format that the suffix names.
 
     Raises:
         ResultsError: it cannot be written.
     """
     part = path.with_name(f".{path.name}.part{path.suffix}")
-    # once before: ticks, and so the room for them, are settled by the first layout
+    # a first layout sets the ticks; the second one then leaves the right space for them
     figure.draw_without_rendering()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +136,7 @@ def save(figure: Figure, path: Path) -> None:
         msg = f"cannot write {path}: {error.strerror}; choose another --output"
         raise ResultsError(msg) from error
     finally:
-        # where no folder is, there is no part either
+        # the part does not exist if its folder could not be made
         with suppress(OSError):
             part.unlink()
 
@@ -147,13 +144,13 @@ def save(figure: Figure, path: Path) -> None:
 def grid(
     n: int, *, across: int, width: float, heights: Sequence[float]
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure of n panels, each of axes one above another that share their x axis.
+    """Return a figure of n panels; a panel is a column of axes that share their x axis.
 
     Args:
-        n: how many panels.
-        across: how many of them side by side.
-        width: of a panel, in inches.
-        heights: of its axes, in inches, from above.
+        n: number of panels.
+        across: number of panels side by side.
+        width: width of a panel in inches.
+        heights: heights of its axes in inches, from the top.
     """
     from matplotlib.figure import Figure
 
@@ -162,14 +159,12 @@ def grid(
     figure = Figure(figsize=(across * width, down * sum(heights)), layout="constrained")
     layout: Any = figure.get_layout_engine()
     layout.set(h_pad=0.03, hspace=0.0)
-    # in rows of their own, so that a long label of one panel narrows no other
+    # each row is a subfigure, so that a long label narrows only the panels of its own row
     parts: Any = figure.subfigures(down, 1) if down > 1 else figure
-    lines = np.atleast_1d(parts)
     panels: list[list[Axes]] = []
-    for line in lines:
-        axes = line.subplots(
-            len(heights), across, squeeze=False, sharex="col", height_ratios=heights
-        )
+    shape = (len(heights), across)
+    for part in np.atleast_1d(parts):
+        axes = part.subplots(*shape, squeeze=False, sharex="col", height_ratios=heights)
         panels += [list(column) for column in axes.T]
     for panel in panels[n:]:
         for spare in panel:
@@ -178,7 +173,7 @@ def grid(
 
 
 class Look(NamedTuple):
-    """Of a curve."""
+    """Colour, dashes and marker of a curve."""
 
     colour: str
     dashes: Any
@@ -186,16 +181,13 @@ class Look(NamedTuple):
 
 
 def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
-    """Return a look for each (model, chain): a colour each where they suffice, else a colour for
-    each model and a line style for each chain.
+    """Return a look for each (model, chain): a colour for each if there are few; otherwise a colour
+    for each model and a line style for each chain.
     """
     models = list(dict.fromkeys(model for model, _ in names))
     chains = list(dict.fromkeys(chain for _, chain in names))
     if len(names) <= INSIDE:
-        return [
-            Look(c, "-", m)
-            for c, m in zip(COLOURS[: len(names)], MARKERS[: len(names)], strict=True)
-        ]
+        return [Look(COLOURS[i], "-", MARKERS[i]) for i in range(len(names))]
     if len(models) <= len(COLOURS) and len(chains) <= len(DASHES):
         return [
             Look(COLOURS[models.index(m)], DASHES[chains.index(c)], MARKERS[chains.index(c)])
@@ -203,57 +195,58 @@ def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
         ]
     n, m = len(COLOURS), len(MARKERS)
     return [
-        # each round of the colours begins at another marker
+        # the marker is shifted each time the colours start again
         Look(COLOURS[i % n], DASHES[i // n % len(DASHES)], MARKERS[(i + i // n) % m])
         for i in range(len(names))
     ]
 
 
-def beside(names: Sequence[str]) -> float:
-    """Return the inches that a legend of so many names takes on the right; 0: it goes elsewhere."""
+def legend_width(names: Sequence[str]) -> float:
+    """Return the width in inches of a legend on the right; 0 if it fits inside or below."""
     longest = max(map(len, names), default=0)
-    return 0.7 + 0.068 * min(longest, BROADEST) if len(names) > INSIDE else 0.0
+    return 0.7 + 0.068 * min(longest, LEGEND_LETTERS) if len(names) > INSIDE else 0.0
 
 
 def legend(axes: Axes, lowest: Axes | None = None, *, right: bool = False, **how: Any) -> None:
-    """Add a legend: on the right where that is wanted, below where its names are long, else inside.
+    """Add a legend: on the right if asked, below the axes if its names are long, else inside.
 
     Args:
-        axes: whose curves it names.
-        lowest: those that stand below them, on the same x axis.
-        right: whether the figure has room on the right.
-        how: further arguments of matplotlib's.
+        axes: the axes with the curves.
+        lowest: the lowest axes of the same panel, if there are several.
+        right: put it on the right; the figure must have room there.
+        how: further arguments of matplotlib's ``legend``.
     """
     handles, labels = axes.get_legend_handles_labels()
     how = {"title_fontsize": SETTINGS["legend.fontsize"], "alignment": "left", **how}
     if right:
-        labels = [textwrap.fill(label, BROADEST, subsequent_indent="  ") for label in labels]
+        labels = [textwrap.fill(label, LEGEND_LETTERS, subsequent_indent="  ") for label in labels]
         how |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
     elif max(map(len, labels), default=0) > LONG:
         axes = lowest or axes
         inches = axes.get_position().height * axes.figure.bbox.height / axes.figure.dpi
         how |= {"loc": "upper left", "bbox_to_anchor": (0.0, -0.54 / inches), "borderaxespad": 0.0}
-        grow(axes, (len(labels) + 1) * 1.35 * SETTINGS["legend.fontsize"] / 72)
+        add_height(axes, (len(labels) + 1) * 1.35 * SETTINGS["legend.fontsize"] / 72)
     axes.legend(handles, labels, **how)
 
 
-def whole(axes: Axes) -> None:
-    """Put ticks of the x axis at whole numbers alone."""
+def whole_ticks(axes: Axes) -> None:
+    """Put ticks of the x axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def grow(axes: Axes, inches: float) -> None:
-    """Make a figure higher, for what stands below its axes."""
-    figure: Any = axes.figure
-    whole = figure.get_figure(root=True)
-    whole.set_figheight(whole.get_figheight() + inches)
+def add_height(axes: Axes, inches: float) -> None:
+    """Make the figure higher, to leave room below its axes."""
+    part: Any = axes.figure
+    figure = part.get_figure(root=True)
+    figure.set_figheight(figure.get_figheight() + inches)
 
 
-def pixels(images: Array) -> dict[str, Any]:
-    """Return colours for images, on white, and their logarithmic scale: what is empty, or below the
-    scale, is white; of values with a sign, what is near zero.
+def pixel_colours(images: Array) -> dict[str, Any]:
+    """Return a colour map and a logarithmic scale for images.
+
+    Empty pixels and those below the scale are white; if some values are negative, those near 0.
     """
     import matplotlib as mpl
     from matplotlib.colors import LogNorm, SymLogNorm
@@ -263,26 +256,26 @@ def pixels(images: Array) -> dict[str, Any]:
     if known.min(initial=0) < 0 or not known.any():
         norm = SymLogNorm(0.03 * high, vmin=-high, vmax=high)
         return {"cmap": "PuOr_r", "norm": norm}
-    low = max(float(np.quantile(known[known > 0], 0.02)), DECADES * high)
+    low = max(float(np.quantile(known[known > 0], 0.02)), FAINTEST * high)
     colours = mpl.colormaps["viridis_r"].with_extremes(under="white", bad="white")
     return {"cmap": colours, "norm": LogNorm(min(low, high / 10), high)}
 
 
 def title(part: Any, text: str) -> None:
-    """Write what a part of a figure shows above it."""
+    """Write a title above a part of a figure."""
     part.suptitle(plain(text), x=0.01, ha="left", fontweight="bold", fontsize="medium")
 
 
-def heading(axes: Axes, panel: Panel, inches: float) -> None:
-    """Say above axes so wide which dataset they show, simulated or not, and of how many examples."""
-    name, source = plain(panel.title), plain(panel.source)
+def heading(axes: Axes, title: str, *, source: str, sizes: str, inches: float) -> None:
+    """Write the dataset, its source and its sizes above axes of this width; sizes only if they fit."""
+    name, source = plain(title), plain(source)
     axes.set_title(rf"$\bf{{{mathematical(name)}}}$  $\it{{{mathematical(source)}}}$", loc="left")
-    if len(name) + len(source) + len(panel.facts) + 6 < 13 * inches:
-        axes.set_title(plain(panel.facts), loc="right", fontsize="small")
+    if len(name) + len(source) + len(sizes) + 6 < 13 * inches:
+        axes.set_title(plain(sizes), loc="right", fontsize="small")
 
 
 def footer(figure: Figure, notes: Iterable[str], *, size: float = 8.5) -> None:
-    """Write what must be said below a figure, one paragraph for each note."""
+    """Write notes below a figure, one paragraph for each."""
     width = int(figure.get_figwidth() * 72 / (0.5 * size))
     paragraphs = ("\n".join(textwrap.wrap(note, width)) for note in dict.fromkeys(notes))
     text = "\n".join(plain(paragraph) for paragraph in paragraphs)
@@ -293,22 +286,11 @@ def footer(figure: Figure, notes: Iterable[str], *, size: float = 8.5) -> None:
 
 
 def plain(text: str) -> str:
-    """Return a text as matplotlib shows it literally."""
+    """Return a text escaped so that matplotlib shows it literally."""
     return text.replace("$", r"\$")
 
 
 def mathematical(text: str) -> str:
-    """Return a text for use inside mathematics, where spaces and signs mean something else."""
+    """Return a text escaped for math mode, where spaces and signs have another meaning."""
     text = text.replace("-", "\N{HYPHEN}")
     return re.sub(r"([\\{}_^%#&~ ])", r"\\\1", text)
-
-
-def spelt(label: str) -> str:
-    """Return a label with its parameters in words: ``prune[ratio=0.8]`` is prune (ratio = 0.8)."""
-    return " + ".join(map(in_words, chain(label)))
-
-
-def in_words(step: Reference) -> str:
-    """Return a name with its parameters."""
-    given = ", ".join(f"{name} = {value}" for name, value in step.params.items())
-    return f"{step.name} ({given})" if given else step.name

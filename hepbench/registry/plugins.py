@@ -1,4 +1,4 @@
-"""Plugins: found through entry points, loaded, and what went wrong with them."""
+"""Find and load plugins through entry points, and keep the errors of broken ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Spec: TypeAlias = Dataset | Model | Method | Metric | Suite
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point; ``error`` says in one line why it was left out, if it was."""
+    """One entry point; ``error`` is empty, or says in one line why the plugin was left out."""
 
     name: str
     module: str
@@ -60,14 +60,14 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry:
-    """A spec with the plugin that brought it."""
+    """A spec and the plugin it comes from."""
 
     spec: Any
     plugin: Plugin
 
 
 class Registry:
-    """What is installed: specs by kind and name, and the observers."""
+    """All installed specs by kind and name, and the observers."""
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = list(plugins)
@@ -82,10 +82,10 @@ class Registry:
                 self.manager.register(plugin.loaded, name=f"{plugin.distribution}:{plugin.name}")
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return the entry of one name.
+        """Return the entry with this kind and name.
 
         Raises:
-            UsageError: nobody has it, or two do (both distributions are named).
+            UsageError: no plugin provides it, or several do; the message names them.
         """
         found = self._entries.get((kind, name), [])
         if not found:
@@ -101,16 +101,16 @@ class Registry:
         return sorted(name for k, name in self._entries if k == kind)
 
     def entries(self, kind: str) -> Iterator[Entry]:
-        """Return every entry of one kind by name, clashing ones too."""
+        """Yield all entries of one kind sorted by name, also those with the same name."""
         for name in self.names(kind):
             yield from self._entries[kind, name]
 
     def clashes(self) -> list[str]:
-        """Return one line for each name that two plugins claim."""
+        """Return one line for each name that several plugins provide."""
         return [_clash(k, n, e) for (k, n), e in sorted(self._entries.items()) if len(e) > 1]
 
     def observe(self, hook: str, **arguments: Any) -> list[str]:
-        """Call an observer hook in every plugin; return what failed, one line each."""
+        """Call an observer hook in every plugin; return one line for each error."""
         failures = []
         for impl in getattr(self.manager.hook, hook).get_hookimpls():
             try:
@@ -138,7 +138,7 @@ def _points() -> Iterable[EntryPoint]:
 
 
 def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
-    """Load one entry point; a plugin that breaks is returned with its error, never raised."""
+    """Load one entry point; if it fails, return the plugin with its error instead of raising."""
     distribution = point.dist.name if point.dist else "unknown distribution"
     version = point.dist.version if point.dist else ""
     plugin = Plugin(point.name, point.module, distribution, version)
@@ -150,7 +150,7 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, specs=tuple(_specs(module)), loaded=module)
     except HepbenchError as error:
         return replace(plugin, error=str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported, and the rest works
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported; other plugins still work
         where = f"{type(error).__name__}: {error}".splitlines()[0]
         return replace(plugin, error=f"cannot be imported: {where}")
 
@@ -162,7 +162,7 @@ def _manager() -> pluggy.PluginManager:
 
 
 def _check_hooks(module: ModuleType) -> None:
-    """Raise PluginError for a hook that is misspelt, not marked, or takes what is not offered."""
+    """Raise PluginError if a hook is misspelt, not marked, or has unknown arguments."""
     for name, value in vars(module).items():
         marked = hasattr(value, f"{GROUP}_impl")
         if marked and name not in HOOKS:

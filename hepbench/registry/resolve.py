@@ -1,4 +1,4 @@
-"""From ``"module:function"`` to the function."""
+"""Import a function by its name ``"module:function"``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hepbench.specs.errors import PluginError
 
 @cache
 def resolve(target: str) -> Any:
-    """Import what ``"module:function"`` names.
+    """Import and return the function ``"module:function"``.
 
     Raises:
-        PluginError: it has no such form, or the module has no such name.
+        PluginError: the target has another form, or the module has no such name.
     """
     module, colon, name = target.partition(":")
     if not colon or not module or not name:

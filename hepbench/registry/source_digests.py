@@ -1,4 +1,4 @@
-"""Digests of a plugin's source: they change with the code, not with comments or docstrings."""
+"""Digests of a plugin's source, which ignore comments and docstrings."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 
 
 class SourceDigests:
-    """Digests of the modules that a function is made of.
+    """Source digests of a function's modules.
 
     Args:
-        remember: ``(path, compute) -> compute(path)``, kept while the file stays as it is.
+        remember: ``(path, compute) -> compute(path)``, cached until the file changes.
     """
 
     def __init__(self, remember: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
         self._remember = remember
 
     def digests(self, target: str, plugin: Plugin) -> dict[str, str]:
-        """Return {module: digest} of the module of ``"module:function"`` and all that it imports
-        from the plugin's own packages; the module that holds the hooks is left out.
+        """Return {module: digest} for a function's module and its imports.
+
+        Only imports from the plugin's own packages count; the module with the hooks is left out.
+
+        Args:
+            target: ``"module:function"``.
+            plugin: the plugin that names it.
         """
         found: dict[str, str] = {}
         own = target.partition(":")[0]
@@ -54,10 +59,10 @@ class SourceDigests:
 
 @lru_cache
 def own_roots(module: str, distribution_name: str) -> dict[str, Path]:
-    """Return {top-level name: its folder or file} of the distribution that holds ``module``.
+    """Return {top-level name: its folder or file} for the distribution that contains ``module``.
 
-    An editable install has no list of files: there, whatever Python lies beside the plugin's own
-    package belongs to it.
+    An editable install has no list of files; all Python beside the plugin's own package then counts
+    as its own.
     """
     top = module.partition(".")[0]
     loaded = sys.modules.get(top)
@@ -119,7 +124,7 @@ def _scan(module: str, path: Path) -> list[str]:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Return every module that may be meant: ``from a import b`` is ``a`` and perhaps ``a.b``."""
+    """Yield all modules that may be imported: ``from a import b`` is ``a`` and perhaps ``a.b``."""
     import ast
 
     for node in ast.walk(tree):
@@ -142,7 +147,7 @@ def _prefixes(module: str) -> Iterator[str]:
 
 
 def _drop_docstrings(tree: ast.Module) -> None:
-    """Remove statements that are nothing but a string: they compute nothing."""
+    """Remove statements that are only a string, since they compute nothing."""
     import ast
 
     for node in ast.walk(tree):

@@ -1,10 +1,10 @@
-"""Errors that a user can mend: each is one line that says what, where and what is allowed."""
+"""User errors; each message is one line that says what is wrong, where, and what is allowed."""
 
 from __future__ import annotations
 
 
 class HepbenchError(Exception):
-    """Something that the user can mend; the command line prints it in one line and exits 2."""
+    """A user error: the command line prints it in one line and exits with status 2."""
 
 
 class UsageError(HepbenchError):
@@ -24,15 +24,15 @@ class DataError(HepbenchError):
 
 
 class DataWarning(UserWarning):
-    """Something odd about a data file that can be read: the records of what used it repeat it."""
+    """A problem with a data file that can still be read; records of runs that use it repeat it."""
 
 
 class ProtocolError(HepbenchError):
-    """A step that would make a figure indefensible: the protocol does not allow it."""
+    """A step that the protocol forbids, because the result could not be defended."""
 
 
 class ExportError(HepbenchError):
-    """A network that cannot be exported, or a graph that does not score as the network does."""
+    """A network that cannot be exported, or whose exported graph gives other scores."""
 
 
 class ResultsError(HepbenchError):
@@ -44,4 +44,4 @@ class UndefinedMetricError(HepbenchError):
 
 
 class EmptyClassError(UndefinedMetricError):
-    """The examples hold no signal or no background."""
+    """The examples contain no signal or no background."""

@@ -1,4 +1,4 @@
-"""Metrics: the spec, the predictions that a metric is given and the value that it returns."""
+"""The spec of a metric, the predictions it receives, and the value it returns."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Measured:
 
     Attributes:
         value: finite.
-        stderr: standard error of the test sample, where one is known.
-        low, high: 68 % interval, where it is not symmetric.
-        limit: True where ``value`` is a 95 % lower limit.
+        stderr: standard error of the test sample, if known.
+        low, high: 68 % interval, if it is not symmetric.
+        limit: True if ``value`` is a 95 % lower limit.
     """
 
     value: float
@@ -31,7 +31,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Scores of one part joined to its labels; exists only in the parent process.
+    """Scores of one part with its labels; exists only in the parent process.
 
     Attributes:
         labels: (N,) int64, the class of each example.
@@ -42,8 +42,8 @@ class Predictions:
         values: (N,) each, of a network whose encoder is as its own loss left it: the terms of that
             loss (``reconstruction``, ``kl``); ``elbo``, their weighted sum, where one is ``kl``;
             ``code_zeros``, the share of the code that is nearly zero. See ``encoders.values``.
-        validation: the validation part, for whatever must be chosen before the test set is seen:
-            thresholds and calibration.
+        validation: the validation part; thresholds and calibration are chosen on it, never on the
+            test set.
     """
 
     labels: Array
@@ -57,16 +57,16 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure computed from predictions.
+    """A metric computed from predictions.
 
     Attributes:
         name, summary: as shown in tables; one line.
-        compute: ``(Predictions) -> float | Measured``; raises UndefinedMetricError where it has
-            no value.
-        higher_is_better: direction; None where neither is better: such a figure ranks nothing.
-        same: what must be equal for two values to be compared: names among ``data``, ``split``,
+        compute: ``(Predictions) -> float | Measured``; raises UndefinedMetricError if it has no
+            value.
+        higher_is_better: direction; None if neither is better: rows are not ranked by it.
+        same: aspects that must be equal for two values to be compared: names among ``data``, ``split``,
             ``labels``, ``preset``, ``preprocess``.
-        classes: how many classes it is made for; None: any.
+        classes: the number of classes it needs; None means any.
     """
 
     name: str

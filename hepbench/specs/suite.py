@@ -1,4 +1,4 @@
-"""Suites: the spec of a TOML file that a plugin ships."""
+"""The spec of a suite: a TOML file that a plugin ships."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hepbench.specs.parameters import check_name
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A suite that a plugin ships; the file is read only when it is asked for.
+    """A suite that a plugin ships; its file is read only when the suite is used.
 
     Attributes:
-        name: as given to ``hepbench run``.
+        name: the name for ``hepbench run``.
         path: ``"package:folder/name.toml"``.
     """
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the one-line message for an unknown name, with a suggestion if one is near."""
+    """Return a one-line message for an unknown name, with a suggestion if a known name is similar."""
     from difflib import get_close_matches
 
     names = sorted(known)
@@ -27,7 +27,7 @@ def several(n: int, what: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time with two digits and its unit."""
+    """Return a time with two digits and its unit, or a dash for None."""
     if seconds is None:
         return DASH
     units = (("ms", 0.001), ("s", 1), ("min", 60), ("h", 3600))

@@ -9,17 +9,17 @@ Json: TypeAlias = Any
 """A value of JSON's types: None, bool, int, float, str, list, dict."""
 
 Array: TypeAlias = Any
-"""A numpy array or what stands for one (SparseImages), shapes as documented where it appears."""
+"""A numpy array or SparseImages; the shape is documented where the array is used."""
 
 
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
-(True = real particle) and ``neighbours`` (N, P, k), whole numbers (the places in the cloud of what is
-near each particle; its own where there is no other), ``table`` (N, F), ``scalars`` (N, S)."""
+(True = real particle) and ``neighbours`` (N, P, k), integer indices into the cloud of the particles
+nearest to each one (its own index if there are fewer), ``table`` (N, F), ``scalars`` (N, S)."""
 
 
 Params: TypeAlias = Mapping[str, Any]
-"""Parameters by name, of JSON's types: they are written into records and hashed into keys."""
+"""Parameters by name. Values are JSON types, since they are stored in records and hashed in keys."""
 
 
 Role: TypeAlias = Literal["labelled", "unlabelled", "test"]

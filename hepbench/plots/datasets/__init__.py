@@ -1,1 +1,1 @@
-"""Figures of datasets by class, a module each."""
+"""Figures of datasets, class by class."""

@@ -1,4 +1,4 @@
-"""Bins in which values are seen well: even or logarithmic, of whole numbers, or one for each value."""
+"""Choose bins for a quantity: even, logarithmic, of whole numbers, or one for each value."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ BINS = 40
 
 
 FEWEST = 10
-"""Bins, at most, and where there are few values."""
+"""The most and the fewest bins; few values get few bins."""
 
 
 TAIL = 0.002
-"""Share of the values seen that may lie beyond an axis, on each side."""
+"""Fraction of the values that may lie beyond each end of an axis."""
 
 
 DECADES = 6
-"""Of a logarithmic axis at most."""
+"""The longest logarithmic axis."""
 
 
 FEW = 6
-"""So many different values are shown one by one."""
+"""Up to so many different values get a bin each."""
 
 
-MOST_PLACES = 300
-"""Of pixels along an axis."""
+MAX_PIXELS = 300
+"""The most pixels along an axis that are recognised as a lattice."""
 
 
 ROUNDING = 1e-5
-"""Of float32, as a share of an axis."""
+"""Rounding of float32, as a fraction of the axis."""
 
 
 class Bins(NamedTuple):
-    """Where a quantity is counted.
+    """Bins of a quantity.
 
     Attributes:
         edges: (bins + 1,).
-        scale: matplotlib's: ``linear``, ``log`` or ``symlog``.
-        values: (bins,) what is in each bin, where there are FEW different values; the bins are then
-            of width 1, and ``edges`` count them.
+        scale: the scale of matplotlib's axis: ``linear``, ``log`` or ``symlog``.
+        values: (bins,) the value in each bin if there are at most FEW different ones; ``edges`` are
+            then 0, 1, 2, ...
     """
 
     edges: Array
@@ -52,7 +52,7 @@ class Bins(NamedTuple):
     values: Array | None = None
 
     def places(self, values: Array) -> Array:
-        """Return the bin of each value; what lies beyond is in the first or the last."""
+        """Return the bin of each value; values beyond the edges go into the first or last bin."""
         edges = self.edges
         if self.values is not None:
             middles = (self.values[1:] + self.values[:-1]) / 2
@@ -62,11 +62,11 @@ class Bins(NamedTuple):
 
 
 def bins(values: Array, *, log: bool = False, n: int = BINS) -> Bins:
-    """Return about n bins in which values (K,) are seen well.
+    """Return about n bins for values (K,).
 
     Args:
-        values: whole numbers get bins of whole numbers.
-        log: take a logarithmic axis where the values are of many sizes, on both sides of 0 where
+        values: bins of whole numbers hold whole numbers, each the same number of them.
+        log: use a logarithmic axis if the values span orders of magnitude, on both sides of 0 if
             they have both signs.
     """
     values = np.asarray(values, np.float64)
@@ -75,25 +75,33 @@ def bins(values: Array, *, log: bool = False, n: int = BINS) -> Bins:
     different = np.unique(values)
     if len(different) <= FEW:
         return Bins(np.arange(len(different) + 1.0), values=different)
-    sizes = np.abs(values[values != 0])
-    if log and len(sizes):
-        low, middle, high, highest = np.quantile(sizes, [0.02, 0.5, 0.98, 1 - TAIL])
-        if values.min() > 0 and high > 20 * low:
-            return Bins(_wide(values, n, TAIL), "log")
-        if values.min() < 0 and highest > 10 * middle:
-            positive = _wide(sizes, n // 3, 0.3)
-            return Bins(np.concatenate([-positive[::-1], positive]), "symlog")
-    # where axes are logarithmic, rare values are seen
+    if log and (found := _logarithmic(values, n)):
+        return found
+    # with log, heights are on a logarithmic axis, which shows rare values too
     return Bins(_even(values, n, TAIL / 20 if log else TAIL))
 
 
-def number(values: int) -> int:
-    """Return how many bins so many values fill."""
+def _logarithmic(values: Array, n: int) -> Bins | None:
+    """Return logarithmic bins if the values span orders of magnitude."""
+    sizes = np.abs(values[values != 0])
+    if not len(sizes):
+        return None
+    low, middle, high, highest = np.quantile(sizes, [0.02, 0.5, 0.98, 1 - TAIL])
+    if values.min() > 0 and high > 20 * low:
+        return Bins(_geometric(values, n, TAIL), "log")
+    if values.min() < 0 and highest > 10 * middle:
+        positive = _geometric(sizes, n // 3, 0.3)
+        return Bins(np.concatenate([-positive[::-1], positive]), "symlog")
+    return None
+
+
+def suitable_number(values: int) -> int:
+    """Return a suitable number of bins for this number of values."""
     return int(np.clip(1.2 * np.sqrt(values), FEWEST, BINS))
 
 
-def _wide(values: Array, n: int, tail: float) -> Array:
-    """Return the edges of n bins in even ratios; of whole numbers between them."""
+def _geometric(values: Array, n: int, tail: float) -> Array:
+    """Return the edges of n bins with equal ratios; for whole numbers, half-way between them."""
     high = float(values.max())
     low = max(float(np.quantile(values, tail)), high * 10.0**-DECADES)
     if _whole(values):
@@ -103,15 +111,17 @@ def _wide(values: Array, n: int, tail: float) -> Array:
 
 
 def _even(values: Array, n: int, tail: float) -> Array:
-    """Return edges in even distances; of whole numbers between them."""
+    """Return equally spaced edges; for whole numbers and pixels, half-way between them."""
     low, high = np.quantile(values, [tail, 1 - tail])
     if low == high:
         return np.array([low - 0.5, low + 0.5])
     if (lattice := _lattice(values)) is not None:
         start, step = lattice
-        return start + step * _alike(np.round([(low - start) / step, (high - start) / step]), n)
+        return start + step * _whole_edges(
+            np.round([(low - start) / step, (high - start) / step]), n
+        )
     if _whole(values):
-        # the pixels of a tower come together
+        # numbers of pixels may be multiples of the pixels in a tower
         unit = np.gcd.reduce(values.astype(np.int64))
         step = unit * max(1.0, np.ceil((high - low) / unit / n))
         first = np.floor(low / unit) * unit
@@ -119,27 +129,28 @@ def _even(values: Array, n: int, tail: float) -> Array:
     return np.linspace(low, high, n + 1)
 
 
-def _alike(ends: Array, n: int) -> Array:
-    """Return the edges of about n bins of as many whole numbers each, from one to the other."""
+def _whole_edges(ends: Array, n: int) -> Array:
+    """Return the edges of about n bins from first to last whole number, equally many in each."""
     first, last = ends
     count = int(last - first) + 1
     least = -(-count // n)
-    # where nothing divides them, the last bin reaches beyond
+    # if no size divides the count, the last bin extends beyond the last number
     size = next((size for size in range(least, 2 * least + 1) if count % size == 0), least)
     return np.arange(first, last + size + 1, size) - 0.5
 
 
 def _lattice(values: Array) -> tuple[float, float] | None:
-    """Return a first value and the step of values that are not whole numbers, but as evenly spaced
-    as these: the places of pixels.
+    """Return first value and step if the values lie on a lattice, as positions of pixels do.
+
+    None for whole numbers and for values that are not evenly spaced.
     """
     different = np.unique(values)
-    if len(different) > MOST_PLACES or _whole(values):
+    if len(different) > MAX_PIXELS or _whole(values):
         return None
     gaps = np.diff(different)
     step = float(gaps[gaps > ROUNDING * np.ptp(different)].min())
     steps = np.round((different - different[0]) / step)
-    if steps[-1] > MOST_PLACES:
+    if steps[-1] > MAX_PIXELS:
         return None
     step = float(np.ptp(different) / steps[-1])
     off = np.abs(different - different[0] - step * steps).max()

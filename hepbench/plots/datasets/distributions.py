@@ -1,7 +1,7 @@
 """Distributions of a dataset by class: pixel values, hits, features, particles and their sums.
 
-Heights are means over examples, so that many hits of one example count as one observation of it:
-their errors are those of a mean, not of a count.
+Heights are means over examples and their errors are errors of a mean: many hits of one example
+are one observation, not many.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hepbench.plots.datasets.binning import Bins
-    from hepbench.plots.datasets.labelled import Chunk, Labelled
+    from hepbench.plots.datasets.labelled_examples import Chunk, LabelledExamples
     from hepbench.specs.types import Array
 
 
-SEEN = 5000
-"""Examples that the bins are chosen by; all are counted, the first and last bin hold the rest."""
+SAMPLED = 5000
+"""Number of examples that choose the bins. All examples are counted, in the first or last bin if
+they lie beyond."""
 
 
 MOMENTA = ("px", "py", "pz", "energy")
 
 
 class Values(NamedTuple):
-    """What there is of one quantity: values (K,), and which example each is of; None: one of each."""
+    """Values (K,) of one quantity, and the example of each value; None if each example has one."""
 
     values: Array
     rows: Array | None = None
@@ -41,17 +42,17 @@ class Kind:
     """A kind of distributions.
 
     Attributes:
-        needs: inputs of which one must be there, or none where targets will do.
-        takes: those that are read, where they are there.
-        values: from some examples to the name and the values of each quantity.
-        note: what is drawn, in words.
-        of: what is counted where an example has many.
-        log: values may be of many sizes.
+        needs: the dataset must have one of these inputs.
+        takes: inputs that are read if the dataset has them.
+        values: yields name and values of each quantity for some examples.
+        note: explains the heights below the figure.
+        of: what is counted if an example has several values.
+        log: values may span orders of magnitude.
     """
 
     needs: tuple[str, ...]
     takes: tuple[str, ...]
-    values: Callable[[Labelled, Chunk], Iterator[tuple[str, Values]]]
+    values: Callable[[LabelledExamples, Chunk], Iterator[tuple[str, Values]]]
     note: str
     of: str = ""
     log: bool = False
@@ -59,14 +60,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How one quantity is distributed in each class.
+    """The distribution of one quantity in each class.
 
     Attributes:
-        name: with its unit.
-        bins: the first and the last also hold what lies beyond.
-        heights: (classes, bins), mean number of values of an example; NaN of a class without any.
-        errors: theirs, from how examples differ.
-        once: an example has one value.
+        name: the quantity with its unit.
+        bins: the first and the last also hold values beyond them.
+        heights: (classes, bins), mean number of values per example; NaN for a class without
+            examples.
+        errors: (classes, bins), standard errors of these means.
+        once: each example has exactly one value.
     """
 
     name: str
@@ -77,25 +79,25 @@ class Distribution:
 
     @property
     def widths(self) -> Array:
-        """Of the bins."""
+        """Widths of the bins."""
         return np.diff(self.bins.edges)
 
 
-def pixels(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield the pixels of each channel that are not 0."""
+def pixels(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
+    """Yield the non-zero pixels of each channel."""
     for name, values, rows in _hits(shown, chunk):
         yield name, Values(values, rows)
 
 
-def hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield how many pixels of each channel are not 0."""
+def hits(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
+    """Yield the number of non-zero pixels of each channel."""
     for name, _, rows in _hits(shown, chunk):
         counts = np.bincount(rows, minlength=len(chunk.labels))
         yield f"pixels of {name.partition(' [')[0]}", Values(counts)
 
 
-def _hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Array, Array]]:
-    """Yield the values of each channel that are not 0, and which example each is of."""
+def _hits(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Array, Array]]:
+    """Yield name, non-zero values and the example of each value, channel by channel."""
     images = chunk.inputs["image"]
     names = shown.names("image", images.shape[1])
     if isinstance(images, SparseImages):
@@ -110,8 +112,8 @@ def _hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Array, Array]]:
         yield name, images[:, i][found], rows
 
 
-def features(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield each feature of tables and scalars, and each target of another name."""
+def features(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
+    """Yield each feature of tables and scalars, and each spectator with another name."""
     found: dict[str, Array] = {}
     for name in ("table", "scalars"):
         if name in chunk.inputs:
@@ -124,9 +126,10 @@ def features(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
     yield from ((name, Values(column)) for name, column in found.items())
 
 
-def particles(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield how many particles there are; of momenta their pt, and pt and mass of their sum; of
-    other features each.
+def particles(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
+    """Yield the number of particles, and their features.
+
+    If the features are momenta, yield the particles' pt and the jet's pt and mass instead.
     """
     cloud = np.asarray(chunk.inputs["cloud"])
     mask = chunk.inputs.get("mask")
@@ -138,6 +141,14 @@ def particles(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
         for i, name in enumerate(names):
             yield name, Values(cloud[rows, places, i], rows)
         return
+    yield from _kinematics(cloud, real, names, columns)
+
+
+def _kinematics(
+    cloud: Array, real: Array, names: Sequence[str], columns: Sequence[int]
+) -> Iterator[tuple[str, Values]]:
+    """Yield pt of the real particles, and pt and mass of their sum."""
+    rows, places = np.nonzero(real)
     px, py, pz, energy = (np.where(real, cloud[:, :, i], 0).astype(np.float64) for i in columns)
     unit = names[columns[0]].partition(" [")[2]
     unit = f" [{unit}" if unit else ""
@@ -148,13 +159,13 @@ def particles(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
 
 
 def _momenta(names: Sequence[str]) -> list[int] | None:
-    """Return the places of px, py, pz and energy, if they are there."""
+    """Return the columns of px, py, pz and energy, or None if one is missing."""
     bare = [name.partition(" [")[0].lower().removeprefix("part_") for name in names]
     bare = ["energy" if name == "e" else name for name in bare]
     return [bare.index(name) for name in MOMENTA] if set(MOMENTA) <= set(bare) else None
 
 
-SHARES = "shares of the examples of a class, with their statistical errors"
+FRACTIONS = "fractions of the examples of a class, with statistical errors"
 
 
 KINDS = {
@@ -162,54 +173,54 @@ KINDS = {
         ("image",),
         ("image",),
         pixels,
-        "values of pixels that are not 0: how many of them an example has, mean over the examples of "
-        "a class with its statistical error",
+        "non-zero pixel values: number per example, mean over the examples of a class with "
+        "statistical error",
         of="pixels",
         log=True,
     ),
-    "occupancy": Kind(("image",), ("image",), hits, f"numbers of pixels that are not 0: {SHARES}"),
-    "features": Kind(("table", "scalars"), ("table", "scalars"), features, SHARES),
+    "occupancy": Kind(("image",), ("image",), hits, f"numbers of non-zero pixels: {FRACTIONS}"),
+    "features": Kind(("table", "scalars"), ("table", "scalars"), features, FRACTIONS),
     "particles": Kind(
         ("cloud",),
         ("cloud", "mask"),
         particles,
-        f"{SHARES}; of particles how many of them an example has, mean with its statistical error",
+        f"{FRACTIONS}; for particles: number per example, mean with statistical error",
         of="particles",
         log=True,
     ),
 }
 
 
-def why_not(shown: Labelled, kind: str) -> str:
-    """Return why a kind of distributions cannot be drawn of a dataset, or nothing."""
+def why_not(shown: LabelledExamples, kind: str) -> str:
+    """Return why this kind of distributions cannot be drawn for a dataset, or ""."""
     needs = KINDS[kind].needs
     if _taken(shown, kind) or (kind == "features" and shown.targets):
         return ""
     return f"{shown.spec.name} has no {' and no '.join(needs)}"
 
 
-def _taken(shown: Labelled, kind: str) -> list[str]:
+def _taken(shown: LabelledExamples, kind: str) -> list[str]:
     found = [name for name in KINDS[kind].takes if name in shown.inputs]
     return found if set(found) & set(KINDS[kind].needs) else []
 
 
-def chosen(several: Sequence[Labelled], kind: str) -> dict[str, Bins]:
-    """Return bins for each quantity that all of several have, from some examples of each."""
+def chosen(several: Sequence[LabelledExamples], kind: str) -> dict[str, Bins]:
+    """Return bins for each quantity that all datasets have, chosen from some examples of each."""
     found: list[dict[str, Array]] = []
     for shown in several:
-        chunk = shown.some(SEEN, *_taken(shown, kind))
+        chunk = shown.some(SAMPLED, *_taken(shown, kind))
         found.append({name: each.values for name, each in KINDS[kind].values(shown, chunk)})
     names = [name for name in found[0] if all(name in each for each in found)]
     where = {}
     for name in names:
         values = [each[name] for each in found]
-        # what is empty, as a channel that a file lacks, has no say
-        n = binning.number(min((len(each) for each in values if len(each)), default=0))
+        # quantities without values are left out: a file may lack a channel
+        n = binning.suitable_number(min((len(each) for each in values if len(each)), default=0))
         where[name] = binning.bins(np.concatenate(values), log=KINDS[kind].log, n=n)
     return where
 
 
-def count(shown: Labelled, kind: str, where: dict[str, Bins]) -> list[Distribution]:
+def count(shown: LabelledExamples, kind: str, where: dict[str, Bins]) -> list[Distribution]:
     """Return the distribution of each quantity over all examples, chunk by chunk."""
     sums = {name: _Sums(len(shown.spec.classes), each) for name, each in where.items()}
     for chunk in shown.chunks(*_taken(shown, kind)):
@@ -220,9 +231,9 @@ def count(shown: Labelled, kind: str, where: dict[str, Bins]) -> list[Distributi
 
 
 class _Sums:
-    """Weighted sums over examples of how many values n they have in each bin.
+    """Weighted sums over examples of n, the number of values that an example has in a bin.
 
-    The error of their weighted mean m is the root of the sum of w^2 (n - m)^2, over the sum of w.
+    The weighted mean m has the error sqrt(sum of w^2 (n - m)^2) / (sum of w).
     """
 
     def __init__(self, classes: int, where: Bins) -> None:
@@ -230,28 +241,38 @@ class _Sums:
         self.once = True
         size = len(where.edges) - 1
         self.weights, self.squares = np.zeros((2, classes, 1))
-        # of w n, w^2 n and w^2 n^2
+        # sums of w n, w^2 n and w^2 n^2
         self.first, self.mixed, self.second = np.zeros((3, classes, size))
 
     def add(self, labels: Array, weights: Array, values: Values) -> None:
         """Add the values of some examples."""
-        classes, size = self.first.shape
-        place = self.bins.places(values.values)
+        classes = len(self.first)
+        places = self.bins.places(values.values)
         self.weights[:, 0] += np.bincount(labels, weights, classes)
         self.squares[:, 0] += np.bincount(labels, weights**2, classes)
         if values.rows is None:
-            cell = labels * size + place
-            once, twice = (
-                np.bincount(cell, weights**power, classes * size).reshape(classes, size)
-                for power in (1, 2)
-            )
-            self.first += once
-            self.mixed += twice
-            self.second += twice
-            return
-        self.once = False
+            self._add_single(labels, weights, places)
+        else:
+            self.once = False
+            self._add_several(labels, weights, places, values.rows)
+
+    def _add_single(self, labels: Array, weights: Array, places: Array) -> None:
+        """Add one value of each example."""
+        classes, size = self.first.shape
+        cell = labels * size + places
+        linear, squared = (
+            np.bincount(cell, weights**power, classes * size).reshape(classes, size)
+            for power in (1, 2)
+        )
+        self.first += linear
+        self.mixed += squared
+        self.second += squared
+
+    def _add_several(self, labels: Array, weights: Array, places: Array, rows: Array) -> None:
+        """Add any number of values of each example; ``rows`` is the example of each value."""
+        classes, size = self.first.shape
         n = len(labels)
-        numbers = np.bincount(values.rows * size + place, minlength=n * size).reshape(n, size)
+        numbers = np.bincount(rows * size + places, minlength=n * size).reshape(n, size)
         for label in range(classes):
             mine = labels == label
             some, w = numbers[mine].astype(np.float64), weights[mine]
@@ -260,7 +281,7 @@ class _Sums:
             self.second[label] += w**2 @ some**2
 
     def distribution(self, name: str) -> Distribution:
-        """Return means and their errors."""
+        """Return the means and their errors."""
         with np.errstate(invalid="ignore"):
             mean = self.first / self.weights
             squares = self.second - 2 * mean * self.mixed + mean**2 * self.squares
@@ -269,10 +290,10 @@ class _Sums:
 
 
 def ratio(one: Distribution, other: Distribution) -> tuple[Array, Array]:
-    """Return heights over other heights, (classes, bins), and errors; NaN where one is 0."""
+    """Return the ratio of heights (classes, bins) and its error; NaN where either height is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(
             (one.heights > 0) & (other.heights > 0), one.heights / other.heights, np.nan
         )
-        shares = np.hypot(one.errors / one.heights, other.errors / other.heights)
-    return found, found * shares
+        relative = np.hypot(one.errors / one.heights, other.errors / other.heights)
+    return found, found * relative

@@ -1,6 +1,6 @@
-"""Figures of datasets: what their labelled examples look like, class by class.
+"""Draw figures of a dataset's labelled examples, class by class, and save them.
 
-Test examples are never among them: see ``labelled``.
+Test examples are never drawn: see ``labelled_examples``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hepbench.plots import drawing, style
-from hepbench.plots.datasets import distributions, histograms, labelled, means, views
+from hepbench.plots.datasets import distributions, histograms, labelled_examples, means, views
 from hepbench.running.progress import Ticker
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
@@ -22,107 +22,116 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepbench.data.finding import Wanted
-    from hepbench.plots.datasets.labelled import Labelled
+    from hepbench.plots.datasets.labelled_examples import LabelledExamples
 
 
-WHAT = ("means", "views", *distributions.KINDS)
+FIGURES = ("means", "views", *distributions.KINDS)
 
 
 def make(
     reference: str,
-    what: Sequence[str],
+    figures: Sequence[str],
     *,
     data: Path | None,
     source: Wanted,
     compare: bool,
     output: Path | None,
 ) -> list[Path]:
-    """Draw figures of a dataset, all that fit it where none is named, and return where they are.
+    """Draw figures of a dataset, and return the paths of their files.
 
     Args:
-        reference: a dataset's name, perhaps with parameters in brackets.
-        what: names among WHAT.
-        compare: draw the original file over the simulated sample.
-        output: of a single figure; ``<dataset>-<figure>.png`` otherwise, with the parameters given.
+        reference: the dataset's name, perhaps with parameters in brackets.
+        figures: names among FIGURES; empty means all that the dataset has the inputs for.
+        data: the folder with original files.
+        source: ``file``, ``sample``, or ``auto``: the file if it is found.
+        compare: draw the original file over the bundled sample.
+        output: the file of a single figure; otherwise ``<dataset>-<figure>.png``.
 
     Raises:
-        UsageError: there is no such figure, or it does not fit, or no such dataset.
-        DataError: files are missing, or not as they should be.
+        UsageError: a figure or the dataset is unknown, or the dataset lacks inputs for a figure.
+        DataError: files are missing or invalid.
         ResultsError: a figure cannot be written.
     """
-    for each in what:
-        if each not in WHAT:
-            raise UsageError(unknown("figure of a dataset", each, WHAT))
-    if output is not None and len(what) != 1:
-        msg = f"--output {output}: name one figure to be written there: {', '.join(WHAT)}"
-        raise UsageError(msg)
-    if compare and source != "auto":
-        msg = f"--compare draws files and sample; leave --source {source} out"
-        raise UsageError(msg)
-    drawing.check_output(output)
+    _check(figures, source, compare=compare, output=output)
     sources: Sequence[Wanted] = ("file", "sample") if compare else (source,)
     with Ticker(reference) as report_progress:
         several = [
-            labelled.opened(reference, data=data, source=s, report_progress=report_progress)
+            labelled_examples.opened(
+                reference, data=data, source=s, report_progress=report_progress
+            )
             for s in sources
         ]
-        return [_save(several, each, output) for each in _chosen(several[0], what)]
+        return [_save(several, each, output) for each in _chosen(several[0], figures)]
 
 
-def _chosen(shown: Labelled, what: Sequence[str]) -> Sequence[str]:
-    """Return the figures to be drawn: those that are named, or all that fit.
+def _check(figures: Sequence[str], source: Wanted, *, compare: bool, output: Path | None) -> None:
+    """Raise UsageError if these arguments are unknown or contradict each other."""
+    for figure in figures:
+        if figure not in FIGURES:
+            raise UsageError(unknown("figure of a dataset", figure, FIGURES))
+    if output is not None and len(figures) != 1:
+        msg = f"--output {output}: name exactly one figure to write there: {', '.join(FIGURES)}"
+        raise UsageError(msg)
+    if compare and source != "auto":
+        msg = f"--compare draws both files and sample; leave out --source {source}"
+        raise UsageError(msg)
+    drawing.check_output(output)
+
+
+def _chosen(shown: LabelledExamples, figures: Sequence[str]) -> Sequence[str]:
+    """Return the figures that the user named, or all that can be drawn.
 
     Raises:
-        UsageError: one that is named does not.
+        UsageError: a named figure cannot be drawn.
     """
-    whys = {each: why_not(shown, each) for each in WHAT}
-    fitting = [each for each, why in whys.items() if not why]
-    if wrong := [whys[each] for each in what if whys[each]]:
-        can = ", ".join(fitting) or "nothing"
-        msg = f"nothing to draw: {wrong[0]}; what can be drawn is {can}"
+    reasons = {figure: why_not(shown, figure) for figure in FIGURES}
+    possible = [figure for figure, why in reasons.items() if not why]
+    if impossible := [reasons[figure] for figure in figures if reasons[figure]]:
+        allowed = ", ".join(possible) or "none"
+        msg = f"nothing to draw: {impossible[0]}; possible figures: {allowed}"
         raise UsageError(msg)
-    return what or fitting
+    return figures or possible
 
 
-def why_not(shown: Labelled, what: str) -> str:
-    """Return why a figure cannot be drawn of a dataset, or nothing."""
+def why_not(shown: LabelledExamples, figure: str) -> str:
+    """Return why a figure cannot be drawn for a dataset, or ""."""
     needs = {"means": ("image",), "views": views.INPUTS}
-    if what not in needs:
-        return distributions.why_not(shown, what)
-    missing = [name for name in needs[what] if name not in shown.inputs]
+    if figure not in needs:
+        return distributions.why_not(shown, figure)
+    missing = [name for name in needs[figure] if name not in shown.inputs]
     return f"{shown.spec.name} has no {missing[0]}" if missing else ""
 
 
-def _save(several: Sequence[Labelled], what: str, output: Path | None) -> Path:
-    # with its parameters, as a word: higgs[features=21] is another figure than higgs
-    name = re.sub(r"[^\w.]+", "-", several[0].name).strip("-")
-    path = output or Path(f"{name}-{what}.png")
+def _save(several: Sequence[LabelledExamples], name: str, output: Path | None) -> Path:
+    # the name includes parameters, so that higgs[features=21] does not overwrite higgs
+    dataset = re.sub(r"[^\w.]+", "-", several[0].name).strip("-")
+    path = output or Path(f"{dataset}-{name}.png")
     with style.applied():
-        figure, notes = _drawn(several, what)
+        figure, notes = _draw(several, name)
         _caption(figure, several, notes)
         style.save(figure, path)
     return path
 
 
-def _drawn(several: Sequence[Labelled], what: str) -> tuple[Figure, list[str]]:
-    if what == "means":
+def _draw(several: Sequence[LabelledExamples], name: str) -> tuple[Figure, list[str]]:
+    if name == "means":
         return means.draw(several)
-    return views.draw(several) if what == "views" else histograms.draw(several, what)
+    return views.draw(several) if name == "views" else histograms.draw(several, name)
 
 
-def _caption(figure: Figure, several: Sequence[Labelled], notes: Sequence[str]) -> None:
-    """Say which dataset it is, simulated or not, and which examples are drawn."""
+def _caption(figure: Figure, several: Sequence[LabelledExamples], notes: Sequence[str]) -> None:
+    """Write the title, with the dataset and its origin, and the notes below."""
     name = several[0].name
     origins = " and ".join(ORIGINS[shown.origin] for shown in several)
     title = rf"$\bf{{{style.mathematical(name)}}}$  $\it{{{style.mathematical(origins)}}}$"
     figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
     drawn = [f"{ORIGINS[shown.origin]}: {_examples(shown)}" for shown in several]
-    odd = [note for shown in several for note in shown.notes]
-    style.footer(figure, [*drawn, *notes, *odd])
+    about_files = [note for shown in several for note in shown.notes]
+    style.footer(figure, [*drawn, *notes, *about_files])
 
 
-def _examples(shown: Labelled) -> str:
-    """Return how many examples are drawn, and how many are not."""
+def _examples(shown: LabelledExamples) -> str:
+    """Return the numbers of examples of each class, and of sealed test examples."""
     counts = zip(shown.counts, shown.spec.classes, strict=True)
     listed = ", ".join(f"{n:,} {name}" for n, name in counts)
     weighted = ", weighted" if "weights" in shown.columns else ""

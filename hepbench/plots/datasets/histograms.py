@@ -1,4 +1,4 @@
-"""Histograms by class in a grid: of one dataset, or of its files over its simulated sample."""
+"""Draw a grid of histograms by class, for one dataset or for its file and its bundled sample."""
 
 from __future__ import annotations
 
@@ -18,54 +18,70 @@ if TYPE_CHECKING:
 
     from hepbench.plots.datasets.binning import Bins
     from hepbench.plots.datasets.distributions import Distribution
-    from hepbench.plots.datasets.labelled import Labelled
+    from hepbench.plots.datasets.labelled_examples import LabelledExamples
     from hepbench.specs.types import Array
 
 
 STEEP = 300
-"""Where the highest bin is so many times the median one, a logarithmic axis shows more."""
+"""The axis is logarithmic if the highest bin is more than this many times the median bin."""
 
 
-ROOM = 1.25
-"""Of a linear axis above the highest bin."""
+HEADROOM = 1.25
+"""Upper end of a linear axis, in heights of the highest bin."""
 
 
-WIDE = 7.2
-"""Inches of a figure at least: title and legend stand side by side."""
+MIN_WIDTH = 7.2
+"""Least width of a figure in inches: title and legend stand side by side."""
 
 
-RATIOS = (0.4, 1.6)
+RATIO_RANGE = (0.4, 1.6)
 
 
-def draw(several: Sequence[Labelled], kind: str) -> tuple[Figure, list[str]]:
-    """Draw every quantity of a kind in a panel of its own; of a file and its sample, with their
-    ratio below. Return what must be said below the figure.
+POINTS: dict[str, Any] = {"fmt": "o", "markersize": 2.2, "linewidth": 0.8}
+
+
+TOP_RIGHT: dict[str, Any] = {"ha": "right", "va": "top"}
+
+
+def draw(several: Sequence[LabelledExamples], kind: str) -> tuple[Figure, list[str]]:
+    """Draw each quantity in a panel; for a file and its sample with their ratio below.
+
+    Returns:
+        The figure, and the notes for below it.
     """
     where = distributions.chosen(several, kind)
     counted = [distributions.count(shown, kind, where) for shown in several]
-    n, compared = len(where), len(several) > 1
+    n = len(where)
     across = 4 if n > 6 or n == 4 else min(n, 3)
-    width = max(2.75, WIDE / across)
-    tall = 2.0 if n > 3 else 2.8
-    heights = [tall, 0.375 * tall] if compared else [tall]
-    figure, panels = style.grid(n, across=across, width=width, heights=heights)
-    labels = ""
+    figure, panels = _grid(n, across, compared=len(several) > 1)
+    ylabel = ""
     for i, (panel, *mine) in enumerate(zip(panels, *counted, strict=True)):
         _draw_panel(panel[0], mine, several)
-        if compared:
+        if len(several) > 1:
             _draw_ratios(panel[1], *mine)
         panel[-1].set_xlabel(style.plain(mine[0].name), fontsize="small", labelpad=1)
-        # said once in a row, and again where it is another
-        before, labels = labels, _ylabel(mine[0], kind)
-        if i % across == 0 or labels != before:
-            panel[0].set_ylabel(labels, fontsize="x-small")
-        for axes in panel:
-            axes.tick_params(labelsize="x-small", which="both")
+        # a label is written at the start of each row and where it changes
+        before, ylabel = ylabel, _ylabel(mine[0], kind)
+        if i % across == 0 or ylabel != before:
+            panel[0].set_ylabel(ylabel, fontsize="x-small")
     _legend(figure, [panel[0] for panel in panels])
     return figure, _notes(kind, several)
 
 
-def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labelled]) -> None:
+def _grid(n: int, across: int, *, compared: bool) -> tuple[Figure, list[list[Axes]]]:
+    """Return n panels with small tick labels, with axes for ratios if two sources are compared."""
+    tall = 2.0 if n > 3 else 2.8
+    heights = [tall, 0.375 * tall] if compared else [tall]
+    width = max(2.75, MIN_WIDTH / across)
+    figure, panels = style.grid(n, across=across, width=width, heights=heights)
+    for axes in (axes for panel in panels for axes in panel):
+        axes.tick_params(labelsize="x-small", which="both")
+    return figure, panels
+
+
+def _draw_panel(
+    axes: Axes, each: Sequence[Distribution], several: Sequence[LabelledExamples]
+) -> None:
     if not any((found.heights > 0).any() for found in each):
         middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, "none", fontsize="small", **middle)
@@ -73,9 +89,9 @@ def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labe
     for found, shown, wide in zip(each, several, spread, strict=True):
         points = len(each) > 1 and shown.origin != "sample"
         if any(spread) and not wide:
-            # a density in one bin would be as high as the bin is narrow: it is the others' scale
+            # its density would be huge in one narrow bin, and flatten the other source
             text = f"{shown.source_name}: all in one bin"
-            axes.text(0.97, 0.95, text, fontsize="xx-small", **_CORNER, transform=axes.transAxes)
+            axes.text(0.97, 0.95, text, fontsize="xx-small", **TOP_RIGHT, transform=axes.transAxes)
             continue
         for label, name in enumerate(shown.spec.classes):
             colour = style.COLOURS[label % len(style.COLOURS)]
@@ -87,16 +103,13 @@ def _draw_panel(axes: Axes, each: Sequence[Distribution], several: Sequence[Labe
     _draw_axes(axes, [f for f in each if _is_spread(f)] or each)
 
 
-_CORNER: dict[str, Any] = {"ha": "right", "va": "top"}
-
-
 def _is_spread(found: Distribution) -> bool:
-    """Whether values are in more than one bin, or are told apart anyway."""
+    """Whether values are in more than one bin, or each value has a bin of its own."""
     return found.bins.values is not None or bool(((found.heights > 0).any(axis=0)).sum() > 1)
 
 
 def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
-    """Set what both axes show."""
+    """Set range, scale and ticks of both axes."""
     where = each[0].bins
     axes.set_xlim(where.edges[0], where.edges[-1])
     if where.values is not None:
@@ -108,20 +121,25 @@ def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
         axes.locator_params(axis="x", nbins=6)
     else:
         axes.set_xscale(where.scale)
+    _draw_yaxis(axes, each)
+
+
+def _draw_yaxis(axes: Axes, each: Sequence[Distribution]) -> None:
+    """Set range and scale of the y axis."""
     heights = np.concatenate([_drawn(found)[0].ravel() for found in each])
     positive = heights[heights > 0]
     if not len(positive):
         return
     high = float(positive.max())
-    if where.scale != "linear" or not each[0].once or high > STEEP * np.median(positive):
+    if each[0].bins.scale != "linear" or not each[0].once or high > STEEP * np.median(positive):
         low = max(float(positive.min()), high * 1e-6)
         axes.set(yscale="log", ylim=(low / 2, high * 3))
     else:
-        axes.set_ylim(0, ROOM * high)
+        axes.set_ylim(0, HEADROOM * high)
 
 
 def _symmetric(axes: Axes, where: Bins) -> None:
-    """Show sizes on a logarithmic axis to both sides of 0, with a few ticks."""
+    """Make the axis logarithmic on both sides of 0, with a few ticks."""
     inner, outer = where.edges[len(where.edges) // 2], where.edges[-1]
     axes.set_xscale("symlog", linthresh=inner, linscale=0.3)
     powers = np.arange(np.ceil(np.log10(inner)), np.floor(np.log10(outer)) + 1)
@@ -131,7 +149,7 @@ def _symmetric(axes: Axes, where: Bins) -> None:
 
 
 def _drawn(found: Distribution) -> tuple[Array, Array]:
-    """Return heights and errors as they are drawn: densities, where bins are in even distances."""
+    """Return the heights and errors that are drawn: densities if the bins are on a linear axis."""
     scale = found.widths if found.bins.scale == "linear" else 1.0
     return found.heights / scale, found.errors / scale
 
@@ -139,16 +157,16 @@ def _drawn(found: Distribution) -> tuple[Array, Array]:
 def _ylabel(found: Distribution, kind: str) -> str:
     of = distributions.KINDS[kind].of
     if found.bins.values is not None:
-        return "share" if found.once else f"{of} / example"
+        return "fraction" if found.once else f"{of} / example"
     if found.bins.scale != "linear":
-        return "share / bin" if found.once else f"{of} / example / bin"
+        return "fraction / bin" if found.once else f"{of} / example / bin"
     return "density" if found.once else f"{of} / example / unit"
 
 
 def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
     heights, errors = (each[label] for each in _drawn(found))
     edges = found.bins.edges
-    # where there is nothing at all a line at 0 would be a value; its name is for the legend
+    # a class without any value gets no line, only its name in the legend
     heights = heights if (found.heights > 0).any() else np.full(len(heights), np.nan)
     low, high = heights - errors, heights + errors
     axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=style.BAND, linewidth=0)
@@ -163,11 +181,8 @@ def _points(axes: Axes, found: Distribution, label: int, colour: str, name: str)
     )
 
 
-POINTS: dict[str, Any] = {"fmt": "o", "markersize": 2.2, "linewidth": 0.8}
-
-
 def _centres(found: Distribution) -> Array:
-    """Return the middles of the bins, as they are seen on the axis."""
+    """Return the centres of the bins on the scale of the axis."""
     edges = found.bins.edges
     if found.bins.scale == "log":
         return np.sqrt(edges[1:] * edges[:-1])
@@ -180,9 +195,9 @@ def _centres(found: Distribution) -> Array:
 
 
 def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution) -> None:
-    """Draw the sample over the file, class by class."""
+    """Draw the ratio of sample to file, class by class."""
     ratios, errors = distributions.ratio(sample, file)
-    low, high = RATIOS
+    low, high = RATIO_RANGE
     for label in range(len(ratios)):
         colour = style.COLOURS[label % len(style.COLOURS)]
         known = np.isfinite(ratios[label])
@@ -195,8 +210,8 @@ def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution) -> None:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """Name the classes once, above all panels, beside the title."""
-    # a panel may lack those that are in one bin
+    """Draw one legend of the classes above all panels, beside the title."""
+    # a panel leaves out a source whose values are all in one bin
     every = (axes.get_legend_handles_labels() for axes in panels)
     handles, names = max(every, key=lambda found: len(found[1]))
     room = figure.get_figwidth() - 3.9
@@ -204,11 +219,9 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
     figure.legend(handles, names, loc="outside upper right", ncols=columns, frameon=False)
 
 
-def _notes(kind: str, several: Sequence[Labelled]) -> list[str]:
-    found = [
-        f"{distributions.KINDS[kind].note}; the first and the last bin hold what lies beyond the axis"
-    ]
+def _notes(kind: str, several: Sequence[LabelledExamples]) -> list[str]:
+    found = [f"{distributions.KINDS[kind].note}; first and last bin include values beyond the axis"]
     if len(several) > 1:
         file, sample = (ORIGINS[shown.origin] for shown in several)
-        found.append(f"points: {file}; steps: {sample}; below: sample over file")
+        found.append(f"points: {file}; steps: {sample}; below: sample / file")
     return found

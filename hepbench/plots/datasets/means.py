@@ -1,4 +1,4 @@
-"""Mean images of a dataset by class and channel, and where two means differ by more than chance."""
+"""Draw mean images by class and channel, and differences of means in units of their error."""
 
 from __future__ import annotations
 
@@ -16,44 +16,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.datasets.labelled import Labelled
+    from hepbench.plots.datasets.labelled_examples import LabelledExamples
     from hepbench.specs.types import Array
 
 
 LAYOUT = (4, 2.1)
-"""Images side by side, and the inches of each."""
+"""Number of images side by side, and inches of each."""
 
 
 CROWDED = (8, 1.45)
-"""The same where there are more than FEW lines of them."""
+"""The same if there are more than FEW lines of images."""
 
 
 FEW = 3
 
 
-NARROWEST = 4.2
+MIN_WIDTH = 4.2
+"""Least width of a figure in inches."""
 
 
 ENOUGH = 5
-"""Hits that a mean of a pixel needs before a difference from it is a matter of its error."""
+"""Differences are shown only if the pixel has this many hits in both: with fewer, the error of the
+mean is itself unknown."""
 
 
 GREY = "#dadada"
 
 
-REACH = 0.998
-"""Share of the pixels whose differences the colours tell apart."""
+RESOLVED = 0.998
+"""Fraction of the differences that lie within the colour scale."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """Mean images.
+    """Mean images of each class.
 
     Attributes:
-        channels: their names, with units.
-        means, errors: (classes, C, H, W), and the standard errors of the means; NaN of a class
-            without any example.
-        hits: (classes, C, H, W), how many examples have a value there that is not 0.
+        channels: names with units.
+        means, errors: (classes, C, H, W), means and their standard errors; NaN for a class without
+            examples.
+        hits: (classes, C, H, W), number of examples in which the pixel is not 0.
     """
 
     channels: Sequence[str]
@@ -62,8 +64,8 @@ class Means:
     hits: Array
 
 
-def means(shown: Labelled) -> Means:
-    """Return the mean images of each class, over all examples, chunk by chunk."""
+def means(shown: LabelledExamples) -> Means:
+    """Return the mean images of each class, reading all examples chunk by chunk."""
     classes = len(shown.spec.classes)
     weights, squares = np.zeros((2, classes, 1))
     sums: Any = 0
@@ -75,18 +77,27 @@ def means(shown: Labelled) -> Means:
         squares[:, 0] += np.bincount(chunk.labels, chunk.weights**2, classes)
         parts = [chunk.labels == label for label in range(classes)]
         sums = sums + np.stack([_sums(images[mine], chunk.weights[mine]) for mine in parts], axis=1)
-    first, mixed, second, hits = sums
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = first / weights
-        left = second - 2 * mean * mixed + mean**2 * squares
-        errors = np.sqrt(np.maximum(left, 0)) / weights
     shape = (classes, *image)
-    whole = (each.reshape(shape) for each in (mean, errors, hits))
+    whole = (each.reshape(shape) for each in _means_and_errors(sums, weights, squares))
     return Means(shown.names("image", image[0]), *whole)
 
 
+def _means_and_errors(sums: Array, weights: Array, squares: Array) -> tuple[Array, Array, Array]:
+    """Return means, errors and hits, (classes, pixels) each.
+
+    Args:
+        sums: (4, classes, pixels), see ``_sums``.
+        weights, squares: (classes, 1), sums of the weights and of their squares.
+    """
+    first, mixed, second, hits = sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = first / weights
+        scatter = second - 2 * mean * mixed + mean**2 * squares
+        return mean, np.sqrt(np.maximum(scatter, 0)) / weights, hits
+
+
 def _sums(images: Array, weights: Array) -> Array:
-    """Return the sums over images of w x, w^2 x and w^2 x^2, and of hits, (4, pixels)."""
+    """Return sums over images of w x, w^2 x, w^2 x^2, and the number of hits: (4, pixels)."""
     size = int(np.prod(images.shape[1:]))
     if isinstance(images, SparseImages):
         rows, positions, values = images.hits()
@@ -100,8 +111,10 @@ def _sums(images: Array, weights: Array) -> Array:
 
 
 def pull(one: Means, other: Means, label: int, reference: int) -> Array:
-    """Return (C, H, W) differences of the means of two classes in units of their errors: one's of
-    ``label`` less the other's of ``reference``; NaN where there are not ENOUGH hits of both.
+    """Return (C, H, W), the difference of two means in units of its error.
+
+    It is class ``label`` of one minus class ``reference`` of the other; NaN in pixels where either
+    has fewer than ENOUGH hits.
     """
     error = np.hypot(one.errors[label], other.errors[reference])
     known = np.minimum(one.hits[label], other.hits[reference]) >= ENOUGH
@@ -111,7 +124,7 @@ def pull(one: Means, other: Means, label: int, reference: int) -> Array:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of images, one for each channel; ``pulls`` are differences in units of their errors."""
+    """A line of images, one for each channel; ``pulls``: they are differences / error."""
 
     name: str
     images: Array
@@ -119,8 +132,10 @@ class Line:
 
 
 def lines(found: Sequence[tuple[str, Means]], classes: Sequence[str]) -> list[Line]:
-    """Return what is drawn: of one dataset its classes, and each against the first; of two each
-    class of both, and the second against the first.
+    """Return the lines to draw, for one or two sources.
+
+    One source: each class, and its difference from the first class. Two sources: each class of
+    both, and their difference.
     """
     minus = " \N{MINUS SIGN} "
     if len(found) == 1:
@@ -139,53 +154,68 @@ def lines(found: Sequence[tuple[str, Means]], classes: Sequence[str]) -> list[Li
     return made
 
 
-def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
-    """Draw the mean images of one dataset, or of its sample against its files; return what must be
-    said below.
-    """
-    from matplotlib.figure import Figure
+def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
+    """Draw the mean images of one source, or of file and sample with their differences.
 
+    Returns:
+        The figure, and the notes for below it.
+    """
     found = [(shown.source_name, means(shown)) for shown in several]
     drawn = lines(found, several[0].spec.classes)
     channels = found[0][1].channels
-    most, panel = LAYOUT if len(drawn) <= FEW else CROWDED
-    across = min(most, len(channels))
+    across = min(_layout(drawn)[0], len(channels))
     blocks = [range(i, min(i + across, len(channels))) for i in range(0, len(channels), across)]
-    # more lines than channels: they stand side by side
+    # if there are more lines than channels, the lines become columns
     turned = len(drawn) > FEW >= len(channels)
-    wide, tall = (len(drawn), across) if turned else (across, len(drawn))
-    size = max(wide * panel + 1.4, NARROWEST), len(blocks) * (tall * panel + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
-    parts: Any = figure.subfigures(len(blocks), 1)
-    high = _reach([line.images for line in drawn if line.pulls])
-    for part, block in zip(np.atleast_1d(parts), blocks, strict=True):
-        axes = part.subplots(tall, wide, squeeze=False)
-        axes = axes.T if turned else axes
+    figure, grids = _grids(drawn, across, len(blocks), turned=turned)
+    high = _highest([line.images for line in drawn if line.pulls])
+    for (part, axes), block in zip(grids, blocks, strict=True):
         _draw_block(axes, drawn, block, high)
         _draw_names(axes, drawn, [channels[i] for i in block], turned=turned)
         _draw_bars(part, axes[:, : len(block)], drawn, turned=turned)
-    shape = found[0][1].means.shape[2:]
-    notes = [
-        f"images of {shape[0]} x {shape[1]} pixels: means over examples, on a logarithmic scale",
+    return figure, _notes(*found[0][1].means.shape[2:])
+
+
+def _layout(drawn: Sequence[Line]) -> tuple[int, float]:
+    return LAYOUT if len(drawn) <= FEW else CROWDED
+
+
+def _grids(
+    drawn: Sequence[Line], across: int, blocks: int, *, turned: bool
+) -> tuple[Figure, list[tuple[Any, Array]]]:
+    """Return a figure, and for each block its part of the figure and axes [line, channel]."""
+    from matplotlib.figure import Figure
+
+    _, panel = _layout(drawn)
+    wide, tall = (len(drawn), across) if turned else (across, len(drawn))
+    size = max(wide * panel + 1.4, MIN_WIDTH), blocks * (tall * panel + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
+    parts: Any = np.atleast_1d(np.asarray(figure.subfigures(blocks, 1)))
+    grids = [(part, part.subplots(tall, wide, squeeze=False)) for part in parts]
+    return figure, [(part, axes.T if turned else axes) for part, axes in grids]
+
+
+def _notes(height: int, width: int) -> list[str]:
+    return [
+        f"images of {height} x {width} pixels: means over examples, on a logarithmic scale",
         (
-            "differences of two means: in units of their statistical error; grey where fewer than "
-            f"{ENOUGH} examples of one of them have a hit"
+            "differences of two means: in units of their statistical error; grey: fewer than "
+            f"{ENOUGH} examples with a hit in one of them"
         ),
     ]
-    return figure, notes
 
 
-def _reach(images: Sequence[Array]) -> float:
-    """Return the largest difference that colours tell apart."""
+def _highest(images: Sequence[Array]) -> float:
+    """Return the largest difference on the colour scale, in units of its error."""
     sizes = np.abs(np.concatenate([each[np.isfinite(each)] for each in images] or [np.ones(1)]))
-    return max(float(np.quantile(sizes, REACH)), 3.0) if len(sizes) else 3.0
+    return max(float(np.quantile(sizes, RESOLVED)), 3.0) if len(sizes) else 3.0
 
 
 def _draw_block(axes: Array, drawn: Sequence[Line], channels: Sequence[int], high: float) -> None:
-    """Draw some channels; their axes are [line, channel]."""
+    """Draw some channels into axes [line, channel]."""
     for column, channel in enumerate(channels):
         means = np.stack([line.images[channel] for line in drawn if not line.pulls])
-        scale = style.pixels(means)
+        scale = style.pixel_colours(means)
         for i, line in enumerate(drawn):
             how = _differences(high) if line.pulls else scale
             _image(axes[i, column], line.images[channel], how)
@@ -196,7 +226,7 @@ def _draw_block(axes: Array, drawn: Sequence[Line], channels: Sequence[int], hig
 def _draw_names(
     axes: Array, drawn: Sequence[Line], channels: Sequence[str], *, turned: bool
 ) -> None:
-    """Name lines and channels at the edges; the lines at the top where they were turned."""
+    """Write names of lines and channels at the edges; names of lines at the top if turned."""
     for at, name in zip(axes[0], channels, strict=False):
         if turned:
             at.set_ylabel(style.plain(name), loc="center", fontsize="small")
@@ -210,17 +240,17 @@ def _draw_names(
 
 
 def _draw_bars(part: Any, axes: Array, drawn: Sequence[Line], *, turned: bool) -> None:
-    """Add the scale of each channel, and that of all differences."""
+    """Add a colour bar for each channel, and one for all differences."""
     last = max(i for i, line in enumerate(drawn) if not line.pulls)
     for column in axes.T:
         beside = list(column) if turned else [column[last]]
         _bar(part, column[last].images[0], beside, location="right" if turned else "bottom")
     if pulls := [i for i, line in enumerate(drawn) if line.pulls]:
-        # beside all of them, for columns of one width
-        share = 1 / len(drawn)
-        how: dict[str, Any] = {"location": "right", "shrink": share, "anchor": (0, 0)}
+        # attached to all axes, so that all columns keep the same width
+        fraction = 1 / len(drawn)
+        how: dict[str, Any] = {"location": "right", "shrink": fraction, "anchor": (0, 0)}
         if turned:
-            how = {"location": "bottom", "shrink": 2 * share, "anchor": (1, 0)}
+            how = {"location": "bottom", "shrink": 2 * fraction, "anchor": (1, 0)}
         bar = _bar(part, axes[pulls[0], 0].images[0], list(axes.ravel()), extend="both", **how)
         bar.set_label("difference / error", loc="center", fontsize="x-small")
 

@@ -1,8 +1,8 @@
-"""One example as all that networks may be given of it: image, cloud of pixels, and graph.
+"""Draw one example of each class in three forms: image, cloud of pixels, and graph.
 
-Drawn of each class is one with the median number of hit pixels. The cloud is laid over the image by
-what both hold: a pixel and a point with the same deposits are one, which checks on the way that the
-cloud is of that image.
+The example has the median number of hit pixels of its class. Cloud and image are aligned by their
+contents: a pixel and a point with the same deposits are the same, which also checks that the cloud
+belongs to the image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.datasets.labelled import Labelled
+    from hepbench.plots.datasets.labelled_examples import LabelledExamples
     from hepbench.specs.types import Array
 
 
@@ -30,22 +30,22 @@ INPUTS = ("image", "cloud", "mask", "neighbours")
 
 
 UNIT = re.compile(r"([0-9.]+) (.+)")
-"""As ``50 GeV``."""
+"""A unit with a factor, such as ``50 GeV``."""
 
 
-SEEN = 100
-"""Labelled examples, spread evenly over all, of which those that are drawn are chosen."""
+SAMPLED = 100
+"""Number of labelled examples, spread evenly over all, among which the drawn ones are chosen."""
 
 
 COLUMNS = ("image", "cloud", "graph", "graph, enlarged")
 
 
 PANEL = 2.5
-"""Inches of a panel."""
+"""Size of a panel in inches."""
 
 
 QUANTILE = 0.02
-"""Of the pixels: those below it have the lightest colour."""
+"""This fraction of the hit pixels, the faintest ones, all get the lightest colour."""
 
 
 LARGEST, SMALLEST = 26.0, 2.0
@@ -53,7 +53,7 @@ LARGEST, SMALLEST = 26.0, 2.0
 
 
 CLOSE = 10
-"""Pixels on either side of the brightest that are enlarged."""
+"""The enlarged part extends this many pixels to each side of the brightest one."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Example:
     """One example in three forms.
 
     Attributes:
-        name: of its class.
-        image: (H, W), what the channels that are drawn have in each pixel together, in one unit.
-        edges: what rows and columns span, from and to, in the units of the cloud's positions.
-        places: (n, 2) where the points are: along the rows (eta) and along the columns (phi).
-        amounts: (n,) what is there, as in the image.
-        links: (L, 2) pairs of points, each once, one of which is a neighbour of the other.
-        k: how many neighbours each point has.
+        name: name of its class.
+        image: (H, W), sum of the drawn channels in one unit.
+        edges: first and last edge of the rows, then of the columns, in the units of the cloud.
+        places: (n, 2) positions of the points: eta (rows) and phi (columns).
+        amounts: (n,) sum of the drawn channels at each point.
+        links: (L, 2) pairs of points of which one is a neighbour of the other, each pair once.
+        k: number of neighbours of each point.
     """
 
     name: str
@@ -80,32 +80,32 @@ class Example:
 
 
 def links(neighbours: Array, mask: Array) -> Array:
-    """Return the pairs (L, 2) of real points that neighbours (P, k) join, smaller place first."""
+    """Return the pairs (L, 2) of real points that neighbours (P, k) link, lower index first."""
     here = np.broadcast_to(np.arange(len(neighbours))[:, None], neighbours.shape)
     pairs = np.stack([here, neighbours.astype(np.int64)], axis=-1)[mask].reshape(-1, 2)
     pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
     return np.unique(pairs, axis=0)
 
 
-def laid_over(image: Array, points: Array) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return what the rows and the columns of an image span where its points are.
+def image_edges(image: Array, points: Array) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the first and last edge of an image's rows, then of its columns, in units of the cloud.
 
     Args:
         image: (C, H, W).
-        points: (n, 2 + C or more), places along rows and columns, then what each channel has.
+        points: (n, 2 + C or more), position along rows and columns, then the deposit per channel.
 
     Raises:
-        UsageError: the points are no pixels of the image, or too few to tell.
+        UsageError: the points are not pixels of the image, or too few to find the size of a pixel.
     """
     height, width = image.shape[1:]
-    which, where = _alike(image, points)
+    which, where = _matched(image, points)
     row, column = np.divmod(where, width)
     rows, columns = points[which, :2].astype(float).T
     return _span(row, rows, height), _span(column, columns, width)
 
 
-def _alike(image: Array, points: Array) -> tuple[Array, Array]:
-    """Return which points have the deposits of a pixel that is like no other, and its place."""
+def _matched(image: Array, points: Array) -> tuple[Array, Array]:
+    """Return the points with the same deposits as exactly one pixel, and that pixel's index."""
     channels = len(image)
     pixels = image.reshape(channels, -1).T
     hit = np.flatnonzero(pixels.any(axis=1))
@@ -114,28 +114,30 @@ def _alike(image: Array, points: Array) -> tuple[Array, Array]:
     keys = [point.tobytes() for point in points[:, 2 : 2 + channels].astype(image.dtype)]
     found = [(at, alone[key]) for at, key in enumerate(keys) if key in alone]
     if not found:
-        msg = "no point of the cloud is a pixel of the image: one cannot be laid over the other"
+        msg = "cannot draw cloud and image together: no point has the deposits of a pixel"
         raise UsageError(msg)
     which, where = np.array(found).T
     return which, where
 
 
 def _span(places: Array, positions: Array, size: int) -> tuple[float, float]:
-    """Return from where to where so many pixels reach, some of which are at these positions."""
+    """Return the first and last edge of a row of pixels, from the positions of some of them."""
     if np.ptp(places) == 0:
-        msg = "the pixels of one row or column alone do not tell how large they are"
+        msg = "cannot find the size of a pixel: all points of the cloud are in one row or column"
         raise UsageError(msg)
     step, start = np.polyfit(places, positions, 1)
     if abs(start + step * places - positions).max() > 0.01 * abs(step):
-        msg = "points of the cloud are elsewhere than the pixels of the image that they equal"
+        msg = "points of the cloud are not where the pixels with the same deposits are in the image"
         raise UsageError(msg)
     return float(start - step / 2), float(start + step * (size - 0.5))
 
 
 def factors(images: Array, units: Sequence[str]) -> tuple[Array, str]:
-    """Return by what channels of images (n, C, H, W) are multiplied to be added up, (C,), and in
-    which unit: those in multiples of the first one's unit, ``50 GeV`` being 50 of ``GeV``, and 0
-    for others; where no units are told, 1 for those that are nowhere below 0.
+    """Return a factor for each channel of images (n, C, H, W) before they are summed, and the unit.
+
+    A channel in ``50 GeV`` has the factor 50, and the sum is in ``GeV``. Channels in another unit
+    than the first have the factor 0. Without units, channels with negative values have the factor
+    0, others 1.
     """
     if len(units) != images.shape[1] or not any(units):
         return (images.min(axis=(0, 2, 3)) >= 0).astype(np.float64), ""
@@ -147,18 +149,19 @@ def factors(images: Array, units: Sequence[str]) -> tuple[Array, str]:
 
 
 def example(name: str, inputs: Mapping[str, Array], each: Array) -> Example:
-    """Return one example, of ``INPUTS`` without their first axis, as it is drawn.
+    """Return one example as it is drawn.
 
     Args:
-        name: of its class.
-        each: (C,) what channels are multiplied by to be added up.
+        name: name of its class.
+        inputs: ``INPUTS`` of this example, without the first axis.
+        each: (C,) factors of the channels before they are summed.
     """
     image, mask = inputs["image"], inputs["mask"]
     points, near = inputs["cloud"][mask], inputs["neighbours"]
     return Example(
         name=name,
         image=np.tensordot(each, image, axes=1),
-        edges=laid_over(image, points),
+        edges=image_edges(image, points),
         places=points[:, :2],
         amounts=points[:, 2 : 2 + len(image)] @ each,
         links=links(near, mask),
@@ -166,14 +169,13 @@ def example(name: str, inputs: Mapping[str, Array], each: Array) -> Example:
     )
 
 
-def typical(shown: Labelled) -> dict[int, Mapping[str, Array]]:
-    """Return the inputs of an example of each class: of those among SEEN the one with the median
-    number of hit pixels.
+def typical(shown: LabelledExamples) -> dict[int, Mapping[str, Array]]:
+    """Return the inputs of one example of each class: the one with the median number of hits.
 
     Raises:
-        UsageError: it has none.
+        UsageError: that example has no hit.
     """
-    some = shown.some(SEEN, *INPUTS)
+    some = shown.some(SAMPLED, *INPUTS)
     inputs = {name: np.asarray(array) for name, array in some.inputs.items()}
     hits = inputs["image"].any(axis=1).sum(axis=(1, 2))
     found: dict[int, Mapping[str, Array]] = {}
@@ -181,65 +183,72 @@ def typical(shown: Labelled) -> dict[int, Mapping[str, Array]]:
         mine = np.flatnonzero(some.labels == label)
         row = mine[np.argsort(hits[mine], kind="stable")[len(mine) // 2]]
         if not hits[row]:
-            name = f"{shown.name}: the usual image of class '{shown.spec.classes[label]}'"
-            msg = f"{name} is empty: 'views' has nothing to draw"
+            name = shown.spec.classes[label]
+            msg = f"{shown.name}: nothing to draw: the median image of class '{name}' is empty"
             raise UsageError(msg)
         found[label] = {name: array[row] for name, array in inputs.items()}
     return found
 
 
-def examples(shown: Labelled) -> tuple[list[Example], str, str]:
-    """Return an example of each class, of which channels they show the sum, and its unit."""
+def examples(shown: LabelledExamples) -> tuple[list[Example], str, str]:
+    """Return an example of each class, the names of the summed channels, and their unit."""
     found = typical(shown)
     images = np.stack([inputs["image"] for inputs in found.values()])
     _, units = naming.described(shown.spec, "image", shown.params)
     each, unit = factors(images, units)
     named = zip(shown.names("image", len(each)), each, strict=True)
-    # all of them in the one unit that is told
+    # without units: they share one, which the colour bar shows
     names = ", ".join(name.partition(" [")[0] for name, factor in named if factor)
     made = [example(shown.spec.classes[label], inputs, each) for label, inputs in found.items()]
     return made, names, unit
 
 
-def draw(several: Sequence[Labelled]) -> tuple[Figure, list[str]]:
-    """Draw an example of each class of a dataset, perhaps of its files and of its sample; return
-    what must be said below.
-    """
-    from matplotlib.figure import Figure
+def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
+    """Draw an example of each class from each source.
 
+    Returns:
+        The figure, and the notes for below it.
+    """
     found = [(shown, *examples(shown)) for shown in several]
-    blocks = [(shown, one) for shown, ones, *_ in found for one in ones]
-    every = [one for _, one in blocks]
+    drawn = [(shown, one) for shown, ones, *_ in found for one in ones]
+    every = [one for _, one in drawn]
     look, reach = _colours(every), max(map(_reach, every))
-    # of small images nothing is left to be enlarged
+    # in small images the enlarged part would be nearly the whole
     small = any(CLOSE * max(_pixel(one)) > reach / 2 for one in every)
-    columns = COLUMNS[:-1] if small else COLUMNS
-    size = (len(columns) * PANEL + 1.2, len(blocks) * PANEL + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
-    lines: Any = figure.subplots(len(blocks), len(columns), squeeze=False)
-    for axes, (shown, one) in zip(lines, blocks, strict=True):
-        source = f", {shown.source_name}" if len(several) > 1 else ""
+    figure, lines = _grid(len(drawn), COLUMNS[:-1] if small else COLUMNS)
+    for axes, (shown, one) in zip(lines, drawn, strict=True):
         points = _draw_example(axes[:3], one, look, reach)
         if not small:
             _draw_enlarged(axes[2], axes[3], one, look)
-        _name(axes[0], one.name + source)
-        axes[0].set_ylabel(r"$\Delta\eta$")
-    for ax, what in zip(lines[0], columns, strict=True):
-        ax.set_title(what, loc="center")
-    for ax in lines[-1]:
-        ax.set_xlabel(r"$\Delta\phi$")
-    bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(blocks), extend="min")
+        _name(axes[0], f"{one.name}, {shown.source_name}" if len(several) > 1 else one.name)
+    bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(drawn), extend="min")
     bar.set_label(naming.with_unit("sum of channels", found[0][-1]))
     sums = [f"colours: sum of channels {names}" for _, _, names, _ in found]
-    return figure, [*(_note(one) for _, one in blocks), *sums]
+    return figure, [*(_note(one) for one in every), *sums]
+
+
+def _grid(examples: int, columns: Sequence[str]) -> tuple[Figure, Any]:
+    """Return a figure and its axes [example, column], with titles and axis labels."""
+    from matplotlib.figure import Figure
+
+    size = (len(columns) * PANEL + 1.2, examples * PANEL + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    lines: Any = figure.subplots(examples, len(columns), squeeze=False)
+    for ax, column in zip(lines[0], columns, strict=True):
+        ax.set_title(column, loc="center")
+    for ax in lines[:, 0]:
+        ax.set_ylabel(r"$\Delta\eta$")
+    for ax in lines[-1]:
+        ax.set_xlabel(r"$\Delta\phi$")
+    return figure, lines
 
 
 def _note(one: Example) -> str:
     height, width = one.image.shape
     hit = np.count_nonzero(one.image)
     return (
-        f"{one.name}: an image of {height} x {width} pixels, {hit:,} of them hit; a cloud of "
-        f"{len(one.places):,} of these; {len(one.links):,} edges to {one.k} neighbours each"
+        f"{one.name}: image of {height} x {width} pixels, {hit:,} of them hit; cloud of "
+        f"{len(one.places):,} hit pixels; graph of {len(one.links):,} edges, {one.k} neighbours each"
     )
 
 
@@ -251,12 +260,12 @@ def _pixel(one: Example) -> tuple[float, float]:
 
 
 def _reach(one: Example) -> float:
-    """Return how far from the middle all pixels of the cloud are seen whole."""
+    """Return the distance from the centre within which all pixels of the cloud lie."""
     return float(abs(one.places).max(initial=0)) + max(_pixel(one))
 
 
 def _draw_example(axes: Sequence[Axes], one: Example, look: Mapping[str, Any], reach: float) -> Any:
-    """Draw one example into three axes; return its points."""
+    """Draw image, cloud and graph of one example into three axes; return the drawn points."""
     image, cloud, graph = axes
     _draw_image(image, one, look)
     points = [_draw_points(cloud, one, look), _draw_points(graph, one, look)]
@@ -277,9 +286,9 @@ def _draw_image(ax: Axes, one: Example, look: Mapping[str, Any], **how: Any) -> 
 
 def _draw_points(ax: Axes, one: Example, look: Mapping[str, Any], *, larger: float = 1.0) -> Any:
     amounts = np.maximum(one.amounts, look["norm"].vmin)
-    share = np.clip(look["norm"](amounts), 0, 1)
-    areas = larger * (SMALLEST + (LARGEST - SMALLEST) * share**2)
-    # the brightest last, on top
+    brightness = np.clip(look["norm"](amounts), 0, 1)
+    areas = larger * (SMALLEST + (LARGEST - SMALLEST) * brightness**2)
+    # the brightest last, so that it is on top
     order = np.argsort(amounts, kind="stable")
     y, x = one.places[order].T
     return ax.scatter(x, y, s=areas[order], c=amounts[order], linewidths=0, zorder=3, **look)
@@ -295,7 +304,7 @@ def _draw_links(ax: Axes, one: Example, width: float) -> None:
 
 
 def _draw_enlarged(whole: Axes, close: Axes, one: Example, look: Mapping[str, Any]) -> None:
-    """Show what is around the brightest point in axes of its own, and where that is."""
+    """Draw the surroundings of the brightest point enlarged, and mark them in the whole."""
     _draw_image(close, one, look, alpha=0.5)
     _draw_points(close, one, look, larger=5.0)
     _draw_links(close, one, 0.4)
@@ -316,7 +325,7 @@ def _name(ax: Axes, name: str) -> None:
 
 
 def _colours(several: Sequence[Example]) -> dict[str, Any]:
-    """Return colours on white, and a logarithmic scale for all of them."""
+    """Return one colour map and one logarithmic scale for all examples."""
     import matplotlib as mpl
     from matplotlib.colors import LogNorm
 

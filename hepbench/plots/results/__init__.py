@@ -1,1 +1,1 @@
-"""Figures of results, a module each."""
+"""Figures of results, one module each."""

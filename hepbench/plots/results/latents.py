@@ -1,6 +1,4 @@
-"""Latent codes of test inputs: where the classes lie, which dimensions are in use, and how their
-distribution compares with N(0, 1).
-"""
+"""Draw the latents of test examples: the classes, the used dimensions, and a comparison with N(0, 1)."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.plots import networks, selection, style
+from hepbench.plots import selection, style, trained_networks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,35 +15,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.drawing import Request
+    from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
     from hepbench.specs.types import Array
     from hepbench.tables.rows import Row
 
 
 EXAMPLES = 5000
+"""The most test examples that are encoded."""
 
 
 EMBEDDED = 1500
-"""Examples that t-SNE places: it takes their number squared."""
+"""The most examples for t-SNE: its time grows with their number squared."""
 
 
 IN_USE = 0.01
-"""Nats of KL divergence, mean over examples, above which a dimension carries something."""
+"""A dimension is in use if its KL divergence, mean over examples, exceeds this many nats."""
 
 
 MOST = 3
 
 
 @dataclass(frozen=True)
-class Codes:
-    """Of test examples.
+class Latents:
+    """Latents of test examples.
 
     Attributes:
-        values: (N, D), of a variational encoder the means.
-        log_variances: (N, D) of a variational encoder.
+        values: (N, D); for a variational encoder the means.
+        log_variances: (N, D) for a variational encoder, else None.
         labels: (N,).
-        step: the chain up to the step that made the network.
+        step: the chain up to the step that trained the network.
     """
 
     values: Array
@@ -54,23 +53,23 @@ class Codes:
     step: str
 
 
-def codes(trained: networks.Trained) -> Codes:
-    """Return the codes of the test examples; an encoder with ``posterior`` is variational."""
+def encode(trained: trained_networks.TrainedNetwork) -> Latents:
+    """Return the latents of the test examples; an encoder with ``posterior`` is variational."""
     encoder = trained.network.encoder
     if hasattr(encoder, "posterior"):
-        values, spreads = networks.outputs(trained, encoder.posterior)
-        return Codes(values, spreads, trained.labels, trained.step)
-    (values,) = networks.outputs(trained, encoder.encode)
-    return Codes(values, None, trained.labels, trained.step)
+        values, log_variances = trained_networks.outputs(trained, encoder.posterior)
+        return Latents(values, log_variances, trained.labels, trained.step)
+    (values,) = trained_networks.outputs(trained, encoder.encode)
+    return Latents(values, None, trained.labels, trained.step)
 
 
 def principal(values: Array) -> tuple[Array, Array]:
-    """Return the first two principal components (N, 2) of codes (N, D), and the share of the
-    variance that each of the D explains, falling.
+    """Return the first two principal components (N, 2) of latents (N, D), and the fraction of the
+    variance that each of the D components explains, largest first.
     """
     centred = values.astype(float) - values.mean(axis=0)
     left, sizes, right = np.linalg.svd(centred, full_matrices=False)
-    # a component is as good as its negative: the largest entry of each is made positive
+    # the sign of a component is arbitrary: its largest entry is made positive
     signs = np.sign(right[np.arange(len(right)), abs(right).argmax(axis=1)])
     shown = (left * sizes * signs)[:, :2]
     if shown.shape[1] < 2:
@@ -80,23 +79,24 @@ def principal(values: Array) -> tuple[Array, Array]:
 
 
 def divergence(means: Array, log_variances: Array) -> Array:
-    """Return (D,) the KL divergence of each dimension from N(0, 1), in nats, mean over examples."""
+    """Return (D,), the KL divergence of each dimension from N(0, 1) in nats, mean over examples."""
     means, logs = means.astype(float), log_variances.astype(float)
     found: Array = ((means**2 + np.exp(logs) - 1 - logs) / 2).mean(axis=0)
     return found
 
 
-def effective(shares: Array) -> float:
-    """Return how many equal components have the same sum of squared shares: their participation
-    ratio.
+def effective(fractions: Array) -> float:
+    """Return the participation ratio of the components: how many equal ones have the same sum of
+    squared fractions of the variance.
     """
-    squares = float((shares**2).sum())
+    squares = float((fractions**2).sum())
     return 1 / squares if squares else 0.0
 
 
-def drawn(found: Codes) -> Array:
-    """Return (N, D) what is compared with N(0, 1): codes as they are drawn in training, or, where
-    nothing is drawn, standardised ones.
+def normalised(found: Latents) -> Array:
+    """Return the latents (N, D) that are compared with N(0, 1).
+
+    For a variational encoder they are sampled as in training, for others standardised.
     """
     values = found.values.astype(float)
     if found.log_variances is None:
@@ -107,9 +107,9 @@ def drawn(found: Codes) -> Array:
 
 
 def embedded(values: Array) -> Array:
-    """Return (n, 2) the t-SNE of the first EMBEDDED codes.
+    """Return (n, 2), the t-SNE of the first EMBEDDED latents.
 
-    Source: van der Maaten and Hinton, JMLR 9 (2008) 2579; scikit-learn's.
+    Source: van der Maaten and Hinton, JMLR 9 (2008) 2579; computed by scikit-learn.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -117,17 +117,17 @@ def embedded(values: Array) -> Array:
     some = values[:EMBEDDED].astype(float)
     perplexity = min(30.0, (len(some) - 1) / 3)
     init = "pca" if some.shape[1] > 1 else "random"
-    # sums of several threads differ in their last digits, and so soon does the picture
+    # with several threads sums differ in their last digits, and t-SNE amplifies that
     with threadpool_limits(1):
         found: Array = TSNE(perplexity=perplexity, init=init, random_state=0).fit_transform(some)
     return found
 
 
 def draw(request: Request) -> Figure:
-    """Draw each network in a line of four panels."""
+    """Draw a line of four panels for each network."""
     from matplotlib.figure import Figure
 
-    panels = selection.panels(request, "auc", needs=_needs, most=MOST)
+    panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
     rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
     figure = Figure(figsize=(12.4, 3.5 * len(rows)), layout="constrained")
     parts: Any = figure.subfigures(len(rows), 1)
@@ -135,49 +135,50 @@ def draw(request: Request) -> Figure:
     notes = [panel.caption for panel in panels]
     for line, (panel, i) in zip(lines, rows, strict=True):
         record = panel.rows[i].ok[0]
-        found = codes(networks.load(request.results, record, most=EXAMPLES))
+        found = encode(trained_networks.load(request.results, record, most=EXAMPLES))
         axes = line.subplots(1, 4)
         style.title(line, f"{panel.title}: {panel.names[i]}")
         notes.append(_draw_row(axes, panel, i, found, record.seed))
-    notes.append(f"t-SNE of {EMBEDDED:,} examples at most; its distances have no unit")
+    notes.append(f"t-SNE of at most {EMBEDDED:,} examples; its distances have no unit")
     style.footer(figure, notes + [note for panel in panels for note in panel.notes])
     return figure
 
 
-def _needs(row: Row) -> str:
-    return networks.why_not(row.ok[0])
+def _why_not(row: Row) -> str:
+    return trained_networks.why_not(row.ok[0])
 
 
-def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Codes, seed: int) -> str:
+def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Latents, seed: int) -> str:
+    """Draw the four panels of one network; return a note about it."""
     classes = panel.rows[i].aspects["labels"] or ("background", "signal")
-    shown, shares = principal(found.values)
+    shown, fractions = principal(found.values)
     _scatter(axes[0], shown, found.labels, classes)
-    axes[0].set_xlabel(f"PC 1 ({shares[0]:.0%})")
-    axes[0].set_ylabel(f"PC 2 ({shares[1] if len(shares) > 1 else 0:.0%})")
+    axes[0].set_xlabel(f"PC 1 ({fractions[0]:.0%})")
+    axes[0].set_ylabel(f"PC 2 ({fractions[1] if len(fractions) > 1 else 0:.0%})")
     _scatter(axes[1], embedded(found.values), found.labels[:EMBEDDED], classes)
     axes[1].set(xlabel="t-SNE 1", ylabel="t-SNE 2")
     style.legend(axes[0], loc="upper right", markerscale=2.5, handletextpad=0.2)
-    said = _draw_use(axes[2], found, shares)
-    _draw_normal(axes[3], drawn(found), sampled=found.log_variances is not None)
+    note = _draw_dimensions(axes[2], found, fractions)
+    _draw_normal(axes[3], normalised(found), sampled=found.log_variances is not None)
     where = f"{panel.names[i]}, seed {seed}, network after {found.step}"
-    return f"{where}: {len(found.values):,} test examples, {said}"
+    return f"{where}: {len(found.values):,} test examples, {note}"
 
 
 def _scatter(axes: Axes, points: Array, labels: Array, classes: Sequence[str]) -> None:
     colours = np.array(style.COLOURS)[labels % len(style.COLOURS)]
     dots: dict[str, Any] = {"s": 4, "linewidths": 0}
-    # in the order of ids, so that no class hides another
+    # drawn in the order of ids, not of classes, so that no class hides another
     axes.scatter(points[:, 0], points[:, 1], c=colours, alpha=0.5, rasterized=True, **dots)
     for label, name in enumerate(classes):
         colour = style.COLOURS[label % len(style.COLOURS)]
         axes.scatter([], [], color=colour, label=style.plain(name), **dots)
-    # room for the legend
+    # leave room for the legend
     low, high = points[:, 1].min(), points[:, 1].max()
     axes.set_ylim(top=high + 0.09 * (len(classes) + 0.5) * (high - low or 1.0))
 
 
-def _draw_use(axes: Axes, found: Codes, shares: Array) -> str:
-    """Draw how much each dimension carries, falling; return it in words."""
+def _draw_dimensions(axes: Axes, found: Latents, fractions: Array) -> str:
+    """Draw KL divergence or variance of each dimension, largest first; return it in words."""
     d = found.values.shape[1]
     places = np.arange(1, d + 1)
     if found.log_variances is not None:
@@ -185,21 +186,21 @@ def _draw_use(axes: Axes, found: Codes, shares: Array) -> str:
         used = int((values > IN_USE).sum())
         axes.axhline(IN_USE, color=style.GREY, linewidth=0.8, linestyle=":")
         axes.set_ylabel("KL divergence (nat)")
-        said = f"{used} of {d} dimensions in use (KL > {IN_USE} nat), {values.sum():.3g} nat in all"
+        note = f"{used} of {d} dimensions in use (KL > {IN_USE} nat), {values.sum():.3g} nat in all"
     else:
         values = np.sort(found.values.astype(float).var(axis=0))[::-1]
         axes.set_ylabel("variance")
-        said = f"variance of {effective(shares):.1f} equal components (participation ratio) of {d}"
+        note = f"participation ratio {effective(fractions):.1f} of {d} components"
     axes.bar(places, values, color=style.COLOURS[0], width=0.9 if d < 65 else 1.0)
     if values[-1] > 0 and values[0] > 50 * values[-1]:
         axes.set_yscale("log")
     axes.set(xlabel="dimension, by rank", xlim=(0.4, d + 0.6))
-    style.whole(axes)
-    return said
+    style.whole_ticks(axes)
+    return note
 
 
 def _draw_normal(axes: Axes, values: Array, *, sampled: bool) -> None:
-    """Draw the distribution of every dimension, as a band, over N(0, 1)."""
+    """Draw a band of the distributions of all dimensions, with N(0, 1)."""
     edges = np.linspace(-4, 4, 41)
     centres = (edges[1:] + edges[:-1]) / 2
     bins = np.stack([np.histogram(v, edges)[0] for v in values.T]) / (len(values) * 0.2)
@@ -207,10 +208,10 @@ def _draw_normal(axes: Axes, values: Array, *, sampled: bool) -> None:
     low, high = bins.min(axis=0), bins.max(axis=0)
     axes.fill_between(centres, low, high, alpha=0.2, label="all dimensions", **how)
     low, high = np.quantile(bins, [0.16, 0.84], axis=0)
-    axes.fill_between(centres, low, high, alpha=0.45, label="68 % of them", **how)
+    axes.fill_between(centres, low, high, alpha=0.45, label="68 % of dimensions", **how)
     normal = np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi)
     axes.plot(centres, normal, color=style.COLOURS[1], linestyle=(0, (5, 1.5)), label="N(0, 1)")
     axes.set_ylim(0, 1.5 * max(float(bins.max()), 0.4))
     axes.set(xlim=(-4, 4), ylabel="density")
-    axes.set_xlabel("code, as drawn" if sampled else "code, standardised")
+    axes.set_xlabel("latent, sampled" if sampled else "latent, standardised")
     style.legend(axes, loc="upper right")

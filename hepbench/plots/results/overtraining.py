@@ -1,4 +1,4 @@
-"""Scores of training and test examples by class: where they differ, a model has learned by heart."""
+"""Draw the scores of training and test examples by class: they differ if a model overtrained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.evaluation.uncertainty import effective_number
-from hepbench.plots import selection, stored, style
+from hepbench.plots import selection, stored_predictions, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.drawing import Request
+    from hepbench.plots.request import Request
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Array
     from hepbench.tables.rows import Row
@@ -27,20 +27,23 @@ if TYPE_CHECKING:
 EDGES = np.linspace(0, 1, 31)
 
 
+CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
+
+
 MOST = 9
 
 
 STEEP = 30
-"""Where the highest bin is so many times the median one, a logarithmic axis shows more."""
+"""The axis is logarithmic if the highest bin is more than this many times the median bin."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Of the scores of one class in one part, mean over seeds.
+    """Distribution of the scores of one class in one part, mean over seeds.
 
     Attributes:
-        density: (bins,), of area 1 between 0 and 1.
-        error: of the sample, mean over seeds.
+        density: (bins,), with area 1 between 0 and 1.
+        error: (bins,), statistical error, mean over seeds.
     """
 
     density: Array
@@ -48,7 +51,7 @@ class Histogram:
 
 
 def shown_scores(predictions: Predictions) -> Array:
-    """Return (N,) what is drawn: the signal's score; of more than two classes, the true class's."""
+    """Return (N,), the score of signal; with more than two classes, the score of the true class."""
     scores = predictions.scores
     if scores.shape[1] == 2:
         return scores[:, 1]
@@ -75,11 +78,11 @@ def _of_class(predictions: Predictions, label: int) -> tuple[Array, Array]:
     return scores, np.ones(len(scores)) if weights is None else weights[mine]
 
 
-def distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[float, float]:
+def kolmogorov_smirnov(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[float, float]:
     """Return the largest distance of two cumulative distributions, and its p-value.
 
     Args:
-        one, other: scores (N,) and weights (N,).
+        one, other: scores (N,) and weights (N,) of each.
 
     Source: Kolmogorov and Smirnov; the p-value after Stephens, J. R. Stat. Soc. B 32 (1970) 115,
     with effective numbers of examples.
@@ -89,12 +92,15 @@ def distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[floa
     found = float(abs(steps[0] - steps[1]).max())
     n, m = (effective_number(weights) for _, weights in (one, other))
     root = math.sqrt(n * m / (n + m))
-    reach = (root + 0.12 + 0.11 / root) * found
-    # the series does not converge where the distance is next to nothing
-    if reach < 0.2:
-        return found, 1.0
-    series = sum((-1) ** (k - 1) * math.exp(-2 * (k * reach) ** 2) for k in range(1, 101))
-    return found, min(max(2 * series, 0.0), 1.0)
+    return found, _p_value((root + 0.12 + 0.11 / root) * found)
+
+
+def _p_value(scaled: float) -> float:
+    # the series does not converge for tiny distances
+    if scaled < 0.2:
+        return 1.0
+    series: float = sum((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
+    return min(max(2 * series, 0.0), 1.0)
 
 
 def _cumulative(scores: Array, weights: Array, points: Array) -> Array:
@@ -104,7 +110,7 @@ def _cumulative(scores: Array, weights: Array, points: Array) -> Array:
 
 
 def draw(request: Request) -> Figure:
-    """Draw each row in a panel of its own, and the ratio of training to test below."""
+    """Draw a panel for each row, with the ratio of training to test below."""
     panels = selection.panels(request, "auc", most=MOST)
     rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
     across = 2 if len(rows) in {2, 4} else 3
@@ -116,57 +122,61 @@ def draw(request: Request) -> Figure:
             above.set_title(style.plain(panel.title), loc="left", fontweight="bold")
     notes = [panel.caption for panel in panels]
     notes.append(
-        "filled: test, points: training, each of area 1, mean over seeds; bars: statistical "
+        "filled: test; points: training; each with area 1, mean over seeds; bars: statistical "
         "errors; below: training / test; KS: p-value of the Kolmogorov-Smirnov test that both "
-        "are drawn from one distribution, lowest to highest of the seeds"
+        "have the same distribution, lowest to highest over seeds"
     )
     style.footer(figure, notes + [note for panel in panels for note in panel.notes])
     return figure
 
 
 def _draw_row(above: Axes, below: Axes, row: Row, results: Path) -> None:
-    train, test = (stored.parts(results, row, part) for part in ("train", "test"))
-    highest, lowest = 0.0, np.inf
+    train, test = (stored_predictions.of_row(results, row, part) for part in ("train", "test"))
+    densities = []
     for label, name in enumerate(_classes(row, test[0])):
         colour = style.COLOURS[label % len(style.COLOURS)]
         fitted, unseen = histogram(train, label), histogram(test, label)
-        values = [distance(_of_class(a, label), _of_class(b, label))[1]
-                  for a, b in zip(train, test, strict=True)]  # fmt: skip
+        pairs = zip(train, test, strict=True)
+        values = [kolmogorov_smirnov(_of_class(a, label), _of_class(b, label))[1] for a, b in pairs]
+        text = f"{style.plain(name)}, KS $p$ {_span(values)}"
         above.stairs(unseen.density, EDGES, fill=True, color=colour, alpha=0.3)
-        above.stairs(
-            unseen.density,
-            EDGES,
-            color=colour,
-            label=f"{style.plain(name)}, KS $p$ {_span(values)}",
-        )
-        centres = (EDGES[1:] + EDGES[:-1]) / 2
+        above.stairs(unseen.density, EDGES, color=colour, label=text)
         how: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": 3, "linewidth": 1}
-        above.errorbar(centres, fitted.density, fitted.error, **how)
-        _draw_ratio(below, centres, fitted, unseen, how)
-        positive = unseen.density[unseen.density > 0]
-        highest, lowest = max(highest, positive.max()), min(lowest, np.median(positive))
+        above.errorbar(CENTRES, fitted.density, fitted.error, **how)
+        _draw_ratio(below, fitted, unseen, how)
+        densities.append(unseen.density[unseen.density > 0])
+    _finish(above, below, densities, two=test[0].scores.shape[1] == 2)
+
+
+def _finish(above: Axes, below: Axes, densities: Sequence[Array], *, two: bool) -> None:
+    """Set scales, labels and legend.
+
+    Args:
+        above, below: axes of the distributions and of their ratio.
+        densities: positive densities of each class.
+        two: whether there are two classes.
+    """
+    highest = max(float(each.max()) for each in densities)
+    lowest = min(float(np.median(each)) for each in densities)
     if highest > STEEP * lowest:
         above.set(yscale="log", ylim=(lowest / 10, highest * 30))
     else:
         above.set_ylim(0, 1.45 * highest)
     above.set(xlim=(0, 1), ylabel="density")
     below.axhline(1, color=style.GREY, linewidth=0.8)
-    two = test[0].scores.shape[1] == 2
     below.set_xlabel("signal score" if two else "score of the true class")
     below.set_ylabel("ratio", loc="center", fontsize="small")
     below.set_ylim(0.4, 1.6)
     style.legend(above, loc="upper center")
 
 
-def _draw_ratio(
-    axes: Axes, centres: Array, train: Histogram, test: Histogram, how: dict[str, Any]
-) -> None:
+def _draw_ratio(axes: Axes, train: Histogram, test: Histogram, how: dict[str, Any]) -> None:
     known = (test.density > 0) & (train.density > 0)
     ratio = train.density[known] / test.density[known]
-    share = np.hypot(
+    relative = np.hypot(
         train.error[known] / train.density[known], test.error[known] / test.density[known]
     )
-    axes.errorbar(centres[known], ratio, ratio * share, **how)
+    axes.errorbar(CENTRES[known], ratio, ratio * relative, **how)
 
 
 def _classes(row: Row, predictions: Predictions) -> Sequence[str]:
@@ -175,7 +185,7 @@ def _classes(row: Row, predictions: Predictions) -> Sequence[str]:
 
 
 def _span(values: Sequence[float]) -> str:
-    """Return one p-value, or the range of several."""
+    """Return a p-value in words, or the range of several."""
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     if max(values) < 0.005:
         return "< 0.01"

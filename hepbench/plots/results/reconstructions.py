@@ -1,4 +1,4 @@
-"""Reconstructions: test inputs beside what a network makes of them, and decoded walks and samples."""
+"""Draw test inputs with their reconstructions, decoded walks and samples in latent space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.plots import networks, selection, style
+from hepbench.plots import selection, style, trained_networks
 from hepbench.plots.results import latents
 from hepbench.specs.errors import ResultsError
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.drawing import Request
-    from hepbench.plots.networks import Trained
+    from hepbench.plots.request import Request
+    from hepbench.plots.selection import Panel
+    from hepbench.plots.trained_networks import TrainedNetwork
     from hepbench.specs.types import Array
     from hepbench.storage.records import Record
     from hepbench.tables.rows import Row
 
 
 SHOWN = 6
-"""Examples, as many of each class as fit; steps of a walk; samples."""
+"""Number of examples, of steps of a walk, and of samples that are drawn."""
 
 
 DRAWABLE = ("image", "table", "scalars")
@@ -37,14 +38,15 @@ MOST = 2
 
 @dataclass(frozen=True)
 class Pairs:
-    """Test inputs and their reconstructions, as the network sees them: after preprocessing.
+    """Test inputs after preprocessing, and their reconstructions.
 
     Attributes:
-        input: its name.
-        originals, made: (n, ...) of SHOWN examples.
-        labels, ids: (n,) theirs.
-        error: mean squared error over all examples and values; ``count`` examples.
-        walk, samples: (steps, ...) decoded, where the encoder decodes.
+        input: name of the input that is drawn.
+        originals, made: (n, ...), inputs and reconstructions of SHOWN examples.
+        labels, ids: (n,) labels and ids of these examples.
+        error: mean squared error over all values of ``count`` examples.
+        step: the chain up to the step that trained the network.
+        walk, samples: (steps, ...), decoded latents; None if the encoder cannot decode latents.
     """
 
     input: str
@@ -60,7 +62,7 @@ class Pairs:
 
 
 def picked(labels: Array, n: int = SHOWN) -> Array:
-    """Return the places of n examples, the classes taking turns, each in its order."""
+    """Return the indices of n examples, equally many of each class if possible, sorted by class."""
     turn = np.empty(len(labels), int)
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
@@ -70,14 +72,16 @@ def picked(labels: Array, n: int = SHOWN) -> Array:
 
 
 def between(start: Array, end: Array, steps: int = SHOWN) -> Array:
-    """Return (steps, D) codes on the straight line from one to another."""
-    share = np.linspace(0, 1, steps)[:, None]
-    return (1 - share) * start + share * end
+    """Return (steps, D), latents on the straight line from start to end."""
+    fraction = np.linspace(0, 1, steps)[:, None]
+    return (1 - fraction) * start + fraction * end
 
 
 def sampled(values: Array, *, variational: bool, n: int = SHOWN) -> Array:
-    """Return (n, D) codes: from N(0, 1) of a variational encoder, else from a Gaussian of the mean
-    and covariance of codes (N, D).
+    """Return (n, D), sampled latents.
+
+    For a variational encoder from N(0, 1), else from a Gaussian with the mean and covariance of the
+    latents (N, D).
     """
     rng = np.random.default_rng(0)
     if variational:
@@ -89,21 +93,15 @@ def sampled(values: Array, *, variational: bool, n: int = SHOWN) -> Array:
     return values.mean(axis=0) + noise @ right
 
 
-def pairs(trained: Trained) -> Pairs:
-    """Return what is drawn of a network.
+def pairs(trained: TrainedNetwork) -> Pairs:
+    """Return originals and reconstructions of a network.
 
     Raises:
-        ResultsError: it reconstructs nothing that can be drawn.
+        ResultsError: it reconstructs none of the inputs that can be drawn.
     """
     name, shown = _reconstructed(trained), picked(trained.labels)
     originals, made, error = compared(trained, name, shown)
-    walk = samples = None
-    if hasattr(trained.network.encoder, "decode"):
-        found = latents.codes(trained)
-        ends = found.values[shown[[0, -1]]].astype(float)
-        walk = _decoded(trained, name, between(*ends))
-        variational = found.log_variances is not None
-        samples = _decoded(trained, name, sampled(found.values, variational=variational))
+    walk, samples = _walk_and_samples(trained, name, shown)
     return Pairs(
         input=name,
         originals=originals,
@@ -118,18 +116,36 @@ def pairs(trained: Trained) -> Pairs:
     )
 
 
-def compared(trained: Trained, name: str, shown: Array) -> tuple[Array, Array, float]:
-    """Return an input of the examples at some places (n,), what is made of it, and the mean squared
-    error over all examples. Of these, which dense may be gigabytes, no more than a batch is held.
+def _walk_and_samples(
+    trained: TrainedNetwork, name: str, shown: Array
+) -> tuple[Array | None, Array | None]:
+    """Return the decoded walk from the first to the last example, and decoded samples."""
+    if not hasattr(trained.network.encoder, "decode"):
+        return None, None
+    found = latents.encode(trained)
+    first, last = found.values[shown[[0, -1]]].astype(float)
+    chosen = sampled(found.values, variational=found.log_variances is not None)
+    return _decoded(trained, name, between(first, last)), _decoded(trained, name, chosen)
+
+
+def compared(trained: TrainedNetwork, name: str, shown: Array) -> tuple[Array, Array, float]:
+    """Return input and reconstruction of some examples, and the error over all examples.
+
+    Only one batch is held in memory: all examples may be gigabytes.
+
+    Args:
+        trained: network and test examples.
+        name: name of the input.
+        shown: (n,) indices of the examples that are returned.
     """
     encoder = trained.network.encoder
     kept: dict[int, tuple[Array, Array]] = {}
     first, squares, values = 0, 0.0, 0
-    for before, after in networks.batched(
+    for before, after in trained_networks.batched(
         trained, lambda inputs: (inputs[name], encoder.reconstruct(inputs)[name])
     ):
         here = [i for i in shown if first <= i < first + len(before)]
-        # copied: a view would hold its batch
+        # copied, because a view would keep the whole batch in memory
         kept |= {i: (before[i - first].copy(), after[i - first].copy()) for i in here}
         squares += float(np.square(np.subtract(after, before, dtype=float)).sum())
         first, values = first + len(before), values + before.size
@@ -137,8 +153,8 @@ def compared(trained: Trained, name: str, shown: Array) -> tuple[Array, Array, f
     return np.stack(originals), np.stack(made), squares / values
 
 
-def _reconstructed(trained: Trained) -> str:
-    """Return the name of what is reconstructed and can be drawn."""
+def _reconstructed(trained: TrainedNetwork) -> str:
+    """Return the name of an input that is reconstructed and can be drawn."""
     import torch
 
     inputs = trained.network.example_inputs()
@@ -148,10 +164,10 @@ def _reconstructed(trained: Trained) -> str:
         if name in made and name in inputs:
             return name
     msg = f"{trained.network.recipe.model} reconstructs {', '.join(sorted(made))}; "
-    raise ResultsError(msg + f"what can be drawn is {', '.join(DRAWABLE)}")
+    raise ResultsError(msg + f"only {', '.join(DRAWABLE)} can be drawn")
 
 
-def _decoded(trained: Trained, name: str, values: Array) -> Array:
+def _decoded(trained: TrainedNetwork, name: str, values: Array) -> Array:
     import torch
 
     network = trained.network
@@ -162,48 +178,66 @@ def _decoded(trained: Trained, name: str, values: Array) -> Array:
 
 
 def draw(request: Request) -> Figure:
-    """Draw each network in a block of its own."""
+    """Draw a block for each network."""
     from matplotlib.figure import Figure
 
-    panels = selection.panels(request, "auc", needs=_needs, most=MOST)
-    rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
-    found = [pairs(_load(request, panel.rows[i].ok[0])) for panel, i in rows]
-    names = [_features(each, panel.rows[i]) for each, (panel, i) in zip(found, rows, strict=True)]
-    blocks = [
-        list(_lines(each, mine, channels=request.channels))
-        for each, mine in zip(found, names, strict=True)
-    ]
-    heights = [_height(each, block) for each, block in zip(found, blocks, strict=True)]
+    panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
+    blocks = [_block(request, panel, i) for panel in panels for i in range(len(panel.rows))]
+    heights = [_height(block.pairs, block.lines) for block in blocks]
     figure = Figure(figsize=(9.0, sum(heights)), layout="constrained")
-    lines: Any = figure.subfigures(len(rows), 1, height_ratios=heights)
-    parts = np.atleast_1d(lines)
-    notes = [panel.caption for panel in panels]
-    for part, (panel, i), each, block in zip(parts, rows, found, blocks, strict=True):
-        row = panel.rows[i]
-        style.title(part, f"{panel.title}: {panel.names[i]}")
-        if each.input == "image":
-            _draw_images(part, each, block, row.aspects["labels"])
-        else:
-            _draw_profiles(part, each, row)
-        notes.append(
-            f"{panel.names[i]}, seed {row.ok[0].seed}, network after {each.step}: mean squared error "
-            f"{each.error:.3g} over {each.count:,} test examples and all values, after preprocessing"
-        )
+    parts: Any = figure.subfigures(len(blocks), 1, height_ratios=heights)
+    for part, block in zip(np.atleast_1d(parts), blocks, strict=True):
+        _draw_block(part, block)
+    notes = [panel.caption for panel in panels] + [_note(block) for block in blocks]
     style.footer(figure, notes + [note for panel in panels for note in panel.notes])
     return figure
 
 
-def _load(request: Request, record: Record) -> Trained:
-    return networks.load(request.results, record, most=latents.EXAMPLES, decoding=True)
+@dataclass(frozen=True)
+class Block:
+    """One network's part of the figure; ``lines`` is empty if the input is not an image."""
+
+    title: str
+    name: str
+    row: Row
+    pairs: Pairs
+    lines: list[Line]
 
 
-def _needs(row: Row) -> str:
-    return networks.why_not(row.ok[0], offers="reconstruct")
+def _block(request: Request, panel: Panel, i: int) -> Block:
+    row = panel.rows[i]
+    found = pairs(_load(request, row.ok[0]))
+    lines = list(_lines(found, _features(found, row), channels=request.channels))
+    return Block(f"{panel.title}: {panel.names[i]}", panel.names[i], row, found, lines)
+
+
+def _draw_block(part: Any, block: Block) -> None:
+    style.title(part, block.title)
+    if block.pairs.input == "image":
+        _draw_images(part, block.pairs, block.lines, block.row.aspects["labels"])
+    else:
+        _draw_profiles(part, block.pairs, block.row)
+
+
+def _note(block: Block) -> str:
+    found = block.pairs
+    return (
+        f"{block.name}, seed {block.row.ok[0].seed}, network after {found.step}: mean squared error "
+        f"{found.error:.3g} over {found.count:,} test examples and all values, after preprocessing"
+    )
+
+
+def _load(request: Request, record: Record) -> TrainedNetwork:
+    return trained_networks.load(request.results, record, most=latents.EXAMPLES, decoding=True)
+
+
+def _why_not(row: Row) -> str:
+    return trained_networks.why_not(row.ok[0], offers="reconstruct")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of images: (n, height, width); ``signed`` ones are differences."""
+    """A line of images (n, height, width); ``signed``: they are differences."""
 
     name: str
     images: Array
@@ -211,7 +245,7 @@ class Line:
 
 
 def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Line]:
-    """Yield the lines of images of a block: summed over channels, or for each of their names."""
+    """Yield the lines of images of a block: the sum of channels, or each channel by itself."""
     if found.input != "image":
         return
     n = found.originals.shape[1]
@@ -228,7 +262,7 @@ def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Li
 
 
 def _height(found: Pairs, lines: Sequence[Line]) -> float:
-    """Return the inches of a block."""
+    """Return the height of a block in inches."""
     if not lines:
         return 2.4 * -(-len(found.originals) // 2) + 0.5
     _, height, width = lines[0].images.shape
@@ -237,14 +271,16 @@ def _height(found: Pairs, lines: Sequence[Line]) -> float:
 
 def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequence[str]) -> None:
     axes = part.subplots(len(lines), SHOWN, squeeze=False)
-    plain = style.pixels(np.concatenate([x.images for x in lines if x.name.startswith("original")]))
+    plain = style.pixel_colours(
+        np.concatenate([x.images for x in lines if x.name.startswith("original")])
+    )
     reach = max((abs(line.images).max() for line in lines if line.signed), default=1.0) or 1.0
     signed: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
     pairs = zip(lines, axes, strict=True)
     for sign, group in groupby(pairs, key=lambda pair: pair[0].signed):
         mine = list(group)
         shown = [_draw_line(*each, signed if sign else plain) for each in mine]
-        # one for each run of lines: a bar beside lines that are apart would cover others
+        # one colour bar for each run of neighbouring lines, so that it covers no other lines
         bar = part.colorbar(shown[0], ax=[ax for _, places in mine for ax in places], pad=0.01)
         bar.set_label("difference" if sign else "value", loc="center", fontsize="small")
         bar.ax.tick_params(labelsize="x-small", which="both", length=2)
@@ -255,7 +291,7 @@ def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequen
 
 
 def _draw_line(line: Line, places: Sequence[Axes], how: dict[str, Any]) -> Any:
-    """Draw a line of images; return the first of them."""
+    """Draw a line of images; return the first one as drawn."""
     for ax in places:
         ax.set(xticks=[], yticks=[])
         ax.minorticks_off()
@@ -268,7 +304,7 @@ def _draw_line(line: Line, places: Sequence[Axes], how: dict[str, Any]) -> Any:
 
 
 def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
-    """Say where a walk goes."""
+    """Write above a walk where it starts and ends."""
     for line, places in zip(lines, axes, strict=True):
         if line.name == "walk":
             places[0].set_title("from the first", fontsize="x-small")
@@ -276,35 +312,38 @@ def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
 
 
 def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:
-    """Draw numbers of examples: each feature's value and its reconstruction."""
+    """Draw each feature of an example and its reconstruction, in axes for each example."""
     n = len(found.originals)
     axes = part.subplots(-(-n // 2), 2, squeeze=False, sharex=True).ravel()
     for spare in axes[n:]:
         spare.set_axis_off()
-    places = np.arange(found.originals.shape[1])
     classes = row.aspects["labels"]
     for i, ax in enumerate(axes[:n]):
-        ax.plot(places, found.originals[i], "o", color="black", markersize=4, label="original")
-        edges = np.arange(len(places) + 1) - 0.5
-        ax.stairs(
-            found.made[i], edges, color=style.COLOURS[1], baseline=None, label="reconstruction"
-        )
+        _draw_profile(ax, found.originals[i], found.made[i])
         name = classes[found.labels[i]] if classes else f"class {found.labels[i]}"
         ax.set_title(style.plain(f"{name}, id {found.ids[i]}"), loc="left", fontsize="small")
         ax.set_ylabel("preprocessed value" if i % 2 == 0 else "", loc="center", fontsize="small")
-        ax.tick_params(axis="x", which="minor", bottom=False, top=False)
+    places = np.arange(found.originals.shape[1])
     _name_features(axes[max(n - 2, 0) : n], places, _features(found, row))
     style.legend(axes[0], loc="upper right", ncols=2)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(low, high + 0.3 * (high - low))
 
 
+def _draw_profile(ax: Axes, original: Array, made: Array) -> None:
+    places = np.arange(len(original))
+    ax.plot(places, original, "o", color="black", markersize=4, label="original")
+    edges = np.arange(len(places) + 1) - 0.5
+    ax.stairs(made, edges, color=style.COLOURS[1], baseline=None, label="reconstruction")
+    ax.tick_params(axis="x", which="minor", bottom=False, top=False)
+
+
 def _features(found: Pairs, row: Row) -> list[str]:
-    """Return the names of features or channels where the record knows them."""
+    """Return the names of features or channels from the record; their numbers if it has none."""
     read = row.record.key_parts.get("read", {}).get("inputs", {})
     names: list[str] = list(read.get(found.input, {}).get("names", ()))
     n = found.originals.shape[1]
-    # of what a view makes of them, nobody knows the names
+    # a view may change the number of features; their names are then unknown
     return names if len(names) == n else [str(i) for i in range(n)]
 
 

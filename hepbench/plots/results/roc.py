@@ -1,4 +1,4 @@
-"""ROC curves: background rejection against signal efficiency, a curve for each row over seeds."""
+"""Draw ROC curves: background rejection against signal efficiency, one mean curve for each row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hepbench.evaluation import metrics
 from hepbench.evaluation.uncertainty import effective_number
-from hepbench.plots import selection, stored, style
+from hepbench.plots import selection, stored_predictions, style
 from hepbench.tables import rounding
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.drawing import Request
+    from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Array
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 EFFICIENCIES = np.arange(1, 201) / 200
 
 
-LEAST = 10
-"""Background examples that must pass: with fewer, the rejection is a guess."""
+MIN_PASSING = 10
+"""A curve is drawn where at least this many background examples pass: with fewer, the rejection is
+too uncertain."""
 
 
 MOST = 24
@@ -39,11 +40,11 @@ MOST = 24
 
 @dataclass(frozen=True)
 class Roc:
-    """Of one set of scores, at EFFICIENCIES.
+    """ROC curve of one set of scores, at EFFICIENCIES.
 
     Attributes:
         rejection: 1 / background efficiency; infinite where no background passes.
-        stderr: of the test sample.
+        stderr: its statistical error.
         passing: effective number of background examples that pass.
     """
 
@@ -54,12 +55,13 @@ class Roc:
 
 @dataclass(frozen=True)
 class Curve:
-    """What is drawn of a row: (points,) each.
+    """The curve of one row: (points,) each.
 
     Attributes:
+        efficiency: signal efficiency.
         rejection: mean over seeds.
-        stderr: of the test sample, mean over seeds.
-        spread: standard deviation over seeds; None for one.
+        stderr: statistical error of the test sample, mean over seeds.
+        spread: standard deviation over seeds; None for one seed.
     """
 
     efficiency: Array
@@ -73,9 +75,7 @@ def roc(predictions: Predictions) -> Roc:
     part = metrics.part_of(predictions)
     part.need_every_class()
     signal, passing = part.passing
-    background = part.labels == 0
-    mass = np.cumsum(np.bincount(part.curve.ties, part.weights * background))
-    squares = np.cumsum(np.bincount(part.curve.ties, part.weights**2 * background))
+    mass, squares = _background_sums(part)
 
     def cut(efficiency: Array) -> Array:
         return np.searchsorted(signal, efficiency - 1e-12).clip(max=len(signal) - 1)
@@ -92,11 +92,16 @@ def roc(predictions: Predictions) -> Roc:
         return Roc(1 / found, error, number)
 
 
-def over_seeds(rocs: Sequence[Roc], *, least: float = LEAST) -> Curve:
-    """Return the mean over seeds with both errors, where in every seed so many background examples
-    pass.
-    """
-    known = np.min([each.passing for each in rocs], axis=0) >= least - 1e-9
+def _background_sums(part: metrics.Part) -> tuple[Array, Array]:
+    """Return cumulative sums over thresholds of the background's weights and squared weights."""
+    background = part.labels == 0
+    mass = np.cumsum(np.bincount(part.curve.ties, part.weights * background))
+    return mass, np.cumsum(np.bincount(part.curve.ties, part.weights**2 * background))
+
+
+def over_seeds(rocs: Sequence[Roc], *, min_passing: float = MIN_PASSING) -> Curve:
+    """Return the mean curve with both errors, where enough background passes in every seed."""
+    known = np.min([each.passing for each in rocs], axis=0) >= min_passing - 1e-9
     values = np.stack([each.rejection[known] for each in rocs])
     return Curve(
         efficiency=EFFICIENCIES[known],
@@ -107,7 +112,7 @@ def over_seeds(rocs: Sequence[Roc], *, least: float = LEAST) -> Curve:
 
 
 def ratio(curve: Curve, reference: Curve) -> tuple[Array, Array]:
-    """Return where both are known, and by what factor the first rejects more there."""
+    """Return the efficiencies at which both are known, and the ratio of their rejections."""
     common, mine, theirs = np.intersect1d(
         curve.efficiency, reference.efficiency, return_indices=True
     )
@@ -115,18 +120,18 @@ def ratio(curve: Curve, reference: Curve) -> tuple[Array, Array]:
 
 
 def published(row: Row) -> list[tuple[float, float]]:
-    """Return (signal efficiency, rejection) of the published figures of a row."""
+    """Return (signal efficiency, rejection) for the published rejections of a row."""
     known = row.published.metrics if row.published else {}
     found = ((re.fullmatch(r"rejection_(\d+)", name), value) for name, value in known.items())
     return [(int(match[1]) / 100, value) for match, value in found if match]
 
 
 def draw(request: Request) -> Figure:
-    """Draw the curves of each dataset in a panel of its own, and below them their ratios."""
-    panels = selection.panels(request, "auc", needs=_needs, most=MOST)
+    """Draw a panel for each dataset, with the ratios of its curves below."""
+    panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
     compared = any(len(panel.rows) > 1 for panel in panels)
     legends = [_legend(panel) for panel in panels]
-    room = max(map(style.beside, legends))
+    room = max(map(style.legend_width, legends))
     figure, axes = style.grid(
         len(panels),
         across=1 if room else 2,
@@ -140,9 +145,9 @@ def draw(request: Request) -> Figure:
     return figure
 
 
-def _needs(row: Row) -> str:
+def _why_not(row: Row) -> str:
     classes = len(row.aspects["labels"])
-    return "" if classes == 2 else f"a ROC curve is of two classes; there are {classes}"
+    return "" if classes == 2 else f"a ROC curve needs two classes; there are {classes}"
 
 
 def _legend(panel: Panel) -> list[str]:
@@ -155,42 +160,60 @@ def _legend(panel: Panel) -> list[str]:
 def _draw_panel(
     axes: Sequence[Axes], panel: Panel, words: Sequence[str], results: Path, *, right: bool
 ) -> list[str]:
+    """Draw one panel; return the notes about it."""
     above, below = axes[0], axes[-1]
     looks = style.looks([(row.labels.model, row.labels.chain) for row in panel.rows])
-    tests = (stored.parts(results, row, "test") for row in panel.rows)
+    tests = (stored_predictions.of_row(results, row, "test") for row in panel.rows)
     curves = [over_seeds([roc(test) for test in each]) for each in tests]
-    credits = []
+    sources = []
     for row, curve, text, look in zip(panel.rows, curves, words, looks, strict=True):
         how: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes}
         above.plot(curve.efficiency, curve.rejection, label=style.plain(text), **how)
         _shade(above, curve, look.colour, both=len(curves) <= style.INSIDE)
         below.plot(*ratio(curve, curves[0]), **how)
-        for efficiency, value in published(row):
-            above.plot(efficiency, value, look.marker, mfc="none", mec=look.colour, mew=1.3)
-        if published(row) and row.published:
-            credits.append(f"open markers: published for {text}: {row.published.source}")
+        sources += _draw_published(above, row, text, look)
+    if below is not above:
+        _finish_ratios(below, curves, looks[0].colour)
+    below.set_xlabel("signal efficiency $\\epsilon_S$")
+    _finish_curves(above, panel)
+    style.legend(above, below, right=right, title="AUC (test sample)(seeds)", loc="upper right")
+    clipped = any(len(curve.efficiency) < len(EFFICIENCIES) for curve in curves)
+    return [*_notes(panel, clipped=clipped), *sources, *panel.notes]
+
+
+def _draw_published(axes: Axes, row: Row, text: str, look: style.Look) -> list[str]:
+    """Draw the published rejections of a row; return a note with their source."""
+    values = published(row)
+    for efficiency, value in values:
+        axes.plot(efficiency, value, look.marker, mfc="none", mec=look.colour, mew=1.3)
+    if not values or not row.published:
+        return []
+    return [f"open markers: published for {text}: {row.published.source}"]
+
+
+def _finish_curves(above: Axes, panel: Panel) -> None:
+    """Draw the diagonal of chance; set scales and labels."""
     above.plot(EFFICIENCIES, 1 / EFFICIENCIES, color=style.GREY, linewidth=0.8, linestyle=":")
     above.set(yscale="log", xlim=(0, 1))
     above.set_ylim(bottom=1)
     above.set_ylabel("background rejection $1/\\epsilon_B$")
-    if below is not above:
-        _shade_ratio(below, curves[0], looks[0].colour)
-        below.set_ylabel("ratio to best", loc="center", fontsize="small")
-        below.set_ylim(*_range([ratio(curve, curves[0])[1] for curve in curves]))
-    below.set_xlabel("signal efficiency $\\epsilon_S$")
-    style.heading(above, panel, style.WIDTH)
-    style.legend(above, below, right=right, title="AUC (test sample)(seeds)", loc="upper right")
-    clipped = any(len(curve.efficiency) < len(EFFICIENCIES) for curve in curves)
-    return [*_notes(panel, clipped=clipped), *credits, *panel.notes]
+    style.heading(above, panel.title, source=panel.source, sizes=panel.sizes, inches=style.WIDTH)
+
+
+def _finish_ratios(below: Axes, curves: Sequence[Curve], colour: str) -> None:
+    """Shade the error of the best curve; set range and label."""
+    _shade_ratio(below, curves[0], colour)
+    below.set_ylabel("ratio to best", loc="center", fontsize="small")
+    below.set_ylim(*_range([ratio(curve, curves[0])[1] for curve in curves]))
 
 
 def _shade(axes: Axes, curve: Curve, colour: str, *, both: bool) -> None:
-    """Draw the error of the test sample as a light band, the spread over seeds as a dark one."""
+    """Draw a light band for the statistical error, and a dark one for the spread over seeds."""
     bands = [(curve.spread, style.BAND)] if curve.spread is not None else []
     if both or not bands:
         bands.append((curve.stderr, style.BAND / 2))
     for error, alpha in bands:
-        # nothing rejects less than 1
+        # a rejection is never below 1
         low, high = np.maximum(curve.rejection - error, 1.0), curve.rejection + error
         axes.fill_between(curve.efficiency, low, high, color=colour, alpha=alpha, linewidth=0)
 
@@ -202,7 +225,7 @@ def _shade_ratio(axes: Axes, curve: Curve, colour: str) -> None:
 
 
 def _range(ratios: Sequence[Array]) -> tuple[float, float]:
-    """Return limits that show all but the ends, where few examples are left."""
+    """Return a range for all ratios but the first tenth of each curve, where few examples pass."""
     values = np.concatenate([each[len(each) // 10 :] for each in ratios])
     if not len(values):
         return 0.0, 2.0
@@ -212,12 +235,12 @@ def _range(ratios: Sequence[Array]) -> tuple[float, float]:
 
 
 def _notes(panel: Panel, *, clipped: bool) -> list[str]:
-    """Say what is shown."""
+    """Return notes that explain the lines and bands."""
     bands = []
     if any(len(row.ok) > 1 for row in panel.rows):
         bands.append("dark: standard deviation over seeds")
     if len(panel.rows) <= style.INSIDE or any(len(row.ok) == 1 for row in panel.rows):
         bands.append("light: statistical error of the test sample")
-    clip = f"drawn where at least {LEAST} background examples pass; " if clipped else ""
+    clip = f"drawn where at least {MIN_PASSING} background examples pass; " if clipped else ""
     how = f"lines: mean over seeds; bands, {', '.join(bands)}; {clip}dotted: chance"
     return [panel.caption, how]

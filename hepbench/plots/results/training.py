@@ -1,4 +1,4 @@
-"""Training: losses, metrics and learning rates by epoch, for each step of each chain."""
+"""Draw losses, metrics and learning rates by epoch, for each step of each chain."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hepbench.specs.references import chain, uses
 from hepbench.tables.columns import title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.drawing import Request
+    from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
     from hepbench.specs.types import Array
     from hepbench.storage.records import Record
@@ -36,20 +36,21 @@ LOSSES = ("loss", "validation_loss")
 
 
 METRICS = ("auc", "accuracy")
-"""Of validation; the first that a history has is drawn."""
+"""Validation metrics; the first one in a history is drawn."""
 
 
 MOST = 12
 
 
 @dataclass(frozen=True)
-class FitSettings:
-    """One step of a chain, over seeds.
+class StepHistories:
+    """Training histories of one step of a chain, one for each seed.
 
     Attributes:
-        name: of the row; ``step``: of the method.
-        histories: of each seed, an entry for each epoch.
-        best: of each seed, the place of the entry whose weights were kept.
+        name: name of the row.
+        step: name of the method.
+        histories: for each seed, an entry for each epoch.
+        best: for each seed, the index of the entry whose weights were kept.
     """
 
     name: str
@@ -59,24 +60,24 @@ class FitSettings:
 
     @property
     def time(self) -> str:
-        """What the entries count."""
+        """The unit of time of the entries, such as ``epoch``."""
         names = self.histories[0][0]
         return next((name for name in TIMES if name in names), "entry")
 
     @property
     def fits(self) -> list[int]:
-        """Where a new training begins within the step."""
+        """Indices of the entries at which another fit begins within the step."""
         first = max(self.histories, key=len)
         numbers = [entry.get("fit", 0.0) for entry in first]
         return [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1]]
 
     def first(self, names: Sequence[str]) -> str:
-        """Return the first of some names that the histories have, or nothing."""
+        """Return the first of these names that the histories contain, or ""."""
         return next((name for name in names if name in self.histories[0][0]), "")
 
     @property
     def terms(self) -> list[str]:
-        """Parts of the validation loss, where it has several."""
+        """Names of the terms of the validation loss, if it has several."""
         known = {*TIMES, *LOSSES, *METRICS, "fit", "step", "train_loss"}
         if "loss" not in self.histories[0][0]:
             return []
@@ -86,7 +87,7 @@ class FitSettings:
 
     @property
     def rates(self) -> list[str]:
-        """Learning rates, those that are equal throughout once."""
+        """Names of the learning rates; of several that are always equal only the first."""
         names = sorted({n for entry in self.histories[0] for n in entry if n.startswith("rate")})
         kept: dict[tuple[float | None, ...], str] = {}
         for name in names:
@@ -96,7 +97,7 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class Line:
-    """A quantity by epoch: mean over the seeds that trained so long, and their spread."""
+    """A quantity by epoch: mean and standard deviation over the seeds that reached this epoch."""
 
     epochs: Array
     mean: Array
@@ -104,7 +105,7 @@ class Line:
 
 
 def line(histories: Sequence[Sequence[Entry]], name: str) -> Line:
-    """Return a quantity by epoch, from 1, over seeds; of one seed there is no spread."""
+    """Return a quantity by epoch, counted from 1; the spread is None for a single seed."""
     longest = max(map(len, histories))
     values = np.full((len(histories), longest), np.nan)
     for i, history in enumerate(histories):
@@ -114,47 +115,52 @@ def line(histories: Sequence[Sequence[Entry]], name: str) -> Line:
     values, counts = values[:, kept], counts[kept]
     mean = np.nansum(values, axis=0) / counts
     squares = np.nansum((values - mean) ** 2, axis=0)
-    # a single seed that went on has no spread
+    # where only one seed is left, the spread is 0
     spread = np.sqrt(squares / np.maximum(counts - 1, 1)) if len(histories) > 1 else None
     return Line(np.flatnonzero(kept) + 1, mean, spread)
 
 
-def trainings(names: Iterable[str], rows: Iterable[Row]) -> list[FitSettings]:
-    """Return the steps that were trained, each once where rows share it."""
-    unique: dict[str, list[FitSettings]] = {}
+def trainings(names: Iterable[str], rows: Iterable[Row]) -> list[StepHistories]:
+    """Return the histories of all steps; a step that several rows share appears once."""
+    unique: dict[str, list[StepHistories]] = {}
     for name, row in zip(names, rows, strict=True):
-        for place, step in enumerate(steps(row.record)):
-            known = [record for record in row.ok if of_step(record, place)]
-            if known:
-                histories = [of_step(record, place) for record in known]
-                best = [kept(record, place) for record in known]
-                each = FitSettings(name, step, histories, best)
-                unique.setdefault(repr((step, histories)), []).append(each)
+        for each in _step_histories(name, row):
+            unique.setdefault(repr((each.step, each.histories)), []).append(each)
     return [
         replace(first, name=f"{first.name} and {len(others)} more" if others else first.name)
         for first, *others in unique.values()
     ]
 
 
+def _step_histories(name: str, row: Row) -> Iterator[StepHistories]:
+    for place, step in enumerate(steps(row.record)):
+        known = [record for record in row.ok if step_history(record, place)]
+        if known:
+            histories = [step_history(record, place) for record in known]
+            yield StepHistories(name, step, histories, [kept(record, place) for record in known])
+
+
 def steps(record: Record) -> list[str]:
-    """Return the methods of a chain."""
+    """Return the names of the methods of a chain."""
     return [step.name for step in chain(record.chain) if step.name != "fresh"]
 
 
-def of_step(record: Record, place: int) -> list[Entry]:
-    """Return the history of one step of the chain; older records hold the last step's alone."""
+def step_history(record: Record, place: int) -> list[Entry]:
+    """Return the history of one step of the chain; older records have only that of the last step."""
     last = float(len(steps(record)) - 1)
     return [entry for entry in record.history if entry.get("step", last) == place]
 
 
 def kept(record: Record, place: int) -> int | None:
-    """Return the place of the entry whose weights a step kept: as recorded of the last step, of
-    others from what they were told to choose by, as training does.
+    """Return the index of the entry whose weights a step kept.
+
+    For the last step it is recorded; for others it is found from the metric that the step was set
+    to choose by, as in training.
     """
     if place == len(steps(record)) - 1:
         return record.best_epoch
     params = record.params.get("methods", {}).get(uses(steps(record))[place], {})
-    entries = of_step(record, place)
+    entries = step_history(record, place)
     choose, last = params.get("choose"), entries[-1].get("fit")
     known = [i for i, e in enumerate(entries) if e.get("fit") == last and choose in e]
     sign = -1 if choose in METRICS else 1
@@ -162,46 +168,56 @@ def kept(record: Record, place: int) -> int | None:
 
 
 def draw(request: Request) -> Figure:
-    """Draw each training in a panel of its own: loss, metric and learning rates."""
-    panels = selection.panels(request, "auc", needs=_needs, most=4 * MOST)
-    found = [(panel, each) for panel in panels for each in trainings(panel.names, panel.rows)]
+    """Draw a panel for each training: loss, metric and learning rates."""
+    panels = selection.panels(request, "auc", why_not=_why_not, most=4 * MOST)
+    found = [each for panel in panels for each in trainings(panel.names, panel.rows)]
     if len(found) > MOST:
-        msg = f"{len(found)} trainings to draw, {MOST} fit legibly; choose some with -d, -m or -x"
+        msg = (
+            f"{len(found)} trainings are too many for one figure; at most {MOST} are legible: "
+            "choose some with -d, -m or -x"
+        )
         raise UsageError(msg)
-    metric = any(each.first(METRICS) for _, each in found)
-    rates = any(each.rates for _, each in found)
+    metric = any(each.first(METRICS) for each in found)
+    rates = any(each.rates for each in found)
     heights = (2.7, *([1.6] if metric else []), *([1.1] if rates else []))
     across = 2 if len(found) in {2, 4} else 3
     figure, axes = style.grid(len(found), across=across, width=4.4, heights=heights)
-    for mine, (_, each) in zip(axes, found, strict=True):
-        below = list(mine[1:])
-        _draw_loss(mine[0], each)
-        if metric:
-            _draw_metric(below.pop(0), each)
-        if rates:
-            _draw_rates(below.pop(0), each)
-        mine[-1].set_xlabel(each.time)
-        style.whole(mine[-1])
-        _head(mine[0], each)
-    style.footer(figure, _notes(panels, [each for _, each in found]))
+    for mine, each in zip(axes, found, strict=True):
+        _draw_training(mine, each, metric=metric, rates=rates)
+    style.footer(figure, _notes(panels, found))
     return figure
 
 
-def _needs(row: Row) -> str:
+def _draw_training(
+    axes: Sequence[Axes], training: StepHistories, *, metric: bool, rates: bool
+) -> None:
+    """Draw one panel, from above: loss, metric if any training has one, learning rates likewise."""
+    below = list(axes[1:])
+    _draw_loss(axes[0], training)
+    if metric:
+        _draw_metric(below.pop(0), training)
+    if rates:
+        _draw_rates(below.pop(0), training)
+    axes[-1].set_xlabel(training.time)
+    style.whole_ticks(axes[-1])
+    _draw_titles(axes[0], training)
+
+
+def _why_not(row: Row) -> str:
     return "" if any(record.history for record in row.ok) else f"{row.record.method} has no history"
 
 
-def _head(axes: Axes, training: FitSettings) -> None:
+def _draw_titles(axes: Axes, training: StepHistories) -> None:
     axes.set_title(style.plain(training.step), loc="left", fontweight="bold")
-    axes.set_title(style.plain(_broken(training.name)), loc="right", fontsize="x-small")
+    axes.set_title(style.plain(_wrapped(training.name)), loc="right", fontsize="x-small")
 
 
-def _broken(name: str) -> str:
-    """Return a name in lines that leave room for the step beside them."""
+def _wrapped(name: str) -> str:
+    """Return a name in lines so short that the step fits beside them."""
     return textwrap.fill(name, 44)
 
 
-def _draw_loss(axes: Axes, training: FitSettings) -> None:
+def _draw_loss(axes: Axes, training: StepHistories) -> None:
     colours = {"train_loss": style.COLOURS[0], "validation": style.COLOURS[1]}
     validation = training.first(LOSSES)
     _draw_line(axes, training, "train_loss", "training", colours["train_loss"], (0, (5, 1.5)))
@@ -219,7 +235,7 @@ def _draw_loss(axes: Axes, training: FitSettings) -> None:
 
 
 def _scale(axes: Axes) -> None:
-    """Choose the scale that shows all losses; terms may differ by orders of magnitude."""
+    """Make the axis logarithmic if the losses differ by more than a factor of 10."""
     lines: Any = axes.get_lines()
     values = np.concatenate([np.asarray(each.get_ydata(), float) for each in lines])
     low, high = values.min(), values.max()
@@ -230,7 +246,7 @@ def _scale(axes: Axes) -> None:
         axes.set_ylim(top=high + 0.45 * (high - low or 1.0))
 
 
-def _draw_metric(axes: Axes, training: FitSettings) -> None:
+def _draw_metric(axes: Axes, training: StepHistories) -> None:
     name = training.first(METRICS)
     if not name:
         axes.text(0.5, 0.5, "no metric", transform=axes.transAxes, ha="center", color=style.GREY)
@@ -242,12 +258,14 @@ def _draw_metric(axes: Axes, training: FitSettings) -> None:
     axes.set_ylabel(f"validation {title(name)}")
 
 
-def _draw_rates(axes: Axes, training: FitSettings) -> None:
+def _draw_rates(axes: Axes, training: StepHistories) -> None:
     for i, name in enumerate(training.rates):
         label = name.removeprefix("rate.")
         _draw_line(axes, training, name, label, style.GREY, style.DASHES[i % len(style.DASHES)])
     if not training.rates:
-        axes.text(0.5, 0.5, "no rate", transform=axes.transAxes, ha="center", color=style.GREY)
+        axes.text(
+            0.5, 0.5, "no learning rate", transform=axes.transAxes, ha="center", color=style.GREY
+        )
         axes.set_yticks([])
         return
     axes.set_yscale("log")
@@ -258,7 +276,7 @@ def _draw_rates(axes: Axes, training: FitSettings) -> None:
 
 
 def _draw_line(
-    axes: Axes, training: FitSettings, name: str, label: str, colour: str, dashes: Any
+    axes: Axes, training: StepHistories, name: str, label: str, colour: str, dashes: Any
 ) -> None:
     if not training.first([name]):
         return
@@ -271,8 +289,8 @@ def _draw_line(
         axes.fill_between(found.epochs, low, high, color=colour, alpha=style.BAND, linewidth=0)
 
 
-def _draw_best(axes: Axes, training: FitSettings, name: str, colour: str) -> None:
-    """Mark the entry whose weights each seed kept."""
+def _draw_best(axes: Axes, training: StepHistories, name: str, colour: str) -> None:
+    """Mark the entry of each seed whose weights were kept."""
     places = [
         (best + 1, history[best][name])
         for history, best in zip(training.histories, training.best, strict=True)
@@ -283,31 +301,29 @@ def _draw_best(axes: Axes, training: FitSettings, name: str, colour: str) -> Non
         axes.plot(*zip(*places, strict=True), **how, label="kept", zorder=5)
 
 
-def _draw_fits(axes: Axes, training: FitSettings) -> None:
+def _draw_fits(axes: Axes, training: StepHistories) -> None:
     for place in training.fits:
         axes.axvline(place + 0.5, color=style.GREY, linewidth=0.6, linestyle=":")
 
 
-def _notes(panels: Sequence[Panel], found: Sequence[FitSettings]) -> list[str]:
-    texts = ["open circles: the epoch whose weights were kept, of each seed"]
+def _notes(panels: Sequence[Panel], found: Sequence[StepHistories]) -> list[str]:
+    texts = ["open circles: the epoch of each seed whose weights were kept"]
     if any(len(each.histories) > 1 for each in found):
         texts.append("lines and bands: mean and standard deviation over seeds")
     if any(each.name.endswith(" more") for each in found):
-        texts.append("'and 1 more': rows that share this step")
+        texts.append("'and 1 more': other rows share this step")
     if any(each.terms for each in found):
         texts.append("dotted: terms of the validation loss, unweighted")
     if any(each.fits for each in found):
-        texts.append("vertical: a new training within the step")
+        texts.append("vertical lines: another fit begins within the step")
     notes = [panel.caption for panel in panels] + ["; ".join(texts)]
-    if lost := sorted({name for panel in panels for name in _untold(panel)}):
-        notes.append(
-            f"not recorded: how the steps before the last were trained of {', '.join(lost)}"
-        )
+    if names := sorted({name for panel in panels for name in _incomplete(panel)}):
+        notes.append(f"not recorded: training before the last step of {', '.join(names)}")
     return notes + [note for panel in panels for note in panel.notes]
 
 
-def _untold(panel: Panel) -> list[str]:
-    """Return the rows whose records were written before they told of earlier steps."""
+def _incomplete(panel: Panel) -> list[str]:
+    """Return the names of rows whose old records have only the history of the last step."""
     return [
         name
         for name, row in zip(panel.names, panel.rows, strict=True)

@@ -1,7 +1,7 @@
-"""Labelled examples of a dataset, a few at a time: those that a run would train on and choose by.
+"""Read the training and validation examples of a dataset, a chunk at a time.
 
-The test part stays sealed. Files are read and divided by the very stages of a run: what stands in
-the cache is used, and what is made is there for the next run.
+The test part stays sealed. Files are read and split by the same stages as in a run, with the same
+cache.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation")
 
 
-MOST_BYTES = 200_000_000
-"""Of some examples that are not sparse."""
+MAX_BYTES = 200_000_000
+"""The most memory for dense inputs that are read at once."""
 
 
 SPLIT_SEED = 0
-"""That of suites which name none."""
+"""The split seed of a suite that sets none."""
 
 
 class Chunk(NamedTuple):
@@ -55,20 +55,20 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class LabelledExamples:
     """The labelled examples of a dataset, without its test part.
 
     Attributes:
-        spec, name: the dataset; its name with the parameters that were chosen.
-        task: what the stage that lays out inputs is told.
-        source: the folder of what was read.
-        rows: (N,) which of it, in order.
-        columns: (N,) each: ``labels``, ``weights`` where there are any, ``target.*``.
-        sealed: how many test examples are left out.
-        origin: where they are from: see ``plan.DataFiles``.
-        params: all of the dataset's own.
-        notes: what must be said of its files.
-        tell: takes a few words on how far it is, where all examples are gone through.
+        spec, name: the dataset; its name with the parameters that the user chose.
+        task: settings of the stage that prepares inputs.
+        source: folder of the stage that read the files.
+        rows: (N,) indices of the examples in it, rising.
+        columns: (N,) each: ``labels``, ``weights`` if there are any, ``target.*``.
+        sealed: number of test examples, which are left out.
+        origin: original file, simulated file or sample: see ``plan.DataFiles``.
+        params: all parameters of the dataset.
+        notes: warnings and notes about its files.
+        report_progress: is called with a few words while all examples are read.
     """
 
     spec: Dataset
@@ -85,50 +85,50 @@ class Labelled:
 
     @property
     def source_name(self) -> str:
-        """What tells it from others where two are compared."""
+        """A short name of its origin, for figures that compare two."""
         return {"file": "file", "simulated": "simulated file", "sample": "sample"}[self.origin]
 
     @property
     def counts(self) -> Array:
-        """(classes,) numbers of examples."""
+        """(classes,) number of examples of each class."""
         return np.bincount(self.columns["labels"], minlength=len(self.spec.classes))
 
     @property
     def inputs(self) -> set[str]:
-        """What inputs there are, those that views make among them."""
+        """Names of all inputs, including those that views make."""
         return available(self.spec)
 
     @property
     def targets(self) -> list[str]:
-        """What is known of examples beside inputs and labels: masses and the like."""
+        """Names of the spectators, such as masses."""
         return [name for name in self.columns if name not in {"labels", "weights"}]
 
     def chunks(self, *names: str) -> Iterator[Chunk]:
-        """Yield all examples, with some of their inputs, as many at a time as memory allows."""
+        """Yield all examples with these inputs, as many at a time as fit into memory."""
         whole, n = stored_parts.read_inputs(self.source, "labelled"), len(self.rows)
         for span in stored_parts.spans(whole, n):
             yield self._chunk(whole, np.arange(span.start, span.stop), names)
             self.report_progress(f"{span.stop / n:.0%} of {n:,} examples drawn")
 
     def some(self, most: int, *names: str) -> Chunk:
-        """Return at most so many examples, as memory allows, spread evenly over all of them."""
+        """Return at most this many examples, spread evenly over all; fewer if memory is too small."""
         whole = stored_parts.read_inputs(self.source, "labelled")
         dense = [a for a in whole.values() if not isinstance(a, SparseImages)]
         size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in dense)
-        most = min(most, max(1, MOST_BYTES // max(size, 1)))
+        most = min(most, max(1, MAX_BYTES // max(size, 1)))
         places = np.unique(np.linspace(0, len(self.rows) - 1, most).astype(np.int64))
         return self._chunk(whole, places, names)
 
     def names(self, name: str, n: int) -> list[str]:
-        """Return what the n channels or features of an input are called, with their units."""
+        """Return the names of an input's n channels or features, with their units."""
         given, units = naming.described(self.spec, name, self.params)
         if len(given) != n:
-            # a view has changed them
+            # a view changed the number of features, so their names no longer apply
             return [f"{name} {i}" for i in range(n)]
         return list(map(naming.with_unit, given, units or ("",) * n))
 
     def target_name(self, name: str) -> str:
-        """Return what one of ``targets`` is called, with its unit."""
+        """Return the name of a spectator with its unit."""
         bare = name.removeprefix("target.")
         return naming.with_unit(bare, self.spec.spectator_units.get(bare, ""))
 
@@ -143,7 +143,7 @@ class Labelled:
 
 
 def available(spec: Dataset) -> set[str]:
-    """Return the inputs that a dataset has, those that its views make among them."""
+    """Return the names of a dataset's inputs, including those that its views make."""
     return {*spec.inputs, *spec.views}
 
 
@@ -153,18 +153,18 @@ def opened(
     data: Path | None,
     source: Wanted,
     report_progress: Callable[[str], None] = progress.nobody,
-) -> Labelled:
-    """Return the examples of a dataset at hand.
+) -> LabelledExamples:
+    """Open a dataset; files that are not yet in the cache are read first.
 
     Args:
-        reference: its name, perhaps with parameters in brackets.
-        data: the folder of original files.
-        source: original file where found, or always one of both.
-        tell: takes a few words on how far it is.
+        reference: the dataset's name, perhaps with parameters in brackets.
+        data: the folder with original files.
+        source: ``file``, ``sample``, or ``auto``: the file if it is found.
+        report_progress: is called with a few words while examples are read.
 
     Raises:
-        UsageError: no such dataset, or no such parameter.
-        DataError: the files are missing, or not as they should be.
+        UsageError: the dataset or a parameter is unknown.
+        DataError: files are missing or invalid.
     """
     from hepbench.planning import settings
     from hepbench.planning.stages import preparation
@@ -196,22 +196,19 @@ def opened(
     )
 
 
-def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> Labelled:
-    """Return the examples of a dataset that was read and divided.
+def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> LabelledExamples:
+    """Return the examples of a dataset that was read and split.
 
     Args:
-        task: what the stage that lays out inputs is told.
+        spec: the dataset.
+        task: settings of the stage that prepares inputs.
         read, split: folders of the two stages before it.
     """
-    parts = [_part(split / f"{part}.npz") for part in PARTS]
-    whole = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
-    # files are read from front to back
-    order = np.argsort(whole["rows"], kind="stable")
-    columns = {name: array[order] for name, array in whole.items()}
+    columns = _columns(split)
+    rows = columns.pop("rows")
     with np.load(split / "test.npz", allow_pickle=False) as test:
         sealed = len(test["rows"])
-    rows = columns.pop("rows")
-    return Labelled(
+    return LabelledExamples(
         spec=spec,
         name=spec.name,
         task=task,
@@ -223,8 +220,17 @@ def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> Labell
     )
 
 
+def _columns(split: Path) -> dict[str, Array]:
+    """Return the columns of training and validation together, ordered by row."""
+    parts = [_part(split / f"{part}.npz") for part in PARTS]
+    whole = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+    # files are read from front to back
+    order = np.argsort(whole["rows"], kind="stable")
+    return {name: array[order] for name, array in whole.items()}
+
+
 def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
-    """Return a dataset with a model that takes whatever it has."""
+    """Return the dataset combined with a model that takes all its inputs."""
     inputs = tuple(sorted(available(entry.spec)))
     model = Entry(Model(name="figure", summary="", inputs=inputs, build=""), entry.plugin)
     labels = (entry.spec.name, "figure", "")
@@ -240,7 +246,7 @@ def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
 
 
 def _part(path: Path) -> dict[str, Array]:
-    """Return the rows of a part and its columns, without ids."""
+    """Return the rows and columns of one part, without ids."""
     with np.load(path, allow_pickle=False) as kept:
         return {name: array for name, array in kept.items() if name != "ids"}
 
@@ -248,11 +254,11 @@ def _part(path: Path) -> dict[str, Array]:
 def _prepare(
     stages: Mapping[str, Stage], cache: StageCache, report_progress: Callable[[str], None]
 ) -> None:
-    """Run what the cache lacks.
+    """Run the stages that are missing in the cache.
 
     Raises:
-        DataError: the files are not as they should be.
-        PluginError: whatever else went wrong.
+        DataError: files are invalid.
+        PluginError: a stage failed for any other reason.
     """
     from hepbench.running import executor, grouping, session
     from hepbench.running.local import LocalExecutor

@@ -1,4 +1,4 @@
-"""What stands beside records: predictions in the results folder, trained networks in the cache."""
+"""Read the predictions that are stored beside records in a results folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from hepbench.tables.rows import Row
 
 
-def parts(results: Path, row: Row, part: str) -> list[Predictions]:
-    """Return the predictions of one part, of each seed of a row that succeeded."""
-    return [predictions(results, record)[part] for record in row.ok]
+def of_row(results: Path, row: Row, part: str) -> list[Predictions]:
+    """Return the predictions for one part from each successful seed of a row."""
+    return [of_record(results, record)[part] for record in row.ok]
 
 
-def predictions(results: Path, record: Record) -> dict[str, Predictions]:
+def of_record(results: Path, record: Record) -> dict[str, Predictions]:
     """Return the stored predictions of each part.
 
     Raises:
-        ResultsError: they are missing, cannot be read, or are not those of the record.
+        ResultsError: they are missing, cannot be read, or were changed since.
     """
     from hepbench.evaluation import joining
 
@@ -41,7 +41,7 @@ def _file(results: Path, record: Record, stored: Stored | None) -> Path:
     if stored is None:
         msg = f"{record.cell}: no predictions were recorded; run it again"
         raise ResultsError(msg)
-    # a folder of one suite is results too
+    # paths are relative to the results folder, but the folder of one suite may be given instead
     root = results if (results / stored.path).is_file() else results.parent
     path = root / stored.path
     if not path.is_file():

@@ -1,5 +1,6 @@
-"""Error against cost: a point for each row, a line where rows differ in one parameter, and what
-nothing beats in both: the Pareto front.
+"""Draw error against cost: a point for each row, and the Pareto front.
+
+Rows that differ in one parameter of their last step are joined by a line.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hepbench.plots import selection, style
+from hepbench.plots import labels, selection, style
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import Reference, chain, uses
 from hepbench.specs.text import several, unknown
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hepbench.plots.drawing import Request
+    from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
     from hepbench.plots.style import Look
     from hepbench.storage.records import Record
@@ -37,25 +38,25 @@ COSTS = {
     "parameters": ("parameters", "parameters"),
     "nonzero": ("nonzero_parameters", "non-zero parameters"),
 }
-"""By their name on the command line: the column, and the axis in words."""
+"""For each name on the command line: the column, and the label of the axis."""
 
 
 MOST = 40
 
 
 FRONTS = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (10, 3)))
-"""Dashes of the Pareto fronts of different machines."""
+"""Dashes of the Pareto fronts, one for each machine."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What is drawn of a row.
+    """The point of one row.
 
     Attributes:
-        row: its place in the panel.
-        x: cost, mean over seeds; ``x_spread`` over seeds.
-        y: error, with both its errors.
-        theoretical: FLOPs without those of zero weights, where masks are all that saves them.
+        row: index of the row in the panel.
+        x, x_spread: cost, mean and standard deviation over seeds.
+        y, stderr, spread: error, its statistical error, and standard deviation over seeds.
+        theoretical: FLOPs without those of zero weights, if masks alone save them.
         limit: ``y`` is only a limit.
     """
 
@@ -71,67 +72,75 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """How a metric is drawn.
+    """The y axis.
 
     Attributes:
-        name: of the metric, or of a column of costs.
-        label: what stands at the axis.
-        turned: 1 - value is drawn.
-        lower: whether lower is better, as drawn.
+        name: the metric, or a column of costs.
+        label: label of the axis.
+        complement: 1 - value is drawn instead of the value.
+        lower: whether lower is better in the figure.
     """
 
     name: str
     label: str
-    turned: bool
+    complement: bool
     lower: bool
 
     def of(self, value: float) -> float:
-        """Return what is drawn for a value."""
-        return 1 - value if self.turned else value
+        """Return the number that is drawn for a value."""
+        return 1 - value if self.complement else value
 
 
 def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
-    """Return how to draw a metric: as 1 - value where 1 is perfect, so that less is better."""
+    """Return the axis of a metric; if 1 is perfect, 1 - value is drawn, so that lower is better."""
     higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
     values = [row.figures[name].value for row in rows]
     within = all(value is None or 0 <= value <= 1 for value in values)
-    turned = higher and within
-    return Axis(name, f"1 - {title(name)}" if turned else title(name), turned, turned or not higher)
+    complement = higher and within
+    label = f"1 - {title(name)}" if complement else title(name)
+    return Axis(name, label, complement=complement, lower=complement or not higher)
 
 
 def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
-    """Return the points of rows that have both."""
-    column = COSTS[against][0] if against in COSTS else against
+    """Return the points of the rows that have both error and cost."""
+    found = (_point(i, row, y, against) for i, row in enumerate(rows))
+    return [point for point in found if point is not None]
+
+
+def _point(i: int, row: Row, y: Axis, against: str) -> Point | None:
+    cost, error = row.figures[_column(against)], row.figures[y.name]
+    x = cost.value if cost.value is not None else _full_macs(row, against)
+    if x is None or error.value is None:
+        return None
+    # one MAC is two FLOPs
     scale = 2 if against == "theoretical" else 1
-    found = []
-    for i, row in enumerate(rows):
-        cost, error = row.figures[column], row.figures[y.name]
-        x = cost.value if cost.value is not None else _uncounted(row, against)
-        if x is None or error.value is None:
-            continue
-        saved = row.figures["theoretical_macs"].value if against == "flops" else None
-        point = Point(
-            row=i,
-            x=x * scale,
-            y=y.of(error.value),
-            x_spread=None if cost.spread is None else cost.spread * scale,
-            stderr=error.stderr,
-            spread=error.spread,
-            theoretical=None if saved is None else 2 * saved,
-            limit=error.limit,
-        )
-        found.append(point)
-    return found
+    saved = row.figures["theoretical_macs"].value if against == "flops" else None
+    return Point(
+        row=i,
+        x=x * scale,
+        y=y.of(error.value),
+        x_spread=None if cost.spread is None else cost.spread * scale,
+        stderr=error.stderr,
+        spread=error.spread,
+        theoretical=None if saved is None else 2 * saved,
+        limit=error.limit,
+    )
 
 
-def _uncounted(row: Row, against: str) -> float | None:
-    # recorded only where weights are zero: elsewhere it is the count itself
+def _column(against: str) -> str:
+    """Return the column of a cost."""
+    return COSTS[against][0] if against in COSTS else against
+
+
+def _full_macs(row: Row, against: str) -> float | None:
+    """Return the MACs of a network without zero weights, for which no theoretical ones are recorded."""
     return row.figures["macs"].value if against == "theoretical" else None
 
 
 def machines(row: Row, against: str) -> tuple[str, ...]:
-    """Return what the costs of a row were measured on: of a latency the processor and the threads
-    of each seed; of what is counted, nothing.
+    """Return the machines, with threads, on which a row's latencies were measured.
+
+    Empty for costs that are counted, not measured.
     """
     if against != "latency":
         return ()
@@ -145,8 +154,10 @@ def _machine(record: Record) -> str:
 
 
 def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
-    """Return the places of rows that differ in one parameter of their last step alone, by its
-    value, and whose costs were measured on one machine; a row like no other is a curve of its own.
+    """Return the indices of the rows of each curve.
+
+    Rows of a curve differ only in one parameter of their last step and are sorted by it; their
+    costs were measured on one machine. Any other row is a curve of its own.
     """
     families: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
@@ -168,7 +179,7 @@ def _last(row: Row) -> Mapping[str, Any]:
 
 
 def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Split rows so that in each list one parameter differs: the one with the most values."""
+    """Split rows into lists in which only one parameter differs: the one with the most values."""
     names = sorted({name for each in params for name in each})
     values = {name: {_written(each.get(name)) for each in params} for name in names}
     varying = [name for name in names if len(values[name]) > 1]
@@ -180,7 +191,7 @@ def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -
         others = tuple(_written(each.get(name)) for name in varying if name != main)
         split[others].append((each.get(main), i))
     return [
-        [i for _, i in sorted(each, key=lambda pair: _place(pair[0]))] for each in split.values()
+        [i for _, i in sorted(each, key=lambda pair: _sort_key(pair[0]))] for each in split.values()
     ]
 
 
@@ -188,7 +199,7 @@ def _written(value: Any) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def _place(value: Any) -> tuple[bool, float, str]:
+def _sort_key(value: Any) -> tuple[bool, float, str]:
     number = isinstance(value, (int, float))
     return (not number, float(value) if number else 0.0, str(value))
 
@@ -201,7 +212,7 @@ def parameter(rows: Sequence[Row]) -> str:
 
 
 def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
-    """Return the points that no other beats in one and equals at least in the other, by cost."""
+    """Return the Pareto front, sorted by cost: no other point is better in one and as good in the other."""
     sign = 1 if lower else -1
     best, kept = float("inf"), []
     for point in sorted(found, key=lambda p: (p.x, sign * p.y)):
@@ -214,8 +225,9 @@ def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
 def fronts(
     found: Iterable[Point], rows: Sequence[Row], *, lower: bool, against: str
 ) -> dict[tuple[str, ...], list[Point]]:
-    """Return a Pareto front for each machine: what one took says nothing of what another takes. A
-    row whose seeds were measured on several is on none.
+    """Return a Pareto front for each machine: latencies of different machines are not comparable.
+
+    A row whose seeds were measured on several machines is on no front.
     """
     groups: dict[tuple[str, ...], list[Point]] = defaultdict(list)
     for point in found:
@@ -228,15 +240,14 @@ def fronts(
 
 
 def draw(request: Request) -> Figure:
-    """Draw each dataset in a panel of its own."""
+    """Draw a panel for each dataset."""
     _check(request)
-    column = COSTS[request.against][0] if request.against in COSTS else request.against
-    names = dict.fromkeys([request.error, column, "macs", "theoretical_macs"])
-    needs = _needs(request.error, request.against, column)
-    panels = selection.panels(request, *names, needs=needs, most=MOST)
+    columns = dict.fromkeys([request.error, _column(request.against), "macs", "theoretical_macs"])
+    why_not = _why_not(request.error, request.against)
+    panels = selection.panels(request, *columns, why_not=why_not, most=MOST)
     legends = [_names(panel, request.against) for panel in panels]
     room = max(
-        style.beside([*words, *_front_names(panel, request.against)])
+        style.legend_width([*words, *_front_names(panel, request.against)])
         for words, panel in zip(legends, panels, strict=True)
     )
     figure, axes = style.grid(
@@ -250,7 +261,7 @@ def draw(request: Request) -> Figure:
 
 
 def _check(request: Request) -> None:
-    """Raise UsageError where an axis is none."""
+    """Raise UsageError if the metric or the cost is unknown."""
     recorded = {name for record in request.records for name in record.metrics}
     known = {*request.metrics, *recorded}
     if request.error not in known:
@@ -259,11 +270,14 @@ def _check(request: Request) -> None:
         raise UsageError(unknown("cost", request.against, known | set(COSTS)))
 
 
-def _needs(error: str, against: str, column: str) -> Callable[[Row], str]:
+def _why_not(error: str, against: str) -> Callable[[Row], str]:
+    """Return a function that says why a row cannot be drawn."""
+    column = _column(against)
+
     def why(row: Row) -> str:
         if row.figures[error].value is None:
             return f"{title(error)} has no value"
-        if row.figures[column].value is None and _uncounted(row, against) is None:
+        if row.figures[column].value is None and _full_macs(row, against) is None:
             return f"{title(column)} was not measured"
         return ""
 
@@ -271,7 +285,7 @@ def _needs(error: str, against: str, column: str) -> Callable[[Row], str]:
 
 
 def _names(panel: Panel, against: str) -> list[str]:
-    """Return the names of curves; where they are of several machines, with the numbers of theirs."""
+    """Return the names of the curves, with numbers of machines if there are several."""
     numbers = _numbers(panel, against)
     names = []
     for places in curves(panel.rows, against):
@@ -282,22 +296,23 @@ def _names(panel: Panel, against: str) -> list[str]:
 
 
 def _numbers(panel: Panel, against: str) -> dict[str, str]:
-    """Return the machines that costs of a panel were measured on, each with a short name: their own
-    are too long for a legend.
+    """Return a short name, such as ``machine 1``, for each machine of a panel.
+
+    Full names are too long for a legend.
     """
     found = sorted({each for row in panel.rows for each in machines(row, against)})
     return {each: f"machine {i + 1}" for i, each in enumerate(found)}
 
 
 def _front_names(panel: Panel, against: str) -> dict[str, str]:
-    """Return how the fronts of machines are called, where there are several."""
+    """Return the name of each machine's front in the legend, if there are several."""
     numbers = _numbers(panel, against)
     named = {each: f"Pareto front, {number}" for each, number in numbers.items()}
     return named if len(named) > 1 else {}
 
 
 def _named(panel: Panel, places: Sequence[int]) -> str:
-    """Return the name of a curve: that of its row, or what its rows have in common."""
+    """Return the name of a curve: the name of its only row, or what its rows have in common."""
     name = panel.names[places[0]]
     if len(places) == 1:
         return name
@@ -308,35 +323,45 @@ def _named(panel: Panel, places: Sequence[int]) -> str:
     span = {varied: f"{values[0]} to {values[-1]}"}
     others = {name: value for name, value in last.params.items() if name != varied}
     steps = [*before, Reference(last.name, span | others)]
-    return f"{style.spelt(rows[0].labels.model)}, {' + '.join(map(style.in_words, steps))}"
+    return (
+        f"{labels.readable(rows[0].labels.model)}, {' + '.join(map(labels.readable_step, steps))}"
+    )
 
 
 def _draw_panel(
     axes: Axes, panel: Panel, words: Sequence[str], request: Request, *, right: bool
 ) -> list[str]:
+    """Draw one panel; return the notes about it."""
     y = axis(request.error, panel.rows, request.metrics)
     found = {point.row: point for point in points(panel.rows, y, request.against)}
     lines = curves(panel.rows, request.against)
     looks = style.looks([(str(i), "") for i in range(len(lines))])
     for places, name, look in zip(lines, words, looks, strict=True):
         _draw_curve(axes, [found[i] for i in places], name, look)
-    comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
-    # of a metric less is no better for being less
-    ranked = comparable if request.against in COSTS else []
-    best = fronts(ranked, panel.rows, lower=y.lower, against=request.against)
-    drawn = {where: points for where, points in best.items() if len(points) > 1}
+    drawn = _drawn_fronts(panel, found, y, request.against)
     _draw_fronts(axes, drawn, _front_names(panel, request.against))
-    notes = _draw_published(axes, panel, lines, looks, y, request.against)
+    sources = _draw_published(axes, panel, _row_looks(lines, looks), y, request.against)
     _scale(axes, list(found.values()), y, request.against)
-    style.heading(axes, panel, style.WIDTH)
+    style.heading(axes, panel.title, source=panel.source, sizes=panel.sizes, inches=style.WIDTH)
     style.legend(axes, right=right, loc="best")
-    return [
-        panel.caption,
-        _how(found.values(), len(drawn)),
-        *notes,
-        *_latency(panel, request),
-        *panel.notes,
-    ]
+    explained = _explanation(found.values(), len(drawn))
+    return [panel.caption, explained, *sources, *_latency_notes(panel, request), *panel.notes]
+
+
+def _drawn_fronts(
+    panel: Panel, found: Mapping[int, Point], y: Axis, against: str
+) -> dict[tuple[str, ...], list[Point]]:
+    """Return the fronts with more than one point, if the x axis is a cost."""
+    if against not in COSTS:
+        return {}
+    comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
+    best = fronts(comparable, panel.rows, lower=y.lower, against=against)
+    return {where: points for where, points in best.items() if len(points) > 1}
+
+
+def _row_looks(lines: Sequence[Sequence[int]], looks: Sequence[Look]) -> dict[int, Look]:
+    """Return the look of each row's curve."""
+    return {i: look for places, look in zip(lines, looks, strict=True) for i in places}
 
 
 def _draw_fronts(
@@ -370,43 +395,41 @@ def _draw_curve(axes: Axes, found: Sequence[Point], name: str, look: Look) -> No
 
 
 def _draw_published(
-    axes: Axes,
-    panel: Panel,
-    lines: Sequence[Sequence[int]],
-    looks: Sequence[Look],
-    y: Axis,
-    against: str,
+    axes: Axes, panel: Panel, looks: Mapping[int, Look], y: Axis, against: str
 ) -> list[str]:
-    """Draw published figures; return their sources."""
-    told: dict[str, list[str]] = defaultdict(list)
-    column = COSTS[against][0] if against in COSTS else against
-    for places, look in zip(lines, looks, strict=True):
-        for i in places:
-            published = panel.rows[i].published
-            if published is None or y.name not in published.metrics:
-                continue
-            value = y.of(published.metrics[y.name])
-            x = published.metrics.get(column)
-            how: dict[str, Any] = {
-                "marker": "d",
-                "mfc": "white",
-                "mec": look.colour,
-                "linestyle": "none",
-            }
-            # a cost that was not published: at the margin
-            where = axes.get_yaxis_transform() if x is None else axes.transData
-            axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)
-            unknown_cost = "" if x is not None else ", cost not published: at the margin"
-            caveat = f"; {published.caveat}" if published.caveat else ""
-            told[f"{published.source}{unknown_cost}{caveat}"].append(panel.names[i])
+    """Draw the published values of rows; return notes with their sources.
+
+    Args:
+        axes: the axes.
+        panel: its rows, and their names.
+        looks: the look of each row.
+        y: the y axis.
+        against: the x axis.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for i, look in looks.items():
+        published = panel.rows[i].published
+        if published is None or y.name not in published.metrics:
+            continue
+        x = published.metrics.get(_column(against))
+        _draw_diamond(axes, x, y.of(published.metrics[y.name]), look.colour)
+        no_cost = "" if x is not None else ", cost not published: at the margin"
+        caveat = f"; {published.caveat}" if published.caveat else ""
+        names[f"{published.source}{no_cost}{caveat}"].append(panel.names[i])
     return [
-        f"open diamond: published for {'; '.join(names)}: {source}"
-        for source, names in told.items()
+        f"open diamond: published for {'; '.join(each)}: {source}" for source, each in names.items()
     ]
 
 
+def _draw_diamond(axes: Axes, x: float | None, value: float, colour: str) -> None:
+    """Draw one published value; at the right margin if its cost was not published."""
+    how: dict[str, Any] = {"marker": "d", "mfc": "white", "mec": colour, "linestyle": "none"}
+    where = axes.get_yaxis_transform() if x is None else axes.transData
+    axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)
+
+
 def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
-    """Choose scales that show all points apart, and name the axes."""
+    """Make axes logarithmic if their values differ much, and label them."""
     xs = [x for p in found for x in (p.x, p.theoretical) if x is not None]
     ys = [p.y for p in found]
     if min(xs) > 0 and max(xs) > 10 * min(xs):
@@ -421,8 +444,8 @@ def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
     axes.set_ylabel(y.label)
 
 
-def _how(found: Iterable[Point], fronts: int) -> str:
-    """Say what is shown, and so many fronts."""
+def _explanation(found: Iterable[Point], fronts: int) -> str:
+    """Return a note that explains bars, markers and this number of fronts."""
     found = list(found)
     texts = ["bars, thick: statistical error of the test sample"]
     if any(p.spread is not None for p in found):
@@ -431,24 +454,26 @@ def _how(found: Iterable[Point], fronts: int) -> str:
         several = fronts > 1
         texts.append("grey: Pareto front of each machine" if several else "dashed: Pareto front")
     if any(p.theoretical is not None for p in found):
-        texts.append("open: theoretical, if zero weights cost nothing")
+        texts.append("open markers: theoretical FLOPs, if zero weights cost nothing")
     if any(p.limit for p in found):
-        texts.append("some are limits")
+        texts.append("some points are limits")
     return "; ".join(texts)
 
 
-def _latency(panel: Panel, request: Request) -> list[str]:
-    """Say what makes latencies hard to compare."""
+def _latency_notes(panel: Panel, request: Request) -> list[str]:
+    """Return notes on the machines of latencies and on their comparability."""
     if request.against != "latency":
         return []
     numbers = _numbers(panel, request.against)
     several = len(numbers) > 1
     where = "; ".join(f"{name}: {each}" if several else each for each, name in numbers.items())
-    apart = "; those of different machines are not compared" if several else ""
+    apart = "; latencies of different machines are not compared" if several else ""
     notes = [f"latency: {where}; networks in ONNX Runtime{apart}"]
     for i, row in enumerate(panel.rows):
         if len(machines(row, request.against)) > 1:
-            notes.append(f"{panel.names[i]}: seeds measured on several machines: on no front")
+            notes.append(
+                f"{panel.names[i]}: its seeds ran on several machines, so it is on no front"
+            )
     if any(w.startswith("latency") for row in panel.rows for r in row.ok for w in r.warnings):
-        notes.append("some latencies were not steady while they were measured")
+        notes.append("some latencies were unsteady during the measurement")
     return notes

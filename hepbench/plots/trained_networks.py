@@ -1,4 +1,4 @@
-"""Trained networks of records, from the cache: loaded, and given test inputs."""
+"""Load the trained network of a record from the cache, and run it on test inputs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from hepbench.registry.plugins import Entry
     from hepbench.specs.training_data import Examples
     from hepbench.specs.types import Array
     from hepbench.storage.records import Record
@@ -25,23 +26,23 @@ if TYPE_CHECKING:
 
 
 KNOWN_TERMS = {"epoch", "step", "fit", "train_loss", "loss", "auc", "accuracy", "cross_entropy"}
-"""What a history holds of any training; a step with other terms trained the model's own."""
+"""Entries that every history may hold; a step with other entries trained the model's own loss."""
 
 
 BATCH = 64
-"""Test examples that are dense at a time: of images of half a megabyte, what a network makes of
-them on its way is several times that."""
+"""Test examples per batch: dense images may have half a megabyte each, and what a network computes
+from them several times that."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A network as one step of a chain left it, and test inputs.
+class TrainedNetwork:
+    """A network after one step of a chain, with test inputs.
 
     Attributes:
-        step: the chain up to that step, ``pretrain+finetune``.
-        test: all test examples, without labels, as they are stored: mapped, not in memory.
-        rows: (N,) those that are shown, chosen by id.
-        labels: (N,) theirs.
+        step: the chain up to that step, such as ``pretrain+finetune``.
+        test: all test examples without labels; memory-mapped, as they are stored.
+        rows: (N,) indices of the examples to draw, chosen by id.
+        labels: (N,) labels of these rows.
     """
 
     step: str
@@ -52,7 +53,7 @@ class Trained:
 
 
 def why_not(record: Record, *, offers: str = "encode") -> str:
-    """Return why the network of a record cannot be had, or nothing."""
+    """Return why the network of a record cannot be loaded, or ""."""
     try:
         spec = installed().entry("model", _model(record)).spec
         if offers not in spec.offers:
@@ -63,45 +64,54 @@ def why_not(record: Record, *, offers: str = "encode") -> str:
     return ""
 
 
-def load(results: Path, record: Record, *, most: int, decoding: bool = False) -> Trained:
-    """Return the scored network of a record, and at most so many test examples.
+def load(results: Path, record: Record, *, most: int, decoding: bool = False) -> TrainedNetwork:
+    """Return the network of a record that was scored, with test examples.
 
     Args:
-        results: where its labels are.
-        record: of a network.
-        most: examples.
-        decoding: take the network of the last step that trained the model's own loss: what comes
-            after it may move the encoder away from its decoder.
+        results: the folder with the record's labels.
+        record: a record of a network.
+        most: the largest number of test examples.
+        decoding: load the network of the last step that trained the model's own loss instead:
+            later steps may move the encoder away from its decoder.
 
     Raises:
-        ResultsError: the cache no longer holds it, or other code made it.
+        ResultsError: the network is no longer in the cache, or its code changed since.
     """
     import numpy as np
 
     from hepbench.data import splits, stored_parts
-    from hepbench.plots import stored
     from hepbench.training.networks import stored_networks
 
     kept = _stages(record)
     name = _decoding(kept) if decoding else kept.last
     parts = record.key_parts[name]
     network = stored_networks.load(kept.folders[name], _trusted_code(parts))
-    whole = stored_parts.load_part(kept.folders["inputs"], "test")
-    rows = np.sort(np.argsort(splits.order(whole.ids, 0), kind="stable")[:most])
-    predictions = stored.predictions(results, record)["test"]
-    if not np.array_equal(np.asarray(predictions.ids), whole.ids):
+    test = stored_parts.load_part(kept.folders["inputs"], "test")
+    rows = np.sort(np.argsort(splits.order(test.ids, 0), kind="stable")[:most])
+    labels = _test_labels(results, record, test)[rows]
+    return TrainedNetwork(name.rpartition(" ")[0], network, test, rows, labels)
+
+
+def _test_labels(results: Path, record: Record, test: Examples) -> Array:
+    """Return the labels of all test examples; they come from the results, the inputs do not."""
+    import numpy as np
+
+    from hepbench.plots import stored_predictions
+
+    predictions = stored_predictions.of_record(results, record)["test"]
+    if not np.array_equal(np.asarray(predictions.ids), test.ids):
         msg = f"{record.cell}: the test inputs in the cache are not those of the record"
         raise ResultsError(msg)
-    step = name.rpartition(" ")[0]
-    return Trained(step, network, whole, rows, np.asarray(predictions.labels)[rows])
+    return np.asarray(predictions.labels)
 
 
 def outputs(
-    trained: Trained,
+    trained: TrainedNetwork,
     compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
 ) -> list[Array]:
-    """Return what ``compute`` makes of preprocessed test inputs, as one array for each of its
-    results: for what is small, such as codes.
+    """Apply ``compute`` to the preprocessed test inputs; return one array for each of its results.
+
+    All results are held in memory, so they should be small, such as latents.
     """
     import numpy as np
 
@@ -110,10 +120,10 @@ def outputs(
 
 
 def batched(
-    trained: Trained,
+    trained: TrainedNetwork,
     compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
 ) -> Iterator[tuple[Array, ...]]:
-    """Yield what ``compute`` makes of preprocessed test inputs, batch by batch in their order."""
+    """Apply ``compute`` to the preprocessed test inputs; yield its results batch by batch."""
     import torch
 
     from hepbench.training.networks.determinism import eval_mode
@@ -125,8 +135,8 @@ def batched(
             yield tuple(part.float().cpu().numpy() for part in parts)
 
 
-def preprocessed(trained: Trained) -> Iterator[Mapping[str, torch.Tensor]]:
-    """Yield the test inputs in batches, as the network is given them."""
+def preprocessed(trained: TrainedNetwork) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield batches of test inputs after preprocessing, as the network receives them."""
     from hepbench.training.networks import batches
 
     raw = batches.RawInputs(trained.test.inputs, trained.network.device)
@@ -135,8 +145,8 @@ def preprocessed(trained: Trained) -> Iterator[Mapping[str, torch.Tensor]]:
 
 
 @dataclass(frozen=True)
-class _Stages:
-    """What the cache holds of a record, by the names of stages."""
+class _CachedStages:
+    """Folders and manifests of a record's inputs and methods in the cache, by name of stage."""
 
     folders: Mapping[str, Path]
     results: Mapping[str, MethodResult]
@@ -167,11 +177,11 @@ def _model(record: Record) -> str:
     return found
 
 
-def _stages(record: Record) -> _Stages:
-    """Return the inputs and the methods of a record.
+def _stages(record: Record) -> _CachedStages:
+    """Return the cached stages of a record's inputs and methods.
 
     Raises:
-        ResultsError: the cache does not hold them all, or they were made by other code.
+        ResultsError: some are no longer in the cache, or their code changed since.
     """
     from hepbench.storage.stage_cache import StageCache
     from hepbench.training.messages import MethodResult
@@ -185,26 +195,26 @@ def _stages(record: Record) -> _Stages:
     _check_code(record)
     folders = {name: cache.folder(key) for name, key in wanted.items()}
     results = {n: cache.result(k, MethodResult) for n, k in wanted.items() if n != "inputs"}
-    return _Stages(folders, results)
+    return _CachedStages(folders, results)
 
 
 def _check_code(record: Record) -> None:
-    """Raise ResultsError where the code that rebuilds the network is not that which was trained."""
+    """Raise ResultsError if the code that rebuilds the network changed since it was trained."""
     steps = (part for part in record.key_parts.items() if "method" in part[1])
     _, last = max(steps, key=lambda part: part[0].count("+"))
     if last["numerics"] != keys.NUMERICS["method"]:
-        msg = f"made by another version of hepbench; {_again(record)}"
+        msg = f"its network was trained by another version of hepbench; {_again(record)}"
         raise ResultsError(msg)
     for name in _changed(last):
-        msg = f"the code of {name} changed since; {_again(record)}"
+        msg = f"the code of {name} changed since it was trained; {_again(record)}"
         raise ResultsError(msg)
 
 
 def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of a network was rewritten since: its model, steps of preprocessing, heads.
+    """Yield the parts of a network whose code changed: model, steps of preprocessing, heads.
 
     Args:
-        parts: what the key of the method that made it was hashed from.
+        parts: the parts of the key of the method that trained it.
     """
     from hepbench.registry.source_digests import SourceDigests
 
@@ -213,27 +223,30 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
     build = model.spec.build
     if (build, digests(build, model.plugin)) != (parts.get("build"), parts["model_code"]):
         yield model.spec.name
-    network = parts["network"]
-    own = {f"the preprocessing {s}": (s, model) for s in network["preprocess"] if ":" in s}
-    heads = {
-        f"the head of {name}": (head, installed().entry("method", name))
-        for name, head in network["heads"].items()
-    }
-    for name, (target, entry) in {**own, **heads}.items():
+    for name, target, entry in _network_parts(parts, model):
         now = digests(target, entry.plugin)
-        # augmentations, whose code stands there too, are no part of a network
+        # network_code also holds augmentations, which are no part of a network
         if now != {module: parts["network_code"].get(module) for module in now}:
             yield name
 
 
+def _network_parts(parts: Mapping[str, Any], model: Entry) -> Iterator[tuple[str, str, Entry]]:
+    """Yield name, target and plugin of the model's own preprocessing and of the methods' heads."""
+    for step in parts["network"]["preprocess"]:
+        if ":" in step:
+            yield f"the preprocessing {step}", step, model
+    for name, head in parts["network"]["heads"].items():
+        yield f"the head of {name}", head, installed().entry("method", name)
+
+
 def _again(record: Record) -> str:
-    """Return the command that brings a network back."""
+    """Return the command that trains a network again."""
     suite = record.provenance.get("suite_file") or record.suite
-    return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, brings it back"
+    return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, trains it again"
 
 
-def _decoding(kept: _Stages) -> str:
-    """Return the last step that trained the model's own terms, or the first one."""
+def _decoding(kept: _CachedStages) -> str:
+    """Return the last step that trained the model's own loss, or the first step."""
     for name in reversed(kept.methods):
         for entry in kept.results[name].trained.history or ():
             if any(n not in KNOWN_TERMS and not n.startswith("rate") for n in entry):

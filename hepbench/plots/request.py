@@ -1,0 +1,39 @@
+"""The request for a figure of results: records, globs, panels and axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hepbench.storage.records import Record
+    from hepbench.tables.columns import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked to draw.
+
+    Attributes:
+        results: the folder with the records.
+        records: all its records; the globs choose those that are drawn.
+        metrics: direction and comparability of each metric.
+        datasets, models, methods: globs; empty means all.
+        group: each of its values gets a panel; one of ``document.GROUPS``.
+        error, against: the axes of ``error-vs-flops``.
+        channels: draw each channel of an image separately instead of their sum.
+    """
+
+    results: Path
+    records: Sequence[Record]
+    metrics: Metrics
+    datasets: Sequence[str] = ()
+    models: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    group: str = "dataset"
+    error: str = "auc"
+    against: str = "flops"
+    channels: bool = False
