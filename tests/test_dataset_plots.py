@@ -15,6 +15,7 @@ from test_bad_input import refused
 
 from hepbench.conformance import datasets
 from hepbench.data import stored_parts
+from hepbench.data.messages import inputs_task
 from hepbench.plots.datasets import binning, distributions, histograms, labelled_examples, means
 from hepbench.plots.datasets import drawing as figures
 from hepbench.plots.datasets.binning import Bins
@@ -29,7 +30,7 @@ def shown(folder, *, sparse=True):
     spec = zoo.zoo(sparse=sparse)
     folder.mkdir(exist_ok=True)
     found = datasets.prepared(Entry(spec, Plugin("zoo", "zoo", "zoo", "")), ("table",), folder)
-    task = {"dataset": "zoo", "inputs": (), "views": spec.views, "params": {}}
+    task = inputs_task(spec, tuple(spec.views), spec.params)
     return labelled_examples.gathered(spec, task, found["read"], found["split"])
 
 
