@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import Dataset, Input, Method, Metric, Model
+from hepbench import Dataset, Input, Method, Metric, Model, Sample
 from hepbench.data import splits
 from hepbench.data.finding import DataFiles
 from hepbench.evaluation import uncertainty
@@ -17,6 +17,7 @@ from hepbench.planning.matrix import Choice
 from hepbench.planning.suite_file import Matrix, SuiteFile
 from hepbench.registry import builtin
 from hepbench.registry.plugins import Plugin, Registry
+from hepbench.specs.parameters import defaults
 from hepbench.storage import keys
 from hepbench.storage.records import Cost, DataSummary, Record, Value
 from hepbench.tables.document import table
@@ -32,9 +33,9 @@ DATASET = Dataset(
     summary="two numbers",
     classes=("background", "signal"),
     inputs={"table": Input(shape=(2,))},
-    sample="toys:sample",
+    sample=Sample("toys:sample"),
     params={"n": 100},
-    reads=frozenset({"n"}),
+    read_params=frozenset({"n"}),
 )
 MODEL = Model(
     name="line",
@@ -92,7 +93,7 @@ def records(n: int) -> list[Record]:
             chain="fit",
             preset="quick",
             seed=i // 4 % 5,
-            params={"dataset": dict(DATASET.params), "model": dict(MODEL.params)},
+            params={"dataset": defaults(DATASET.params), "model": dict(MODEL.params)},
             key=f"{i:024x}",
             status="ok",
             metrics=_values(rng),

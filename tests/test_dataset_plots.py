@@ -29,7 +29,7 @@ def shown(folder, *, sparse=True):
     spec = zoo.zoo(sparse=sparse)
     folder.mkdir(exist_ok=True)
     found = datasets.prepared(Entry(spec, Plugin("zoo", "zoo", "zoo", "")), ("table",), folder)
-    task = {"dataset": "zoo", "inputs": (), "views": spec.views, "params": {}}
+    task = {"dataset": "zoo", "inputs": (), "views": {"scalars": "zoo:summarise"}, "params": {}}
     return labelled.gathered(spec, task, found["read"], found["split"])
 
 
@@ -49,7 +49,7 @@ def whole(ours):
 
     columns = {name: column(lambda e, n=name: e.inputs[n]) for name in found[0].inputs}
     columns |= {"labels": column(lambda e: e.labels), "weights": column(lambda e: e.weights)}
-    return {**columns, "m": column(lambda e: e.targets["m"])}
+    return {**columns, "m": column(lambda e: e.spectators["m"])}
 
 
 def expected(kind, whole):
@@ -151,7 +151,7 @@ def test_no_test_example_is_drawn(ours):
     chunks = list(ours.chunks("image", "table", "cloud", "mask"))
     highest = max(np.abs(np.asarray(c.inputs[name])).max() for c in chunks for name in c.inputs)
     assert highest < zoo.TEST / 10
-    assert max(chunk.targets["target.m"].max() for chunk in chunks) < zoo.TEST / 10
+    assert max(chunk.spectators["spectator.m"].max() for chunk in chunks) < zoo.TEST / 10
     assert sum(len(chunk.labels) for chunk in chunks) == ours.counts.sum() == len(ours.rows)
     assert ours.sealed == 66
     assert len(ours.rows) == 300

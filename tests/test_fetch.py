@@ -308,7 +308,7 @@ def test_two_at_a_time_do_not_write_into_one_part(server, tmp_path):
 
 
 PLUGIN = """
-from hepbench import Dataset, File, Input, hookimpl
+from hepbench import Dataset, File, Input, Original, hookimpl
 
 
 @hookimpl
@@ -319,10 +319,12 @@ def hepbench_datasets():
             summary="jets from a server",
             classes=("background", "signal"),
             inputs={{"table": Input(shape=(1,))}},
-            read="nowhere:read",
-            files=(
-                File(name="jets.h5", url="{url}", bytes={size}, sha256="{sha256}"),
-                File(name="more.h5", role="unlabelled", address="https://page.example/share"),
+            original=Original(
+                "nowhere:read",
+                files=(
+                    File(name="jets.h5", url="{url}", bytes={size}, sha256="{sha256}"),
+                    File(name="more.h5", role="unlabelled", address="https://page.example/share"),
+                ),
             ),
         )
     ]

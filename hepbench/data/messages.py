@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def reading(spec: Dataset, found: DataFiles, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``prepare.read`` is told: how to read a dataset's files or its sample."""
-    target = spec.sample if found.source == "sample" else spec.read
+    reader = spec.sample if found.source == "sample" else spec.original
     return {
         "dataset": spec.name,
-        "params": {name: params[name] for name in sorted(spec.reads)},
+        "params": {name: params[name] for name in sorted(spec.read_params)},
         "inputs": {name: declared(given) for name, given in spec.inputs.items()},
         "classes": spec.classes,
-        "target": target or "",
+        "target": reader.read if reader else "",
         "folder": found.folder,
         "files": found.files,
         "stamps": found.stamps,
@@ -37,11 +37,11 @@ def declared(given: Input) -> dict[str, Any]:
 def dividing(spec: Dataset, params: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return what ``prepare.split`` is told: how to divide the examples."""
     return {
-        "shares": [spec.split.train, spec.split.validation, spec.split.test],
+        "shares": list(spec.split.fractions),
         "seed": seed,
         "limits": {name: params[name] for name in LIMITS},
         "official": spec.split.official,
-        "params": {name: params[name] for name in sorted(spec.split.uses)},
+        "params": {name: params[name] for name in sorted(spec.split.params)},
         "dataset": spec.name,
         "classes": spec.classes,
     }

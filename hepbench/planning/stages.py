@@ -143,8 +143,8 @@ def _split(c: Combination, read: Stage, seed: int, facts: Environment) -> Stage:
 def _inputs(c: Combination, read: Stage, split: Stage, facts: Environment) -> Stage:
     spec: Dataset = c.dataset.spec
     wanted = c.model.spec.inputs
-    views = {name: spec.views[name] for name in wanted if name in spec.views}
-    handed = {name: spec.handed(name) for name in views}
+    views = {name: spec.views[name].run for name in wanted if name in spec.views}
+    handed = {name: spec.views[name].params for name in views}
     known = frozenset().union(*handed.values())
     params = {k: v for k, v in c.dataset_params.items() if k in known}
     shared = {"inputs": wanted, "views": views, "params": params}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.errors import DataError, ProtocolError
+from hepbench.specs.renamed import unknown_attribute
 
 if TYPE_CHECKING:
     from hepbench.specs.types import Array, Inputs
@@ -20,7 +21,7 @@ class Examples:
         ids: (N,) int64, the same in every run and on every machine.
         labels: (N,) int64, -1 where unknown; None for unlabelled or sealed examples.
         weights: (N,) float, or None for equal weights.
-        targets: (N,) each: mass, pt and the like.
+        spectators: (N,) each, by name: mass, pt and the like, carried along and not an input.
 
     Raises:
         DataError: the lengths differ.
@@ -30,11 +31,11 @@ class Examples:
     ids: Array
     labels: Array | None = None
     weights: Array | None = None
-    targets: Inputs = field(default_factory=dict)
+    spectators: Inputs = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        arrays = {**self.inputs, **self.targets, "labels": self.labels, "weights": self.weights}
+        arrays = {**self.inputs, **self.spectators, "labels": self.labels, "weights": self.weights}
         for name, array in arrays.items():
             if array is not None and len(array) != n:
                 msg = f"examples: '{name}' has {len(array)} rows, ids have {n}"
@@ -42,6 +43,10 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    if not TYPE_CHECKING:
+        # type checkers must go on to report unknown attributes
+        __getattr__ = unknown_attribute
 
     def joined(self, other: Examples) -> Examples:
         """Return the inputs of both, the other's behind, without labels and weights, and with the
@@ -52,10 +57,10 @@ class Examples:
         return Examples(
             inputs={name: joined([a, other.inputs[name]]) for name, a in self.inputs.items()},
             ids=joined([self.ids, -1 - other.ids]),
-            targets={
-                n: joined([a, other.targets[n]])
-                for n, a in self.targets.items()
-                if n in other.targets
+            spectators={
+                n: joined([a, other.spectators[n]])
+                for n, a in self.spectators.items()
+                if n in other.spectators
             },
         )
 
@@ -68,7 +73,7 @@ class Examples:
             ids=self.ids[rows],
             labels=take(self.labels),
             weights=take(self.weights),
-            targets={name: a[rows] for name, a in self.targets.items()},
+            spectators={name: a[rows] for name, a in self.spectators.items()},
         )
 
 

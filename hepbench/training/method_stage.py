@@ -63,4 +63,4 @@ def _share(train: Examples, task: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return the rows whose labels may be seen: by every method the same."""
     seed = seeds.derive(task["seed"], "label fraction")
     labels = np.asarray(train.labels)
-    return splits.share(labels, train.ids, fraction=task["label_fraction"], seed=seed)
+    return splits.stratified(labels, train.ids, fraction=task["label_fraction"], seed=seed)

@@ -64,7 +64,7 @@ def run(
             threads=task["threads"],
             device=device,
             head=task["method"] if task["method"] in task["heads"] else None,
-            targets=task["augmentations"],
+            augmentation_functions=task["augmentations"],
             report_progress=report_progress,
         )
         began = time.perf_counter()

@@ -53,7 +53,7 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
 
     Yields:
         (role, Examples): ``image`` N of (8, 125, 125), sparse, in the order of the spec; labels
-        (N,) int64; targets ``m`` and ``pT`` (N,) float32 where the file has them; as ids the
+        (N,) int64; spectators ``m`` and ``pT`` (N,) float32 where the file has them; as ids the
         positions in the file, from 0, or from ``FIRST_UNLABELLED``.
 
     Raises:
@@ -88,7 +88,7 @@ def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples
                     inputs={"image": images},
                     ids=np.arange(rows.start, rows.stop),
                     labels=columns["Y"][rows],
-                    targets={name: columns[name][rows] for name in columns if name != "Y"},
+                    spectators={name: columns[name][rows] for name in columns if name != "Y"},
                 ),
             )
         if others:
@@ -113,7 +113,7 @@ def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
             inputs={"image": images[:n]},
             ids=np.arange(n),
             labels=arrays["labels"].astype(np.int64),
-            targets={name: arrays[name] for name in ("m", "pT")},
+            spectators={name: arrays[name] for name in ("m", "pT")},
         ),
     )
     ids = FIRST_UNLABELLED + np.arange(len(images) - n)

@@ -72,7 +72,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
     Yields:
         (role, Examples): ``image`` N of (3, 125, 125), sparse; ``scalars`` (N, 2) float32: m0 and
-        pt in GeV, which are the targets too; labels (N,) int64, 1 for quarks; as ids the positions
+        pt in GeV, which are the spectators too; labels (N,) int64, 1 for quarks; as ids the positions
         in the file, from 0, or from run times ``FIRST_OF_RUN``.
 
     Raises:
@@ -113,7 +113,7 @@ def sample() -> Iterator[tuple[Role, Examples]]:
             },
             ids=np.arange(len(arrays["y"])),
             labels=arrays["y"].astype(np.int64),
-            targets=scalars,
+            spectators=scalars,
         ),
     )
 
@@ -161,7 +161,7 @@ def _examples(opened: _File, first_id: int) -> Iterator[Examples]:
             inputs={"image": images, "scalars": np.stack(list(scalars.values()), axis=1)},
             ids=first_id + np.arange(rows.start, rows.stop),
             labels=opened.columns["y"][rows],
-            targets=scalars,
+            spectators=scalars,
         )
         start = rows.stop
 

@@ -62,7 +62,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
     Yields:
         (role, Examples): ``cloud`` (N, 200, 4) float32, px, py, pz and energy in GeV in the order of
-        pt, then zeros; ``mask`` (N, 200) bool; labels (N,) int64; targets ``mass`` and ``pt`` (N,)
+        pt, then zeros; ``mask`` (N, 200) bool; labels (N,) int64; spectators ``mass`` and ``pt`` (N,)
         float32 of the sum of the particles; as ids the positions in the file, from ``FIRST``.
 
     Raises:
@@ -172,7 +172,7 @@ def _checked(
         yield role, examples
         done += len(labels)
         counts += np.bincount(examples.labels, minlength=2)
-        masses += np.bincount(examples.labels, examples.targets["mass"], 2)
+        masses += np.bincount(examples.labels, examples.spectators["mass"], 2)
         if truth is not None:
             otherwise += int(((truth > 0) != (labels == 1)).sum())
     if not counts.all():
@@ -193,7 +193,7 @@ def _examples(momenta: Array, labels: Array, *, first: int) -> Examples:
         inputs={"cloud": momenta, "mask": momenta[:, :, 3] > 0},
         ids=first + np.arange(len(labels)),
         labels=labels,
-        targets={
+        spectators={
             "mass": np.sqrt(np.maximum(squared, 0)).astype(np.float32),
             "pt": np.hypot(total[:, 0], total[:, 1]).astype(np.float32),
         },

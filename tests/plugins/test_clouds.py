@@ -25,6 +25,7 @@ from hypothesis.extra.numpy import arrays
 from hepbench import DataError, SparseImages
 from hepbench.cost import counting, export, tracing
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
 from hepbench.training.networks import batches, scoring
 
@@ -132,7 +133,7 @@ def test_a_jet_that_is_moved_has_the_same_graph(place, shift):
 
 @cache
 def sample():
-    (_, labelled), _ = boosted_jets.sample(order=BOOSTED_JETS.params["order"])
+    (_, labelled), _ = boosted_jets.sample(order=BOOSTED_JETS.params["order"].default)
     return labelled.inputs["image"]
 
 
@@ -195,13 +196,13 @@ MIDDLES = {"boosted-jets": 62, "quark-gluon": 62, "electron-photon": 16}
 def test_points_of_each_dataset_lie_where_their_image_has_them(spec, size):
     """A cloud's deposits, put back by their eta and phi, are those of the image that networks see."""
     _, examples = next(
-        iter(resolve(spec.sample)(**{name: spec.params[name] for name in spec.reads}))
+        iter(resolve(spec.sample.read)(**{n: spec.params[n].default for n in spec.read_params}))
     )
     few = {name: array[:20] for name, array in examples.inputs.items()}
-    made, params = {}, {**spec.params, "size": size}
+    made, params = {}, {**defaults(spec.params), "size": size}
     for name in ("image", "cloud"):
-        handed = {key: params[key] for key in spec.handed(name)}
-        made |= resolve(spec.views[name])(few, **handed)
+        view = spec.views[name]
+        made |= resolve(view.run)(few, **{key: params[key] for key in view.params})
     images = made["image"].dense()
     middle = MIDDLES[spec.name] + (size == 128)
     jet, point = np.nonzero(made["mask"])

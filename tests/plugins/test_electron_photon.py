@@ -507,7 +507,7 @@ def test_channels_are_chosen_in_any_order(sample, channels):
 def test_both_channels_are_the_images_as_stored(sample):
     """Nothing is copied for the default."""
     images = sample[0][:3]
-    both = list(ELECTRON_PHOTON.params["channels"])
+    both = list(ELECTRON_PHOTON.params["channels"].default)
     assert electron_photon_views.select({"image": images}, channels=both)["image"] is images
 
 

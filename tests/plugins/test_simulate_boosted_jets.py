@@ -24,7 +24,7 @@ needs_generators = pytest.mark.skipif(
     any(find_spec(name) is None for name in detector.GENERATORS),
     reason='no generators: pip install "hepbench-plugins[simulate]"',
 )
-ORDER = BOOSTED_JETS.params["order"]
+ORDER = BOOSTED_JETS.params["order"].default
 CELL = jet_images.CRYSTAL
 TOWER = jet_images.TOWER
 
@@ -220,8 +220,8 @@ def test_files_are_laid_out_like_the_originals_and_read(tmp_path, made_up):
         assert np.array_equal(part.inputs["image"].dense(), jets[role].images.dense())
         if role == "labelled":
             assert np.array_equal(part.labels, jets[role].labels)
-            assert np.array_equal(part.targets["m"], jets[role].mass)
-            assert np.array_equal(part.targets["pT"], jets[role].pt)
+            assert np.array_equal(part.spectators["m"], jets[role].mass)
+            assert np.array_equal(part.spectators["pT"], jets[role].pt)
 
 
 def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger(made_up):
@@ -258,8 +258,8 @@ def test_the_sample_can_be_made_again(role):
     stored = dict(reader.sample(order=ORDER))[role][:count]
     if role == "labelled":
         np.testing.assert_array_equal(jets.labels, stored.labels)
-        np.testing.assert_allclose(jets.mass, stored.targets["m"], rtol=1e-4)
-        np.testing.assert_allclose(jets.pt, stored.targets["pT"], rtol=1e-4)
+        np.testing.assert_allclose(jets.mass, stored.spectators["m"], rtol=1e-4)
+        np.testing.assert_allclose(jets.pt, stored.spectators["pT"], rtol=1e-4)
     found, expected = steps(jets.images), steps(stored.inputs["image"])
     for name, numbers in expected.items():
         exact = name == "pixels" or name.endswith(("counts", "gaps"))

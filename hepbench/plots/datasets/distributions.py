@@ -41,7 +41,7 @@ class Kind:
     """A kind of distributions.
 
     Attributes:
-        needs: inputs of which one must be there, or none where targets will do.
+        needs: inputs of which one must be there, or none where spectators will do.
         takes: those that are read, where they are there.
         values: from some examples to the name and the values of each quantity.
         note: what is drawn, in words.
@@ -111,16 +111,16 @@ def _hits(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Array, Array]]:
 
 
 def features(shown: Labelled, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield each feature of tables and scalars, and each target of another name."""
+    """Yield each feature of tables and scalars, and each spectator of another name."""
     found: dict[str, Array] = {}
     for name in ("table", "scalars"):
         if name in chunk.inputs:
             columns = np.asarray(chunk.inputs[name])
             found |= dict(zip(shown.names(name, columns.shape[1]), columns.T, strict=True))
     bare = {name.partition(" [")[0] for name in found}
-    for name, column in chunk.targets.items():
-        if name.removeprefix("target.") not in bare:
-            found[shown.target_name(name)] = column
+    for name, column in chunk.spectators.items():
+        if name.removeprefix("spectator.") not in bare:
+            found[shown.spectator_name(name)] = column
     yield from ((name, Values(column)) for name, column in found.items())
 
 
@@ -183,7 +183,7 @@ KINDS = {
 def why_not(shown: Labelled, kind: str) -> str:
     """Return why a kind of distributions cannot be drawn of a dataset, or nothing."""
     needs = KINDS[kind].needs
-    if _taken(shown, kind) or (kind == "features" and shown.targets):
+    if _taken(shown, kind) or (kind == "features" and shown.spectators):
         return ""
     return f"{shown.spec.name} has no {' and no '.join(needs)}"
 

@@ -18,6 +18,7 @@ from hepbench.registry.plugins import Entry
 from hepbench.running import progress
 from hepbench.specs.errors import DataError, PluginError
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults
 from hepbench.specs.sparse_images import SparseImages
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ SPLIT_SEED = 0
 
 
 class Chunk(NamedTuple):
-    """Some examples: labels (n,), weights (n,), inputs (n, ...) and targets (n,) by name."""
+    """Some examples: labels (n,), weights (n,), inputs (n, ...) and spectators (n,) by name."""
 
     labels: Array
     weights: Array
     inputs: Inputs
-    targets: Inputs
+    spectators: Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Labelled:
         task: what the stage that lays out inputs is told.
         source: the folder of what was read.
         rows: (N,) which of it, in order.
-        columns: (N,) each: ``labels``, ``weights`` where there are any, ``target.*``.
+        columns: (N,) each: ``labels``, ``weights`` where there are any, ``spectator.*``.
         sealed: how many test examples are left out.
         origin: where they are from: see ``plan.DataFiles``.
         params: all of the dataset's own.
@@ -97,7 +98,7 @@ class Labelled:
         return available(self.spec)
 
     @property
-    def targets(self) -> list[str]:
+    def spectators(self) -> list[str]:
         """What is known of examples beside inputs and labels: masses and the like."""
         return [name for name in self.columns if name not in {"labels", "weights"}]
 
@@ -125,10 +126,10 @@ class Labelled:
             return [f"{name} {i}" for i in range(n)]
         return list(map(naming.with_unit, given, units or ("",) * n))
 
-    def target_name(self, name: str) -> str:
-        """Return what one of ``targets`` is called, with its unit."""
-        bare = name.removeprefix("target.")
-        return naming.with_unit(bare, self.spec.spectator_units.get(bare, ""))
+    def spectator_name(self, name: str) -> str:
+        """Return the name of one of ``spectators``, with its unit."""
+        bare = name.removeprefix("spectator.")
+        return naming.with_unit(bare, self.spec.spectators.get(bare, ""))
 
     def _chunk(self, whole: Mapping[str, Array], places: Array, names: Sequence[str]) -> Chunk:
         read = {name: array[self.rows[places]] for name, array in whole.items()}
@@ -213,7 +214,7 @@ def gathered(spec: Dataset, task: Mapping[str, Any], read: Path, split: Path) ->
         rows=rows,
         columns=columns,
         sealed=sealed,
-        params=spec.params,
+        params=defaults(spec.params),
     )
 
 
@@ -236,7 +237,14 @@ def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
 def _part(path: Path) -> dict[str, Array]:
     """Return the rows of a part and its columns, without ids."""
     with np.load(path, allow_pickle=False) as kept:
-        return {name: array for name, array in kept.items() if name != "ids"}
+        # older versions stored spectators as targets
+        return {
+            f"spectator.{name.removeprefix('target.')}"
+            if name.startswith("target.")
+            else name: array
+            for name, array in kept.items()
+            if name != "ids"
+        }
 
 
 def _prepare(
