@@ -153,5 +153,5 @@ def test_split_of_a_million_examples(benchmark):
     """Stratified, by the hash of their ids."""
     ids = np.arange(1_000_000)
     labels = np.random.default_rng(1).integers(0, 2, len(ids))
-    parts = benchmark(splits.divide, labels, ids, shares=(0.6, 0.2, 0.2), seed=0)
+    parts = benchmark(splits.divide, labels, ids, fractions=(0.6, 0.2, 0.2), seed=0)
     assert sum(map(len, parts.values())) == len(ids)

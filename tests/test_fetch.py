@@ -367,7 +367,7 @@ def test_a_killed_fetch_is_resumed(jets, server, number):
     assert done.code == 0, done.err
     assert ranges(server) == [f"bytes={kept}-"]
     assert part.with_suffix("").read_bytes() == CONTENT
-    assert "its checksum is the published one" in done.out
+    assert "its checksum matches the published one" in done.out
     assert "hepbench data check jets --data files" in done.out
 
 
@@ -389,12 +389,12 @@ def test_what_is_there_is_not_fetched_again_and_never_overwritten(jets, server):
     command = ("data", "fetch", "jets", "--data", "files", "--file", "jets.h5")
     assert jets(*command).code == 0
     server.asked = []
-    assert "is there" in jets(*command).out
+    assert "exists" in jets(*command).out
     path = jets.folder / "files" / "jets" / "jets.h5"
     path.write_bytes(b"mine")
     done = jets(*command)
     assert done.code == 2
-    assert "is there with 4 bytes, the published file has 1,000,003" in done.err
+    assert "exists with 4 bytes, the published file has 1,000,003" in done.err
     assert path.read_bytes() == b"mine"
     assert not server.asked
 
@@ -405,8 +405,8 @@ def test_what_is_there_is_not_fetched_again_and_never_overwritten(jets, server):
         (("jets",), "give --data DIR, or set HEPBENCH_DATA"),
         (("jest", "--data", "files"), "Did you mean 'jets'?"),
         (("jets", "--data", "files", "--file", "jets.h6"), "Did you mean 'jets.h5'?"),
-        (("toy", "--data", "files"), "toy: no original file is known"),
-        (("jets", "--data", "site/served.py"), "--data site/served.py is no folder"),
+        (("toy", "--data", "files"), "toy: it names no original file"),
+        (("jets", "--data", "site/served.py"), "--data site/served.py is not a folder"),
     ],
 )
 def test_a_wrong_fetch_is_refused_in_one_line(jets, toys, arguments, words):
@@ -419,9 +419,9 @@ def test_a_wrong_fetch_is_refused_in_one_line(jets, toys, arguments, words):
 
 PUBLISHED = f'bytes={len(CONTENT)}, sha256="{SHA256}"'
 CHECKED = {
-    PUBLISHED: "its checksum is the published one",
-    f"bytes={len(CONTENT)}": "its size is the published one, no checksum is known",
-    "": "neither size nor checksum is known to compare it with",
+    PUBLISHED: "its checksum matches the published one",
+    f"bytes={len(CONTENT)}": "its size matches the published one; no checksum is published",
+    "": "neither size nor checksum is published",
 }
 
 
