@@ -194,7 +194,7 @@ def test_without_a_length_what_was_published_decides(server, tmp_path, published
 def test_without_a_length_nothing_published_nothing_is_fetched(server, tmp_path):
     """Nobody could say whether it is whole."""
     server.length = None
-    assert refused(of(server, tmp_path), "does not say how long it is")
+    assert refused(of(server, tmp_path), "states its length")
 
 
 def test_more_than_was_published_is_removed(server, tmp_path):
@@ -208,7 +208,7 @@ def test_more_than_was_published_is_removed(server, tmp_path):
 def test_a_page_is_refused(server, tmp_path, kind, published):
     """What asks to log in is no file, whatever it is called."""
     server.content, server.headers = PAGE, {"Content-Type": kind}
-    assert refused(of(server, tmp_path, **published), "answers with a page, not with the file")
+    assert refused(of(server, tmp_path, **published), "returns a web page instead of the file")
 
 
 def test_a_page_in_between_costs_nothing_of_the_part(server, tmp_path):
@@ -299,7 +299,7 @@ def test_two_at_a_time_do_not_write_into_one_part(server, tmp_path):
     told = []
 
     def meanwhile(_):
-        with pytest.raises(DataError, match="another process is fetching it"):
+        with pytest.raises(DataError, match="another process is downloading it"):
             second()
         told.append(True)
 

@@ -136,7 +136,9 @@ def test_a_split_is_not_drawn_by_what_ids_have_in_common(ids):
 def test_fractions_of_labels_are_nested_and_stratified(drawn, seed, one, other):
     """Within one seed a smaller fraction is part of a larger one; each class gives its part."""
     labels, ids = drawn
-    small, large = (splits.stratified(labels, ids, fraction=f, seed=seed) for f in sorted((one, other)))
+    small, large = (
+        splits.stratified(labels, ids, fraction=f, seed=seed) for f in sorted((one, other))
+    )
     assert set(small) <= set(large)
     for label in np.unique(labels):
         expected = max(1, round(max(one, other) * (labels == label).sum()))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.registry.resolve import resolve
 from hepbench.running.isolation import adopt, die_with_parent, end_children, redirect
 from hepbench.specs.errors import HepbenchError
+from hepbench.specs.renamed import explained
 from hepbench.storage import locks, stage_cache
 from hepbench.storage.workspace import Workspace
 
@@ -80,7 +81,7 @@ def _tell(connection: Connection, event: str, key: str, **facts: Any) -> None:
 
 
 def _explain(error: BaseException, memory: int) -> dict[str, Any]:
-    message = str(error).strip() or type(error).__name__
+    message = explained(error) or str(error).strip() or type(error).__name__
     user_error = isinstance(error, HepbenchError)
     if isinstance(error, OSError) and error.errno in USER_ERRORS:
         user_error = True
