@@ -10,6 +10,7 @@ import pytest
 
 import hepbench
 from hepbench import Dataset, Examples, Input, Original, Predictions, Sample, Split, View
+from hepbench.evaluation import joining
 from hepbench.registry import plugins
 from hepbench.specs import parameters
 from hepbench.specs.renamed import NEW_WORDS, explained, new_word
@@ -59,7 +60,7 @@ def test_an_old_name_of_the_api_is_answered(tmp_path, monkeypatch):
     """An import of it fails with the new name."""
     loaded = plugin(tmp_path, monkeypatch, "from hepbench import Work\n")
     assert "hepbench.Work is now hepbench.Context" in loaded.error
-    with pytest.raises(ImportError, match="hepbench.Work is now hepbench.Context"):
+    with pytest.raises(ImportError, match=r"hepbench\.Work is now hepbench\.Context"):
         _ = hepbench.Work
 
 
@@ -95,3 +96,18 @@ def test_other_errors_are_not_explained():
     assert explained(ValueError("x")) == ""
     assert new_word("Nobody", "x") == ""
     assert Dataset(name="new", summary="", classes=("a", "b"), inputs={"table": Input(shape=(1,))})
+
+
+@pytest.mark.parametrize("prefix", ["spectator", "target"])
+def test_stored_labels_of_older_versions_are_read(tmp_path, prefix):
+    """They hold spectators under their old name."""
+    mass, labels = np.array([80.0, 90.0]), {}
+    for part in ("train", "validation", "test"):
+        columns = {"labels": np.arange(2), "ids": np.arange(2), f"{prefix}.mass": mass}
+        labels |= {f"{part}.{name}": array.copy() for name, array in columns.items()}
+    scores = dict.fromkeys(("train", "validation", "test"), np.full((2, 2), 0.5))
+    np.savez(tmp_path / "scores.npz", **scores)
+    found = joining.join(labels, tmp_path / "scores.npz")
+    for part in found.values():
+        assert part.spectators.keys() == {"mass"}
+        np.testing.assert_array_equal(part.spectators["mass"], mass)
