@@ -26,24 +26,22 @@ def hepbench_datasets():
                 )
             },
             spectators={"mass": "GeV"},
-            sample=Sample(
-                "nowhere:sample", files=("forms_sample:sample.npz",), examples=1200
+            original=Original(
+                "nowhere:read",
+                files=(
+                    File(name="jets.h5", variants=("all.h5",), bytes=2_000_000, sha256="ab" * 32,
+                         url="https://host.example/jets.h5", address="https://host.example/about"),
+                    File(name="more.h5", role="unlabelled", address="https://host.example/share"),
+                    File(name="run0.parquet", form="parquet", optional=True),
+                    File(name="run1.parquet", form="parquet", optional=True, lacks="has no times"),
+                ),
+                known={"image.ecal.mean": (0.1, 0.25)},
+                citation="Nobody et al., J. Nowhere 1 (2026) 1",
+                licence="CC0",
             ),
+            sample=Sample("nowhere:sample", files=("forms_sample:sample.npz",), examples=1200),
             views={"table": View("nowhere:summarise")},
             augmentations={"flip": "nowhere:flip"},
-            original=Original(
-              "nowhere:read",
-              known={"image.ecal.mean": (0.1, 0.25)},
-              citation="Nobody et al., J. Nowhere 1 (2026) 1",
-              licence="CC0",
-              files=(
-                File(name="jets.h5", variants=("all.h5",), bytes=2_000_000, sha256="ab" * 32,
-                     url="https://host.example/jets.h5", address="https://host.example/about"),
-                File(name="more.h5", role="unlabelled", address="https://host.example/share"),
-                File(name="run0.parquet", form="parquet", optional=True),
-                File(name="run1.parquet", form="parquet", optional=True, lacks="has no times"),
-              ),
-            ),
             split=Split(official="nowhere:official"),
             params={"size": 8},
             generate="nowhere:generate",

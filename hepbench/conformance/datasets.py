@@ -133,26 +133,26 @@ def _refuses(it: _Sample, file: File) -> None:
     same = [other for other in it.spec.files if other.form == file.form]
     others = [other.name for other in same if other is not file]
     for name in (file.name, *file.variants):
-        for what, content in DAMAGED.items():
+        for case, content in DAMAGED.items():
             with TemporaryDirectory() as folder:
                 for path in (Path(folder) / each for each in (name, *others)):
                     path.write_bytes(content)
-                _expect_one_line(it, Path(folder), f"{name} with {what}")
+                _expect_one_line(it, Path(folder), f"{name} with {case}")
 
 
-def _expect_one_line(it: _Sample, folder: Path, what: str) -> None:
+def _expect_one_line(it: _Sample, folder: Path, case: str) -> None:
     try:
         assert it.spec.original is not None
         for _ in resolve(it.spec.original.read)(folder, **it.read_params):
             pass
     except HepbenchError as error:
         lines = len(str(error).splitlines())
-        need(lines == 1, f"{what}: the error has {lines} lines; one is expected")
+        need(lines == 1, f"{case}: the error has {lines} lines; one is expected")
     except Exception as error:
-        msg = f"{what}: {type(error).__name__} ({error}); a DataError with the reason is expected"
+        msg = f"{case}: {type(error).__name__} ({error}); a DataError with the reason is expected"
         raise PluginError(msg) from error
     else:
-        msg = f"{what}: it is read without an error"
+        msg = f"{case}: it is read without an error"
         raise PluginError(msg)
 
 
@@ -174,17 +174,17 @@ def _is_declared(it: _Sample) -> None:
         need(mask is None or mask.dtype == bool, f"{role} 'mask' is not bool, True for a particle")
 
 
-def _check_input(what: str, given: Array, declared: Input) -> None:
+def _check_input(where: str, given: Array, declared: Input) -> None:
     array = given if isinstance(given, SparseImages) else np.asarray(given)
     shape, names = array.shape[1:], set(declared.names)
-    need(shape == tuple(declared.shape), f"{what} is {shape}; {declared.shape} is declared")
-    need(array.dtype.kind in "fiub", f"{what} is {array.dtype}; numbers are expected")
+    need(shape == tuple(declared.shape), f"{where} is {shape}; {declared.shape} is declared")
+    need(array.dtype.kind in "fiub", f"{where} is {array.dtype}; numbers are expected")
     values = array.hits()[2] if isinstance(array, SparseImages) else array
-    need(np.isfinite(values).all(), f"{what} holds a value that is not finite")
+    need(np.isfinite(values).all(), f"{where} holds a value that is not finite")
     if names:
         # an image's channels come first, the features of anything else last
         size = shape[0] if len(shape) == 3 else shape[-1]
-        need(len(names) == size, f"{what}: {len(names)} different names for {size} features")
+        need(len(names) == size, f"{where}: {len(names)} different names for {size} features")
 
 
 def _has_ids(it: _Sample) -> None:
