@@ -140,8 +140,8 @@ def test_copies_across_parts_are_told_as_records_tell_them(tmp_path):
 
 def test_empty_images_are_no_copies_of_each_other(tmp_path):
     """They are counted by themselves, where nothing else tells them apart."""
-    spec = replace(counted.COUNTED, inputs={"image": counted.COUNTED.inputs["image"]}, original=None,
-                   views={})  # fmt: skip
+    image = {"image": counted.COUNTED.inputs["image"]}
+    spec = replace(knowing({}), inputs=image, views={})
     findings = checked(tmp_path, spec=spec, image=EMPTY)
     assert findings.values["copies"] == 0
     assert len(findings.warnings) == 1

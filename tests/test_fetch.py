@@ -217,7 +217,7 @@ def test_a_page_in_between_costs_nothing_of_the_part(server, tmp_path):
     fetching = of(server, tmp_path)
     assert refused(fetching, "broke off", part=CONTENT[:100_000])
     server.cuts, server.headers = [], {"Content-Type": "text/html"}
-    assert refused(fetching, "a page", part=CONTENT[:100_000])
+    assert refused(fetching, "web page", part=CONTENT[:100_000])
     server.headers, server.asked = {}, []
     assert whole(fetching, tmp_path)
     assert ranges(server) == ["bytes=100000-"]
@@ -233,7 +233,7 @@ def test_nothing_is_no_file(server, tmp_path, published):
 def test_compressed_content_is_refused(server, tmp_path):
     """The file's own bytes are needed; the server was asked for them."""
     server.headers = {"Content-Encoding": "gzip"}
-    assert refused(of(server, tmp_path), "compressed")
+    assert refused(of(server, tmp_path), "compresses")
     assert server.asked[0]["Accept-Encoding"] == "identity"
 
 
@@ -284,7 +284,7 @@ def test_other_addresses_are_refused(tmp_path, url):
     """Only http and https are spoken."""
     file = File(name="jets.h5", url=url, address="https://page.example")
     fetching = fetch.Fetch("jets", file, tmp_path, lambda _: None)
-    assert refused(fetching, "no address of http or https")
+    assert refused(fetching, "not an http or https address")
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(server, tmp_path):

@@ -150,7 +150,7 @@ def test_images_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match=r"\(N, C, H, W\)"):
         SparseImages.from_dense(np.zeros((2, 3, 3)))
     one, other = (SparseImages.from_dense(np.zeros((1, 1, 1, n))) for n in (1, 2))
-    with pytest.raises(DataError, match="behind"):
+    with pytest.raises(DataError, match="cannot join images"):
         SparseImages.concatenate([one, other])
 
 

@@ -52,7 +52,7 @@ def find(
     if wanted == "file":
         msg = (
             f"{spec.name}: no original file under {folder or 'any --data folder'}: "
-            f"{_expected(spec)} expected"
+            f"{_expected(spec)}"
         )
         raise DataError(msg)
     return _sample(spec, remembered)
@@ -125,7 +125,9 @@ def _expected(spec: Dataset) -> str:
     for file in spec.files:
         if file.role == "labelled":
             forms.setdefault(file.form, []).append(f"{spec.name}/{file.name}")
-    return " or ".join(", ".join(names) for names in forms.values()) or "no file is named"
+    if not forms:
+        return "the dataset names none"
+    return " or ".join(", ".join(names) for names in forms.values()) + " expected"
 
 
 def _original(

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hepbench import DataError, SparseImages
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, tracing, whole_network
 from hepbench.registry.resolve import resolve
 from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
-from hepbench.training.networks import batches, scoring
+from hepbench.training.networks import batches
 
 PIXEL = 0.5
 HOT = {0: 1.0, 1: 1.0}
@@ -321,7 +321,7 @@ def test_a_graph_network_is_counted_and_exported_as_any_other(tmp_path):
     tensors = batches.RawInputs(made, torch.device("cpu"))(slice(None))
     assert tensors["neighbours"].dtype == torch.int64
     assert torch.equal(network.preprocess(tensors)["neighbours"], tensors["neighbours"])
-    whole = scoring.Whole(network)
+    whole = whole_network.Whole(network)
     counted = counting.count(whole, tracing.batch(tensors, 1))
     assert counted.macs == counted.cross_check
     assert counted.macs == points * k * 2 * len(boosted_jets_clouds.FEATURES) * width + width * 2
