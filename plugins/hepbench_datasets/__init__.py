@@ -75,7 +75,7 @@ HIGGS = Dataset(
                 address="https://doi.org/10.24432/C5V312",
             ),
         ),
-        # as in 10,977 rows of the file; a b-tag is one of three numbers
+        # measured in 10,977 rows of the file; a b-tag has one of three values
         known={
             "fraction.signal": (0.5, 0.56),
             "table.lepton_pT.mean": (0.95, 1.05),
@@ -122,7 +122,7 @@ BOOSTED_JETS = Dataset(
                 *("track_pt", "track_d0", "track_dz", "ecal", "hcal"),
                 *("pixel_1", "pixel_2", "pixel_3"),
             ),
-            # no units: what the values of the original files are in is printed nowhere
+            # no units: the units of the original files are not documented
             sparse=True,
         )
     },
@@ -269,7 +269,7 @@ QUARK_GLUON = Dataset(
         "image": Input(
             shape=(3, 125, 125),
             names=("track_pt", "ecal", "hcal"),
-            # as their authors' converter writes them, see simulate/quark_gluon.py
+            # units as the authors' converter writes them, see simulate/quark_gluon.py
             units=("GeV", "GeV", "GeV"),
             sparse=True,
         ),
@@ -297,7 +297,7 @@ QUARK_GLUON = Dataset(
             "scalars.pt.min": (70, 100),
             "scalars.pt.max": (150, 340),
             "image.track_pt.max": (50, 1000),
-            # a crystal or a twenty-fifth of a tower: between that of a soft jet and a hard jet's energy
+            # of a crystal, or of 1/25 of a tower: from the energy of a soft jet to that of a hard jet
             "image.ecal.max": (1, 1000),
             "image.hcal.max": (0.01, 40),
         },
@@ -329,8 +329,8 @@ QUARK_GLUON = Dataset(
         "scale": Param("authors", ("authors", "stored")),
         **CLOUD,
     },
-    # the latter is no symmetry of the detector, whose field bends tracks in phi alone, but nearly one
-    # of the flow of energy in a jet
+    # transpose is not a symmetry of the detector, because its field bends tracks in phi only, but the
+    # energy flow of a jet is nearly symmetric
     augmentations={
         "flips": "hepbench_datasets.symmetries:flips",
         "transpose": "hepbench_datasets.symmetries:transpose",
@@ -408,8 +408,9 @@ ELECTRON_PHOTON = Dataset(
         "points": Param(64, Range(least=1)),
         "k": CLOUD["k"],
     },
-    # charges, the ends of the barrel and the hottest crystal, at row and column 16 of 0 to 31 and then
-    # at 15, make these nearly symmetries; the field spreads showers along phi alone: no transpose
+    # flips are nearly symmetries: the charge, the ends of the barrel and the hottest crystal (row and
+    # column 16 of 0 to 31, then 15) break them a little; the field spreads showers along phi only, so
+    # there is no transpose
     augmentations={"flips": "hepbench_datasets.symmetries:flips"},
     generate="hepbench_datasets.simulate.electron_photon:generate",
 )
