@@ -367,9 +367,9 @@ def real():
 
 
 def statistic(name, images, labels):
-    """Return a statistic of ``Dataset.known`` by its name."""
-    what, *rest = name.split(".")
-    if what == "share":
+    """Return a statistic of ``Original.known`` by its name."""
+    head, *rest = name.split(".")
+    if head == "fraction":
         return np.mean(labels == ELECTRON_PHOTON.classes.index(rest[0]))
     if rest[0] == "empty":
         of_class = np.isin(labels, [ELECTRON_PHOTON.classes.index(label) for label in rest[1:]])
