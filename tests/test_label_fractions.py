@@ -116,7 +116,7 @@ def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp
         signal = np.clip(inputs["table"][:, 0], 0, 1)
         return np.stack([1 - signal, signal], 1)
 
-    made = score_checks.Made({}, scores, scores, scores)
+    made = score_checks.MethodOutput({}, scores, scores, scores)
     task = {"model": "m", "classes": 2}
     for trained in (np.arange(0, 300, 10), np.arange(0, 300, 2)):
         score_checks.score(task, made, parts, tmp_path, trained=trained)
