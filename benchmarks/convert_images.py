@@ -140,8 +140,8 @@ def jets(source: Path | None) -> tuple[SparseImages, np.ndarray]:
     """Return images and labels of a file's first 2,000 jets, or of the dataset's sample."""
     if source is None:
         spec = next(e.spec for e in installed().entries("dataset") if e.spec.name == DATASET)
-        params = {name: spec.params[name] for name in spec.reads}
-        found = [e for role, e in resolve(spec.sample)(**params) if role == "labelled"]
+        params = {name: spec.params[name].default for name in spec.read_params}
+        found = [e for role, e in resolve(spec.sample.read)(**params) if role == "labelled"]
         images = SparseImages.concatenate([e.inputs["image"] for e in found])
         return images, np.concatenate([e.labels for e in found])
     import h5py

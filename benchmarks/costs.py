@@ -39,7 +39,7 @@ PR_SET_CHILD_SUBREAPER = 36
 PLUGIN = '''
 """A dataset of two numbers, a model that fits nothing, and a method that calls it."""
 
-from hepbench import Dataset, Examples, Input, Method, Model, hookimpl
+from hepbench import Dataset, Examples, Input, Method, Model, Sample, hookimpl
 
 
 def sample(n, draw):
@@ -74,7 +74,8 @@ def fit(start, data, work):
 def hepbench_datasets():
     params, inputs = {"n": 100, "draw": 0}, {"table": Input(shape=(2,))}
     return [Dataset(name="toy", summary="two numbers", classes=("background", "signal"),
-                    inputs=inputs, sample="trivial:sample", params=params, reads=frozenset(params))]
+                    inputs=inputs, sample=Sample("trivial:sample"), params=params,
+                    read_params=frozenset(params))]
 
 
 @hookimpl

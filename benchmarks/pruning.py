@@ -29,6 +29,7 @@ from hepbench.cost.timing import time_calls
 from hepbench.evaluation import metrics
 from hepbench.registry.plugins import installed
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
 from hepbench.training.messages import MethodTask, NetworkTask
@@ -169,12 +170,12 @@ def torch_pruning(network: Network, *, ratio: float) -> Network:
 def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
     """Return training, validation and test examples of the sample, shuffled with this seed."""
     spec = installed().entry("dataset", DATASET).spec
-    params = {**spec.params, "size": SIZE}
-    told = {name: params[name] for name in spec.reads}
-    found = [part for role, part in resolve(spec.sample)(**told) if role == "labelled"]
+    params = {**defaults(spec.params), "size": SIZE}
+    told = {name: params[name] for name in spec.read_params}
+    found = [part for role, part in resolve(spec.sample.read)(**told) if role == "labelled"]
     image, labels = [], []
     for part in found:
-        made = resolve(spec.views["image"])(part.inputs, **params)["image"]
+        made = resolve(spec.views["image"].run)(part.inputs, **params)["image"]
         image.append(np.asarray(made[:], np.float32))
         labels.append(part.labels)
     images, truth = np.concatenate(image), np.concatenate(labels)

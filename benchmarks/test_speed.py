@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench import Dataset, Input, Method, Metric, Model
+from hepbench import Dataset, Input, Method, Metric, Model, Sample
 from hepbench.data import splits
 from hepbench.data.finding import DataFiles
 from hepbench.evaluation import uncertainty
@@ -19,6 +19,7 @@ from hepbench.planning.matrix import Choice
 from hepbench.planning.suite_file import Matrix, SuiteFile
 from hepbench.registry import builtin
 from hepbench.registry.plugins import Plugin, Registry
+from hepbench.specs.parameters import defaults
 from hepbench.storage import keys
 from hepbench.storage.records import Cost, DataSummary, Record, Value
 from hepbench.tables.document import table
@@ -34,9 +35,9 @@ DATASET = Dataset(
     summary="two numbers",
     classes=("background", "signal"),
     inputs={"table": Input(shape=(2,))},
-    sample="toys:sample",
+    sample=Sample("toys:sample"),
     params={"n": 100},
-    reads=frozenset({"n"}),
+    read_params=frozenset({"n"}),
 )
 MODEL = Model(
     name="line",
@@ -94,7 +95,7 @@ def records(n: int) -> list[Record]:
             chain="fit",
             preset="quick",
             seed=i // 4 % 5,
-            params={"dataset": dict(DATASET.params), "model": dict(MODEL.params)},
+            params={"dataset": defaults(DATASET.params), "model": dict(MODEL.params)},
             key=f"{i:024x}",
             status="ok",
             metrics=_values(rng),
@@ -154,5 +155,5 @@ def test_split_of_a_million_examples(benchmark):
     """The split is stratified, by the hash of ids."""
     ids = np.arange(1_000_000)
     labels = np.random.default_rng(1).integers(0, 2, len(ids))
-    parts = benchmark(splits.divide, labels, ids, shares=(0.6, 0.2, 0.2), seed=0)
+    parts = benchmark(splits.divide, labels, ids, fractions=(0.6, 0.2, 0.2), seed=0)
     assert sum(map(len, parts.values())) == len(ids)

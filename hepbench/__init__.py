@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench._version import __version__ as __version__
 from hepbench.registry.hooks import hookimpl
-from hepbench.specs.dataset import SIMULATED, Dataset, File, Input, Split
+from hepbench.specs.dataset import (
+    SIMULATED,
+    Dataset,
+    File,
+    Input,
+    Original,
+    Sample,
+    Split,
+    View,
+)
 from hepbench.specs.errors import (
     DataError,
     DataWarning,
@@ -23,7 +32,8 @@ from hepbench.specs.errors import (
 from hepbench.specs.method import Context, Method, Network, Objective
 from hepbench.specs.metric import Measured, Metric, Predictions
 from hepbench.specs.model import Encoder, Estimator, Model, Step
-from hepbench.specs.parameters import Range
+from hepbench.specs.parameters import Param, Range
+from hepbench.specs.renamed import new_word
 from hepbench.specs.suite import Suite
 from hepbench.specs.training_data import Examples, TrainingData
 from hepbench.specs.training_settings import TRAINING
@@ -57,12 +67,15 @@ __all__ = [
     "Model",
     "Network",
     "Objective",
+    "Original",
+    "Param",
     "Params",
     "PluginError",
     "Predictions",
     "ProtocolError",
     "Range",
     "Role",
+    "Sample",
     "SparseImages",
     "Split",
     "Step",
@@ -70,6 +83,7 @@ __all__ = [
     "TrainingData",
     "UndefinedMetricError",
     "UsageError",
+    "View",
     "classification",
     "hookimpl",
     "original_files",
@@ -91,5 +105,8 @@ def __getattr__(name: str) -> Any:
         from hepbench.data.finding import original_files
 
         return original_files
+    if word := new_word("hepbench", name):
+        # 'from hepbench import Work' would replace the text of an AttributeError
+        raise ImportError(word)
     msg = f"module 'hepbench' has no attribute '{name}'"
     raise AttributeError(msg)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench import Dataset, Input, Method, Model, PluginError, Range
+from hepbench import Dataset, Input, Method, Model, Param, PluginError, Range
 from hepbench.cli import listing
 from hepbench.specs.parameters import refused
 from hepbench.specs.training_settings import TRAINING_ALLOWED
@@ -74,7 +74,14 @@ def spec(kind, **more):
     )
 
 
-@pytest.mark.parametrize("kind", [Dataset, Model, Method])
+def test_a_default_that_is_not_allowed_is_a_fault_of_the_dataset():
+    """The message names the parameter and what is expected."""
+    assert spec(Dataset, params={"ratio": Param(0.5, SHARE)})
+    with pytest.raises(PluginError, match=r"x: params: 'ratio' is 0\.5; one of 1, 2 is expected"):
+        spec(Dataset, params={"ratio": Param(0.5, (1, 2))})
+
+
+@pytest.mark.parametrize("kind", [Model, Method])
 def test_a_default_that_is_not_allowed_is_a_fault_of_the_plugin(kind):
     """As is a range of no parameter."""
     assert spec(kind, allowed={"ratio": SHARE})
@@ -111,7 +118,10 @@ def named(target):
 @pytest.mark.parametrize(("known", "of", "name"), CHOICES, ids=lambda text: text.split(":")[-1])
 def test_the_choices_of_a_spec_are_those_of_the_code(known, of, name):
     """They stand twice, so that nothing heavy is imported to list them."""
-    assert set(named(of).allowed[name]) == set(named(known))
+    stated = named(of)
+    dataset = isinstance(stated, Dataset)
+    allowed = stated.params[name].allowed if dataset else stated.allowed[name]
+    assert set(allowed) == set(named(known))
 
 
 def test_the_choices_of_a_training_are_those_of_the_core():

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 PLUGIN = """
-from hepbench import Dataset, File, Input, Split, hookimpl
+from hepbench import Dataset, File, Input, Original, Sample, Split, View, hookimpl
 
 
 @hookimpl
@@ -25,25 +25,25 @@ def hepbench_datasets():
                     shape=(2, 8, 8), names=("ecal", "hcal"), units=("GeV", ""), sparse=True
                 )
             },
-            spectator_units={"mass": "GeV"},
-            read="nowhere:read",
-            sample="nowhere:sample",
-            sample_files=("forms_sample:sample.npz",),
-            sample_examples=1200,
-            views={"table": "nowhere:summarise"},
-            augmentations={"flip": "nowhere:flip"},
-            known={"image.ecal.mean": (0.1, 0.25)},
-            files=(
-                File(name="jets.h5", variants=("all.h5",), bytes=2_000_000, sha256="ab" * 32,
-                     url="https://host.example/jets.h5", address="https://host.example/about"),
-                File(name="more.h5", role="unlabelled", address="https://host.example/share"),
-                File(name="run0.parquet", form="parquet", optional=True),
-                File(name="run1.parquet", form="parquet", optional=True, lacks="has no times"),
+            spectators={"mass": "GeV"},
+            original=Original(
+                "nowhere:read",
+                files=(
+                    File(name="jets.h5", variants=("all.h5",), bytes=2_000_000, sha256="ab" * 32,
+                         url="https://host.example/jets.h5", address="https://host.example/about"),
+                    File(name="more.h5", role="unlabelled", address="https://host.example/share"),
+                    File(name="run0.parquet", form="parquet", optional=True),
+                    File(name="run1.parquet", form="parquet", optional=True, lacks="has no times"),
+                ),
+                known={"image.ecal.mean": (0.1, 0.25)},
+                citation="Nobody et al., J. Nowhere 1 (2026) 1",
+                licence="CC0",
             ),
+            sample=Sample("nowhere:sample", files=("forms_sample:sample.npz",), examples=1200),
+            views={"table": View("nowhere:summarise")},
+            augmentations={"flip": "nowhere:flip"},
             split=Split(official="nowhere:official"),
             params={"size": 8},
-            citation="Nobody et al., J. Nowhere 1 (2026) 1",
-            licence="CC0",
             generate="nowhere:generate",
         )
     ]
@@ -86,7 +86,7 @@ def test_what_is_missing_is_listed_with_the_way_to_get_it(forms):
     assert "missing  run0.parquet (optional)" in block
     assert "hepbench data fetch forms" in block
     assert "hepbench data simulate forms" in block
-    assert facts(forms)["reads"] == "sample"
+    assert facts(forms)["source"] == "sample"
 
 
 def test_of_what_is_there_the_form_that_runs_read_is_shown(forms):
@@ -98,7 +98,7 @@ def test_of_what_is_there_the_form_that_runs_read_is_shown(forms):
     assert "or 2 files of another form: hepbench data info forms" in block
     assert "jets.h5" not in block
     assert "jets.h5" in forms("data", "info", "forms", "--data", "data").out
-    assert (facts(forms)["reads"], facts(forms)["form"]) == ("file", "parquet")
+    assert (facts(forms)["source"], facts(forms)["form"]) == ("file", "parquet")
 
 
 def test_files_of_a_generator_are_not_called_original(forms):
@@ -107,7 +107,7 @@ def test_files_of_a_generator_are_not_called_original(forms):
     block = listed(forms)
     assert block.startswith("forms: runs read the simulated files")
     assert "found    data/forms/jets.h5 (21 bytes, simulated by hepbench)" in block
-    assert facts(forms)["reads"] == "simulated"
+    assert facts(forms)["source"] == "simulated"
 
 
 def test_a_file_of_another_size_is_told(forms):
@@ -116,7 +116,7 @@ def test_a_file_of_another_size_is_told(forms):
     assert "found    data/forms/all.h5 (1 MB)" in listed(forms)
     assert facts(forms)["files"][0]["published_size"] is None
     forms.write("data/forms/jets.h5", "x" * 1_000_000)
-    told = "found    data/forms/jets.h5 (1 MB, not the published 2 MB: a cut of it?)"
+    told = "found    data/forms/jets.h5 (1 MB, not the published 2 MB: cut short?)"
     assert told in listed(forms)
     first = facts(forms)["files"][0]
     assert (first["found_bytes"], first["published_size"]) == (1_000_000, False)
@@ -126,7 +126,7 @@ def test_a_form_that_is_not_whole_is_told_as_a_run_would(forms):
     """A run is refused; so the list says why."""
     forms.write("data/forms/more.h5", "x")
     assert listed(forms).startswith("forms: jets.h5 is missing beside more.h5")
-    assert facts(forms)["wrong"].startswith("forms: jets.h5 is missing")
+    assert facts(forms)["problem"].startswith("forms: jets.h5 is missing")
 
 
 def test_without_a_folder_it_says_how_to_name_one(forms):
@@ -140,7 +140,7 @@ EXPECTED = (
     "files of two forms",
     "0 background, 1 signal",
     "2 x 8 x 8, sparse: ecal [GeV], hcal",
-    "target mass",
+    "spectator mass",
     "in GeV",
     "has no times",
     "nowhere:summarise",
@@ -180,7 +180,7 @@ def test_info_as_json_has_what_the_text_has(forms):
 
 def test_sizes_have_three_digits():
     """Whatever their unit."""
-    from hepbench.cli.catalogue import size_told
+    from hepbench.cli.catalogue import size_text
 
     told = {
         1: "1 byte",
@@ -189,7 +189,7 @@ def test_sizes_have_three_digits():
         999_999: "1 MB",
         2_816_407_858: "2.82 GB",
     }
-    assert {count: size_told(count) for count in told} == told
+    assert {count: size_text(count) for count in told} == told
 
 
 def test_a_missing_folder_is_one_line(forms):

@@ -11,7 +11,7 @@ PLUGIN = '''
 """A dataset from a file, and a model whose helper is a module of its own."""
 from pathlib import Path
 import numpy as np
-from hepbench import Dataset, Examples, File, Input, Method, Model, hookimpl
+from hepbench import Dataset, Examples, File, Input, Method, Model, Original, Sample, hookimpl
 
 def read(folder):
     table = np.loadtxt(Path(folder) / "points.txt", dtype=np.float32)
@@ -21,8 +21,8 @@ def read(folder):
 @hookimpl
 def hepbench_datasets():
     kinds = {"classes": ("background", "signal"), "inputs": {"table": Input(shape=(1,))}}
-    return [Dataset(name="points", summary="", read="plug:read", files=(File(name="points.txt"),), **kinds),
-            Dataset(name="others", summary="", sample="plug_data:sample", **kinds)]
+    return [Dataset(name="points", summary="", original=Original("plug:read", files=(File(name="points.txt"),)), **kinds),
+            Dataset(name="others", summary="", sample=Sample("plug_data:sample"), **kinds)]
 
 @hookimpl
 def hepbench_models():

@@ -33,6 +33,11 @@ def checked(folder, *, spec=counted.COUNTED, **changed):
 LIMITS = {"n_train": None, "n_validation": None, "n_test": None}
 
 
+def knowing(known):
+    """Return the dataset with other known ranges."""
+    return replace(counted.COUNTED, original=replace(counted.COUNTED.original, known=known))
+
+
 def columns():
     """Return the values of each channel and feature of a good file, with the class of each."""
     arrays = counted.made(1)
@@ -44,7 +49,7 @@ def columns():
         classes = np.broadcast_to(labels[:, None], mask.shape)
         yield f"cloud.{i}", cloud[mask][:, i].astype(float), classes[mask]
     yield "mask.particles", mask.sum(1), labels
-    yield "target.m", arrays["m"], labels
+    yield "spectator.m", arrays["m"], labels
     yield "table.hits", (image != 0).sum((1, 2, 3)), labels
 
 
@@ -52,7 +57,7 @@ def columns():
 def test_statistics_are_those_of_all_values_at_once(tmp_path, given):
     """Over all labelled examples and by class, added up chunk by chunk, padding left out."""
     name, values, classes = given
-    figures = checked(tmp_path).figures
+    figures = checked(tmp_path).values
     for statistic, of in STATISTICS.items():
         assert figures[f"{name}.{statistic}"] == pytest.approx(of(values), rel=1e-6)
         for i, label in enumerate(("qcd", "top")):
@@ -66,28 +71,28 @@ def test_sparse_and_dense_images_have_the_same_statistics(tmp_path):
     inputs["image"] = replace(inputs["image"], sparse=False)
     dense = checked(tmp_path, spec=replace(counted.COUNTED, inputs=inputs))
     sparse = checked(tmp_path)
-    assert dense.figures == pytest.approx(sparse.figures)
-    assert dense.odd == sparse.odd == []
+    assert dense.values == pytest.approx(sparse.values)
+    assert dense.warnings == sparse.warnings == []
 
 
 def test_unlabelled_examples_have_statistics_of_their_own(tmp_path):
     """They are in no figure that is compared with what is known."""
     findings = checked(tmp_path)
     assert findings.roles == {"labelled": 200, "unlabelled": 200}
-    (row,) = (row for row in findings.rows if row["name"] == "towers")
-    assert row["unlabelled"]["mean"] == pytest.approx(2 * row["mean"])
+    (row,) = (row for row in findings.channels if row.name == "towers")
+    assert row.unlabelled["mean"] == pytest.approx(2 * row.labelled["mean"])
     assert "towers" in findings.text()
 
 
 def test_a_good_file_is_not_odd(tmp_path):
     """What is known of it is found, but for a target that this file has not."""
     findings = checked(tmp_path)
-    assert findings.odd == []
-    assert {row["name"] for row in findings.known} == set(counted.COUNTED.known)
-    missing = [row["name"] for row in findings.known if row["found"] is None]
-    assert missing == ["target.pT.mean"]
+    assert findings.warnings == []
+    assert {each.name for each in findings.known} == set(counted.COUNTED.known)
+    missing = [each.name for each in findings.known if each.found is None]
+    assert missing == ["spectator.pT.mean"]
     assert "not in these files" in findings.text()
-    assert findings.text().endswith("nothing is odd")
+    assert findings.text().endswith("no warnings")
 
 
 GOOD = counted.made(1)
@@ -103,16 +108,16 @@ def copied(**arrays):
 OTHER_LABELS = {**copied(), "labels": np.concatenate([GOOD["labels"], 1 - GOOD["labels"][:3]])}
 
 ODD = {
-    "a scale": ({"image": 3 * GOOD["image"]}, ["image.towers.mean is", "0.3 to 0.6 is known"]),
+    "a scale": ({"image": 3 * GOOD["image"]}, ["image.towers.mean is", "the original has 0.3 to 0.6"]),
     "one class": ({"image": GOOD["image"] * np.where(GOOD["labels"], 0.2, 1)[:, None, None, None]},
                   ["image.towers.mean.top is"]),
     "a negative value": ({"image": GOOD["image"] - (GOOD["image"] > 0.5)}, ["image.tracks.min"]),
-    "shares": ({"labels": (np.arange(200) % 4 == 0).astype(int)}, ["share.top is 0.25"]),
-    "a target": ({"m": GOOD["m"] * 1000}, ["target.m.mean is"]),
+    "shares": ({"labels": (np.arange(200) % 4 == 0).astype(int)}, ["fraction.top is 0.25"]),
+    "a target": ({"m": GOOD["m"] * 1000}, ["spectator.m.mean is"]),
     "a target that is not finite": ({"m": np.where(FIRST, np.nan, GOOD["m"])},
-                                    ["target.m: 3 values are not finite"]),
-    "empty images": ({"image": EMPTY}, ["image.empty is 0.015; none are known"]),
-    "copies": (copied(), ["copies is 0.01478; none are known"]),
+                                    ["spectator.m: 3 values are not finite"]),
+    "empty images": ({"image": EMPTY}, ["image.empty is 0.015; the original has 0"]),
+    "copies": (copied(), ["copies is 0.01478; the original has 0"]),
     "copies with another label": (OTHER_LABELS, ["3 examples are copies of ones with another"]),
     "what the reader says": ({"odd": np.ones(1)}, ["data: labels look the wrong way round"]),
 }  # fmt: skip
@@ -123,24 +128,24 @@ def test_what_is_odd_is_told(tmp_path, changed, words):
     """With what was found and what is known; it is in the text too."""
     findings = checked(tmp_path, **changed)
     for word in words:
-        assert any(word in line for line in findings.odd), findings.odd
-    assert all(f"odd: {line}" in findings.text() for line in findings.odd)
+        assert any(word in line for line in findings.warnings), findings.warnings
+    assert all(f"warning: {line}" in findings.text() for line in findings.warnings)
 
 
 def test_copies_across_parts_are_told_as_records_tell_them(tmp_path):
     """Of a file that holds everything twice, most test examples are copies of training examples."""
     twice = {name: np.concatenate([array, array]) for name, array in GOOD.items()}
-    odd = checked(tmp_path, **twice).odd
+    odd = checked(tmp_path, **twice).warnings
     assert any(line.startswith("duplicates: ") and "of 80 test" in line for line in odd), odd
 
 
 def test_empty_images_are_no_copies_of_each_other(tmp_path):
     """They are counted by themselves, where nothing else tells them apart."""
-    spec = replace(counted.COUNTED, inputs={"image": counted.COUNTED.inputs["image"]}, known={},
-                   views={}, view_names={})  # fmt: skip
+    image = {"image": counted.COUNTED.inputs["image"]}
+    spec = replace(knowing({}), inputs=image, views={})
     findings = checked(tmp_path, spec=spec, image=EMPTY)
-    assert findings.figures["copies"] == 0
-    assert len(findings.odd) == 1
+    assert findings.values["copies"] == 0
+    assert len(findings.warnings) == 1
 
 
 def test_what_is_known_of_copies_and_empty_images_is_not_odd(tmp_path):
@@ -148,9 +153,9 @@ def test_what_is_known_of_copies_and_empty_images_is_not_odd(tmp_path):
     known = {"copies": (0, 0.1), "image.empty": (0, 0.1)}
     image = np.concatenate([EMPTY, EMPTY[:3], EMPTY[-3:]])
     again = {n: np.concatenate([a, a[:3], a[-3:]]) for n, a in GOOD.items()} | {"image": image}
-    findings = checked(tmp_path, spec=replace(counted.COUNTED, known=known), **again)
-    assert findings.figures["copies"] > 0
-    assert findings.odd == []
+    findings = checked(tmp_path, spec=knowing(known), **again)
+    assert findings.values["copies"] > 0
+    assert findings.warnings == []
 
 
 WRONG = {
@@ -182,21 +187,21 @@ def test_names_that_do_not_fit_a_view_are_the_plugins_fault(tmp_path, monkeypatc
     resolve.cache_clear()
 
 
-MISNAMED = ("image.tower.mean", "image.towers.median", "share.up", "cloud.3.min", "mask.0.max",
+MISNAMED = ("image.tower.mean", "image.towers.median", "fraction.up", "cloud.3.min", "mask.0.max",
             "jets.0.mean", "cloud.empty", "table.hits.mean.up", "image.towers")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MISNAMED)
 def test_what_is_known_under_a_wrong_name_is_found(name):
     """Such a figure would never be compared; conformance tests say so."""
-    spec = replace(counted.COUNTED, known={name: (0, 1)})
+    spec = knowing({name: (0, 1)})
     assert file_check.misnamed(spec) == [name]
 
 
 def test_every_figure_can_be_known(tmp_path):
     """Each name that a check makes is a right one."""
-    figures = checked(tmp_path).figures
-    spec = replace(counted.COUNTED, known=dict.fromkeys(figures, (0, 1)))
+    figures = checked(tmp_path).values
+    spec = knowing(dict.fromkeys(figures, (0, 1)))
     assert len(figures) > 100
     assert file_check.misnamed(spec) == []
 
@@ -230,7 +235,7 @@ def test_check_exits_0_1_and_2(bench_counted):
     path = write(bench_counted, {**GOOD, "image": 3 * GOOD["image"]})
     odd = bench_counted(*CHECK, "--json")
     assert odd.code == 1
-    assert any("image.towers.mean" in line for line in odd.json["odd"])
+    assert any("image.towers.mean" in line for line in odd.json["warnings"])
     assert odd.json["source"] == "file"
     path.write_bytes(path.read_bytes()[:3000])
     damaged = bench_counted(*CHECK)
@@ -322,7 +327,7 @@ def test_what_a_form_lacks_is_told_and_recorded_and_is_not_odd(bench_counted, to
     )
     done = bench_counted(*CHECK)
     assert done.code == 0, done.out
-    assert done.out.endswith("note: file: counted.npz holds no times\nnothing is odd\n")
+    assert done.out.endswith("note: file: counted.npz holds no times\nno warnings\n")
     bench_counted.write("one.toml", SUITE)
     assert bench_counted("run", "one.toml", "--data", "data", "--quiet").code == 0
     (record,) = bench_counted.records().values()
@@ -338,7 +343,7 @@ def test_nothing_is_odd_about_real_samples(bench, dataset, file, n):
     folder = needs.real_data(f"{dataset}/{file}").parents[1]
     done = bench("data", "check", dataset, "--data", folder, "--json")
     assert done.code == 0, done.out + done.err
-    assert done.json["odd"] == []
+    assert done.json["warnings"] == []
     assert done.json["roles"] == {"labelled": n}
 
 
@@ -347,7 +352,7 @@ def test_the_real_rows_of_higgs_are_odd_in_one_way_only(bench):
     folder = needs.real_data("higgs/HIGGS.csv.gz").parents[1]
     done = bench("data", "check", "higgs", "--data", folder, "--json")
     assert done.code == 1, done.err
-    (odd,) = done.json["odd"]
+    (odd,) = done.json["warnings"]
     assert "not the published file" in odd
-    assert done.json["figures"]["share.signal"] == pytest.approx(0.5299, abs=0.01)
-    assert done.json["figures"]["copies"] == 0
+    assert done.json["values"]["fraction.signal"] == pytest.approx(0.5299, abs=0.01)
+    assert done.json["values"]["copies"] == 0

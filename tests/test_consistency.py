@@ -172,7 +172,7 @@ def test_audit_accepts_any_finite_number(metric):
     assert metric_audit.audit(metric) == []
 
 
-@pytest.mark.parametrize("metric", [undefined, lambda p: p.targets["mass"]])
+@pytest.mark.parametrize("metric", [undefined, lambda p: p.spectators["mass"]])
 def test_audit_leaves_what_raises_to_the_records(metric):
     """A metric that needs more than made-up predictions cannot be judged by them."""
     assert metric_audit.audit(metric) == []

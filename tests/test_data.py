@@ -19,6 +19,7 @@ from hepbench import (
     Examples,
     File,
     Input,
+    Original,
     original_files,
 )
 from hepbench.data import read_stage
@@ -31,16 +32,25 @@ SPEC = Dataset(
     summary="files of three forms",
     classes=("background", "signal"),
     inputs={"table": Input(shape=(1,))},
-    read="nowhere:read",
-    files=(
-        File(name="all.h5"),
-        File(name="unlabelled.h5", role="unlabelled"),
-        File(name="a.npy", form="npy"),
-        File(name="b.npy", form="npy"),
-        File(name="run0.parquet", form="parquet", optional=True),
-        File(name="run1.parquet", form="parquet", optional=True),
+    original=Original(
+        "nowhere:read",
+        files=(
+            File(name="all.h5"),
+            File(name="unlabelled.h5", role="unlabelled"),
+            File(name="a.npy", form="npy"),
+            File(name="b.npy", form="npy"),
+            File(name="run0.parquet", form="parquet", optional=True),
+            File(name="run1.parquet", form="parquet", optional=True),
+        ),
     ),
 )
+
+
+def with_files(*files):
+    """Return the dataset with other original files."""
+    return replace(SPEC, original=replace(SPEC.original, files=files))
+
+
 FOUND = {
     "the first form": (("all.h5",), ("all.h5",)),
     "with what is unlabelled": (("all.h5", "unlabelled.h5"), ("all.h5", "unlabelled.h5")),
@@ -111,7 +121,7 @@ def test_what_has_the_name_of_a_file_and_is_none_is_refused(tmp_path, make, name
     make(path)
     with pytest.raises(DataError) as caught:
         find(SPEC, tmp_path, "auto", fingerprint)
-    expected = f"forms: {path} is no file; a file, or a link to one, is expected"
+    expected = f"forms: {path} is not a file; a file, or a link to one, is expected"
     assert str(caught.value) == expected
 
 
@@ -158,7 +168,7 @@ def test_simulated_files_beside_others_make_all_simulated_and_are_odd(tmp_path):
 
 def test_a_simulated_file_is_not_held_to_the_published_one(tmp_path):
     """Its size and checksum are its own; that it is simulated is said instead."""
-    spec = replace(SPEC, files=(File(name="all.h5", bytes=1, sha256="ab" * 32),))
+    spec = with_files(File(name="all.h5", bytes=1, sha256="ab" * 32))
     folder = holding(tmp_path, ("all.h5",))
     assert find(spec, folder, "auto", fingerprint).warnings
     marked(folder, "all.h5")
@@ -168,7 +178,7 @@ def test_a_simulated_file_is_not_held_to_the_published_one(tmp_path):
 def test_what_a_form_lacks_is_noted_and_is_not_odd(tmp_path):
     """As its spec says, of the form that is read alone."""
     lacking = replace(SPEC.files[2], lacks="holds no times")
-    spec = replace(SPEC, files=(SPEC.files[0], lacking, SPEC.files[3]))
+    spec = with_files(SPEC.files[0], lacking, SPEC.files[3])
     found = find(spec, holding(tmp_path, ("a.npy", "b.npy")), "auto", fingerprint)
     assert (found.notes, found.warnings) == (("file: a.npy holds no times",), ())
     (tmp_path / "forms" / "all.h5").write_text("whole")

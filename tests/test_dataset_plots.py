@@ -21,6 +21,7 @@ from hepbench.plots.datasets import drawing as figures
 from hepbench.plots.datasets.binning import Bins
 from hepbench.plots.datasets.distributions import Distribution
 from hepbench.registry.plugins import Entry, Plugin
+from hepbench.specs.parameters import defaults
 
 FIGURES = ("means", *distributions.KINDS)
 
@@ -30,7 +31,7 @@ def shown(folder, *, sparse=True):
     spec = zoo.zoo(sparse=sparse)
     folder.mkdir(exist_ok=True)
     found = datasets.prepared(Entry(spec, Plugin("zoo", "zoo", "zoo", "")), ("table",), folder)
-    task = inputs_task(spec, tuple(spec.views), spec.params)
+    task = inputs_task(spec, tuple(spec.views), defaults(spec.params))
     return labelled_examples.gathered(spec, task, found["read"], found["split"])
 
 
@@ -50,7 +51,7 @@ def whole(ours):
 
     columns = {name: column(lambda e, n=name: e.inputs[n]) for name in found[0].inputs}
     columns |= {"labels": column(lambda e: e.labels), "weights": column(lambda e: e.weights)}
-    return {**columns, "m": column(lambda e: e.targets["m"])}
+    return {**columns, "m": column(lambda e: e.spectators["m"])}
 
 
 def expected(kind, whole):
@@ -150,7 +151,7 @@ def test_no_test_example_is_drawn(ours):
     chunks = list(ours.chunks("image", "table", "cloud", "mask"))
     highest = max(np.abs(np.asarray(c.inputs[name])).max() for c in chunks for name in c.inputs)
     assert highest < zoo.TEST / 10
-    assert max(chunk.targets["target.m"].max() for chunk in chunks) < zoo.TEST / 10
+    assert max(chunk.spectators["spectator.m"].max() for chunk in chunks) < zoo.TEST / 10
     assert sum(len(chunk.labels) for chunk in chunks) == ours.counts.sum() == len(ours.rows)
     assert ours.sealed == 66
     assert len(ours.rows) == 300
@@ -375,7 +376,7 @@ WRONG = [
     (["zoo", "means", "-o", "zoo.gif"], ["--output zoo.gif", ".png, .pdf, .svg"]),
     (["zoo", "occupancy", "-o", "/proc/zoo.png"], ["cannot write /proc/zoo.png"]),
     (["zoo", "occupancy", "-o", "site/zoo.py/zoo.png"], ["cannot write site/zoo.py/zoo.png"]),
-    (["zoo", "--compare"], ["zoo: no original file", "no file is known"]),
+    (["zoo", "--compare"], ["zoo: no original file", "the dataset names none"]),
     (["higgs", "--compare", "--data", "."], ["higgs: no original file under", "HIGGS.csv.gz"]),
     (["higgs", "--data", "nowhere"], ["--data nowhere: no such folder"]),
 ]

@@ -194,7 +194,7 @@ def test_without_a_length_what_was_published_decides(server, tmp_path, published
 def test_without_a_length_nothing_published_nothing_is_fetched(server, tmp_path):
     """Nobody could say whether it is whole."""
     server.length = None
-    assert refused(of(server, tmp_path), "does not say how long it is")
+    assert refused(of(server, tmp_path), "states its length")
 
 
 def test_more_than_was_published_is_removed(server, tmp_path):
@@ -208,7 +208,7 @@ def test_more_than_was_published_is_removed(server, tmp_path):
 def test_a_page_is_refused(server, tmp_path, kind, published):
     """What asks to log in is no file, whatever it is called."""
     server.content, server.headers = PAGE, {"Content-Type": kind}
-    assert refused(of(server, tmp_path, **published), "answers with a page, not with the file")
+    assert refused(of(server, tmp_path, **published), "returns a web page instead of the file")
 
 
 def test_a_page_in_between_costs_nothing_of_the_part(server, tmp_path):
@@ -217,7 +217,7 @@ def test_a_page_in_between_costs_nothing_of_the_part(server, tmp_path):
     fetching = of(server, tmp_path)
     assert refused(fetching, "broke off", part=CONTENT[:100_000])
     server.cuts, server.headers = [], {"Content-Type": "text/html"}
-    assert refused(fetching, "a page", part=CONTENT[:100_000])
+    assert refused(fetching, "web page", part=CONTENT[:100_000])
     server.headers, server.asked = {}, []
     assert whole(fetching, tmp_path)
     assert ranges(server) == ["bytes=100000-"]
@@ -233,7 +233,7 @@ def test_nothing_is_no_file(server, tmp_path, published):
 def test_compressed_content_is_refused(server, tmp_path):
     """The file's own bytes are needed; the server was asked for them."""
     server.headers = {"Content-Encoding": "gzip"}
-    assert refused(of(server, tmp_path), "compressed")
+    assert refused(of(server, tmp_path), "compresses")
     assert server.asked[0]["Accept-Encoding"] == "identity"
 
 
@@ -284,7 +284,7 @@ def test_other_addresses_are_refused(tmp_path, url):
     """Only http and https are spoken."""
     file = File(name="jets.h5", url=url, address="https://page.example")
     fetching = fetch.Fetch("jets", file, tmp_path, lambda _: None)
-    assert refused(fetching, "no address of http or https")
+    assert refused(fetching, "not an http or https address")
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(server, tmp_path):
@@ -299,7 +299,7 @@ def test_two_at_a_time_do_not_write_into_one_part(server, tmp_path):
     told = []
 
     def meanwhile(_):
-        with pytest.raises(DataError, match="another process is fetching it"):
+        with pytest.raises(DataError, match="another process is downloading it"):
             second()
         told.append(True)
 
@@ -308,7 +308,7 @@ def test_two_at_a_time_do_not_write_into_one_part(server, tmp_path):
 
 
 PLUGIN = """
-from hepbench import Dataset, File, Input, hookimpl
+from hepbench import Dataset, File, Input, Original, hookimpl
 
 
 @hookimpl
@@ -319,10 +319,12 @@ def hepbench_datasets():
             summary="jets from a server",
             classes=("background", "signal"),
             inputs={{"table": Input(shape=(1,))}},
-            read="nowhere:read",
-            files=(
-                File(name="jets.h5", url="{url}", bytes={size}, sha256="{sha256}"),
-                File(name="more.h5", role="unlabelled", address="https://page.example/share"),
+            original=Original(
+                "nowhere:read",
+                files=(
+                    File(name="jets.h5", url="{url}", bytes={size}, sha256="{sha256}"),
+                    File(name="more.h5", role="unlabelled", address="https://page.example/share"),
+                ),
             ),
         )
     ]
@@ -365,7 +367,7 @@ def test_a_killed_fetch_is_resumed(jets, server, number):
     assert done.code == 0, done.err
     assert ranges(server) == [f"bytes={kept}-"]
     assert part.with_suffix("").read_bytes() == CONTENT
-    assert "its checksum is the published one" in done.out
+    assert "its checksum matches the published one" in done.out
     assert "hepbench data check jets --data files" in done.out
 
 
@@ -387,12 +389,12 @@ def test_what_is_there_is_not_fetched_again_and_never_overwritten(jets, server):
     command = ("data", "fetch", "jets", "--data", "files", "--file", "jets.h5")
     assert jets(*command).code == 0
     server.asked = []
-    assert "is there" in jets(*command).out
+    assert "exists" in jets(*command).out
     path = jets.folder / "files" / "jets" / "jets.h5"
     path.write_bytes(b"mine")
     done = jets(*command)
     assert done.code == 2
-    assert "is there with 4 bytes, the published file has 1,000,003" in done.err
+    assert "exists with 4 bytes, the published file has 1,000,003" in done.err
     assert path.read_bytes() == b"mine"
     assert not server.asked
 
@@ -403,8 +405,8 @@ def test_what_is_there_is_not_fetched_again_and_never_overwritten(jets, server):
         (("jets",), "give --data DIR, or set HEPBENCH_DATA"),
         (("jest", "--data", "files"), "Did you mean 'jets'?"),
         (("jets", "--data", "files", "--file", "jets.h6"), "Did you mean 'jets.h5'?"),
-        (("toy", "--data", "files"), "toy: no original file is known"),
-        (("jets", "--data", "site/served.py"), "--data site/served.py is no folder"),
+        (("toy", "--data", "files"), "toy: it names no original file"),
+        (("jets", "--data", "site/served.py"), "--data site/served.py is not a folder"),
     ],
 )
 def test_a_wrong_fetch_is_refused_in_one_line(jets, toys, arguments, words):
@@ -417,9 +419,9 @@ def test_a_wrong_fetch_is_refused_in_one_line(jets, toys, arguments, words):
 
 PUBLISHED = f'bytes={len(CONTENT)}, sha256="{SHA256}"'
 CHECKED = {
-    PUBLISHED: "its checksum is the published one",
-    f"bytes={len(CONTENT)}": "its size is the published one, no checksum is known",
-    "": "neither size nor checksum is known to compare it with",
+    PUBLISHED: "its checksum matches the published one",
+    f"bytes={len(CONTENT)}": "its size matches the published one; no checksum is published",
+    "": "neither size nor checksum is published",
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hepbench import Dataset, Input, PluginError
+from hepbench import Dataset, Input, PluginError, Sample, View
 from hepbench.data import naming
 from hepbench.registry.plugins import installed
+from hepbench.specs.parameters import allowed_values, defaults
 
 FEATURES = ("mass", "hits")
 UNITS = ("GeV", "")
@@ -32,12 +33,19 @@ SPEC = Dataset(
         "image": Input(shape=(2, 4, 4), names=("energy", "time"), units=("GeV", "ns")),
         "scalars": Input(shape=(1,), names=("pt",), units=("GeV",)),
     },
-    sample="nowhere:sample",
+    sample=Sample("nowhere:sample"),
     params={"channels": ["energy", "time"], "k": 1},
-    views={"image": "v:image", "table": "v:table", "cloud": "v:cloud", "scalars": "v:scalars"},
-    uses={"image": frozenset({"channels"}), "cloud": frozenset({"k"})},
-    view_names={"image": f"{__name__}:names", "table": f"{__name__}:FEATURES"},
-    view_units={"image": f"{__name__}:units", "table": f"{__name__}:UNITS"},
+    views={
+        "image": View(
+            "v:image",
+            params=frozenset({"channels"}),
+            names=f"{__name__}:names",
+            units=f"{__name__}:units",
+        ),
+        "table": View("v:table", names=f"{__name__}:FEATURES", units=f"{__name__}:UNITS"),
+        "cloud": View("v:cloud", params=frozenset({"k"})),
+        "scalars": View("v:scalars"),
+    },
 )
 
 
@@ -54,7 +62,7 @@ SPEC = Dataset(
 )
 def test_names_follow_the_parameters_of_a_view(name, params, expected):
     """Those of a view that tells none are the input's that it takes the place of, if any."""
-    assert naming.described(SPEC, name, {**SPEC.params, **params}) == expected
+    assert naming.described(SPEC, name, {**defaults(SPEC.params), **params}) == expected
 
 
 def test_names_and_units_that_do_not_fit_are_the_plugins_fault(monkeypatch):
@@ -63,19 +71,22 @@ def test_names_and_units_that_do_not_fit_are_the_plugins_fault(monkeypatch):
 
     monkeypatch.setitem(globals(), "UNITS", ("GeV",))
     resolve.cache_clear()
-    with pytest.raises(PluginError, match="named: 'table' has 2 names and 1 units; one for each"):
-        naming.described(SPEC, "table", SPEC.params)
+    with pytest.raises(
+        PluginError, match="named: 'table' has 2 names and 1 units; as many units as names"
+    ):
+        naming.described(SPEC, "table", defaults(SPEC.params))
     resolve.cache_clear()
 
 
 def choices(spec):
     """Yield all parameters at their defaults, and with each choice of each one that has some."""
-    yield spec.params
-    for name, allowed in spec.allowed.items():
+    params = defaults(spec.params)
+    yield params
+    for name, allowed in allowed_values(spec.params).items():
         if isinstance(allowed, tuple):
             for choice in allowed:
-                many = isinstance(spec.params[name], list)
-                yield {**spec.params, name: [choice] if many else choice}
+                many = isinstance(params[name], list)
+                yield {**params, name: [choice] if many else choice}
 
 
 @pytest.mark.parametrize(
@@ -86,12 +97,13 @@ def test_whatever_is_asked_of_a_dataset_is_named_as_often_as_there_are_features(
     from hepbench.registry.resolve import resolve
 
     spec = entry.spec
-    handed = {name: spec.params[name] for name in spec.reads}
-    (_, examples), *_ = resolve(spec.sample)(**handed)
+    given = {name: spec.params[name].default for name in spec.read_params}
+    (_, examples), *_ = resolve(spec.sample.read)(**given)
     few = examples[:20].inputs
     for params in choices(spec):
-        for view in {*spec.view_names, *spec.view_units}:
-            handed = {key: params[key] for key in spec.handed(view)}
-            made = resolve(spec.views[view])(few, **handed)[view]
-            named, _ = naming.described(spec, view, params)
-            assert len(named) == made.shape[1 if made.ndim == 4 else -1], (view, params)
+        for name, view in spec.views.items():
+            if view.names or view.units:
+                given = {key: params[key] for key in view.params}
+                made = resolve(view.run)(few, **given)[name]
+                named, _ = naming.described(spec, name, params)
+                assert len(named) == made.shape[1 if made.ndim == 4 else -1], (name, params)

@@ -14,9 +14,13 @@ from hepbench import (
     Examples,
     Input,
     Objective,
+    Original,
     PluginError,
+    Sample,
     SparseImages,
+    Split,
     TrainingData,
+    View,
     classification,
 )
 from hepbench.conformance import datasets
@@ -189,11 +193,14 @@ def claims(*, brighter="brighter", does=""):
         summary="small images",
         classes=("background", "signal"),
         inputs={"image": Input(shape=pictures.SHAPE, sparse=True)},
-        sample="pictures:sample",
-        views={"table": "pictures:summarise", "brighter": f"pictures:{brighter}"},
+        sample=Sample("pictures:sample"),
+        views={
+            "table": View("pictures:summarise"),
+            "brighter": View(f"pictures:{brighter}"),
+        },
         augmentations={"flipped": "pictures:flipped"},
         params={"form": "sparse", "does": does},
-        reads=frozenset({"form", "does"}),
+        read_params=frozenset({"form", "does"}),
     )
     plugin = Plugin("pictures", "pictures", "pictures", "0.1", specs=(spec,))
     return {claim.text: claim.run for claim in datasets.of_dataset(Entry(spec, plugin))}
@@ -236,20 +243,21 @@ def test_examples_of_sparse_images_are_joined_and_taken_as_arrays_are(form):
         Examples(inputs=several[0].inputs, ids=np.arange(299))
 
 
-def test_a_view_is_handed_the_params_that_are_for_it_or_for_all():
-    """What another view uses it is not told, nor what readers and splits use."""
+def test_a_view_gets_the_parameters_that_it_names():
+    """It gets no other parameter: not of another view, nor of readers and splits."""
     spec = Dataset(
         name="pictures",
         summary="",
         classes=("background", "signal"),
         inputs={"image": Input(shape=pictures.SHAPE)},
-        reads=frozenset({"form"}),
-        views={"told": "pictures:told", "asked": "pictures:asked", "image": "pictures:darker"},
-        uses={"told": frozenset({"k"}), "asked": frozenset({"k", "points"})},
+        read_params=frozenset({"form"}),
+        views={
+            "told": View("pictures:told", params=frozenset({"k", "size"})),
+            "asked": View("pictures:asked", params=frozenset({"k", "points", "size"})),
+            "image": View("pictures:darker"),
+        },
         params={"form": "dense", "k": 2, "points": 3, "size": 5},
     )
-    handed = {name: sorted(spec.handed(name)) for name in spec.views}
-    assert handed == {"told": ["k", "size"], "asked": ["k", "points", "size"], "image": ["size"]}
     task = inputs_task(spec, ("told", "asked"), {"k": 2, "points": 3, "size": 5})
     made = inputs_stage.wanted_inputs(task, {"image": np.zeros((3, *pictures.SHAPE), np.float32)})
     assert made["told"].tolist() == [[2, 5]] * 3
@@ -257,20 +265,27 @@ def test_a_view_is_handed_the_params_that_are_for_it_or_for_all():
 
 
 @pytest.mark.parametrize(
-    ("uses", "what"),
-    [({"cloud": {"k"}}, "uses has 'cloud', which no view makes"),
-     ({"told": {"points"}}, "reads or uses 'points', which is not in params")],
+    ("changed", "message"),
+    [
+        (
+            {"views": {"told": View("pictures:told", params=frozenset({"points"}))}},
+            "view 'told' names 'points', which is not in params",
+        ),
+        ({"read_params": frozenset({"l"})}, "read_params names 'l', which is not in params"),
+        ({"split": Split(params=frozenset({"l"}))}, "split.params names 'l', which is not in"),
+        ({"views": {"told": "pictures:told"}}, "View.'pictures:told'. is expected"),
+        ({"sample": "pictures:sample"}, "Sample.'pictures:sample'. is expected"),
+        ({"original": Original("pictures:read", known={"share.signal": (0, 1)})},
+         "known: 'share' is now fraction.<class>"),
+    ],
 )  # fmt: skip
-def test_uses_of_what_is_not_there_are_refused(uses, what):
-    """A view or a param that is misspelt would silently change what others are handed."""
-    named = {name: frozenset(params) for name, params in uses.items()}
-    with pytest.raises(PluginError, match=what):
+def test_a_dataset_that_contradicts_itself_is_refused(changed, message):
+    """The message names the dataset, the field and what is expected."""
+    with pytest.raises(PluginError, match=f"dataset pictures: .*{message}"):
         Dataset(
             name="pictures",
             summary="",
             classes=("background", "signal"),
             inputs={"image": Input(shape=pictures.SHAPE)},
-            views={"told": "pictures:told"},
-            uses=named,
-            params={"k": 2},
+            **{"params": {"k": 2}, **changed},
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hepbench.cli.catalogue import size_told
+from hepbench.cli.catalogue import size_text
 from hepbench.cli.commands import cli
 from hepbench.planning.suite_file import parse
 from hepbench.registry.plugins import installed
@@ -38,7 +38,7 @@ def datasets():
     for entry in installed().entries("dataset"):
         if entry.plugin.distribution == "hepbench-plugins":
             spec = entry.spec
-            sample = f"{spec.sample_examples:,} examples"
+            sample = f"{spec.sample.examples:,} examples"
             lines.append(
                 f"| `{spec.name}` | {spec.summary} | {inputs(spec)} | {size(spec)} | {sample} |"
             )
@@ -55,7 +55,7 @@ def inputs(spec):
 def size(spec):
     """Return the size of the files of the first form, where all are known."""
     sizes = [file.bytes for file in spec.files if file.form == spec.files[0].form]
-    return size_told(sum(sizes)) if all(sizes) else "size not known"
+    return size_text(sum(sizes)) if all(sizes) else "size not known"
 
 
 GENERATED = {"datasets": datasets, "files": listed}

@@ -116,8 +116,8 @@ def test_one_image_is_an_array():
         ([0], [2], [0, 4], [1, 1], (1, 2, 2), "positions are 0 to 4; 0 to 3 is expected"),
         ([0], [2], [-1, 3], [1, 1], (1, 2, 2), "positions are -1 to 3"),
         ([0], [2], [0, 2**32], [1, 1], (1, 2, 2), "positions are"),
-        ([0], [2], [1, 0], [1, 1], (1, 2, 2), "must rise"),
-        ([0], [2], [1, 1], [1, 1], (1, 2, 2), "must rise"),
+        ([0], [2], [1, 0], [1, 1], (1, 2, 2), "must increase"),
+        ([0], [2], [1, 1], [1, 1], (1, 2, 2), "must increase"),
         ([0], [2], [0.0, 1.0], [1, 1], (1, 2, 2), "whole numbers"),
         ([0], [2], [0, 1], [1, 1], (2, 2), r"\(C, H, W\)"),
         ([0], [2], [0, 1], [1, 1], (2000, 2000, 2000), r"\(C, H, W\)"),
@@ -150,7 +150,7 @@ def test_images_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match=r"\(N, C, H, W\)"):
         SparseImages.from_dense(np.zeros((2, 3, 3)))
     one, other = (SparseImages.from_dense(np.zeros((1, 1, 1, n))) for n in (1, 2))
-    with pytest.raises(DataError, match="behind"):
+    with pytest.raises(DataError, match="cannot join images"):
         SparseImages.concatenate([one, other])
 
 

@@ -32,10 +32,10 @@ def examples(draw, *, smallest: int = 1):
 official = st.one_of(st.none(), st.integers(0, 2**32))
 
 
-def divided(labels, ids, *, shares=(0.6, 0.2, 0.2), seed=0, official=None):
+def divided(labels, ids, *, fractions=(0.6, 0.2, 0.2), seed=0, official=None):
     """Return the rows of each part; ``official`` seeds which rows an official test set holds."""
     chosen = None if official is None else official_rows(ids, official)
-    return splits.divide(labels, ids, shares=shares, seed=seed, official=chosen)
+    return splits.divide(labels, ids, fractions=fractions, seed=seed, official=chosen)
 
 
 def official_rows(ids, seed):
@@ -45,10 +45,10 @@ def official_rows(ids, seed):
 
 @steady
 @given(examples(), SHARES, st.integers(0, 9), official)
-def test_parts_are_disjoint_and_complete(drawn, shares, seed, official):
+def test_parts_are_disjoint_and_complete(drawn, fractions, seed, official):
     """Every labelled row is in exactly one part, every other in none."""
     labels, ids = drawn
-    parts = divided(labels, ids, shares=shares, seed=seed, official=official)
+    parts = divided(labels, ids, fractions=fractions, seed=seed, official=official)
     assert list(parts) == list(splits.PARTS)
     rows = np.sort(np.concatenate(list(parts.values())))
     np.testing.assert_array_equal(rows, np.flatnonzero(labels >= 0))
@@ -56,25 +56,25 @@ def test_parts_are_disjoint_and_complete(drawn, shares, seed, official):
 
 @steady
 @given(examples(), SHARES, st.integers(0, 9))
-def test_parts_are_stratified_within_one_example_of_each_class(drawn, shares, seed):
-    """Each part holds its share of every class."""
+def test_parts_are_stratified_within_one_example_of_each_class(drawn, fractions, seed):
+    """Each part holds its fraction of every class."""
     labels, ids = drawn
-    parts = divided(labels, ids, shares=shares, seed=seed)
+    parts = divided(labels, ids, fractions=fractions, seed=seed)
     for label in np.unique(labels[labels >= 0]):
         n = (labels == label).sum()
-        for part, share in zip(splits.PARTS, shares, strict=True):
-            assert abs((labels[parts[part]] == label).sum() - share * n) <= 1
+        for part, fraction in zip(splits.PARTS, fractions, strict=True):
+            assert abs((labels[parts[part]] == label).sum() - fraction * n) <= 1
 
 
 @steady
 @given(examples(), SHARES, st.integers(0, 9), st.integers(0, 2**32))
-def test_official_test_rows_are_the_test_part(drawn, shares, seed, chosen):
+def test_official_test_rows_are_the_test_part(drawn, fractions, seed, chosen):
     """All of them and no other; train and validation divide the rest in their proportion."""
     labels, ids = drawn
-    parts = divided(labels, ids, shares=shares, seed=seed, official=chosen)
+    parts = divided(labels, ids, fractions=fractions, seed=seed, official=chosen)
     expected = np.flatnonzero(official_rows(ids, chosen) & (labels >= 0))
     np.testing.assert_array_equal(np.sort(parts["test"]), expected)
-    train = shares[0] / (shares[0] + shares[1])
+    train = fractions[0] / (fractions[0] + fractions[1])
     for label in np.unique(labels[labels >= 0]):
         first, second = ((labels[parts[p]] == label).sum() for p in ("train", "validation"))
         assert abs(first - train * (first + second)) <= 1
@@ -94,10 +94,10 @@ def test_a_split_does_not_depend_on_the_order_of_rows(drawn, seed, official, ran
 
 @steady
 @given(examples(), SHARES, st.integers(0, 9), st.data())
-def test_limits_are_nested_and_stratified(drawn, shares, seed, data):
+def test_limits_are_nested_and_stratified(drawn, fractions, seed, data):
     """The first n rows of a part hold each class in proportion, within one per class."""
     labels, ids = drawn
-    for rows in divided(labels, ids, shares=shares, seed=seed).values():
+    for rows in divided(labels, ids, fractions=fractions, seed=seed).values():
         n = data.draw(st.integers(0, len(rows)))
         classes, counts = np.unique(labels[rows], return_counts=True)
         for label, count in zip(classes, counts, strict=True):
@@ -124,19 +124,21 @@ def test_other_seeds_give_other_splits():
 
 @pytest.mark.parametrize("ids", [np.arange(10_000), np.arange(10_000) * 2**20, -np.arange(10_000)])
 def test_a_split_is_not_drawn_by_what_ids_have_in_common(ids):
-    """Ids that count events put no trend into the parts: each tenth has its share of test rows."""
+    """Ids that count events put no trend into the parts: each tenth has its fraction of test rows."""
     labels = np.zeros(10_000, np.int64)
     test = divided(labels, ids)["test"]
-    shares = np.histogram(test, 10, (0, 10_000))[0] / 1000
-    assert abs(shares - 0.2).max() < 0.06
+    fractions = np.histogram(test, 10, (0, 10_000))[0] / 1000
+    assert abs(fractions - 0.2).max() < 0.06
 
 
 @steady
 @given(examples(), st.integers(0, 9), st.floats(0.01, 1), st.floats(0.01, 1))
-def test_shares_of_labels_are_nested_and_stratified(drawn, seed, one, other):
-    """Within one seed a smaller share is part of a larger one; each class gives its part."""
+def test_fractions_of_labels_are_nested_and_stratified(drawn, seed, one, other):
+    """Within one seed a smaller fraction is part of a larger one; each class gives its part."""
     labels, ids = drawn
-    small, large = (splits.share(labels, ids, fraction=f, seed=seed) for f in sorted((one, other)))
+    small, large = (
+        splits.stratified(labels, ids, fraction=f, seed=seed) for f in sorted((one, other))
+    )
     assert set(small) <= set(large)
     for label in np.unique(labels):
         expected = max(1, round(max(one, other) * (labels == label).sum()))

@@ -32,7 +32,7 @@ DATA_FAULTS = [
     ("damaged-unnoticed", "a damaged jets.csv is an error of one line", "read without an error"),
     ("no-role", "its sample can be read", "(role, Examples) is expected"),
     ("unlabelled-only", "its sample can be read", "no labelled example"),
-    ("miscounted", "its sample can be read", "sample_examples says 7"),
+    ("miscounted", "its sample can be read", "Sample.examples is 7"),
     ("units-too-few", "view 'table' keeps rows, order and shapes", "2 names and 1 units"),
     ("too-wide", "inputs are as declared: names, shapes, finite numbers", "(3,); (2,) is"),
     ("not-finite", "inputs are as declared: names, shapes, finite numbers", "not finite"),

@@ -514,7 +514,7 @@ WRONG = {
 def test_what_training_cannot_be_told_is_one_clear_line(what):
     """It names the key, the value and what is allowed."""
     training, message = WRONG[what]
-    context = tinynets.context(targets={"flips": "nets:flipped"})
+    context = tinynets.context(augmentation_functions={"flips": "nets:flipped"})
     with pytest.raises(UsageError, match=message):
         context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, **training)
 
@@ -555,7 +555,7 @@ def test_masked_weights_are_zero_after_every_step(optimizer):
 
 def test_augmentations_are_for_training_batches_only():
     """Validation sees the examples as they are."""
-    context = tinynets.context(targets={"flips": "nets:flipped"})
+    context = tinynets.context(augmentation_functions={"flips": "nets:flipped"})
     network = tinynets.fresh().with_head()
     seen = {True: [], False: []}
 
@@ -619,7 +619,7 @@ def test_annealing_knows_how_many_steps_there_are(n):
 def test_a_source_too_large_to_hold_gives_the_same_batches():
     """Preprocessed batch by batch or all at once."""
     weights = np.linspace(1, 2, 100)
-    part = tinynets.examples(100, weights=weights, targets={"mass": weights * 3})
+    part = tinynets.examples(100, weights=weights, spectators={"mass": weights * 3})
     preprocess = tinynets.fresh().preprocess
     device = torch.device("cpu")
     sources = [batches.source(part, preprocess, device=device, limit=n) for n in (10**9, 0)]
@@ -631,7 +631,7 @@ def test_a_source_too_large_to_hold_gives_the_same_batches():
         one, two = (source.batch(rows) for source in sources)
         assert torch.equal(one.inputs["table"], two.inputs["table"])
         assert torch.equal(one.ids, two.ids)
-        assert torch.equal(one.targets["mass"], two.targets["mass"])
+        assert torch.equal(one.spectators["mass"], two.spectators["mass"])
         assert torch.equal(one.labels, torch.tensor(part.labels)[rows])
 
 

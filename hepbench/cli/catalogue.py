@@ -1,9 +1,10 @@
-"""The catalogue: datasets, which of their files are at hand, and how to get the others, in words."""
+"""The catalogue: datasets, their original files that exist, and how to get the others."""
 
 from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hepbench.data import finding
@@ -12,78 +13,125 @@ from hepbench.registry.plugins import installed
 from hepbench.running import session
 from hepbench.specs.dataset import OWN_PARAMS, SIMULATED
 from hepbench.specs.errors import HepbenchError
+from hepbench.specs.parameters import defaults
 from hepbench.specs.text import several
 from hepbench.storage.records import ORIGINS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from hepbench.registry.plugins import Entry
-    from hepbench.specs.dataset import Dataset, File
+    from hepbench.specs.dataset import Dataset, File, Input, Split
     from hepbench.storage.records import Origin
 
 
-Facts = dict[str, Any]
-
-
 WIDTH = 110
-"""Letters of a line that is broken."""
+"""Characters of a line of names before it is wrapped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileState:
+    """An original file, and what lies under its name.
+
+    Attributes:
+        path: None if it is missing.
+        simulated: True if a generator made it.
+        found_bytes: its size.
+        published_size: whether its size is the published one; None if there is nothing to compare.
+    """
+
+    file: File
+    path: str | None = None
+    simulated: bool = False
+    found_bytes: int | None = None
+    published_size: bool | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return JSON values, the fields of the file among them."""
+        state = asdict(self)
+        return {**state.pop("file"), **state}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdings:
+    """What exists of a dataset.
+
+    Attributes:
+        folder: where its original files are looked for.
+        source: what runs read; None if there is nothing to read.
+        form: the complete form that runs read.
+        problem: why a run would be refused.
+        generator: True if more examples can be simulated.
+    """
+
+    name: str
+    summary: str
+    folder: str | None
+    source: Origin | None
+    form: str | None
+    problem: str | None
+    files: Sequence[FileState]
+    sample_bytes: int | None
+    sample_examples: int | None
+    generator: bool
+
+    def plain(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {**vars(self), "files": [state.plain() for state in self.files]}
 
 
 def listed(chosen: Path | None, *, as_json: bool = False) -> str:
-    """Return which files of each dataset are at hand, and how to get the others."""
+    """Return the original files of each dataset that exist, and how to get the others."""
     folder = session.data_folder(chosen)
-    entries = installed().entries("dataset")
-    found = [_holdings(entry.spec, folder) for entry in entries]
+    found = [_holdings(entry.spec, folder) for entry in installed().entries("dataset")]
     if as_json:
-        return json.dumps(found, indent=1)
+        return json.dumps([each.plain() for each in found], indent=1)
     where = f"in {folder}/<dataset>" if folder else "nowhere: give --data DIR, or set HEPBENCH_DATA"
     blocks = [f"Original files are looked for {where}."]
-    blocks += ["\n".join([_headline(facts), *_lines(facts)]) for facts in found]
+    blocks += ["\n".join([_headline(each), *_lines(each)]) for each in found]
     return "\n\n".join(blocks)
 
 
 def info(name: str, chosen: Path | None, *, as_json: bool = False) -> str:
-    """Return all that is known of a dataset, and what is at hand of it."""
+    """Return the description of a dataset, and the files that exist."""
     entry = installed().entry("dataset", name)
-    facts = _holdings(entry.spec, session.data_folder(chosen))
+    found = _holdings(entry.spec, session.data_folder(chosen))
     if as_json:
-        return json.dumps({**facts, **_described(entry)}, indent=1)
-    return "\n".join([*_description(entry), "", _headline(facts), *_lines(facts, whole=True)])
+        return json.dumps({**found.plain(), **_plain_description(entry)}, indent=1)
+    return "\n".join([*_description(entry), "", _headline(found), *_lines(found, details=True)])
 
 
-def _holdings(spec: Dataset, folder: Path | None) -> Facts:
-    """Return the files of a dataset by form, what runs would read, and what is wrong with them."""
+def _holdings(spec: Dataset, folder: Path | None) -> Holdings:
     place = folder / spec.name if folder else None
     found = finding.present(spec, place) if place else {}
     form = finding.whole_form(spec.files, found)
-    files = [_file(file, found.get(file.name)) for file in spec.files]
-    return {
-        "name": spec.name,
-        "summary": spec.summary,
-        "folder": str(place) if place else None,
-        "reads": _reads(spec, form, files),
-        "form": form,
-        "wrong": _wrong(spec, folder),
-        "files": files,
-        "sample_bytes": _sample_bytes(spec),
-        "sample_examples": spec.sample_examples,
-        "generator": spec.generate is not None,
-    }
+    files = [_state(file, found.get(file.name)) for file in spec.files]
+    return Holdings(
+        name=spec.name,
+        summary=spec.summary,
+        folder=str(place) if place else None,
+        source=_source(spec, form, files),
+        form=form,
+        problem=_problem(spec, folder),
+        files=files,
+        sample_bytes=_sample_bytes(spec),
+        sample_examples=spec.sample.examples if spec.sample else None,
+        generator=spec.generate is not None,
+    )
 
 
-def _reads(spec: Dataset, form: str | None, files: Sequence[Facts]) -> Origin | None:
-    """Return what runs read: see ``plan.DataFiles``."""
-    if form is None or not spec.read:
+def _source(spec: Dataset, form: str | None, files: Sequence[FileState]) -> Origin | None:
+    """Return the source that runs read: see ``DataFiles``."""
+    if form is None:
         return "sample" if spec.sample else None
-    return "simulated" if any(f["simulated"] and f["form"] == form for f in files) else "file"
+    marked = any(state.simulated and state.file.form == form for state in files)
+    return "simulated" if marked else "file"
 
 
-def _wrong(spec: Dataset, folder: Path | None) -> str | None:
-    """Return why a run would be refused."""
+def _problem(spec: Dataset, folder: Path | None) -> str | None:
     try:
-        # the checksums of what is there are of no concern
+        # checksums do not matter here
         finding.find(spec, folder, "auto", lambda *_: "")
     except HepbenchError as error:
         return str(error)
@@ -97,97 +145,93 @@ def _sample_bytes(spec: Dataset) -> int | None:
         return None
 
 
-def _file(file: File, path: Path | None) -> Facts:
-    size = path.stat().st_size if path else None
-    # what has another name, such as one without .gz, may have another size
-    comparable = file.bytes is not None and path is not None and path.name == file.name
-    return {
-        "name": file.name,
-        "variants": list(file.variants),
-        "role": file.role,
-        "form": file.form,
-        "optional": file.optional,
-        "lacks": file.lacks,
-        "bytes": file.bytes,
-        "sha256": file.sha256,
-        "url": file.url,
-        "address": file.address,
-        "path": str(path) if path else None,
-        "simulated": path is not None and finding.simulated(path),
-        "found_bytes": size,
-        "published_size": size == file.bytes if comparable else None,
-    }
+def _state(file: File, path: Path | None) -> FileState:
+    if path is None:
+        return FileState(file=file)
+    size = path.stat().st_size
+    # a file under a variant name, such as one without .gz, may have another size
+    comparable = file.bytes is not None and path.name == file.name
+    return FileState(
+        file=file,
+        path=str(path),
+        simulated=finding.simulated(path),
+        found_bytes=size,
+        published_size=size == file.bytes if comparable else None,
+    )
 
 
-def _headline(facts: Facts) -> str:
-    if facts["wrong"]:
-        return f"{facts['name']}: {facts['wrong'].removeprefix(facts['name'] + ': ')}"
-    if facts["reads"] != "sample":
-        form = f" ({facts['form']})" if facts["form"] else ""
-        return f"{facts['name']}: runs read the {ORIGINS[facts['reads']]}s{form}"
-    count = f"{facts['sample_examples']:,} examples" if facts["sample_examples"] else ""
-    size = size_told(facts["sample_bytes"]) if facts["sample_bytes"] else ""
+def _headline(found: Holdings) -> str:
+    if found.problem:
+        return f"{found.name}: {found.problem.removeprefix(found.name + ': ')}"
+    assert found.source is not None, "without a source, a run is refused"
+    source = ORIGINS[found.source]
+    if found.source != "sample":
+        form = f" ({found.form})" if found.form else ""
+        return f"{found.name}: runs read the {source}s{form}"
+    count = f"{found.sample_examples:,} examples" if found.sample_examples else ""
+    size = size_text(found.sample_bytes) if found.sample_bytes else ""
     about = ", ".join(filter(None, [count, size]))
-    return f"{facts['name']}: runs read the simulated sample" + (f" ({about})" if about else "")
+    return f"{found.name}: runs read the {source}" + (f" ({about})" if about else "")
 
 
-def _lines(facts: Facts, *, whole: bool = False) -> Iterator[str]:
-    """Yield a line for each file, and the commands that help; without ``whole``, the files of other
-    forms than the one that is there are only counted.
+def _lines(found: Holdings, *, details: bool = False) -> Iterator[str]:
+    """Yield a line for each file, and the commands that help; without ``details``, files of other
+    forms than the complete one are only counted.
     """
-    files = facts["files"]
-    shown = [f for f in files if whole or facts["form"] in {None, f["form"]}]
-    for form in dict.fromkeys(file["form"] for file in shown):
-        if len({file["form"] for file in files}) > 1:
+    forms = dict.fromkeys(state.file.form for state in found.files)
+    shown = [s for s in found.files if details or found.form in {None, s.file.form}]
+    for form in dict.fromkeys(state.file.form for state in shown):
+        if len(forms) > 1:
             yield f"  {form or 'as first published'}"
-        for file in shown:
-            if file["form"] == form:
-                yield from _file_lines(file, whole=whole)
-    if others := len(files) - len(shown):
+        for state in shown:
+            if state.file.form == form:
+                yield from _file_lines(state, details=details)
+    if others := len(found.files) - len(shown):
         count = several(others, "file")
-        yield f"  or {count} of another form: hepbench data info {facts['name']}"
-    if any(file["path"] is None for file in shown):
-        yield f"  to get it: hepbench data fetch {facts['name']}"
-    if facts["generator"]:
-        yield f"  to simulate more: hepbench data simulate {facts['name']}"
+        yield f"  or {count} of another form: hepbench data info {found.name}"
+    if any(state.path is None for state in shown):
+        yield f"  to get it: hepbench data fetch {found.name}"
+    if found.generator:
+        yield f"  to simulate more: hepbench data simulate {found.name}"
 
 
-def _file_lines(file: Facts, *, whole: bool) -> Iterator[str]:
-    about = [file["role"]] if file["role"] != "labelled" else []
-    about += ["optional"] if file["optional"] else []
-    name = f"{file['name']} ({', '.join(about)})" if about else file["name"]
-    if file["path"]:
-        other = file["published_size"] is False
-        note = f", not the published {size_told(file['bytes'])}: a cut of it?" if other else ""
-        note = f", {SIMULATED.decode()}" if file["simulated"] else note
-        yield f"  found    {file['path']} ({size_told(file['found_bytes'])}{note})"
+def _file_lines(state: FileState, *, details: bool) -> Iterator[str]:
+    file = state.file
+    about: list[str] = [file.role] if file.role != "labelled" else []
+    about += ["optional"] if file.optional else []
+    name = f"{file.name} ({', '.join(about)})" if about else file.name
+    if state.path and state.found_bytes is not None:
+        yield f"  found    {state.path} ({size_text(state.found_bytes)}{_remark(state)})"
     else:
-        size = f", {size_told(file['bytes'])}" if file["bytes"] else ""
+        size = f", {size_text(file.bytes)}" if file.bytes else ""
         yield f"  missing  {name}{size}"
-    if whole:
+    if details:
         yield from _published(file)
-    elif not file["path"]:
-        yield from _way(file)
+    elif not state.path and not file.url and file.address:
+        yield f"           in a browser: {file.address}"
 
 
-def _way(file: Facts) -> Iterator[str]:
-    if not file["url"] and file["address"]:
-        yield f"           in a browser: {file['address']}"
+def _remark(state: FileState) -> str:
+    if state.simulated:
+        return f", {SIMULATED.decode()}"
+    if state.published_size is False and state.file.bytes:
+        return f", not the published {size_text(state.file.bytes)}: cut short?"
+    return ""
 
 
-def _published(file: Facts) -> Iterator[str]:
-    told = {
-        "": file["lacks"],
-        "or named ": ", ".join(file["variants"]),
-        "size ": file["bytes"] and f"{file['bytes']:,} bytes",
-        "sha256 ": file["sha256"],
-        "link ": file["url"],
-        "page ": file["address"],
+def _published(file: File) -> Iterator[str]:
+    stated = {
+        "": file.lacks,
+        "or named ": ", ".join(file.variants),
+        "size ": file.bytes and f"{file.bytes:,} bytes",
+        "sha256 ": file.sha256,
+        "link ": file.url,
+        "page ": file.address,
     }
-    yield from (f"           {what}{text}" for what, text in told.items() if text)
+    yield from (f"           {label}{text}" for label, text in stated.items() if text)
 
 
-def size_told(count: int) -> str:
+def size_text(count: int) -> str:
     """Return bytes with three digits and their unit."""
     if count < 1000:
         return several(count, "byte")
@@ -198,50 +242,45 @@ def size_told(count: int) -> str:
 _UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 
 
-def _described(entry: Entry) -> Facts:
+def _plain_description(entry: Entry) -> dict[str, Any]:
+    """Return JSON values for what a spec states."""
     spec: Dataset = entry.spec
     return {
         "distribution": entry.plugin.distribution,
         "version": entry.plugin.version,
         "classes": list(spec.classes),
-        "inputs": {
-            name: {
-                "shape": list(i.shape),
-                "names": list(i.names),
-                "units": list(i.units),
-                "sparse": i.sparse,
-            }
-            for name, i in spec.inputs.items()
-        },
-        "target_units": dict(spec.spectator_units),
-        "views": dict(spec.views),
+        "inputs": {name: asdict(given) for name, given in spec.inputs.items()},
+        "spectators": dict(spec.spectators),
+        "views": {name: view.run for name, view in spec.views.items()},
         "augmentations": dict(spec.augmentations),
-        "params": {**spec.params, **OWN_PARAMS},
-        "split": {name: getattr(spec.split, name) for name in _SHARES},
+        "params": {**defaults(spec.params), **OWN_PARAMS},
+        "split": dict(zip(_PARTS, spec.split.fractions, strict=True)),
         "official": spec.split.official,
-        "known": {name: list(limits) for name, limits in spec.known.items()},
-        "citation": spec.citation,
-        "licence": spec.licence,
+        "known": dict(spec.known),
+        "citation": spec.original.citation if spec.original else "",
+        "licence": spec.original.licence if spec.original else "",
     }
 
 
-_SHARES = ("train", "validation", "test")
+_PARTS = ("train", "validation", "test")
 
 
 def _description(entry: Entry) -> list[str]:
-    about, spec = _described(entry), entry.spec
+    """Return a line for everything that a spec states."""
+    spec: Dataset = entry.spec
+    params = {**defaults(spec.params), **OWN_PARAMS}
     fields = {
-        "from": f"{about['distribution']} {about['version']}",
+        "from": f"{entry.plugin.distribution} {entry.plugin.version}",
         "classes": ", ".join(f"{i} {name}" for i, name in enumerate(spec.classes)),
-        **{f"input {name}": _input(given) for name, given in about["inputs"].items()},
-        **{f"target {name}": f"in {unit}" for name, unit in spec.spectator_units.items()},
-        **{f"view {name}": target for name, target in spec.views.items()},
+        **{f"input {name}": _input(given) for name, given in spec.inputs.items()},
+        **{f"spectator {n}": f"in {u}" if u else "no unit" for n, u in spec.spectators.items()},
+        **{f"view {name}": view.run for name, view in spec.views.items()},
         **{f"augmentation {name}": target for name, target in spec.augmentations.items()},
-        **{f"parameter {name}": _value(value) for name, value in about["params"].items()},
-        "split": _split(about),
+        **{f"parameter {name}": _value(value) for name, value in params.items()},
+        "split": _split(spec.split),
         **{f"known {name}": f"{low:g} to {high:g}" for name, (low, high) in spec.known.items()},
-        "citation": spec.citation,
-        "licence": spec.licence,
+        "citation": spec.original.citation if spec.original else "",
+        "licence": spec.original.licence if spec.original else "",
     }
     width = max(map(len, fields))
     lines = [
@@ -253,17 +292,17 @@ def _description(entry: Entry) -> list[str]:
 
 
 def _wrapped(text: str, indent: int) -> str:
-    """Return a list of names in lines, none of which is broken within a name."""
+    """Return a list of names in lines that break only between names."""
     joined = text.replace(" ", "\0").replace(",\0", ", ")
     lines = textwrap.wrap(joined, WIDTH - indent, break_on_hyphens=False, break_long_words=False)
     return f"\n{' ' * indent}".join(lines).replace("\0", " ")
 
 
-def _input(given: Mapping[str, Any]) -> str:
-    shape = " x ".join(map(str, given["shape"]))
-    sparse = ", sparse" if given["sparse"] else ""
-    units = given["units"] or [""] * len(given["names"])
-    names = ", ".join(map(with_unit, given["names"], units))
+def _input(given: Input) -> str:
+    shape = " x ".join(map(str, given.shape))
+    sparse = ", sparse" if given.sparse else ""
+    units = given.units or [""] * len(given.names)
+    names = ", ".join(map(with_unit, given.names, units))
     return f"{shape}{sparse}" + (f": {names}" if names else "")
 
 
@@ -273,7 +312,8 @@ def _value(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def _split(about: Mapping[str, Any]) -> str:
-    shares = ", ".join(f"{share:g} {part}" for part, share in about["split"].items())
-    official = f"; official test set: {about['official']}" if about["official"] else ""
-    return shares + official
+def _split(split: Split) -> str:
+    parts = zip(_PARTS, split.fractions, strict=True)
+    fractions = ", ".join(f"{fraction:g} {part}" for part, fraction in parts)
+    official = f"; official test set: {split.official}" if split.official else ""
+    return fractions + official

@@ -245,7 +245,7 @@ def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
 )
 @json_option
 def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) -> int:
-    """Read a dataset's files whole and say what they hold; exit 1 where something is odd."""
+    """Read and summarise all files of a dataset; exit 1 if there is a warning."""
     from hepbench.cli import data_verbs
 
     text, code = data_verbs.check(dataset, folder=folder, source=source, as_json=as_json)

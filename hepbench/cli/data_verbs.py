@@ -1,4 +1,4 @@
-"""What the verbs of ``hepbench data`` do, but for those that only look: see ``catalogue``."""
+"""The verbs ``check``, ``fetch`` and ``simulate`` of ``hepbench data``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(name: str, *, folder: Path | None, source: Wanted, as_json: bool) -> tuple[str, int]:
-    """Return what the files of a dataset hold, and 1 where something is odd."""
+    """Return a summary of the files of a dataset, and 1 if there is a warning."""
     from hepbench.data import finding
     from hepbench.data.checking import file_check
     from hepbench.planning import settings
@@ -37,16 +37,16 @@ def check(name: str, *, folder: Path | None, source: Wanted, as_json: bool) -> t
         remembered.save()
     with progress.Ticker(spec.name) as report_progress:
         findings = file_check.check(spec, found, params, report_progress)
-    return findings.json() if as_json else findings.text(), 1 if findings.odd else 0
+    return findings.json() if as_json else findings.text(), 1 if findings.warnings else 0
 
 
 def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str, int]:
-    """Fetch what is missing of a dataset; return what became of each file, and 1 where one must be
-    fetched by hand.
+    """Download the missing files of a dataset; return a line for each file, and 1 if one of them
+    must be downloaded by hand.
 
     Raises:
-        DataError: a file cannot be had, or another is there under its name.
-        UsageError: nobody says where to, or names a file that is none of the dataset's.
+        DataError: a file cannot be downloaded, or another file has its name.
+        UsageError: the folder is not stated, or the dataset has no file of a given name.
     """
     spec: Dataset = installed().entry("dataset", name).spec
     root = _target(folder)
@@ -61,24 +61,24 @@ def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str,
 
 
 def _target(folder: Path | None) -> Path:
-    """Return where files are to go; it need not be there yet."""
+    """Return the folder that files are downloaded into; it need not exist yet."""
     root = session.named_folder(folder)
     if root is None:
-        msg = "fetch needs to know where to: give --data DIR, or set HEPBENCH_DATA"
+        msg = "fetch needs a folder: give --data DIR, or set HEPBENCH_DATA"
         raise UsageError(msg)
     if root.exists() and not root.is_dir():
         where = "--data" if folder else "HEPBENCH_DATA"
-        msg = f"{where} {root} is no folder; files go into DIR/<dataset>"
+        msg = f"{where} {root} is not a folder; files go into DIR/<dataset>"
         raise UsageError(msg)
     return root
 
 
 def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
-    """Return the files that were named; else those of the form at hand, or of the first one."""
+    """Return the named files; if none is named, the files of the complete form, or of the first."""
     from hepbench.data import finding
 
     if not spec.files:
-        msg = f"{spec.name}: no original file is known"
+        msg = f"{spec.name}: it names no original file"
         raise UsageError(msg)
     by_name = {file.name: file for file in spec.files}
     for name in names:
@@ -90,7 +90,7 @@ def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
 
 
 def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
-    """Return what became of a file, and whether it is here."""
+    """Return a line on a file, and whether it exists now."""
     from hepbench.data import finding
     from hepbench.data.fetch import Fetch
     from hepbench.running.progress import Ticker
@@ -99,38 +99,38 @@ def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
         size = there.stat().st_size
         if there.name == file.name and file.bytes not in {None, size}:
             msg = (
-                f"{spec.name}: {there} is there with {size:,} bytes, the published file has "
-                f"{file.bytes:,}; remove it to fetch that"
+                f"{spec.name}: {there} exists with {size:,} bytes, the published file has "
+                f"{file.bytes:,}; remove it to download the published file"
             )
             raise DataError(msg)
-        return f"{there} is there", True
+        return f"{there} exists", True
     if not file.url:
         return _by_hand(spec, file, folder), False
     with Ticker(file.name) as report_progress:
         path = Fetch(spec.name, file, folder, report_progress)()
-    return f"{path} fetched, {path.stat().st_size:,} bytes; {_checked(file)}", True
+    return f"{path} downloaded, {path.stat().st_size:,} bytes; {_checked(file)}", True
 
 
 def _checked(file: File) -> str:
-    """Return what of a fetched file was compared with what is known of it."""
+    """Describe which published checks the download passed."""
     if file.sha256:
-        return "its checksum is the published one"
+        return "its checksum matches the published one"
     if file.bytes:
-        return "its size is the published one, no checksum is known"
-    return "whole as the server sent it; neither size nor checksum is known to compare it with"
+        return "its size matches the published one; no checksum is published"
+    return "complete as the server sent it; neither size nor checksum is published"
 
 
 def _by_hand(spec: Dataset, file: File, folder: Path) -> str:
     if not file.address:
-        return f"{file.name}: nobody says where it is; see 'hepbench data info {spec.name}'"
+        return f"{file.name}: no link or page is known; see 'hepbench data info {spec.name}'"
     return (
-        f"{file.name} must be fetched by hand. In a browser, open\n  {file.address}\n"
+        f"{file.name} must be downloaded by hand. In a browser, open\n  {file.address}\n"
         f"and save it as\n  {folder.absolute() / file.name}"
     )
 
 
 def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Path) -> str:
-    """Simulate examples into the original file format, and say where they are."""
+    """Simulate examples into the original file format; return a line with their path."""
     import time
 
     from hepbench.registry.plugins import installed
@@ -140,11 +140,11 @@ def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Pat
     session.check_positive(events=events, jobs=jobs)
     spec = installed().entry("dataset", dataset).spec
     if spec.generate is None:
-        msg = f"{dataset} has no generator; 'hepbench show dataset {dataset}' says where it is from"
+        msg = f"{dataset} has no generator; 'hepbench show dataset {dataset}' names its source"
         raise UsageError(msg)
     folder = out / spec.name
     if taken := [f.name for f in spec.files if (folder / f.name).exists()]:
-        msg = f"{folder / taken[0]} is there already; choose another --out"
+        msg = f"{folder / taken[0]} exists already; choose another --out"
         raise ResultsError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)

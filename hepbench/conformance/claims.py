@@ -16,6 +16,7 @@ from unittest import SkipTest
 from hepbench.registry.resolve import resolve
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import PluginError
+from hepbench.specs.parameters import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,11 +66,12 @@ def _exists(spec: Spec) -> None:
 
 
 def _targets(spec: Spec) -> Iterator[str]:
-    for name in ("read", "sample", "generate", "build", "run", "compute"):
+    for name in ("generate", "build", "run", "compute"):
         if target := getattr(spec, name, None):
             yield target
     if isinstance(spec, Dataset):
-        yield from (*spec.views.values(), *spec.augmentations.values())
+        yield from (reader.read for reader in (spec.original, spec.sample) if reader)
+        yield from (*(view.run for view in spec.views.values()), *spec.augmentations.values())
         if spec.split.official:
             yield spec.split.official
 
@@ -77,6 +79,7 @@ def _targets(spec: Spec) -> Iterator[str]:
 def _describes(spec: Any) -> None:
     need(spec.summary and "\n" not in spec.summary, f"summary is {spec.summary!r}; one line is due")
     params = getattr(spec, "params", {})
+    params = defaults(params) if isinstance(spec, Dataset) else params
     for values in (params, *getattr(spec, "presets", {}).values()):
         for name, value in values.items():
             need(_is_plain(value), f"'{name}' is {value!r}; JSON has no {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""What a dataset promises, tried on its sample; and a sample prepared as a run does it."""
+"""Checks of datasets on their bundled sample, and a sample prepared as in a run."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.method import Method
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults
 from hepbench.specs.sparse_images import SparseImages, joined
 from hepbench.specs.training_data import Examples
 from hepbench.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hepbench.registry.plugins import Entry
     from hepbench.specs.dataset import Dataset, File, Input
@@ -43,44 +44,50 @@ DAMAGED = {
     "text": b"<html><body>404 Not Found</body></html>\n" * 20,
     "random bytes": np.random.default_rng(0).bytes(4096),
 }
-"""What a broken download leaves under the name of an original file."""
+"""Content that a broken download can leave under the name of an original file."""
 
 
 class _Sample:
-    """A dataset whose sample is read once, for all claims."""
+    """A dataset and its sample, which is read once for all claims."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.spec: Dataset = entry.spec
+        self.params = defaults(self.spec.params)
+
+    def chosen(self, names: Collection[str]) -> dict[str, Any]:
+        """Return the default values of some parameters."""
+        return {name: self.params[name] for name in sorted(names)}
 
     @property
-    def handed(self) -> dict[str, Any]:
-        """The params that readers are handed."""
-        return {name: self.spec.params.get(name) for name in sorted(self.spec.reads)}
+    def read_params(self) -> dict[str, Any]:
+        """The parameters that readers get."""
+        return self.chosen(self.spec.read_params)
 
     @cached_property
     def roles(self) -> Mapping[str, Examples]:
         """The sample by role."""
-        return _joined(resolve(self.spec.sample or "")(**self.handed))
+        assert self.spec.sample is not None
+        return _joined(resolve(self.spec.sample.read)(**self.read_params))
 
     @property
-    def known(self) -> Mapping[str, Examples]:
-        """What has labels, by role."""
+    def with_labels(self) -> Mapping[str, Examples]:
+        """The examples with labels, by role."""
         return {role: found for role, found in self.roles.items() if role != "unlabelled"}
 
 
 def of_dataset(entry: Entry) -> list[Claim]:
-    """Return what is claimed of a dataset."""
+    """Return the claims about a dataset."""
     it = _Sample(entry)
     spec = it.spec
     claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *of_spec(spec)]
-    if spec.read:
+    if spec.original:
         claims.append(Claim("missing files are an error of one line", partial(_misses, it)))
         claims += [Claim(f"a damaged {file.name} is an error of one line",
                          partial(_refuses, it, file)) for file in spec.files]  # fmt: skip
     if spec.known:
         claims.append(
-            Claim("what is known of it are figures that it has", partial(_is_known, spec))
+            Claim("everything in 'known' is a value that it has", partial(_is_known, spec))
         )
     return claims + (_of_sample(it) if spec.sample else [])
 
@@ -106,54 +113,56 @@ def _of_sample(it: _Sample) -> list[Claim]:
 
 
 def _has_source(spec: Dataset) -> None:
-    need(spec.sample or spec.read, "neither 'sample' nor 'read' is named")
+    need(spec.sample or spec.original, "it has neither 'sample' nor 'original'")
 
 
 def _is_known(spec: Dataset) -> None:
     wrong = file_check.misnamed(spec)
-    need(not wrong, f"known names {wrong[:1]}; specs.Dataset.known says which names there are")
+    need(not wrong, f"known names {wrong[:1]}; see Original.known for the names that exist")
 
 
 def _misses(it: _Sample) -> None:
     labelled = any(file.role == "labelled" for file in it.spec.files)
-    need(labelled, "'read' is never called: 'files' names no labelled file")
+    need(labelled, "'original' is never read: its 'files' name no labelled file")
     with TemporaryDirectory() as folder:
         _expect_one_line(it, Path(folder), "an empty folder")
 
 
 def _refuses(it: _Sample, file: File) -> None:
-    """Every file of a form is damaged alike; this one lies there under each of its names."""
+    """Damage every file of a form in the same way, with this file under each of its names."""
     same = [other for other in it.spec.files if other.form == file.form]
     others = [other.name for other in same if other is not file]
     for name in (file.name, *file.variants):
-        for what, content in DAMAGED.items():
+        for case, content in DAMAGED.items():
             with TemporaryDirectory() as folder:
                 for path in (Path(folder) / each for each in (name, *others)):
                     path.write_bytes(content)
-                _expect_one_line(it, Path(folder), f"{name} with {what}")
+                _expect_one_line(it, Path(folder), f"{name} with {case}")
 
 
-def _expect_one_line(it: _Sample, folder: Path, what: str) -> None:
+def _expect_one_line(it: _Sample, folder: Path, case: str) -> None:
     try:
-        for _ in resolve(it.spec.read or "")(folder, **it.handed):
+        assert it.spec.original is not None
+        for _ in resolve(it.spec.original.read)(folder, **it.read_params):
             pass
     except HepbenchError as error:
         lines = len(str(error).splitlines())
-        need(lines == 1, f"{what}: the error has {lines} lines; one is expected")
+        need(lines == 1, f"{case}: the error has {lines} lines; one is expected")
     except Exception as error:
-        msg = f"{what}: {type(error).__name__} ({error}); a DataError with the reason is due"
+        msg = f"{case}: {type(error).__name__} ({error}); a DataError with the reason is expected"
         raise PluginError(msg) from error
     else:
-        msg = f"{what}: it is read without an error"
+        msg = f"{case}: it is read without an error"
         raise PluginError(msg)
 
 
 def _is_read(it: _Sample) -> None:
     need("labelled" in it.roles, "it yields no labelled example")
-    # raises where a file of the sample is not there
+    # raises if a file of the sample is missing
     SampleEnvironment().found(it.entry)
-    said, found = it.spec.sample_examples, sum(map(len, it.roles.values()))
-    need(said in {None, found}, f"sample_examples says {said}; it has {found} examples")
+    stated = it.spec.sample.examples if it.spec.sample else None
+    found = sum(map(len, it.roles.values()))
+    need(stated in {None, found}, f"Sample.examples is {stated}; it has {found} examples")
 
 
 def _is_declared(it: _Sample) -> None:
@@ -165,17 +174,17 @@ def _is_declared(it: _Sample) -> None:
         need(mask is None or mask.dtype == bool, f"{role} 'mask' is not bool, True for a particle")
 
 
-def _check_input(what: str, given: Array, declared: Input) -> None:
+def _check_input(where: str, given: Array, declared: Input) -> None:
     array = given if isinstance(given, SparseImages) else np.asarray(given)
     shape, names = array.shape[1:], set(declared.names)
-    need(shape == tuple(declared.shape), f"{what} is {shape}; {declared.shape} is declared")
-    need(array.dtype.kind in "fiub", f"{what} is {array.dtype}; numbers are expected")
+    need(shape == tuple(declared.shape), f"{where} is {shape}; {declared.shape} is declared")
+    need(array.dtype.kind in "fiub", f"{where} is {array.dtype}; numbers are expected")
     values = array.hits()[2] if isinstance(array, SparseImages) else array
-    need(np.isfinite(values).all(), f"{what} holds a value that is not finite")
+    need(np.isfinite(values).all(), f"{where} holds a value that is not finite")
     if names:
         # an image's channels come first, the features of anything else last
         size = shape[0] if len(shape) == 3 else shape[-1]
-        need(len(names) == size, f"{what}: {len(names)} different names for {size} features")
+        need(len(names) == size, f"{where}: {len(names)} different names for {size} features")
 
 
 def _has_ids(it: _Sample) -> None:
@@ -183,7 +192,7 @@ def _has_ids(it: _Sample) -> None:
         kind = np.asarray(examples.ids).dtype
         need(kind == np.int64, f"{role} ids are {kind}; int64 is expected")
     unlabelled = [e.ids for role, e in it.roles.items() if role == "unlabelled"]
-    for ids in ([e.ids for e in it.known.values()], unlabelled):
+    for ids in ([e.ids for e in it.with_labels.values()], unlabelled):
         whole = np.concatenate([np.empty(0, np.int64), *ids])
         values, counts = np.unique(whole, return_counts=True)
         twice = values[counts > 1]
@@ -192,7 +201,7 @@ def _has_ids(it: _Sample) -> None:
 
 def _has_labels(it: _Sample) -> None:
     classes = it.spec.classes
-    for role, examples in it.known.items():
+    for role, examples in it.with_labels.items():
         labels = np.asarray(examples.labels)
         need(labels.dtype == np.int64, f"{role} labels are {labels.dtype}; int64 is expected")
         low, high = labels.min(), labels.max()
@@ -221,7 +230,7 @@ def _hides_labels(it: _Sample) -> None:
 
 def _has_official(it: _Sample) -> None:
     ids = it.roles["labelled"].ids
-    params = {name: it.spec.params.get(name) for name in sorted(it.spec.split.uses)}
+    params = it.chosen(it.spec.split.params)
     found = resolve(it.spec.split.official or "")(ids, **params)
     array = np.asarray(found)
     fine = found is None or (array.dtype == bool and array.shape == (len(ids),))
@@ -230,11 +239,11 @@ def _has_official(it: _Sample) -> None:
 
 def _is_viewed(it: _Sample, name: str) -> None:
     whole = read_only(it.roles["labelled"].inputs)
-    params = {key: it.spec.params[key] for key in it.spec.handed(name)}
-    view = partial(resolve(it.spec.views[name]), **params)
+    stated = it.spec.views[name]
+    view = partial(resolve(stated.run), **it.chosen(stated.params))
     made, n = view(whole), len(it.roles["labelled"])
-    # raises where names and units do not fit
-    naming.described(it.spec, name, it.spec.params)
+    # raises if the numbers of names and units differ
+    naming.described(it.spec, name, it.params)
     need(name in made, f"it makes {', '.join(sorted(made)) or 'nothing'} and no '{name}'")
     for key, array in made.items():
         need(len(array) == n, f"it makes {len(array)} rows of '{key}' from {n}")
@@ -272,9 +281,11 @@ def _is_augmented(it: _Sample, name: str) -> None:
 
 
 def _reads_the_same(it: _Sample) -> None:
-    again = afresh("hepbench.conformance.datasets:digests", it.spec.sample, it.handed)
+    assert it.spec.sample is not None
+    target = "hepbench.conformance.datasets:digests"
+    again = afresh(target, it.spec.sample.read, it.read_params)
     for name, digest in _digests(it.roles).items():
-        need(again.get(name) == digest, f"{name} differ where another process reads them")
+        need(again.get(name) == digest, f"{name} differ if another process reads them")
 
 
 def _is_prepared(it: _Sample) -> None:
@@ -312,12 +323,12 @@ def _concatenated(found: list[Examples]) -> Examples:
         ids=whole([e.ids for e in found]),
         labels=whole([e.labels for e in found]),
         weights=whole([e.weights for e in found]),
-        targets=named([e.targets for e in found]),
+        spectators=named([e.spectators for e in found]),
     )
 
 
 def read_only(inputs: Inputs) -> dict[str, Array]:
-    """Return copies that cannot be written to, as a worker maps them from disk."""
+    """Return read-only copies, like the arrays that a worker maps from disk."""
     return {name: _read_only(array) for name, array in inputs.items()}
 
 
@@ -338,13 +349,16 @@ def digests(target: str, params: Mapping[str, Any]) -> dict[str, str]:
 def _digests(roles: Mapping[str, Examples]) -> dict[str, str]:
     found: dict[str, str] = {}
     for role, e in roles.items():
-        columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights, **e.inputs, **e.targets}
-        found |= {f"{role} '{name}'": _digest(array) for name, array in columns.items()}
+        columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights}
+        found |= {
+            f"{role} '{name}'": _digest(array)
+            for name, array in {**columns, **e.inputs, **e.spectators}.items()
+        }
     return found
 
 
 def _digest(array: Array | None) -> str:
-    """Return a hash of an array; of sparse images one of their hits."""
+    """Return a hash of an array, or of the hits of sparse images."""
     arrays = array.hits() if isinstance(array, SparseImages) else (array,)
     content = (b"" if a is None else np.ascontiguousarray(a).tobytes() for a in arrays)
     return hashlib.sha256(b"".join(content)).hexdigest()
@@ -354,7 +368,7 @@ def prepared(entry: Entry, inputs: tuple[str, ...], folder: Path, **limits: int)
     """Read, split and lay out a dataset's sample by the stages of a run.
 
     Args:
-        inputs: by name, those declared and those that views make.
+        inputs: names of declared inputs and of views.
         folder: an empty one.
         limits: ``n_train`` and the like.
 
@@ -379,7 +393,7 @@ def _suite(entry: Entry) -> SuiteFile:
 
 
 def _registry(entry: Entry, inputs: tuple[str, ...]) -> Registry:
-    # neither is run: a plan needs names
+    # a plan needs a model and a method; they never run
     model = Model(name="check", summary="", inputs=inputs, build="")
     method = Method(name="check", summary="", run="")
     return Registry([Plugin("check", "", "hepbench", "", specs=(entry.spec, model, method))])

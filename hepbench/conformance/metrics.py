@@ -56,7 +56,7 @@ def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
         labels=labels,
         scores=counts / counts.sum(axis=1, keepdims=True),
         ids=np.arange(n) + n * seed,
-        targets={name: rng.exponential(100, n) for name in ("mass", "pt")},
+        spectators={name: rng.exponential(100, n) for name in ("mass", "pt")},
         values={name: rng.exponential(1, n) for name in VALUES},
         validation=None if seed else made_up(classes, seed=1),
     )
@@ -68,7 +68,7 @@ def _rows(predictions: Predictions, rows: Any) -> Predictions:
         labels=predictions.labels[rows],
         scores=predictions.scores[rows],
         ids=np.arange(len(predictions.labels[rows])),
-        targets={name: array[rows] for name, array in predictions.targets.items()},
+        spectators={name: array[rows] for name, array in predictions.spectators.items()},
         values={name: array[rows] for name, array in predictions.values.items()},
     )
 

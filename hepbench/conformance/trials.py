@@ -171,7 +171,9 @@ def _neighbours(
 def _frozen(e: Examples) -> Examples:
     columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights}
     known = {name: array for name, array in columns.items() if array is not None}
-    return replace(e, inputs=read_only(e.inputs), targets=read_only(e.targets), **read_only(known))
+    return replace(
+        e, inputs=read_only(e.inputs), spectators=read_only(e.spectators), **read_only(known)
+    )
 
 
 def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 PAIRS = (
     *(("train", "validation"), ("train", "test"), ("validation", "test")),
-    # a method may be given these
+    # a method may train on unlabelled examples
     *(("unlabelled", "validation"), ("unlabelled", "test")),
 )
-"""Parts, and later ones that may hold no copy of their examples."""
+"""Pairs of parts; the second must not contain copies of examples of the first."""
 
 
 def row_hashes(arrays: Sequence[Array]) -> NDArray[np.uint64]:
     """Return a 64-bit hash of each row of some (N, ...) arrays: equal rows, equal hashes.
 
-    Sparse images are hashed by their hits, so not as the same images are where they are dense.
+    Sparse images are hashed by their hits, so dense copies of the same images have other hashes.
     """
     total = np.zeros(len(arrays[0]), np.uint64)
     for array in arrays:
@@ -42,7 +42,7 @@ def row_hashes(arrays: Sequence[Array]) -> NDArray[np.uint64]:
 
 
 def _hit_words(images: SparseImages) -> NDArray[np.uint64]:
-    """Return (N,) sums of a hash of each hit: a value of zero is none."""
+    """Return (N,) sums of the hashes of hits; hits of value zero do not count."""
     _, positions, values = images.hits()
     hits = positions.astype(np.uint64) << np.uint64(32) | values.view(np.uint32)
     hits = np.where(values == 0, np.uint64(0), stirred(hits))
@@ -63,24 +63,24 @@ def _words(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def contents(columns: Sequence[NDArray[Any]]) -> str:
-    """Return a hash of the rows of some (N, ...) arrays, whatever their order."""
+    """Return a hash of the rows of some (N, ...) arrays; their order does not matter."""
     rows = np.sort(row_hashes(columns)).astype("<u8")
     return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
 
 
 def duplicates(hashes: Mapping[str, NDArray[np.uint64]]) -> dict[str, int]:
-    """Return how many rows of one part have an exact copy in an earlier one, where any has."""
+    """Return the number of rows of one part with an exact copy in an earlier part, if not zero."""
     ordered = {part: np.sort(rows) for part, rows in hashes.items()}
     counts = {f"{a}_{b}": _copies(ordered[a], ordered[b]) for a, b in PAIRS if a in ordered}
     return {name: count for name, count in counts.items() if count}
 
 
 def describe_copies(duplicates: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
-    """Say which examples of one part are exact copies of another part's.
+    """Return a line for each pair of parts with exact copies.
 
     Args:
-        duplicates: what ``duplicates`` returned.
-        sizes: how many examples each part has.
+        duplicates: result of ``duplicates``.
+        sizes: number of examples of each part.
     """
     found = []
     for pair, count in duplicates.items():
@@ -93,7 +93,7 @@ def describe_copies(duplicates: Mapping[str, int], sizes: Mapping[str, int]) -> 
 
 
 def _copies(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> int:
-    """Return how many of the second are among the first; both are sorted."""
+    """Return how many values of the second array are in the first; both are sorted."""
     if not len(first):
         return 0
     places = np.searchsorted(first, second)

@@ -1,11 +1,11 @@
-"""Fetching an original file: resumed where it broke off, refused where it is another.
+"""Downloads of original files: interrupted downloads are resumed, other files are refused.
 
-What comes is written to ``<name>.part`` beside ``<name>.part.json``, which says what it is a part of,
-and is renamed when it is whole and right. A part is only added to while the server says that the
-file is still the same (``If-Range``), or where a published checksum will tell.
+The content is written to ``<name>.part``, beside ``<name>.part.json`` with its address, size and
+version, and is renamed when it is complete and correct. A partial file is continued only if the server
+states that the file has not changed (``If-Range``), or if a checksum is published.
 
-The standard library does the talking: pooch throws away what a broken download has brought, and
-requests would decompress what a server sends as ``Content-Encoding: gzip``.
+The standard library is used because pooch discards a partial download, and requests would decompress
+a response with ``Content-Encoding: gzip``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ BLOCK_BYTES = 1 << 20
 
 
 TIMEOUT_SECONDS = 60
-"""Without a byte."""
+"""Longest time without a byte."""
 
 
 WAITS_SECONDS = (1, 2, 5, 10)
-"""Before each further try; the count begins anew with each byte further."""
+"""Waiting times before further tries; progress resets the count."""
 
 
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -56,29 +56,29 @@ ADDRESS = re.compile("https?://")
 PAGE = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 
 
-CHANGED = "the file on the server is another at each try"
+CHANGED = "the file on the server changed during each try"
 
 
-PAGE_CAME = "{} answers with a page, not with the file"
+PAGE_CAME = "{} returns a web page instead of the file"
 
 
 class _BrokenOffError(Exception):
-    """The connection ended early, or was never made: another try may go further."""
+    """The connection ended early or failed: another try may help."""
 
 
 class _OtherError(Exception):
-    """What is there is no part of what the server has now: the file must be fetched from its start."""
+    """The partial file does not belong to the file on the server: the download must start again."""
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """One file on its way into a folder.
+    """The download of one file into a folder.
 
     Args:
-        dataset: its name begins each error.
-        file: what is fetched, from ``file.url``.
-        folder: where it goes.
-        tell: takes a few words on how far it is.
+        dataset: name at the start of each error.
+        file: the file; it is downloaded from ``file.url``.
+        folder: the folder that it is written into.
+        report_progress: takes a short text on the progress.
     """
 
     dataset: str
@@ -88,12 +88,12 @@ class Fetch:
 
     @property
     def target(self) -> Path:
-        """Where the file is when it is whole and right."""
+        """Path of the complete file."""
         return self.folder / self.file.name
 
     @property
     def part(self) -> Path:
-        """What there is of it so far."""
+        """Path of the partial file."""
         return self.target.with_name(f"{self.target.name}.part")
 
     @property
@@ -101,21 +101,21 @@ class Fetch:
         return self.target.with_name(f"{self.target.name}.part.json")
 
     def __call__(self) -> Path:
-        """Fetch the file and return where it is.
+        """Download the file and return its path.
 
         Raises:
-            DataError: it cannot be had, or what is had is not it. A part that is good is kept, and
-                the next call goes on from there.
+            DataError: the download fails, or gives another file. A good partial file is kept, and
+                the next call continues it.
         """
         if not ADDRESS.match(self.file.url):
-            self._refuse(f"'{self.file.url}' is no address of http or https")
+            self._refuse(f"'{self.file.url}' is not an http or https address")
         try:
             lock = self.target.with_name(f".{self.target.name}.lock")
             claimed = locks.claim(lock)
             if claimed is None:
-                self._refuse("another process is fetching it")
+                self._refuse("another process is downloading it")
             try:
-                self._bring()
+                self._download()
                 self._check()
                 self.part.replace(self.target)
                 self._note.unlink(missing_ok=True)
@@ -126,15 +126,15 @@ class Fetch:
             raise DataError(msg) from error
         return self.target
 
-    def _refuse(self, what: str, cause: Exception | None = None) -> NoReturn:
+    def _refuse(self, problem: str, cause: Exception | None = None) -> NoReturn:
         page = f"; by hand: {self.file.address}" if self.file.address else ""
-        msg = " ".join(f"{self.dataset}: {self.file.name}: {what}{page}".split())
+        msg = " ".join(f"{self.dataset}: {self.file.name}: {problem}{page}".split())
         raise DataError(msg) from cause
 
-    # --- bringing
+    # --- downloading
 
-    def _bring(self) -> None:
-        """Have the whole of it in the part, in as many tries as it takes."""
+    def _download(self) -> None:
+        """Complete the partial file, with several tries if necessary."""
         furthest, failures = self._size(), 0
         while True:
             try:
@@ -149,19 +149,19 @@ class Fetch:
             else:
                 return
             if failures > len(WAITS_SECONDS):
-                there = f"{self._size():,} bytes are kept: the same command goes on from there"
-                self._refuse(f"{reason}; {there}")
+                kept = f"{self._size():,} bytes are kept: the same command continues from there"
+                self._refuse(f"{reason}; {kept}")
             wait = WAITS_SECONDS[max(failures - 1, 0)]
-            self.report_progress(f"{reason}; again in {wait} s")
+            self.report_progress(f"{reason}; next try in {wait} s")
             time.sleep(wait)
 
     def _try(self) -> None:
-        """Ask for what is missing, and append what comes."""
+        """Request the missing bytes, and append them."""
         start, known = self._size(), self._known()
         if start and start == known.get("bytes"):
             return
         if start and not (known.get("validator") or self.file.sha256):
-            msg = "the server does not say whether the file is still the same"
+            msg = "the server does not state whether the file has changed"
             raise _OtherError(msg)
         request = Request(self.file.url, headers=_headers(start, known.get("validator", "")))
         try:
@@ -181,24 +181,24 @@ class Fetch:
             self._receive(response, start, known)
 
     def _answered(self, error: HTTPError, start: int) -> None:
-        """Judge an answer that is no file."""
+        """Raise the error for an HTTP error status; return if the partial file is complete."""
         with error:
             if error.code == 416 and start:
                 total = _total(error.headers.get("Content-Range", ""))
                 if total == start == self._expected(total):
                     return
                 raise _OtherError(CHANGED) from error
-            what = f"{self.file.url} answers {error.code} ({error.reason})"
+            answer = f"{self.file.url} answers {error.code} ({error.reason})"
             if error.code in TRANSIENT:
-                raise _BrokenOffError(what) from error
-            self._refuse(what, error)
+                raise _BrokenOffError(answer) from error
+            self._refuse(answer, error)
 
     def _receive(self, response: HTTPResponse, start: int, known: dict[str, Any]) -> None:
         headers = response.headers
         if not ADDRESS.match(response.url):
-            self._refuse(f"{self.file.url} leads to {response.url}")
+            self._refuse(f"{self.file.url} redirects to {response.url}; http or https is expected")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
-            self._refuse("the server sends it compressed; its own bytes are needed")
+            self._refuse("the server compresses it; the original bytes are expected")
         if headers.get_content_type() in {"text/html", "application/xhtml+xml"}:
             self._refuse(PAGE_CAME.format(self.file.url))
         validator = _validator(headers)
@@ -212,16 +212,16 @@ class Fetch:
         expected = self._expected(total)
         chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
         if expected is None and not chunked and not self.file.sha256:
-            self._refuse("the server does not say how long it is, and nobody else does")
+            self._refuse("neither the server nor the dataset states its length")
         self._require_room((expected or 0) - start)
         if not start:
-            # the note first: what is appended is always a part of what it says
+            # the note is written first, so that it always describes the partial file
             self._discard()
             self._write_note(validator, expected)
         self._append(response, start, expected)
 
     def _expected(self, total: int | None) -> int | None:
-        """Return how many bytes the whole file has, where that is known."""
+        """Return the size of the complete file; None if it is not known."""
         published = self.file.bytes
         if published is not None and total is not None and total != published:
             self._refuse(f"the server's file has {total:,} bytes, the published one {published:,}")
@@ -230,8 +230,8 @@ class Fetch:
     def _require_room(self, missing: int) -> None:
         free = shutil.disk_usage(self.folder).free
         if missing > free:
-            what = f"{missing / 1e9:.1f} GB are missing, {free / 1e9:.1f} GB are free"
-            self._refuse(f"{what} in {self.folder}")
+            sizes = f"{missing / 1e9:.1f} GB are missing, {free / 1e9:.1f} GB are free"
+            self._refuse(f"{sizes} in {self.folder}")
 
     def _append(self, response: HTTPResponse, start: int, expected: int | None) -> None:
         began, done = time.perf_counter(), start
@@ -250,13 +250,13 @@ class Fetch:
             msg = f"the connection broke off at {done:,} of {expected:,} bytes"
             raise _BrokenOffError(msg)
 
-    # --- what is there
+    # --- the partial file
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _known(self) -> dict[str, Any]:
-        """Return what the part is a part of, if it is of this file."""
+        """Return the note on the partial file, if it belongs to this file."""
         try:
             found = json.loads(self._note.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -273,7 +273,7 @@ class Fetch:
             path.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        """Compare the whole with what was published; what is wrong is removed."""
+        """Compare the complete file with the published size and checksum; remove a wrong file."""
         size = self._size()
         with self.part.open("rb") as file:
             page = PAGE.match(file.read(BLOCK_BYTES))
@@ -283,14 +283,14 @@ class Fetch:
         if not size or self.file.bytes not in {None, size}:
             self._discard()
             published = f"{self.file.bytes:,}" if self.file.bytes else "some"
-            self._refuse(f"{size:,} bytes came, the published file has {published}")
+            self._refuse(f"{size:,} bytes were received, the published file has {published}")
         if self.file.sha256:
-            self.report_progress("checking its checksum")
+            self.report_progress("computing its checksum")
             with self.part.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != self.file.sha256:
                 self._discard()
-                self._refuse(f"what came has the checksum {found[:12]}..., not the published one")
+                self._refuse(f"its checksum is {found[:12]}..., not the published one")
 
 
 def _headers(start: int, validator: str) -> dict[str, str]:
@@ -316,13 +316,13 @@ def _said(error: object) -> str:
 
 
 def _validator(headers: Any) -> str:
-    """Return what tells this file from a later one; a weak ETag does not."""
+    """Return a header that identifies this version of the file; a weak ETag does not."""
     etag = str(headers.get("ETag", ""))
     return etag if etag.startswith('"') else str(headers.get("Last-Modified", ""))
 
 
 def _range(text: str) -> tuple[int | None, int | None]:
-    """Return where ``bytes 5-9/10`` begins, and of how many bytes."""
+    """Return the start and the total of ``bytes 5-9/10``."""
     match = re.match(r"bytes (\d+)-\d+/", text)
     return int(match[1]) if match else None, _total(text)
 

@@ -1,4 +1,4 @@
-"""Data: which files of a dataset are at hand, and their fingerprints."""
+"""Finding: which files of a dataset exist, and their fingerprints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hepbench.specs.dataset import MARK_BYTES, SIMULATED, Dataset
+from hepbench.specs.dataset import MARK_BYTES, SIMULATED
 from hepbench.specs.errors import DataError, PluginError
 from hepbench.storage import keys
 from hepbench.storage.digest_cache import stamp
@@ -26,23 +26,24 @@ Wanted = Literal["auto", "file", "sample"]
 
 
 LARGE = 500_000_000
+"""Bytes of a file from which computing its checksum is announced."""
 
 
 def find(
     spec: Dataset, folder: Path | None, wanted: Wanted, remembered: Callable[..., str]
 ) -> DataFiles:
-    """Return the original files where they are found, the simulated sample otherwise.
+    """Return the original files if they exist, the bundled sample otherwise.
 
     Raises:
-        DataError: some of the files that belong together are missing, or all of them and
-            ``wanted`` is ``file``, or there is no sample; what has the name of one is no file.
+        DataError: a form is incomplete; no original file exists and ``wanted`` is ``file``; there
+            is no sample; a path with the name of an original file is not a readable file.
     """
     paths = {}
     if wanted != "sample" and folder is not None:
         _refuse_others(spec, folder / spec.name)
         paths = original_files(spec, folder / spec.name)
     form = whole_form(spec.files, paths)
-    if spec.read and paths and form is not None:
+    if spec.original and paths and form is not None:
         return _original(spec, folder, paths, remembered)
     if paths:
         missing = _missing(spec.files, paths)
@@ -51,16 +52,15 @@ def find(
     if wanted == "file":
         msg = (
             f"{spec.name}: no original file under {folder or 'any --data folder'}: "
-            f"{_expected(spec)} expected"
+            f"{_expected(spec)}"
         )
         raise DataError(msg)
     return _sample(spec, remembered)
 
 
 def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
-    """Return {original file name: path} of the first form whose files are all in ``folder``.
-
-    Where no form is whole it is what there is of any of them.
+    """Return {original file name: path} of the first complete form in ``folder``; of every form if
+    none is complete.
     """
     found = present(spec, folder)
     form = whole_form(spec.files, found)
@@ -72,11 +72,11 @@ def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
 
 
 def present(spec: Dataset, folder: Path) -> dict[str, Path]:
-    """Return {original file name: path} of whatever is in ``folder``, of any form."""
+    """Return {original file name: path} of every original file in ``folder``, of any form."""
     found = {}
     for file in spec.files:
         for name in (file.name, *file.variants):
-            # what may not be looked at is not there
+            # a file in a folder without read permission counts as missing
             with suppress(PermissionError):
                 if (folder / name).is_file():
                     found[file.name] = folder / name
@@ -85,11 +85,11 @@ def present(spec: Dataset, folder: Path) -> dict[str, Path]:
 
 
 def _refuse_others(spec: Dataset, folder: Path) -> None:
-    """Raise DataError where something else than a file has the name of one, or nobody may look:
-    who put it there does not mean the sample.
+    """Raise DataError if a path with the name of an original file is not a readable file: a user
+    who put it there does not expect the sample.
     """
     for path in (folder / name for file in spec.files for name in (file.name, *file.variants)):
-        what = "is no file"
+        problem = "is not a file"
         try:
             path.lstat()
             if path.is_file():
@@ -97,13 +97,13 @@ def _refuse_others(spec: Dataset, folder: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            what = f"cannot be read ({error.strerror})"
-        msg = f"{spec.name}: {path} {what}; a file, or a link to one, is expected"
+            problem = f"cannot be read ({error.strerror})"
+        msg = f"{spec.name}: {path} {problem}; a file, or a link to one, is expected"
         raise DataError(msg)
 
 
 def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
-    """Return the first form of which all that must be there is."""
+    """Return the first form whose required files are all found."""
     for form in dict.fromkeys(file.form for file in files):
         ours = [file for file in files if file.form == form and file.role == "labelled"]
         there = [file for file in ours if file.name in found]
@@ -113,19 +113,21 @@ def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
 
 
 def _missing(files: Sequence[File], found: Collection[str]) -> list[str]:
-    """Return what the first form that something was found of lacks."""
+    """Return the missing files of the first form of which a file was found."""
     form = next(file.form for file in files if file.name in found)
     ours = [file for file in files if file.form == form and file.role == "labelled"]
     return [file.name for file in ours if not file.optional and file.name not in found]
 
 
 def _expected(spec: Dataset) -> str:
-    """Return which files would be enough."""
+    """Return the files of each form, as a text."""
     forms: dict[str, list[str]] = {}
     for file in spec.files:
         if file.role == "labelled":
             forms.setdefault(file.form, []).append(f"{spec.name}/{file.name}")
-    return " or ".join(", ".join(names) for names in forms.values()) or "no file is known"
+    if not forms:
+        return "the dataset names none"
+    return " or ".join(", ".join(names) for names in forms.values()) + " expected"
 
 
 def _original(
@@ -153,17 +155,17 @@ def _original(
 
 
 def simulated(path: Path) -> bool:
-    """Whether a generator has marked a file as made by it: see ``specs.Dataset.generate``."""
+    """Whether a file has the mark of a generator: see ``Dataset.generate``."""
     try:
         with path.open("rb") as file:
             return SIMULATED in file.read(MARK_BYTES)
     except OSError:
-        # whoever reads it will say so
+        # the reader reports a file that cannot be read
         return False
 
 
 def _differs(file: File, path: Path, found: str) -> str:
-    """Say where a file is another than was published; under a variant of its name it may well be."""
+    """Return how a file differs from the published one; a file under a variant name may differ."""
     size, other = path.stat().st_size, ""
     if path.name != file.name:
         return ""
@@ -172,23 +174,24 @@ def _differs(file: File, path: Path, found: str) -> str:
     elif file.bytes not in {None, size}:
         other = f"{size:,} bytes, not {file.bytes:,}"
     return (
-        f"{file.name} is not the published file ({other}): a cut of it, or damaged" if other else ""
+        f"{file.name} is not the published file ({other}): cut short, or damaged" if other else ""
     )
 
 
 def _sample(spec: Dataset, remembered: Callable[..., str]) -> DataFiles:
-    if not spec.sample:
+    if spec.sample is None:
         msg = f"{spec.name}: has no sample; give its original files with --data or HEPBENCH_DATA"
         raise DataError(msg)
-    paths = {name: _packaged(spec.name, name) for name in spec.sample_files}
+    paths = {name: _packaged(spec.name, name) for name in spec.sample.files}
     sums = {name: remembered(path, checksum) for name, path in paths.items()}
     files = tuple(str(path) for path in paths.values())
     return DataFiles(source="sample", fingerprint=keys.key(sums), files=files)
 
 
 def sample_bytes(spec: Dataset) -> int:
-    """Return the size of the simulated sample's files."""
-    return sum(_packaged(spec.name, name).stat().st_size for name in spec.sample_files)
+    """Return the size of the bundled sample's files."""
+    names = spec.sample.files if spec.sample else ()
+    return sum(_packaged(spec.name, name).stat().st_size for name in names)
 
 
 def _packaged(dataset: str, name: str) -> Path:
@@ -198,16 +201,16 @@ def _packaged(dataset: str, name: str) -> Path:
     origin = found.origin if found else None
     path = Path(origin).parent / relative if origin else None
     if path is None or not path.is_file():
-        msg = f"{dataset}: sample file '{name}' is not there; install its distribution again"
+        msg = f"{dataset}: sample file '{name}' is missing; install its distribution again"
         raise PluginError(msg)
     return path
 
 
 def checksum(path: Path) -> str:
-    """Return the sha256 of a file; one that takes a while is announced.
+    """Return the sha256 of a file; announce it for a large file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     size = path.stat().st_size
     if size > LARGE:
@@ -221,13 +224,14 @@ def checksum(path: Path) -> str:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files of a dataset at hand.
+    """The files of a dataset that a run reads.
 
     Attributes:
-        source: original files (``file``), those that a generator wrote in their format
-            (``simulated``), or the simulated ``sample`` that a plugin ships.
-        warnings: what is odd about them.
-        notes: what they lack, as all of their form do.
+        source: original files (``file``), files that a generator wrote in the original format
+            (``simulated``), or the bundled ``sample``.
+        stamps: by path of an original file, its state before its fingerprint was computed.
+        warnings: differences from the published files.
+        notes: what every file of this form lacks.
     """
 
     source: Origin
@@ -235,6 +239,5 @@ class DataFiles:
     folder: str = ""
     files: tuple[str, ...] = ()
     stamps: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """By path, of original files, as they were before their fingerprint was taken."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -113,11 +113,11 @@ class InputsResult(msgspec.Struct, frozen=True):
 
 def read_task(spec: Dataset, found: DataFiles, params: Mapping[str, Json]) -> ReadTask:
     """Return how to read a dataset's files, or its sample."""
-    target = spec.sample if found.source == "sample" else spec.read
+    reader = spec.sample if found.source == "sample" else spec.original
     return ReadTask(
         dataset=spec.name,
-        reader=target or "",
-        params={name: params[name] for name in sorted(spec.reads)},
+        reader=reader.read if reader else "",
+        params={name: params[name] for name in sorted(spec.read_params)},
         inputs={name: _declared(given) for name, given in spec.inputs.items()},
         classes=tuple(spec.classes),
         folder=found.folder,
@@ -135,18 +135,20 @@ def split_task(spec: Dataset, params: Mapping[str, Json], seed: int) -> SplitTas
     return SplitTask(
         dataset=spec.name,
         classes=tuple(spec.classes),
-        fractions=(spec.split.train, spec.split.validation, spec.split.test),
+        fractions=spec.split.fractions,
         seed=seed,
         limits={name: params[name] for name in LIMITS},
         official=spec.split.official,
-        params={name: params[name] for name in sorted(spec.split.uses)},
+        params={name: params[name] for name in sorted(spec.split.params)},
     )
 
 
 def inputs_task(spec: Dataset, wanted: tuple[str, ...], params: Mapping[str, Json]) -> InputsTask:
     """Return which inputs a model takes, and the views that make them."""
     views = {
-        name: ViewCall(spec.views[name], {n: params[n] for n in sorted(spec.handed(name))})
+        name: ViewCall(
+            spec.views[name].run, {n: params[n] for n in sorted(spec.views[name].params)}
+        )
         for name in wanted
         if name in spec.views
     }

@@ -1,4 +1,4 @@
-"""Naming: what the channels and features of inputs are called, as views leave them, and their units."""
+"""Naming: names and units of the channels and features of inputs, with views applied."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hepbench.specs.dataset import Dataset
+    from hepbench.specs.dataset import Dataset, View
     from hepbench.specs.types import Params
 
 
@@ -18,38 +16,42 @@ Texts = tuple[str, ...]
 
 
 def described(spec: Dataset, name: str, params: Params) -> tuple[Texts, Texts]:
-    """Return names and units of the channels or features of an input; what is not told is empty.
+    """Return names and units of the channels or features of an input; empty if not stated.
 
     Args:
         spec: a dataset.
-        name: of an input that it has or that a view of it makes.
-        params: all of its own.
+        name: name of an input that it has or that one of its views makes.
+        params: values of all its own parameters.
 
     Raises:
-        PluginError: there are names and units, and not as many.
+        PluginError: the number of names differs from the number of units.
     """
-    names = _made(spec, name, params, spec.view_names)
-    units = _made(spec, name, params, spec.view_units)
+    view = spec.views.get(name)
+    names = _texts(view, view.names, params) if view else ()
+    units = _texts(view, view.units, params) if view else ()
     if name in spec.inputs:
-        # new names are those of other things
+        # new names belong to new quantities: the units of the input do not apply to them
         units = units or (() if names else spec.inputs[name].units)
         names = names or spec.inputs[name].names
     if names and units and len(names) != len(units):
-        msg = f"{spec.name}: '{name}' has {len(names)} names and {len(units)} units; one for each"
+        msg = (
+            f"{spec.name}: '{name}' has {len(names)} names and {len(units)} units; "
+            "as many units as names are expected"
+        )
         raise PluginError(msg)
     return names, units
 
 
 def with_unit(name: str, unit: str) -> str:
-    """Return ``name [unit]``, or the name alone where there is none."""
+    """Return ``name [unit]``, or the name alone if it has no unit."""
     return f"{name} [{unit}]" if unit else name
 
 
-def _made(spec: Dataset, name: str, params: Params, targets: Mapping[str, str]) -> Texts:
-    """Return what a view's texts are, for these parameters."""
-    if name not in targets:
+def _texts(view: View, target: str, params: Params) -> Texts:
+    """Return the tuple that ``"module:NAME"`` stands for, under these parameters."""
+    if not target:
         return ()
-    found = resolve(targets[name])
+    found = resolve(target)
     if callable(found):
-        found = found(**{key: params[key] for key in spec.handed(name)})
+        found = found(**{key: params[key] for key in view.params})
     return tuple(found)

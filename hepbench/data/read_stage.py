@@ -147,8 +147,8 @@ def _sparse(array: Array) -> Array:
 def _columns(examples: Examples) -> Iterator[tuple[str, Array]]:
     for name, array in examples.inputs.items():
         yield f"input.{name}", array
-    for name, array in examples.targets.items():
-        yield f"target.{name}", np.asarray(array)
+    for name, array in examples.spectators.items():
+        yield f"spectator.{name}", np.asarray(array)
     yield "ids", np.asarray(examples.ids, np.int64)
     if examples.labels is not None:
         yield "labels", np.asarray(examples.labels, np.int64)

@@ -29,7 +29,7 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
     ids, labels = column(source, "ids"), column(source, "labels")
     check_ids(task.dataset, ids)
     official = official_rows(task, ids, count(source, "test"))
-    parts = splits.divide(labels, ids, shares=task.fractions, seed=task.seed, official=official)
+    parts = splits.divide(labels, ids, fractions=task.fractions, seed=task.seed, official=official)
     for part, rows in parts.items():
         limit = task.limits[f"n_{part}"]
         parts[part] = np.sort(rows[: limit or len(rows)])

@@ -17,7 +17,7 @@ PARTS = ("train", "validation", "test")
 
 
 def order(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """Return a pseudo-random number for each id: the same whatever other ids there are.
+    """Return a pseudo-random number for each id; it does not depend on the other ids.
 
     Source: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by a hash of the seed.
     """
@@ -37,7 +37,7 @@ def divide(
     labels: NDArray[np.int64],
     ids: NDArray[np.int64],
     *,
-    shares: Sequence[float],
+    fractions: Sequence[float],
     seed: int,
     official: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
@@ -45,18 +45,18 @@ def divide(
 
     Args:
         labels: (N,) class of each example; -1 (unknown) is in no part.
-        ids: (N,) what the split depends on, so that it does not depend on the order of rows.
-        shares: of train, validation and test, adding to 1.
+        ids: (N,) id of each example; the split depends on ids, not on the order of rows.
+        fractions: of train, validation and test, adding to 1.
         seed: of the suite.
-        official: (N,) True for the rows of an official test set; train and validation divide the
-            rest in their proportion.
+        official: (N,) True for the rows of an official test set; train and validation divide
+            the remaining rows in their proportion.
 
     Returns:
-        For each part its rows in the pseudo-random order of their ids, class by class mixed: the
-        first n of them are a stratified choice of n.
+        The rows of each part in the pseudo-random order of their ids, classes evenly mixed: the
+        first n rows are a stratified choice of n.
     """
     drawn = order(ids, seed)
-    train, validation, _ = shares
+    train, validation, _ = fractions
     if official is not None:
         train, validation = train / (train + validation), 1.0
     else:
@@ -77,11 +77,11 @@ def divide(
     return {part: _mixed(found) for part, found in pieces.items()}
 
 
-def share(
+def stratified(
     labels: NDArray[np.int64], ids: NDArray[np.int64], *, fraction: float, seed: int
 ) -> NDArray[np.int64]:
-    """Return the rows of a stratified share of examples, at least one of each class; with the same
-    seed a smaller share is part of a larger one.
+    """Return the rows of a stratified fraction of examples, at least one of each class; with the
+    same seed a smaller fraction is part of a larger one.
     """
     drawn = order(ids, seed)
     chosen = []
@@ -93,16 +93,16 @@ def share(
 
 
 def _mixed(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Interleave classes evenly, so that any first n rows hold them in proportion."""
+    """Interleave classes evenly, so that the first n rows contain them in proportion."""
     if not pieces:
         return np.empty(0, np.int64)
     rows = np.concatenate(pieces)
-    workspace = np.concatenate([(np.arange(len(p)) + 0.5) / max(len(p), 1) for p in pieces])
-    return rows[np.argsort(workspace, kind="stable")]
+    places = np.concatenate([(np.arange(len(p)) + 0.5) / max(len(p), 1) for p in pieces])
+    return rows[np.argsort(places, kind="stable")]
 
 
 def split_hash(ids: Mapping[str, NDArray[np.int64]]) -> str:
-    """Return a hash of which ids are in which part, whatever their order."""
+    """Return a hash of the ids in each part; their order does not matter."""
     digest = hashlib.sha256()
     for part in PARTS:
         digest.update(part.encode())
@@ -111,7 +111,7 @@ def split_hash(ids: Mapping[str, NDArray[np.int64]]) -> str:
 
 
 KEPT_TRAIN_SCORES = 100_000
-"""Training examples whose scores are kept, chosen by id."""
+"""Largest number of training examples whose scores are kept; they are chosen by id."""
 
 
 def kept_train_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:

@@ -61,6 +61,17 @@ def count(source: Path, role: str) -> int:
     return len(npy_files.map_npy(path)) if path.exists() else 0
 
 
+def spectators(columns: Mapping[str, Array], part: str = "") -> dict[str, Array]:
+    """Return the spectators among stored columns; older versions stored them as ``target.*``."""
+    prefixes = (f"{part}spectator.", f"{part}target.")
+    return {
+        name.removeprefix(prefix): array
+        for prefix in prefixes
+        for name, array in columns.items()
+        if name.startswith(prefix)
+    }
+
+
 def load_part(source: Path, part: str) -> Examples:
     """Return the examples of one part, mapped; the test part has no labels."""
     folder = source / part
@@ -70,5 +81,5 @@ def load_part(source: Path, part: str) -> Examples:
         ids=found["ids"],
         labels=found.get("labels"),
         weights=found.get("weights"),
-        targets={n.partition(".")[2]: a for n, a in found.items() if n.startswith("target.")},
+        spectators=spectators(found),
     )

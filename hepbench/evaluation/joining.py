@@ -8,6 +8,7 @@ import numpy as np
 
 from hepbench.data import splits
 from hepbench.data.splits import kept_train_rows
+from hepbench.data.stored_parts import spectators
 from hepbench.specs.metric import Predictions
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
 
 
 def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
-    """Return ids, labels, weights and targets of the examples whose scores are kept, by part.
+    """Return ids, labels, weights and spectators of the examples whose scores are kept, by part.
 
     Names are ``<part>.<column>``; this is what stands beside the predictions in the results.
 
@@ -75,7 +76,7 @@ def _part(
         scores=_sealed(scores[part]),
         weights=_sealed(labels.get(f"{part}.weights")),
         ids=_sealed(labels[f"{part}.ids"]),
-        targets=named(labels, f"{part}.target."),
+        spectators={n: _sealed(a) for n, a in spectators(labels, f"{part}.").items()},
         values=named(scores, f"{part}.value."),
         validation=validation,
     )

@@ -13,6 +13,7 @@ from hepbench.registry.plugins import Entry
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import UsageError
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults
 from hepbench.specs.references import assignment, chain, reference
 from hepbench.specs.text import unknown
 
@@ -243,7 +244,8 @@ class _Resolver:
         """Return the label, which shows what differs from the preset, and the parameters."""
         entry, inline = named
         spec = entry.spec
-        base = {**spec.params, **added_params(spec)}
+        own_params = defaults(spec.params) if isinstance(spec, Dataset) else spec.params
+        base = {**own_params, **added_params(spec)}
         if not isinstance(spec, Dataset):
             base |= spec.presets.get(self.preset, {})
         self.known |= {f"{prefix}.{name}" for name in base}

@@ -8,7 +8,7 @@ from hepbench.specs.dataset import OWN_ALLOWED, OWN_PARAMS, Dataset
 from hepbench.specs.errors import UsageError
 from hepbench.specs.method import Method
 from hepbench.specs.model import STEPS, Model, wanted_form
-from hepbench.specs.parameters import refused
+from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.references import reference
 from hepbench.specs.text import unknown
 from hepbench.specs.training_settings import TRAINING, TRAINING_ALLOWED
@@ -25,7 +25,7 @@ def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: one is unknown, or not of its kind.
     """
-    known = {**spec.params, **added_params(spec)}
+    known = {**defaults(spec.params), **added_params(spec)}
     return {**known, **checked(spec, chosen, known)}
 
 
@@ -89,7 +89,7 @@ def checked(
 def _allowed(spec: Dataset | Model | Method) -> Mapping[str, Allowed]:
     """Return what a spec says of its parameters, and the core of those that it adds or trains by."""
     if isinstance(spec, Dataset):
-        return {**spec.allowed, **OWN_ALLOWED}
+        return {**allowed_values(spec.params), **OWN_ALLOWED}
     if isinstance(spec, Method) and set(TRAINING) <= set(spec.params):
         return {**TRAINING_ALLOWED, **spec.allowed}
     return spec.allowed

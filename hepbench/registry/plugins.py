@@ -16,6 +16,7 @@ from hepbench.specs.errors import HepbenchError, PluginError, UsageError
 from hepbench.specs.method import Method
 from hepbench.specs.metric import Metric
 from hepbench.specs.model import Model
+from hepbench.specs.renamed import explained
 from hepbench.specs.suite import Suite
 from hepbench.specs.text import unknown
 
@@ -152,7 +153,7 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, error=str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - reported; other plugins still work
         where = f"{type(error).__name__}: {error}".splitlines()[0]
-        return replace(plugin, error=f"cannot be imported: {where}")
+        return replace(plugin, error=explained(error) or f"cannot be imported: {where}")
 
 
 def _manager() -> pluggy.PluginManager:

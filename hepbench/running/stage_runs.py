@@ -13,6 +13,7 @@ import msgspec
 from hepbench.registry.resolve import resolve
 from hepbench.running.messages import Done, Failed, Started, Working
 from hepbench.specs.errors import HepbenchError, PluginError
+from hepbench.specs.renamed import explained
 from hepbench.storage import stage_cache
 from hepbench.storage.workspace import Workspace, task_type
 
@@ -81,7 +82,7 @@ def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], Non
 
 def failure(key: str, error: BaseException, memory: int) -> Failed:
     """Return what is reported of an error; ``memory`` is the limit in bytes, 0 for none."""
-    message = str(error).strip() or type(error).__name__
+    message = explained(error) or str(error).strip() or type(error).__name__
     user_error = isinstance(error, HepbenchError) or (
         isinstance(error, OSError) and error.errno in USER_ERRORS
     )

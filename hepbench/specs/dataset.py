@@ -1,42 +1,52 @@
-"""Datasets: the specs of original files, inputs, splits and of the dataset itself."""
+"""Datasets: the specs of a dataset, its inputs, views, original files, sample and split."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Allowed, Range, check_allowed, check_name
+from hepbench.specs.parameters import (
+    Allowed,
+    Param,
+    Range,
+    allowed_values,
+    as_params,
+    check_name,
+    defaults,
+    refused,
+)
+from hepbench.specs.renamed import new_word, unknown_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hepbench.specs.types import Params, Role
 
 
 LIMITS = ("n_train", "n_validation", "n_test")
-"""Parameters that every dataset has: at most so many examples of each part (None: all)."""
+"""Parameters of every dataset: the largest number of examples in each part (None: all)."""
 
 
 OWN_PARAMS: Params = {**dict.fromkeys(LIMITS), "label_fraction": 1.0}
-"""Defaults of the parameters that every dataset has. ``label_fraction`` is the share of the training
-examples whose labels methods see: another choice for each seed, the same for every method, and a
-smaller share is part of a larger one. Validation and test examples keep all of theirs."""
+"""Defaults of the parameters that every dataset has. ``label_fraction`` is the fraction of training
+examples whose labels a method sees. The choice depends on the seed, not on the method, and a smaller
+fraction is part of a larger one. Validation and test examples keep all labels."""
 
 
 SIMULATED = b"simulated by hepbench"
-"""By these bytes among the first MARK_BYTES of a file runs know that a generator has made it."""
+"""The mark of a generated file: these bytes are among its first MARK_BYTES."""
 
 
 MARK_BYTES = 512
-"""As many as a user block of HDF5 has at least."""
+"""The smallest user block of HDF5."""
 
 
 OWN_ALLOWED: Mapping[str, Allowed] = {
     **dict.fromkeys(LIMITS, Range(least=1, whole=True)),
     "label_fraction": Range(above=0, most=1),
 }
-"""What these may be."""
+"""Allowed values of the parameters that every dataset has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +54,11 @@ class Input:
     """One named input of an example.
 
     Attributes:
-        shape: of one example, without the leading N.
-        names: of the channels (image) or features (cloud, table, scalars).
-        units: of each of these, as figures show them; an empty text for none.
-        sparse: True for images of which most pixels are zero: they are kept as SparseImages, and
-            so given to views and methods. ``read`` and ``sample`` may yield them so, or dense.
+        shape: shape of one example, without the leading N.
+        names: names of the channels (image) or features (cloud, table, scalars).
+        units: unit of each channel or feature, as plots show it; an empty text for no unit.
+        sparse: True for images with mostly zero pixels: they are stored as SparseImages, and views
+            and methods get SparseImages. Readers may yield SparseImages or dense arrays.
     """
 
     shape: tuple[int, ...]
@@ -71,18 +81,19 @@ class File:
 
     Attributes:
         name: the original file name.
-        role: what its examples are; ``test`` is an official test file.
-        variants: other names under which the same content is accepted.
-        form: files of one form belong together, and those of any one form are enough. Where
-            several are there, the one whose file is listed first is read.
-        optional: True where its form is whole without it, as long as another file of it is there.
-        lacks: what its form does not have of all that others hold, in words that may follow its
-            name. Records repeat it; it is not odd.
-        bytes: its size, where it is known.
-        sha256: its checksum, where one was published. Another one is a warning where the file is
-            read, and an error where it was fetched.
-        url: a link to the file itself, by http or https: ``hepbench data fetch`` takes it from there.
-        address: the page where a person gets it, with a browser.
+        role: role of its examples; ``test`` is an official test file.
+        variants: other accepted names of the same content.
+        form: name of the file format. All files of one form belong together, and one complete form
+            is enough. If several forms are complete, the form that is listed first is read.
+        optional: True if its form is complete without it, as long as another file of the form
+            exists.
+        lacks: what this form lacks and other forms hold, in words that can follow the file name.
+            Records repeat it as a note, not as a warning.
+        bytes: published size.
+        sha256: published checksum. Another checksum is a warning when the file is read, and an
+            error when the file is downloaded.
+        url: http or https link to the file, used by ``hepbench data fetch``.
+        address: web page where a person downloads the file.
     """
 
     name: str
@@ -99,123 +110,197 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Shares of train, validation and test examples, stratified by class; the seed is the suite's.
+    """Fractions of train, validation and test examples, stratified by class.
 
     Attributes:
-        train, validation, test: shares that add to 1. Where the test part is official, train and
-            validation divide the rest in their proportion.
+        train, validation, test: fractions that add to 1. With an official test set, train and
+            validation divide the remaining examples in their proportion.
         official: ``"module:function"`` of ``(ids, **params) -> (N,) bool or None``: True for the
-            rows of the official test set, None where the file at hand is not whole.
-        uses: the dataset's params that ``official`` is handed.
+            rows of the official test set, None if the file is incomplete.
+        params: names of the dataset's parameters that ``official`` gets.
     """
 
     train: float = 0.6
     validation: float = 0.2
     test: float = 0.2
     official: str | None = None
-    uses: frozenset[str] = frozenset()
+    params: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        shares = (self.train, self.validation, self.test)
-        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-            msg = f"split shares must be positive and add to 1; got {shares}"
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-9:
+            msg = f"split fractions must be positive and add to 1; got {self.fractions}"
             raise PluginError(msg)
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """The fractions of train, validation and test examples."""
+        return (self.train, self.validation, self.test)
+
+
+@dataclass(frozen=True)
+class View:
+    """A function that makes an input from the inputs that were read.
+
+    Attributes:
+        run: ``"module:function"`` of ``(inputs, **params) -> Inputs``. It works on any number of
+            examples and sees no label and no id. It gets sparse inputs as SparseImages, and may
+            return SparseImages.
+        params: names of the dataset's parameters that ``run``, ``names`` and ``units`` get. A
+            parameter that a view does not get changes no key of this view.
+        names: names of the channels or features that it makes: ``"module:NAME"`` of a tuple, or of
+            a function ``(**params) -> tuple``. A view that replaces an input keeps the input's
+            names if this is empty. ``hepbench data check`` shows statistics of other views only if
+            they have names.
+        units: units of the channels or features, stated like ``names``.
+    """
+
+    run: str
+    _: KW_ONLY
+    params: frozenset[str] = frozenset()
+    names: str = ""
+    units: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sample that is bundled with a plugin.
+
+    Attributes:
+        read: ``"module:function"`` of ``(**params) -> Iterator[(Role, Examples)]``, in chunks.
+        files: the files that ``read`` opens, as ``"package:path"``. Their hash identifies the
+            sample.
+        examples: number of examples, including unlabelled ones.
+    """
+
+    read: str
+    _: KW_ONLY
+    files: tuple[str, ...] = ()
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
+class Original:
+    """The original files of a dataset: how they are read, and what is known of them.
+
+    Attributes:
+        read: ``"module:function"`` of ``(folder, **params) -> Iterator[(Role, Examples)]``, in
+            chunks. It finds its files with ``hepbench.original_files``. Ids are the same in every
+            run and on every machine. ``warnings.warn(text, hepbench.DataWarning)`` puts a warning
+            about a file into the records.
+        files: the files; ``read`` is called only if all files of one form exist.
+        known: published or measured properties, ``(least, most)`` by name, used by
+            ``hepbench data check``: ``fraction.<class>``, or
+            ``<input>.<channel or feature>.<statistic>`` with ``mean``, ``min``, ``max`` or
+            ``nonzero`` (the fraction of pixels, or rows, that is not 0); one more ``.<class>``
+            restricts it to that class. A value outside is a warning. The input may also be a view
+            with names, or ``spectator``. Unnamed channels and features count from 0. Only real
+            particles of a cloud with a ``mask`` count; ``mask.particles`` is their number.
+            Unlabelled examples do not count.
+        citation, licence: of the original dataset.
+    """
+
+    read: str
+    _: KW_ONLY
+    files: tuple[File, ...] = ()
+    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    citation: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A named source of examples. Its functions also get its resolved params by keyword.
+    """A named source of examples.
 
     Attributes:
         name: as written in suites.
         summary: one line.
-        classes: names in the order of the labels 0, 1, ...; for two classes, 1 is the signal.
-        inputs: what ``read`` and ``sample`` yield, by name.
-        read: ``(folder, **params) -> Iterator[(Role, Examples)]``, in chunks: the original files in
-            ``folder``. Ids are the same in every run and on every machine.
-        sample: ``(**params) -> `` the same: the simulated sample that ships with the plugin.
-        sample_files: what ``sample`` reads, as ``"package:path"``: hashed as its fingerprint.
-        sample_examples: how many examples it has, those without labels among them.
-        reads: the params that change what ``read`` and ``sample`` yield; only these are handed to
-            them. Those that are neither here nor in ``split.uses`` are handed to views: changing
-            one needs no second reading.
-        views: by the name of the input that they make, ``(inputs, **params) -> Inputs`` on any
-            number of examples; a view sees no label and no id. A view named like an input that is
-            read takes its place. What is sparse comes as SparseImages; a view may make some.
-        uses: by the name of a view, the params that are for it: other views are not handed them,
-            and where no such view is in use, another value changes no key. What is here for no
-            view is for all.
-        view_names: what the channels or features are called that a view makes, by its name:
-            ``"module:NAME"`` of a tuple, or of a function ``(**params) -> tuple`` which is handed
-            what the view is. A view that takes the place of an input keeps its names unless it has
-            some here. ``hepbench data check`` shows the statistics of all other views that have.
-        view_units: the units of these, in the same way.
-        target_units: the units of targets, by name.
-        files: the original files; those of one form must be found for ``read`` to be used.
-            ``read`` asks ``hepbench.original_files`` for them, and says with ``warnings.warn(text,
-            hepbench.DataWarning)`` what is odd about them: records repeat it.
-        known: what is known of the original, ``(least, most)`` by name, to check files by:
-            ``share.<class>``; ``<input>.<channel or feature>.<statistic>`` with ``mean``, ``min``,
-            ``max`` or ``nonzero`` (the share of pixels, or rows, that is not 0); one more
-            ``.<class>`` takes that class alone. A file outside is odd, and may be right. The input
-            may be one of ``view_names``, or ``target``. Channels and features without a name count
-            from 0; of a cloud with a ``mask`` only real particles do; ``mask.particles`` is how
-            many there are. What is not labelled is left out.
+        classes: names in the order of the labels 0, 1, ...; of two classes, 1 is the signal.
+        inputs: the inputs that readers yield, by name.
+        original: the original files.
+        sample: the bundled sample; it is used if the original files are not found.
+        views: by the name of the input that they make. A view with the name of an input replaces
+            this input.
+        spectators: unit of each spectator by name (mass, pt: carried along, not an input).
         split: how examples are divided.
-        params: defaults of the dataset's own parameters.
-        allowed: what they may be; see ``Method``.
-        augmentations: ``(inputs) -> Inputs`` by name, for training batches only: dense tensors, on
-            the device.
-        citation, licence: of the original.
-        generate: ``(folder, *, events, seed, jobs, progress) -> Path``: simulates more examples
-            into ``folder`` in the original file format. It writes ``hepbench.SIMULATED`` where
-            readers of the format do not look, such as the user block of HDF5 or the name in the
-            header of gzip: what is made of a file so marked is labelled as simulated.
+        read_params: names of the parameters that change what is read. Both readers get these
+            parameters and no others.
+        params: the dataset's own parameters by name: a ``Param``, or its default alone.
+        augmentations: ``"module:function"`` of ``(inputs) -> Inputs`` by name, for training batches
+            only: dense tensors, on the device.
+        generate: ``"module:function"`` of ``(folder, *, events, seed, jobs, progress) -> Path``:
+            simulates examples into ``folder`` in the original file format. It writes
+            ``hepbench.SIMULATED`` where readers of the format do not look, such as the user block
+            of HDF5 or the name in a gzip header: results from such files are labelled as simulated.
     """
 
     name: str
     summary: str
     classes: tuple[str, ...]
     inputs: Mapping[str, Input]
-    read: str | None = None
-    sample: str | None = None
-    sample_files: tuple[str, ...] = ()
-    sample_examples: int | None = None
-    reads: frozenset[str] = frozenset()
-    views: Mapping[str, str] = field(default_factory=dict)
-    uses: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    view_names: Mapping[str, str] = field(default_factory=dict)
-    view_units: Mapping[str, str] = field(default_factory=dict)
-    spectator_units: Mapping[str, str] = field(default_factory=dict)
-    files: tuple[File, ...] = ()
-    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    original: Original | None = None
+    sample: Sample | None = None
+    views: Mapping[str, View] = field(default_factory=dict)
+    spectators: Mapping[str, str] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
-    params: Params = field(default_factory=dict)
-    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    read_params: frozenset[str] = frozenset()
+    params: Mapping[str, Param | Any] = field(default_factory=dict)
     augmentations: Mapping[str, str] = field(default_factory=dict)
-    citation: str = ""
-    licence: str = ""
     generate: str | None = None
 
     def __post_init__(self) -> None:
         check_name("dataset", self.name)
+        object.__setattr__(self, "params", as_params(self.params))
         if len(self.classes) < 2:
-            msg = f"dataset {self.name}: needs at least two classes; got {self.classes}"
-            raise PluginError(msg)
+            self._refuse(f"needs at least two classes; got {self.classes}")
         if set(self.params) & set(OWN_PARAMS):
-            msg = f"dataset {self.name}: the core has the params {', '.join(OWN_PARAMS)} itself"
-            raise PluginError(msg)
-        named = self.reads.union(self.split.uses, *self.uses.values())
-        if extra := sorted(named - set(self.params)):
-            msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
-            raise PluginError(msg)
-        check_allowed("dataset", self)
-        for what in ("uses", "view_names", "view_units"):
-            if extra := sorted(set(getattr(self, what)) - set(self.views)):
-                msg = f"dataset {self.name}: {what} has {extra[0]!r}, which no view makes"
-                raise PluginError(msg)
+            self._refuse(f"the core has the params {', '.join(OWN_PARAMS)} itself")
+        self._check_types()
+        self._check_params()
+        self._check_known()
 
-    def handed(self, view: str) -> frozenset[str]:
-        """The params that a view is handed."""
-        others = self.reads.union(self.split.uses, *self.uses.values())
-        return (frozenset(self.params) - others) | self.uses.get(view, frozenset())
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The original files; none without ``original``."""
+        return self.original.files if self.original else ()
+
+    @property
+    def known(self) -> Mapping[str, tuple[float, float]]:
+        """What is known of the original files; nothing without ``original``."""
+        return self.original.known if self.original else {}
+
+    if not TYPE_CHECKING:
+        # type checkers must go on to report unknown attributes
+        __getattr__ = unknown_attribute
+
+    def _refuse(self, problem: str) -> None:
+        msg = f"dataset {self.name}: {problem}"
+        raise PluginError(msg)
+
+    def _check_types(self) -> None:
+        """Raise PluginError for a function name instead of a View, Sample or Original."""
+        views = {f"views: '{name}'": (view, View) for name, view in self.views.items()}
+        readers = {"sample": (self.sample, Sample), "original": (self.original, Original)}
+        for where, (given, kind) in {**views, **readers}.items():
+            if given is not None and not isinstance(given, kind):
+                self._refuse(f"{where} is {given!r}; {kind.__name__}({given!r}) is expected")
+
+    def _check_params(self) -> None:
+        """Raise PluginError for an unknown parameter name, or a default that is not allowed."""
+        named: dict[str, Iterable[str]] = {
+            "read_params": self.read_params,
+            "split.params": self.split.params,
+            **{f"view '{name}'": view.params for name, view in self.views.items()},
+        }
+        for where, names in named.items():
+            if extra := sorted(set(names) - set(self.params)):
+                self._refuse(f"{where} names {extra[0]!r}, which is not in params")
+        for name, why in refused(defaults(self.params), allowed_values(self.params)):
+            self._refuse(f"params: '{name}' {why}")
+
+    def _check_known(self) -> None:
+        """Raise PluginError for a name of what is known that has another word now."""
+        for name in self.known:
+            head = name.partition(".")[0]
+            word = new_word("known", head)
+            if word and head not in self.inputs:
+                self._refuse(f"'{name}': {word}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hepbench.specs.parameters import check_name
+from hepbench.specs.renamed import unknown_attribute
 
 if TYPE_CHECKING:
     from hepbench.specs.types import Array, Inputs
@@ -38,7 +39,7 @@ class Predictions:
         scores: (N, classes) float64, rows adding to 1.
         weights: (N,) float64, or None for equal weights.
         ids: (N,) int64.
-        targets: (N,) each: mass, pt and the like, for slices.
+        spectators: (N,) each, by name: mass, pt and the like, for slices.
         values: (N,) each, of a network whose encoder is as its own loss left it: the terms of that
             loss (``reconstruction``, ``kl``); ``elbo``, their weighted sum, where one is ``kl``;
             ``code_zeros``, the share of the code that is nearly zero. See ``encoders.values``.
@@ -50,9 +51,13 @@ class Predictions:
     scores: Array
     weights: Array | None = None
     ids: Array | None = None
-    targets: Inputs = field(default_factory=dict)
+    spectators: Inputs = field(default_factory=dict)
     values: Inputs = field(default_factory=dict)
     validation: Predictions | None = None
+
+    if not TYPE_CHECKING:
+        # type checkers must go on to report unknown attributes
+        __getattr__ = unknown_attribute
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from hepbench.specs.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from hepbench.specs.dataset import Dataset
     from hepbench.specs.method import Method
     from hepbench.specs.model import Model
 
@@ -139,7 +138,7 @@ def check_presets(kind: str, spec: Model | Method, others: Collection[str] = ())
             raise PluginError(msg)
 
 
-def check_allowed(kind: str, spec: Dataset | Model | Method) -> None:
+def check_allowed(kind: str, spec: Model | Method) -> None:
     """Raise PluginError where what is said of a parameter is of none, or not true of a default."""
     if extra := sorted({path.partition(".")[0] for path in spec.allowed} - set(spec.params)):
         msg = f"{kind} {spec.name}: 'allowed' names {extra[0]!r}, which is not in params"

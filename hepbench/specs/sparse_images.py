@@ -1,4 +1,4 @@
-"""Sparse images: the places and values of their hits, which stand for a dense (N, C, H, W) array."""
+"""Sparse images: positions and values of hits in place of a dense (N, C, H, W) array."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 
 class SparseImages:
-    """N images of which most pixels are zero; ``len()``, slices, index arrays and masks work as for
-    an array, and share the hits: a split copies nothing.
+    """N images with mostly zero pixels; ``len()``, slices, index arrays and masks work as for an
+    array, and share the hits: a split copies nothing.
 
     Args:
-        starts, ends: (N,) int64; image i has the hits ``starts[i]`` to ``ends[i]``, without the
-            last.
-        positions: (K,) int32 or smaller, the place of each hit in its flattened (C, H, W) image;
-            rising within each image.
+        starts, ends: (N,) int64; image i has the hits ``starts[i]`` to ``ends[i] - 1``.
+        positions: (K,) int32 or smaller, position of each hit in its flattened (C, H, W) image,
+            increasing within each image.
         values: (K,) float32.
         image: (C, H, W).
 
     Raises:
-        DataError: shapes or types that do not fit, hits outside an image or in no order.
+        DataError: wrong shapes or types, or hits that are outside an image or not in order.
     """
 
     dtype = np.dtype(np.float32)
@@ -64,7 +63,7 @@ class SparseImages:
         *,
         image: tuple[int, ...],
     ) -> SparseImages:
-        """Return images of hits that were checked before: what is mapped is not read for it."""
+        """Return images without checks, so that mapped hits are not read."""
         made = object.__new__(cls)
         made.starts, made.ends, made.positions, made.values = starts, ends, positions, values
         made.image = image
@@ -72,14 +71,14 @@ class SparseImages:
 
     @classmethod
     def from_dense(cls, images: ArrayLike) -> SparseImages:
-        """Return the hits of (N, C, H, W) images; any order in memory will do."""
-        # two float64 may differ and be one float32, or none
+        """Return sparse images from (N, C, H, W) images, in any memory order."""
+        # different float64 values may round to the same float32, or to zero
         dense = np.asarray(images, np.float32)
         if dense.ndim != 4:
             msg = f"sparse images: {dense.shape} is not (N, C, H, W)"
             raise DataError(msg)
         image = _image(dense.shape[1:])
-        # the order of one byte a pixel is cheaper to change than that of four
+        # reordering one byte per pixel is cheaper than reordering four
         hit = np.ascontiguousarray(dense != 0)
         places = np.flatnonzero(hit)
         flat = dense.flags.c_contiguous
@@ -96,34 +95,34 @@ class SparseImages:
         n: int,
         image: Sequence[int],
     ) -> SparseImages:
-        """Return n images of hits in any order; those at one place of one image are added up.
+        """Return n images from hits in any order; hits at the same pixel are added.
 
         Args:
-            rows: (K,) which image each hit is in.
-            positions: (K,) where in the flattened image.
-            values: (K,) what is there; added in float64.
-            n, image: how many images, and (C, H, W) of each.
+            rows: (K,) image of each hit.
+            positions: (K,) position in the flattened image.
+            values: (K,) value of each hit; sums are computed in float64.
+            n, image: number of images, and their shape (C, H, W).
         """
-        which = _whole("rows", rows).astype(np.int64, copy=False)
-        where = _whole("positions", positions)
-        what, sizes = np.asarray(values), _image(image)
-        if not which.shape == where.shape == what.shape or which.ndim != 1:
-            shapes = f"{which.shape}, {where.shape}, {what.shape}"
+        row = _whole("rows", rows).astype(np.int64, copy=False)
+        position = _whole("positions", positions)
+        value, sizes = np.asarray(values), _image(image)
+        if not row.shape == position.shape == value.shape or row.ndim != 1:
+            shapes = f"{row.shape}, {position.shape}, {value.shape}"
             msg = f"sparse images: rows, positions and values are {shapes}; (K,) each is expected"
             raise DataError(msg)
         size = math.prod(sizes)
-        _check_range("rows", which, n)
-        _check_range("positions", where, size)
-        places, sums = _summed(which * size + where.astype(np.int64), what)
+        _check_range("rows", row, n)
+        _check_range("positions", position, size)
+        places, sums = _summed(row * size + position.astype(np.int64), value)
         kept = sums != 0
         return cls._from_places(places[kept], sums[kept], n, sizes)
 
     @classmethod
     def concatenate(cls, several: Sequence[SparseImages]) -> SparseImages:
-        """Return the images of several, one behind another; their hits are copied."""
+        """Return all images in one; their hits are copied."""
         image = several[0].image
         if other := [each.image for each in several if each.image != image]:
-            msg = f"sparse images: {other[0]} behind {image}"
+            msg = f"sparse images: cannot join images of shape {other[0]} and {image}"
             raise DataError(msg)
         parts = [each._hits() for each in several]
         ends = np.cumsum(np.concatenate([each.ends - each.starts for each in several]))
@@ -161,7 +160,7 @@ class SparseImages:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the dense array, for ``np.asarray``."""
         if copy is False:
-            msg = "sparse images become an array only by a copy"
+            msg = "sparse images can only become an array by a copy"
             raise ValueError(msg)
         dense = self.dense()
         return dense if dtype is None else dense.astype(dtype, copy=False)
@@ -169,13 +168,13 @@ class SparseImages:
     def hits(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Return row, flat position in its image, and value of each hit, image after image.
 
-        Rows count from 0 to ``len()``.
+        Rows are 0 to ``len() - 1``.
         """
         positions, values = self._hits()
         return self._rows(), positions.astype(np.int64), values
 
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return where in the flattened (N, C, H, W) array each hit is, and its value."""
+        """Return the position in the flattened (N, C, H, W) array, and the value, of each hit."""
         positions, values = self._hits()
         offsets = np.arange(len(self), dtype=np.int64) * math.prod(self.image)
         places = np.repeat(offsets, self.ends - self.starts)
@@ -183,7 +182,7 @@ class SparseImages:
         return places, values
 
     def dense(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return (N, C, H, W) float32; ``out``, where given, is overwritten and returned."""
+        """Return (N, C, H, W) float32; ``out`` is overwritten and returned if it is given."""
         if out is None:
             out = np.zeros(self.shape, np.float32)
         elif out.shape != self.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
@@ -209,13 +208,13 @@ class SparseImages:
         return np.repeat(np.arange(len(self), dtype=np.int64), self.ends - self.starts)
 
     def _hits(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return positions and values of the chosen images; a view where they lie side by side."""
+        """Return positions and values of all hits; without a copy if the hits are contiguous."""
         if not len(self):
             return self.positions[:0], self.values[:0]
         if np.array_equal(self.starts[1:], self.ends[:-1]):
             whole = slice(int(self.starts[0]), int(self.ends[-1]))
             return self.positions[whole], self.values[whole]
-        # up to twice as quick as an index array of all hits
+        # up to twice as fast as an index array of all hits
         spans = list(map(slice, self.starts.tolist(), self.ends.tolist()))
         positions = np.concatenate([self.positions[span] for span in spans])
         return positions, np.concatenate([self.values[span] for span in spans])
@@ -236,12 +235,12 @@ class SparseImages:
         _check_range("positions", positions, math.prod(self.image))
         falling = positions[1:] <= positions[:-1]
         if (falling & (np.diff(self._rows()) == 0)).any():
-            msg = "sparse images: positions must rise within each image; from_hits orders them"
+            msg = "sparse images: positions must increase within each image; from_hits sorts them"
             raise DataError(msg)
 
 
 def joined(several: Sequence[Array]) -> Array:
-    """Return arrays, or sparse images, one behind another."""
+    """Return the concatenation of arrays, or of sparse images."""
     if isinstance(several[0], SparseImages):
         return SparseImages.concatenate(several)
     return np.concatenate(several)
@@ -279,7 +278,7 @@ def _check_range(name: str, values: NDArray[Any], end: int) -> None:
 def _summed(
     places: NDArray[np.int64], values: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return places in order, each once, with the sum of its values."""
+    """Return sorted unique places, and the sum of the values at each."""
     if not (places[1:] > places[:-1]).all():
         order = np.argsort(places, kind="stable")
         places, values = places[order], values[order]

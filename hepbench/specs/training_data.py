@@ -1,4 +1,4 @@
-"""Examples: named inputs with ids, and labels where they may be seen."""
+"""Examples and training data: named inputs with ids, labels, weights and spectators."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.errors import DataError, ProtocolError
+from hepbench.specs.renamed import unknown_attribute
 
 if TYPE_CHECKING:
     from hepbench.specs.types import Array, Inputs
@@ -18,9 +19,9 @@ class Examples:
     Attributes:
         inputs: by name, (N, ...) each.
         ids: (N,) int64, the same in every run and on every machine.
-        labels: (N,) int64, -1 where unknown; None for unlabelled or sealed examples.
+        labels: (N,) int64, -1 for unknown; None for unlabelled examples and for the test part.
         weights: (N,) float, or None for equal weights.
-        targets: (N,) each: mass, pt and the like.
+        spectators: (N,) each, by name: mass, pt and the like, carried along and not an input.
 
     Raises:
         DataError: the lengths differ.
@@ -30,11 +31,11 @@ class Examples:
     ids: Array
     labels: Array | None = None
     weights: Array | None = None
-    targets: Inputs = field(default_factory=dict)
+    spectators: Inputs = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        arrays = {**self.inputs, **self.targets, "labels": self.labels, "weights": self.weights}
+        arrays = {**self.inputs, **self.spectators, "labels": self.labels, "weights": self.weights}
         for name, array in arrays.items():
             if array is not None and len(array) != n:
                 msg = f"examples: '{name}' has {len(array)} rows, ids have {n}"
@@ -43,19 +44,23 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    if not TYPE_CHECKING:
+        # type checkers must go on to report unknown attributes
+        __getattr__ = unknown_attribute
+
     def joined(self, other: Examples) -> Examples:
-        """Return the inputs of both, the other's behind, without labels and weights, and with the
-        targets that both have; the other's ids become negative, for they may equal these.
+        """Return the inputs of both, without labels and weights, and with the spectators that both
+        have. The other's ids become negative, because they may equal these ids.
         """
         from hepbench.specs.sparse_images import joined
 
         return Examples(
             inputs={name: joined([a, other.inputs[name]]) for name, a in self.inputs.items()},
             ids=joined([self.ids, -1 - other.ids]),
-            targets={
-                n: joined([a, other.targets[n]])
-                for n, a in self.targets.items()
-                if n in other.targets
+            spectators={
+                n: joined([a, other.spectators[n]])
+                for n, a in self.spectators.items()
+                if n in other.spectators
             },
         )
 
@@ -68,20 +73,20 @@ class Examples:
             ids=self.ids[rows],
             labels=take(self.labels),
             weights=take(self.weights),
-            targets={name: a[rows] for name, a in self.targets.items()},
+            spectators={name: a[rows] for name, a in self.spectators.items()},
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a method is given: no test example, by construction.
+    """The examples that a method gets: never a test example.
 
     Attributes:
-        train: what it trains on.
-        validation: what it chooses by: early stopping, thresholds, settings.
-        unlabelled: training examples without labels: the dataset's own, and those whose labels
-            ``label_fraction`` withholds.
-        classes: how many classes the labels have.
+        train: training examples.
+        validation: examples for early stopping, thresholds and settings.
+        unlabelled: training examples without labels: the dataset's unlabelled examples, and
+            examples whose labels ``label_fraction`` withholds.
+        classes: number of classes.
 
     Raises:
         ProtocolError: an example is in ``train`` and in ``validation``.
@@ -95,8 +100,8 @@ class TrainingData:
     def __post_init__(self) -> None:
         import numpy as np
 
-        # np.isin is four times this in a worker that runs it once; only an example that is drawn
-        # twice, as in a bootstrap, has the id of another
+        # np.isin alone takes four times as long in a worker that runs it once; equal ids also come
+        # from an example that is drawn twice, as in a bootstrap
         both = np.sort(np.concatenate([self.validation.ids, self.train.ids]))
         shared = (both[1:] == both[:-1]).any() and np.isin(
             self.validation.ids, self.train.ids
@@ -104,13 +109,13 @@ class TrainingData:
         if shared:
             msg = (
                 f"validation shares {shared} of {len(self.validation)} examples with train; "
-                "stopping and choosing need examples that were not trained on"
+                "early stopping and selection need examples that were not trained on"
             )
             raise ProtocolError(msg)
 
     def without_labels(self) -> TrainingData:
-        """Return the same inputs with every label removed, for methods that may see none; the
-        unlabelled ones are among them. Weights, which may tell the class, are removed too.
+        """Return the data without labels, for methods that may not see them; unlabelled examples
+        join the training examples. Weights are removed too, because they may reveal the class.
         """
         train = replace(self.train, labels=None, weights=None)
         return replace(
@@ -121,14 +126,14 @@ class TrainingData:
         )
 
     def with_labels_of(self, rows: Array) -> TrainingData:
-        """Return the same with the labels of these training examples alone, others unlabelled."""
+        """Return the data with the labels of these training rows only; other rows are unlabelled."""
         import numpy as np
 
         withheld = np.delete(np.arange(len(self.train)), rows)
         own = self.unlabelled
         if not len(withheld):
             return self
-        # weights may tell the class, where each has its own
+        # weights may reveal the class
         rest = replace(self.train[withheld], labels=None, weights=None)
         return replace(
             self, train=self.train[rows], unlabelled=rest if own is None else rest.joined(own)

@@ -64,7 +64,7 @@ def _labelled_rows(train: Examples, task: MethodTask) -> NDArray[np.int64]:
     """Return the rows whose labels methods may see: the same for every method."""
     seed = seeds.derive(task.seed, "label fraction")
     labels = np.asarray(train.labels)
-    return splits.share(labels, train.ids, fraction=task.label_fraction, seed=seed)
+    return splits.stratified(labels, train.ids, fraction=task.label_fraction, seed=seed)
 
 
 def _run(

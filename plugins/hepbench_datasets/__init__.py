@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from hepbench import Dataset, File, Input, Range, Split, Suite, hookimpl
+from hepbench import (
+    Dataset,
+    File,
+    Input,
+    Original,
+    Param,
+    Range,
+    Sample,
+    Split,
+    Suite,
+    View,
+    hookimpl,
+)
 
-CLOUD = {"points": Range(least=1), "k": Range(least=1)}
-"""What the parameters of clouds of pixels and their graphs may be."""
-CLOUD_USES = {
-    "cloud": frozenset({"points"}),
-    "mask": frozenset({"points"}),
-    "neighbours": frozenset({"points", "k"}),
-}
-"""Which of these views are for."""
+CLOUD = {"points": Param(256, Range(least=1)), "k": Param(16, Range(least=1))}
+"""The parameters of pixel clouds and their graphs."""
 
 
-def _clouds(module: str) -> dict[str, str]:
-    """Return the views that make clouds of pixels and their graphs."""
-    functions = {"cloud": "cloud", "mask": "cloud", "neighbours": "graph"}
-    return {view: f"hepbench_datasets.{module}:{name}" for view, name in functions.items()}
+def _clouds(module: str, *params: str, names: str, units: str) -> dict[str, View]:
+    """Return the views that make pixel clouds and their graphs.
+
+    Args:
+        params: names of the parameters of the image that the pixels are taken from.
+        names, units: names of a tuple or a function in ``module``.
+    """
+    place, of_cloud = f"hepbench_datasets.{module}", frozenset({*params, "points"})
+    return {
+        "cloud": View(
+            f"{place}:cloud", params=of_cloud, names=f"{place}:{names}", units=f"{place}:{units}"
+        ),
+        "mask": View(f"{place}:cloud", params=of_cloud),
+        "neighbours": View(f"{place}:graph", params=of_cloud | {"k"}),
+    }
 
 
 HIGGS = Dataset(
@@ -46,43 +63,51 @@ HIGGS = Dataset(
             ),
         )
     },
-    read="hepbench_datasets.higgs:read",
-    sample="hepbench_datasets.higgs:sample",
-    sample_files=("hepbench_datasets:samples/higgs.npz",),
-    sample_examples=20_000,
-    views={"table": "hepbench_datasets.higgs:select"},
-    view_names={"table": "hepbench_datasets.higgs:names"},
-    view_units={"table": "hepbench_datasets.higgs:units"},
-    files=(
-        File(
-            name="HIGGS.csv.gz",
-            variants=("HIGGS.csv",),
-            bytes=2_816_407_858,
-            sha256="ea302c18164d4e3d916a1e2e83a9a8d07069fa6ebc7771e4c0540d54e593b698",
-            url="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",
-            address="https://doi.org/10.24432/C5V312",
+    original=Original(
+        "hepbench_datasets.higgs:read",
+        files=(
+            File(
+                name="HIGGS.csv.gz",
+                variants=("HIGGS.csv",),
+                bytes=2_816_407_858,
+                sha256="ea302c18164d4e3d916a1e2e83a9a8d07069fa6ebc7771e4c0540d54e593b698",
+                url="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",
+                address="https://doi.org/10.24432/C5V312",
+            ),
         ),
+        # measured in 10,977 rows of the file; a b-tag has one of three values
+        known={
+            "fraction.signal": (0.5, 0.56),
+            "table.lepton_pT.mean": (0.95, 1.05),
+            "table.lepton_pT.min": (0.25, 0.3),
+            "table.lepton_eta.max": (2.3, 2.45),
+            "table.lepton_phi.max": (1.7, 1.75),
+            "table.jet_1_b-tag.max": (2.17, 2.18),
+            "table.jet_2_b-tag.max": (2.21, 2.22),
+            "table.jet_3_b-tag.max": (2.54, 2.55),
+            "table.jet_4_b-tag.max": (3.1, 3.11),
+            "table.m_bb.mean.background": (1.0, 1.15),
+            "table.m_bb.mean.signal": (0.85, 0.95),
+        },
+        citation="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; "
+        "UCI Machine Learning Repository, doi:10.24432/C5V312",
+        licence="CC BY 4.0",
     ),
-    # as in 10,977 rows of the file; a b-tag is one of three numbers
-    known={
-        "share.signal": (0.5, 0.56),
-        "table.lepton_pT.mean": (0.95, 1.05),
-        "table.lepton_pT.min": (0.25, 0.3),
-        "table.lepton_eta.max": (2.3, 2.45),
-        "table.lepton_phi.max": (1.7, 1.75),
-        "table.jet_1_b-tag.max": (2.17, 2.18),
-        "table.jet_2_b-tag.max": (2.21, 2.22),
-        "table.jet_3_b-tag.max": (2.54, 2.55),
-        "table.jet_4_b-tag.max": (3.1, 3.11),
-        "table.m_bb.mean.background": (1.0, 1.15),
-        "table.m_bb.mean.signal": (0.85, 0.95),
+    sample=Sample(
+        "hepbench_datasets.higgs:sample",
+        files=("hepbench_datasets:samples/higgs.npz",),
+        examples=20_000,
+    ),
+    views={
+        "table": View(
+            "hepbench_datasets.higgs:select",
+            params=frozenset({"features"}),
+            names="hepbench_datasets.higgs:names",
+            units="hepbench_datasets.higgs:units",
+        )
     },
+    params={"features": Param(28, (7, 21, 28))},
     split=Split(official="hepbench_datasets.higgs:official"),
-    params={"features": 28},
-    allowed={"features": (7, 21, 28)},
-    citation="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; "
-    "UCI Machine Learning Repository, doi:10.24432/C5V312",
-    licence="CC BY 4.0",
     generate="hepbench_datasets.simulate.higgs:generate",
 )
 
@@ -97,57 +122,57 @@ BOOSTED_JETS = Dataset(
                 *("track_pt", "track_d0", "track_dz", "ecal", "hcal"),
                 *("pixel_1", "pixel_2", "pixel_3"),
             ),
-            # no units: what the values of the original files are in is printed nowhere
+            # no units: the units of the original files are not documented
             sparse=True,
         )
     },
-    read="hepbench_datasets.boosted_jets:read",
-    sample="hepbench_datasets.boosted_jets:sample",
-    sample_files=("hepbench_datasets:samples/boosted-jets.npz",),
-    sample_examples=8000,
-    reads=frozenset({"order"}),
-    views={
-        "image": "hepbench_datasets.boosted_jets_views:resize",
-        "table": "hepbench_datasets.boosted_jets_views:summarise",
-        **_clouds("boosted_jets_clouds"),
-    },
-    uses=CLOUD_USES,
-    view_names={
-        "table": "hepbench_datasets.boosted_jets_views:FEATURES",
-        "cloud": "hepbench_datasets.boosted_jets_clouds:FEATURES",
-    },
-    view_units={"cloud": "hepbench_datasets.boosted_jets_clouds:UNITS"},
-    spectator_units={"m": "GeV", "pT": "GeV"},
-    files=(
-        File(
-            name="Dataset_Specific_labelled.h5",
-            variants=("Dataset_Specific_labelled_full_only_for_2i.h5",),
-            address="https://portal.nersc.gov/cfs/m4392/G25/",
+    original=Original(
+        "hepbench_datasets.boosted_jets:read",
+        files=(
+            File(
+                name="Dataset_Specific_labelled.h5",
+                variants=("Dataset_Specific_labelled_full_only_for_2i.h5",),
+                address="https://portal.nersc.gov/cfs/m4392/G25/",
+            ),
+            File(
+                name="Dataset_Specific_Unlabelled.h5",
+                role="unlabelled",
+                address="https://portal.nersc.gov/cfs/m4392/G25/",
+            ),
         ),
-        File(
-            name="Dataset_Specific_Unlabelled.h5",
-            role="unlabelled",
-            address="https://portal.nersc.gov/cfs/m4392/G25/",
-        ),
+        known={"fraction.top": (0.45, 0.55), "spectator.m.mean": (130, 155)},
+        citation="CMS Open Data; channels as in Andrews et al., Phys. Rev. D 105, 052008 (2022), "
+        "arXiv:2104.14659; files also at https://cernbox.cern.ch/s/e3pqxcIznqdYyRv",
+        licence="published for research, without a licence",
     ),
-    known={"share.top": (0.45, 0.55), "target.m.mean": (130, 155)},
+    sample=Sample(
+        "hepbench_datasets.boosted_jets:sample",
+        files=("hepbench_datasets:samples/boosted-jets.npz",),
+        examples=8000,
+    ),
+    views={
+        "image": View("hepbench_datasets.boosted_jets_views:resize", params=frozenset({"size"})),
+        "table": View(
+            "hepbench_datasets.boosted_jets_views:summarise",
+            params=frozenset({"size"}),
+            names="hepbench_datasets.boosted_jets_views:FEATURES",
+        ),
+        **_clouds("boosted_jets_clouds", "size", names="FEATURES", units="UNITS"),
+    },
+    spectators={"m": "GeV", "pT": "GeV"},
+    read_params=frozenset({"order"}),
     params={
-        "size": 125,
+        "size": Param(125, (64, 125, 128)),
         "order": [
             *("track_pt", "track_d0", "track_dz", "ecal", "hcal"),
             *("pixel_1", "pixel_2", "pixel_3"),
         ],
-        "points": 256,
-        "k": 16,
+        **CLOUD,
     },
-    allowed={"size": (64, 125, 128), **CLOUD},
     augmentations={
         "flips": "hepbench_datasets.boosted_jets_views:flips",
         "transpose": "hepbench_datasets.boosted_jets_views:transpose",
     },
-    citation="CMS Open Data; channels as in Andrews et al., Phys. Rev. D 105, 052008 (2022), "
-    "arXiv:2104.14659; files also at https://cernbox.cern.ch/s/e3pqxcIznqdYyRv",
-    licence="published for research, without a licence",
     generate="hepbench_datasets.simulate.boosted_jets:generate",
 )
 
@@ -163,71 +188,75 @@ TOP_TAGGING = Dataset(
         ),
         "mask": Input(shape=(200,)),
     },
-    read="hepbench_datasets.top_tagging:read",
-    sample="hepbench_datasets.top_tagging:sample",
-    sample_files=("hepbench_datasets:samples/top-tagging.npz",),
-    sample_examples=5000,
-    views={
-        "cloud": "hepbench_datasets.top_tagging_views:transform",
-        "mask": "hepbench_datasets.top_tagging_views:transform",
-        "neighbours": "hepbench_datasets.top_tagging_views:graph",
-        "table": "hepbench_datasets.top_tagging_views:summarise",
-    },
-    uses={
-        "cloud": frozenset({"particles", "features"}),
-        "mask": frozenset({"particles", "features"}),
-        "neighbours": frozenset({"particles", "k"}),
-    },
-    view_names={
-        "cloud": "hepbench_datasets.top_tagging_views:names",
-        "table": "hepbench_datasets.top_tagging_views:FEATURES",
-    },
-    view_units={
-        "cloud": "hepbench_datasets.top_tagging_views:units",
-        "table": "hepbench_datasets.top_tagging_views:UNITS",
-    },
-    spectator_units={"mass": "GeV", "pt": "GeV"},
-    files=(
-        *(
-            File(
-                name=name,
-                form="table",
-                role="test" if name == "test.h5" else "labelled",
-                optional=name == "val.h5",
-                url=f"https://zenodo.org/records/2603256/files/{name}?download=1",
-                address="https://zenodo.org/records/2603256",
-            )
-            for name in ("train.h5", "val.h5", "test.h5")
+    original=Original(
+        "hepbench_datasets.top_tagging:read",
+        files=(
+            *(
+                File(
+                    name=name,
+                    form="table",
+                    role="test" if name == "test.h5" else "labelled",
+                    optional=name == "val.h5",
+                    url=f"https://zenodo.org/records/2603256/files/{name}?download=1",
+                    address="https://zenodo.org/records/2603256",
+                )
+                for name in ("train.h5", "val.h5", "test.h5")
+            ),
+            *(
+                File(name=name, form="arrays")
+                for name in ("tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy")
+            ),
         ),
-        *(
-            File(name=name, form="arrays")
-            for name in ("tl_pf_vectors.npy", "tl_pf_mask.npy", "tl_labels.npy")
-        ),
+        known={
+            "fraction.top": (0.45, 0.55),
+            "cloud.part_energy.min": (0, 0.5),
+            "cloud.part_energy.max": (500, 3000),
+            "spectator.pt.min": (549, 552),
+            "spectator.pt.max": (648, 651),
+            "spectator.mass.mean.qcd": (88, 102),
+            "spectator.mass.mean.top": (173, 181),
+            "mask.particles.mean.qcd": (41, 46),
+            "mask.particles.mean.top": (52, 57),
+        },
+        citation="Kasieczka, Plehn, Thompson and Russell, Top Quark Tagging Reference Dataset, "
+        "doi:10.5281/zenodo.2603256; Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914",
+        licence="CC BY 4.0",
     ),
-    known={
-        "share.top": (0.45, 0.55),
-        "cloud.part_energy.min": (0, 0.5),
-        "cloud.part_energy.max": (500, 3000),
-        "target.pt.min": (549, 552),
-        "target.pt.max": (648, 651),
-        "target.mass.mean.qcd": (88, 102),
-        "target.mass.mean.top": (173, 181),
-        "mask.particles.mean.qcd": (41, 46),
-        "mask.particles.mean.top": (52, 57),
+    sample=Sample(
+        "hepbench_datasets.top_tagging:sample",
+        files=("hepbench_datasets:samples/top-tagging.npz",),
+        examples=5000,
+    ),
+    views={
+        "cloud": View(
+            "hepbench_datasets.top_tagging_views:transform",
+            params=frozenset({"particles", "features"}),
+            names="hepbench_datasets.top_tagging_views:names",
+            units="hepbench_datasets.top_tagging_views:units",
+        ),
+        "mask": View(
+            "hepbench_datasets.top_tagging_views:transform",
+            params=frozenset({"particles", "features"}),
+        ),
+        "neighbours": View(
+            "hepbench_datasets.top_tagging_views:graph", params=frozenset({"particles", "k"})
+        ),
+        "table": View(
+            "hepbench_datasets.top_tagging_views:summarise",
+            names="hepbench_datasets.top_tagging_views:FEATURES",
+            units="hepbench_datasets.top_tagging_views:UNITS",
+        ),
     },
-    params={"particles": 200, "features": "momenta", "k": 16},
-    allowed={
-        "particles": Range(least=1, most=200),
-        "features": ("momenta", "kinematic"),
+    spectators={"mass": "GeV", "pt": "GeV"},
+    params={
+        "particles": Param(200, Range(least=1, most=200)),
+        "features": Param("momenta", ("momenta", "kinematic")),
         "k": CLOUD["k"],
     },
     augmentations={
         "rotations": "hepbench_datasets.top_tagging_views:rotations",
         "flips": "hepbench_datasets.top_tagging_views:flips",
     },
-    citation="Kasieczka, Plehn, Thompson and Russell, Top Quark Tagging Reference Dataset, "
-    "doi:10.5281/zenodo.2603256; Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914",
-    licence="CC BY 4.0",
     generate="hepbench_datasets.simulate.top_tagging:generate",
 )
 
@@ -240,66 +269,72 @@ QUARK_GLUON = Dataset(
         "image": Input(
             shape=(3, 125, 125),
             names=("track_pt", "ecal", "hcal"),
-            # as their authors' converter writes them, see simulate/quark_gluon.py
+            # units as the authors' converter writes them, see simulate/quark_gluon.py
             units=("GeV", "GeV", "GeV"),
             sparse=True,
         ),
         "scalars": Input(shape=(2,), names=("m0", "pt"), units=("GeV", "GeV")),
     },
-    read="hepbench_datasets.quark_gluon:read",
-    sample="hepbench_datasets.quark_gluon:sample",
-    sample_files=("hepbench_datasets:samples/quark-gluon.npz",),
-    sample_examples=4000,
-    views={
-        "image": "hepbench_datasets.quark_gluon_views:prepare",
-        "table": "hepbench_datasets.quark_gluon_views:summarise",
-        **_clouds("quark_gluon_clouds"),
-    },
-    uses=CLOUD_USES,
-    view_names={
-        "table": "hepbench_datasets.quark_gluon_views:FEATURES",
-        "cloud": "hepbench_datasets.quark_gluon_clouds:FEATURES",
-    },
-    view_units={
-        "image": "hepbench_datasets.quark_gluon_views:units",
-        "cloud": "hepbench_datasets.quark_gluon_clouds:units",
-    },
-    spectator_units={"m0": "GeV", "pt": "GeV"},
-    files=(
-        File(
-            name="quark-gluon_data-set_n139306.hdf5",
-            address="https://cernbox.cern.ch/index.php/s/hqz8zE7oxyPjvsL",
-        ),
-        *(
+    original=Original(
+        "hepbench_datasets.quark_gluon:read",
+        files=(
             File(
-                name=f"QCDToGGQQ_IMGjet_RH1all_jet0_run{run}_n{jets}.test.snappy.parquet",
-                form="parquet",
-                optional=True,
-                address="https://cernbox.cern.ch/s/oolDBdQegsITFcv",
-            )
-            for run, jets in enumerate((36272, 47540, 55494))
+                name="quark-gluon_data-set_n139306.hdf5",
+                address="https://cernbox.cern.ch/index.php/s/hqz8zE7oxyPjvsL",
+            ),
+            *(
+                File(
+                    name=f"QCDToGGQQ_IMGjet_RH1all_jet0_run{run}_n{jets}.test.snappy.parquet",
+                    form="parquet",
+                    optional=True,
+                    address="https://cernbox.cern.ch/s/oolDBdQegsITFcv",
+                )
+                for run, jets in enumerate((36272, 47540, 55494))
+            ),
         ),
+        known={
+            "fraction.quark": (0.49, 0.51),
+            "scalars.pt.min": (70, 100),
+            "scalars.pt.max": (150, 340),
+            "image.track_pt.max": (50, 1000),
+            # of a crystal, or of 1/25 of a tower: from the energy of a soft jet to that of a hard jet
+            "image.ecal.max": (1, 1000),
+            "image.hcal.max": (0.01, 40),
+        },
+        citation="Andrews et al., Nucl. Instrum. Methods A 977, 164304 (2020), arXiv:1902.08276, of CMS "
+        "Open Data; the files are its test set",
+        licence="published for research, without a licence",
     ),
-    known={
-        "share.quark": (0.49, 0.51),
-        "scalars.pt.min": (70, 100),
-        "scalars.pt.max": (150, 340),
-        "image.track_pt.max": (50, 1000),
-        # a crystal or a twenty-fifth of a tower: between that of a soft jet and a hard jet's energy
-        "image.ecal.max": (1, 1000),
-        "image.hcal.max": (0.01, 40),
+    sample=Sample(
+        "hepbench_datasets.quark_gluon:sample",
+        files=("hepbench_datasets:samples/quark-gluon.npz",),
+        examples=4000,
+    ),
+    views={
+        "image": View(
+            "hepbench_datasets.quark_gluon_views:prepare",
+            params=frozenset({"size", "scale"}),
+            units="hepbench_datasets.quark_gluon_views:units",
+        ),
+        "table": View(
+            "hepbench_datasets.quark_gluon_views:summarise",
+            params=frozenset({"size", "scale"}),
+            names="hepbench_datasets.quark_gluon_views:FEATURES",
+        ),
+        **_clouds("quark_gluon_clouds", "size", "scale", names="FEATURES", units="units"),
     },
-    params={"size": 125, "scale": "authors", "points": 256, "k": 16},
-    allowed={"size": (64, 125, 128), "scale": ("authors", "stored"), **CLOUD},
-    # the latter is no symmetry of the detector, whose field bends tracks in phi alone, but nearly one
-    # of the flow of energy in a jet
+    spectators={"m0": "GeV", "pt": "GeV"},
+    params={
+        "size": Param(125, (64, 125, 128)),
+        "scale": Param("authors", ("authors", "stored")),
+        **CLOUD,
+    },
+    # transpose is not a symmetry of the detector, because its field bends tracks in phi only, but the
+    # energy flow of a jet is nearly symmetric
     augmentations={
         "flips": "hepbench_datasets.symmetries:flips",
         "transpose": "hepbench_datasets.symmetries:transpose",
     },
-    citation="Andrews et al., Nucl. Instrum. Methods A 977, 164304 (2020), arXiv:1902.08276, of CMS "
-    "Open Data; the files are its test set",
-    licence="published for research, without a licence",
     generate="hepbench_datasets.simulate.quark_gluon:generate",
 )
 
@@ -312,65 +347,71 @@ ELECTRON_PHOTON = Dataset(
             shape=(2, 32, 32), names=("energy", "time"), units=("50 GeV", "50 ns"), sparse=True
         )
     },
-    read="hepbench_datasets.electron_photon:read",
-    sample="hepbench_datasets.electron_photon:sample",
-    sample_files=("hepbench_datasets:samples/electron-photon.npz",),
-    sample_examples=20_000,
-    views={
-        "image": "hepbench_datasets.electron_photon_views:select",
-        "table": "hepbench_datasets.electron_photon_views:summarise",
-        **_clouds("electron_photon_clouds"),
-    },
-    uses={"image": frozenset({"channels"}), **CLOUD_USES},
-    view_names={
-        "image": "hepbench_datasets.electron_photon_views:names",
-        "table": "hepbench_datasets.electron_photon_views:FEATURES",
-        "cloud": "hepbench_datasets.electron_photon_clouds:FEATURES",
-    },
-    view_units={
-        "image": "hepbench_datasets.electron_photon_views:units",
-        "table": "hepbench_datasets.electron_photon_views:UNITS",
-        "cloud": "hepbench_datasets.electron_photon_clouds:UNITS",
-    },
-    files=(
-        File(
-            name="SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5",
-            bytes=87_010_508,
-            address="https://cernbox.cern.ch/index.php/s/FbXw3V4XNyYB3oA",
+    original=Original(
+        "hepbench_datasets.electron_photon:read",
+        files=(
+            File(
+                name="SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5",
+                bytes=87_010_508,
+                address="https://cernbox.cern.ch/index.php/s/FbXw3V4XNyYB3oA",
+            ),
+            File(
+                name="SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5",
+                bytes=79_876_391,
+                address="https://cernbox.cern.ch/index.php/s/AtBT8y4MiQYFcgc",
+            ),
+            File(
+                name="electron-photon.npz",
+                form="npz",
+                lacks="holds energies alone: the channel 'time' of its images is empty",
+            ),
         ),
-        File(
-            name="SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5",
-            bytes=79_876_391,
-            address="https://cernbox.cern.ch/index.php/s/AtBT8y4MiQYFcgc",
-        ),
-        File(
-            name="electron-photon.npz",
-            form="npz",
-            lacks="holds energies alone: the channel 'time' of its images is empty",
-        ),
+        known={
+            "fraction.electron": (0.45, 0.55),
+            # a few hundred photons of 249,000
+            "image.empty": (0, 0.002),
+            "image.empty.electron": (0, 0),
+            "image.empty.photon": (0, 0.004),
+            "image.energy.mean": (0.00118, 0.00126),
+            "image.energy.min": (0, 0),
+            "image.energy.max.electron": (1.0, 1.5),
+            "image.energy.max.photon": (1.0, 1.5),
+            "image.energy.nonzero": (0.04, 0.055),
+            "image.time.min": (-2.52, 0),
+            "image.time.max": (0, 2.52),
+        },
+        citation="simulation of CMS; images as in Andrews et al., Comput. Softw. Big Sci. 4, 6 (2020), "
+        "arXiv:1807.11916",
+        licence="published for research, without a licence",
     ),
-    known={
-        "share.electron": (0.45, 0.55),
-        # a few hundred photons of 249,000
-        "image.empty": (0, 0.002),
-        "image.empty.electron": (0, 0),
-        "image.empty.photon": (0, 0.004),
-        "image.energy.mean": (0.00118, 0.00126),
-        "image.energy.min": (0, 0),
-        "image.energy.max.electron": (1.0, 1.5),
-        "image.energy.max.photon": (1.0, 1.5),
-        "image.energy.nonzero": (0.04, 0.055),
-        "image.time.min": (-2.52, 0),
-        "image.time.max": (0, 2.52),
+    sample=Sample(
+        "hepbench_datasets.electron_photon:sample",
+        files=("hepbench_datasets:samples/electron-photon.npz",),
+        examples=20_000,
+    ),
+    views={
+        "image": View(
+            "hepbench_datasets.electron_photon_views:select",
+            params=frozenset({"channels"}),
+            names="hepbench_datasets.electron_photon_views:names",
+            units="hepbench_datasets.electron_photon_views:units",
+        ),
+        "table": View(
+            "hepbench_datasets.electron_photon_views:summarise",
+            names="hepbench_datasets.electron_photon_views:FEATURES",
+            units="hepbench_datasets.electron_photon_views:UNITS",
+        ),
+        **_clouds("electron_photon_clouds", names="FEATURES", units="UNITS"),
     },
-    params={"channels": ["energy", "time"], "points": 64, "k": 16},
-    allowed={"channels": ("energy", "time"), **CLOUD},
-    # charges, the ends of the barrel and the hottest crystal, at row and column 16 of 0 to 31 and then
-    # at 15, make these nearly symmetries; the field spreads showers along phi alone: no transpose
+    params={
+        "channels": Param(["energy", "time"], ("energy", "time")),
+        "points": Param(64, Range(least=1)),
+        "k": CLOUD["k"],
+    },
+    # flips are nearly symmetries: the charge, the ends of the barrel and the hottest crystal (row and
+    # column 16 of 0 to 31, then 15) break them a little; the field spreads showers along phi only, so
+    # there is no transpose
     augmentations={"flips": "hepbench_datasets.symmetries:flips"},
-    citation="simulation of CMS; images as in Andrews et al., Comput. Softw. Big Sci. 4, 6 (2020), "
-    "arXiv:1807.11916",
-    licence="published for research, without a licence",
     generate="hepbench_datasets.simulate.electron_photon:generate",
 )
 

@@ -98,7 +98,7 @@ def _labelled(
                 inputs={"image": images},
                 ids=np.arange(rows.start, rows.stop),
                 labels=columns["Y"][rows],
-                targets={name: columns[name][rows] for name in columns if name != "Y"},
+                spectators={name: columns[name][rows] for name in columns if name != "Y"},
             ),
         )
 
@@ -125,7 +125,7 @@ def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
             inputs={"image": images[:n]},
             ids=np.arange(n),
             labels=arrays["labels"].astype(np.int64),
-            targets={name: arrays[name] for name in ("m", "pT")},
+            spectators={name: arrays[name] for name in ("m", "pT")},
         ),
     )
     ids = FIRST_UNLABELLED + np.arange(len(images) - n)

@@ -118,7 +118,7 @@ def sample() -> Iterator[tuple[Role, Examples]]:
             },
             ids=np.arange(len(arrays["y"])),
             labels=arrays["y"].astype(np.int64),
-            targets=scalars,
+            spectators=scalars,
         ),
     )
 
@@ -166,7 +166,7 @@ def _examples(opened: _File, first_id: int) -> Iterator[Examples]:
             inputs={"image": images, "scalars": np.stack(list(scalars.values()), axis=1)},
             ids=first_id + np.arange(rows.start, rows.stop),
             labels=opened.columns["y"][rows],
-            targets=scalars,
+            spectators=scalars,
         )
         start = rows.stop
 

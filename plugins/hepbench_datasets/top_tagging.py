@@ -178,7 +178,7 @@ def _check_jets(
         yield role, examples
         done += len(labels)
         counts += np.bincount(examples.labels, minlength=2)
-        masses += np.bincount(examples.labels, examples.targets["mass"], 2)
+        masses += np.bincount(examples.labels, examples.spectators["mass"], 2)
         if truth is not None:
             contradictions += int(((truth > 0) != (labels == 1)).sum())
     if not counts.all():
@@ -206,7 +206,7 @@ def _examples(momenta: Array, labels: Array, *, first: int) -> Examples:
         inputs={"cloud": momenta, "mask": momenta[:, :, 3] > 0},
         ids=first + np.arange(len(labels)),
         labels=labels,
-        targets={
+        spectators={
             "mass": np.sqrt(np.maximum(squared, 0)).astype(np.float32),
             "pt": np.hypot(total[:, 0], total[:, 1]).astype(np.float32),
         },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hepbench import Dataset, Examples, Input, hookimpl
+from hepbench import Dataset, Examples, Input, Sample, View, hookimpl
 
 
 def sample():
@@ -36,8 +36,8 @@ def hepbench_datasets():
             summary="two exponential numbers",
             classes=("background", "signal"),
             inputs={"table": Input(shape=(2,))},
-            sample="batch_views:sample",
-            views={"table": f"batch_views:{name}"},
+            sample=Sample("batch_views:sample"),
+            views={"table": View(f"batch_views:{name}")},
         )
         for name in ("scaled", "ranked")
     ]

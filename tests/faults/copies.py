@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hepbench import Dataset, Examples, Input, hookimpl
+from hepbench import Dataset, Examples, Input, Sample, hookimpl
 
 
 def rows(n, *, first=0):
@@ -49,7 +49,7 @@ def hepbench_datasets():
             summary="two Gaussian numbers",
             classes=("background", "signal"),
             inputs={"table": Input(shape=(2,))},
-            sample=f"copies:{name}",
+            sample=Sample(f"copies:{name}"),
         )
         for name in ("doubled", "repeated", "unsealed", "borrowed")
     ]

@@ -1,4 +1,4 @@
-"""A plugin for tests: a dataset of images, a cloud, numbers and targets, read from an npz file.
+"""A plugin for tests: a dataset of images, a cloud, numbers and spectators, read from an npz file.
 
 ``counted``: the file holds arrays by name; whatever is wrong with them is for ``check`` to find.
 """
@@ -10,7 +10,18 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from hepbench import DataError, Dataset, DataWarning, Examples, File, Input, hookimpl
+from hepbench import (
+    DataError,
+    Dataset,
+    DataWarning,
+    Examples,
+    File,
+    Input,
+    Original,
+    Sample,
+    View,
+    hookimpl,
+)
 
 STEP = 30
 WIDTH = ("width", "hits")
@@ -64,7 +75,7 @@ def chunks(arrays):
                 inputs=inputs,
                 ids=np.arange(n)[rows],
                 labels=arrays["labels"][rows],
-                targets={"m": arrays["m"][rows]},
+                spectators={"m": arrays["m"][rows]},
             ),
         )
     inputs = {"image": 2 * arrays["image"], "cloud": arrays["cloud"], "mask": arrays["mask"]}
@@ -86,31 +97,32 @@ COUNTED = Dataset(
         "cloud": Input(shape=(6, 3)),
         "mask": Input(shape=(6,)),
     },
-    read="counted:read",
-    sample="counted:sample",
-    views={"table": "counted:summarise"},
-    view_names={"table": "counted:WIDTH"},
-    files=(
-        File(
-            name="counted.npz",
-            url="http://127.0.0.1:9/counted.npz",
-            address="https://page.example/counted",
+    original=Original(
+        "counted:read",
+        files=(
+            File(
+                name="counted.npz",
+                url="http://127.0.0.1:9/counted.npz",
+                address="https://page.example/counted",
+            ),
         ),
+        known={
+            "fraction.top": (0.4, 0.6),
+            "image.towers.mean": (0.3, 0.6),
+            "image.towers.mean.top": (0.4, 0.8),
+            "image.tracks.min": (0, 0),
+            "cloud.0.mean": (4.5, 5.5),
+            "mask.particles.max": (6, 6),
+            "spectator.m.mean": (95, 105),
+            "spectator.pT.mean": (0, 1),
+            "table.hits.max": (1, 40),
+        },
+        citation="nobody",
+        licence="none",
     ),
-    known={
-        "share.top": (0.4, 0.6),
-        "image.towers.mean": (0.3, 0.6),
-        "image.towers.mean.top": (0.4, 0.8),
-        "image.tracks.min": (0, 0),
-        "cloud.0.mean": (4.5, 5.5),
-        "mask.particles.max": (6, 6),
-        "target.m.mean": (95, 105),
-        "target.pT.mean": (0, 1),
-        "table.hits.max": (1, 40),
-    },
+    sample=Sample("counted:sample"),
+    views={"table": View("counted:summarise", params=frozenset({"size"}), names="counted:WIDTH")},
     params={"size": 4},
-    citation="nobody",
-    licence="none",
 )
 
 

@@ -20,9 +20,12 @@ from hepbench import (
     Method,
     Metric,
     Model,
+    Original,
+    Sample,
     Split,
     Suite,
     UndefinedMetricError,
+    View,
     hookimpl,
 )
 
@@ -133,15 +136,15 @@ def dataset(name, **changes):
         "summary": "two numbers",
         "classes": ("background", "signal"),
         "inputs": {"table": Input(shape=(2,), names=("x", "y"))},
-        "sample": "faulty:sample",
+        "sample": Sample("faulty:sample"),
         "params": {"does": name},
-        "reads": frozenset({"does"}),
+        "read_params": frozenset({"does"}),
     }
     return Dataset(name=name, **{**settings, **changes})
 
 
 def read_by(function):
-    return {"read": f"faulty:{function}", "files": (File(name="jets.csv"),)}
+    return {"original": Original(f"faulty:{function}", files=(File(name="jets.csv"),))}
 
 
 @hookimpl
@@ -154,15 +157,17 @@ def hepbench_datasets():
     views = (drops, sorts, centres, widens, renames, writes)
     return [
         *(dataset(name) for name in sampled),
-        *(dataset(f"view-{f.__name__}", views={"table": f"faulty:{f.__name__}"}) for f in views),
+        *(
+            dataset(f"view-{f.__name__}", views={"table": View(f"faulty:{f.__name__}")})
+            for f in views
+        ),
         dataset("no-source", sample=None),
-        dataset("no-function", sample="faulty:simple"),
+        dataset("no-function", sample=Sample("faulty:simple")),
         dataset("no-summary", summary=""),
-        dataset("miscounted", sample_examples=7),
+        dataset("miscounted", sample=Sample("faulty:sample", examples=7)),
         dataset(
             "units-too-few",
-            view_units={"table": "faulty:UNITS"},
-            views={"table": "faulty:unchanged"},
+            views={"table": View("faulty:unchanged", units="faulty:UNITS")},
         ),
         dataset("params-tuple", params={"does": "", "columns": (0, 1)}),
         dataset("names-too-few", inputs={"table": Input(shape=(2,), names=("x",))}),
@@ -172,7 +177,7 @@ def hepbench_datasets():
         dataset("damaged-unnoticed", **read_by("missing_in_words")),
         dataset("missing-in-python", **read_by("missing_in_python")),
         dataset("missing-at-length", **read_by("missing_at_length")),
-        dataset("read-in-vain", read="faulty:missing_in_words"),
+        dataset("read-in-vain", original=Original("faulty:missing_in_words")),
     ]
 
 

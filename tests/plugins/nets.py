@@ -18,6 +18,7 @@ from hepbench import (
     Method,
     Model,
     Objective,
+    Sample,
     classification,
     hookimpl,
     pretraining,
@@ -180,9 +181,9 @@ def hepbench_datasets():
             summary="six Gaussian numbers",
             classes=("background", "signal"),
             inputs={"table": Input(shape=(FEATURES,))},
-            sample="nets:sample",
+            sample=Sample("nets:sample"),
             params={"n": 1000},
-            reads=frozenset({"n"}),
+            read_params=frozenset({"n"}),
             augmentations={"flips": "nets:flipped"},
         )
     ]

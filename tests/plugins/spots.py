@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hepbench import Dataset, Examples, Input, Model, hookimpl
+from hepbench import Dataset, Examples, Input, Model, Sample, hookimpl
 
 SIDE = 8
 
@@ -84,9 +84,9 @@ def hepbench_datasets():
             summary="one or two spots",
             classes=("one", "two"),
             inputs={"image": Input(shape=(2, SIDE, SIDE), sparse=True)},
-            sample="spots:sample",
+            sample=Sample("spots:sample"),
             params={"n": 1000},
-            reads=frozenset({"n"}),
+            read_params=frozenset({"n"}),
         )
     ]
 

@@ -23,7 +23,7 @@ from hepbench import DataError, DataWarning, SparseImages
 LABELLED = "Dataset_Specific_labelled.h5"
 FULL = "Dataset_Specific_labelled_full_only_for_2i.h5"
 UNLABELLED = "Dataset_Specific_Unlabelled.h5"
-ORDER = BOOSTED_JETS.params["order"]
+ORDER = BOOSTED_JETS.params["order"].default
 JETS = 4
 
 
@@ -81,7 +81,7 @@ def test_every_value_is_read_as_stored_channels_first(tmp_path, tiny_chunks):
         assert np.array_equal(dense, jet.transpose(0, 3, 1, 2))
     known = [part for role, part in chunks if role == "labelled"]
     for name in ("m", "pT"):
-        found = np.concatenate([part.targets[name] for part in known])
+        found = np.concatenate([part.spectators[name] for part in known])
         assert np.array_equal(found, given[name][:, 0])
     labels = np.concatenate([part.labels for part in known])
     assert np.array_equal(labels, given["Y"][:, 0])
@@ -94,7 +94,7 @@ def test_every_value_is_read_as_stored_channels_first(tmp_path, tiny_chunks):
 def test_the_short_labelled_file_has_no_spectators(tmp_path):
     """Only the longer file has mass and pT."""
     ((_, part),) = read(written(tmp_path, m=REMOVED, pT=REMOVED))
-    assert part.targets == {}
+    assert part.spectators == {}
 
 
 def test_a_file_in_another_order_of_channels_gives_the_same_images(tmp_path):
@@ -291,7 +291,7 @@ def test_the_sample_has_the_form_of_the_files(sample):
     assert labelled.labels.mean() == 0.5
     assert unlabelled.labels is None
     assert not np.isin(unlabelled.ids, labelled.ids).any()
-    mass, pt = labelled.targets["m"], labelled.targets["pT"]
+    mass, pt = labelled.spectators["m"], labelled.spectators["pT"]
     assert 100 <= mass.min() < mass.max() <= 220
     assert 400 <= pt.min() < pt.max() <= 600
 
@@ -313,7 +313,7 @@ def test_the_sample_is_small_and_physically_possible(sample):
 
 def test_both_classes_are_flat_in_pt(sample):
     """A quarter of each class is in each range of 50 GeV, so that pt does not separate them."""
-    labels, pt = sample["labelled"].labels, sample["labelled"].targets["pT"]
+    labels, pt = sample["labelled"].labels, sample["labelled"].spectators["pT"]
     for label in (0, 1):
         counts = np.histogram(pt[labels == label], bins=[400, 450, 500, 550, 600])[0]
         assert counts.tolist() == [500] * 4

@@ -25,6 +25,7 @@ from hypothesis.extra.numpy import arrays
 from hepbench import DataError, SparseImages
 from hepbench.cost import counting, export, tracing, whole_network
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
 from hepbench.training.networks import batches
 
@@ -134,7 +135,7 @@ def test_a_shifted_jet_has_the_same_graph(place, shift):
 
 @cache
 def sample():
-    (_, labelled), _ = boosted_jets.sample(order=BOOSTED_JETS.params["order"])
+    (_, labelled), _ = boosted_jets.sample(order=BOOSTED_JETS.params["order"].default)
     return labelled.inputs["image"]
 
 
@@ -196,13 +197,13 @@ MIDDLES = {"boosted-jets": 62, "quark-gluon": 62, "electron-photon": 16}
 def test_points_of_each_dataset_are_at_their_pixels(spec, size):
     """Deposits placed by eta and phi of the cloud give the image that image networks see."""
     _, examples = next(
-        iter(resolve(spec.sample)(**{name: spec.params[name] for name in spec.reads}))
+        iter(resolve(spec.sample.read)(**{n: spec.params[n].default for n in spec.read_params}))
     )
     few = {name: array[:20] for name, array in examples.inputs.items()}
-    made, params = {}, {**spec.params, "size": size}
+    made, params = {}, {**defaults(spec.params), "size": size}
     for name in ("image", "cloud"):
-        handed = {key: params[key] for key in spec.handed(name)}
-        made |= resolve(spec.views[name])(few, **handed)
+        view = spec.views[name]
+        made |= resolve(view.run)(few, **{key: params[key] for key in view.params})
     images = made["image"].dense()
     middle = MIDDLES[spec.name] + (size == 128)
     jet, point = np.nonzero(made["mask"])

@@ -365,9 +365,9 @@ def real():
 
 
 def statistic(name, images, labels):
-    """Return a statistic of ``Dataset.known`` by its name."""
-    what, *rest = name.split(".")
-    if what == "share":
+    """Return a statistic of ``Original.known`` by its name."""
+    head, *rest = name.split(".")
+    if head == "fraction":
         return np.mean(labels == ELECTRON_PHOTON.classes.index(rest[0]))
     if rest[0] == "empty":
         of_class = np.isin(labels, [ELECTRON_PHOTON.classes.index(label) for label in rest[1:]])
@@ -505,7 +505,7 @@ def test_channels_are_selected_in_any_order(sample, channels):
 def test_both_channels_are_the_images_as_stored(sample):
     """Nothing is copied for the default."""
     images = sample[0][:3]
-    both = list(ELECTRON_PHOTON.params["channels"])
+    both = list(ELECTRON_PHOTON.params["channels"].default)
     assert electron_photon_views.select({"image": images}, channels=both)["image"] is images
 
 

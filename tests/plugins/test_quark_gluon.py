@@ -84,7 +84,7 @@ def read(folder):
 
 
 def gathered(parts):
-    """Return images (dense), scalars, labels, ids and targets of all chunks."""
+    """Return images (dense), scalars, labels, ids and spectators of all chunks."""
     return {
         "image": np.concatenate([part.inputs["image"].dense() for part in parts]),
         **{
@@ -92,7 +92,7 @@ def gathered(parts):
             for name in ("labels", "ids")
         },
         "scalars": np.concatenate([part.inputs["scalars"] for part in parts]),
-        **{name: np.concatenate([p.targets[name] for p in parts]) for name in ("m0", "pt")},
+        **{name: np.concatenate([p.spectators[name] for p in parts]) for name in ("m0", "pt")},
     }
 
 

@@ -20,7 +20,7 @@ from hepbench import SparseImages
 from hepbench.data.finding import simulated
 
 needs_generators = needs_extra("hepbench-plugins[simulate]")
-ORDER = BOOSTED_JETS.params["order"]
+ORDER = BOOSTED_JETS.params["order"].default
 CELL = jet_images.CRYSTAL
 TOWER = jet_images.TOWER
 
@@ -218,8 +218,8 @@ def test_files_have_the_layout_of_the_originals_and_can_be_read(tmp_path, made_u
         assert np.array_equal(part.inputs["image"].dense(), jets[role].images.dense())
         if role == "labelled":
             assert np.array_equal(part.labels, jets[role].labels)
-            assert np.array_equal(part.targets["m"], jets[role].mass)
-            assert np.array_equal(part.targets["pT"], jets[role].pt)
+            assert np.array_equal(part.spectators["m"], jets[role].mass)
+            assert np.array_equal(part.spectators["pT"], jets[role].pt)
 
 
 def test_the_jets_of_a_smaller_file_are_the_first_ones_of_a_larger_file(made_up):
@@ -258,8 +258,8 @@ def test_the_sample_can_be_reproduced(role):
     stored = dict(reader.sample(order=ORDER))[role][:count]
     if role == "labelled":
         np.testing.assert_array_equal(jets.labels, stored.labels)
-        np.testing.assert_allclose(jets.mass, stored.targets["m"], rtol=1e-4)
-        np.testing.assert_allclose(jets.pt, stored.targets["pT"], rtol=1e-4)
+        np.testing.assert_allclose(jets.mass, stored.spectators["m"], rtol=1e-4)
+        np.testing.assert_allclose(jets.pt, stored.spectators["pT"], rtol=1e-4)
     found, expected = steps(jets.images), steps(stored.inputs["image"])
     for name, numbers in expected.items():
         exact = name == "pixels" or name.endswith(("counts", "gaps"))

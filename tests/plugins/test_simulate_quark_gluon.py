@@ -221,7 +221,7 @@ def test_the_file_has_the_layout_of_the_original_and_can_be_read(tmp_path, made_
     images = SparseImages.concatenate([part.inputs["image"] for part in found])
     assert np.array_equal(images.dense(), expected.images.dense())
     for name, column in {"m0": expected.mass, "pt": expected.pt}.items():
-        assert np.array_equal(np.concatenate([part.targets[name] for part in found]), column)
+        assert np.array_equal(np.concatenate([part.spectators[name] for part in found]), column)
     assert np.array_equal(np.concatenate([part.labels for part in found]), expected.labels)
 
 
@@ -301,7 +301,7 @@ def sample():
 def test_the_sample_is_flat_in_pt_for_both_classes(sample):
     """Each bin has the same number of each class, so pt does not separate them; gluon jets are
     heavier."""
-    pt, mass = sample.targets["pt"], sample.targets["m0"]
+    pt, mass = sample.spectators["pt"], sample.spectators["m0"]
     counts = [np.histogram(pt[sample.labels == label], quark_gluon.PT_BINS)[0] for label in (0, 1)]
     assert np.array_equal(counts, np.full((2, 4), quark_gluon_sample.JETS // 8))
     assert roc_auc_score(sample.labels, pt) == pytest.approx(0.5, abs=0.03)
@@ -338,7 +338,7 @@ def test_only_exchanged_labels_give_a_warning(tmp_path, sample):
     not."""
     with h5py.File(tmp_path / FILE, "w") as file:
         file["X_jets"] = sample.inputs["image"][:400].dense().transpose(0, 2, 3, 1)
-        for name, column in {**sample.targets, "y": sample.labels}.items():
+        for name, column in {**sample.spectators, "y": sample.labels}.items():
             file[name] = column[:400].astype(np.float32)
     found = [part for _, part in reader.read(tmp_path)]
     assert np.array_equal(np.concatenate([part.labels for part in found]), sample.labels[:400])
@@ -383,8 +383,8 @@ def test_the_sample_can_be_reproduced(sample, again):
     images, labels = columns(again)
     np.testing.assert_array_equal(labels, sample.labels[: len(labels)])
     for name in ("m0", "pt"):
-        column = np.concatenate([part.targets[name] for part in again])
-        np.testing.assert_allclose(column, sample.targets[name][: len(labels)], rtol=1e-4)
+        column = np.concatenate([part.spectators[name] for part in again])
+        np.testing.assert_allclose(column, sample.spectators[name][: len(labels)], rtol=1e-4)
     found, expected = steps(images), steps(sample.inputs["image"][: len(labels)])
     for name, numbers in expected.items():
         exact = name.endswith(("counts", "gaps"))

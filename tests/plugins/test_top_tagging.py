@@ -148,8 +148,8 @@ def test_mass_and_pt_are_those_of_the_sum_of_all_particles(tmp_path):
     parts[1] *= 2
     ((_, part),) = read(written(tmp_path, parts=parts))
     expected = 3 * np.sqrt(2) * np.array([1, 2])
-    assert part.targets["mass"] == pytest.approx(expected)
-    assert part.targets["pt"] == pytest.approx(expected)
+    assert part.spectators["mass"] == pytest.approx(expected)
+    assert part.spectators["pt"] == pytest.approx(expected)
 
 
 def test_columns_are_found_by_their_names(tmp_path):
@@ -881,7 +881,7 @@ def test_the_sample_has_the_requested_jets(sample):
     cloud, mask = sample.inputs["cloud"], sample.inputs["mask"]
     assert cloud.shape == (5000, 200, 4)
     assert sample.labels.mean() == 0.5
-    assert 549.9 < sample.targets["pt"].min() < sample.targets["pt"].max() < 650.1
+    assert 549.9 < sample.spectators["pt"].min() < sample.spectators["pt"].max() < 650.1
     total = cloud.sum(axis=1, dtype=float)
     assert np.abs(np.arcsinh(total[:, 2] / np.hypot(total[:, 0], total[:, 1]))).max() < 2.001
     momentum = np.linalg.norm(cloud[:, :, :3], axis=2)
@@ -947,10 +947,10 @@ def test_original_jets_are_read_and_have_the_expected_distributions(real_data):
     ((_, part),) = read(folder)
     points = np.load(folder / "tl_pf_points.npy").transpose(0, 2, 1)
     assert kinematic(part.inputs["cloud"], 128)[:, :, :2] == pytest.approx(points, abs=2e-6)
-    assert 550 < part.targets["pt"].min() < part.targets["pt"].max() < 650
+    assert 550 < part.spectators["pt"].min() < part.spectators["pt"].max() < 650
     top = part.labels == 1
-    assert np.median(part.targets["mass"][top]) == pytest.approx(174, abs=3)
-    assert np.median(part.targets["mass"][~top]) == pytest.approx(83, abs=5)
+    assert np.median(part.spectators["mass"][top]) == pytest.approx(174, abs=3)
+    assert np.median(part.spectators["mass"][~top]) == pytest.approx(83, abs=5)
     names = top_tagging_views.FEATURES
     columns = dict(zip(names, table(part.inputs["cloud"]).T, strict=True))
     assert np.isfinite(list(columns.values())).all()

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from hepbench import Dataset, Examples, Input, Method, Model, hookimpl
+from hepbench import Dataset, Examples, Input, Method, Model, Sample, View, hookimpl
 
 
 def sample(n):
@@ -72,10 +72,10 @@ def hepbench_datasets():
             summary="two Gaussian numbers",
             classes=("background", "signal"),
             inputs={"table": Input(shape=(2,))},
-            sample="toys:sample",
-            views={"table": "toys:first"},
+            sample=Sample("toys:sample"),
+            views={"table": View("toys:first", params=frozenset({"columns"}))},
             params={"n": 1000, "columns": 2},
-            reads=frozenset({"n"}),
+            read_params=frozenset({"n"}),
         )
     ]
 

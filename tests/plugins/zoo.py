@@ -1,4 +1,4 @@
-"""A plugin for tests: a dataset with every kind of input, weights, targets and a test file.
+"""A plugin for tests: a dataset with every kind of input, weights, spectators and a test file.
 
 ``dense`` says whether images are read dense. Test examples have values that no other has.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hepbench import Dataset, Examples, Input, SparseImages, hookimpl
+from hepbench import Dataset, Examples, Input, Sample, SparseImages, View, hookimpl
 
 SHAPE = (2, 6, 5)
 PLACES = 4
@@ -34,7 +34,7 @@ def examples(n, first, *, test=False):
         ids=np.arange(first, first + n),
         labels=labels,
         weights=rng.uniform(0.5, 2, n),
-        targets={"m": rng.exponential(80, n) + TEST * test},
+        spectators={"m": rng.exponential(80, n) + TEST * test},
     )
 
 
@@ -49,7 +49,7 @@ def sample(n, dense):
                 ids=made.ids,
                 labels=made.labels,
                 weights=made.weights,
-                targets=made.targets,
+                spectators=made.spectators,
             )
         yield role, made
 
@@ -75,11 +75,10 @@ def zoo(*, sparse=True):
             ),
             "mask": Input(shape=(PLACES,)),
         },
-        sample="zoo:sample",
-        reads=frozenset({"n", "dense"}),
+        sample=Sample("zoo:sample"),
+        read_params=frozenset({"n", "dense"}),
         params={"n": 200, "dense": not sparse},
-        views={"scalars": "zoo:summarise"},
-        view_names={"scalars": "zoo:NAMES"},
+        views={"scalars": View("zoo:summarise", names="zoo:NAMES")},
     )
 
 

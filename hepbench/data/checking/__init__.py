@@ -1,1 +1,1 @@
-"""Checks of a dataset's files: what they hold, and what is unusual about them."""
+"""Checks of dataset files: a summary of their contents, and warnings."""

@@ -1,8 +1,8 @@
-"""Checking data: the files of a dataset read by its own reader, as a run would, and what they hold.
+"""Checking files: the files of a dataset are read by its own reader, as in a run, and summarised.
 
-What is damaged or laid out otherwise is the reader's error. What can be read is *odd* where its
-figures are not those known of the original (``specs.Dataset.known``), where examples are copies or
-images are empty and nothing is known of that, and where records would repeat a warning.
+The reader raises an error for a damaged file or another layout. A readable file gives a warning if
+a value is outside the known range of the original (``Original.known``), if examples are copies or
+images are empty without a known range for this, and if records would repeat a warning.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.data import duplicates, messages, naming, read_stage, split_stage, splits
-from hepbench.data.checking.findings import STATISTICS, Findings
+from hepbench.data.checking.findings import STATISTICS, ChannelSummary, Comparison, Findings
 from hepbench.data.checking.tallies import Tally, channel_names
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
+from hepbench.specs.parameters import defaults
 from hepbench.specs.sparse_images import SparseImages
 
 if TYPE_CHECKING:
@@ -26,23 +27,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepbench.data.finding import DataFiles
-    from hepbench.data.messages import SplitTask
-    from hepbench.specs.dataset import Dataset
+    from hepbench.specs.dataset import Dataset, View
     from hepbench.specs.training_data import Examples
     from hepbench.specs.types import Array
 
 
 NONE = (0.0, 0.0)
-"""How many copies and empty images a dataset has of which nothing is known."""
+"""Known range of copies and empty images if a dataset states none."""
 
 
 SPLIT_SEED = 0
-"""A suite's, where it names none."""
+"""The split seed of suites that state none."""
 
 
 @dataclass
-class _Read:
-    """What is kept of the examples that were read: 19 bytes of each."""
+class _Summary:
+    """Running summary of the examples that were read: 19 bytes of each are kept."""
 
     spec: Dataset
     params: Mapping[str, Any]
@@ -52,7 +52,7 @@ class _Read:
 
     @property
     def unlabelled(self) -> int:
-        """The group behind those of the classes."""
+        """The group of unlabelled examples, behind the groups of the classes."""
         return len(self.spec.classes)
 
     def add(self, role: str, examples: Examples) -> None:
@@ -65,8 +65,8 @@ class _Read:
         groups = np.where(groups < 0, unknown, groups)
         for name, array, mask in self._inputs(examples):
             self._tally(name, array, groups, mask)
-        for name, array in examples.targets.items():
-            self._count(f"target.{name}", np.asarray(array), groups)
+        for name, array in examples.spectators.items():
+            self._count(f"spectator.{name}", np.asarray(array), groups)
         if examples.weights is not None:
             self._count("example.weight", np.asarray(examples.weights), groups)
         hashes = duplicates.row_hashes([examples.inputs[name] for name in sorted(self.spec.inputs)])
@@ -84,24 +84,23 @@ class _Read:
             self.columns.setdefault((role, column), []).append(values)
 
     def column(self, name: str, *roles: str) -> NDArray[Any]:
-        """Return a column of some roles, one behind the other."""
+        """Return a column of several roles, concatenated."""
         return np.concatenate(
             [part for role in roles for part in self.columns.get((role, name), ())]
         )
 
     def count(self, role: str) -> int:
-        """Return how many examples of a role there are."""
+        """Return the number of examples of a role."""
         return sum(map(len, self.columns.get((role, "ids"), ())))
 
     def _inputs(self, examples: Examples) -> Iterator[tuple[str, Array, Any]]:
-        """Yield name, array and mask of what was read, and of what views with names make of it."""
+        """Yield name, array and mask of every input that was read and of every view with names."""
         for name in self.spec.inputs:
             yield name, examples.inputs[name], examples.inputs.get("mask")
-        for name in self.spec.view_names:
-            if name not in self.spec.inputs:
-                handed = {key: self.params[key] for key in self.spec.handed(name)}
-                made = resolve(self.spec.views[name])(examples.inputs, **handed)
-                yield name, made[name], made.get("mask")
+        for name, view in _named_views(self.spec).items():
+            params = {key: self.params[key] for key in view.params}
+            made = resolve(view.run)(examples.inputs, **params)
+            yield name, made[name], made.get("mask")
 
     def _tally(
         self, name: str, array: Array, groups: NDArray[Any], mask: NDArray[np.bool_] | None
@@ -126,14 +125,14 @@ class _Read:
         return naming.described(self.spec, name, self.params)[0]
 
     def _count(self, name: str, array: NDArray[Any], groups: NDArray[np.int64]) -> None:
-        """Add one number for each example; what is not finite is counted by itself."""
-        fine = np.isfinite(array)
+        """Add one number for each example; values that are not finite are counted separately."""
+        finite = np.isfinite(array)
         if name not in self.tallies:
-            # one number needs no name of its own
+            # a single number needs no name of its own
             self.tallies[name] = Tally((), ("",), self.unlabelled + 1)
             self.not_finite[name] = 0
-        self.tallies[name].add(array[fine], groups[fine])
-        self.not_finite[name] += int((~fine).sum())
+        self.tallies[name].add(array[finite], groups[finite])
+        self.not_finite[name] += int((~finite).sum())
 
 
 def check(
@@ -142,31 +141,37 @@ def check(
     params: Mapping[str, Any],
     report_progress: Callable[[str], None],
 ) -> Findings:
-    """Read the files, or the sample, chunk by chunk, and return what they hold.
+    """Read the files, or the sample, chunk by chunk, and return a summary.
 
     Args:
-        spec, found: a dataset, and its files as ``data.find`` returns them.
-        params: all of its own.
-        tell: takes a few words on how far it is.
+        spec, found: a dataset, and its files as ``finding.find`` returns them.
+        params: values of all its own parameters.
+        report_progress: takes a short text on the progress.
 
     Raises:
-        DataError: the files are damaged or laid out otherwise, or no run could use them.
+        DataError: the files are damaged or have another layout, or no run could use them.
         PluginError: the dataset breaks its contract.
     """
     task = messages.read_task(spec, found, params)
-    read = _Read(spec, params)
-    odd = list(found.warnings)
+    read = _Summary(spec, params)
+    warnings = list(found.warnings)
     began, rows = time.perf_counter(), 0
-    for role, examples in read_stage.read_chunks(task, odd):
+    for role, examples in read_stage.read_chunks(task, warnings):
         read.add(role, examples)
         rows += len(examples)
-        report_progress(read_stage.how_far(task.files, rows, began))
+        report_progress(read_stage.how_far(found.files, rows, began))
     seconds = time.perf_counter() - began
-    figures = {**_shares(read), **_statistics(read)}
-    known = _compared(spec, figures)
-    odd += [_outside(row) for row in known if row["odd"]]
-    odd += [f"{name}: {n} values are not finite" for name, n in read.not_finite.items() if n]
-    odd += _copied(read, messages.split_task(spec, params, SPLIT_SEED), known)
+    values = {**_fractions(read), **_statistics(read)}
+    known = _compared(spec, values)
+    warnings += [_outside(each) for each in known if each.outside]
+    warnings += [f"{name}: {n} values are not finite" for name, n in read.not_finite.items() if n]
+    warnings += _copied(read, known)
+    return _findings(read, found, seconds, values=values, known=known, warnings=warnings)
+
+
+def _findings(read: _Summary, found: DataFiles, seconds: float, **parts: Any) -> Findings:
+    """Return the findings of a summary; ``parts`` are the fields that were computed from it."""
+    spec = read.spec
     roles = {role: read.count(role) for role in ("labelled", "test", "unlabelled")}
     groups = read.column("groups", "labelled", "test")
     return Findings(
@@ -176,50 +181,53 @@ def check(
         seconds=seconds,
         roles={role: count for role, count in roles.items() if count},
         classes={name: int((groups == i).sum()) for i, name in enumerate(spec.classes)},
-        rows=list(_rows(read)),
+        channels=list(_channels(read)),
         images=[name for name, tally in read.tallies.items() if tally.image],
-        figures=figures,
-        known=known,
         notes=found.notes,
-        odd=odd,
+        **parts,
     )
 
 
+def _named_views(spec: Dataset) -> dict[str, View]:
+    """Return the views that have names and do not replace an input."""
+    return {n: view for n, view in spec.views.items() if view.names and n not in spec.inputs}
+
+
 def _empty(images: Array) -> NDArray[np.bool_]:
-    """Return which images have no hit."""
+    """Return (N,) True for images without a hit."""
     if isinstance(images, SparseImages):
         return np.equal(images.ends, images.starts)
     none: NDArray[np.bool_] = ~(images != 0).reshape(len(images), -1).any(1)
     return none
 
 
-def _shares(read: _Read) -> dict[str, float]:
-    """Return the shares of the classes, of copies and of empty images."""
+def _fractions(read: _Summary) -> dict[str, float]:
+    """Return the fractions of the classes, of copies and of empty images."""
     labels = read.column("groups", "labelled", "test")
     labelled = labels < read.unlabelled
     hashes = read.column("hashes", "labelled", "test")
     hashes = hashes[~read.column("empty", "labelled", "test")]
     total = max(int(labelled.sum()), 1)
     found = {
-        f"share.{name}": int((labels == i).sum()) / total
+        f"fraction.{name}": int((labels == i).sum()) / total
         for i, name in enumerate(read.spec.classes)
     }
-    # empty images are alike, and counted by themselves
+    # empty images are equal to each other, and counted separately
     found["copies"] = (len(hashes) - len(np.unique(hashes))) / max(len(labels), 1)
     for name, tally in read.tallies.items():
         for ending, groups in _groups(read).items():
-            if (share := tally.empty_share(groups)) is not None:
-                found[f"{name}.empty{ending}"] = share
+            if (fraction := tally.empty_fraction(groups)) is not None:
+                found[f"{name}.empty{ending}"] = fraction
     return found
 
 
-def _groups(read: _Read) -> dict[str, list[int]]:
-    """Return the groups that are labelled by what ends a figure's name: all, and each class."""
+def _groups(read: _Summary) -> dict[str, list[int]]:
+    """Return the labelled groups by the ending of a value's name: all classes, and each class."""
     by_class = {f".{name}": [i] for i, name in enumerate(read.spec.classes)}
     return {"": list(range(read.unlabelled)), **by_class}
 
 
-def _statistics(read: _Read) -> dict[str, float]:
+def _statistics(read: _Summary) -> dict[str, float]:
     return {
         f"{_named(name, channel)}.{statistic}{ending}": value
         for name, tally in read.tallies.items()
@@ -233,8 +241,8 @@ def _named(name: str, channel: str) -> str:
     return f"{name}.{channel}" if channel else name
 
 
-def _rows(read: _Read) -> Iterator[dict[str, Any]]:
-    """Yield each channel and feature with its statistics over all, by class, and unlabelled."""
+def _channels(read: _Summary) -> Iterator[ChannelSummary]:
+    """Yield the statistics of each channel and feature."""
     for name, tally in read.tallies.items():
         whole = dict(tally.statistics(range(read.unlabelled)))
         each = [dict(tally.statistics([i])) for i in range(read.unlabelled + 1)]
@@ -242,72 +250,72 @@ def _rows(read: _Read) -> Iterator[dict[str, Any]]:
             by_class = {
                 label: each[i].get(channel, {}) for i, label in enumerate(read.spec.classes)
             }
-            yield {
-                "input": name.partition(".")[0],
-                "name": channel or name.partition(".")[2],
-                **whole.get(channel, {}),
-                "classes": by_class,
-                "unlabelled": each[-1].get(channel, {}),
-            }
+            yield ChannelSummary(
+                input=name.partition(".")[0],
+                name=channel or name.partition(".")[2],
+                labelled=whole.get(channel, {}),
+                classes=by_class,
+                unlabelled=each[-1].get(channel, {}),
+            )
 
 
-def _compared(spec: Dataset, figures: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return what is known of the original beside what was found; None where a file lacks it."""
-    unsaid = {
+def _compared(spec: Dataset, values: Mapping[str, float]) -> list[Comparison]:
+    """Return the values that were found beside the known ranges of the original."""
+    unstated = {
         name: NONE
-        for name in figures
+        for name in values
         if name == "copies" or (name.endswith(".empty") and name not in spec.known)
     }
     rows = []
-    for name, (least, most) in {**unsaid, **spec.known}.items():
-        value = figures.get(name)
-        odd = value is not None and not least <= value <= most
-        # nobody wants to be told that there is nothing
-        if odd or name in spec.known:
-            rows.append({"name": name, "least": least, "most": most, "found": value, "odd": odd})
+    for name, (least, most) in {**unstated, **spec.known}.items():
+        value = values.get(name)
+        outside = value is not None and not least <= value <= most
+        # the expected absence of copies and empty images needs no line
+        if outside or name in spec.known:
+            rows.append(Comparison(name=name, least=least, most=most, found=value, outside=outside))
     return rows
 
 
 def misnamed(spec: Dataset) -> list[str]:
-    """Return what is known under a name that no figure of the dataset can have."""
+    """Return the names in ``known`` that no value of the dataset can have."""
     channels = {
         name: channel_names(given.shape, given.names) for name, given in spec.inputs.items()
     }
     channels |= {
-        name: naming.described(spec, name, spec.params)[0]
-        for name in spec.view_names
-        if name not in spec.inputs
+        name: naming.described(spec, name, defaults(spec.params))[0] for name in _named_views(spec)
     }
     if "mask" in channels:
         channels["mask"] = ("particles",)
     columns = {f"{name}.{channel}" for name, names in channels.items() for channel in names}
-    figures = {f"{column}.{statistic}" for column in columns for statistic in STATISTICS}
-    figures |= {f"{name}.empty" for name, given in spec.inputs.items() if len(given.shape) == 3}
-    figures |= {f"{figure}.{label}" for figure in figures for label in spec.classes}
-    figures |= {"copies", *(f"share.{label}" for label in spec.classes)}
-    # targets are not declared
-    return [n for n in spec.known if n not in figures and not n.startswith("target.")]
+    values = {f"{column}.{statistic}" for column in columns for statistic in STATISTICS}
+    values |= {f"{name}.empty" for name, given in spec.inputs.items() if len(given.shape) == 3}
+    values |= {f"{value}.{label}" for value in values for label in spec.classes}
+    values |= {"copies", *(f"fraction.{label}" for label in spec.classes)}
+    # a dataset need not declare every spectator
+    return [n for n in spec.known if n not in values and not n.startswith("spectator.")]
 
 
-def _outside(row: Mapping[str, Any]) -> str:
-    known = f"{row['least']:.4g} to {row['most']:.4g} is"
-    expected = "none are" if (row["least"], row["most"]) == NONE else known
-    return f"{row['name']} is {row['found']:.4g}; {expected} known of the original"
+def _outside(each: Comparison) -> str:
+    known = (each.least, each.most)
+    expected = "0" if known == NONE else f"{each.least:.4g} to {each.most:.4g}"
+    return f"{each.name} is {each.found:.4g}; the original has {expected}"
 
 
-def _copied(read: _Read, task: SplitTask, known: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Divide the examples as a run does, and say what copies do to the parts where they are odd.
+def _copied(read: _Summary, known: Sequence[Comparison]) -> list[str]:
+    """Split the examples as a run does, and describe unexpected copies across the parts.
 
     Raises:
-        DataError, PluginError: no run could divide them.
+        DataError, PluginError: no run could split them.
     """
+    spec = read.spec
+    task = messages.split_task(spec, read.params, SPLIT_SEED)
     ids, groups = (read.column(name, "labelled", "test") for name in ("ids", "groups"))
     labels = np.where(groups < read.unlabelled, groups, -1).astype(np.int64)
-    split_stage.check_ids(task.dataset, ids)
+    split_stage.check_ids(spec.name, ids)
     official = split_stage.official_rows(task, ids, read.count("test"))
-    parts = splits.divide(labels, ids, shares=task.fractions, seed=task.seed, official=official)
+    parts = splits.divide(labels, ids, fractions=task.fractions, seed=task.seed, official=official)
     split_stage.check_classes(task, parts, labels)
-    if any(row["name"] == "copies" and not row["odd"] for row in known):
+    if any(each.name == "copies" and not each.outside for each in known):
         return []
     hashes, empty = (read.column(name, "labelled", "test") for name in ("hashes", "empty"))
     by_part = {part: hashes[rows[~empty[rows]]] for part, rows in parts.items()}
@@ -320,7 +328,7 @@ def _copied(read: _Read, task: SplitTask, known: Sequence[Mapping[str, Any]]) ->
 
 
 def _contradictions(hashes: NDArray[np.uint64], labels: NDArray[np.int64]) -> list[str]:
-    """Say how many copies have another label."""
+    """Return a line with the number of copies that have another label, if there are any."""
     order = np.lexsort((labels, hashes))
     same = hashes[order][1:] == hashes[order][:-1]
     other = int((same & (labels[order][1:] != labels[order][:-1])).sum())

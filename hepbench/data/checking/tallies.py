@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def channel_names(shape: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of channels or features; those that have none are counted from 0.
+    """Return the names of channels or features; unnamed ones are numbered from 0.
 
     Raises:
-        PluginError: there are more names than channels or features, or fewer.
+        PluginError: the number of names differs from the number of channels or features.
     """
     size = shape[0] if len(shape) == 3 else shape[-1] if shape else 1
     found = tuple(names) or tuple(map(str, range(size)))
@@ -34,19 +34,19 @@ def channel_names(shape: Sequence[int], names: Sequence[str]) -> tuple[str, ...]
 
 
 class Tally:
-    """What is known so far of one input.
+    """Running sums, extremes and counts of one input.
 
     Args:
-        shape: of one example: an image (C, H, W) has its channels first, whatever else its
-            features last.
-        names: of its channels or features.
-        groups: into how many the examples are divided.
+        shape: shape of one example: channels come first in an image (C, H, W), features last in
+            any other input.
+        names: names of its channels or features.
+        groups: number of groups of examples.
 
     Attributes:
-        examples, empty: (groups,) how many there are; how many images of them have no hit.
+        examples, empty: (groups,) number of examples, and of images without a hit.
 
     Raises:
-        PluginError: there are more names, or fewer, than channels or features.
+        PluginError: the number of names differs from the number of channels or features.
     """
 
     def __init__(self, shape: Sequence[int], names: Sequence[str], groups: int) -> None:
@@ -68,8 +68,8 @@ class Tally:
 
         Args:
             array: (n, ...) finite numbers.
-            groups: (n,) the group of each.
-            mask: (n, P) of a cloud (n, P, F): which particles count.
+            groups: (n,) group of each example.
+            mask: (n, P) of a cloud (n, P, F): True for particles that count.
         """
         if isinstance(array, SparseImages):
             self._add_hits(array, groups)
@@ -106,29 +106,29 @@ class Tally:
         none = images.ends == images.starts
         self.empty += np.bincount(groups[none], minlength=len(self.empty))
         rows, positions, values = images.hits()
-        workspace = groups[rows] * len(self.names) + positions // pixels
+        places = groups[rows] * len(self.names) + positions // pixels
         size = self._sums.size
-        self._sums += np.bincount(workspace, values, minlength=size).reshape(self._sums.shape)
-        self._hits += np.bincount(workspace, minlength=size).reshape(self._hits.shape)
-        if len(workspace):
+        self._sums += np.bincount(places, values, minlength=size).reshape(self._sums.shape)
+        self._hits += np.bincount(places, minlength=size).reshape(self._hits.shape)
+        if len(places):
             # hits of one channel of one image lie side by side; 'at' is slow for each of them
-            first = np.flatnonzero(np.diff(workspace, prepend=-1))
-            at = workspace[first]
+            first = np.flatnonzero(np.diff(places, prepend=-1))
+            at = places[first]
             np.minimum.at(self._least.reshape(-1), at, np.minimum.reduceat(values, first))
             np.maximum.at(self._most.reshape(-1), at, np.maximum.reduceat(values, first))
 
     def statistics(self, groups: Sequence[int]) -> Iterator[tuple[str, dict[str, float]]]:
         """Yield each channel or feature with its STATISTICS over some of the groups.
 
-        ``nonzero`` is the share of pixels, or of rows, that is not 0. Without any example there
-        are none.
+        ``nonzero`` is the fraction of pixels, or of rows, that is not 0. Yields nothing without
+        examples.
         """
         chosen = list(groups)
         values = int(self._values[chosen].sum())
         if not values:
             return
         hits = self._hits[chosen].sum(0)
-        # what is no hit is 0
+        # every pixel without a hit is 0
         outside = np.where(hits < values, 0.0, np.nan)
         least = np.fmin(self._least[chosen].min(0), outside)
         most = np.fmax(self._most[chosen].max(0), outside)
@@ -137,8 +137,8 @@ class Tally:
             found = (float(column[i]) for column in columns)
             yield name, dict(zip(STATISTICS, found, strict=True))
 
-    def empty_share(self, groups: Sequence[int]) -> float | None:
-        """Return the share of images without a hit in some of the groups."""
+    def empty_fraction(self, groups: Sequence[int]) -> float | None:
+        """Return the fraction of images without a hit in some of the groups; None if not an image."""
         chosen = list(groups)
         examples = int(self.examples[chosen].sum())
         return int(self.empty[chosen].sum()) / examples if self.image and examples else None

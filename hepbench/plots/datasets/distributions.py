@@ -120,9 +120,9 @@ def features(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Value
             columns = np.asarray(chunk.inputs[name])
             found |= dict(zip(shown.names(name, columns.shape[1]), columns.T, strict=True))
     bare = {name.partition(" [")[0] for name in found}
-    for name, column in chunk.targets.items():
-        if name.removeprefix("target.") not in bare:
-            found[shown.target_name(name)] = column
+    for name, column in chunk.spectators.items():
+        if name.removeprefix("spectator.") not in bare:
+            found[shown.spectator_name(name)] = column
     yield from ((name, Values(column)) for name, column in found.items())
 
 
@@ -194,7 +194,7 @@ KINDS = {
 def why_not(shown: LabelledExamples, kind: str) -> str:
     """Return why this kind of distributions cannot be drawn for a dataset, or ""."""
     needs = KINDS[kind].needs
-    if _taken(shown, kind) or (kind == "features" and shown.targets):
+    if _taken(shown, kind) or (kind == "features" and shown.spectators):
         return ""
     return f"{shown.spec.name} has no {' and no '.join(needs)}"
 

@@ -20,6 +20,7 @@ from hepbench.registry.plugins import Entry
 from hepbench.running import progress
 from hepbench.specs.errors import DataError, PluginError
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults
 from hepbench.specs.sparse_images import SparseImages
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ SPLIT_SEED = 0
 
 
 class Chunk(NamedTuple):
-    """Some examples: labels (n,), weights (n,), inputs (n, ...) and targets (n,) by name."""
+    """Some examples: labels (n,), weights (n,), inputs (n, ...) and spectators (n,) by name."""
 
     labels: Array
     weights: Array
     inputs: Inputs
-    targets: Inputs
+    spectators: Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class LabelledExamples:
         task: settings of the stage that prepares inputs.
         source: folder of the stage that read the files.
         rows: (N,) indices of the examples in it, rising.
-        columns: (N,) each: ``labels``, ``weights`` if there are any, ``target.*``.
+        columns: (N,) each: ``labels``, ``weights`` if there are any, ``spectator.*``.
         sealed: number of test examples, which are left out.
         origin: original file, simulated file or sample: see ``plan.DataFiles``.
         params: all parameters of the dataset.
@@ -99,7 +100,7 @@ class LabelledExamples:
         return available(self.spec)
 
     @property
-    def targets(self) -> list[str]:
+    def spectators(self) -> list[str]:
         """Names of the spectators, such as masses."""
         return [name for name in self.columns if name not in {"labels", "weights"}]
 
@@ -127,10 +128,10 @@ class LabelledExamples:
             return [f"{name} {i}" for i in range(n)]
         return list(map(naming.with_unit, given, units or ("",) * n))
 
-    def target_name(self, name: str) -> str:
+    def spectator_name(self, name: str) -> str:
         """Return the name of a spectator with its unit."""
-        bare = name.removeprefix("target.")
-        return naming.with_unit(bare, self.spec.spectator_units.get(bare, ""))
+        bare = name.removeprefix("spectator.")
+        return naming.with_unit(bare, self.spec.spectators.get(bare, ""))
 
     def _chunk(self, whole: Mapping[str, Array], places: Array, names: Sequence[str]) -> Chunk:
         read = {name: array[self.rows[places]] for name, array in whole.items()}
@@ -216,7 +217,7 @@ def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> Labell
         rows=rows,
         columns=columns,
         sealed=sealed,
-        params=spec.params,
+        params=defaults(spec.params),
     )
 
 
@@ -248,7 +249,14 @@ def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
 def _part(path: Path) -> dict[str, Array]:
     """Return the rows and columns of one part, without ids."""
     with np.load(path, allow_pickle=False) as kept:
-        return {name: array for name, array in kept.items() if name != "ids"}
+        # older versions stored spectators as targets
+        return {
+            f"spectator.{name.removeprefix('target.')}"
+            if name.startswith("target.")
+            else name: array
+            for name, array in kept.items()
+            if name != "ids"
+        }
 
 
 def _prepare(

@@ -117,7 +117,7 @@ class _Columns:
         self.weights = None
         if examples.weights is not None:
             self.weights = _tensor(examples.weights, device).float()
-        self.targets = {name: _tensor(a, device) for name, a in examples.targets.items()}
+        self.spectators = {name: _tensor(a, device) for name, a in examples.spectators.items()}
 
     def batch(self, rows: Rows, inputs: Mapping[str, Tensor]) -> Examples:
         return Examples(
@@ -125,8 +125,8 @@ class _Columns:
             ids=_take(self.ids, rows),
             labels=None if self.labels is None else _take(self.labels, rows),
             weights=None if self.weights is None else _take(self.weights, rows),
-            targets={name: _take(t, rows) for name, t in self.targets.items()}
-            if self.targets
+            spectators={name: _take(t, rows) for name, t in self.spectators.items()}
+            if self.spectators
             else {},
         )
 

@@ -6,25 +6,40 @@ instant: import neither numpy nor anything else that is heavy in this file.
 
 from __future__ import annotations
 
-from hepbench import Dataset, File, Input, Method, Metric, Model, Range, Suite, hookimpl
+from hepbench import (
+    Dataset,
+    File,
+    Input,
+    Method,
+    Metric,
+    Model,
+    Original,
+    Range,
+    Sample,
+    Suite,
+    View,
+    hookimpl,
+)
 
 JETS = Dataset(
     name="example-jets",
     summary="Jets of W bosons against QCD jets: four made-up observables",
     # labels 0 and 1; the last of two is the signal
     classes=("QCD jet", "W jet"),
-    # of one example, as ``read`` and ``sample`` yield it
+    # one example, as both readers yield it
     inputs={
         "table": Input(shape=(4,), names=("jet_pt", "jet_mass", "jet_tau21", "jet_n_constituents"))
     },
-    # used where --data DIR holds example-jets/jets.csv; otherwise the sample is
-    read="hepbench_example.jets:read",
-    files=(File(name="jets.csv"),),
-    sample="hepbench_example.jets:sample",
+    # read if --data DIR holds example-jets/jets.csv; otherwise the sample is read
+    original=Original("hepbench_example.jets:read", files=(File(name="jets.csv"),)),
+    sample=Sample("hepbench_example.jets:sample"),
+    # a view makes an input from what was read, and gets only the parameters that it names
+    views={"table": View("hepbench_example.jets:observables", params=frozenset({"with_mass"}))},
+    # carried along, not an input: for slices of the test set
+    spectators={"pt": "GeV", "mass": "GeV"},
     params={"n": 4000, "with_mass": True},
-    # ``n`` is handed to readers; what is not named here goes to views, without a second reading
-    reads=frozenset({"n"}),
-    views={"table": "hepbench_example.jets:observables"},
+    # both readers get ``n``; another value of any other parameter needs no second reading
+    read_params=frozenset({"n"}),
 )
 
 FISHER = Model(

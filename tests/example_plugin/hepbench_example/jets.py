@@ -60,8 +60,8 @@ def _examples(table: Array, labels: Array) -> Examples:
         # an id stands for its example on every machine; splits follow from ids
         ids=np.arange(len(labels)),
         labels=labels,
-        # not seen by models: for slices of the test set
-        targets={"pt": table[:, 0], "mass": table[:, 1]},
+        # not an input: models do not see spectators
+        spectators={"pt": table[:, 0], "mass": table[:, 1]},
     )
 
 

@@ -1,0 +1,61 @@
+"""Renamed: the old words of the plugin API, and the new word for each."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+NEW_WORDS: Mapping[str, Mapping[str, str]] = {
+    "hepbench": {"Work": "hepbench.Context"},
+    "Dataset": {
+        "read": "Original(read)",
+        "files": "Original(files=...)",
+        "known": "Original(known=...)",
+        "citation": "Original(citation=...)",
+        "licence": "Original(licence=...)",
+        "sample_files": "Sample(files=...)",
+        "sample_examples": "Sample(examples=...)",
+        "reads": "read_params",
+        "uses": "View(params=...)",
+        "handed": "View.params",
+        "view_names": "View(names=...)",
+        "view_units": "View(units=...)",
+        "target_units": "spectators",
+        "spectator_units": "spectators",
+        "allowed": "Param(default, allowed)",
+    },
+    "Split": {"uses": "params"},
+    "Examples": {"targets": "spectators"},
+    "Predictions": {"targets": "spectators"},
+    "known": {"share": "fraction.<class>", "target": "spectator.<name>"},
+}
+"""By owner: a class, the module, or the names in ``Original.known``."""
+
+
+def new_word(owner: str, old: str) -> str:
+    """Return one line that names the new word for an old one, or an empty text."""
+    new = NEW_WORDS.get(owner, {}).get(old, "")
+    if not new:
+        return ""
+    if owner == "hepbench":
+        return f"hepbench.{old} is now {new}"
+    return f"{owner}: '{old}' is now {new}"
+
+
+def unknown_attribute(given: object, name: str) -> Any:
+    """Raise AttributeError, with the new word for an old name: the ``__getattr__`` of specs."""
+    kind = type(given).__name__
+    raise AttributeError(new_word(kind, name) or f"'{kind}' object has no attribute '{name}'")
+
+
+_UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+
+
+def explained(error: BaseException) -> str:
+    """Return one line for a TypeError from an old field of a spec, or an empty text."""
+    found = _UNEXPECTED.search(str(error)) if isinstance(error, TypeError) else None
+    return new_word(*found.groups()) if found else ""
