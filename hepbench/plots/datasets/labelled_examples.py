@@ -249,14 +249,7 @@ def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
 def _part(path: Path) -> dict[str, Array]:
     """Return the rows and columns of one part, without ids."""
     with np.load(path, allow_pickle=False) as kept:
-        # older versions stored spectators as targets
-        return {
-            f"spectator.{name.removeprefix('target.')}"
-            if name.startswith("target.")
-            else name: array
-            for name, array in kept.items()
-            if name != "ids"
-        }
+        return {name: array for name, array in kept.items() if name != "ids"}
 
 
 def _prepare(
