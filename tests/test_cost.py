@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 import pytest
 import torch
 
 from hepbench import Examples, TrainingData
-from hepbench.cost import export, measure
+from hepbench.cost import export, measure, timing
+from hepbench.running import recording
 from hepbench.specs.errors import PluginError
-from hepbench.storage.records import Cost, Latency, Record, decode, encode, same
+from hepbench.storage.records import Cost, Device, Latency, Record, decode, encode, same
 from hepbench.tables import columns
 
 rng = np.random.default_rng(0)
@@ -27,6 +27,13 @@ DATA = TrainingData(
     classes=2,
 )
 QUICK = {"limit_s": 0.2, "large": 64}
+
+
+def recorded(facts):
+    """What a record says of the result of a cost stage, which has been in the cache."""
+    chain = [{"seconds": 1.0, "examples": 400, "peak_memory_mb": 0.0}]
+    read = json.loads(json.dumps(facts))
+    return recording.cost(chain, read, device=Device(kind="cpu"), measured_on="last")
 
 
 # --- estimators
@@ -55,9 +62,12 @@ def test_an_estimator_says_its_operations(tmp_path):
     """FLOPs are twice the MACs; comparisons are no FLOPs."""
     estimator = Says({"macs": 8, "comparisons": 2.5})
     facts = measure.measure(estimator, {"table": TABLE[:10]}, folder=tmp_path, **QUICK)
-    found = msgspec.convert(json.loads(json.dumps(facts)), Cost)
+    found = recorded(facts)
     assert (found.parameters, found.macs, found.flops, found.comparisons) == (12, 8, 16, 2.5)
-    assert set(found.latency_ms["native"]) == {"1", "64"}
+    assert {(each.runtime, each.batch) for each in found.latencies} == {
+        ("native", 1),
+        ("native", 64),
+    }
     assert estimator.seen == {1, 64}
     assert found.peak_memory_mb > 0
     assert not found.gaps
@@ -166,20 +176,19 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
     """Every field of the record's cost that scoring can fill."""
     threads = torch.get_num_threads()
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    found = msgspec.convert(json.loads(json.dumps(facts)), Cost)
+    found = recorded(facts)
     assert found.parameters == found.nonzero_parameters == 8 * 256 + 256 + 256 * 2 + 2
     assert found.macs == 8 * 256 + 256 * 2
     assert found.flops == 2 * found.macs
     assert found.theoretical_macs is None
-    assert {name: set(sizes) for name, sizes in found.latency_ms.items()} == {
-        "torch": {"1", "64"},
-        "onnxruntime": {"1", "64"},
+    assert {(each.runtime, each.batch) for each in found.latencies} == {
+        (runtime, batch) for runtime in ("torch", "onnxruntime") for batch in (1, 64)
     }
-    assert all(
-        0 < latency.median <= latency.p95
-        for sizes in found.latency_ms.values()
-        for latency in sizes.values()
-    )
+    for each in found.latencies:
+        assert 0 < each.median_ms <= each.p95_ms
+        assert (each.measured_on, each.device.kind) == ("last", "cpu")
+        assert len(each.rounds) == timing.ROUNDS
+        assert all(0 < r.median_ms / 1e3 * r.calls / 2 < r.wall_s for r in each.rounds)
     assert not found.gaps
     assert facts["export"]["difference"] < 1e-5
     assert (tmp_path / "network.onnx").exists()
@@ -238,8 +247,8 @@ def test_a_record_keeps_its_cost_and_is_the_same_at_another_speed():
     common = {**dict.fromkeys(names, "x"), "seed": 0, "params": {}, "status": "ok"}
 
     def record(macs, median):
-        latency = {"torch": {"1": Latency(median, 2 * median)}}
-        return Record(**common, cost=Cost(macs=macs, flops=2 * macs, latency_ms=latency))
+        latency = Latency(runtime="torch", batch=1, median_ms=median, p95_ms=2 * median)
+        return Record(**common, cost=Cost(macs=macs, flops=2 * macs, latencies=[latency]))
 
     assert decode(encode(record(5, 0.1))) == record(5, 0.1)
     assert same(record(5, 0.1), record(5, 0.2))
@@ -249,4 +258,4 @@ def test_a_record_keeps_its_cost_and_is_the_same_at_another_speed():
 def test_what_is_a_number_is_a_column():
     """Latencies and gaps are not."""
     assert {"macs", "flops", "theoretical_macs", "comparisons"} <= set(columns.COUNTS)
-    assert not {"latency_ms", "gaps"} & set(columns.COUNTS)
+    assert not {"latencies", "gaps"} & set(columns.COUNTS)

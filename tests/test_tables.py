@@ -22,6 +22,9 @@ from hepbench.storage.records import (
     Cost,
     DataSummary,
     Failure,
+    Latency,
+    Machine,
+    Provenance,
     Published,
     Record,
     Value,
@@ -47,6 +50,9 @@ SAMPLE = {
 }
 
 
+LATENCY = Latency(runtime="native", batch=1, median_ms=1.0, p95_ms=2.0)
+
+
 def record(
     model: str = "gbdt",
     seed: int = 0,
@@ -70,7 +76,7 @@ def record(
         "status": "ok",
         "metrics": {"auc": Value(auc, stderr)},
         "data": DataSummary(**FILE),
-        "provenance": {"finished": finished},
+        "provenance": Provenance(finished=finished),
     }
     return Record(**(fields | changed))
 
@@ -244,7 +250,7 @@ def test_rows_on_other_data_stand_below_and_say_what_differs():
     assert [row["comparable"] for row in rows] == [True, True, False]
     (note,) = rows[2]["notes"]
     assert note.startswith("not comparable with the rows above: ")
-    assert "data (simulated sample against file) and split (n_test 2196 against 500000)" in note
+    assert "data (bundled sample against file) and split (n_test 2196 against 500000)" in note
     assert not rows[2]["best"]
 
 
@@ -486,7 +492,7 @@ def test_a_table_has_one_section_for_each_value_of_its_group():
     pair = [record(), record(dataset="jets", data=DataSummary(**SAMPLE))]
     assert [line for line in plain(pair).splitlines() if ": " in line and "training" in line] == [
         "higgs  file: 0 training, 0 validation, 500000 test examples",
-        "jets  simulated sample: 0 training, 0 validation, 2196 test examples",
+        "jets  bundled sample: 0 training, 0 validation, 2196 test examples",
     ]
     assert "\nsource sample\n" in plain(pair, group="data.source")
     assert "\nmodel mlp\n" in plain([record(), record("mlp")], group="model")
@@ -679,7 +685,7 @@ def test_the_order_of_records_never_matters(records, random, name):
 def test_every_newest_failure_is_visible(records):
     """Counted in its row and told in its notes."""
     last: dict[Any, Record] = {}
-    for r in sorted(records, key=lambda r: (r.provenance["finished"], r.key, r.status)):
+    for r in sorted(records, key=lambda r: (r.provenance.finished, r.key, r.status)):
         source = r.data.source if r.data else "file"
         last[r.model, r.seed, source] = r
     failures = [r for r in last.values() if r.error]
@@ -721,9 +727,8 @@ def test_times_of_another_machine_or_setting_are_named_and_nothing_else():
     """AUC may be compared; latency and training time may not, and the note says what differs."""
 
     def timed(model: str, processor: str, threads: int) -> Record:
-        about = {"machine": {"processor": processor}, "threads": threads}
-        cost = Cost(latency_ms={"native": {"1": {"median": 1.0, "p95": 2.0}}}, train_seconds=1.0)
-        made = record(model, cost=cost, provenance={"finished": "2025", **about})
+        about = Provenance(machine=Machine(processor=processor), threads=threads, finished="2025")
+        made = record(model, cost=Cost(latencies=[LATENCY], train_seconds=1.0), provenance=about)
         return decode(encode(made))
 
     records = [timed("gbdt", "one", 1), timed("mlp", "one", 1), timed("other", "two", 4)]
@@ -764,8 +769,8 @@ def test_seeds_that_were_timed_on_other_machines_are_named():
     """Their mean is no latency of either."""
 
     def timed(seed: int, processor: str) -> Record:
-        about = {"machine": {"processor": processor}, "finished": "2025"}
-        cost = Cost(latency_ms={"native": {"1": {"median": 1.0, "p95": 2.0}}})
+        about = Provenance(machine=Machine(processor=processor), finished="2025")
+        cost = Cost(latencies=[LATENCY])
         return decode(encode(record(seed=seed, cost=cost, provenance=about)))
 
     (row,) = objects([timed(0, "one"), timed(1, "two")])

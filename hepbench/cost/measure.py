@@ -242,7 +242,7 @@ def _times(calls: Mapping[tuple[str, int], Call], setting: Setting, warnings: li
     facts: Facts = {"latency_ms": {}, "timed": {}, "load": load.others}
     for (runtime, n), timed in found.items():
         how = asdict(timed)
-        latency = {name: how.pop(name) for name in ("median", "p95")}
+        latency = {name: how.pop(name) for name in ("median", "p95", "rounds")}
         facts["latency_ms"].setdefault(runtime, {})[str(n)] = latency
         facts["timed"].setdefault(runtime, {})[str(n)] = how
     named = {f"{runtime} at batch {n}": timed for (runtime, n), timed in found.items()}

@@ -9,6 +9,7 @@ import numpy as np
 from hepbench.data import splits
 from hepbench.data.splits import kept_train_rows
 from hepbench.specs.metric import Predictions
+from hepbench.storage.old_records import LOSS_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predicti
     """Return the predictions of each part; those of train and test know the validation part's."""
     with np.load(scores, allow_pickle=False) as arrays:
         beside = {"trained", "rows"}
-        found = {n: arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
+        found = {_present(n): arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
         if "trained" in arrays.files:
             # a training example whose label was withheld is none
             rows = arrays["trained"]
@@ -59,6 +60,12 @@ def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predicti
     validation = _part(labels, found, "validation", None)
     others = {part: _part(labels, found, part, validation) for part in ("train", "test")}
     return {**others, "validation": validation}
+
+
+def _present(name: str) -> str:
+    """Return the present name of stored scores or values: older results have others."""
+    first, dot, value = name.rpartition(".")
+    return f"{first}{dot}{LOSS_VALUES.get(value, value)}"
 
 
 def _part(

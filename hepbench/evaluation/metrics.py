@@ -206,9 +206,9 @@ def kl(predictions: Predictions) -> Measured:
     return _mean(predictions, "kl")
 
 
-def code_sparsity(predictions: Predictions) -> Measured:
+def latent_sparsity(predictions: Predictions) -> Measured:
     """Return the mean share of a code that is nearly zero: at most 1 % of its largest entry."""
-    return _mean(predictions, "code_zeros")
+    return _mean(predictions, "latent_zeros")
 
 
 def auc_reconstruction(predictions: Predictions) -> Measured:

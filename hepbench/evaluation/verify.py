@@ -85,6 +85,9 @@ def _compare(part: str, recorded: Mapping[str, Value], again: Mapping[str, Value
     lines = []
     for name, value in again.items():
         old, new = msgspec.to_builtins(recorded[name]), msgspec.to_builtins(value)
+        # why there is no value may be said in other words now
+        for each in (old, new):
+            each["undefined"] = "undefined" in each
         changed = [k for k in sorted({*old, *new}) if not _close(old.get(k), new.get(k))]
         lines += [
             f"{part} {name}.{k}: recorded {old.get(k)}, recomputed {new.get(k)}" for k in changed

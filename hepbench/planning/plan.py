@@ -35,6 +35,7 @@ class Cell:
     """One combination with one seed: one record.
 
     Attributes:
+        stage_keys: keys of its stages by name, as in ``key_parts``.
         split, final: keys of stages: what divided the examples, and the last method.
         cost: key of the stage that measures what the last method made, or empty.
     """
@@ -43,6 +44,7 @@ class Cell:
     seed: int
     key: str
     key_parts: Mapping[str, Mapping[str, Any]]
+    stage_keys: Mapping[str, str]
     split: str
     final: str
     cost: str
@@ -125,19 +127,21 @@ class _Builder:
     def _cell(self, c: Combination, seed: int, prepared: Prepared) -> Cell:
         _, split, inputs = prepared
         last = inputs
-        parts = {stage.kind: stage.parts for stage in prepared}
+        stages = {stage.kind: stage for stage in prepared}
         for i in range(len(c.methods)):
             parents = (inputs.key,) if i == 0 else (inputs.key, last.key)
             last = self._add(method_stage(c, i, seed, parents, self.facts))
-            parts[last.name] = last.parts
+            stages[last.name] = last
         cost = ""
         if self.suite.cost:
-            measured = self._add(cost_stage(last, inputs, self.facts))
-            cost, parts["cost"] = measured.key, measured.parts
+            stages["cost"] = self._add(cost_stage(last, inputs, self.facts))
+            cost = stages["cost"].key
+        parts = {name: stage.parts for name, stage in stages.items()}
+        keys_by_name = {name: stage.key for name, stage in stages.items()}
         published = _published(c, self.suite.published)
         parts["evaluate"] = self._evaluate(c, seed, published)
         key = keys.key([parts["evaluate"], last.key, split.key, cost])
-        return Cell(c, seed, key, parts, split.key, last.key, cost, published)
+        return Cell(c, seed, key, parts, keys_by_name, split.key, last.key, cost, published)
 
     def _add(self, stage: Stage) -> Stage:
         made = keyed(stage)

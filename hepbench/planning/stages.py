@@ -71,24 +71,6 @@ Prepared = tuple[Stage, Stage, Stage]
 """What reads, divides and lays out the examples of a dataset."""
 
 
-def stage_keys(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the keys of a cell's stages by their names, methods in their order, and under ``cell``
-    its own, from what they are hashed from.
-    """
-    found = {"read": keys.key(["read", parts["read"], ()])}
-    found["split"] = keys.key(["split", parts["split"], (found["read"],)])
-    found["inputs"] = keys.key(["inputs", parts["inputs"], (found["read"], found["split"])])
-    inputs = last = found["inputs"]
-    # 'pretrain net' comes before 'pretrain+finetune net'
-    for name in sorted((n for n in parts if "method" in parts[n]), key=lambda n: n.count("+")):
-        parents = (inputs,) if last == inputs else (inputs, last)
-        last = found[name] = keys.key(["method", parts[name], parents])
-    if "cost" in parts:
-        found["cost"] = keys.key(["cost", parts["cost"], (inputs, last)])
-    evaluated = [parts["evaluate"], last, found["split"], found.get("cost", "")]
-    return found | {"cell": keys.key(evaluated)}
-
-
 def preparation(c: Combination, split_seed: int, facts: Environment) -> Prepared:
     """Return what prepares the examples of a combination: the stages that read, divide and lay them
     out.

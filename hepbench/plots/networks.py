@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hepbench.planning.stages import stage_keys
 from hepbench.registry.plugins import installed
 from hepbench.running.session import cache_folder
 from hepbench.specs.errors import HepbenchError, ResultsError
@@ -163,12 +162,14 @@ def _stages(record: Record) -> _Stages:
     """
     from hepbench.storage.stage_cache import StageCache
 
-    found = stage_keys(record.key_parts)
-    if found["cell"] != record.key:
+    found = record.stage_keys
+    if not found:
         msg = f"made by another version of hepbench; {_again(record)}"
         raise ResultsError(msg)
     cache = StageCache(cache_folder())
-    wanted = [n for n in found if n == "inputs" or "method" in record.key_parts.get(n, {})]
+    methods = (name for name, parts in record.key_parts.items() if "method" in parts)
+    # 'pretrain net' comes before 'pretrain+finetune net'
+    wanted = ["inputs", *sorted(methods, key=lambda name: name.count("+"))]
     facts = {name: cache.find(found[name]) for name in wanted}
     if any(each is None for each in facts.values()):
         msg = f"its network is no longer in the cache; {_again(record)}"
@@ -217,7 +218,7 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
 
 def _again(record: Record) -> str:
     """Return the command that brings a network back."""
-    suite = record.provenance.get("suite_file") or record.suite
+    suite = record.provenance.suite_file or record.suite
     return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, brings it back"
 
 
@@ -225,6 +226,8 @@ def _decoding(kept: _Stages) -> str:
     """Return the last step that trained the model's own terms, or the first one."""
     for name in reversed(kept.methods):
         for entry in kept.facts[name].get("history", ()):
-            if any(n not in KNOWN_TERMS and not n.startswith("rate") for n in entry):
+            if any(
+                n not in KNOWN_TERMS and not n.startswith(("rate", "learning_rate")) for n in entry
+            ):
                 return name
     return kept.methods[0]

@@ -71,9 +71,9 @@ def _of_values() -> list[Metric]:
             same=same,
         ),
         Metric(
-            name="code_sparsity",
+            name="latent_sparsity",
             summary="mean share of a code that is at most 1 % of its largest entry",
-            compute="hepbench.evaluation.metrics:code_sparsity",
+            compute="hepbench.evaluation.metrics:latent_sparsity",
             higher_is_better=True,
         ),
         Metric(

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.specs.references import uses
-from hepbench.storage.records import Cost
+from hepbench.storage.records import Cost, Latency, Round
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hepbench.planning.matrix import Combination
     from hepbench.specs.metric import Predictions
+    from hepbench.storage.records import Device
 
 
 SPLIT_FACTS = (
@@ -67,8 +68,17 @@ def doubts(warnings: Sequence[str]) -> list[str]:
     return [*others, line] if unsteady else others
 
 
-def cost(chain: list[dict[str, Any]], measured: dict[str, Any]) -> Cost:
-    """Return what training cost, and what scoring costs where that was measured."""
+def cost(
+    chain: list[dict[str, Any]], measured: dict[str, Any], *, device: Device, measured_on: str
+) -> Cost:
+    """Return what training cost, and what scoring costs where that was measured.
+
+    Args:
+        chain: results of the method stages, in order.
+        measured: result of the cost stage, or empty.
+        device: where latencies were measured.
+        measured_on: key of the method stage whose network was timed.
+    """
     seconds = sum(facts["seconds"] for facts in chain)
     training = {
         "train_seconds": seconds,
@@ -77,5 +87,25 @@ def cost(chain: list[dict[str, Any]], measured: dict[str, Any]) -> Cost:
     }
     # parameters are those that a score depends on, as the method's stage counted them
     counted = {k: v for k, v in chain[-1].items() if k in {"parameters", "nonzero_parameters"}}
-    known = {**training, **measured, **counted}
+    timed = latencies(measured, device=device, measured_on=measured_on)
+    known = {**training, **measured, **counted, "latencies": timed}
     return msgspec.convert({k: v for k, v in known.items() if k in Cost.__struct_fields__}, Cost)
+
+
+def latencies(measured: Mapping[str, Any], *, device: Device, measured_on: str) -> list[Latency]:
+    """Return the latencies that a cost stage measured, one for each runtime and batch."""
+    return [
+        Latency(
+            runtime=runtime,
+            batch=int(batch),
+            median_ms=timed["median"],
+            p95_ms=timed["p95"],
+            # what an older hepbench measured may still be in the cache, without its rounds
+            rounds=msgspec.convert(timed.get("rounds", ()), list[Round]),
+            load=measured.get("load"),
+            measured_on=measured_on,
+            device=device,
+        )
+        for runtime, batches in measured.get("latency_ms", {}).items()
+        for batch, timed in batches.items()
+    ]

@@ -7,12 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+import msgspec
+
 from hepbench._version import __version__
 from hepbench.running import grouping, local
 from hepbench.running.executor import Outcome
 from hepbench.running.recording import cost, doubts, examples, history, params, supervised
 from hepbench.storage import locks, machine
-from hepbench.storage.records import DataSummary, Failure, Record, Run
+from hepbench.storage.records import (
+    DataSummary,
+    Device,
+    Failure,
+    Machine,
+    Provenance,
+    Record,
+    Run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,7 +185,7 @@ class Runner:
             metrics=by_part["test"],
             metrics_train=by_part["train"],
             metrics_validation=by_part["validation"],
-            cost=cost(chain, costs),
+            cost=cost(chain, costs, device=_device(), measured_on=cell.final),
             epochs=len(last["history"]) if "history" in last else None,
             best_epoch=last.get("best_epoch"),
             history=history(chain),
@@ -237,26 +247,25 @@ class Runner:
             "seed": cell.seed,
             "params": params(c),
             "key": cell.key,
+            "stage_keys": cell.stage_keys,
             "key_parts": cell.key_parts,
             "provenance": self._provenance(c),
         }
 
-    def _provenance(self, c: Combination) -> dict[str, Any]:
+    def _provenance(self, c: Combination) -> Provenance:
         entries = (c.dataset, c.model, *c.methods)
-        plugins = {e.plugin.distribution: e.plugin.version for e in entries}
-        return {
-            "hepbench": __version__,
-            "plugins": plugins,
-            "git": machine.git(),
-            "machine": machine.description(),
-            "libraries": dict(self.facts.libraries),
-            "device": "cpu",
-            "precision": "float32",
-            "threads": self.limits.threads,
-            "suite_file": self.plan.suite_file,
-            "started": self.started,
-            "finished": machine.now(),
-        }
+        return Provenance(
+            hepbench=__version__,
+            plugins={e.plugin.distribution: e.plugin.version for e in entries},
+            git=machine.git(),
+            machine=msgspec.convert(machine.description(), Machine),
+            libraries=dict(self.facts.libraries),
+            device=_device(),
+            threads=self.limits.threads,
+            suite_file=self.plan.suite_file,
+            started=self.started,
+            finished=machine.now(),
+        )
 
     def _record(self, record: Record) -> None:
         self.store.write(record)
@@ -277,3 +286,9 @@ class Runner:
         )
         for failure in self.registry.observe(hook, run=run):
             self.progress.note(failure)
+
+
+def _device() -> Device:
+    """Return the processor that trains and scores."""
+    name = str(machine.description()["processor"])
+    return Device(kind="cpu", name=name, precision="float32")

@@ -41,7 +41,7 @@ class Predictions:
         targets: (N,) each: mass, pt and the like, for slices.
         values: (N,) each, of a network whose encoder is as its own loss left it: the terms of that
             loss (``reconstruction``, ``kl``); ``elbo``, their weighted sum, where one is ``kl``;
-            ``code_zeros``, the share of the code that is nearly zero. See ``encoders.values``.
+            ``latent_zeros``, the share of the code that is nearly zero. See ``encoders.values``.
         validation: the validation part, for whatever must be chosen before the test set is seen:
             thresholds and calibration.
     """

@@ -9,6 +9,10 @@ Array: TypeAlias = Any
 """A numpy array or what stands for one (SparseImages), shapes as documented where it appears."""
 
 
+Json: TypeAlias = Any
+"""A value of JSON: a number, string, boolean, null, list of such or table of such by name."""
+
+
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
 (True = real particle) and ``neighbours`` (N, P, k), whole numbers (the places in the cloud of what is

@@ -42,7 +42,8 @@ class ResultsFolder:
     def read(self, suite: str, key: str) -> Record | None:
         """Return the record of a key, or None where there is none, or none that is whole."""
         try:
-            return records.decode(self._path(suite, key).read_bytes())
+            path = self._path(suite, key)
+            return records.decode(path.read_bytes(), name=path)
         except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
             return None
 
@@ -101,7 +102,7 @@ class ResultsFolder:
 
     def _decode(self, path: Path) -> Record:
         try:
-            return records.decode(path.read_bytes())
+            return records.decode(path.read_bytes(), name=path)
         except msgspec.MsgspecError as error:
             msg = f"{path} is cut short or no record ({error}); remove it and run again"
             raise ResultsError(msg) from error

@@ -35,7 +35,7 @@ LABELS = Labels._fields
 
 
 # the two that are no numbers are no columns; of latencies, one is
-COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latency_ms", "gaps")), "latency")
+COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latencies", "gaps")), "latency", "load")
 
 
 COUNTS = (*COSTS, "epochs", "best_epoch")
@@ -53,7 +53,7 @@ TIMES = ("latency", "train_seconds", "examples_per_second")
 ASPECTS = ("data", "split", "labels", "preset", "preprocess")
 
 
-OF_VALUES = ("reconstruction", "kl", "code_sparsity", "auc_reconstruction", "auc_elbo")
+OF_VALUES = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")
 
 
 DEFAULT_COLUMNS = (

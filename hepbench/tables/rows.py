@@ -85,9 +85,10 @@ class Row:
         """What must be equal for times to be compared; of seeds that differ in it, all values."""
         found: dict[str, set[str]] = defaultdict(set)
         for record in self.ok or self.cells:
-            said = {**(record.provenance.get("machine") or {}), **record.provenance}
-            for name in SETTING:
-                found[name].add(str(said.get(name) or "not recorded"))
+            made = record.provenance
+            said = (made.machine.processor, made.threads, made.device.kind, made.device.precision)
+            for name, value in zip(SETTING, said, strict=True):
+                found[name].add(str(value or "not recorded"))
         return {name: " and ".join(sorted(values)) for name, values in found.items()}
 
     def differing(self, other: Row | None) -> list[str]:
@@ -120,7 +121,7 @@ def collect(
 
 def age(record: Record) -> tuple[str, str, str]:
     """Return what is larger for the newer of two records, and never equal."""
-    return (str(record.provenance.get("finished", "")), record.key, record.status)
+    return (record.provenance.finished, record.key, record.status)
 
 
 def recorded(record: Record, name: str) -> Value | None:

@@ -139,9 +139,9 @@ def machines(row: Row, against: str) -> tuple[str, ...]:
 
 
 def _machine(record: Record) -> str:
-    about = record.provenance.get("machine") or {}
-    n = int(record.provenance.get("threads", 1))
-    return f"{about.get('processor', 'unknown processor')}, {several(n, 'thread')}"
+    made = record.provenance
+    processor = made.machine.processor or "unknown processor"
+    return f"{processor}, {several(made.threads or 1, 'thread')}"
 
 
 def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
