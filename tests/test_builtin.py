@@ -18,7 +18,7 @@ from hepbench.registry import builtin, hooks
 from hepbench.tables import columns
 
 METRICS = builtin.hepbench_metrics()
-OF_VALUES = [*columns.OF_VALUES]
+OF_VALUES = [*columns.LOSS_METRICS]
 OF_SCORES = [metric for metric in METRICS if metric.name not in OF_VALUES]
 
 

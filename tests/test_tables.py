@@ -199,8 +199,8 @@ def test_a_failed_seed_stands_with_most_of_its_cell():
 def test_rows_hold_what_collect_was_asked_for():
     """The public function gives rows without any text."""
     (row,) = collect([record(seed=0), record(seed=1, auc=0.77)], columns=["auc", "parameters"])
-    assert row.figures["auc"].value == pytest.approx(0.76)
-    assert row.figures["parameters"] == SeedAverage()
+    assert row.averages["auc"].value == pytest.approx(0.76)
+    assert row.averages["parameters"] == SeedAverage()
     assert [cell.seed for cell in row.cells] == [0, 1]
 
 

@@ -1,4 +1,4 @@
-"""The core's own plugin: its metrics. Imports nothing heavy."""
+"""The core's own plugin, which registers its metrics. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def hepbench_metrics() -> list[Metric]:
         ),
         Metric(
             name="accuracy",
-            summary="share classified rightly, threshold chosen on validation",
+            summary="fraction classified correctly, threshold chosen on validation",
             compute="hepbench.evaluation.metrics:accuracy",
             higher_is_better=True,
         ),
         Metric(
             name="accuracy_at_half",
-            summary="share classified rightly, threshold one half",
+            summary="fraction classified correctly, threshold one half",
             compute="hepbench.evaluation.metrics:accuracy_at_half",
             higher_is_better=True,
             classes=2,
@@ -37,7 +37,7 @@ def hepbench_metrics() -> list[Metric]:
         ),
         Metric(
             name="brier",
-            summary="mean squared distance of scores from the truth",
+            summary="mean squared difference between scores and labels",
             compute="hepbench.evaluation.metrics:brier",
             higher_is_better=False,
         ),
@@ -48,12 +48,12 @@ def hepbench_metrics() -> list[Metric]:
             higher_is_better=False,
         ),
         *(_rejection(percent) for percent in (30, 50, 70)),
-        *_of_values(),
+        *_of_own_loss(),
     ]
 
 
-def _of_values() -> list[Metric]:
-    """Return the metrics of networks that have a loss of their own."""
+def _of_own_loss() -> list[Metric]:
+    """Return the metrics of networks whose encoder has a loss of its own."""
     same = frozenset({"data", "split", "labels", "preprocess"})
     return [
         Metric(
@@ -65,27 +65,27 @@ def _of_values() -> list[Metric]:
         ),
         Metric(
             name="kl",
-            summary="mean KL divergence of codes from the prior, in nats",
+            summary="mean KL divergence of the posterior from the prior, in nats",
             compute="hepbench.evaluation.metrics:kl",
             higher_is_better=False,
             same=same,
         ),
         Metric(
             name="latent_sparsity",
-            summary="mean share of a code that is at most 1 % of its largest entry",
+            summary="mean fraction of latents of at most 1 % of the largest of an example",
             compute="hepbench.evaluation.metrics:latent_sparsity",
             higher_is_better=True,
         ),
         Metric(
             name="auc_reconstruction",
-            summary="AUC of the reconstruction error as a score, larger for the signal",
+            summary="AUC with the reconstruction error as the signal score",
             compute="hepbench.evaluation.metrics:auc_reconstruction",
             higher_is_better=True,
             classes=2,
         ),
         Metric(
             name="auc_elbo",
-            summary="AUC of the negative evidence lower bound as a score, larger for the signal",
+            summary="AUC with the negative evidence lower bound (ELBO) as the signal score",
             compute="hepbench.evaluation.metrics:auc_elbo",
             higher_is_better=True,
             classes=2,

@@ -1,4 +1,4 @@
-"""The parts of a record: examples, history, parameters, warnings and cost of a cell."""
+"""Parts of a record, made from the results of stages: examples, history, parameters, cost."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ SPLIT_FACTS = (
 )
 
 
-def examples(split: Mapping[str, Any], *, trained: int) -> dict[str, Any]:
-    """Return what is told of the examples: those whose labels were withheld count as unlabelled."""
+def example_counts(split: Mapping[str, Any], *, trained: int) -> dict[str, Any]:
+    """Return the fields of ``DataSummary`` that come from the split; examples without their label
+    count as unlabelled.
+    """
     withheld = split["n_train"] - trained
     sizes = {"n_train": trained, "n_unlabelled": split["n_unlabelled"] + withheld}
     return sizes | {name: split[name] for name in SPLIT_FACTS}
 
 
 def history(chain: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Return the epochs of every step of a chain, each with the number of its step."""
+    """Return the epochs of every step of a chain, each with the number of its step.
+
+    Args:
+        chain: results of the method stages, in order.
+    """
     return [
         {"step": float(step), **row}
         for step, facts in enumerate(chain)
@@ -40,6 +46,7 @@ def history(chain: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 
 def params(c: Combination) -> dict[str, Any]:
+    """Return the parameters of a combination as a record holds them."""
     names = uses(entry.spec.name for entry in c.methods)
     return {
         "dataset": dict(c.dataset_params),
@@ -48,8 +55,8 @@ def params(c: Combination) -> dict[str, Any]:
     }
 
 
-def supervised(c: Combination, test: Predictions) -> list[str]:
-    """Say where values of an encoder's own loss, such as anomaly scores, hang on labels too."""
+def label_warnings(c: Combination, test: Predictions) -> list[str]:
+    """Warn if the encoder whose loss gives anomaly scores was trained with labels, too."""
     jointly = [
         m.spec.name
         for m in c.methods
@@ -57,11 +64,11 @@ def supervised(c: Combination, test: Predictions) -> list[str]:
     ]
     if not (test.values and jointly):
         return []
-    return [f"values: the encoder saw labels too ({jointly[-1]}): no unsupervised anomaly score"]
+    return [f"values: the encoder saw labels, too ({jointly[-1]}): no unsupervised anomaly score"]
 
 
-def doubts(warnings: Sequence[str]) -> list[str]:
-    """Return what is doubtful about a cost; one line for all latencies that were not steady."""
+def cost_warnings(warnings: Sequence[str]) -> list[str]:
+    """Return the warnings of a cost stage; one line for all latencies that were not steady."""
     unsteady = any(warning.startswith("latency:") for warning in warnings)
     others = [warning for warning in warnings if not warning.startswith("latency:")]
     line = "latency: not steady while it was measured (other work, or the processor's speed)"
@@ -71,7 +78,7 @@ def doubts(warnings: Sequence[str]) -> list[str]:
 def cost(
     chain: list[dict[str, Any]], measured: dict[str, Any], *, device: Device, measured_on: str
 ) -> Cost:
-    """Return what training cost, and what scoring costs where that was measured.
+    """Return the cost of training, and that of scoring if it was measured.
 
     Args:
         chain: results of the method stages, in order.
@@ -85,7 +92,7 @@ def cost(
         "examples_per_second": chain[-1]["examples"] / seconds if seconds else None,
         "peak_memory_mb": max(facts["peak_memory_mb"] for facts in chain),
     }
-    # parameters are those that a score depends on, as the method's stage counted them
+    # the method stage counted the parameters that a score depends on
     counted = {k: v for k, v in chain[-1].items() if k in {"parameters", "nonzero_parameters"}}
     timed = latencies(measured, device=device, measured_on=measured_on)
     known = {**training, **measured, **counted, "latencies": timed}
@@ -100,7 +107,7 @@ def latencies(measured: Mapping[str, Any], *, device: Device, measured_on: str) 
             batch=int(batch),
             median_ms=timed["median"],
             p95_ms=timed["p95"],
-            # what an older hepbench measured may still be in the cache, without its rounds
+            # a result that an older hepbench left in the cache has no rounds
             rounds=msgspec.convert(timed.get("rounds", ()), list[Round]),
             load=measured.get("load"),
             measured_on=measured_on,

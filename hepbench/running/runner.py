@@ -12,7 +12,14 @@ import msgspec
 from hepbench._version import __version__
 from hepbench.running import grouping, local
 from hepbench.running.executor import Outcome
-from hepbench.running.recording import cost, doubts, examples, history, params, supervised
+from hepbench.running.recording import (
+    cost,
+    cost_warnings,
+    example_counts,
+    history,
+    label_warnings,
+    params,
+)
 from hepbench.storage import locks, machine
 from hepbench.storage.records import (
     DataSummary,
@@ -164,7 +171,7 @@ class Runner:
         labels, labels_stored = self._labels_of(cell, scores)
         suite = self.plan.suite.name
         predictions = joining.join(labels, scores)
-        stored = self.store.keep(scores, f"{suite}/predictions/{cell.key}.npz")
+        stored = self.store.copy(scores, f"{suite}/predictions/{cell.key}.npz")
         by_part = {part: measure.measure(self.plan.metrics, p) for part, p in predictions.items()}
         found = self.facts.found(cell.combination.dataset)
         last = chain[-1]
@@ -175,8 +182,8 @@ class Runner:
             *read.get("warnings", ()),
             *duplicates.describe_copies(split["duplicates"], sizes),
             *(w for facts in chain for w in facts.get("warnings", ())),
-            *doubts(costs.get("warnings", ())),
-            *supervised(cell.combination, predictions["test"]),
+            *cost_warnings(costs.get("warnings", ())),
+            *label_warnings(cell.combination, predictions["test"]),
             *measure.row_warnings(self.plan.metrics, predictions),
         ]
         return Record(
@@ -193,7 +200,7 @@ class Runner:
                 source=found.source,
                 fingerprint=found.fingerprint,
                 files=[name.rpartition("/")[2] for name in found.files],
-                **examples(split, trained=last["examples"]),
+                **example_counts(split, trained=last["examples"]),
             ),
             warnings=warnings,
             published=cell.published,
@@ -228,7 +235,7 @@ class Runner:
                 with path.open("wb") as file:
                     np.savez(file, allow_pickle=False, **labels)
 
-            stored = self.store.build(f"{self.plan.suite.name}/labels/{name}.npz", write)
+            stored = self.store.create(f"{self.plan.suite.name}/labels/{name}.npz", write)
             self._labels[name] = labels, stored
         return self._labels[name]
 

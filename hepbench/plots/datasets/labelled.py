@@ -79,7 +79,7 @@ class Labelled:
     params: Params
     origin: Origin = "sample"
     notes: Sequence[str] = ()
-    report_progress: Callable[[str], None] = progress.nobody
+    report_progress: Callable[[str], None] = progress.ignore
 
     @property
     def source_name(self) -> str:
@@ -149,7 +149,7 @@ def opened(
     *,
     data: Path | None,
     source: Wanted,
-    report_progress: Callable[[str], None] = progress.nobody,
+    report_progress: Callable[[str], None] = progress.ignore,
 ) -> Labelled:
     """Return the examples of a dataset at hand.
 

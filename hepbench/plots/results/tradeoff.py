@@ -93,7 +93,7 @@ class Axis:
 def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
     """Return how to draw a metric: as 1 - value where 1 is perfect, so that less is better."""
     higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
-    values = [row.figures[name].value for row in rows]
+    values = [row.averages[name].value for row in rows]
     within = all(value is None or 0 <= value <= 1 for value in values)
     turned = higher and within
     return Axis(name, f"1 - {title(name)}" if turned else title(name), turned, turned or not higher)
@@ -105,11 +105,11 @@ def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
     scale = 2 if against == "theoretical" else 1
     found = []
     for i, row in enumerate(rows):
-        cost, error = row.figures[column], row.figures[y.name]
+        cost, error = row.averages[column], row.averages[y.name]
         x = cost.value if cost.value is not None else _uncounted(row, against)
         if x is None or error.value is None:
             continue
-        saved = row.figures["theoretical_macs"].value if against == "flops" else None
+        saved = row.averages["theoretical_macs"].value if against == "flops" else None
         point = Point(
             row=i,
             x=x * scale,
@@ -126,7 +126,7 @@ def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
 
 def _uncounted(row: Row, against: str) -> float | None:
     # recorded only where weights are zero: elsewhere it is the count itself
-    return row.figures["macs"].value if against == "theoretical" else None
+    return row.averages["macs"].value if against == "theoretical" else None
 
 
 def machines(row: Row, against: str) -> tuple[str, ...]:
@@ -261,9 +261,9 @@ def _check(request: Request) -> None:
 
 def _needs(error: str, against: str, column: str) -> Callable[[Row], str]:
     def why(row: Row) -> str:
-        if row.figures[error].value is None:
+        if row.averages[error].value is None:
             return f"{title(error)} has no value"
-        if row.figures[column].value is None and _uncounted(row, against) is None:
+        if row.averages[column].value is None and _uncounted(row, against) is None:
             return f"{title(column)} was not measured"
         return ""
 
