@@ -198,7 +198,7 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
 
 
 def test_a_mask_earns_no_flops(network, tmp_path):
-    """Half of the weights at zero: the same FLOPs, and a theoretical figure beside."""
+    """Half of the weights at zero: the same FLOPs, and a theoretical count beside."""
     with torch.no_grad():
         network.layers[0].weight[::2] = 0
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)

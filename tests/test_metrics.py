@@ -449,12 +449,12 @@ def test_the_area_under_a_loss_is_that_of_a_score_in_its_order(p):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({}, "only a network whose encoder is as its own loss left it has such values"),
+        ({}, "only networks whose encoder was last trained by its own loss have such values"),
         (
             {"l1": [1, 2, 3, 4], "latent_zeros": [0, 0, 0, 1]},
             "has no 'kl'; there are l1, latent_zeros",
         ),
-        ({"kl": [1, 2, 3]}, "values 'kl' (3,) of 4 examples: need (N,), all finite"),
+        ({"kl": [1, 2, 3]}, "values 'kl' have shape (3,) for 4 examples: need (N,), all finite"),
         ({"kl": [1, 2, 3, math.inf]}, "need (N,), all finite"),
     ],
 )

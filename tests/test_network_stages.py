@@ -244,7 +244,7 @@ def test_no_values_are_kept_of_an_encoder_that_its_own_loss_did_not_train_last(r
         assert set(arrays.files) == {"train", "validation", "test"}
     for name in ("reconstruction", "auc_elbo"):
         assert found.metrics[name].value is None
-        assert "as its own loss left it" in found.metrics[name].undefined
+        assert "last trained by its own loss" in found.metrics[name].undefined
 
 
 def test_values_are_verified_with_the_scores(ran):

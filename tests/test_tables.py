@@ -225,7 +225,7 @@ def test_rows_within_two_standard_errors_of_the_best_are_ties():
     assert "*0.800" in row_of(text, "a")
     assert "*0.772" in row_of(text, "b")
     assert "*" not in row_of(text, "c")
-    assert "*: best, or within 2 standard errors of it: a tie" in text
+    assert "*: best, or tied with it: within 2 standard errors" in text
 
 
 def test_the_spread_over_seeds_widens_a_tie():
@@ -423,11 +423,11 @@ def test_a_limit_in_one_seed_makes_the_mean_a_limit():
     (row,) = objects(pair, columns=["rejection_50"])
     assert (row["rejection_50"], row["rejection_50_limit"]) == (150, True)
     assert row["rejection_50_stderr"] is None
-    assert row["notes"] == ["rej. 50 % is a 95 % lower limit, hence ≥ (seed 0)"]
+    assert row["notes"] == ["rej. 50 % is given as 95 % lower limit (≥) (seed 0)"]
     assert "≥150" in plain(pair)
 
 
-def test_a_published_figure_stands_beside_with_its_source_and_caveat():
+def test_a_published_value_stands_beside_with_its_source_and_caveat():
     """As it was published, unrounded."""
     published = Published(
         cell="*",
@@ -475,7 +475,7 @@ def test_looks_may_be_counted_over_more_records_than_are_shown():
     assert "mlp" not in text
 
 
-def test_the_line_below_spells_out_a_figure_of_the_table():
+def test_the_legend_explains_a_value_in_brackets():
     """Whoever does not know the brackets can read them off an example."""
     both = {"auc": Value(0.75, 0.01), "accuracy": Value(0.703, 0.0099)}
     assert f"0.7030(99)({DASH}) is 0.7030 ±0.0099 {DASH}\n" in plain([record(metrics=both)])
@@ -698,7 +698,7 @@ def test_every_newest_failure_is_visible(records):
 
 @given(records=RECORDS)
 @settings(max_examples=60)
-def test_no_figure_is_invented(records):
+def test_no_value_is_invented(records):
     """Each lies between the smallest and largest of its row's seeds, or is not there at all."""
     for row in objects(records):
         given = [
@@ -776,5 +776,6 @@ def test_seeds_that_were_timed_on_other_machines_are_named():
     (row,) = objects([timed(0, "one"), timed(1, "two")])
     (note,) = row["notes"]
     assert note == (
-        "latency: means over seeds that were not measured alike: processor (one and two)"
+        "latency: mean over seeds that were measured with different settings: "
+        "processor (one and two)"
     )

@@ -42,7 +42,7 @@ GROUPS = (
 )
 
 
-TIE = "best, or within 2 standard errors of the best (errors of both rows added in quadrature)"
+TIE = "best, or tied with it: within 2 standard errors (of both rows, added in quadrature)"
 
 
 LONGEST_NOTE = 300
@@ -259,7 +259,7 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         first = next(spelt, "the second is over seeds")
         # preferably one with both errors
         example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
-        lines.append(f"in brackets: the same two errors in units of the last digit; {example}")
+        lines.append(f"in brackets: the same errors in units of the last digit; {example}")
     if means := [title(name) for name in columns.tests if name in LOSS_METRICS[:3]]:
         lines.append(
             f"{listed(means)}: means over test examples, computed on preprocessed inputs; empty "
