@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
+from hepbench.evaluation import joining, verify
 from hepbench.specs.errors import ResultsError
 from hepbench.storage import old_records
-from hepbench.storage.records import SCHEMA_VERSION, Device, decode, encode
+from hepbench.storage.records import SCHEMA_VERSION, Device, Value, decode, encode
 from hepbench.storage.results import ResultsFolder
 
 OLD = Path(__file__).parent / "data" / "record_schema_1.json"
@@ -190,6 +192,27 @@ def test_a_table_of_a_newer_record_exits_2_with_that_line(bench, old):
     assert (done.code, done.out) == (2, "")
     assert "x.json has schema version 3;" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_values_that_are_stored_under_an_old_name_are_read(tmp_path):
+    """Stored arrays of old results stay as they are, with their checksums."""
+    ids = np.arange(3)
+    labels = {f"{p}.{n}": ids for p in ("train", "validation", "test") for n in ("ids", "labels")}
+    scores = {f"{part}.value.code_zeros": ids / 4 for part in ("train", "validation", "test")}
+    scores |= {part: np.ones((3, 2)) for part in ("train", "validation", "test")}
+    np.savez(tmp_path / "old.npz", **scores)
+    found = joining.join(labels, tmp_path / "old.npz")["test"].values
+    assert {name: list(values) for name, values in found.items()} == {
+        "latent_zeros": [0, 0.25, 0.5]
+    }
+
+
+def test_the_reason_for_a_missing_value_may_be_worded_differently():
+    """A value that is there in one record alone is a difference, a sentence is none."""
+    one, other = Value(undefined="no signal"), Value(undefined="there is no signal")
+    assert verify._compare("test", {"auc": one}, {"auc": other}) == []
+    assert len(verify._compare("test", {"auc": one}, {"auc": Value(0.5)})) == 2
+    assert len(verify._compare("test", {"auc": Value(0.5)}, {"auc": other})) == 2
 
 
 @pytest.mark.parametrize("data", ["{}", "[]", '{"schema_version": 1}', '{"schema_version": 2}'])

@@ -7,6 +7,7 @@ stored files stay.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hepbench.storage import keys
@@ -160,6 +161,7 @@ def _history(rows: Iterable[Mapping[str, float]]) -> list[dict[str, float]]:
     return [{_term(name): value for name, value in row.items()} for row in rows]
 
 
+@cache
 def _term(name: str) -> str:
     first, dot, rest = name.partition(".")
     return f"{HISTORY.get(first, first)}{dot}{rest}"
