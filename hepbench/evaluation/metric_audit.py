@@ -88,7 +88,7 @@ def _fits_labels(compute: Compute, classes: int) -> str | None:
         return None
     return (
         f"under random labels {np.mean(few):.3g} for {len(small.labels)} examples but "
-        f"{np.mean(many):.3g} for {len(large.labels)} (is something chosen on the labels it scores?)"
+        f"{np.mean(many):.3g} for {len(large.labels)} (chosen on the labels it scores?)"
     )
 
 

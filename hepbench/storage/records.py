@@ -173,8 +173,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def latency(self) -> float | None:
-        """Median time in ms to score one example: in ONNX Runtime, else in the first runtime of
-        torch and native Python that was timed.
+        """Median time in ms to score one example: in ONNX Runtime if it was timed there, else in
+        torch, else in native Python.
         """
         single = {each.runtime: each.median_ms for each in self.latencies if each.batch == 1}
         found = (single[name] for name in ("onnxruntime", "torch", "native") if name in single)

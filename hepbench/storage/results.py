@@ -131,7 +131,9 @@ class ResultsFolder:
         try:
             yield
         except OSError as error:
-            msg = f"cannot write {error.filename or path}: {error.strerror}; choose another folder with --results"
+            msg = (
+                f"cannot write {error.filename or path}: {error.strerror}; choose another --results"
+            )
             raise ResultsError(msg) from error
 
 

@@ -247,8 +247,17 @@ def _count(name: str, value: float | None) -> str:
 
 def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
     """Explain what the tables show, in the order of their columns."""
-    main, lines = title(columns.main), []
-    if main:
+    shown = list(tables)
+    return [
+        *_legend_of_errors(shown, columns),
+        *_legend_of_metrics(columns),
+        *_legend_of_others(shown, columns),
+    ]
+
+
+def _legend_of_errors(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
+    lines = []
+    if main := title(columns.main):
         lines.append(
             f"{main}: mean over seeds; ±test: standard error of the test sample, averaged over "
             f"seeds; ±seeds: standard deviation over seeds, {DASH} with one seed"
@@ -260,6 +269,11 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         # preferably one with both errors
         example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
         lines.append(f"in brackets: the same errors in units of the last digit; {example}")
+    return lines
+
+
+def _legend_of_metrics(columns: Columns) -> list[str]:
+    lines = []
     if means := [title(name) for name in columns.tests if name in LOSS_METRICS[:3]]:
         lines.append(
             f"{listed(means)}: means over test examples, computed on preprocessed inputs; empty "
@@ -272,6 +286,11 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
         )
     if points := [title(name) for name in columns.tests if name.startswith("rejection_")]:
         lines.append(f"{listed(points)}: 1 / background efficiency at this signal efficiency")
+    return lines
+
+
+def _legend_of_others(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
+    lines = []
     if means := [title(name) for name in columns.names if name in COUNTS or base(name) != name]:
         lines.append(f"{listed(means)}: mean over seeds")
     if "latency" in columns.names:
@@ -281,8 +300,8 @@ def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
             "label_fraction: fraction of the training labels that methods see, drawn anew for each "
             "seed; validation keeps all its labels"
         )
-    if "published" in columns.names and main:
-        lines.append(f"published: {main} in the publication that the note names")
+    if "published" in columns.names and columns.main:
+        lines.append(f"published: {title(columns.main)} in the publication that the note names")
     if "source" in columns.labels:
         lines.append(
             "source: file: original dataset; sample: small sample bundled with hepbench or a "
