@@ -11,7 +11,6 @@ Also shown: the 95th percentile of the same network without the lock that keeps 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
+
+from hepbench.storage.records import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +92,8 @@ def measured(folder: Path) -> float:
     """Return the median latency that a fresh run records."""
     hepbench(folder, "run", "one.toml", "--fresh", "--quiet", "--results", "results").wait()
     newest = max((folder / "results" / "one").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    return float(json.loads(newest.read_text())["cost"]["latency_ms"]["torch"]["256"]["median"])
+    latencies = decode(newest.read_bytes()).cost.latencies
+    return next(x.median_ms for x in latencies if (x.runtime, x.batch) == ("torch", 256))
 
 
 def by_hand() -> float:

@@ -21,7 +21,7 @@ from hepbench.registry import builtin
 from hepbench.registry.plugins import Plugin, Registry
 from hepbench.specs.parameters import defaults
 from hepbench.storage import keys
-from hepbench.storage.records import Cost, DataSummary, Record, Value
+from hepbench.storage.records import Cost, DataSummary, Provenance, Record, Value
 from hepbench.tables.document import table
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def records(n: int) -> list[Record]:
             data=DataSummary(
                 source="file", fingerprint=f"f{i % 4}", split_hash=f"s{i % 4}", n_test=1000
             ),
-            provenance={"finished": f"2026-01-01T00:00:{i:06}"},
+            provenance=Provenance(finished=f"2026-01-01T00:00:{i:06}"),
         )
         for i in range(n)
     ]

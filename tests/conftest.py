@@ -96,7 +96,7 @@ class Workbench:
         from hepbench.storage.results import ResultsFolder
 
         found = ResultsFolder(self.folder / results).records()
-        ordered = sorted(found, key=lambda record: str(record.provenance["finished"]))
+        ordered = sorted(found, key=lambda record: record.provenance.finished)
         return {record.cell: record for record in ordered}
 
     def forget(self) -> None:

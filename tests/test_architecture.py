@@ -16,6 +16,7 @@ CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
 PURE = (
     *("specs/parameters", "specs/references", "specs/text", "storage/keys", "storage/records"),
+    "storage/old_records",
     *("data/splits", "data/duplicates", "data/checking/findings", "data/checking/tallies"),
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
     *("evaluation/consistency", "planning/matrix", "planning/settings", "planning/stages"),

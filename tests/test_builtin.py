@@ -18,7 +18,7 @@ from hepbench.registry import builtin, hooks
 from hepbench.tables import columns
 
 METRICS = builtin.hepbench_metrics()
-OF_VALUES = [*columns.OF_VALUES]
+OF_VALUES = [*columns.LOSS_METRICS]
 OF_SCORES = [metric for metric in METRICS if metric.name not in OF_VALUES]
 
 
@@ -36,7 +36,7 @@ def test_the_metrics_are_those_of_the_design():
         "rejection_70",
         "reconstruction",
         "kl",
-        "code_sparsity",
+        "latent_sparsity",
         "auc_reconstruction",
         "auc_elbo",
     ]
@@ -50,7 +50,7 @@ def test_each_metric_computes_and_says_what_it_is(metric):
     for classes in (2, 3) if metric.classes is None else (metric.classes,):
         labels = np.arange(60) % classes
         scores = np.random.default_rng(0).dirichlet(np.ones(classes), 60)
-        values = {n: np.arange(60.0) for n in ("reconstruction", "kl", "elbo", "code_zeros")}
+        values = {n: np.arange(60.0) for n in ("reconstruction", "kl", "elbo", "latent_zeros")}
         measured = compute(Predictions(labels=labels, scores=scores, values=values))
         assert isinstance(measured, Measured)
     assert metric.summary

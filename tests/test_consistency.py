@@ -1,4 +1,4 @@
-"""What marks a row: each check must catch its fault and leave sound figures alone."""
+"""What marks a row: each check must catch its fault and accept sound metrics."""
 
 from __future__ import annotations
 
@@ -135,9 +135,9 @@ def test_audit_passes_what_others_rightly_use(metric):
 @pytest.mark.parametrize("metric", [best_accuracy, accuracy_on_a_grid, largest_youden])
 def test_audit_flags_a_threshold_chosen_on_the_test_labels(metric):
     """Such a metric finds something in random labels, the more the fewer there are."""
-    (complaint,) = metric_audit.audit(metric)
-    assert complaint.startswith("under random labels")
-    assert "chosen on the labels" in complaint
+    (warning,) = metric_audit.audit(metric)
+    assert warning.startswith("under random labels")
+    assert "chosen on the labels" in warning
 
 
 def test_audit_flags_an_auc_that_is_blind_to_ties():
@@ -146,7 +146,7 @@ def test_audit_flags_an_auc_that_is_blind_to_ties():
 
 
 @pytest.mark.parametrize(
-    ("metric", "complaint"),
+    ("metric", "warning"),
     [
         (lambda p: float("nan"), "returns nan"),
         (lambda p: Measured(0.5, stderr=float("inf")), "returns inf"),
@@ -154,14 +154,14 @@ def test_audit_flags_an_auc_that_is_blind_to_ties():
         (lambda p: None, "returns a NoneType"),
         (lambda p: np.array([0.5, 0.5]), "returns a ndarray"),
         (lambda p: True, "returns a bool"),
-        (drawing(), "gives two values"),
-        (sorting_in_place, "changes the arrays"),
+        (drawing(), "returns two values"),
+        (sorting_in_place, "changes its input arrays"),
     ],
 )
-def test_audit_flags_what_breaks_the_contract(metric, complaint):
+def test_audit_flags_what_breaks_the_contract(metric, warning):
     """With one message and no other check after it."""
     (found,) = metric_audit.audit(metric)
-    assert found.startswith(complaint)
+    assert found.startswith(warning)
 
 
 @pytest.mark.parametrize(
@@ -193,25 +193,25 @@ def test_accuracy_that_fits_is_not_marked():
     assert consistency.accuracy_fits_auc(test, threshold=0.5) is None
 
 
-def test_fifty_one_percent_at_auc_81_is_marked_with_what_is_odd():
+def test_fifty_one_percent_at_auc_81_is_marked_with_the_reason():
     """Logits shifted by 4: one half calls all signal; validation, shifted alike, finds the cut."""
     test = separated(shift=4, validation=separated(500, seed=1, shift=4))
-    complaint = consistency.accuracy_fits_auc(test, threshold=0.5)
-    assert "accuracy 0.5" in complaint
-    assert "at AUC 0.81" in complaint
-    assert "allow 0.73" in complaint
-    assert "calls 100% signal where 50% is" in complaint
-    assert complaint.endswith("so it is not calibrated")
-    assert "\n" not in complaint
+    warning = consistency.accuracy_fits_auc(test, threshold=0.5)
+    assert "accuracy 0.5" in warning
+    assert "at AUC 0.81" in warning
+    assert "these scores allow 0.73" in warning
+    assert "classifies 100% as signal, and 50% are signal" in warning
+    assert warning.endswith("so the scores are not calibrated")
+    assert "\n" not in warning
     assert consistency.accuracy_fits_auc(test) is None
 
 
 def test_a_threshold_from_another_validation_is_marked():
     """Validation scores that were shifted against the test part's."""
     test = separated(validation=separated(500, seed=1, shift=4))
-    complaint = consistency.accuracy_fits_auc(test)
-    assert "from validation calls" in complaint
-    assert "not calibrated" not in complaint
+    warning = consistency.accuracy_fits_auc(test)
+    assert "from validation classifies" in warning
+    assert "not calibrated" not in warning
 
 
 @pytest.mark.parametrize("n", [30, 100, 1000])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from needs import needs_extra
 
 from hepbench import Examples, TrainingData
-from hepbench.cost import export, measure
+from hepbench.cost import export, measure, timing
+from hepbench.cost.messages import CostResult
+from hepbench.running import recording
 from hepbench.specs.errors import PluginError
-from hepbench.storage.records import Cost, Latency, Record, decode, encode, same
+from hepbench.storage.records import Cost, Device, Latency, Record, decode, encode, same
 from hepbench.tables import columns
+from hepbench.training.messages import MethodResult, Trained
 
 rng = np.random.default_rng(0)
 TABLE = rng.normal(size=(500, 8)).astype(np.float32)
@@ -26,6 +30,13 @@ DATA = TrainingData(
     classes=2,
 )
 QUICK = {"limit_s": 0.2, "large": 64}
+
+
+def recorded(result):
+    """Return what a record says of the result of a cost stage, which has been in the cache."""
+    read = msgspec.json.decode(msgspec.json.encode(result), type=CostResult)
+    trained = MethodResult(trained=Trained(seconds=1.0), examples=400, peak_memory_mb=0.0)
+    return recording._cost([trained], read, Device(kind="cpu"), measured_on="last")
 
 
 # --- estimators
@@ -54,9 +65,12 @@ def test_an_estimator_says_its_operations(tmp_path):
     """FLOPs are twice the MACs; comparisons are no FLOPs."""
     estimator = Says({"macs": 8, "comparisons": 2.5})
     facts = measure.measure(estimator, {"table": TABLE[:10]}, folder=tmp_path, **QUICK)
-    found = facts.cost
+    found = recorded(facts)
     assert (found.parameters, found.macs, found.flops, found.comparisons) == (12, 8, 16, 2.5)
-    assert set(found.latency_ms["native"]) == {"1", "64"}
+    assert {(each.runtime, each.batch) for each in found.latencies} == {
+        ("native", 1),
+        ("native", 64),
+    }
     assert estimator.seen == {1, 64}
     assert found.peak_memory_mb > 0
     assert not found.gaps
@@ -79,7 +93,7 @@ def test_an_estimator_that_says_nothing_has_a_gap(tmp_path):
     facts = measure.measure(Mute(), {"table": TABLE}, folder=tmp_path, **QUICK)
     assert facts.cost.gaps == ["operations: Mute has no cost() that counts them"]
     assert facts.cost.flops is None
-    assert facts.cost.latency_ms["native"]["1"].median > 0
+    assert facts.cost.latency > 0
 
 
 def test_boosted_trees_compare_along_their_paths():
@@ -158,20 +172,19 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
     """Every field of the record's cost that scoring can fill."""
     threads = torch.get_num_threads()
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    found = facts.cost
+    found = recorded(facts)
     assert found.parameters == found.nonzero_parameters == 8 * 256 + 256 + 256 * 2 + 2
     assert found.macs == 8 * 256 + 256 * 2
     assert found.flops == 2 * found.macs
     assert found.theoretical_macs is None
-    assert {name: set(sizes) for name, sizes in found.latency_ms.items()} == {
-        "torch": {"1", "64"},
-        "onnxruntime": {"1", "64"},
+    assert {(each.runtime, each.batch) for each in found.latencies} == {
+        (runtime, batch) for runtime in ("torch", "onnxruntime") for batch in (1, 64)
     }
-    assert all(
-        0 < latency.median <= latency.p95
-        for sizes in found.latency_ms.values()
-        for latency in sizes.values()
-    )
+    for each in found.latencies:
+        assert 0 < each.median_ms <= each.p95_ms
+        assert (each.measured_on, each.device.kind) == ("last", "cpu")
+        assert len(each.rounds) == timing.ROUNDS
+        assert all(0 < r.median_ms / 1e3 * r.calls / 2 < r.wall_s for r in each.rounds)
     assert not found.gaps
     assert facts.export_difference < 1e-5
     assert (tmp_path / "network.onnx").exists()
@@ -181,7 +194,7 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
 
 
 def test_a_mask_earns_no_flops(network, tmp_path):
-    """Half of the weights at zero: the same FLOPs, and a theoretical figure beside."""
+    """Half of the weights at zero: the same FLOPs, and a theoretical count beside."""
     with torch.no_grad():
         network.layers[0].weight[::2] = 0
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
@@ -195,15 +208,15 @@ def test_a_mask_earns_no_flops(network, tmp_path):
 def test_latency_grows_with_the_batch(network, tmp_path, runtime):
     """20,000 examples at once take longer than one."""
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
-    times = facts.cost.latency_ms[runtime]
-    assert times["20000"].median > 3 * times["1"].median
+    times = {each.batch: each.median_ms for each in facts.cost.latencies if each.runtime == runtime}
+    assert times[20_000] > 3 * times[1]
 
 
 def test_without_onnx_runtime_its_latency_is_a_named_gap(network, tmp_path, monkeypatch):
     """What is not installed is no fault of the network, so nothing else is said."""
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else 1)
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert set(facts.cost.latency_ms) == {"torch"}
+    assert {each.runtime for each in facts.cost.latencies} == {"torch"}
     assert facts.cost.gaps[0].startswith("onnxruntime: onnxruntime not installed")
     assert not any(warning.startswith("export") for warning in facts.warnings)
 
@@ -214,7 +227,7 @@ def test_a_network_that_cannot_be_exported_is_marked(network, tmp_path):
     layers = network.layers
     network.forward = lambda inputs: layers(inputs["table"]) / int(inputs["table"].shape[0])
     facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert set(facts.cost.latency_ms) == {"torch"}
+    assert {each.runtime for each in facts.cost.latencies} == {"torch"}
     assert any(warning.startswith("export: scores of the ONNX graph") for warning in facts.warnings)
     assert not (tmp_path / "network.onnx").exists()
 
@@ -228,8 +241,8 @@ def test_a_record_keeps_its_cost_and_is_the_same_at_another_speed():
     common = {**dict.fromkeys(names, "x"), "seed": 0, "params": {}, "status": "ok"}
 
     def record(macs, median):
-        latency = {"torch": {"1": Latency(median, 2 * median)}}
-        return Record(**common, cost=Cost(macs=macs, flops=2 * macs, latency_ms=latency))
+        latency = Latency(runtime="torch", batch=1, median_ms=median, p95_ms=2 * median)
+        return Record(**common, cost=Cost(macs=macs, flops=2 * macs, latencies=[latency]))
 
     assert decode(encode(record(5, 0.1))) == record(5, 0.1)
     assert same(record(5, 0.1), record(5, 0.2))
@@ -239,4 +252,4 @@ def test_a_record_keeps_its_cost_and_is_the_same_at_another_speed():
 def test_what_is_a_number_is_a_column():
     """Latencies and gaps are not."""
     assert {"macs", "flops", "theoretical_macs", "comparisons"} <= set(columns.COUNTS)
-    assert not {"latency_ms", "gaps"} & set(columns.COUNTS)
+    assert not {"latencies", "gaps"} & set(columns.COUNTS)

@@ -58,7 +58,7 @@ def test_its_suite_is_planned_run_shown_and_verified(example):
     # the mass helps; both know W jets from QCD jets far better than chance
     assert with_mass.metrics["auc"].value > without.metrics["auc"].value > 0.8
     assert with_mass.metrics["significance_improvement_50"].value > 1.5
-    assert with_mass.provenance["plugins"] == {"hepbench-example": "0.1"}
+    assert with_mass.provenance.plugins == {"hepbench-example": "0.1"}
     # how steady a latency was depends on what else the machine does
     assert all(warning.startswith("latency") for warning in with_mass.warnings)
     assert with_mass.cost.latency > 0

@@ -44,7 +44,7 @@ def record(bench, fraction, chain, seed=0):
 
 
 def trained(bench, found):
-    """Return the ids and scores of the training examples that a record's train figures are of."""
+    """Return the ids and scores of the training examples that a record's training metrics are computed on."""
     results = bench.folder / "results"
     labels = dict(np.load(results / found.labels.path))
     predictions = joining.join(labels, results / found.predictions.path)["train"]
@@ -78,7 +78,7 @@ def test_pretraining_is_shared_by_all_fractions(ran):
     assert len(encoders) == 2
 
 
-def test_figures_of_training_are_of_examples_whose_labels_were_seen(ran):
+def test_metrics_of_training_are_of_examples_whose_labels_were_seen(ran):
     """And they are recomputed from what is stored."""
     ids, scores = trained(ran, record(ran, 0.02, "scratch-net"))
     assert len(ids) == len(scores) == 6
@@ -89,7 +89,7 @@ def test_the_table_says_how_many_had_labels(ran):
     """One table for each fraction: few labels are not ranked with many."""
     out = ran("table").out
     assert "blobs[n=500,label_fraction=0.02]" in out
-    assert "label_fraction: share of the training labels that methods see" in out
+    assert "label_fraction: fraction of the training labels that methods see" in out
     assert "6 training, 100 validation, 100 test examples; 294 more without labels" in out
 
 

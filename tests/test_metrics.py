@@ -415,7 +415,7 @@ def with_values(values, labels=(0, 0, 1, 1), **more):
 
 def test_means_of_values_have_the_standard_error_of_the_mean():
     """1, 2, 3, 6: mean 3, sample deviation sqrt(14 / 3), over sqrt(4) examples."""
-    names = {"reconstruction": "reconstruction", "kl": "kl", "code_sparsity": "code_zeros"}
+    names = {"reconstruction": "reconstruction", "kl": "kl", "latent_sparsity": "latent_zeros"}
     for name, value in names.items():
         found = getattr(metrics, name)(with_values({value: [1, 2, 3, 6]}))
         assert found.value == 3
@@ -449,9 +449,12 @@ def test_the_area_under_a_loss_is_that_of_a_score_in_its_order(p):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({}, "only a network whose encoder is as its own loss left it has such values"),
-        ({"l1": [1, 2, 3, 4], "code_zeros": [0, 0, 0, 1]}, "has no 'kl'; there are code_zeros, l1"),
-        ({"kl": [1, 2, 3]}, "values 'kl' (3,) of 4 examples: need (N,), all finite"),
+        ({}, "only networks whose encoder was last trained by its own loss have such values"),
+        (
+            {"l1": [1, 2, 3, 4], "latent_zeros": [0, 0, 0, 1]},
+            "has no 'kl'; there are l1, latent_zeros",
+        ),
+        ({"kl": [1, 2, 3]}, "values 'kl' have shape (3,) for 4 examples: need (N,), all finite"),
         ({"kl": [1, 2, 3, math.inf]}, "need (N,), all finite"),
     ],
 )

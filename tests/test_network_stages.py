@@ -212,7 +212,7 @@ def test_values_of_each_example_are_kept_where_the_encoders_own_loss_came_last(r
     with np.load(ran.folder / "results" / found.predictions.path) as arrays:
         values = {n: a for n, a in arrays.items() if ".value." in n}
         lengths = {n: len(arrays[n.partition(".")[0]]) for n in values}
-    names = ("reconstruction", "kl", "elbo", "code_zeros")
+    names = ("reconstruction", "kl", "elbo", "latent_zeros")
     parts = ("train", "validation", "test")
     assert set(values) == {f"{part}.value.{name}" for part in parts for name in names}
     assert {n: a.shape for n, a in values.items()} == {n: (k,) for n, k in lengths.items()}
@@ -225,7 +225,7 @@ def test_values_of_each_example_are_kept_where_the_encoders_own_loss_came_last(r
     for name in ("reconstruction", "kl"):
         assert found.metrics_validation[name].value == pytest.approx(best[name], rel=1e-5)
         assert found.metrics[name].stderr > 0
-    assert 0 <= found.metrics["code_sparsity"].value < 1
+    assert 0 <= found.metrics["latent_sparsity"].value < 1
     assert 0 < found.metrics["auc_elbo"].value < 1
 
 
@@ -245,7 +245,7 @@ def test_no_values_are_kept_of_an_encoder_that_its_own_loss_did_not_train_last(r
         assert set(arrays.files) == {"train", "validation", "test"}
     for name in ("reconstruction", "auc_elbo"):
         assert found.metrics[name].value is None
-        assert "as its own loss left it" in found.metrics[name].undefined
+        assert "last trained by its own loss" in found.metrics[name].undefined
 
 
 def test_values_are_verified_with_the_scores(ran):
@@ -305,7 +305,8 @@ def test_what_was_scored_is_costed_in_a_stage_of_its_own(bench):
     # the encoder's two layers and the head's: the decoder scores nothing
     assert found.cost.macs == 6 * 8 + 8 * 4 + 4 * 5 + 5 * 2
     assert found.cost.parameters < 2 * found.cost.macs
-    assert found.cost.latency_ms["torch"]["1"].median > 0
+    timed = {(each.runtime, each.batch): each for each in found.cost.latencies}
+    assert timed["torch", 1].median_ms > 0
     assert "cost" in found.key_parts
     plan = bench("plan", "costed.toml").out
     assert "cost of scratch-net vae" in plan

@@ -15,7 +15,6 @@ from test_tables import METRICS, SAMPLE, record
 from hepbench import Examples, SparseImages
 from hepbench.cli.commands import cli
 from hepbench.evaluation import metrics
-from hepbench.planning.stages import stage_keys
 from hepbench.plots import drawing, selection, style
 from hepbench.plots.request import Request
 from hepbench.plots.results import (
@@ -28,7 +27,15 @@ from hepbench.plots.results import (
 )
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.metric import Predictions
-from hepbench.storage.records import Cost, DataSummary, Latency, Published, Value
+from hepbench.storage.records import (
+    Cost,
+    DataSummary,
+    Latency,
+    Machine,
+    Provenance,
+    Published,
+    Value,
+)
 from hepbench.tables.rows import collect
 
 
@@ -174,14 +181,15 @@ def test_the_pareto_front_holds_the_points_that_no_other_beats():
 
 def timed(ratio, ms, auc, processor, seed=0, **changed):
     """Return a record whose latency was measured on this processor."""
-    about = {"finished": "2025", "machine": {"processor": processor}, "threads": 1}
+    about = Provenance(finished="2025", machine=Machine(processor=processor), threads=1)
+    latency = Latency(runtime="onnxruntime", batch=1, median_ms=ms, p95_ms=ms)
     last = {"ratio": ratio}
     fields = {
         "auc": auc,
         "method": "prune",
         "chain": f"scratch+prune[ratio={ratio}]",
         "params": {"methods": {"prune": last}},
-        "cost": Cost(latency_ms={"onnxruntime": {"1": Latency(ms, ms)}}),
+        "cost": Cost(latencies=[latency]),
         "provenance": about,
         "key": f"{ratio}-{seed}-{processor}",
     }
@@ -502,8 +510,8 @@ def test_rows_that_must_not_be_compared_are_marked():
     records = [record("a"), record("b"), record("c", data=DataSummary(**SAMPLE))]
     (panel,) = selection.panels(request(records), "auc", most=9)
     marked = [name for name in panel.names if selection.DAGGER in name]
-    assert marked == [f"c, simulated sample{selection.DAGGER}"]
-    assert "must not be compared with the others: data (simulated sample" in panel.notes[0]
+    assert marked == [f"c, bundled sample{selection.DAGGER}"]
+    assert "must not be compared with the others: data (bundled sample" in panel.notes[0]
 
 
 def test_each_dataset_has_its_own_panel():
@@ -636,12 +644,11 @@ def test_the_suffix_sets_the_format_and_the_same_records_give_the_same_bytes(ran
     assert one == two
 
 
-def test_the_keys_of_a_records_stages_lead_to_the_cache(ran):
-    """All stages of the record are in the cache, so its network can be loaded."""
+def test_a_record_names_the_keys_of_its_stages(ran):
+    """So the cache can be asked for the very network that was scored."""
     for found in ran.records().values():
-        keys = stage_keys(found.key_parts)
-        assert keys["cell"] == found.key
-        for key in list(keys.values())[:-1]:
+        assert found.stage_keys.keys() == found.key_parts.keys() - {"evaluate"}
+        for key in found.stage_keys.values():
             assert (ran.folder / "cache" / "stages" / key[:2] / key / "manifest.json").exists()
 
 

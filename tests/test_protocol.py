@@ -384,8 +384,8 @@ def test_an_accuracy_that_does_not_fit_its_auc_is_marked_with_what_is_odd(caught
     assert record.metrics["accuracy_at_half"].value == pytest.approx(0.5, abs=0.05)
     (warning,) = record.warnings
     assert warning.startswith("accuracy: accuracy 0.")
-    assert "the threshold 0.5 calls 100% signal where 50% is" in warning
-    assert warning.endswith("so it is not calibrated")
+    assert "the threshold 0.5 classifies 100% as signal, and 50% are signal" in warning
+    assert warning.endswith("so the scores are not calibrated")
     assert warning in text(done)
 
 

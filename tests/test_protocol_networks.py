@@ -99,7 +99,7 @@ def test_losses_that_are_annealed_as_they_should_be_are_compared_at_their_final_
     assert bench("run", "suite.toml").code == 0
     (record,) = bench.records().values()
     (warning,) = record.warnings
-    assert warning.startswith("values: the encoder saw labels too")
+    assert warning.startswith("values: the encoder saw labels, too")
     for row in record.history:
         whole = row["reconstruction"] + row["kl"] + row["cross_entropy"]
         assert row["loss"] == pytest.approx(whole)

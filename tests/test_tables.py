@@ -22,6 +22,9 @@ from hepbench.storage.records import (
     Cost,
     DataSummary,
     Failure,
+    Latency,
+    Machine,
+    Provenance,
     Published,
     Record,
     Value,
@@ -47,6 +50,9 @@ SAMPLE = {
 }
 
 
+LATENCY = Latency(runtime="native", batch=1, median_ms=1.0, p95_ms=2.0)
+
+
 def record(
     model: str = "gbdt",
     seed: int = 0,
@@ -70,7 +76,7 @@ def record(
         "status": "ok",
         "metrics": {"auc": Value(auc, stderr)},
         "data": DataSummary(**FILE),
-        "provenance": {"finished": finished},
+        "provenance": Provenance(finished=finished),
     }
     return Record(**(fields | changed))
 
@@ -193,8 +199,8 @@ def test_a_failed_seed_stands_with_most_of_its_cell():
 def test_rows_hold_what_collect_was_asked_for():
     """The public function gives rows without any text."""
     (row,) = collect([record(seed=0), record(seed=1, auc=0.77)], columns=["auc", "parameters"])
-    assert row.figures["auc"].value == pytest.approx(0.76)
-    assert row.figures["parameters"] == SeedAverage()
+    assert row.averages["auc"].value == pytest.approx(0.76)
+    assert row.averages["parameters"] == SeedAverage()
     assert [cell.seed for cell in row.cells] == [0, 1]
 
 
@@ -219,7 +225,7 @@ def test_rows_within_two_standard_errors_of_the_best_are_ties():
     assert "*0.800" in row_of(text, "a")
     assert "*0.772" in row_of(text, "b")
     assert "*" not in row_of(text, "c")
-    assert "*: best, or within 2 standard errors of it: a tie" in text
+    assert "*: best, or tied with it: within 2 standard errors" in text
 
 
 def test_the_spread_over_seeds_widens_a_tie():
@@ -244,7 +250,7 @@ def test_rows_on_other_data_stand_below_and_say_what_differs():
     assert [row["comparable"] for row in rows] == [True, True, False]
     (note,) = rows[2]["notes"]
     assert note.startswith("not comparable with the rows above: ")
-    assert "data (simulated sample against file) and split (n_test 2196 against 500000)" in note
+    assert "data (bundled sample against file) and split (n_test 2196 against 500000)" in note
     assert not rows[2]["best"]
 
 
@@ -417,11 +423,11 @@ def test_a_limit_in_one_seed_makes_the_mean_a_limit():
     (row,) = objects(pair, columns=["rejection_50"])
     assert (row["rejection_50"], row["rejection_50_limit"]) == (150, True)
     assert row["rejection_50_stderr"] is None
-    assert row["notes"] == ["rej. 50 % is a 95 % lower limit, hence ≥ (seed 0)"]
+    assert row["notes"] == ["rej. 50 % is given as 95 % lower limit (≥) (seed 0)"]
     assert "≥150" in plain(pair)
 
 
-def test_a_published_figure_stands_beside_with_its_source_and_caveat():
+def test_a_published_value_stands_beside_with_its_source_and_caveat():
     """As it was published, unrounded."""
     published = Published(
         cell="*",
@@ -469,7 +475,7 @@ def test_looks_may_be_counted_over_more_records_than_are_shown():
     assert "mlp" not in text
 
 
-def test_the_line_below_spells_out_a_figure_of_the_table():
+def test_the_legend_explains_a_value_in_brackets():
     """Whoever does not know the brackets can read them off an example."""
     both = {"auc": Value(0.75, 0.01), "accuracy": Value(0.703, 0.0099)}
     assert f"0.7030(99)({DASH}) is 0.7030 ±0.0099 {DASH}\n" in plain([record(metrics=both)])
@@ -486,7 +492,7 @@ def test_a_table_has_one_section_for_each_value_of_its_group():
     pair = [record(), record(dataset="jets", data=DataSummary(**SAMPLE))]
     assert [line for line in plain(pair).splitlines() if ": " in line and "training" in line] == [
         "higgs  file: 0 training, 0 validation, 500000 test examples",
-        "jets  simulated sample: 0 training, 0 validation, 2196 test examples",
+        "jets  bundled sample: 0 training, 0 validation, 2196 test examples",
     ]
     assert "\nsource sample\n" in plain(pair, group="data.source")
     assert "\nmodel mlp\n" in plain([record(), record("mlp")], group="model")
@@ -679,7 +685,7 @@ def test_the_order_of_records_never_matters(records, random, name):
 def test_every_newest_failure_is_visible(records):
     """Counted in its row and told in its notes."""
     last: dict[Any, Record] = {}
-    for r in sorted(records, key=lambda r: (r.provenance["finished"], r.key, r.status)):
+    for r in sorted(records, key=lambda r: (r.provenance.finished, r.key, r.status)):
         source = r.data.source if r.data else "file"
         last[r.model, r.seed, source] = r
     failures = [r for r in last.values() if r.error]
@@ -692,7 +698,7 @@ def test_every_newest_failure_is_visible(records):
 
 @given(records=RECORDS)
 @settings(max_examples=60)
-def test_no_figure_is_invented(records):
+def test_no_value_is_invented(records):
     """Each lies between the smallest and largest of its row's seeds, or is not there at all."""
     for row in objects(records):
         given = [
@@ -721,9 +727,8 @@ def test_times_of_another_machine_or_setting_are_named_and_nothing_else():
     """AUC may be compared; latency and training time may not, and the note says what differs."""
 
     def timed(model: str, processor: str, threads: int) -> Record:
-        about = {"machine": {"processor": processor}, "threads": threads}
-        cost = Cost(latency_ms={"native": {"1": {"median": 1.0, "p95": 2.0}}}, train_seconds=1.0)
-        made = record(model, cost=cost, provenance={"finished": "2025", **about})
+        about = Provenance(machine=Machine(processor=processor), threads=threads, finished="2025")
+        made = record(model, cost=Cost(latencies=[LATENCY], train_seconds=1.0), provenance=about)
         return decode(encode(made))
 
     records = [timed("gbdt", "one", 1), timed("mlp", "one", 1), timed("other", "two", 4)]
@@ -764,12 +769,13 @@ def test_seeds_that_were_timed_on_other_machines_are_named():
     """Their mean is no latency of either."""
 
     def timed(seed: int, processor: str) -> Record:
-        about = {"machine": {"processor": processor}, "finished": "2025"}
-        cost = Cost(latency_ms={"native": {"1": {"median": 1.0, "p95": 2.0}}})
+        about = Provenance(machine=Machine(processor=processor), finished="2025")
+        cost = Cost(latencies=[LATENCY])
         return decode(encode(record(seed=seed, cost=cost, provenance=about)))
 
     (row,) = objects([timed(0, "one"), timed(1, "two")])
     (note,) = row["notes"]
     assert note == (
-        "latency: means over seeds that were not measured alike: processor (one and two)"
+        "latency: mean over seeds that were measured with different settings: "
+        "processor (one and two)"
     )

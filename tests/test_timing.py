@@ -36,7 +36,7 @@ def timed(call, limit_s):
     return timing.time_calls({"it": call}, limit_s=limit_s)["it"]
 
 
-def test_rounds_are_one_figure_and_their_drift_is_told():
+def test_rounds_are_summarised_and_their_drift_is_reported():
     """Medians of 10, 10 and 20 ms: one of 10, a drift of one whole."""
     rounds = [timing.Round([ms * 1_000_000] * 9, 1.0, 1.0) for ms in (10, 10, 20)]
     found = timing.summary(rounds)
@@ -54,7 +54,7 @@ def test_calls_take_turns():
 
 
 def test_a_call_is_warmed_up_and_repeated():
-    """A first call that is slow is not in the figures."""
+    """A first call that is slow is not counted."""
     calls = []
 
     def call():

@@ -152,7 +152,7 @@ def test_wilson_interval_holds_its_share_within_zero_and_one(passed, n):
 @pytest.mark.parametrize("n", [1, 10, 59, 100_000])
 def test_the_upper_limit_of_none_is_seen_as_none_in_one_case_of_twenty(n):
     """(1 - limit)^n = 5 %."""
-    limit = uncertainty.upper_limit_of_none(n)
+    limit = uncertainty.upper_limit_for_zero(n)
     assert n * math.log1p(-limit) == pytest.approx(math.log(0.05))
 
 

@@ -235,11 +235,11 @@ def why(
     from hepbench.storage.keys import differences
 
     record = _last_record(cell, ResultsFolder(results).records())
-    name = suite or record.provenance.get("suite_file") or record.suite
+    name = suite or record.provenance.suite_file or record.suite
     opened = session.open_session(name, choice, where)
     now = _counterpart(record, opened.plan)
     if now.key == record.key:
-        return f"{record.cell}: nothing changed since {record.provenance.get('finished', '?')}"
+        return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
     lines = differences(dict(record.key_parts), _builtins(now.key_parts))
     head = f"{record.cell}: {len(lines)} parts of its key changed since its last record"
     return "\n".join([head, *(f"  {line}" for line in lines)])
@@ -259,7 +259,7 @@ def _last_record(cell: str, records: Sequence[Record]) -> Record:
     meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
     if not meant:
         raise UsageError(unknown("cell", cell, {r.cell for r in records}))
-    return max(meant, key=lambda r: str(r.provenance.get("finished", "")))
+    return max(meant, key=lambda r: r.provenance.finished)
 
 
 def _counterpart(record: Record, plan: Plan) -> Cell:

@@ -42,7 +42,7 @@ def of_metric(entry: Entry) -> list[Claim]:
     ]  # fmt: skip
 
 
-VALUES = ("reconstruction", "kl", "elbo", "code_zeros")
+VALUES = ("reconstruction", "kl", "elbo", "latent_zeros")
 
 
 def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:

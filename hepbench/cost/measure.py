@@ -22,7 +22,7 @@ from hepbench.cost.timing import LIMIT_S, doubts, measure_background_load, time_
 from hepbench.specs.errors import ExportError, PluginError
 from hepbench.specs.model import Estimator
 from hepbench.storage import machine
-from hepbench.storage.records import Cost, Latency
+from hepbench.storage.records import Cost, Latency, Round
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -315,17 +315,22 @@ def _time(calls: Mapping[tuple[str, int], Call], setting: Setting, found: _Findi
     """Time each runtime and batch, and note warnings about them."""
     with measure_background_load() as load:
         timed = time_calls(calls, limit_s=setting.limit_s)
-    found.add(latency_ms=_latencies(timed), load=load.others)
+    latencies = [_latency(r, n, each, load.others) for (r, n), each in timed.items()]
+    found.add(latencies=latencies)
     found.timed = [_described(runtime, n, each) for (runtime, n), each in timed.items()]
     named = {f"{runtime} at batch {n}": each for (runtime, n), each in timed.items()}
     found.warnings += [*doubts(named, setting.threads), *load.doubts(setting.threads)]
 
 
-def _latencies(timed: Mapping[tuple[str, int], Timed]) -> dict[str, dict[str, Latency]]:
-    found: dict[str, dict[str, Latency]] = {}
-    for (runtime, n), each in timed.items():
-        found.setdefault(runtime, {})[str(n)] = Latency(each.median, each.p95)
-    return found
+def _latency(runtime: str, n: int, timed: Timed, load: float | None) -> Latency:
+    return Latency(
+        runtime=runtime,
+        batch=n,
+        median_ms=timed.median,
+        p95_ms=timed.p95,
+        rounds=msgspec.convert(timed.rounds, list[Round]),
+        load=load,
+    )
 
 
 def _described(runtime: str, n: int, timed: Timed) -> TimedCall:

@@ -77,6 +77,7 @@ class Timed:
         precision: half the width of the median's 95 % interval, as a share of it.
         drift: the widest difference between the medians of rounds, as a share of the median.
         waited: share of the time in which the calling thread was not running.
+        rounds: the fields of ``records.Round`` of each round.
     """
 
     median: float
@@ -85,6 +86,7 @@ class Timed:
     precision: float
     drift: float
     waited: float
+    rounds: tuple[dict[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,10 @@ def summary(rounds: Sequence[Round]) -> Timed:
         precision=precision(laps),
         drift=(max(medians) - min(medians)) / median,
         waited=max(0.0, 1 - sum(one.ran for one in rounds) / sum(one.wall for one in rounds)),
+        rounds=tuple(
+            {"calls": len(one.laps), "wall_s": one.wall, "cpu_s": one.ran, "median_ms": m / 1e6}
+            for one, m in zip(rounds, medians, strict=True)
+        ),
     )
 
 

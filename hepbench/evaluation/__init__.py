@@ -1,1 +1,1 @@
-"""From scores to numbers with errors: metrics, uncertainties, consistency, verification."""
+"""Scores to numbers with errors: metrics, uncertainties, consistency, verification."""

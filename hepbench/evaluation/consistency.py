@@ -1,4 +1,4 @@
-"""Consistency: whether an accuracy fits the AUC of the same scores."""
+"""Consistency: whether an accuracy is plausible given the AUC of the same scores."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ if TYPE_CHECKING:
 def accuracy_fits_auc(
     predictions: Predictions, *, threshold: float | None = None, margin: float = 0.02
 ) -> str | None:
-    """Return what is odd where accuracy falls far short of what the same scores allow, else None.
+    """Return a warning if the accuracy is far below what the same scores allow, else None.
 
-    Far short: below the best accuracy over all thresholds by more than ``margin`` and more than
-    five binomial standard errors. The best is seen on the labels that it is compared with, so it
-    is a diagnosis and never a figure; choosing it on N examples without any signal gains 1.3
-    standard errors, well inside five. (Why an AUC allows so much: a ROC curve with largest
-    ``J = signal - background efficiency`` has AUC <= 1 - (1 - J)^2 / 2, so an AUC of .81 means J >=
-    1 - sqrt(2 (1 - AUC)) = .38 somewhere, and for equal classes an accuracy of .69 there.)
+    Far below: lower than the best accuracy over all thresholds by more than ``margin`` and more
+    than five binomial standard errors. The best accuracy is chosen on the labels that it is
+    compared with, so it serves as a diagnosis only and is no result; on N examples without any
+    signal this choice gains 1.3 standard errors, well below five. (Why an AUC implies an accuracy:
+    a ROC curve whose largest ``J = signal - background efficiency`` has AUC <= 1 - (1 - J)^2 / 2.
+    An AUC of .81 thus means J >= 1 - sqrt(2 (1 - AUC)) = .38 at some threshold, which for equal
+    classes is an accuracy of .69.)
 
     Args:
-        predictions: of two classes; others, and a single class, have nothing to compare: None.
+        predictions: of two classes; for more classes, or one alone, the result is None.
         threshold: None for the one chosen on validation, as in ``metrics.accuracy``.
-        margin: smallest gap worth a mark.
+        margin: smallest difference that is reported.
     """
     part = metrics.part_of(predictions)
     try:
-        part.need_every_class()
+        part.require_every_class()
         cut = metrics.accuracy_threshold(predictions) if threshold is None else threshold
     except UndefinedMetricError:
         return None
     if part.classes != 2:
         return None
-    found, variance = uncertainty.share(part.right_above(cut), part.weights)
+    found, variance = uncertainty.fraction(part.correct_above(cut), part.weights)
     best = part.cuts[0].max()
     if best - found <= max(margin, 5 * math.sqrt(variance)):
         return None
@@ -52,9 +53,9 @@ def accuracy_fits_auc(
         for values in (part.signal_scores > cut, part.labels, part.signal_scores)
     )
     chosen = " from validation" if threshold is None else ""
-    calibrated = "" if abs(score - truth) < 0.05 else ", so it is not calibrated"
+    calibrated = "" if abs(score - truth) < 0.05 else ", so the scores are not calibrated"
     return (
-        f"accuracy {found:.3f} at AUC {metrics.auc(predictions).value:.3f}, whose scores allow "
-        f"{best:.3f}: the threshold {cut:.3g}{chosen} calls {called:.0%} signal where {truth:.0%} "
-        f"is; the mean score is {score:.2f}{calibrated}"
+        f"accuracy {found:.3f} at AUC {metrics.auc(predictions).value:.3f}, but these scores allow "
+        f"{best:.3f}: the threshold {cut:.3g}{chosen} classifies {called:.0%} as signal, and "
+        f"{truth:.0%} are signal; the mean score is {score:.2f}{calibrated}"
     )

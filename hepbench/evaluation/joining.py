@@ -1,4 +1,4 @@
-"""Predictions: stored scores joined to labels, once, in the parent process."""
+"""Joining of stored scores and labels to predictions, once, in the parent process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hepbench.data import splits
 from hepbench.data.splits import kept_train_rows
 from hepbench.data.stored_parts import spectators
 from hepbench.specs.metric import Predictions
+from hepbench.storage.old_records import LOSS_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ Arrays = dict[str, "NDArray[Any]"]
 
 
 def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
-    """Return which training examples were scored where these are not those that all cells keep."""
+    """Return the rows of the training examples that were scored; None for the usual selection."""
     with np.load(scores, allow_pickle=False) as arrays:
         return arrays["rows"] if "rows" in arrays.files else None
 
@@ -30,10 +31,10 @@ def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
 def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
     """Return ids, labels, weights and spectators of the examples whose scores are kept, by part.
 
-    Names are ``<part>.<column>``; this is what stands beside the predictions in the results.
+    Names are ``<part>.<column>``; results store them beside the predictions.
 
     Args:
-        split: the folder of the stage that divided the examples.
+        split: folder of the split stage.
         chosen: see ``chosen_rows``.
     """
     found: Arrays = {}
@@ -48,18 +49,24 @@ def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
 
 
 def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
-    """Return the predictions of each part; those of train and test know the validation part's."""
+    """Return the predictions of each part; train and test hold a reference to validation."""
     with np.load(scores, allow_pickle=False) as arrays:
         beside = {"trained", "rows"}
-        found = {n: arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
+        found = {_present(n): arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
         if "trained" in arrays.files:
-            # a training example whose label was withheld is none
+            # examples whose labels were withheld were not trained on
             rows = arrays["trained"]
             seen = {n: a[rows] for n, a in labels.items() if n.startswith("train.")}
             labels = {**labels, **seen}
     validation = _part(labels, found, "validation", None)
     others = {part: _part(labels, found, part, validation) for part in ("train", "test")}
     return {**others, "validation": validation}
+
+
+def _present(name: str) -> str:
+    """Return the present name of stored scores or values: older results have others."""
+    first, dot, value = name.rpartition(".")
+    return f"{first}{dot}{LOSS_VALUES.get(value, value)}"
 
 
 def _part(
@@ -69,21 +76,21 @@ def _part(
     validation: Predictions | None,
 ) -> Predictions:
     def named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, Any]:
-        return {n[len(prefix) :]: _sealed(a) for n, a in arrays.items() if n.startswith(prefix)}
+        return {n[len(prefix) :]: _read_only(a) for n, a in arrays.items() if n.startswith(prefix)}
 
     return Predictions(
-        labels=_sealed(labels[f"{part}.labels"]),
-        scores=_sealed(scores[part]),
-        weights=_sealed(labels.get(f"{part}.weights")),
-        ids=_sealed(labels[f"{part}.ids"]),
-        spectators={n: _sealed(a) for n, a in spectators(labels, f"{part}.").items()},
+        labels=_read_only(labels[f"{part}.labels"]),
+        scores=_read_only(scores[part]),
+        weights=_read_only(labels.get(f"{part}.weights")),
+        ids=_read_only(labels[f"{part}.ids"]),
+        spectators={n: _read_only(a) for n, a in spectators(labels, f"{part}.").items()},
         values=named(scores, f"{part}.value."),
         validation=validation,
     )
 
 
-def _sealed(array: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Make an array read-only: one plugin's metric must not change what others are given."""
+def _read_only(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Make an array read-only: the metric of one plugin must not change the input of others."""
     if array is not None:
         array.flags.writeable = False
     return array

@@ -1,4 +1,4 @@
-"""Evaluation: scores are joined to labels here, once, in the parent process."""
+"""Evaluation: metrics of predictions, and warnings about them, in the parent process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
-    """Return every metric of one part; one that has no value says why."""
+    """Return every metric of one part; a metric without a value says why."""
     classes = predictions.scores.shape[1]
     return {
         entry.spec.name: _value(entry.spec.compute, predictions)
@@ -45,21 +45,21 @@ def _value(compute: str, predictions: Predictions) -> Value:
 
 
 def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
-    """Return what is odd about a cell's figures, ``name: what``."""
+    """Return warnings about the metrics of a cell, ``name: what``."""
     found = []
     for threshold in (None, 0.5):
-        if odd := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
-            found.append(f"accuracy: {odd}")
+        if warning := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
+            found.append(f"accuracy: {warning}")
             break
     for entry in metrics:
         audit = audited(entry.spec.compute, entry.spec.classes or 2)
-        found += [f"metric {entry.spec.name}: {odd}" for odd in audit]
+        found += [f"metric {entry.spec.name}: {warning}" for warning in audit]
     return found
 
 
 @lru_cache
 def audited(compute: str, classes: int) -> tuple[str, ...]:
-    """Return what is odd about a plugin's metric; the core's own are tested instead."""
+    """Return warnings about a plugin's metric; the core's metrics have tests instead."""
     if compute.startswith("hepbench."):
         return ()
     return tuple(metric_audit.audit(resolve(compute), classes=classes))

@@ -1,4 +1,4 @@
-"""What marks a row: an accuracy that does not fit its AUC, a metric that cannot be trusted."""
+"""Audit of a plugin's metric: whether its values can be trusted."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 def audit(compute: Compute, *, classes: int = 2) -> list[str]:
-    """Return what is wrong with a metric, one line each, from its values on made-up predictions.
+    """Return the faults of a metric, one line each, from its values on made-up predictions.
 
-    It must return a finite number, the same one for the same predictions, leave the arrays as they
-    are, not depend on the order of rows (tied scores show who forgot them), and not fit itself to
-    the labels that it scores. Whatever raises here is not marked: it says so in every record.
+    A metric must return a finite number, return the same number for the same predictions, leave
+    the arrays unchanged, not depend on the order of rows (tied scores reveal this), and not choose
+    anything on the labels that it scores. Exceptions are not reported here: every record has them.
 
     Args:
         compute: as ``Metric.compute``.
-        classes: how many the predictions have.
+        classes: number of classes of the predictions.
     """
     found: list[str] = []
     for check in (_breaks_contract, _depends_on_order, _fits_labels):
-        # a third party's: it may raise anything
+        # the metric of a plugin may raise anything
         with suppress(Exception):
-            if complaint := check(compute, classes):
-                found.append(complaint)
+            if fault := check(compute, classes):
+                found.append(fault)
         if found and check is _breaks_contract:
             break
     return found
@@ -54,8 +54,8 @@ def _breaks_contract(compute: Compute, classes: int) -> str | None:
         if not math.isfinite(number):
             return f"returns {number} on ordinary predictions"
     if not (np.array_equal(labels, predictions.labels) and (scores == predictions.scores).all()):
-        return "changes the arrays that it is given"
-    return None if first == second else "gives two values for the same predictions"
+        return "changes its input arrays"
+    return None if first == second else "returns two values for the same predictions"
 
 
 def _depends_on_order(compute: Compute, classes: int) -> str | None:
@@ -69,15 +69,18 @@ def _depends_on_order(compute: Compute, classes: int) -> str | None:
 
 
 def _fits_labels(compute: Compute, classes: int) -> str | None:
-    """Compare the mean under permuted labels at two sizes, n and 16 n.
+    """Compare the mean under permuted labels for n and for 16 n examples.
 
-    A sum over examples has the same mean at both. A function of such sums shifts by O(1 / n), which
-    is little of its O(1 / sqrt(n)) scatter: measured, none of it for AUC, accuracy and losses, .2
-    for the rejections, .3 for average precision. What is best of many thresholds shifts as it
-    scatters: 1.3 standard deviations for accuracy, .9 with a grid of ten. Scores keep away from
-    the share of a class, so that a calibration error is nearly a sum too.
+    A sum over examples has the same mean for both. A function of such sums shifts by O(1 / n), a
+    small part of its scatter O(1 / sqrt(n)): measured shifts in units of the scatter are 0 for AUC,
+    accuracy and losses, .2 for rejections and .3 for average precision. A value that is the best
+    over many thresholds shifts by as much as it scatters: 1.3 for accuracy, .9 with a grid of ten.
+    Scores stay away from the fraction of a class, so that a calibration error is nearly a sum, too.
     """
-    small, large = _certain(classes, repeat=1), _certain(classes, repeat=16)
+    small, large = (
+        _with_confident_scores(classes, repeat=1),
+        _with_confident_scores(classes, repeat=16),
+    )
     few = [_value(compute, rows) for rows in _relabelled(small, classes, 48)]
     many = [_value(compute, rows) for rows in _relabelled(large, classes, 16)]
     shift = abs(np.mean(few) - np.mean(many))
@@ -95,11 +98,11 @@ def _value(compute: Compute, predictions: Predictions) -> float:
 
 
 def _tied(classes: int) -> Predictions:
-    """Return 120 examples whose scores take few values, with a validation part like it."""
-    return replace(_leaning(classes, seed=0), validation=_leaning(classes, seed=1))
+    """Return 120 examples whose scores take few values, with such a validation part."""
+    return replace(_with_few_scores(classes, seed=0), validation=_with_few_scores(classes, seed=1))
 
 
-def _leaning(classes: int, *, seed: int, n: int = 120) -> Predictions:
+def _with_few_scores(classes: int, *, seed: int, n: int = 120) -> Predictions:
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % classes
     counts = rng.integers(1, 6, (n, classes)) + 3 * (labels[:, None] == np.arange(classes))
@@ -108,8 +111,8 @@ def _leaning(classes: int, *, seed: int, n: int = 120) -> Predictions:
     )
 
 
-def _certain(classes: int, *, repeat: int) -> Predictions:
-    """Return ``repeat`` times the same 256 (or so) scores, far from the share of any class."""
+def _with_confident_scores(classes: int, *, repeat: int) -> Predictions:
+    """Return ``repeat`` times the same (about 256) scores, far from the fraction of any class."""
     n = classes * max(8, 256 // classes)
     labels = np.arange(n * repeat) % classes
     doubt = np.tile(np.linspace(0.01, 0.3, n // classes).repeat(classes), repeat)[:, None]
@@ -118,12 +121,12 @@ def _certain(classes: int, *, repeat: int) -> Predictions:
         labels=labels,
         scores=np.where(chosen, 1 - doubt, doubt / (classes - 1)),
         ids=np.arange(n * repeat),
-        validation=_leaning(classes, seed=1),
+        validation=_with_few_scores(classes, seed=1),
     )
 
 
 def _reordered(predictions: Predictions) -> Iterator[Predictions]:
-    """Yield the same examples with one class first, with another first, and twice shuffled."""
+    """Yield the same examples sorted by class, in reverse, and shuffled twice."""
     rng = np.random.default_rng(2)
     by_class = np.argsort(predictions.labels, kind="stable")
     n = len(by_class)
@@ -137,8 +140,8 @@ def _rows(predictions: Predictions, rows: Array) -> Predictions:
 
 
 def _relabelled(predictions: Predictions, classes: int, times: int) -> Iterator[Predictions]:
-    """Yield shuffled labels, then those with each class renamed the next: sums over examples have
-    exactly the same mean over such a round, so that few rounds are enough.
+    """Yield shuffled labels, then the same labels with all classes shifted by 1, 2, ...: sums over
+    examples have exactly the same mean over these, so that few shuffles suffice.
     """
     rng = np.random.default_rng(3)
     for _ in range(max(1, times // classes)):

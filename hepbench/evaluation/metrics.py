@@ -1,8 +1,8 @@
-"""The core's metrics: ``(Predictions) -> Measured``, in float64, with the weights honoured.
+"""The core's metrics: ``(Predictions) -> Measured``, in float64, weighted.
 
-Of two classes, 1 is the signal and ``scores[:, 1]`` its score. Where a metric has no value it
-raises, with the reason in one line. What several metrics need - checked arrays, scores sorted once -
-is kept with the predictions while they live: do not change their arrays in between.
+With two classes, 1 is the signal and ``scores[:, 1]`` its score. A metric without a value raises,
+with the reason in one line. Checked arrays and sorted scores are computed once for all metrics and
+kept as long as the predictions: do not change their arrays.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 SMALLEST = float(np.finfo(np.float32).eps)
-"""Scores are stored as float32 and may be exactly 0 or 1: the log loss clips them this far away."""
+"""The log loss clips scores to this distance from 0 and 1: float32 scores may be exactly 0 or 1."""
 
 
 BINS = 15
-"""Of the calibration error, as is usual since Guo et al., arXiv:1706.04599."""
+"""Number of bins of the calibration error, as in Guo et al., arXiv:1706.04599."""
 
 
 def auc(predictions: Predictions) -> Measured:
@@ -37,8 +37,8 @@ def auc(predictions: Predictions) -> Measured:
 
     Ties count one half. More than two classes: the mean over ordered pairs of classes (i, j) of
     the AUC of score i between examples of i and of j, which is Hand and Till's macro one-vs-one.
-    Where the order is perfect (or perfectly wrong) DeLong's error would be 0: it is None, and
-    ``low`` and ``high`` are an exact 68 % interval instead.
+    For a perfect (or perfectly wrong) order DeLong's error would be 0: ``stderr`` is None then, and
+    ``low`` and ``high`` are an exact 68 % interval.
 
     Raises:
         EmptyClassError: a class has no example.
@@ -49,7 +49,7 @@ def auc(predictions: Predictions) -> Measured:
 
 
 def _area(part: Part) -> Measured:
-    part.need_every_class()
+    part.require_every_class()
     if part.classes == 2:
         gains = uncertainty.placements(part.curve.ties, part.labels == 1, part.weights)
     else:
@@ -64,36 +64,38 @@ def _area(part: Part) -> Measured:
 
 
 def accuracy(predictions: Predictions) -> Measured:
-    """Return the share of examples classified rightly, with its binomial error.
+    """Return the fraction of correctly classified examples, with its binomial error.
 
-    Two classes: an example is signal above the threshold that maximises this share on
-    ``predictions.validation``. Where that is None, these are the validation examples themselves,
-    and the threshold is chosen on them: a figure to choose by, never one to quote. More classes:
-    the class of the highest score (the first of equals); no threshold is needed.
+    Two classes: an example is signal above the threshold that maximises this fraction on
+    ``predictions.validation``. If that is None, ``predictions`` are the validation examples
+    themselves and the threshold is chosen on them: a value for model selection, not for
+    publication. More classes: the class of the highest score (the first of equal scores).
 
     Raises:
         EmptyClassError: two classes, and the validation part holds only one.
     """
     part = part_of(predictions)
     if part.classes == 2:
-        return uncertainty.binomial(part.right_above(accuracy_threshold(predictions)), part.weights)
+        return uncertainty.binomial(
+            part.correct_above(accuracy_threshold(predictions)), part.weights
+        )
     return uncertainty.binomial(part.scores.argmax(axis=1) == part.labels, part.weights)
 
 
 def accuracy_at_half(predictions: Predictions) -> Measured:
-    """Return the share of examples classified rightly where signal means a score above one half."""
+    """Return the fraction of correctly classified examples with the threshold at one half."""
     part = _two_classes(predictions)
-    return uncertainty.binomial(part.right_above(0.5), part.weights)
+    return uncertainty.binomial(part.correct_above(0.5), part.weights)
 
 
 def accuracy_threshold(predictions: Predictions) -> float:
-    """Return the signal score above which to call an example signal, from the validation part.
+    """Return the threshold on the signal score that maximises the accuracy on validation.
 
-    It lies midway between two neighbouring scores (or is infinite: one class is always called);
-    of several with the same accuracy it is the one nearest to one half.
+    It lies midway between two neighbouring scores, or is infinite if one class is always best. Of
+    several thresholds with the same accuracy it is the one nearest to one half.
     """
     part = _two_classes(predictions.validation or predictions)
-    part.need_every_class()
+    part.require_every_class()
     accuracies, cuts = part.cuts
     best = np.flatnonzero(accuracies >= accuracies.max() - 1e-12)
     return float(cuts[best[np.argmin(abs(cuts[best] - 0.5))]])
@@ -125,12 +127,12 @@ def brier(predictions: Predictions) -> Measured:
 
 
 def ece(predictions: Predictions) -> Measured:
-    """Return the expected calibration error: mean over bins of |mean score - share|.
+    """Return the expected calibration error: mean over bins of |mean score - fraction|.
 
-    Two classes compare the signal score with the share of signal; more, the highest score with the
-    share of right answers. The 15 bins hold equal weight, tied scores never being parted; they are
-    less biased than bins of equal width. Perfect scores give about 3 sqrt(mean(p (1 - p)) / N), not
-    0 (.08 at N = 300): compare at equal N only. No error is given.
+    Two classes: the signal score is compared with the fraction of signal. More: the highest score
+    with the fraction of correct answers. The 15 bins hold equal weight, which is less biased than
+    equal width; tied scores stay in one bin. Perfectly calibrated scores give about
+    3 sqrt(mean(p (1 - p)) / N), not 0 (.08 at N = 300): compare at equal N only. There is no error.
 
     Source: Roelofs et al., AISTATS 2022, arXiv:2012.08668.
     """
@@ -165,18 +167,18 @@ def rejection_70(predictions: Predictions) -> Measured:
 def background_rejection(predictions: Predictions, *, signal_efficiency: float) -> Measured:
     """Return 1 / (background efficiency) at a fixed signal efficiency.
 
-    The cut is the highest score that keeps at least this share of the signal; examples with that
-    very score pass, all of them. So a cut exists that does what the figure says, and ties cost.
+    The cut is the highest score that keeps at least this fraction of the signal; all examples with
+    exactly that score pass. So the result belongs to a real cut, and ties make it worse.
 
     Args:
         predictions: of two classes.
         signal_efficiency: working point in (0, 1].
 
     Returns:
-        value >= 1. The error is the binomial one of the background that passes, and that of the
-        signal efficiency, which moves the cut, added in quadrature; ``low`` and ``high`` are
-        Wilson's. Where no background passes, or less than one (effective) example, the value is
-        the 95 % lower limit and ``limit`` is True.
+        value >= 1. The error adds in quadrature the binomial error of the passing background and
+        that of the signal efficiency, which moves the cut; ``low`` and ``high`` are Wilson's. If no
+        background passes, or less than one (effective) example, the value is the 95 % lower limit
+        and ``limit`` is True.
 
     Raises:
         EmptyClassError: there is no signal or no background.
@@ -184,43 +186,46 @@ def background_rejection(predictions: Predictions, *, signal_efficiency: float) 
     Source: Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914.
     """
     part = _two_classes(predictions)
-    part.need_every_class()
+    part.require_every_class()
     background, signal = part.weights_by_class
-    cut = part.at(signal_efficiency)[0]
+    cut = part.cut_at(signal_efficiency)[0]
     passed = part.signal_scores[part.labels == 0] >= cut
-    found, variance = uncertainty.share(passed, background)
+    found, variance = uncertainty.fraction(passed, background)
     n_signal = uncertainty.effective_number(signal)
     step = math.sqrt(signal_efficiency * (1 - signal_efficiency) / n_signal)
-    looser, tighter = part.at(signal_efficiency + step)[1], part.at(signal_efficiency - step)[1]
+    looser, tighter = (
+        part.cut_at(signal_efficiency + step)[1],
+        part.cut_at(signal_efficiency - step)[1],
+    )
     variance += ((looser - tighter) / 2) ** 2
     return uncertainty.inverse(found, variance, uncertainty.effective_number(background))
 
 
 def reconstruction(predictions: Predictions) -> Measured:
-    """Return the mean reconstruction error of an example, as the network's own loss has it."""
+    """Return the mean reconstruction error of an example, as defined in the network's own loss."""
     return _mean(predictions, "reconstruction")
 
 
 def kl(predictions: Predictions) -> Measured:
-    """Return the mean KL divergence of an example's code from the prior, in nats."""
+    """Return the mean KL divergence of an example's posterior from the prior, in nats."""
     return _mean(predictions, "kl")
 
 
-def code_sparsity(predictions: Predictions) -> Measured:
-    """Return the mean share of a code that is nearly zero: at most 1 % of its largest entry."""
-    return _mean(predictions, "code_zeros")
+def latent_sparsity(predictions: Predictions) -> Measured:
+    """Return the mean fraction of latents near zero: at most 1 % of the largest of the example."""
+    return _mean(predictions, "latent_zeros")
 
 
 def auc_reconstruction(predictions: Predictions) -> Measured:
-    """Return the AUC of the reconstruction error as a score: larger for the signal.
+    """Return the AUC with the reconstruction error as the signal score.
 
-    A value below one half says that the signal is reconstructed better than the background.
+    Below one half, signal is reconstructed better than background.
     """
     return _anomaly(predictions, "reconstruction")
 
 
 def auc_elbo(predictions: Predictions) -> Measured:
-    """Return the AUC of the negative evidence lower bound as a score: larger for the signal."""
+    """Return the AUC with the negative evidence lower bound (ELBO) as the signal score."""
     return _anomaly(predictions, "elbo")
 
 
@@ -234,24 +239,26 @@ def _anomaly(predictions: Predictions, name: str) -> Measured:
 
 
 def _values(predictions: Predictions, name: str) -> Array:
-    """Return values of each example, or raise with the reason why there are none."""
+    """Return one value for each example; raise with the reason if there are none."""
     found, n = predictions.values, len(part_of(predictions).labels)
     if not found:
-        _undefined("only a network whose encoder is as its own loss left it has such values")
+        _undefined("only networks whose encoder was last trained by its own loss have such values")
     if name not in found:
         _undefined(f"the network's own loss has no '{name}'; there are {', '.join(sorted(found))}")
     values = np.asarray(found[name], dtype=float)
     if values.shape != (n,) or not np.isfinite(values).all():
-        _undefined(f"values '{name}' {values.shape} of {n} examples: need (N,), all finite")
+        _undefined(
+            f"values '{name}' have shape {values.shape} for {n} examples: need (N,), all finite"
+        )
     return values
 
 
 class Curve(NamedTuple):
-    """Weight at each distinct score, highest score first: all that a ROC curve is made of.
+    """Weight at each distinct score, highest score first, from which a ROC curve is made.
 
     Attributes:
         scores: (T,) distinct.
-        ties: (N,) int, where in ``scores`` each example is.
+        ties: (N,) int, index into ``scores`` of each example.
         signal, background: (T,) sums of weights.
     """
 
@@ -262,7 +269,7 @@ class Curve(NamedTuple):
 
 
 def curve(scores: Array, signal: Array, weights: Array) -> Curve:
-    """Return the curve of (N,) scores, ``signal`` (N,) bool: the one sort that metrics share."""
+    """Return the curve of (N,) scores, ``signal`` (N,) bool; metrics share this one sort."""
     lowest, ties = np.unique(-scores, return_inverse=True)
     sums = [np.bincount(ties, weights * side) for side in (signal, ~signal)]
     return Curve(-lowest, ties, *sums)
@@ -270,7 +277,7 @@ def curve(scores: Array, signal: Array, weights: Array) -> Curve:
 
 @dataclass(frozen=True)
 class Part:
-    """Checked arrays of one part, and what the metrics share of them.
+    """Checked arrays of one part, and intermediate results that metrics share.
 
     Attributes:
         labels: (N,) int; scores: (N, C); weights: (N,) float, not negative, of positive sum.
@@ -282,7 +289,7 @@ class Part:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return int(self.scores.shape[1])
 
     @cached_property
@@ -292,7 +299,7 @@ class Part:
 
     @cached_property
     def curve(self) -> Curve:
-        """Of class 1 against the rest."""
+        """Curve of class 1 against the rest."""
         return curve(self.signal_scores, self.labels == 1, self.weights)
 
     @cached_property
@@ -300,21 +307,21 @@ class Part:
         """Weights of the examples of each class."""
         return [self.weights[self.labels == label] for label in range(self.classes)]
 
-    def need_every_class(self) -> None:
-        """Raise EmptyClassError where a class has no weight."""
+    def require_every_class(self) -> None:
+        """Raise EmptyClassError if a class has no weight."""
         for label, weights in enumerate(self.weights_by_class):
             if not weights.any():
                 name = ("background", "signal")[label] if self.classes == 2 else f"class {label}"
                 msg = f"none of the {len(self.labels)} examples is {name}"
                 raise EmptyClassError(msg)
 
-    def right_above(self, cut: float) -> Array:
-        """(N,) bool: classified rightly where signal means a score above ``cut``."""
+    def correct_above(self, cut: float) -> Array:
+        """Return (N,) bool: correctly classified with the threshold ``cut``."""
         return (self.signal_scores > cut) == (self.labels == 1)
 
     @cached_property
     def cuts(self) -> tuple[Array, Array]:
-        """Accuracies (T + 1,) of all cuts that differ, and the cuts."""
+        """All distinct cuts (T + 1,): their accuracies, and the cuts."""
         scores = self.curve.scores
         between = (scores[:-1] + scores[1:]) / 2
         gained = np.cumsum(np.append(0, self.curve.signal - self.curve.background))
@@ -327,10 +334,10 @@ class Part:
         signal, background = np.cumsum(self.curve.signal), np.cumsum(self.curve.background)
         return signal / signal[-1], background / background[-1]
 
-    def at(self, efficiency: float) -> tuple[float, float]:
-        """Return the highest score that keeps this share of signal, and the share of background."""
+    def cut_at(self, efficiency: float) -> tuple[float, float]:
+        """Return the highest cut that keeps this signal efficiency, and its background efficiency."""
         signal, background = self.passing
-        # sums of weights are rounded: an efficiency short of the wanted one by 1e-12 is reached
+        # sums of weights are rounded: an efficiency too small by 1e-12 counts as reached
         at = min(int(np.searchsorted(signal, efficiency - 1e-12)), len(signal) - 1)
         return float(self.curve.scores[at]), float(background[at])
 
@@ -339,15 +346,15 @@ _kept: dict[int, Part] = {}
 
 
 def part_of(predictions: Predictions) -> Part:
-    """Return the checked arrays of these predictions, the same ones while the predictions live.
+    """Return the checked arrays of predictions, computed once for each object.
 
     Raises:
-        UndefinedMetricError: what is there cannot be scored.
+        UndefinedMetricError: the arrays cannot be scored.
     """
     part = _kept.get(id(predictions))
     if part is None:
         part = _kept[id(predictions)] = _checked(predictions)
-        # an id is used again once its object is gone
+        # Python reuses an id once its object is gone
         weakref.finalize(predictions, _kept.pop, id(predictions), None)
     return part
 
@@ -377,5 +384,5 @@ def _undefined(reason: str) -> None:
 def _two_classes(predictions: Predictions) -> Part:
     part = part_of(predictions)
     if part.classes != 2:
-        _undefined(f"made for two classes; there are {part.classes}")
+        _undefined(f"defined for two classes; there are {part.classes}")
     return part

@@ -1,4 +1,4 @@
-"""Averages over seeds, with the errors of the test sample and over seeds. Pure."""
+"""Averages over seeds, with the error of the test sample and the spread over seeds. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeedAverage:
-    """A number over the seeds of a row, unrounded.
+    """The average of a number over seeds, unrounded.
 
     Attributes:
-        value: mean over the seeds that have one; None where none has.
-        stderr: standard error of the test sample, mean over those seeds.
-        spread: sample standard deviation over those seeds; None for one seed.
-        n: how many seeds have a value.
-        limit: True where a seed has only a 95 % lower limit: then the mean is a lower limit too.
+        value: mean over the seeds with a value; None without any.
+        stderr: standard error of the test sample, averaged over those seeds.
+        spread: sample standard deviation over those seeds; None for a single seed.
+        n: number of seeds with a value.
+        limit: True if a seed has only a 95 % lower limit, which makes the mean a lower limit.
     """
 
     value: float | None = None
@@ -32,14 +32,14 @@ class SeedAverage:
 
     @property
     def error(self) -> float | None:
-        """Standard error of the mean over seeds, which share one test sample."""
+        """Standard error of the mean over seeds that share one test sample."""
         if self.stderr is None:
             return None
         return hypot(self.stderr, (self.spread or 0.0) / sqrt(self.n))
 
 
 def over_seeds(recorded: Iterable[Value | None]) -> SeedAverage:
-    """Return the mean of what seeds recorded, with both errors, or as a limit if one is."""
+    """Return the average of the values of seeds; a limit if one of them is."""
     known = [each for each in recorded if each is not None and each.value is not None]
     values = [each.value for each in known if each.value is not None]
     mean = _mean(values)
@@ -52,7 +52,7 @@ def over_seeds(recorded: Iterable[Value | None]) -> SeedAverage:
 def _mean(values: Sequence[float]) -> float | None:
     if not values:
         return None
-    # equal values have themselves as their mean, to the last bit
+    # the mean of equal values is that value to the last bit
     return values[0] if min(values) == max(values) else fsum(values) / len(values)
 
 

@@ -1,8 +1,8 @@
-"""How far a figure can be trusted: errors from the test sample, and the spread over seeds.
+"""Uncertainties: errors from the size of the test sample, and the spread over seeds.
 
-Weights are those of simulated events, not repetitions: doubling them all changes no error. They
-enter variances squared, and intervals through the number of equally weighted examples that would
-scatter as much, ``(sum w)^2 / sum w^2``. Equal weights give the textbook formulas exactly.
+Weights are event weights, not counts: doubling all of them changes no error. They enter variances
+squared, and intervals through the effective number of examples, ``(sum w)^2 / sum w^2``. Equal
+weights give the textbook formulas exactly.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 ONE_SIGMA = math.erf(math.sqrt(0.5))
-"""Content of a 68 % interval, .6827."""
+"""Probability within one sigma, .6827."""
 
 
 def effective_number(weights: Array) -> float:
-    """Return how many equally weighted examples scatter like these: N for equal weights."""
+    """Return the number of equally weighted examples with the same scatter: N for equal weights."""
     return float(weights.sum() ** 2 / (weights @ weights))
 
 
@@ -40,11 +40,11 @@ def mean(values: Array, weights: Array) -> Measured:
     return Measured(float(average), stderr=math.sqrt(scatter @ scatter * n / (n - 1)))
 
 
-def share(passed: Array, weights: Array) -> tuple[float, float]:
-    """Return the weighted share of ``passed`` (N,) bool, and its variance.
+def fraction(passed: Array, weights: Array) -> tuple[float, float]:
+    """Return the weighted fraction of ``passed`` (N,) bool, and its variance.
 
-    The variance is binomial: ``p (1 - p) / N`` for equal weights. It is 0 where none or all pass;
-    use an interval there.
+    The variance is binomial: ``p (1 - p) / N`` for equal weights. It is 0 if none or all pass; use
+    an interval then.
     """
     total = weights.sum()
     found = float(weights[passed].sum() / total)
@@ -53,12 +53,12 @@ def share(passed: Array, weights: Array) -> tuple[float, float]:
 
 
 def binomial(passed: Array, weights: Array) -> Measured:
-    """Return a share with its binomial error.
+    """Return a fraction with its binomial error.
 
-    Fewer than ten (effective) examples on one side make the error lopsided: then Wilson's 68 %
-    interval comes with it, and alone where none or all pass.
+    With fewer than ten (effective) passing or failing examples the error is asymmetric: Wilson's
+    68 % interval is added. If none or all pass, there is only the interval.
     """
-    found, variance = share(passed, weights)
+    found, variance = fraction(passed, weights)
     n = effective_number(weights)
     if variance > 0 and n * min(found, 1 - found) >= 10:
         return Measured(found, stderr=math.sqrt(variance))
@@ -67,32 +67,32 @@ def binomial(passed: Array, weights: Array) -> Measured:
 
 
 def wilson(found: float, n: float, *, z: float = 1.0) -> tuple[float, float]:
-    """Return the interval of shares from which ``found`` of ``n`` lies within ``z`` sigma.
+    """Return Wilson's interval: the true fractions from which ``found`` is within ``z`` sigma.
 
     Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209; recommended by Brown, Cai and DasGupta,
     Stat. Sci. 16 (2001) 101.
     """
     middle = (found + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(found * (1 - found) / n + z * z / (4 * n * n))
-    # at none or all the bound is the share itself; rounding must not move it
+    # if none or all pass, the bound is the fraction itself; rounding must not move it
     low = 0.0 if found <= 0 else middle - half
     high = 1.0 if found >= 1 else middle + half
     return low, high
 
 
-def upper_limit_of_none(n: float, *, confidence: float = 0.95) -> float:
-    """Return the upper limit of a share of which none was seen in ``n`` examples: exact, ~3 / n."""
+def upper_limit_for_zero(n: float, *, confidence: float = 0.95) -> float:
+    """Return the upper limit on a fraction if none of ``n`` examples passes: exact, ~3 / n."""
     return -math.expm1(math.log1p(-confidence) / n)
 
 
 def inverse(found: float, variance: float, n: float) -> Measured:
-    """Return ``1 / found`` of a share with its error propagated, and Wilson's 68 % interval.
+    """Return the inverse of a fraction with its propagated error and Wilson's 68 % interval.
 
-    Where the share is 0, or less than one of ``n`` examples (a few of small weight), the value is
-    the 95 % lower limit, flagged.
+    If less than one (effective) example of ``n`` passes, the value is the 95 % lower limit, and
+    ``limit`` is True.
     """
     if found * n < 1 - 1e-9:
-        return Measured(1 / upper_limit_of_none(n), limit=True)
+        return Measured(1 / upper_limit_for_zero(n), limit=True)
     low, high = wilson(found, _trials(found, variance, n))
     stderr = math.sqrt(variance) / found**2
     return Measured(1 / found, stderr=stderr or None, low=1 / high, high=1 / low)
@@ -103,18 +103,18 @@ def _trials(found: float, variance: float, n: float) -> float:
 
 
 def placements(ties: Array, positive: Array, weights: Array) -> Array:
-    """Return, for each example, the share of the other side that it is ranked rightly against.
+    """Return, for each example, the fraction of the other class that is ranked correctly against it.
 
     Args:
-        ties: (N,) int, rank of the score, highest first; tied examples have the same.
-        positive: (N,) bool, which examples should be ranked first.
-        weights: (N,) float; each side has a positive sum.
+        ties: (N,) int, rank of the score, highest first; tied examples have the same rank.
+        positive: (N,) bool, the class that should be ranked first.
+        weights: (N,) float; each class has a positive sum.
 
     Returns:
-        (N,) float; a tie counts one half. Their mean over either side is the AUC.
+        (N,) float; a tie counts one half. The mean over either class is the AUC.
 
     Source: Sun and Xu, IEEE Signal Process. Lett. 21 (2014) 1389: the structural components of
-    DeLong from mid-ranks, O(n log n); here from sums over tied scores, which carry weights.
+    DeLong from mid-ranks, O(n log n); here from weighted sums over tied scores.
     """
     mine = np.bincount(ties, weights * positive)
     other = np.bincount(ties, weights * ~positive)
@@ -126,16 +126,16 @@ def placements(ties: Array, positive: Array, weights: Array) -> Array:
 def one_vs_one(scores: Array, labels: Array, weights: Array) -> Array:
     """Return (N,) placements by (N, C) scores, averaged over ordered pairs of classes.
 
-    In the pair (i, j) score i ranks the examples of i before those of j; every class weighs the
-    same, and the mean placements of all classes add to twice the macro one-vs-one AUC.
+    In the pair (i, j) score i should rank the examples of i before those of j. All classes have
+    the same weight; the mean placements of all classes add up to twice the macro one-vs-one AUC.
     """
     classes = scores.shape[1]
-    shares = weights / np.bincount(labels, weights, classes)[labels]
+    relative = weights / np.bincount(labels, weights, classes)[labels]
     gains = np.zeros(len(labels))
     for label in range(classes):
         ties = np.unique(-scores[:, label], return_inverse=True)[1]
         mine = labels == label
-        gains += placements(ties, mine, shares) * np.where(mine, classes - 1, 1)
+        gains += placements(ties, mine, relative) * np.where(mine, classes - 1, 1)
     return gains / (classes * (classes - 1))
 
 
@@ -148,8 +148,8 @@ def delong(gains: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
         weights: (N,) float.
 
     Returns:
-        (K,) and (K, K). With equal weights and two classes it is DeLong's estimate exactly; with
-        weights, each class adds the variance of a weighted mean. NaN where a class has only one
+        (K,) and (K, K). With equal weights and two classes this is exactly DeLong's estimate; with
+        weights, each class adds the variance of a weighted mean. NaN if a class has only one
         example.
 
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) 837.
@@ -168,7 +168,7 @@ def delong(gains: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
 
 def paired_auc(labels: Array, scores: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """Return the AUCs of K sets of signal scores (K, N) on the same labels (N,), 0 or 1, and their
-    (K, K) covariance: what is needed to tell two classifiers apart that saw the same test set.
+    (K, K) covariance, with which two classifiers on the same test set are compared.
     """
     weights = np.ones(len(labels)) if weights is None else weights
     signal = labels == 1
@@ -177,10 +177,10 @@ def paired_auc(labels: Array, scores: Array, weights: Array | None = None) -> tu
 
 
 def perfect_order(n: float) -> float:
-    """Return how far below 1 the 68 % interval of an AUC found to be 1 reaches: DeLong says 0.
+    """Return how far the 68 % interval of an AUC of exactly 1 reaches below 1; DeLong's error is 0.
 
-    ``n`` examples of the smaller class make n independent pairs, all ordered rightly with
-    probability AUC^n at most; the interval holds the AUCs for which that is 32 % or more.
+    ``n`` examples of the smaller class make n independent pairs, which are all ordered correctly
+    with probability AUC^n at most; the interval holds the AUCs for which this is at least 32 %.
     """
     return -math.expm1(math.log1p(-ONE_SIGMA) / n)
 
@@ -188,8 +188,8 @@ def perfect_order(n: float) -> float:
 def seed_spread(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean over seeds and the sample standard deviation (n - 1 below the sum).
 
-    The deviation is that of one run, not of the mean: what a further seed may be expected to
-    differ by. It is None for a single seed.
+    It is the deviation of one run, not of the mean: the expected difference of a further seed. It
+    is None for a single seed.
     """
     if not len(values):
         msg = "seed_spread needs at least one value"

@@ -1,4 +1,4 @@
-"""Verification: every metric again, from the stored predictions alone."""
+"""Verification: recompute every metric from the stored predictions alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from hepbench.evaluation import joining, measure
 from hepbench.registry.plugins import installed
+from hepbench.specs.text import several
 from hepbench.storage.results import ResultsFolder, arrays, checksum
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 1e-9
-"""Relative: sums over examples are rounded differently on other processors."""
+"""Relative difference allowed: other processors round sums over examples differently."""
 
 
 def verify(results: Path) -> tuple[list[str], int]:
@@ -34,23 +35,23 @@ def verify(results: Path) -> tuple[list[str], int]:
     entries = list(installed().entries("metric"))
     root = results if any(results.glob("*/*.json")) else results.parent
     lines = []
-    wrong, figures = 0, 0
+    wrong, values = 0, 0
     for record in records:
         found, count = differences(record, root, entries)
-        figures += count
+        values += count
         wrong += bool(found)
         lines += [f"{record.cell} ({record.key[:10]}): {line}" for line in found]
-    summary = f"{len(records)} records, {figures} figures recomputed: "
-    summary += f"{wrong} of them differ" if wrong else "no difference"
+    summary = f"{len(records)} records, {values} values recomputed: "
+    summary += f"{several(wrong, 'record')} with differences" if wrong else "no difference"
     return [*lines, summary], 1 if wrong else 0
 
 
 def differences(record: Record, root: Path, entries: list[Entry]) -> tuple[list[str], int]:
-    """Return what does not agree with the stored predictions, and how many figures were tried."""
+    """Return what disagrees with the stored predictions, and how many values were recomputed."""
     lines = []
     for stored in (record.predictions, record.labels):
         if stored is None:
-            return ["no predictions are named in the record"], 0
+            return ["the record names no predictions"], 0
         path = root / stored.path
         if not path.is_file():
             return [f"{stored.path} is missing"], 0
@@ -85,7 +86,10 @@ def _compare(part: str, recorded: Mapping[str, Value], again: Mapping[str, Value
     lines = []
     for name, value in again.items():
         old, new = msgspec.to_builtins(recorded[name]), msgspec.to_builtins(value)
-        changed = [k for k in sorted({*old, *new}) if not _close(old.get(k), new.get(k))]
+        # where both have no value, another version of hepbench may word the reason differently
+        same = {"undefined"} & old.keys() & new.keys()
+        compared = sorted((old.keys() | new.keys()) - same)
+        changed = [k for k in compared if not _close(old.get(k), new.get(k))]
         lines += [
             f"{part} {name}.{k}: recorded {old.get(k)}, recomputed {new.get(k)}" for k in changed
         ]

@@ -241,7 +241,7 @@ def _network_parts(parts: Mapping[str, Any], model: Entry) -> Iterator[tuple[str
 
 def _again(record: Record) -> str:
     """Return the command that trains a network again."""
-    suite = record.provenance.get("suite_file") or record.suite
+    suite = record.provenance.suite_file or record.suite
     return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, trains it again"
 
 
@@ -249,6 +249,8 @@ def _decoding(kept: _CachedStages) -> str:
     """Return the last step that trained the model's own loss, or the first step."""
     for name in reversed(kept.methods):
         for entry in kept.results[name].trained.history or ():
-            if any(n not in KNOWN_TERMS and not n.startswith("rate") for n in entry):
+            if any(
+                n not in KNOWN_TERMS and not n.startswith(("rate", "learning_rate")) for n in entry
+            ):
                 return name
     return kept.methods[0]

@@ -1,6 +1,8 @@
-"""The core's own plugin: its metrics. Imports nothing heavy."""
+"""The core's own plugin, which registers its metrics. Imports nothing heavy."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from hepbench.registry.hooks import hookimpl
 from hepbench.specs.metric import Metric
@@ -10,94 +12,53 @@ from hepbench.specs.metric import Metric
 def hepbench_metrics() -> list[Metric]:
     """Return the metrics that every suite can show."""
     return [
-        Metric(
-            name="auc",
-            summary="area under the ROC curve; macro one-vs-one for more than two classes",
-            compute="hepbench.evaluation.metrics:auc",
-            higher_is_better=True,
+        _metric("auc", "area under the ROC curve; macro one-vs-one for more than two classes"),
+        _metric("accuracy", "fraction classified correctly, threshold chosen on validation"),
+        _metric("accuracy_at_half", "fraction classified correctly, threshold one half", classes=2),
+        _metric("log_loss", "mean cross-entropy in nats", higher_is_better=False),
+        _metric(
+            "brier", "mean squared difference between scores and labels", higher_is_better=False
         ),
-        Metric(
-            name="accuracy",
-            summary="share classified rightly, threshold chosen on validation",
-            compute="hepbench.evaluation.metrics:accuracy",
-            higher_is_better=True,
-        ),
-        Metric(
-            name="accuracy_at_half",
-            summary="share classified rightly, threshold one half",
-            compute="hepbench.evaluation.metrics:accuracy_at_half",
-            higher_is_better=True,
-            classes=2,
-        ),
-        Metric(
-            name="log_loss",
-            summary="mean cross-entropy in nats",
-            compute="hepbench.evaluation.metrics:log_loss",
-            higher_is_better=False,
-        ),
-        Metric(
-            name="brier",
-            summary="mean squared distance of scores from the truth",
-            compute="hepbench.evaluation.metrics:brier",
-            higher_is_better=False,
-        ),
-        Metric(
-            name="ece",
-            summary="expected calibration error, 15 bins of equal weight",
-            compute="hepbench.evaluation.metrics:ece",
-            higher_is_better=False,
+        _metric(
+            "ece", "expected calibration error, 15 bins of equal weight", higher_is_better=False
         ),
         *(_rejection(percent) for percent in (30, 50, 70)),
-        *_of_values(),
+        *_of_own_loss(),
     ]
 
 
-def _of_values() -> list[Metric]:
-    """Return the metrics of networks that have a loss of their own."""
-    same = frozenset({"data", "split", "labels", "preprocess"})
+def _of_own_loss() -> list[Metric]:
+    """Return the metrics of networks whose encoder has a loss of its own."""
+    lower: dict[str, Any] = {
+        "higher_is_better": False,
+        "same": frozenset({"data", "split", "labels", "preprocess"}),
+    }
     return [
-        Metric(
-            name="reconstruction",
-            summary="mean reconstruction error of preprocessed inputs",
-            compute="hepbench.evaluation.metrics:reconstruction",
-            higher_is_better=False,
-            same=same,
+        _metric("reconstruction", "mean reconstruction error of preprocessed inputs", **lower),
+        _metric("kl", "mean KL divergence of the posterior from the prior, in nats", **lower),
+        _metric(
+            "latent_sparsity",
+            "mean fraction of latents of at most 1 % of the largest of an example",
         ),
-        Metric(
-            name="kl",
-            summary="mean KL divergence of codes from the prior, in nats",
-            compute="hepbench.evaluation.metrics:kl",
-            higher_is_better=False,
-            same=same,
+        _metric(
+            "auc_reconstruction", "AUC with the reconstruction error as the signal score", classes=2
         ),
-        Metric(
-            name="code_sparsity",
-            summary="mean share of a code that is at most 1 % of its largest entry",
-            compute="hepbench.evaluation.metrics:code_sparsity",
-            higher_is_better=True,
-        ),
-        Metric(
-            name="auc_reconstruction",
-            summary="AUC of the reconstruction error as a score, larger for the signal",
-            compute="hepbench.evaluation.metrics:auc_reconstruction",
-            higher_is_better=True,
-            classes=2,
-        ),
-        Metric(
-            name="auc_elbo",
-            summary="AUC of the negative evidence lower bound as a score, larger for the signal",
-            compute="hepbench.evaluation.metrics:auc_elbo",
-            higher_is_better=True,
+        _metric(
+            "auc_elbo",
+            "AUC with the negative evidence lower bound (ELBO) as the signal score",
             classes=2,
         ),
     ]
 
 
 def _rejection(percent: int) -> Metric:
+    summary = f"1 / (background efficiency) at {percent} % signal efficiency"
+    return _metric(f"rejection_{percent}", summary, classes=2)
+
+
+def _metric(name: str, summary: str, *, higher_is_better: bool = True, **more: Any) -> Metric:
+    """Return the metric that the function of the same name computes."""
+    compute = f"hepbench.evaluation.metrics:{name}"
     return Metric(
-        name=f"rejection_{percent}",
-        summary=f"1 / (background efficiency) at {percent} % signal efficiency",
-        compute=f"hepbench.evaluation.metrics:rejection_{percent}",
-        higher_is_better=True,
-        classes=2,
+        name=name, summary=summary, compute=compute, higher_is_better=higher_is_better, **more
     )

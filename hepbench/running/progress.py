@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 LINE_SECONDS = 30
-"""Between lines on what is under way."""
+"""Time between two lines about running stages."""
 
 
 class Progress(Protocol):
-    """What a run tells as it goes."""
+    """Receives the progress of a run."""
 
     def planned(self, stages: int) -> None:
-        """Show how many stages are to run."""
+        """Show the number of stages that will run."""
         ...
 
     def working(self, stage: str, progress: str) -> None:
-        """Show that a stage is under way, and how far."""
+        """Show that a stage is running, and its progress."""
         ...
 
     def ended(self, stage: str) -> None:
@@ -47,48 +47,48 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Tells nothing."""
+    """Shows nothing."""
 
     def planned(self, stages: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def working(self, stage: str, progress: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def ended(self, stage: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def cell(self, record: Record) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
 class Lines(Quiet):
-    """One plain line for each finished cell, and now and then one on the stages before it: costs are
-    measured when all else is done, so most cells finish late.
+    """Prints a line for each finished cell, and sometimes one about running stages: costs are
+    measured when everything else is done, so most cells finish late.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.done = 0
         self.stages = self.stages_done = 0
-        self._began = self._told = time.monotonic()
+        self._started = self._last_line = time.monotonic()
 
     def planned(self, stages: int) -> None:
-        """Remember how many stages are to run."""
+        """Store the number of stages that will run."""
         self.stages = stages
 
     def working(self, stage: str, progress: str) -> None:
-        """Print how far the stages are, at most every ``LINE_SECONDS``."""
+        """Print the progress of the stages, at most every ``LINE_SECONDS``."""
         now = time.monotonic()
-        if now - self._told >= LINE_SECONDS:
-            self._told = now
+        if now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
             under_way = f"{stage} {progress}".strip()
-            self.note(f"{self._how_far()}, {duration(now - self._began)}; now {under_way}")
+            self.note(f"{self._how_far()}, {duration(now - self._started)}; now {under_way}")
 
-    def ended(self, stage: str) -> None:  # noqa: ARG002 - the protocol's
+    def ended(self, stage: str) -> None:  # noqa: ARG002 - of the protocol
         """Count the stage."""
         self.stages_done += 1
 
@@ -97,9 +97,9 @@ class Lines(Quiet):
         return f"{self.stages_done} of {stages}, {self.done} of {cells}"
 
     def cell(self, record: Record) -> None:
-        """Print the cell's number, name and AUC."""
+        """Print the number, name and AUC of the cell."""
         self.done += 1
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
         width = len(str(self.total))
         self.note(f"[{self.done:>{width}}/{self.total}] {summary(record)}")
 
@@ -110,7 +110,7 @@ class Lines(Quiet):
 
 
 class Live(Lines):
-    """A bar over all stages, and a line for each that is under way."""
+    """A progress bar over all stages, and a line for each running stage."""
 
     def __init__(self, total: int) -> None:
         super().__init__(total)
@@ -119,7 +119,7 @@ class Live(Lines):
         from rich.progress import Progress as Bars
         from rich.table import Column
 
-        # in a narrow terminal it is the words that give way
+        # a narrow terminal cuts the text, not the bar
         words = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.bars = Bars(
             BarColumn(bar_width=20, table_column=Column(min_width=20)),
@@ -129,7 +129,7 @@ class Live(Lines):
             expand=True,
         )
         self.all = self.bars.add_task("", total=None)
-        self.under_way: dict[str, TaskID] = {}
+        self.running: dict[str, TaskID] = {}
 
     def planned(self, stages: int) -> None:
         """Set the length of the bar."""
@@ -139,16 +139,16 @@ class Live(Lines):
     def working(self, stage: str, progress: str) -> None:
         """Show the stage in a line of its own."""
         text = f"{stage}  {progress}" if progress else stage
-        if stage in self.under_way:
-            self.bars.update(self.under_way[stage], description=text)
+        if stage in self.running:
+            self.bars.update(self.running[stage], description=text)
         else:
-            self.under_way[stage] = self.bars.add_task(text, total=None)
+            self.running[stage] = self.bars.add_task(text, total=None)
 
     def ended(self, stage: str) -> None:
-        """Take the stage's line away."""
+        """Remove the line of the stage."""
         super().ended(stage)
-        if stage in self.under_way:
-            self.bars.remove_task(self.under_way.pop(stage))
+        if stage in self.running:
+            self.bars.remove_task(self.running.pop(stage))
         self.bars.update(self.all, advance=1, description=self._how_far())
 
     def cell(self, record: Record) -> None:
@@ -163,7 +163,7 @@ class Live(Lines):
 
 @contextmanager
 def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
-    """Show progress over so many cells, as the terminal allows."""
+    """Show the progress of ``total`` cells: live on a terminal, in lines elsewhere."""
     if quiet or not total:
         yield Quiet()
     elif sys.stderr.isatty():
@@ -174,26 +174,26 @@ def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
         yield Lines(total)
 
 
-def nobody(_text: str) -> None:
-    """Tell nobody how far something is."""
+def ignore(_text: str) -> None:
+    """Ignore the progress of a piece of work."""
 
 
 class Ticker:
-    """How far one long piece of work is, in a line on stderr: written over on a terminal, elsewhere
-    a new one every ten seconds.
+    """Shows the progress of one long piece of work on stderr: in one line on a terminal, elsewhere
+    in a new line every ten seconds.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._live = sys.stderr.isatty()
-        # what is done at once needs no line
-        self._told = time.monotonic()
+        # work that takes no time needs no line
+        self._last_line = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        """Tell it; calls in quick succession are dropped."""
-        if time.monotonic() - self._told < (0.1 if self._live else 10):
+        """Show a text; calls in quick succession are dropped."""
+        if time.monotonic() - self._last_line < (0.1 if self._live else 10):
             return
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
         start, end = ("\r\x1b[K", "") if self._live else ("", "\n")
         sys.stderr.write(f"{start}{self._name}: {text}{end}")
         sys.stderr.flush()
@@ -207,10 +207,10 @@ class Ticker:
 
 
 def summary(record: Record) -> str:
-    """Return a cell and what became of it in one line."""
+    """Return the name and result of a cell in one line."""
     if record.error is not None:
         return f"{record.cell}  {record.status}: {record.error.type}: {record.error.message}"
     auc = record.metrics.get("auc")
-    figure = f"AUC {auc.value:.4f}" if auc and auc.value is not None else "no AUC"
+    result = f"AUC {auc.value:.4f}" if auc and auc.value is not None else "no AUC"
     seconds = record.cost.train_seconds
-    return f"{record.cell}  {figure}" + (f"  {seconds:.1f} s" if seconds is not None else "")
+    return f"{record.cell}  {result}" + (f"  {seconds:.1f} s" if seconds is not None else "")

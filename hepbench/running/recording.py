@@ -15,9 +15,18 @@ from hepbench.data.messages import ReadResult, SplitResult
 from hepbench.evaluation import joining, measure
 from hepbench.running.executor import Outcome
 from hepbench.specs.references import uses
-from hepbench.storage import machine
-from hepbench.storage.records import Cost, DataSummary, Failure, Record
-from hepbench.training.messages import MethodResult
+from hepbench.storage import devices, machine
+from hepbench.storage.records import (
+    Cost,
+    DataSummary,
+    Device,
+    Failure,
+    Latency,
+    Machine,
+    Provenance,
+    Record,
+)
+from hepbench.training.messages import MethodResult, MethodTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +103,7 @@ class Recorder:
         scores = self.cache.folder(cell.final) / "scores.npz"
         labels, labels_stored = self._labels_of(cell, scores)
         predictions = joining.join(labels, scores)
-        stored = self.results.keep(scores, f"{self.plan.suite.name}/predictions/{cell.key}.npz")
+        stored = self.results.copy(scores, f"{self.plan.suite.name}/predictions/{cell.key}.npz")
         metrics = {part: measure.measure(self.plan.metrics, p) for part, p in predictions.items()}
         last = chain[-1].trained
         return Record(
@@ -103,7 +112,7 @@ class Recorder:
             metrics=metrics["test"],
             metrics_train=metrics["train"],
             metrics_validation=metrics["validation"],
-            cost=_cost(chain, cost),
+            cost=_cost(chain, cost, self._device(cell), measured_on=cell.final),
             epochs=None if last.history is None else len(last.history),
             best_epoch=last.best_epoch,
             history=_history(chain),
@@ -172,7 +181,7 @@ class Recorder:
             with path.open("wb") as file:
                 np.savez(file, allow_pickle=False, **labels)
 
-        return self.results.build(f"{self.plan.suite.name}/labels/{name}.npz", write)
+        return self.results.create(f"{self.plan.suite.name}/labels/{name}.npz", write)
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
         c = cell.combination
@@ -189,24 +198,35 @@ class Recorder:
             "key": cell.key,
             "key_parts": cell.key_parts,
             "stage_keys": cell.stage_keys,
-            "provenance": self._provenance(c),
+            "provenance": self._provenance(cell),
         }
 
-    def _provenance(self, c: Combination) -> dict[str, Any]:
+    def _provenance(self, cell: Cell) -> Provenance:
+        c = cell.combination
         entries = (c.dataset, c.model, *c.methods)
-        return {
-            "hepbench": __version__,
-            "plugins": {e.plugin.distribution: e.plugin.version for e in entries},
-            "git": machine.git(),
-            "machine": machine.description(),
-            "libraries": dict(self.environment.libraries),
-            "device": "cpu",
-            "precision": "float32",
-            "threads": self.threads,
-            "suite_file": self.plan.suite_file,
-            "started": self.started,
-            "finished": machine.now(),
-        }
+        return Provenance(
+            hepbench=__version__,
+            plugins={e.plugin.distribution: e.plugin.version for e in entries},
+            git=machine.git(),
+            machine=msgspec.convert(machine.description(), Machine),
+            libraries=dict(self.environment.libraries),
+            device=self._device(cell),
+            threads=self.threads,
+            suite_file=self.plan.suite_file,
+            started=self.started,
+            finished=machine.now(),
+        )
+
+    def _device(self, cell: Cell) -> Device:
+        """Return what a cell was trained and scored on; estimators use the processor."""
+        task = self.plan.stages[cell.final].task
+        assert isinstance(task, MethodTask)
+        chosen = self.environment.device if task.network else devices.Device()
+        return Device(
+            kind=chosen.kind,
+            name=chosen.name or str(machine.description()["processor"]),
+            precision=str(task.params.get("precision", "float32")),
+        )
 
 
 def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
@@ -247,8 +267,21 @@ def _cost_warnings(warnings: Sequence[str]) -> list[str]:
     return [*others, line] if unsteady else others
 
 
-def _cost(chain: Sequence[MethodResult], measured: CostResult | None) -> Cost:
-    """Return what training cost, and what scoring costs where that was measured."""
+def _cost(
+    chain: Sequence[MethodResult],
+    measured: CostResult | None,
+    device: Device,
+    *,
+    measured_on: str,
+) -> Cost:
+    """Return the cost of training, and that of scoring if it was measured.
+
+    Args:
+        chain: results of the method stages, in their order.
+        measured: result of the cost stage.
+        device: what the cell was computed on.
+        measured_on: key of the method stage whose result was timed.
+    """
     last = chain[-1]
     seconds = sum(result.trained.seconds for result in chain)
     known: dict[str, Any] = {
@@ -261,4 +294,15 @@ def _cost(chain: Sequence[MethodResult], measured: CostResult | None) -> Cost:
     for name in ("parameters", "nonzero_parameters"):
         if (value := getattr(last.trained, name)) is not None:
             known[name] = value
-    return msgspec.structs.replace(measured.cost if measured else Cost(), **known)
+    cost = measured.cost if measured else Cost()
+    known["latencies"] = [_placed(each, device, measured_on) for each in cost.latencies]
+    return msgspec.structs.replace(cost, **known)
+
+
+def _placed(latency: Latency, device: Device, measured_on: str) -> Latency:
+    """Return a latency with what was timed, and where: runtimes but ``torch-cuda`` use the CPU."""
+    on_gpu = latency.runtime.removeprefix("torch-") == device.kind != "cpu"
+    cpu = Device(kind="cpu", name=str(machine.description()["processor"]), precision="float32")
+    return msgspec.structs.replace(
+        latency, device=device if on_gpu else cpu, measured_on=measured_on
+    )

@@ -42,7 +42,7 @@ class Predictions:
         spectators: (N,) each, by name: mass, pt and the like, for slices.
         values: (N,) each, of a network whose encoder is as its own loss left it: the terms of that
             loss (``reconstruction``, ``kl``); ``elbo``, their weighted sum, where one is ``kl``;
-            ``code_zeros``, the share of the code that is nearly zero. See ``encoders.values``.
+            ``latent_zeros``, the fraction of the latent that is nearly zero. See ``scoring.values``.
         validation: the validation part; thresholds and calibration are chosen on it, never on the
             test set.
     """

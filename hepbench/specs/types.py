@@ -11,7 +11,6 @@ Json: TypeAlias = Any
 Array: TypeAlias = Any
 """A numpy array or SparseImages; the shape is documented where the array is used."""
 
-
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
 (True = real particle) and ``neighbours`` (N, P, k), integer indices into the cloud of the particles

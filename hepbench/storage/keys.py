@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 NUMERICS = {"read": 1, "split": 1, "inputs": 1, "method": 2, "cost": 2, "evaluate": 1}
-"""Raised by hand when the core computes another number from the same input; part of every key.
+"""Versions of the core's computations, part of every key: increased by hand when the same input gives
+other numbers.
 
-``tests/test_keys.py`` fails when a computing module changes and its version was not raised.
+``tests/test_keys.py`` fails when a computing module changed and its version did not.
 """
 
 
@@ -17,13 +18,13 @@ KEY_LENGTH = 24
 
 
 def key(parts: Any) -> str:
-    """Return the hash of JSON-like values: independent of the order of keys, not of lists."""
+    """Return the hash of JSON-like values, independent of the order of keys in tables."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Return one line for each part of a key that differs, ``path: old -> new``."""
+    """Return a line ``path: old -> new`` for each difference."""
     lines = []
     for name in sorted(old.keys() | new.keys()):
         here = f"{path}.{name}" if path else name
@@ -43,5 +44,5 @@ def _short(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
-    msg = f"{value!r} is not of JSON's types; parameters are numbers, strings, lists and tables"
+    msg = f"{value!r} is not a JSON value; parameters are numbers, strings, lists and tables"
     raise TypeError(msg)

@@ -1,16 +1,21 @@
-"""The record of a cell: the JSON that everything shown is made from."""
+"""The record of a cell: the JSON from which tables and plots are made."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+from hepbench._version import __version__
+from hepbench.specs.errors import ResultsError
+from hepbench.specs.types import Json
+from hepbench.storage import old_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,24 +35,26 @@ Origin = Literal["file", "simulated", "sample"]
 ORIGINS = {
     "file": "original file",
     "simulated": "simulated file",
-    "sample": "simulated sample",
+    "sample": "bundled sample",
     "": "",
 }
-"""In words; empty where nobody knows."""
+"""Origins in words; the empty one stands for an origin that is not recorded."""
 
 
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Which examples a cell saw.
+    """The examples of a cell.
 
     Attributes:
-        source: original ``file``, ``simulated`` file of its format, or simulated ``sample`` that
-            ships with the plugin.
-        fingerprint: hash of the files read.
-        n_train, n_unlabelled: training examples whose labels were seen, and those without.
+        source: ``file``: the original dataset; ``simulated``: a file of the same format that
+            ``hepbench data simulate`` wrote; ``sample``: the small sample bundled with the plugin.
+        fingerprint: hash of the files that were read.
+        files: their names.
+        n_train, n_unlabelled: training examples with labels, and those without.
         split_hash: hash of the ids of each part.
-        contents, test_contents: hash of what was read (ids, labels, weights, inputs), and of the
-            test part of it: reading other numbers under the same ids makes other data.
-        duplicates: exact copies across parts: ``train_test: 3`` test rows equal a training row.
+        contents, test_contents: hash of ids, labels, weights and inputs of all examples, and of the
+            test examples: other numbers under the same ids are other data.
+        duplicates: exact copies in two parts: ``train_test: 3`` means that 3 test examples equal a
+            training example.
     """
 
     source: Origin
@@ -64,28 +71,92 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def test_set(self) -> str:
-        """What tells a test set from others; older records know only the hash of all parts."""
+        """The hash that identifies the test set; the oldest records have only that of all parts."""
         return self.test_contents or self.split_hash
 
 
-class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds of one call that scores a batch."""
+class EventWeights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the weights of simulated events were used; None: not recorded.
 
-    median: float
-    p95: float
+    Attributes:
+        training: whether the examples that were trained on had weights.
+        metrics: whether the examples that metrics were computed on had weights.
+    """
+
+    training: bool | None = None
+    metrics: bool | None = None
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The processor that computes.
+
+    Attributes:
+        kind: ``cpu``, ``cuda`` or ``mps``.
+        name: model of the processor.
+        precision: of the computation, such as ``float32``.
+        capability: its instruction set or compute capability; empty: not recorded.
+    """
+
+    kind: str = ""
+    name: str = ""
+    precision: str = ""
+    capability: str = ""
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of calls while a latency was measured.
+
+    Attributes:
+        calls: number of calls.
+        wall_s: wall time of all calls, in s.
+        cpu_s: CPU time of the calling thread, in s.
+        median_ms: median wall time of a call, in ms.
+    """
+
+    calls: int
+    wall_s: float
+    cpu_s: float
+    median_ms: float
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The time of one call that scores a batch.
+
+    Attributes:
+        runtime: ``torch``, ``onnxruntime``; ``native`` for an estimator.
+        batch: examples in the batch.
+        median_ms, p95_ms: median and 95th percentile of all calls, in ms.
+        rounds: the measurement, round by round.
+        load: cores that other processes kept busy meanwhile.
+        measured_on: key of the method stage whose network or estimator was timed.
+        device: where it was timed.
+        reference_ms: median time of a fixed reference computation in the same process, in ms.
+    """
+
+    runtime: str
+    batch: int
+    median_ms: float
+    p95_ms: float
+    rounds: list[Round] = []
+    load: float | None = None
+    measured_on: str = ""
+    device: Device | None = None
+    reference_ms: float | None = None
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a cell cost.
+    """The cost of a cell.
 
     Attributes:
-        parameters, nonzero_parameters: of the network that was scored; an estimator's own count.
+        parameters, nonzero_parameters: of the network that was scored, or as the estimator counts.
         macs: multiply-accumulates of scoring one example; ``flops`` is twice that.
-        theoretical_macs: without those whose weight is zero: what no mask saves by itself.
+        theoretical_macs: ``macs`` without those of zero weights, which masking alone does not save.
         comparisons: along the paths of one example through trees, on average.
-        latency_ms: by runtime (``torch``, ``onnxruntime``; ``native`` for an estimator) and batch.
-        load: cores that other work kept busy while latencies were measured.
+        latencies: by runtime and batch.
         gaps: what could not be measured or counted, ``name: why``.
+        train_seconds: of all methods of the chain together.
+        examples_per_second: training examples of the last method / ``train_seconds``.
+        peak_memory_mb: of scoring a large batch; of training where scoring was not measured.
     """
 
     parameters: int | None = None
@@ -94,8 +165,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     flops: int | None = None
     theoretical_macs: int | None = None
     comparisons: float | None = None
-    latency_ms: dict[str, dict[str, Latency]] = {}
-    load: float | None = None
+    latencies: list[Latency] = []
     gaps: list[str] = []
     train_seconds: float | None = None
     examples_per_second: float | None = None
@@ -103,15 +173,26 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def latency(self) -> float | None:
-        """Milliseconds of one example, median: in ONNX Runtime, or as it was trained."""
-        for runtime in ("onnxruntime", "torch", "native"):
-            if found := self.latency_ms.get(runtime, {}).get("1"):
-                return found.median
-        return None
+        """Median time in ms to score one example: in ONNX Runtime if it was timed there, else in
+        torch, else in native Python.
+        """
+        single = {each.runtime: each.median_ms for each in self.latencies if each.batch == 1}
+        found = (single[name] for name in ("onnxruntime", "torch", "native") if name in single)
+        return next(found, None)
+
+    @property
+    def load(self) -> float | None:
+        """Cores that other processes kept busy while latencies were measured, at most."""
+        return max((each.load for each in self.latencies if each.load is not None), default=None)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a cell has no metrics; ``cell`` names the one whose stage failed, if it is another."""
+    """Why a cell has no metrics.
+
+    Attributes:
+        stage: name of the stage that failed.
+        cell: name of the cell that the stage belongs to, if it is another.
+    """
 
     stage: str
     type: str
@@ -122,20 +203,79 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A file beside the record: path relative to the results folder."""
+    """A file in the results: its path relative to the results folder, and its checksum."""
 
     path: str
     sha256: str
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A published figure to show beside ours."""
+    """A published result, shown beside ours.
+
+    Attributes:
+        cell: ``dataset/model/chain`` to show it beside; may be a glob.
+        metrics: published values by metric name.
+        source: the publication.
+        n_test: test examples of the publication.
+        caveat: why the two may not be comparable.
+    """
 
     cell: str
     metrics: dict[str, float]
     source: str
     n_test: int | None = None
     caveat: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a stage used while it ran, as observed.
+
+    Attributes:
+        files: digest of each file that was read, by path.
+        distributions: version of each Python distribution that was imported.
+        environment: value of each environment variable that was read.
+        processes: commands of the processes that were started.
+    """
+
+    files: dict[str, str] = {}
+    distributions: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    processes: list[str] = []
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine of a run: ``memory_gb`` is that which processes may use."""
+
+    host: str = ""
+    processor: str = ""
+    cores: int | None = None
+    memory_gb: float | None = None
+    system: str = ""
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where, when and with which versions a record was made.
+
+    Attributes:
+        hepbench: its version.
+        plugins: version of each distribution that dataset, model and methods come from.
+        git: commit of the folder that the run was started in; ``+`` marks uncommitted changes.
+        libraries: versions of Python and of the libraries that compute.
+        threads: of each worker.
+        suite_file: path of the suite file, as the run was given it.
+        started, finished: UTC: start of the run, end of the cell.
+    """
+
+    hepbench: str = ""
+    plugins: dict[str, str] = {}
+    git: str = ""
+    machine: Machine = Machine()
+    libraries: dict[str, str] = {}
+    device: Device = Device()
+    threads: int | None = None
+    suite_file: str = ""
+    started: str = ""
+    finished: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,13 +287,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         params: of ``dataset``, ``model`` and each of ``methods``, whose second use in a chain is
             ``finetune#2``.
         key: content hash: equal keys, equal results.
-        epochs, best_epoch: of the last method: how many, and which one's weights it kept, from 0.
-        history: a row for each epoch of every method; ``step`` is its place in the chain, from 0.
         metrics, metrics_train, metrics_validation: by metric name.
-        key_parts: what the key was hashed from, by stage: what ``why`` compares.
-        stage_keys: keys of the stages in the cache, by the same names.
+        epochs, best_epoch: of the last method: number of epochs, and the epoch whose weights were
+            kept, counted from 0.
+        history: a row for each epoch of every method; ``step`` is its place in the chain, from 0.
+        stage_keys: keys of the cell's stages by name: ``read``, ``split``, ``inputs``, each method
+            (``pretrain+finetune net``), ``cost``. Empty where they are not known.
+        key_parts: what each key was hashed from, by the same names and ``evaluate``.
+        used: what each stage used while it ran, by the same names.
+        event_weights: where the weights of events were used.
+        warnings: doubts about this record, ``name: what``.
         predictions: scores of each part; ``labels``: their ids, labels and weights.
-        warnings: protocol points that this record breaks or strains, ``name: what``.
+        spectators: quantities of the same examples that are carried along but not given to the
+            model (mass, pt); None where there are none, or where ``labels`` holds them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -164,7 +310,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     chain: str
     preset: str
     seed: int
-    params: dict[str, Any]
+    params: dict[str, Json]
     key: str
     status: Literal["ok", "failed", "timeout"]
     metrics: dict[str, Value] = {}
@@ -175,14 +321,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     best_epoch: int | None = None
     history: list[dict[str, float]] = []
     data: DataSummary | None = None
-    key_parts: dict[str, dict[str, Any]] = {}
     stage_keys: dict[str, str] = {}
-    provenance: dict[str, Any] = {}
+    key_parts: dict[str, dict[str, Json]] = {}
+    used: dict[str, Usage] = {}
+    event_weights: EventWeights = EventWeights()
+    provenance: Provenance = Provenance()
     warnings: list[str] = []
     published: Published | None = None
     error: Failure | None = None
     predictions: Stored | None = None
     labels: Stored | None = None
+    spectators: Stored | None = None
 
     @property
     def cell(self) -> str:
@@ -191,7 +340,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What observers are told of a run."""
+    """A run as observers see it: the suite, the results folder and how many cells there are."""
 
     suite: str
     results: str
@@ -201,17 +350,48 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as indented JSON, keys in the order of its definition."""
+    """Return a record as indented JSON with sorted keys."""
     return msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
 
 
-def decode(data: bytes) -> Record:
-    """Return the record in ``data``.
+def decode(data: bytes, *, name: object = "the record") -> Record:
+    """Return the record in ``data``; one of schema 1 is converted.
+
+    Args:
+        data: JSON.
+        name: what an error calls it, such as its path.
 
     Raises:
-        msgspec.MsgspecError: it is not one.
+        ResultsError: a newer hepbench wrote it.
+        msgspec.MsgspecError: it is no record.
     """
-    return _decoder.decode(data)
+    try:
+        record = _decoder.decode(data)
+    except msgspec.ValidationError:
+        # only what could not be read is read twice: most records are of today's schema
+        version = _version_decoder.decode(data).schema_version
+        if version == SCHEMA_VERSION:
+            raise
+    else:
+        version = record.schema_version
+    if version > SCHEMA_VERSION:
+        msg = (
+            f"{name} has schema version {version}; hepbench {__version__} reads versions 1 to "
+            f"{SCHEMA_VERSION}: update hepbench"
+        )
+        raise ResultsError(msg)
+    if version == SCHEMA_VERSION:
+        return record
+    return _converted(data)
+
+
+def _converted(data: bytes) -> Record:
+    try:
+        builtins = old_records.convert(msgspec.json.decode(data))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"a record of schema 1 that cannot be converted: {type(error).__name__}: {error}"
+        raise msgspec.ValidationError(msg) from error
+    return msgspec.convert(builtins, Record)
 
 
 def same(a: Record, b: Record) -> bool:
@@ -219,18 +399,26 @@ def same(a: Record, b: Record) -> bool:
     return comparable(a) == comparable(b)
 
 
-def comparable(record: Record) -> Mapping[str, Any]:
+def comparable(record: Record) -> Mapping[str, Json]:
     """Return a record as builtins without times, memory and timestamps."""
-    built: dict[str, Any] = msgspec.to_builtins(record)
-    for name in ("latency_ms", "load", "train_seconds", "examples_per_second", "peak_memory_mb"):
+    built: dict[str, Json] = msgspec.to_builtins(record)
+    for name in ("latencies", "train_seconds", "examples_per_second", "peak_memory_mb"):
         built["cost"].pop(name, None)
     for name in ("started", "finished", "machine", "git", "suite_file"):
         built["provenance"].pop(name, None)
-    # how steady a latency was is no more the same than the latency
+    built["provenance"]["device"].pop("name", None)
+    # warnings about latencies differ as latencies do
     built["warnings"] = [w for w in built["warnings"] if not w.startswith("latency")]
     if built["error"]:
         built["error"] |= {"traceback": "", "stderr": ""}
     return built
 
 
+class _Version(msgspec.Struct):
+    schema_version: int = SCHEMA_VERSION
+
+
 _decoder = msgspec.json.Decoder(Record)
+
+
+_version_decoder = msgspec.json.Decoder(_Version)

@@ -1,4 +1,4 @@
-"""Results: one JSON file for each record, written whole or not at all, and what it was made from."""
+"""Results folder: one JSON file for each record, written completely or not at all, and its arrays."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FAILED = ".failed.json"
 
 
 class ResultsFolder:
-    """A results folder: ``<suite>/<key>.json``, predictions and labels in folders beside them."""
+    """A folder of records, ``<suite>/<key>.json``, with predictions and labels beside them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def check(self) -> None:
-        """Raise ResultsError, before any work is done, where results cannot be written."""
+        """Raise ResultsError if results cannot be written; called before any work is done."""
         with self._writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".probe-{os.getpid()}"
@@ -40,17 +40,22 @@ class ResultsFolder:
             probe.unlink()
 
     def read(self, suite: str, key: str) -> Record | None:
-        """Return the record of a key, or None where there is none, or none that is whole."""
+        """Return the record of a key; None if it is missing or damaged.
+
+        Raises:
+            ResultsError: a newer hepbench wrote it.
+        """
         try:
-            return records.decode(self._path(suite, key).read_bytes())
+            path = self._path(suite, key)
+            return records.decode(path.read_bytes(), name=path)
         except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
             return None
 
     def write(self, record: Record) -> None:
-        """Write a record, and remove what it takes the place of.
+        """Write a record, and remove the failed record that it replaces.
 
         Raises:
-            ResultsError: the folder cannot be written; nothing that was there is lost.
+            ResultsError: the folder cannot be written; existing files are unchanged.
         """
         good = self._path(record.suite, record.key)
         failed = good.with_name(f"{record.key}{FAILED}")
@@ -60,33 +65,34 @@ class ResultsFolder:
             with suppress(FileNotFoundError):
                 other.unlink()
 
-    def keep(self, source: Path, relative: str) -> Stored:
-        """Copy a file into the results, and return where it is and its checksum."""
+    def copy(self, source: Path, relative: str) -> Stored:
+        """Copy a file into the results; return its path and checksum."""
         data = source.read_bytes()
         self._replace(self.root / relative, lambda part: part.write_bytes(data))
         return Stored(relative, hashlib.sha256(data).hexdigest())
 
-    def build(self, relative: str, write: Callable[[Path], object]) -> Stored:
-        """Write a file with a function of its path; return where it is and its checksum."""
+    def create(self, relative: str, write: Callable[[Path], object]) -> Stored:
+        """Create a file in the results with a function of its path; return path and checksum."""
         path = self.root / relative
         self._replace(path, write)
         return Stored(relative, sha256(path))
 
     def records(self) -> list[Record]:
-        """Return every record, failed ones too, in the order of their paths.
+        """Return all records, including failed ones, sorted by path.
 
         Raises:
-            ResultsError: the folder is missing or holds no record, or a file is not a record.
+            ResultsError: the folder is missing or holds no record, a file is not a record, or a
+                newer hepbench wrote it.
         """
         if not self.root.is_dir():
-            msg = f"no results in {self.root}: no such folder; 'hepbench run' makes one"
+            msg = f"no results in {self.root}: no such folder; 'hepbench run' creates it"
             raise ResultsError(msg)
-        # as text: paths are compared part by part, in a fifth of a large table's time
+        # as text: comparing paths part by part takes a fifth of the time of a large table
         paths = sorted([*self.root.glob("*/*.json"), *self.root.glob("*.json")], key=str)
         if not paths:
-            msg = f"no results in {self.root}: it holds no record; 'hepbench run' writes them"
+            msg = f"no results in {self.root}: no records in it; 'hepbench run' writes them"
             raise ResultsError(msg)
-        # what is read stays: collections would walk through all of it again and again
+        # garbage collections would traverse all records again and again
         gc.disable()
         try:
             return [self._decode(path) for path in paths]
@@ -95,15 +101,15 @@ class ResultsFolder:
             gc.enable()
 
     def suite_records(self, suite: str) -> list[Record]:
-        """Return the records of one suite that are whole."""
+        """Return the records of one suite, without damaged ones."""
         found = (self.read(suite, path.stem) for path in sorted((self.root / suite).glob("*.json")))
         return [record for record in found if record is not None]
 
     def _decode(self, path: Path) -> Record:
         try:
-            return records.decode(path.read_bytes())
+            return records.decode(path.read_bytes(), name=path)
         except msgspec.MsgspecError as error:
-            msg = f"{path} is cut short or no record ({error}); remove it and run again"
+            msg = f"{path} is truncated or not a record ({error}); remove it and run again"
             raise ResultsError(msg) from error
 
     def _path(self, suite: str, key: str) -> Path:
@@ -132,20 +138,20 @@ class ResultsFolder:
 
 
 def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
+    """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=64)
 def checksum(path: Path) -> str:
-    """Return the sha256 of a stored file, read once: several records share labels."""
+    """Return the sha256 of a stored file, cached: several records share labels."""
     return sha256(path)
 
 
 @lru_cache(maxsize=8)
 def arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a stored npz by name, read once."""
+    """Return the arrays of a stored npz file by name, cached."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as found:

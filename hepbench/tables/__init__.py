@@ -1,1 +1,1 @@
-"""Records to tables."""
+"""Tables from records: rows averaged over seeds, ranked, rounded and written."""

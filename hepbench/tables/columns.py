@@ -1,4 +1,4 @@
-"""Columns: what tables can show of records, and what it is called. Pure."""
+"""Columns of tables: their names, titles and which metrics can be compared. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 Metrics: TypeAlias = Mapping[str, tuple[bool | None, frozenset[str]]]
-"""By name: whether higher is better (None: neither), and what must be equal for two values to be compared."""
+"""By metric: whether higher is better (None: neither), and what must be equal to compare values."""
 
 
 class Labels(NamedTuple):
-    """What names a row; ``source`` is a ``records.Origin``, or empty where nobody knows."""
+    """Names of a row; ``source`` is a ``records.Origin``, or empty where it is not recorded."""
 
     suite: str
     dataset: str
@@ -34,8 +34,8 @@ class Labels(NamedTuple):
 LABELS = Labels._fields
 
 
-# the two that are no numbers are no columns; of latencies, one is
-COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latency_ms", "gaps")), "latency")
+# of the latencies, one is a column; gaps are notes
+COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latencies", "gaps")), "latency", "load")
 
 
 COUNTS = (*COSTS, "epochs", "best_epoch")
@@ -53,12 +53,12 @@ TIMES = ("latency", "train_seconds", "examples_per_second")
 ASPECTS = ("data", "split", "labels", "preset", "preprocess")
 
 
-OF_VALUES = ("reconstruction", "kl", "code_sparsity", "auc_reconstruction", "auc_elbo")
+LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")
 
 
 DEFAULT_COLUMNS = (
     *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "log_loss"),
-    *OF_VALUES,
+    *LOSS_METRICS,
     *("parameters", "flops", "latency", "epochs", "train_seconds", "published"),
 )
 
@@ -77,14 +77,15 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What tables show.
+    """The columns of a document.
 
     Attributes:
-        group: what there is a table for each value of.
-        labels: those of LABELS that the rows of a table need.
-        names: of the other columns: test metrics by their name, others as ``train_auc``.
+        group: field of a record; each of its values has a table of its own.
+        labels: those of LABELS that are needed to tell rows apart.
+        names: of the other columns: test metrics by their name, those of other parts as
+            ``train_auc``.
         metrics: direction and comparability of metrics.
-        optional: names that a table does without where no row of it has a value.
+        optional: columns that a table leaves out where no row has a value.
     """
 
     group: str
@@ -95,13 +96,13 @@ class Columns:
 
     @cached_property
     def tests(self) -> list[str]:
-        """Metrics of test examples."""
+        """Columns that are metrics of test examples."""
         others = (*COUNTS, *OTHERS)
         return [name for name in self.names if name not in others and base(name) == name]
 
     @cached_property
     def main(self) -> str:
-        """The first of them, by which rows are ranked, or empty."""
+        """The test metric that ranks rows: the first; empty without one."""
         return next(iter(self.tests), "")
 
     def same(self, name: str) -> frozenset[str]:
@@ -110,7 +111,7 @@ class Columns:
 
 
 def check(names: Iterable[str], records: Iterable[Record], metrics: Metrics) -> None:
-    """Raise UsageError where a name is that of no column."""
+    """Raise UsageError for the name of a column that does not exist."""
     tests = set(metrics).union(*(record.metrics for record in records))
     parts = (f"{part}_{name}" for part in PARTS for name in tests)
     known = {*tests, *parts, *COUNTS, *OTHERS, *LABELS}
@@ -127,7 +128,7 @@ def base(name: str) -> str:
 
 
 def title(name: str) -> str:
-    """Return the head of a column in words."""
+    """Return the title of a column in words."""
     if (metric := base(name)) != name:
         return f"{name.partition('_')[0]} {title(metric)}"
     words = name.replace("_", " ")

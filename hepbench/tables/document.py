@@ -1,4 +1,4 @@
-"""Tables: rows as a document, one table for each value of a group. Pure: records in, text out."""
+"""Documents of tables, one table for each value of a group. Pure: records in, text out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hepbench.tables.columns import (
     COUNTS,
     DEFAULT_COLUMNS,
     LABELS,
-    OF_VALUES,
+    LOSS_METRICS,
     OTHERS,
     Columns,
     base,
@@ -42,7 +42,7 @@ GROUPS = (
 )
 
 
-TIE = "best, or within 2 standard errors of it: a tie (errors of both rows in quadrature)"
+TIE = "best, or tied with it: within 2 standard errors (of both rows, added in quadrature)"
 
 
 LONGEST_NOTE = 300
@@ -60,12 +60,13 @@ def table(
     """Return the tables of ``records``, one for each value of ``group``.
 
     Args:
-        records: in any order; of each cell the newest is shown.
+        records: in any order; the newest of each cell is shown.
         metrics: direction and comparability of each metric, from its spec.
-        looked: what counts as looks at the test sets, superseded ones too; None: ``records``.
+        looked: records that count as looks at the test sets, superseded ones too; None:
+            ``records``.
         format: one of FORMATS.
         group: one of GROUPS.
-        columns: instead of DEFAULT_COLUMNS. Rows are ranked by the first test metric of them.
+        columns: instead of DEFAULT_COLUMNS. Their first test metric ranks the rows.
 
     Raises:
         ResultsError: there are no records.
@@ -92,12 +93,12 @@ def table(
 def _columns(
     rows: Sequence[Row], asked: Sequence[str] | None, metrics: Metrics, *, group: str
 ) -> Columns:
-    """Return what to show: what was asked for, or what records hold anything of."""
+    """Return the columns that were asked for, or those of which a record has a value."""
     names = asked or [name for name in DEFAULT_COLUMNS if name == "auc" or _known(rows, name)]
     needed = {"dataset", "model", "chain", *names}
     needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
     sources = {(row.group, row.labels.source) for row in rows}
-    # elsewhere the titles say the source
+    # otherwise the titles of the tables name the source
     if group != "dataset" or len(sources) > len({row.group for row in rows}):
         needed.add("source")
     return Columns(
@@ -105,7 +106,7 @@ def _columns(
         labels=[name for name in LABELS if name in needed and name != group],
         names=[name for name in dict.fromkeys(names) if name not in LABELS],
         metrics=metrics,
-        optional=frozenset() if asked else frozenset({*COUNTS, *OTHERS, *OF_VALUES}),
+        optional=frozenset() if asked else frozenset({*COUNTS, *OTHERS, *LOSS_METRICS}),
     )
 
 
@@ -113,12 +114,13 @@ def _known(rows: Iterable[Row], name: str) -> bool:
     if name in OTHERS:
         return name == "seeds" or any(row.published for row in rows)
     found = (recorded(record, name) for row in rows for record in row.ok)
-    # what few networks have is shown where one has it, the rest also where its lack must be said
-    return any(each and (each.value is not None or name not in OF_VALUES) for each in found)
+    # few networks have metrics of their own loss: shown where one has a value; others also where
+    # a note must say why there is none
+    return any(each and (each.value is not None or name not in LOSS_METRICS) for each in found)
 
 
 def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
-    """Return rows by group and dataset, those of one dataset ranked."""
+    """Return rows sorted by group and dataset, and ranked within a dataset."""
     peers: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         peers[row.group, row.labels.dataset].append(row)
@@ -131,7 +133,7 @@ def _looks(records: Iterable[Record]) -> Counter[str]:
 
 
 def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
-    """Return a row as plain data, nothing rounded."""
+    """Return a row as plain data, unrounded."""
     entries: dict[str, Any] = row.labels._asdict() | {columns.group: row.group}
     entries |= {size: getattr(row.data, size, None) for size in SIZES}
     split = getattr(row.data, "split_hash", "")
@@ -139,11 +141,11 @@ def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, A
     for name in columns.names:
         if name == "published":
             entries[name] = _published(row, columns)
-        elif figure := row.figures.get(name):
-            entries[name] = figure.value
+        elif average := row.averages.get(name):
+            entries[name] = average.value
             if name not in COUNTS:
-                entries |= {f"{name}_stderr": figure.stderr, f"{name}_spread": figure.spread}
-                entries[f"{name}_limit"] = figure.limit
+                entries |= {f"{name}_stderr": average.stderr, f"{name}_spread": average.spread}
+                entries[f"{name}_limit"] = average.limit
     entries |= {"comparable": row.comparable, "best": row.best}
     looked = looks[row.data.test_set] if row.data else 0
     return entries | {"test_looks": looked, "notes": row.notes}
@@ -156,7 +158,7 @@ def _published(row: Row, columns: Columns) -> float | None:
 def _document(
     ranked: Sequence[Row], columns: Columns, looks: Mapping[str, int]
 ) -> formats.Document:
-    """Return tables as text, rounded."""
+    """Return the tables as a document of rounded text."""
     main, labels, names = columns.main, columns.labels, columns.names
     heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
     notes = ["notes"] if any(row.notes for row in ranked) else []
@@ -178,9 +180,9 @@ def _document(
 def _table(
     rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, noted: bool
 ) -> formats.Table:
-    """Return the rows of one group as text, their notes numbered."""
+    """Return the table of one group as text, with numbered notes."""
     metrics = {base(name) for name in columns.names}.difference(COUNTS, OTHERS)
-    places = {name: rounding.column_places(row.figures[name] for row in rows) for name in metrics}
+    places = {name: rounding.column_places(row.averages[name] for row in rows) for name in metrics}
     numbers: dict[str, int] = {}
     lines = []
     for row in rows:
@@ -192,7 +194,7 @@ def _table(
     seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
     return formats.Table(
         title=name if whole else f"{columns.group} {name}",
-        facts=_facts(rows[0]) if whole else "",
+        subtitle=_subtitle(rows[0]) if whole else "",
         rows=lines,
         best=[row.best for row in rows],
         notes=list(numbers),
@@ -204,7 +206,7 @@ def _short(note: str) -> str:
     return note if len(note) <= LONGEST_NOTE else f"{note[: LONGEST_NOTE - 3]}..."
 
 
-def _facts(row: Row) -> str:
+def _subtitle(row: Row) -> str:
     source = SOURCES[row.labels.source]
     if (data := row.data) is None:
         return source
@@ -219,20 +221,20 @@ def _look(split: str, size: int, looks: int) -> str:
 
 
 def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> str:
-    """Return what one cell of a table says."""
+    """Return the text of one cell of a table."""
     if name == "seeds":
         ok, every = len(row.ok), len(row.cells)
         return str(ok) if ok == every else f"{ok} of {every}"
     if name == "published":
         published = _published(row, columns)
         return DASH if published is None else repr(published)
-    figure, metric = row.figures[name], base(name)
+    average, metric = row.averages[name], base(name)
     if name in COUNTS:
-        return _count(name, figure.value)
-    decimals = rounding.row_places(row.figures[metric], places[metric])
+        return _count(name, average.value)
+    decimals = rounding.row_places(row.averages[metric], places[metric])
     if name == columns.main:
-        return rounding.with_errors(figure, decimals)
-    return (rounding.compact if name == metric else rounding.value_only)(figure, decimals)
+        return rounding.with_errors(average, decimals)
+    return (rounding.compact if name == metric else rounding.value_only)(average, decimals)
 
 
 def _count(name: str, value: float | None) -> str:
@@ -245,45 +247,64 @@ def _count(name: str, value: float | None) -> str:
 
 def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
     """Explain what the tables show, in the order of their columns."""
-    main, lines = title(columns.main), []
-    if main:
+    shown = list(tables)
+    return [
+        *_legend_of_errors(shown, columns),
+        *_legend_of_metrics(columns),
+        *_legend_of_others(shown, columns),
+    ]
+
+
+def _legend_of_errors(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
+    lines = []
+    if main := title(columns.main):
         lines.append(
-            f"{main}: mean over seeds; ±test: standard error from the size of the test sample, "
-            f"mean over seeds; ±seeds: standard deviation over seeds, {DASH} for one"
+            f"{main}: mean over seeds; ±test: standard error of the test sample, averaged over "
+            f"seeds; ±seeds: standard deviation over seeds, {DASH} with one seed"
         )
     if len(columns.tests) > 1:
         cells = (cell for table in tables for row in table.rows for cell in row)
         spelt = filter(None, map(rounding.spelt_out, cells))
-        first = next(spelt, "the second over seeds")
-        # one with both errors, if there is any
+        first = next(spelt, "the second is over seeds")
+        # preferably one with both errors
         example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
-        lines.append(f"in brackets the same two, in units of the last digit: {example}")
-    if means := [title(name) for name in columns.tests if name in OF_VALUES[:3]]:
+        lines.append(f"in brackets: the same errors in units of the last digit; {example}")
+    return lines
+
+
+def _legend_of_metrics(columns: Columns) -> list[str]:
+    lines = []
+    if means := [title(name) for name in columns.tests if name in LOSS_METRICS[:3]]:
         lines.append(
-            f"{listed(means)}: means over test examples, of preprocessed inputs; none where something else has trained the encoder since"
+            f"{listed(means)}: means over test examples, computed on preprocessed inputs; empty "
+            "if a later step retrained the encoder"
         )
-    if areas := [title(name) for name in columns.tests if name in OF_VALUES[3:]]:
+    if areas := [title(name) for name in columns.tests if name in LOSS_METRICS[3:]]:
         lines.append(
-            f"{listed(areas)}: of that loss as a score; above one half the signal's is larger"
+            f"{listed(areas)}: AUC with this loss as the score; above 0.5 the loss is larger for "
+            "signal"
         )
     if points := [title(name) for name in columns.tests if name.startswith("rejection_")]:
-        lines.append(f"{listed(points)}: 1 / background efficiency at that signal efficiency")
+        lines.append(f"{listed(points)}: 1 / background efficiency at this signal efficiency")
+    return lines
+
+
+def _legend_of_others(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
+    lines = []
     if means := [title(name) for name in columns.names if name in COUNTS or base(name) != name]:
         lines.append(f"{listed(means)}: mean over seeds")
     if "latency" in columns.names:
-        lines.append(
-            "latency: of one example, median; networks in ONNX Runtime, others as they are"
-        )
+        lines.append("latency: median per example, in ONNX Runtime (estimators: in Python)")
     if any("label_fraction=" in table.title for table in tables):
         lines.append(
-            "label_fraction: share of the training labels that methods see, another choice for "
-            "each seed; validation keeps all of its labels"
+            "label_fraction: fraction of the training labels that methods see, drawn anew for each "
+            "seed; validation keeps all its labels"
         )
-    if "published" in columns.names and main:
-        lines.append(f"published: {main}, as published")
+    if "published" in columns.names and columns.main:
+        lines.append(f"published: {title(columns.main)} in the publication that the note names")
     if "source" in columns.labels:
         lines.append(
-            "source file: original files; sample: the simulated sample that a plugin ships; "
-            "simulated: files that its generator wrote"
+            "source: file: original dataset; sample: small sample bundled with hepbench or a "
+            "plugin; simulated: files that 'hepbench data simulate' wrote"
         )
     return lines

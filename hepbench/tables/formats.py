@@ -1,4 +1,4 @@
-"""Formats: how a document of tables is written. Pure: strings in, text out."""
+"""Formats in which a document of tables is written. Pure: strings in, text out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ MIN_WIDTH, MAX_WIDTH = 100, 150
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table; ``best`` says which rows are, ``looks`` how often the test sets were looked at."""
+    """One table.
+
+    Attributes:
+        title, subtitle: above it.
+        best: for each row, whether it is marked as best.
+        notes: numbered lines below it.
+        looks: lines that say how often each test set was looked at.
+    """
 
     title: str
-    facts: str
+    subtitle: str
     rows: list[list[str]]
     best: list[bool]
     notes: list[str]
@@ -30,14 +37,14 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Tables with the same columns, but for those that one leaves empty.
+    """Tables with the same columns; each leaves out optional columns in which it has no value.
 
     Attributes:
-        heads, align: of the columns; ``left`` or ``right``.
-        optional: whether a table of which no row fills the column is without it.
-        main: the column by which rows are ranked.
-        tie: what the mark of the best rows means; empty where none is marked.
-        legend: lines below everything.
+        heads, align: titles of the columns; ``left`` or ``right``.
+        optional: for each column, whether a table without a value in it leaves it out.
+        main: index of the column that ranks the rows.
+        tie: meaning of the mark of the best rows; empty if no row is marked.
+        legend: lines below all tables.
     """
 
     heads: list[str]
@@ -50,7 +57,7 @@ class Document:
 
 
 def csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as comma-separated values after RFC 4180, a list as one field."""
+    """Return rows as comma-separated values (RFC 4180); a list is one field."""
     from csv import DictWriter
     from io import StringIO
 
@@ -73,7 +80,7 @@ def plain(document: Document) -> str:
     grids = []
     for part in _parts(document):
         rows = _rows(part, part.tables[0], "*{}")
-        # tabulate would pad a column for its head, and rules off what has none above and below
+        # given as a row: tabulate pads columns for its own headers
         rule, head, *lines, _ = _grid(part, [part.heads, *rows], "simple").split("\n")
         grids.append([head, rule, *lines])
     width = min(max(MIN_WIDTH, *(len(grid[0]) for grid in grids)), MAX_WIDTH)
@@ -82,49 +89,49 @@ def plain(document: Document) -> str:
         notes = (f"{n:>3}  {note}" for n, note in enumerate(table.notes, 1))
         below = [_wrapped(note, width, " " * 5) for note in notes]
         below += (f"  {look}" for look in table.looks)
-        title = f"{table.title}  {table.facts}".strip()
+        title = f"{table.title}  {table.subtitle}".strip()
         blocks += [title, "\n".join(grid), "\n".join(below)]
     return _joined([*blocks, "\n".join(_wrapped(line, width) for line in _legend(document, "*"))])
 
 
 def github(document: Document) -> str:
-    """Return GitHub's Markdown; notes are numbered text, which survives being copied."""
+    """Return Markdown for GitHub; notes are numbered as text, so that copies keep the numbers."""
     blocks = []
     for part in _parts(document):
         (table,), heads = part.tables, [*map(_markdown, part.heads)]
         rows = _rows(part, table, "**{}**", _markdown)
         notes = [f"{n}. {_markdown(note)}" for n, note in enumerate(table.notes, 1)]
-        blocks.append(f"**{_markdown(table.title)}** {_markdown(table.facts)}".strip())
+        blocks.append(f"**{_markdown(table.title)}** {_markdown(table.subtitle)}".strip())
         blocks += [_grid(part, rows, "pipe", heads), "\n".join(notes)]
         blocks.append("<br>\n".join(map(_markdown, table.looks)))
     return _joined([*blocks, "<br>\n".join(map(_markdown, _legend(document, "bold")))])
 
 
 def latex(document: Document) -> str:
-    r"""Return LaTeX tables for ``\usepackage{booktabs}``, each with its notes below it."""
+    r"""Return LaTeX tables for ``\usepackage{booktabs}``, each with its notes below."""
     blocks = [r"% needs \usepackage{booktabs}"]
     for part in _parts(document):
         (table,) = part.tables
         rows = _rows(part, table, r"\textbf{{{}}}", _latex)
-        # latex_booktabs would escape what is in bold
+        # the style latex_booktabs would escape the bold marks
         grid = _grid(part, rows, "latex_raw", map(_latex, part.heads))
         for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
             grid = grid.replace(r"\hline", rule, 1)
         notes = [f"$^{{{n}}}$ {_latex(note)}" for n, note in enumerate(table.notes, 1)]
         notes += map(_latex, [*table.looks, *_legend(document, "bold")])
-        caption = _latex(f"{table.title} ({table.facts})" if table.facts else table.title)
+        caption = _latex(f"{table.title} ({table.subtitle})" if table.subtitle else table.title)
         blocks.append(_LATEX % (caption, grid, "\\\\\n".join(notes)))
     return _joined(blocks)
 
 
 def html(document: Document) -> str:
-    """Return a page that stands alone, for light and dark."""
+    """Return a self-contained page with light and dark colours."""
     sections = []
     for part in _parts(document):
         (table,) = part.tables
         rows = _rows(part, table, "<b>{}</b>", escape)
         grid = _grid(part, rows, "unsafehtml", map(escape, part.heads))
-        title = f"{escape(table.title)} <small>{escape(table.facts)}</small>"
+        title = f"{escape(table.title)} <small>{escape(table.subtitle)}</small>"
         notes = "\n".join(f"<li>{escape(note)}" for note in table.notes)
         looks = "<br>\n".join(map(escape, table.looks))
         sections.append(f"<h2>{title}</h2>\n<div>{grid}</div>\n<ol>{notes}</ol>\n<p>{looks}</p>")
@@ -134,7 +141,7 @@ def html(document: Document) -> str:
 
 
 def _parts(document: Document) -> Iterator[Document]:
-    """Yield each table as a document of its own, without the optional columns that it leaves empty."""
+    """Yield each table as a document without the optional columns in which it has no value."""
     for table in document.tables:
         kept = [
             i
@@ -154,7 +161,7 @@ def _parts(document: Document) -> Iterator[Document]:
 def _rows(
     document: Document, table: Table, mark: str, escaped: Callable[[str], str] = str
 ) -> list[list[str]]:
-    """Return the rows of a table with its best marked."""
+    """Return the rows of a table with the best ones marked."""
     rows = [[escaped(cell) for cell in row] for row in table.rows]
     for row, best in zip(rows, table.best, strict=True):
         if best:

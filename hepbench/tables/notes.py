@@ -1,7 +1,4 @@
-"""Notes: what must be said of a row, so that its figures are not taken for more than they are.
-
-Pure: rows in, lines out.
-"""
+"""Notes on rows: failures, values that cannot be compared, warnings, sources. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
-from hepbench.tables.columns import COUNTS, OF_VALUES, TIMES, title
+from hepbench.tables.columns import COUNTS, LOSS_METRICS, TIMES, title
 from hepbench.tables.rows import made_of, recorded
 
 if TYPE_CHECKING:
@@ -29,28 +26,28 @@ SOURCES = {**ORIGINS, "file": "file"}
 
 
 def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) -> list[str]:
-    """Return all that must be said of a row, the gravest first, each on one line.
+    """Return the notes on a row, the most serious first, one line each.
 
     Args:
-        row: one of those that are ranked together.
-        reference: the one that they are compared with.
-        last: the newest of the same name.
-        columns: of which something may have to be said.
+        row: one of the rows that are ranked together.
+        reference: the row that they are compared with.
+        last: the newest row of the same name.
+        columns: the columns that are shown.
     """
     said = (
         *_failures(row),
         *_incomparable(row, reference, columns),
-        *_elsewhere(row, reference, columns),
+        *_other_settings(row, reference, columns),
         *_warnings(row),
         *_gaps(row, columns),
-        *_credit(row, columns),
+        *_source_of_published(row, columns),
         *_changes(row, last),
     )
     return [one_line(note) for note in said]
 
 
 def one_line(text: str) -> str:
-    """Return a text without line ends and what a terminal would obey; errors may hold both."""
+    """Return a text without line breaks and control characters, which errors may contain."""
     if text.isprintable():
         return text
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -77,9 +74,9 @@ def _failure(record: Record) -> str:
 
 
 def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str]:
-    """Say in which of the columns a row may not be compared with the others, and why."""
+    """Say which columns of a row cannot be compared with other rows, and why."""
     differing = row.differing(reference)
-    known = [name for name in columns.tests if row.figures[name].value is not None]
+    known = [name for name in columns.tests if row.averages[name].value is not None]
     touched = [name for name in known if not columns.same(name).isdisjoint(differing)]
     if reference is None or not touched:
         return []
@@ -91,22 +88,24 @@ def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str
     return [f"not comparable{where} with the {others}: {listed(what)} {verb}"]
 
 
-def _elsewhere(row: Row, reference: Row | None, columns: Columns) -> list[str]:
-    """Say which times were taken on another machine, or in another way, than the reference's."""
-    times = [n for n in columns.names if n in TIMES and row.figures[n].value is not None]
+def _other_settings(row: Row, reference: Row | None, columns: Columns) -> list[str]:
+    """Say which times were measured on another machine or with other settings than the reference."""
+    times = [n for n in columns.names if n in TIMES and row.averages[n].value is not None]
     if reference is None or not times:
         return []
     here, there = row.setting, reference.setting
     where = listed(map(title, times))
     if mixed := [f"{n} ({here[n]})" for n in here if " and " in here[n]]:
-        return [f"{where}: means over seeds that were not measured alike: {listed(mixed)}"]
+        return [
+            f"{where}: mean over seeds that were measured with different settings: {listed(mixed)}"
+        ]
     what = [f"{n} ({here[n]} against {there[n]})" for n in here if here[n] != there[n]]
     verb = "differs" if len(what) == 1 else "differ"
     return [f"not comparable in {where} with other rows: {listed(what)} {verb}"] if what else []
 
 
 def difference(row: Row, reference: Row, name: str) -> str:
-    """Return what differs, as ``split (n_test 2196 against 500000)``."""
+    """Describe a difference, such as ``split (n_test 2196 against 500000)``."""
     here, there = row.data, reference.data
     if here and there and name == "data" and here.source != there.source:
         return f"data ({SOURCES[here.source]} against {SOURCES[there.source]})"
@@ -133,20 +132,20 @@ def _warnings(row: Row) -> list[str]:
             kinds[name].append((what, record.seed))
     notes = []
     for name, said in kinds.items():
-        texts = (_noise if name.startswith("latency") else _by_seed)(said, row.ok)
+        texts = (_without_seeds if name.startswith("latency") else _by_seed)(said, row.ok)
         notes.append(f"{name}: {'; '.join(texts)}")
     return notes
 
 
 def _gaps(row: Row, columns: Columns) -> list[str]:
-    """Say which metrics have no value, or only a limit, and why; each reason once."""
+    """Say which metrics have no value or only a limit, and why; each reason once."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in columns.names:
-        figure = row.figures.get(name)
-        if name in OF_VALUES and name in columns.optional and not (figure and figure.n):
-            # what few networks have; the legend says which
+        average = row.averages.get(name)
+        if name in LOSS_METRICS and name in columns.optional and not (average and average.n):
+            # the legend says which networks have such a value
             continue
-        if figure and name not in COUNTS and (figure.n < len(row.ok) or figure.limit):
+        if average and name not in COUNTS and (average.n < len(row.ok) or average.limit):
             reasons = ((_gap(recorded(record, name)), record.seed) for record in row.ok)
             for note in _by_seed(((why, seed) for why, seed in reasons if why), row.ok):
                 found[note].append(title(name))
@@ -161,11 +160,11 @@ def _gap(value: Value | None) -> str:
         return "not recorded"
     if value.value is None:
         return f"undefined: {value.undefined or 'no reason recorded'}"
-    return "a 95 % lower limit, hence ≥" if value.limit else ""
+    return "given as 95 % lower limit (≥)" if value.limit else ""
 
 
-def _credit(row: Row, columns: Columns) -> list[str]:
-    """Say where a published figure is from, and what else was published."""
+def _source_of_published(row: Row, columns: Columns) -> list[str]:
+    """Say where a published value comes from, and which others that publication gives."""
     published = row.published
     if published is None or "published" not in columns.names:
         return []
@@ -176,7 +175,7 @@ def _credit(row: Row, columns: Columns) -> list[str]:
 
 
 def _changes(row: Row, last: Row) -> list[str]:
-    """Say what tells an older row from the newest of the same name."""
+    """Say how an older row differs from the newest of the same name."""
     if row is last:
         return []
     if lines := differences(row.record.params, last.record.params):
@@ -185,9 +184,9 @@ def _changes(row: Row, last: Row) -> list[str]:
     return [f"changed since: {', '.join(lines)}"] if lines else []
 
 
-def _noise(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
-    """Return each text once, of those that differ in a number the last: which seeds a noisy moment
-    met says nothing, and would make a note of its own for each row.
+def _without_seeds(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
+    """Return each text once, without the numbers of its seeds: which seeds were timed at a noisy
+    moment is chance. Of texts that differ only in a number, the last in alphabetical order stays.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for text, _ in said:

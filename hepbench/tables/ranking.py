@@ -1,4 +1,4 @@
-"""Ranking: which rows may be compared, in which order, and which of them are the best. Pure."""
+"""Ranking of rows: which can be compared, their order, and the best ones. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
-    """Return rows of one dataset: the comparable ones first, best first; those without value last.
+    """Return rows of one dataset: comparable rows first, the best first; rows without value last.
 
-    Comparable are those that agree with most in all that the main metric declares. Where nobody
-    knows the direction of that metric, or all else is equal, rows keep their order.
+    Comparable rows agree with the majority in everything that the main metric declares in
+    ``Metric.same``. Rows keep their order if the metric has no direction, or if they are equal.
     """
     main, same = columns.main, columns.same(columns.main)
     higher = columns.metrics[main][0] if main in columns.metrics else None
@@ -31,14 +31,14 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     last = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
 
     def place(row: Row) -> tuple[Any, ...]:
-        value = row.figures[main].value if main else None
+        value = row.averages[main].value if main else None
         apart = [str(row.aspects[name]) for name in row.differing(reference) if name in same]
         return (value is None, bool(apart), apart, sign * (value or 0.0))
 
     places = sorted((place(row), i) for i, row in enumerate(rows))
     ordered = [rows[i] for _, i in places]
     comparable = sum(not valueless and not apart for (valueless, apart, *_), _ in places)
-    best = _best([row.figures[main] for row in ordered[:comparable]]) if sign else ()
+    best = _best([row.averages[main] for row in ordered[:comparable]]) if sign else ()
     return [
         replace(
             row,
@@ -51,9 +51,9 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
 
 
 def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
-    """Return a row that agrees with most in ``same``, and among those with most in the rest.
+    """Return a row that agrees with the majority in ``same``, then in the other aspects.
 
-    Of two sets of rows, equally many, the one with more test examples counts as most.
+    Of two groups of equally many rows, the one with more test examples is the majority.
     """
 
     def some(row: Row) -> tuple[Any, ...]:
@@ -72,12 +72,14 @@ def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
     return max(ok, key=weight, default=None)
 
 
-def _best(figures: Sequence[SeedAverage]) -> set[int]:
-    """Return the places of the first of several and of those within two standard errors of it."""
-    errors = [figure.error for figure in figures]
-    if len(figures) < 2 or errors[0] is None:
+def _best(averages: Sequence[SeedAverage]) -> set[int]:
+    """Return the places of the first row and of those within two standard errors of it; of a single
+    row none.
+    """
+    errors = [average.error for average in averages]
+    if len(averages) < 2 or errors[0] is None:
         return set()
-    values = [figure.value or 0.0 for figure in figures]
+    values = [average.value or 0.0 for average in averages]
     return {
         i
         for i, (value, error) in enumerate(zip(values, errors, strict=True))

@@ -1,4 +1,4 @@
-"""Figures: numbers over seeds with both their errors, rounded to them. Pure."""
+"""Rounding: averages over seeds as text, to the digits that their errors allow. Pure."""
 
 from __future__ import annotations
 
@@ -17,53 +17,55 @@ if TYPE_CHECKING:
 MOST_PLACES = 6
 
 
-def places(figure: SeedAverage) -> int:
-    """Return the decimals that show two digits of the larger error; of none, three of the value."""
-    error = max(figure.stderr or 0.0, figure.spread or 0.0) or abs(figure.value or 0.0) / 10
+def places(average: SeedAverage) -> int:
+    """Return the decimals that show two digits of the larger error; without error, three of the
+    value.
+    """
+    error = max(average.stderr or 0.0, average.spread or 0.0) or abs(average.value or 0.0) / 10
     return 1 - int(f"{error:.1e}".partition("e")[2]) if error else 3
 
 
-def column_places(figures: Iterable[SeedAverage]) -> int:
-    """Return the decimals of a column: two digits of the smallest of its rows' errors."""
-    return min(MOST_PLACES, max((places(f) for f in figures if f.value is not None), default=3))
+def column_places(averages: Iterable[SeedAverage]) -> int:
+    """Return the decimals of a column: two digits of the smallest error in it."""
+    return min(MOST_PLACES, max((places(a) for a in averages if a.value is not None), default=3))
 
 
-def row_places(figure: SeedAverage, column: int) -> int:
+def row_places(average: SeedAverage, column: int) -> int:
     """Return the decimals of one row: the column's, but at most three digits of its own error."""
-    return min(column, places(figure) + 1)
+    return min(column, places(average) + 1)
 
 
-def with_errors(figure: SeedAverage, decimals: int) -> str:
-    """Return a figure as ``0.7762 ±0.0086 ±0.0012``: test sample, seeds."""
-    if figure.value is None or figure.limit:
-        return compact(figure, decimals)
+def with_errors(average: SeedAverage, decimals: int) -> str:
+    """Return ``0.7762 ±0.0086 ±0.0012``: value, error of the test sample, spread over seeds."""
+    if average.value is None or average.limit:
+        return compact(average, decimals)
     width = max(decimals, 0) + 3
     errors = (
         f"{DASH if error is None else f'±{_fixed(error, decimals)}':>{width}}"
-        for error in (figure.stderr, figure.spread)
+        for error in (average.stderr, average.spread)
     )
-    return " ".join([_fixed(figure.value, decimals), *errors])
+    return " ".join([_fixed(average.value, decimals), *errors])
 
 
-def compact(figure: SeedAverage, decimals: int) -> str:
-    """Return a figure as ``0.7762(86)(12)``: test sample, seeds, in units of the last digit."""
-    if figure.value is None:
+def compact(average: SeedAverage, decimals: int) -> str:
+    """Return ``0.7762(86)(12)``: the same errors in units of the last digit."""
+    if average.value is None:
         return DASH
-    if figure.limit:
-        return f"≥{_floor(figure.value, decimals)}"
-    value, errors = _fixed(figure.value, decimals), (figure.stderr, figure.spread)
+    if average.limit:
+        return f"≥{_floor(average.value, decimals)}"
+    value, errors = _fixed(average.value, decimals), (average.stderr, average.spread)
     if errors == (None, None):
         return value
     return f"{value}({_digits(errors[0], decimals)})({_digits(errors[1], decimals)})"
 
 
-def value_only(figure: SeedAverage, decimals: int) -> str:
-    """Return the value of a figure without its errors."""
-    return DASH if figure.value is None else _fixed(figure.value, decimals)
+def value_only(average: SeedAverage, decimals: int) -> str:
+    """Return the value without its errors."""
+    return DASH if average.value is None else _fixed(average.value, decimals)
 
 
 def spelt_out(cell: str) -> str:
-    """Return a figure in brackets with its errors written out, or nothing if it is not one."""
+    """Explain a cell of the form ``0.843(13)(4)``; return nothing for other cells."""
     if not (match := re.fullmatch(rf"(\d+\.(\d+))\((\d+)\)\((\d+|{DASH})\)", cell)):
         return ""
     value, after, *errors = match.groups()
@@ -84,12 +86,12 @@ def _fixed(value: float, decimals: int) -> str:
         return "0"
     if decimals < 0:
         value, decimals = round(value, decimals), 0
-    # z: what rounds to zero has no sign
+    # z: a value that rounds to zero has no sign
     return f"{value:z.{decimals}f}"
 
 
 def _floor(value: float, decimals: int) -> str:
-    # a lower limit is rounded down, or it would say more than was found
+    # a lower limit is rounded down: rounded up it would be too strong
     step = Decimal(1).scaleb(-decimals)
     return f"{Decimal(repr(value)).quantize(step, ROUND_FLOOR):f}"
 

@@ -1,4 +1,4 @@
-"""Rows: the newest record of each cell, averaged over seeds. Pure: records in, rows out."""
+"""Rows of tables: the newest record of each cell, averaged over seeds. Pure."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ SETTING = ("processor", "threads", "device", "precision")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The newest records of a cell's seeds; they differ in nothing else and may be averaged.
+    """The newest records of one cell with different seeds, which differ in nothing else.
 
     Attributes:
-        group: the value of what tables are grouped by.
-        labels: what names it.
-        cells: all seeds, in order.
-        figures: by the name of a column.
-        comparable: it has a value that may be compared with the best. This and what follows is
-            known of a row that is ranked.
-        best: the best, or within two standard errors of it.
-        notes: what must be said of it.
+        group: value of the field by which tables are grouped.
+        labels: names of the row.
+        cells: records of all seeds, in order.
+        averages: over seeds, by column.
+        comparable: its value can be compared with the best one. This attribute and the next two
+            are set when rows are ranked.
+        best: the best row, or within two standard errors of it.
+        notes: lines below the table.
     """
 
     group: Any
     labels: Labels
     cells: list[Record]
-    figures: Mapping[str, SeedAverage]
+    averages: Mapping[str, SeedAverage]
     comparable: bool = False
     best: bool = False
     notes: list[str] = field(default_factory=list)
 
     @cached_property
     def ok(self) -> list[Record]:
-        """The seeds that succeeded."""
+        """Records of the seeds that succeeded."""
         return [record for record in self.cells if record.status == "ok"]
 
     @property
     def record(self) -> Record:
-        """One that stands for all in what they share."""
+        """One record, for everything that all seeds share."""
         return (self.ok or self.cells)[0]
 
     @cached_property
     def data(self) -> DataSummary | None:
-        """What its seeds saw; None where all failed."""
+        """The examples of its seeds; None if all failed."""
         return next((record.data for record in self.cells if record.data), None)
 
     @property
     def published(self) -> Published | None:
-        """Published figures to show beside."""
+        """Published results to show beside it."""
         return next((record.published for record in self.cells if record.published), None)
 
     @cached_property
     def aspects(self) -> dict[str, Any]:
-        """What must be equal for values to be compared, by ASPECTS."""
+        """Values of ASPECTS: what must be equal to compare two rows."""
         record, data = self.record, self.data
         read = record.key_parts.get("read", {})
         classes = record.params.get("dataset", {}).get("classes") or read.get("classes", ())
@@ -82,16 +82,17 @@ class Row:
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """What must be equal for times to be compared; of seeds that differ in it, all values."""
+        """Values of SETTING: what must be equal to compare times. Seeds that differ: all values."""
         found: dict[str, set[str]] = defaultdict(set)
         for record in self.ok or self.cells:
-            said = {**(record.provenance.get("machine") or {}), **record.provenance}
-            for name in SETTING:
-                found[name].add(str(said.get(name) or "not recorded"))
+            made = record.provenance
+            said = (made.machine.processor, made.threads, made.device.kind, made.device.precision)
+            for name, value in zip(SETTING, said, strict=True):
+                found[name].add(str(value or "not recorded"))
         return {name: " and ".join(sorted(values)) for name, values in found.items()}
 
     def differing(self, other: Row | None) -> list[str]:
-        """Return which of ASPECTS tell it from another; none where it has no value to compare."""
+        """Return the ASPECTS in which it differs from another row; none for a row without value."""
         if other is None or not self.ok:
             return []
         return [name for name in ASPECTS if self.aspects[name] != other.aspects[name]]
@@ -100,10 +101,9 @@ class Row:
 def collect(
     records: Iterable[Record], *, group: str = "dataset", columns: Iterable[str] = ()
 ) -> list[Row]:
-    """Return one row for all seeds of a cell, with the figures of ``columns``, sorted by labels.
+    """Return one row for all seeds of a cell, with averages for ``columns``, sorted by labels.
 
-    Seeds that saw other data or were computed by other code make a row of their own: they may not
-    be averaged.
+    Seeds with other data or computed by other code get a row of their own: they are not averaged.
     """
     newest = {(*_cell(record), record.seed): record for record in sorted(records, key=age)}
     families: dict[Any, list[Record]] = defaultdict(list)
@@ -112,19 +112,19 @@ def collect(
         families[labels, params, value].append(record)
     names = {part for name in columns for part in (name, base(name))}.difference(OTHERS, LABELS)
     return [
-        Row(group=value, labels=labels, cells=cells, figures=_figures(cells, names))
+        Row(group=value, labels=labels, cells=cells, averages=_averages(cells, names))
         for (labels, _, value), members in families.items()
         for cells in _alike(members)
     ]
 
 
 def age(record: Record) -> tuple[str, str, str]:
-    """Return what is larger for the newer of two records, and never equal."""
-    return (str(record.provenance.get("finished", "")), record.key, record.status)
+    """Return a sort key that is larger for the newer of two records."""
+    return (record.provenance.finished, record.key, record.status)
 
 
 def recorded(record: Record, name: str) -> Value | None:
-    """Return what a record holds for a column of figures."""
+    """Return the value of a record for a column of numbers."""
     if name in COUNTS:
         number = getattr(record.cost if name in COSTS else record, name)
         return None if number is None else Value(number)
@@ -135,19 +135,19 @@ def recorded(record: Record, name: str) -> Value | None:
 
 
 def made_of(record: Record) -> dict[str, Any]:
-    """Return the parts of a key but for its seed, and for which metrics were installed."""
+    """Return the key parts of a record without its seed, cost and installed metrics."""
     return {
         stage: {name: part for name, part in sorted(parts.items()) if name not in own}
         for stage, parts in sorted(record.key_parts.items())
         if stage not in {"evaluate", "cost"}
-        # the seed of the split is the suite's
+        # the seed of the split stays: it is set by the suite, not by the cell
         for own in [{"seed"} if "method" in parts else ()]
     }
 
 
 def _cell(record: Record) -> tuple[Labels, bytes]:
-    """Return what makes a cell the same cell, but for its seed."""
-    # a cell that failed has no data, but its key says what they were to be
+    """Return what two records of one cell share, apart from the seed."""
+    # a failed cell has no data summary, but its key parts name the source
     planned = record.key_parts.get("read", {}).get("source", "")
     source = record.data.source if record.data else str(planned)
     names = (record.suite, record.dataset, record.model, record.chain, record.preset, source)
@@ -155,7 +155,7 @@ def _cell(record: Record) -> tuple[Labels, bytes]:
 
 
 def _alike(members: Iterable[Record]) -> list[list[Record]]:
-    """Return records in lists that differ in their seed alone; failed ones join the longest."""
+    """Return records in lists that differ in the seed alone; failed ones join the longest list."""
     lists: dict[Any, list[Record]] = defaultdict(list)
     for record in members:
         data = record.data
@@ -170,6 +170,6 @@ def _alike(members: Iterable[Record]) -> list[list[Record]]:
     return list(lists.values())
 
 
-def _figures(cells: Iterable[Record], names: Iterable[str]) -> dict[str, SeedAverage]:
+def _averages(cells: Iterable[Record], names: Iterable[str]) -> dict[str, SeedAverage]:
     ok = [record for record in cells if record.status == "ok"]
     return {name: over_seeds(recorded(record, name) for record in ok) for name in names}

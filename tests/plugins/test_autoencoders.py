@@ -372,9 +372,9 @@ def test_what_an_encoder_was_not_trained_on_has_a_larger_loss(name):
     network = run_chain(fresh(name, data), ["pretrain-background"], data, epochs=12)
     values = scoring.values(network, data.validation.inputs)
     own = {"conv-vae": {"kl", "elbo"}, "sparse-ae": {"l1"}}[name]
-    assert set(values) == {"reconstruction", "code_zeros"} | own
+    assert set(values) == {"reconstruction", "latent_zeros"} | own
     assert {(a.dtype, a.shape) for a in values.values()} == {(np.dtype(np.float32), (200,))}
-    assert 0 <= values["code_zeros"].min() <= values["code_zeros"].max() < 1
+    assert 0 <= values["latent_zeros"].min() <= values["latent_zeros"].max() < 1
     loss = values["reconstruction"]
     labels = data.validation.labels
     assert np.median(loss[labels == 1]) > np.median(loss[labels == 0])
@@ -387,7 +387,7 @@ def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
     codes = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
     network.encoder.encode = lambda _: codes
     found = scoring.values(network, {"image": data.train.inputs["image"][:3]})
-    assert found["code_zeros"].tolist() == pytest.approx([0.6, 0.8, 1])
+    assert found["latent_zeros"].tolist() == pytest.approx([0.6, 0.8, 1])
 
 
 @each_model

@@ -82,7 +82,7 @@ class LabelledExamples:
     params: Params
     origin: Origin = "sample"
     notes: Sequence[str] = ()
-    report_progress: Callable[[str], None] = progress.nobody
+    report_progress: Callable[[str], None] = progress.ignore
 
     @property
     def source_name(self) -> str:
@@ -153,7 +153,7 @@ def opened(
     *,
     data: Path | None,
     source: Wanted,
-    report_progress: Callable[[str], None] = progress.nobody,
+    report_progress: Callable[[str], None] = progress.ignore,
 ) -> LabelledExamples:
     """Open a dataset; files that are not yet in the cache are read first.
 

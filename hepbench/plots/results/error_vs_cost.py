@@ -94,7 +94,7 @@ class Axis:
 def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
     """Return the axis of a metric; if 1 is perfect, 1 - value is drawn, so that lower is better."""
     higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
-    values = [row.figures[name].value for row in rows]
+    values = [row.averages[name].value for row in rows]
     within = all(value is None or 0 <= value <= 1 for value in values)
     complement = higher and within
     label = f"1 - {title(name)}" if complement else title(name)
@@ -108,13 +108,13 @@ def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
 
 
 def _point(i: int, row: Row, y: Axis, against: str) -> Point | None:
-    cost, error = row.figures[_column(against)], row.figures[y.name]
+    cost, error = row.averages[_column(against)], row.averages[y.name]
     x = cost.value if cost.value is not None else _full_macs(row, against)
     if x is None or error.value is None:
         return None
     # one MAC is two FLOPs
     scale = 2 if against == "theoretical" else 1
-    saved = row.figures["theoretical_macs"].value if against == "flops" else None
+    saved = row.averages["theoretical_macs"].value if against == "flops" else None
     return Point(
         row=i,
         x=x * scale,
@@ -134,7 +134,7 @@ def _column(against: str) -> str:
 
 def _full_macs(row: Row, against: str) -> float | None:
     """Return the MACs of a network without zero weights, for which no theoretical ones are recorded."""
-    return row.figures["macs"].value if against == "theoretical" else None
+    return row.averages["macs"].value if against == "theoretical" else None
 
 
 def machines(row: Row, against: str) -> tuple[str, ...]:
@@ -148,9 +148,9 @@ def machines(row: Row, against: str) -> tuple[str, ...]:
 
 
 def _machine(record: Record) -> str:
-    about = record.provenance.get("machine") or {}
-    n = int(record.provenance.get("threads", 1))
-    return f"{about.get('processor', 'unknown processor')}, {several(n, 'thread')}"
+    made = record.provenance
+    processor = made.machine.processor or "unknown processor"
+    return f"{processor}, {several(made.threads or 1, 'thread')}"
 
 
 def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
@@ -275,9 +275,9 @@ def _why_not(error: str, against: str) -> Callable[[Row], str]:
     column = _column(against)
 
     def why(row: Row) -> str:
-        if row.figures[error].value is None:
+        if row.averages[error].value is None:
             return f"{title(error)} has no value"
-        if row.figures[column].value is None and _full_macs(row, against) is None:
+        if row.averages[column].value is None and _full_macs(row, against) is None:
             return f"{title(column)} was not measured"
         return ""
 

@@ -73,7 +73,7 @@ class Curve:
 def roc(predictions: Predictions) -> Roc:
     """Return the rejection at each of EFFICIENCIES, as ``metrics.background_rejection`` does."""
     part = metrics.part_of(predictions)
-    part.need_every_class()
+    part.require_every_class()
     signal, passing = part.passing
     mass, squares = _background_sums(part)
 
@@ -151,7 +151,7 @@ def _why_not(row: Row) -> str:
 
 
 def _legend(panel: Panel) -> list[str]:
-    aucs = [row.figures["auc"] for row in panel.rows]
+    aucs = [row.averages["auc"] for row in panel.rows]
     decimals = rounding.column_places(aucs)
     texts = (rounding.compact(auc, rounding.row_places(auc, decimals)) for auc in aucs)
     return [f"{name}: {text}" for name, text in zip(panel.names, texts, strict=True)]

@@ -60,7 +60,7 @@ def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
     """Return (N,) float32 of each example, in eval mode: what its encoder's own loss makes of it.
 
     They are the terms of that loss, unweighted; where one of them is ``kl``, ``elbo``, their sum at
-    the final weights, which is the negative of the evidence lower bound; and ``code_zeros``, the
+    the final weights, which is the negative of the evidence lower bound; and ``latent_zeros``, the
     share of the code's entries that are no larger than ZERO times the largest.
 
     Raises:
@@ -79,7 +79,7 @@ def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
                 found["elbo"].append(sum(final.get(n, 1.0) * t for n, t in terms.items()))
             size = encoder.encode(batch.inputs).abs()
             zeros = size <= ZERO * size.amax(1, keepdim=True)
-            found["code_zeros"].append(zeros.float().mean(1))
+            found["latent_zeros"].append(zeros.float().mean(1))
     return {name: torch.cat(pieces).float().cpu().numpy() for name, pieces in found.items()}
 
 

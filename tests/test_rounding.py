@@ -1,4 +1,4 @@
-"""Figures: rounded to their errors, written with both of them."""
+"""Rounding: averages rounded to their errors and written with both of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hepbench.tables import rounding
 
 def test_both_errors_stand_beside_the_value_with_two_digits():
     """The example of the protocol: .7762 with .0086 from the test sample and .0012 over seeds."""
-    figure = SeedAverage(0.77624, 0.00861, 0.00123, 3)
-    assert rounding.with_errors(figure, rounding.places(figure)) == "0.7762 ±0.0086 ±0.0012"
-    assert rounding.compact(figure, rounding.places(figure)) == "0.7762(86)(12)"
+    average = SeedAverage(0.77624, 0.00861, 0.00123, 3)
+    assert rounding.with_errors(average, rounding.places(average)) == "0.7762 ±0.0086 ±0.0012"
+    assert rounding.compact(average, rounding.places(average)) == "0.7762(86)(12)"
 
 
 @pytest.mark.parametrize(
-    ("figure", "written"),
+    ("average", "written"),
     [
         (SeedAverage(0.5, 0.00996), f"0.500(10)({DASH})"),
         (SeedAverage(5.91, 1.24, 0.31, 3), "5.9(1.2)(3)"),
@@ -33,9 +33,9 @@ def test_both_errors_stand_beside_the_value_with_two_digits():
         (SeedAverage(None), DASH),
     ],
 )
-def test_errors_in_brackets_count_in_the_last_digit(figure, written):
+def test_errors_in_brackets_count_in_the_last_digit(average, written):
     """As the Particle Data Group writes them; an error above 1 keeps its decimal point."""
-    assert rounding.compact(figure, rounding.places(figure)) == written
+    assert rounding.compact(average, rounding.places(average)) == written
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_a_lower_limit_is_rounded_down(value, decimals, written):
 )
 def test_rounding_moves_no_value_by_more_than_a_twentieth_of_its_error(value, stderr, spread):
     """Two digits of the larger error: half a unit of the last is at most 1/20 of it."""
-    figure = SeedAverage(value, stderr, spread, 3)
-    shown = float(rounding.value_only(figure, rounding.places(figure)))
+    average = SeedAverage(value, stderr, spread, 3)
+    shown = float(rounding.value_only(average, rounding.places(average)))
     error = max(stderr, spread or 0.0)
     assert abs(shown - value) <= 0.0501 * error + 1e-12 * abs(value)
 
@@ -63,7 +63,7 @@ def test_rows_of_one_column_have_the_same_decimals():
     """The smaller error decides, and no row shows more than three digits of its own."""
     small, large, huge = SeedAverage(0.8, 0.0098), SeedAverage(0.7, 0.011), SeedAverage(0.7, 0.11)
     column = rounding.column_places([small, large, huge])
-    assert [rounding.row_places(figure, column) for figure in (small, large, huge)] == [4, 4, 3]
+    assert [rounding.row_places(average, column) for average in (small, large, huge)] == [4, 4, 3]
 
 
 def test_times_have_two_digits_and_a_unit():
