@@ -24,12 +24,13 @@ from tabulate import tabulate
 from torch import nn
 from torch.nn.utils import prune
 
-from hepbench import TRAINING, Examples, Objective, Predictions, TrainingData, classification
+from hepbench import Examples, Objective, Predictions, TrainingData, classification
 from hepbench.cost import counting, export, tracing
 from hepbench.cost.timing import time_calls
 from hepbench.evaluation import metrics
 from hepbench.registry.plugins import installed
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import scoring
@@ -95,8 +96,8 @@ def rows(seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
     context = NetworkContext(seed=seed)
     torch.manual_seed(seed)
     network = fresh(data)
-    more = partial(train, context, data, epochs=given.more, rate=1e-3)
-    train(context, data, network, epochs=given.epochs, rate=3e-3)
+    more = partial(train, context, data, epochs=given.more, learning_rate=1e-3)
+    train(context, data, network, epochs=given.epochs, learning_rate=3e-3)
     made: dict[str, Network] = {"dense": network, "dense, trained on": more(copy.deepcopy(network))}
     for name, shrink in prunings(given.ratio, data, context).items():
         made[name] = shrink(copy.deepcopy(network).trim())
@@ -115,7 +116,7 @@ def prunings(
 
     def ours(method: str, **params: Any) -> Callable[[Network], Network]:
         spec = installed().entry("method", method).spec
-        told = {**spec.params, "ratio": ratio, **params}
+        told = {**defaults(spec.params), "ratio": ratio, **params}
         return lambda network: resolve(spec.run)(network, data, context, **told)
 
     structured = partial(ours, "prune-structured")
@@ -190,22 +191,28 @@ def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
 def fresh(data: TrainingData) -> Network:
     """Return the network as built, under its head."""
     spec = installed().entry("model", MODEL).spec
+    params = defaults(spec.all_params)
     task = {
         "model": MODEL,
         "build": spec.build,
-        "model_params": spec.params,
-        "preprocess": spec.preprocess,
+        "model_params": params,
+        "preprocess": params.pop("preprocess"),
         "heads": {},
     }
     return network_runs.fresh(task, data.train.inputs, classes=2).with_head()
 
 
 def train(
-    context: NetworkContext, data: TrainingData, network: Network, *, epochs: int, rate: float
+    context: NetworkContext,
+    data: TrainingData,
+    network: Network,
+    *,
+    epochs: int,
+    learning_rate: float,
 ) -> Network:
     """Train by the labels."""
-    told = {**TRAINING, "epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
-    return context.fit(network, data, Objective(classification, {"": rate}), **told)
+    told = {"epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
+    return context.fit(network, data, Objective(classification, {"": learning_rate}), **told)
 
 
 def scored(network: Network, test: Examples) -> dict[str, float]:

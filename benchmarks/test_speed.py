@@ -42,7 +42,7 @@ MODEL = Model(
     inputs=("table",),
     build="toys:line",
     offers=frozenset({"estimate"}),
-    params={"slope": 1.0, "rate": 0.1, "depth": 3, "width": 128, "dropout": 0.0},
+    params={"slope": 1.0, "learning_rate": 0.1, "depth": 3, "width": 128, "dropout": 0.0},
 )
 METHOD = Method(name="fit", summary="fits", run="toys:fit", needs=frozenset({"estimate"}))
 SUITE = SuiteFile(

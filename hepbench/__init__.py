@@ -23,10 +23,10 @@ from hepbench.specs.errors import (
 from hepbench.specs.method import Context, Method, Network, Objective
 from hepbench.specs.metric import Measured, Metric, Predictions
 from hepbench.specs.model import Encoder, Estimator, Model, Step
-from hepbench.specs.parameters import Range
+from hepbench.specs.parameters import Param, Range
 from hepbench.specs.suite import Suite
 from hepbench.specs.training_data import Examples, TrainingData
-from hepbench.specs.training_settings import TRAINING
+from hepbench.specs.training_settings import TRAINING, training_params
 from hepbench.specs.types import Array, Inputs, Params, Role
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ __all__ = [
     "Model",
     "Network",
     "Objective",
+    "Param",
     "Params",
     "PluginError",
     "Predictions",
@@ -74,6 +75,7 @@ __all__ = [
     "hookimpl",
     "original_files",
     "pretraining",
+    "training_params",
 ]
 
 

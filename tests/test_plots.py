@@ -322,7 +322,7 @@ def test_a_training_curve_is_the_mean_of_the_seeds_that_trained_so_long():
 
 def trained(seed=0, **changed):
     history = [*epochs([9.0, 7.0, 8.0]), *epochs([0.6, 0.5], step=1.0)]
-    params = {"methods": {"pre": {"choose": "loss"}, "tune": {"choose": "loss"}}}
+    params = {"methods": {"pre": {"monitor": "loss"}, "tune": {"monitor": "loss"}}}
     fields = {"chain": "pre+tune", "method": "tune", "history": history, "params": params}
     return record("net", seed, best_epoch=1, **(fields | changed))
 
@@ -344,14 +344,14 @@ def test_kept_epochs_are_recorded_of_the_last_step_and_worked_out_of_others():
     fits = [*epochs([1.0, 5.0]), *epochs([4.0, 3.0], fit=1.0), *epochs([1.0], step=1.0)]
     assert training.kept(trained(history=fits), 0) == 3
     rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
-    by_auc = {"methods": {"pre": {"choose": "auc"}, "tune": {}}}
+    by_auc = {"methods": {"pre": {"monitor": "auc"}, "tune": {}}}
     assert training.kept(trained(history=rising, params=by_auc), 0) == 2
 
 
 def test_what_a_step_was_told_to_choose_by_is_what_that_use_of_the_method_was_told():
     """Of a chain that tunes twice, the first by AUC: its best epoch is not that of the loss."""
     rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
-    params = {"methods": {"tune": {"choose": "auc"}, "prune": {}, "tune#2": {"choose": "loss"}}}
+    params = {"methods": {"tune": {"monitor": "auc"}, "prune": {}, "tune#2": {"monitor": "loss"}}}
     found = trained(chain="tune+prune+tune", history=rising, params=params)
     assert training.kept(found, 0) == 2
 
@@ -558,7 +558,7 @@ seeds = 2
 [[run]]
 datasets = ["spots[n=300]"]
 models = ["spot-vae", "spot-ae"]
-methods = ["pre+probe", "scratch-net[epochs=1]", "scratch-net[epochs=2,rate=0.02]"]
+methods = ["pre+probe", "scratch-net[epochs=1]", "scratch-net[epochs=2,learning_rate=0.02]"]
 [[run]]
 datasets = ["blobs[n=300]"]
 models = ["dense"]

@@ -98,7 +98,11 @@ METHOD_FAULTS = [
         "the column of a class is its own in the network's scores: no AUC far below .5",
         "are columns swapped?",
     ),
-    ("refuses-paper", "it trains a network with each preset", "preset 'paper': a rate above .1"),
+    (
+        "refuses-paper",
+        "it trains a network with each preset",
+        "preset 'paper': a learning rate above .1",
+    ),
 ]
 
 

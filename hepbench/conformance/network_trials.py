@@ -12,6 +12,7 @@ from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim
 from hepbench.conformance.trials import SEED
 from hepbench.specs.method import Objective
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs, objectives, score_checks
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import batches, determinism, scoring
@@ -54,8 +55,8 @@ class Tried:
 
     @property
     def params(self) -> Params:
-        """As in a run: those of the preset ``quick``, where it has one."""
-        return {**self.spec.params, **self.spec.presets.get("quick", {})}
+        """Its defaults under the preset ``quick``, as in a run; ``preprocess`` too."""
+        return defaults(self.spec.all_params, "quick")
 
     @property
     def pretrains(self) -> bool:
@@ -83,7 +84,7 @@ class Tried:
 
     def task(self, params: Params) -> dict[str, Any]:
         """Return what a worker is told of the model."""
-        chosen = {"preprocess": self.spec.preprocess, **self.params, **params}
+        chosen = {**self.params, **params}
         return {
             "model": self.spec.name,
             "build": self.spec.build,

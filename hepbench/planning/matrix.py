@@ -8,12 +8,14 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hepbench.planning.settings import added_params, check_steps, checked, flat, written
+from hepbench.planning.settings import all_params, check_steps, checked, flat, written
 from hepbench.registry.plugins import Entry
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import UsageError
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults, preset_names
 from hepbench.specs.references import assignment, chain, reference
+from hepbench.specs.renamed import renamed
 from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ class _Resolver:
         self._check_used(self.overrides)
         self._check_used(self.presets.get(self.preset, {}))
         specs = [e.spec for c in combinations for e in (c.model, *c.methods)]
-        presets = {"quick", "paper", *(name for spec in specs for name in spec.presets)}
+        presets = {"quick", "paper"}.union(*(preset_names(all_params(spec)) for spec in specs))
         for name in (self.preset, *sorted(self.named)):
             if name not in presets:
                 raise UsageError(unknown("preset", name, presets))
@@ -168,7 +170,11 @@ class _Resolver:
     def _check_used(self, values: Iterable[str]) -> None:
         for path in values:
             if path not in self.used:
-                raise UsageError(f"set {path}: " + unknown("parameter", path, self.known))
+                head, _, name = path.rpartition(".")
+                names = {p.removeprefix(f"{head}.") for p in self.known if p.startswith(f"{head}.")}
+                why = renamed(name, names) or unknown("parameter", path, self.known)
+                msg = f"set {path}: {why}"
+                raise UsageError(msg)
 
     def _named(self, kind: str, texts: Sequence[str]) -> list[Named]:
         found: list[Named] = []
@@ -243,9 +249,7 @@ class _Resolver:
         """Return the label, which shows what differs from the preset, and the parameters."""
         entry, inline = named
         spec = entry.spec
-        base = {**spec.params, **added_params(spec)}
-        if not isinstance(spec, Dataset):
-            base |= spec.presets.get(self.preset, {})
+        base = defaults(all_params(spec), self.preset)
         self.known |= {f"{prefix}.{name}" for name in base}
         own = self._meant(prefix, self.own, base)
         chosen = {

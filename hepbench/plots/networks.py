@@ -225,6 +225,6 @@ def _decoding(kept: _Stages) -> str:
     """Return the last step that trained the model's own terms, or the first one."""
     for name in reversed(kept.methods):
         for entry in kept.facts[name].get("history", ()):
-            if any(n not in KNOWN_TERMS and not n.startswith("rate") for n in entry):
+            if any(n not in KNOWN_TERMS and not n.startswith("learning_rate") for n in entry):
                 return name
     return kept.methods[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Allowed, Range, check_allowed, check_name
+from hepbench.specs.parameters import Allowed, Param, Range, check_name, check_params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,7 +209,10 @@ class Dataset:
         if extra := sorted(named - set(self.params)):
             msg = f"dataset {self.name}: reads or uses {extra[0]!r}, which is not in params"
             raise PluginError(msg)
-        check_allowed("dataset", self)
+        if extra := sorted({path.partition(".")[0] for path in self.allowed} - set(self.params)):
+            msg = f"dataset {self.name}: 'allowed' names {extra[0]!r}, which is not in params"
+            raise PluginError(msg)
+        check_params(f"dataset {self.name}", all_params_of(self))
         for what in ("uses", "view_names", "view_units"):
             if extra := sorted(set(getattr(self, what)) - set(self.views)):
                 msg = f"dataset {self.name}: {what} has {extra[0]!r}, which no view makes"
@@ -219,3 +222,9 @@ class Dataset:
         """The params that a view is handed."""
         others = self.reads.union(self.split.uses, *self.uses.values())
         return (frozenset(self.params) - others) | self.uses.get(view, frozenset())
+
+
+def all_params_of(spec: Dataset) -> dict[str, Param]:
+    """Return the parameters of a dataset, those that every dataset has too."""
+    own = {name: Param(value, spec.allowed.get(name)) for name, value in spec.params.items()}
+    return {**own, **{name: Param(v, OWN_ALLOWED.get(name)) for name, v in OWN_PARAMS.items()}}

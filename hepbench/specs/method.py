@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Allowed, check_allowed, check_name, check_presets
+from hepbench.specs.parameters import as_params, check_name, check_params
+from hepbench.specs.renamed import names_new_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hepbench.specs.training_data import Examples, TrainingData
-    from hepbench.specs.types import Array, Params
+    from hepbench.specs.types import Array
 
 
+@names_new_fields
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What is done with a model on a dataset: one step of a chain.
+    """One step of a chain: it trains or changes a model on a dataset.
 
     Attributes:
         name, summary: as written in suites; one line.
@@ -37,10 +39,10 @@ class Method:
             buffers too. It is checked.
         head: ``(width, classes, **params) -> nn.Module``, what ``Context.with_head`` puts on: (N,
             width) codes in, (N, classes) logits out. None: the encoder's own, else linear.
-        params, presets: defaults, and what a preset changes.
-        allowed: by the name of a parameter its ``Range``, or a tuple of choices; of a list they are
-            meant of every entry, and ``optimizer.name`` of that entry of a table. Any other value
-            is refused before anything runs. What is not here must only be of its default's kind.
+        params: by name, a ``Param(default, allowed, presets)``, or a plain default. Values that are
+            not allowed, or not of the default's type, are refused before anything runs. A method
+            that trains takes ``training_params(...)`` in.
+        imports: modules worth importing once, before any worker starts.
     """
 
     name: str
@@ -52,15 +54,13 @@ class Method:
     makes: Literal["encoder", "classifier"] = "classifier"
     freezes: frozenset[str] = frozenset()
     head: str | None = None
-    params: Params = field(default_factory=dict)
-    presets: Mapping[str, Params] = field(default_factory=dict)
-    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("method", self.name)
-        check_presets("method", self)
-        check_allowed("method", self)
+        object.__setattr__(self, "params", as_params(self.params))
+        check_params(f"method {self.name}", self.params)
         if not self.after:
             msg = f"method {self.name}: 'after' names nothing that it may follow"
             raise PluginError(msg)
@@ -119,25 +119,27 @@ class Network(Protocol):
         ...
 
 
+@names_new_fields
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised, and by which parts; each objective has an optimiser of its own.
+    """A loss and the parts of the network that minimise it, with an optimiser of its own.
 
     Attributes:
         terms: ``(network, batch) -> {name: (N,)}``; the core has ``classification`` and
             ``pretraining``. Their sum, weighted by the encoder's ``term_weights`` and the examples'
             weights, is the loss.
-        rates: part of the network -> learning rate. A part is a prefix of parameters' names
+        learning_rates: part of the network -> learning rate. A part is a prefix of parameters' names
             (``encoder``, ``encoder.blocks.3``; ``""`` is all), the longest that fits counts. What
-            no rate names is frozen and stays in eval mode.
+            no part covers is frozen and stays in eval mode.
     """
 
     terms: Callable[[Any, Any], Mapping[str, Tensor]]
-    rates: Mapping[str, float]
+    learning_rates: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        wrong = [f"{part!r}: {rate!r}" for part, rate in self.rates.items() if not rate > 0]
-        if wrong or not self.rates:
+        rates = self.learning_rates
+        wrong = [f"{part!r}: {rate!r}" for part, rate in rates.items() if not rate > 0]
+        if wrong or not rates:
             found = wrong[0] if wrong else "none"
             msg = f"an objective needs learning rates above 0; got {found}"
             raise PluginError(msg)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Allowed, check_allowed, check_name, check_presets
+from hepbench.specs.parameters import Param, as_params, check_name, check_params
+from hepbench.specs.renamed import names_new_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from hepbench.specs.references import Reference
     from hepbench.specs.training_data import TrainingData
-    from hepbench.specs.types import Array, Inputs, Params
+    from hepbench.specs.types import Array, Inputs
 
 
 STEPS: Mapping[str, tuple[str, ...]] = {
@@ -26,26 +27,27 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "signed-log": (),
     "zero-suppression": ("below",),
 }
-"""Preprocessing that the core has, and the numbers that each must be told, written in brackets as
-``zero-suppression[below=0.001]``: see ``preprocess``, which nothing imports only to list it."""
+"""The core's preprocessing steps, each with its parameters: ``zero-suppression[below=0.001]``.
+
+They stand here so that listing them imports no torch."""
 
 
+@names_new_fields
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What encodes inputs, or an estimator that fits itself.
+    """A network that encodes inputs, or an estimator that fits itself.
 
     Attributes:
         name, summary: as written in suites; one line.
-        inputs: names of the inputs that it takes.
+        inputs: names of its inputs.
         build: ``(shapes, **params) -> Encoder | Estimator``; ``shapes`` maps an input to the shape
             of one example; torch's generator is seeded.
-        offers: what it can do: ``encode``, ``pretrain``, ``reconstruct`` an Encoder, ``estimate``
-            an Estimator; a method runs only where its ``needs`` are offered.
-        preprocess: what is done to the inputs first, in this order: the core's Steps (``STEPS``)
-            by name, or the plugin's own as ``"module:class"``. Fitted on training inputs. It is the
-            default of the param ``preprocess``, which every network has without naming it.
-        params, presets: defaults, and what a preset changes.
-        allowed: what parameters may be; see ``Method``.
+        offers: ``encode``, ``pretrain`` and ``reconstruct`` for an Encoder, ``estimate`` for an
+            Estimator; a method runs only on models that offer its ``needs``.
+        preprocess: steps applied to the inputs, in order: the core's (``STEPS``) by name, the
+            plugin's own as ``"module:class"``. Fitted on training inputs. Every network has them
+            as its parameter ``preprocess``. A ``Param`` of a list where presets change them.
+        params: by name, a ``Param(default, allowed, presets)``, or a plain default.
         imports: modules worth importing once, before any worker starts.
         source: paper or document.
     """
@@ -55,26 +57,34 @@ class Model:
     inputs: tuple[str, ...]
     build: str
     offers: frozenset[str] = frozenset({"encode"})
-    preprocess: tuple[str, ...] = ()
-    params: Params = field(default_factory=dict)
-    presets: Mapping[str, Params] = field(default_factory=dict)
-    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    preprocess: tuple[str, ...] | Param = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
         if "preprocess" in self.params:
-            msg = f"model {self.name}: the core has the param preprocess itself"
+            msg = f"model {self.name}: the core has the parameter preprocess itself"
             raise PluginError(msg)
-        check_presets("model", self, {"preprocess"})
-        check_allowed("model", self)
+        object.__setattr__(self, "params", as_params(self.params))
+        check_params(f"model {self.name}", self.all_params)
 
     @property
-    def steps(self) -> frozenset[str]:
-        """The preprocessing of its own, ``"module:class"``, that it or a preset of it names."""
-        named = (self.preprocess, *(p.get("preprocess", ()) for p in self.presets.values()))
-        return frozenset(step for some in named for step in some if ":" in step)
+    def all_params(self) -> dict[str, Param]:
+        """Its parameters, with ``preprocess`` if it is a network."""
+        return {**self.params, **({"preprocess": self._steps} if "encode" in self.offers else {})}
+
+    @property
+    def own_steps(self) -> frozenset[str]:
+        """Its own preprocessing steps, ``"module:class"``, those of presets too."""
+        lists = (self._steps.default, *self._steps.presets.values())
+        return frozenset(step for steps in lists for step in steps if ":" in step)
+
+    @property
+    def _steps(self) -> Param:
+        steps = self.preprocess
+        return steps if isinstance(steps, Param) else Param(list(steps))
 
 
 @runtime_checkable
@@ -101,7 +111,7 @@ class Estimator(Protocol):
 
 
 class Step(Protocol):
-    """One step of preprocessing: an ``nn.Module`` built as ``Step(shapes)``.
+    """A preprocessing step: an ``nn.Module`` built as ``Step(shapes)``.
 
     Its constants are buffers: it is stored, scored and exported with the network. Shapes of inputs
     stay as they are; padding and the like belong to the encoder.
@@ -140,12 +150,10 @@ class Encoder(Protocol):
         ...
 
 
-def wanted_form(step: Reference) -> str:
-    """Return how a step of preprocessing is written, where it was told other things than the numbers
-    that it needs; or nothing.
-    """
-    told = STEPS.get(step.name, ())
+def expected_form(step: Reference) -> str:
+    """Return how a preprocessing step is written if its parameters are wrong, otherwise ''."""
+    needed = STEPS.get(step.name, ())
     numbers = all(type(v) in {int, float} and isfinite(v) for v in step.params.values())
-    if numbers and set(step.params) == set(told):
+    if numbers and set(step.params) == set(needed):
         return ""
-    return step.name + (f"[{','.join(f'{name}=NUMBER' for name in told)}]" if told else "")
+    return step.name + (f"[{','.join(f'{name}=NUMBER' for name in needed)}]" if needed else "")

@@ -42,7 +42,7 @@ class FitResult:
         history: one row an epoch: ``epoch``; ``train_loss``, the mean over the batches as they
             were trained on; ``loss`` and each term of it on the whole validation part, with
             annealed weights at their final values; ``auc`` and ``accuracy`` there, of a classifier;
-            the ``rate`` of each part during the epoch.
+            the ``learning_rate`` of each part during the epoch.
         best: the epoch whose weights were kept; None where none was trained.
     """
 
@@ -144,7 +144,7 @@ class _Loop:
     def _train(self) -> float:
         """Return the mean loss of the batches of an epoch, as they were trained on."""
         job, network, sides = self.job, self.network, self._sides
-        clip = job.training.clip
+        clip = job.training.gradient_clip
         annealed = hasattr(network.encoder, "term_weights")
         alone = len(sides) == 1
         precision = _precision(network.device)
@@ -207,7 +207,7 @@ class _Loop:
         for i, side in enumerate(self._sides):
             for group in side.optimizer.param_groups:
                 for part in group["parts"]:
-                    name = f"rate.{part or 'all'}"
+                    name = f"learning_rate.{part or 'all'}"
                     found[f"{name}.{i + 1}" if name in found else name] = float(group["lr"])
         return found
 
@@ -224,13 +224,14 @@ class _Loop:
     def _choose(self, number: int, row: Row) -> None:
         if not math.isfinite(row["loss"]):
             msg = f"validation loss is {row['loss']} after epoch {number}: training diverged; "
-            raise FloatingPointError(msg + "try lower learning rates, or clip")
-        choose = self.job.training.choose
-        known = [n for n in row if n not in {"epoch", "train_loss"} and not n.startswith("rate")]
-        if choose not in known:
-            msg = f"training: choose is {choose!r}; known here: {', '.join(known)}"
+            raise FloatingPointError(msg + "try lower learning rates, or gradient_clip")
+        monitor = self.job.training.monitor
+        others = {"epoch", "train_loss"}
+        known = [n for n in row if n not in others and not n.startswith("learning_rate")]
+        if monitor not in known:
+            msg = f"training: monitor is {monitor!r}; known here: {', '.join(known)}"
             raise UsageError(msg)
-        value = row[choose] if choose in METRICS else -row[choose]
+        value = row[monitor] if monitor in METRICS else -row[monitor]
         if value > self._value:
             self._value, self.best = value, number
             state = self.network.state_dict()

@@ -81,13 +81,15 @@ class FitSettings:
         if "loss" not in self.histories[0][0]:
             return []
         names = sorted({name for entry in self.histories[0] for name in entry} - known)
-        found = [name for name in names if not name.startswith("rate")]
+        found = [name for name in names if not name.startswith("learning_rate")]
         return found if len(found) > 1 else []
 
     @property
     def rates(self) -> list[str]:
         """Learning rates, those that are equal throughout once."""
-        names = sorted({n for entry in self.histories[0] for n in entry if n.startswith("rate")})
+        names = sorted(
+            {n for entry in self.histories[0] for n in entry if n.startswith("learning_rate")}
+        )
         kept: dict[tuple[float | None, ...], str] = {}
         for name in names:
             kept.setdefault(tuple(entry.get(name) for entry in self.histories[0]), name)
@@ -155,10 +157,10 @@ def kept(record: Record, place: int) -> int | None:
         return record.best_epoch
     params = record.params.get("methods", {}).get(uses(steps(record))[place], {})
     entries = of_step(record, place)
-    choose, last = params.get("choose"), entries[-1].get("fit")
-    known = [i for i, e in enumerate(entries) if e.get("fit") == last and choose in e]
-    sign = -1 if choose in METRICS else 1
-    return min(known, key=lambda i: sign * entries[i][choose], default=None)
+    monitor, last = params.get("monitor"), entries[-1].get("fit")
+    known = [i for i, e in enumerate(entries) if e.get("fit") == last and monitor in e]
+    sign = -1 if monitor in METRICS else 1
+    return min(known, key=lambda i: sign * entries[i][monitor], default=None)
 
 
 def draw(request: Request) -> Figure:
@@ -244,7 +246,7 @@ def _draw_metric(axes: Axes, training: FitSettings) -> None:
 
 def _draw_rates(axes: Axes, training: FitSettings) -> None:
     for i, name in enumerate(training.rates):
-        label = name.removeprefix("rate.")
+        label = name.removeprefix("learning_rate.")
         _draw_line(axes, training, name, label, style.GREY, style.DASHES[i % len(style.DASHES)])
     if not training.rates:
         axes.text(0.5, 0.5, "no rate", transform=axes.transAxes, ha="center", color=style.GREY)

@@ -6,7 +6,7 @@ instant: import neither numpy nor anything else that is heavy in this file.
 
 from __future__ import annotations
 
-from hepbench import Dataset, File, Input, Method, Metric, Model, Range, Suite, hookimpl
+from hepbench import Dataset, File, Input, Method, Metric, Model, Param, Range, Suite, hookimpl
 
 JETS = Dataset(
     name="example-jets",
@@ -32,11 +32,10 @@ FISHER = Model(
     summary="Fisher's linear discriminant, one Gaussian for each class",
     inputs=("table",),
     build="hepbench_example.fisher:Fisher",
-    # a method runs only where what it needs is offered; "temperature" is a word of this plugin
+    # a method runs only on models that offer what it needs; this plugin invented "temperature"
     offers=frozenset({"estimate", "temperature"}),
-    params={"shrinkage": 0.01},
-    # any other value is refused before anything runs
-    allowed={"shrinkage": Range(least=0, most=1)},
+    # the default and the allowed values; any other value is refused before anything runs
+    params={"shrinkage": Param(0.01, Range(least=0, most=1))},
     source="Fisher, Annals of Eugenics 7, 179 (1936)",
 )
 
@@ -46,7 +45,7 @@ CALIBRATED = Method(
     run="hepbench_example.calibrated:scratch_calibrated",
     after=("fresh",),
     needs=frozenset({"estimate", "temperature"}),
-    params={"steps": 81},
+    params={"steps": Param(81, Range(least=1))},
 )
 
 SIGNIFICANCE = Metric(
