@@ -272,7 +272,9 @@ def test_a_run_says_what_a_preset_means_for_it_alone():
 
 def test_one_name_for_two_settings_is_refused():
     """Two runs that differ in nothing but what a preset means for them."""
-    with pytest.raises(HepbenchError, match="mlp/scratch stands for two settings"):
+    with pytest.raises(
+        HepbenchError, match=r"mlp/scratch is in two \[\[run\]\] tables whose presets"
+    ):
         expanded(settings=RUN.replace("[features=21]", ""))
 
 

@@ -1,4 +1,4 @@
-"""Models: the spec, and the contracts of encoders, estimators and preprocessing steps."""
+"""Models: the spec, and the protocols of encoders, estimators and preprocessing steps."""
 
 from __future__ import annotations
 
@@ -91,62 +91,62 @@ class Model:
 class Estimator(Protocol):
     """A model that fits itself, such as boosted trees; imports no torch.
 
-    ``vars(estimator)`` is its state: plain values and arrays are stored as JSON and npy, objects of
-    scikit-learn by skops, and put back into what ``build`` returns. An attribute ``trusts`` may
-    list the type names that skops does not trust by itself; ``parameters`` (int) is the number of
-    fitted values, shown in tables; ``history`` (list of dicts, one per epoch or iteration) and
-    ``best_epoch`` (int) go into the record. A method ``cost()`` may return what scoring one example
-    takes, as it was fitted: ``{"macs": ...}`` (multiply-accumulates: features of a linear model,
-    support vectors x features of an SVM) or ``{"comparisons": ...}`` (nodes on the paths through
-    trees, on average over examples), or both.
+    ``vars(estimator)`` is its state. Plain values and arrays are stored as JSON and npy, objects of
+    scikit-learn with skops; loading sets them on a new object from ``build``. Optional attributes:
+
+    - ``trusts``: type names that skops does not trust by itself;
+    - ``parameters`` (int): number of fitted values, for tables;
+    - ``history`` (list of dicts, one per epoch or iteration) and ``best_epoch`` (int), for records;
+    - ``cost() -> dict``: operations to score one example: ``{"macs": ...}`` (multiply-accumulates:
+      features of a linear model, support vectors x features of an SVM) or ``{"comparisons": ...}``
+      (nodes on the paths through trees, mean over examples), or both.
     """
 
     def fit(self, data: TrainingData, *, seed: int) -> None:
-        """Fit on ``data.train``; choose and stop early on ``data.validation`` only."""
+        """Fit on ``data.train``; use ``data.validation`` for model selection and early stopping."""
         ...
 
     def scores(self, inputs: Inputs) -> Array:
-        """Return (N, classes) probabilities, rows adding to 1, each from its own example alone."""
+        """Return (N, classes) probabilities; a row depends on its own example alone and adds up to 1."""
         ...
 
 
 class Step(Protocol):
     """A preprocessing step: an ``nn.Module`` built as ``Step(shapes)``.
 
-    Its constants are buffers: it is stored, scored and exported with the network. Shapes of inputs
-    stay as they are; padding and the like belong to the encoder.
+    Its constants are buffers, stored and exported with the network. It keeps the shapes of inputs;
+    padding belongs to the encoder.
     """
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the constants from training inputs, once, at the fresh start."""
+        """Set the constants from training inputs; called once, before any training."""
         ...
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the inputs, each example's from itself alone."""
+        """Return the changed inputs; each example depends on itself alone."""
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What ``Model.build`` returns where the model is a network: an ``nn.Module``.
+    """A network's ``nn.Module``, as ``Model.build`` returns it.
 
-    Only ``encode`` is a must. In eval mode nothing is random and nothing crosses the batch. Inputs
-    are never written to: others are handed them too. Neither the order of a cloud's particles nor
-    more padding changes a code. An encoder may also have:
+    Only ``encode`` is required. In eval mode it is deterministic, and an example's result depends on
+    no other example. It must not change its inputs. Neither the order of the particles of a cloud nor
+    more padding changes its latents. An encoder may also have:
 
-    - ``head(classes) -> nn.Module``: from codes to (N, classes) logits, where linear is not meant;
+    - ``head(classes) -> nn.Module``: latents to (N, classes) logits, if not linear;
     - ``pretraining_terms(inputs) -> {name: (N,)}``: the terms of its own loss, unweighted, for
       models that offer ``pretrain``;
-    - ``term_weights(progress) -> {name: weight}``: of these, 1 where none is named; ``progress``
-      goes from 0 to 1, where validation is;
+    - ``term_weights(progress) -> {name: weight}``: 1 for terms that it does not name; ``progress``
+      rises from 0 to 1 during training and is 1 for validation;
     - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``;
-    - ``posterior(inputs) -> (mean, log_variance)``, (N, D) each, where it is variational, and
-      ``decode(codes) -> inputs``: figures show with them which dimensions are in use, and images
-      that were never seen.
+    - ``posterior(inputs) -> (mean, log_variance)``, (N, D) each, if it is variational, and
+      ``decode(latents) -> inputs``: for plots of the latents and of generated images.
     """
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, D) float32 codes of preprocessed inputs."""
+        """Return (N, D) float32 latents of preprocessed inputs."""
         ...
 
 

@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 
 MODELS = {model.name: model for model in (CONV_VAE, SPARSE_AE)}
 METHODS = {method.name: method for method in hepbench_methods()}
-SMALL = {"widths": [4, 6, 8], "hidden": 12, "code": 5}
+SMALL = {"widths": [4, 6, 8], "hidden": 12, "latent_dim": 5}
 each_model = pytest.mark.parametrize("name", MODELS)
 CHAINS = [("scratch",), ("joint",), ("svm",), ("pretrain", "finetune"), ("pretrain", "svm")]
 
@@ -218,7 +218,10 @@ def test_what_is_cut_off_is_what_was_padded():
     from hepbench_models.convolutions import Down, Up
 
     told = {"widths": [2], "hidden": 3, "slope": 0.0}
-    down, up = Down((1, 3, 5), dropout=0.0, **told), Up((1, 3, 5), code=3, output="linear", **told)
+    down, up = (
+        Down((1, 3, 5), dropout=0.0, **told),
+        Up((1, 3, 5), latent_dim=3, output="linear", **told),
+    )
     image = torch.arange(15.0).view(1, 1, 3, 5)
     padded = nn.functional.pad(image, down.padding)
     up.linear, up.layers = nn.Identity(), nn.Identity()

@@ -33,7 +33,7 @@ TRAIN_FROM_FRESH = [
 # small enough for a second; the architecture stays
 SMALL = {
     "mlp": {"width": 12},
-    "transformer-ae": {"width": 6, "feed_forward": 8, "code": 5, "layers": 2},
+    "transformer-ae": {"width": 6, "feed_forward": 8, "latent_dim": 5, "layers": 2},
 }
 CASES = [
     ("mlp", {}),
