@@ -17,6 +17,7 @@ from hepbench.planning.matrix import Choice
 from hepbench.planning.suite_file import Matrix, SuiteFile
 from hepbench.registry import builtin
 from hepbench.registry.plugins import Plugin, Registry
+from hepbench.specs.parameters import defaults
 from hepbench.storage import keys
 from hepbench.storage.records import Cost, DataSummary, Record, Value
 from hepbench.tables.document import table
@@ -92,7 +93,7 @@ def records(n: int) -> list[Record]:
             chain="fit",
             preset="quick",
             seed=i // 4 % 5,
-            params={"dataset": dict(DATASET.params), "model": dict(MODEL.params)},
+            params={"dataset": dict(DATASET.params), "model": defaults(MODEL.params)},
             key=f"{i:024x}",
             status="ok",
             metrics=_values(rng),

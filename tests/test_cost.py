@@ -13,6 +13,7 @@ import torch
 from hepbench import Examples, TrainingData
 from hepbench.cost import export, measure
 from hepbench.specs.errors import PluginError
+from hepbench.specs.parameters import defaults
 from hepbench.storage.records import Cost, Latency, Record, decode, encode, same
 from hepbench.tables import columns
 
@@ -87,7 +88,7 @@ def test_boosted_trees_compare_along_their_paths():
     """Each training example is walked down every tree; the mean is what the estimator says."""
     from hepbench_models import GBDT, gbdt
 
-    estimator = gbdt.GradientBoosting({"table": (8,)}, **{**GBDT.params, "max_trees": 10})
+    estimator = gbdt.GradientBoosting({"table": (8,)}, **{**defaults(GBDT.params), "max_trees": 10})
     # more threads than idle cores wait for one another
     with measure._native_threads(1):
         estimator.fit(DATA, seed=0)

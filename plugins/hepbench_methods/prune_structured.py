@@ -78,15 +78,15 @@ def shrunk(network: Network, ratio: float, context: Context) -> Network:
         UsageError: no layer can shrink.
     """
     found = channels.find(network)
-    made, going, stuck = network, [], list(found.stuck)
+    made, removed, unproven = network, [], list(found.unproven)
     for group in found.proven:
-        further = [*going, (group, weakest(network, group, ratio))]
+        further = [*removed, (group, weakest(network, group, ratio))]
         trial = channels.without(network, further)
         if channels.runs(trial):
-            made, going = trial, further
+            made, removed = trial, further
         else:
-            stuck.append(group.layer)
-    _warn(network, stuck, context, some=bool(going))
+            unproven.append(group.layer)
+    _warn(network, unproven, context, some=bool(removed))
     return made
 
 
@@ -97,7 +97,7 @@ def masked(network: Network, ratio: float, context: Context) -> Network:
         UsageError: no layer has channels that could be removed.
     """
     found = channels.find(network)
-    _warn(network, found.stuck, context, some=bool(found.proven))
+    _warn(network, found.unproven, context, some=bool(found.proven))
     masks: dict[str, Tensor] = {}
     for group in found.proven:
         masks |= channels.masks(network, group, weakest(network, group, ratio))
@@ -141,15 +141,15 @@ def _is_tracking(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
 
 
-def _warn(network: Network, stuck: list[str], context: Context, *, some: bool) -> None:
+def _warn(network: Network, layers: list[str], context: Context, *, some: bool) -> None:
     """Warn of the layers that cannot shrink.
 
     Raises:
         UsageError: no layer can shrink.
     """
-    layers = ", ".join(sorted(stuck))
+    names = ", ".join(sorted(layers))
     if not some:
         msg = f"prune-structured: no layer of {network.recipe.model} can shrink; it has "
-        raise UsageError(msg + (layers or "none but the last"))
-    if layers:
-        context.warn(f"pruning: cannot shrink {layers}")
+        raise UsageError(msg + (names or "none but the last"))
+    if names:
+        context.warn(f"pruning: cannot shrink {names}")

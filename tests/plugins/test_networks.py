@@ -178,7 +178,9 @@ def test_features_may_come_in_another_order(name, params):
 
 def test_the_transformer_mixes_features_and_not_examples():
     """A change of one feature reaches every token of its example, and no other example."""
-    encoder = builder("transformer-ae", **{**TRANSFORMER_AE.params, **SMALL["transformer-ae"]})
+    encoder = builder(
+        "transformer-ae", **{**defaults(TRANSFORMER_AE.params), **SMALL["transformer-ae"]}
+    )
     table = torch.randn(4, 7, requires_grad=True)
     tokens = encoder.eval().encoder(encoder._tokens(table))
     (gradient,) = torch.autograd.grad(tokens[1, 5].square().sum(), table)

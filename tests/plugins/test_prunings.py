@@ -34,6 +34,7 @@ from hepbench.training.networks.recipes import TrustedCode
 torch.set_num_threads(1)
 
 METHODS = {method.name: method for method in hepbench_methods()}
+SCOPES = METHODS["prune-unstructured"].params["scope"].allowed
 HEADS = {method.name: method.head for method in METHODS.values() if method.head}
 
 
@@ -114,10 +115,16 @@ class Bare(nn.Module):
 
 BUILDS = {
     "blocks": ("test_prunings:Blocks", {}),
-    "mlp": (MLP.build, {**MLP.params, "width": 12}),
+    "mlp": (MLP.build, {**defaults(MLP.params), "width": 12}),
     "transformer-ae": (
         TRANSFORMER_AE.build,
-        {**TRANSFORMER_AE.params, "width": 12, "heads": 4, "layers": 2, "feed_forward": 16},
+        {
+            **defaults(TRANSFORMER_AE.params),
+            "width": 12,
+            "heads": 4,
+            "layers": 2,
+            "feed_forward": 16,
+        },
     ),
     "joined": ("test_prunings:Joined", {}),
     "featured": ("test_prunings:Joined", {"features": True}),
@@ -197,7 +204,7 @@ def zeros(network):
 
 
 @each_model
-@pytest.mark.parametrize("scope", pruning.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.9])
 def test_masks_hold_the_ratio_exactly(model, scope, ratio):
     """Of all weights, or of each layer, to the nearest whole weight; nothing else is touched."""
@@ -220,7 +227,7 @@ def test_what_is_masked_is_smaller_than_what_is_kept(model):
     """In the whole network, or within each layer: two different choices."""
     before = pruning.prunable(classifier(model).trim())
     chosen = {}
-    for scope in pruning.SCOPES:
+    for scope in SCOPES:
         masks = pruned("prune-unstructured", classifier(model), ratio=0.5, scope=scope).masks
         pairs = [(before[name].abs(), mask) for name, mask in masks.items()]
         if scope == "global":
@@ -236,7 +243,7 @@ def test_what_is_masked_is_smaller_than_what_is_kept(model):
 
 
 @each_model
-@pytest.mark.parametrize("scope", pruning.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 def test_a_larger_ratio_masks_all_that_a_smaller_one_masks(model, scope):
     """Ties included: a quarter of the weights are equal here."""
     masks = []
@@ -511,14 +518,14 @@ def test_what_torch_pruning_misplaces_is_left_alone():
 def test_a_wrong_order_of_channels_is_found_out():
     """Of each group: with two of a reader's columns exchanged it is proven no more."""
     network = classifier("blocks").trim()
-    shaken = channels._shaken(network)
-    expected = channels._logits(shaken, channels._drawn(shaken, 4))
+    perturbed = channels._perturbed(network)
+    expected = channels._logits(perturbed, channels._random_inputs(perturbed, 4))
     for group in channels.find(network).proven:
-        assert channels._holds(copy.deepcopy(shaken), group, expected)
+        assert channels._is_proven(copy.deepcopy(perturbed), group, expected)
         *others, last = group.places
         order = torch.arange(len(last.positions)).roll(1)
         wrong = replace(group, places=(*others, replace(last, positions=last.positions[order])))
-        assert not channels._holds(copy.deepcopy(shaken), wrong, expected)
+        assert not channels._is_proven(copy.deepcopy(perturbed), wrong, expected)
 
 
 RATIO = "a number of at least 0 and below 1 is expected (default 0.5)"
@@ -584,7 +591,7 @@ def test_a_network_under_a_machine_shrinks_but_for_its_codes(tmp_path):
     start = classifier("mlp")
     start.head = None
     machine = resolve(METHODS["svm"].run)(
-        start, part, NetworkContext(seed=0, head="svm"), **METHODS["svm"].params
+        start, part, NetworkContext(seed=0, head="svm"), **defaults(METHODS["svm"].params)
     )
     with pytest.raises(UsageError, match=r"no layer of mlp can shrink; it has encoder\.blocks"):
         structured(machine, 0.5)
