@@ -43,7 +43,7 @@ class SupportVectors(nn.Module):
     def __init__(self, width: int, classes: int, *, vectors: int) -> None:
         super().__init__()
         if classes != 2:
-            msg = f"svm: {classes} classes; its head tells two apart"
+            msg = f"svm: {classes} classes; its head separates two"
             raise DataError(msg)
         shapes = {
             "mean": (width,),
@@ -113,17 +113,9 @@ def svm(
         DataError: the number of classes is not two.
     """
     train, validation = data.train, data.validation
-    if data.classes != 2 or len(np.unique(train.labels)) != 2:
-        msg = f"svm: {data.classes} classes, of which train has {len(np.unique(train.labels))}; "
-        raise DataError(msg + "it tells two apart and needs examples of both")
+    _check_classes(data)
     latents, others = (context.encode(start, part).astype(float) for part in (train, validation))
-    mean, std = latents.mean(0), latents.std(0)
-    # a constant latent carries no information
-    std[std <= 1e-7 * np.abs(mean)] = 1.0
-    variance = 1.0
-    if scale == "raw":
-        variance = float(latents.var()) or 1.0
-        mean, std = np.zeros_like(mean), np.ones_like(std)
+    mean, std, variance = _scaling(latents, scale)
     latents, others = (latents - mean) / std, (others - mean) / std
     fit = _exact
     if len(latents) > exact_up_to:
@@ -138,6 +130,23 @@ def svm(
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
     network.head.load_state_dict(tensors)
     return network
+
+
+def _check_classes(data: TrainingData) -> None:
+    found = len(np.unique(data.train.labels))
+    if data.classes != 2 or found != 2:
+        msg = f"svm: {data.classes} classes, of which train has {found}; "
+        raise DataError(msg + "it separates two classes and needs examples of both")
+
+
+def _scaling(latents: Array, scale: str) -> tuple[Array, Array, float]:
+    """Return mean and std that latents are standardised with, and the variance that is left."""
+    mean, std = latents.mean(0), latents.std(0)
+    if scale == "raw":
+        return np.zeros_like(mean), np.ones_like(std), float(latents.var()) or 1.0
+    # a constant latent carries no information
+    std[std <= 1e-7 * np.abs(mean)] = 1.0
+    return mean, std, 1.0
 
 
 def _exact(latents: Array, train: Examples, *, c: float, gamma: float) -> Machine:

@@ -288,7 +288,7 @@ def test_codes_are_drawn_in_training_with_their_spread():
     """So that the divergence means something."""
     encoder = fresh("conv-vae", training_data(), dropout=0.0).encoder.train()
     seen = []
-    encoder.up.register_forward_pre_hook(lambda _, codes: seen.append(codes[0]))
+    encoder.up.register_forward_pre_hook(lambda _, latents: seen.append(latents[0]))
     inputs = {"image": images(1)["image"].repeat(4000, 1, 1, 1)}
     encoder.pretraining_terms(inputs)
     hidden = encoder.down(inputs["image"])
@@ -298,7 +298,7 @@ def test_codes_are_drawn_in_training_with_their_spread():
 
 
 def test_the_weight_of_the_divergence_rises_to_beta():
-    """Over the share that is annealed; without one it is there from the start."""
+    """Over the fraction kl_warmup; at 0 the weight is final from the start."""
     encoder = built("conv-vae", (1, 8, 8), None, **SMALL, beta=2.0, kl_warmup=0.5)
     found = [encoder.term_weights(progress)["kl"] for progress in (0, 0.25, 0.5, 1.0)]
     assert found == [0, 1, 2, 2]
@@ -393,8 +393,8 @@ def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
     """At most a hundredth of it; the scale of a code does not matter."""
     data = training_data()
     network = fresh("sparse-ae", data)
-    codes = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
-    network.encoder.encode = lambda _: codes
+    latents = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
+    network.encoder.encode = lambda _: latents
     found = scoring.values(network, {"image": data.train.inputs["image"][:3]})
     assert found["code_zeros"].tolist() == pytest.approx([0.6, 0.8, 1])
 

@@ -357,15 +357,15 @@ def test_parameters_are_plain():
 # --- support vectors
 
 
-def codes_of(network, examples):
+def latents_of(network, examples):
     return NetworkContext(seed=0).encode(network, examples).astype(float)
 
 
 def test_the_head_decides_as_scikit_learn():
-    """To 1e-6 on codes that are scaled alike."""
+    """To 1e-6 on latents that are scaled alike."""
     data = training_data()
     network = run("svm", fresh("mlp", data), data, C=[3.0], gamma=[0.7])
-    train, others = (codes_of(network, part) for part in (data.train, data.validation))
+    train, others = (latents_of(network, part) for part in (data.train, data.validation))
     mean, std = train.mean(0), train.std(0)
     theirs = SVC(C=3.0, gamma=0.7 / 12).fit((train - mean) / std, data.train.labels)
     decision = network.head.decision(torch.from_numpy(others))
@@ -385,8 +385,8 @@ def test_the_pair_with_the_best_validation_auc_is_taken():
 
     def auc(**params):
         network = run("svm", fresh("mlp", data), data, **params)
-        codes = torch.from_numpy(codes_of(network, data.validation))
-        return roc_auc_score(labels, network.head.decision(codes))
+        latents = torch.from_numpy(latents_of(network, data.validation))
+        return roc_auc_score(labels, network.head.decision(latents))
 
     alone = [auc(C=[c], gamma=[g]) for c, g in grid]
     found = auc(C=[0.01, 1.0, 100.0], gamma=[0.01, 1.0, 30.0])
@@ -399,14 +399,14 @@ def test_landmarks_stand_for_all_examples():
     from sklearn.svm import LinearSVC
 
     data = training_data()
-    codes = codes_of(fresh("mlp", data), data.train)
-    ours = svm._nystroem(codes[:50], codes, data.train, c=1.0, gamma=0.1)
+    latents = latents_of(fresh("mlp", data), data.train)
+    ours = svm._nystroem(latents[:50], latents, data.train, c=1.0, gamma=0.1)
     features = Nystroem(gamma=0.1, n_components=50, random_state=0)
-    features.fit(codes[:50])
-    theirs = LinearSVC(dual=False).fit(features.transform(codes), data.train.labels)
-    expected = theirs.decision_function(features.transform(codes))
+    features.fit(latents[:50])
+    theirs = LinearSVC(dual=False).fit(features.transform(latents), data.train.labels)
+    expected = theirs.decision_function(features.transform(latents))
     # what the smallest eigenvalues carry is left out
-    np.testing.assert_allclose(ours.decision(codes), expected, rtol=0, atol=1e-2)
+    np.testing.assert_allclose(ours.decision(latents), expected, rtol=0, atol=1e-2)
     network = run("svm", fresh("mlp", data), data, exact_up_to=100, landmarks=50)
     assert len(network.head.vectors) == 50
 
@@ -418,7 +418,7 @@ def test_a_machine_of_more_than_two_classes_is_refused():
     three = TrainingData(
         train=replace(data.train, labels=labels), validation=data.validation, classes=3
     )
-    with pytest.raises(DataError, match=r"^svm: 3 classes, of which train has 3; it tells two"):
+    with pytest.raises(DataError, match=r"^svm: 3 classes, of which train has 3; it separates two"):
         run("svm", fresh("mlp", three), three)
     one = replace(data, train=replace(data.train, labels=np.zeros(200, int)))
     with pytest.raises(DataError, match="needs examples of both"):

@@ -434,7 +434,7 @@ def test_pruned_networks_score_the_same_in_a_fresh_process(tmp_path):
     code = (
         "import sys, numpy as np, test_prunings as t; from pathlib import Path\n"
         "for path in Path(sys.argv[1]).glob('*/*/expected.npy'):\n"
-        "    network = t.weights.load(path.parent, t.KNOWN)\n"
+        "    network = t.stored_networks.load(path.parent, t.KNOWN)\n"
         "    assert (t.scores(network, path.parts[-3]) == np.load(path)).all()\n"
         "    print(path)\n"
     )
@@ -467,7 +467,7 @@ def test_masked_filters_are_those_that_would_be_removed(model):
 
 
 @each_model
-def test_a_restart_has_the_same_shapes_and_other_weights(model):
+def test_a_reinitialised_network_has_the_same_shapes_and_other_weights(model):
     """And trains them: the small control."""
     one, other = (structured(classifier(model), 0.5, after=a) for a in ("finetune", "reinitialise"))
     ours, theirs = one.state_dict(), other.state_dict()
