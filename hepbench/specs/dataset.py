@@ -226,5 +226,8 @@ class Dataset:
 
 def all_params_of(spec: Dataset) -> dict[str, Param]:
     """Return the parameters of a dataset, those that every dataset has too."""
-    own = {name: Param(value, spec.allowed.get(name)) for name, value in spec.params.items()}
+    own = {
+        name: given if isinstance(given, Param) else Param(given, spec.allowed.get(name))
+        for name, given in spec.params.items()
+    }
     return {**own, **{name: Param(v, OWN_ALLOWED.get(name)) for name, v in OWN_PARAMS.items()}}
