@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from hepbench.cost import counting
 from hepbench.registry import plugins
+from hepbench.specs.parameters import defaults
 from hepbench.training.networks.network import build
 from hepbench.training.networks.recipes import Recipe, TrustedCode
 
@@ -36,8 +37,7 @@ def main() -> None:
         if "encode" not in spec.offers:
             continue
         for preset in ("quick", "paper"):
-            params = {**spec.params, **spec.presets.get(preset, {})}
-            params.pop("preprocess", None)
+            params = defaults(spec.params, preset)
             shapes = {i: list(SHAPES[i, preset]) for i in spec.inputs}
             recipe = Recipe(
                 model=name, params=params, preprocess=[], shapes=shapes, classes=2, head=None

@@ -48,8 +48,9 @@ BY_HAND = """
 import time, torch
 from hepbench_models.mlp import MLP
 from hepbench_models import MLP as SPEC
+from hepbench.specs.parameters import defaults
 torch.set_num_threads(1)
-net = torch.nn.Sequential(MLP({"table": (28,)}, **SPEC.params).eval())
+net = torch.nn.Sequential(MLP({"table": (28,)}, **defaults(SPEC.params)).eval())
 x = {"table": torch.zeros(256, 28)}
 laps = []
 with torch.no_grad():

@@ -23,7 +23,7 @@ from tabulate import tabulate
 from torch import nn
 from torch.nn.utils import prune
 
-from hepbench import TRAINING, Examples, Objective, Predictions, TrainingData, classification
+from hepbench import Examples, Objective, Predictions, TrainingData, classification
 from hepbench.cost import counting, export, tracing
 from hepbench.cost.timing import time_calls
 from hepbench.evaluation import metrics
@@ -96,8 +96,8 @@ def rows(seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
     context = NetworkContext(seed=seed)
     torch.manual_seed(seed)
     network = fresh(data)
-    more = partial(train, context, data, epochs=given.more, rate=1e-3)
-    train(context, data, network, epochs=given.epochs, rate=3e-3)
+    more = partial(train, context, data, epochs=given.more, learning_rate=1e-3)
+    train(context, data, network, epochs=given.epochs, learning_rate=3e-3)
     made: dict[str, Network] = {"dense": network, "dense, trained on": more(copy.deepcopy(network))}
     for name, shrink in prunings(given.ratio, data, context).items():
         made[name] = shrink(copy.deepcopy(network).trim())
@@ -116,7 +116,7 @@ def prunings(
 
     def ours(method: str, **params: Any) -> Callable[[Network], Network]:
         spec = installed().entry("method", method).spec
-        told = {**spec.params, "ratio": ratio, **params}
+        told = {**defaults(spec.params), "ratio": ratio, **params}
         return lambda network: resolve(spec.run)(network, data, context, **told)
 
     structured = partial(ours, "prune-structured")
@@ -191,28 +191,35 @@ def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
 def fresh(data: TrainingData) -> Network:
     """Return an untrained network with its head."""
     spec = installed().entry("model", MODEL).spec
+    params = defaults(spec.all_params)
+    preprocess = params.pop("preprocess")
     task = MethodTask(
         method="",
         run="",
         params={},
         model=MODEL,
         build=spec.build,
-        model_params=dict(spec.params),
+        model_params=params,
         makes="classifier",
         classes=2,
         steps=[],
         seed=0,
-        network=NetworkTask(preprocess=list(spec.preprocess)),
+        network=NetworkTask(preprocess=list(preprocess)),
     )
     return network_runs.fresh(task, data.train.inputs, classes=2).with_head()
 
 
 def train(
-    context: NetworkContext, data: TrainingData, network: Network, *, epochs: int, rate: float
+    context: NetworkContext,
+    data: TrainingData,
+    network: Network,
+    *,
+    epochs: int,
+    learning_rate: float,
 ) -> Network:
     """Train with labels."""
-    told = {**TRAINING, "epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
-    return context.fit(network, data, Objective(classification, {"": rate}), **told)
+    told = {"epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
+    return context.fit(network, data, Objective(classification, {"": learning_rate}), **told)
 
 
 def scored(network: Network, test: Examples) -> dict[str, float]:

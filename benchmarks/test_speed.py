@@ -45,7 +45,7 @@ MODEL = Model(
     inputs=("table",),
     build="toys:line",
     offers=frozenset({"estimate"}),
-    params={"slope": 1.0, "rate": 0.1, "depth": 3, "width": 128, "dropout": 0.0},
+    params={"slope": 1.0, "learning_rate": 0.1, "depth": 3, "width": 128, "dropout": 0.0},
 )
 METHOD = Method(name="fit", summary="fits", run="toys:fit", needs=frozenset({"estimate"}))
 SUITE = SuiteFile(
@@ -95,7 +95,7 @@ def records(n: int) -> list[Record]:
             chain="fit",
             preset="quick",
             seed=i // 4 % 5,
-            params={"dataset": defaults(DATASET.params), "model": dict(MODEL.params)},
+            params={"dataset": defaults(DATASET.params), "model": defaults(MODEL.params)},
             key=f"{i:024x}",
             status="ok",
             metrics=_values(rng),

@@ -36,7 +36,7 @@ from hepbench.specs.parameters import Param, Range
 from hepbench.specs.renamed import new_word
 from hepbench.specs.suite import Suite
 from hepbench.specs.training_data import Examples, TrainingData
-from hepbench.specs.training_settings import TRAINING
+from hepbench.specs.training_settings import TRAINING, training_params
 from hepbench.specs.types import Array, Inputs, Params, Role
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ __all__ = [
     "hookimpl",
     "original_files",
     "pretraining",
+    "training_params",
 ]
 
 

@@ -6,14 +6,26 @@ import math
 from importlib import import_module
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepbench import Dataset, Input, Method, Model, Param, PluginError, Range
+from hepbench import (
+    TRAINING,
+    Dataset,
+    Method,
+    Model,
+    Param,
+    PluginError,
+    Range,
+    training_params,
+)
 from hepbench.cli import listing
-from hepbench.specs.parameters import refused
-from hepbench.specs.training_settings import TRAINING_ALLOWED
+from hepbench.specs.method import Objective
+from hepbench.specs.parameters import allowed_values, defaults, refused
+from hepbench.specs.renamed import explained
 from hepbench.training import optimisation
+from hepbench.training.fit_settings import FitSettings, fit_settings
 
 SHARE = Range(least=0, below=1)
 
@@ -67,42 +79,94 @@ def test_an_entry_of_a_table_may_be_chosen_from(value, why):
 def spec(kind, **more):
     """Return a spec of a kind with one parameter."""
     known = {"name": "x", "summary": "x", "params": {"ratio": 0.5}, **more}
-    if kind is Dataset:
-        return Dataset(classes=("a", "b"), inputs={"table": Input(shape=(1,))}, **known)
     return (
         kind(inputs=("table",), build="x:x", **known) if kind is Model else kind(run="x:x", **known)
     )
 
 
-def test_a_default_that_is_not_allowed_is_a_fault_of_the_dataset():
-    """The message names the parameter and what is expected."""
-    assert spec(Dataset, params={"ratio": Param(0.5, SHARE)})
+@pytest.mark.parametrize("kind", [Dataset, Model, Method])
+def test_a_default_that_is_not_allowed_is_an_error_of_the_plugin(kind):
+    """The message names the spec and the parameter."""
+    assert spec(kind, params={"ratio": Param(0.5, SHARE)})
     with pytest.raises(PluginError, match=r"x: params: 'ratio' is 0\.5; one of 1, 2 is expected"):
-        spec(Dataset, params={"ratio": Param(0.5, (1, 2))})
+        spec(kind, params={"ratio": Param(0.5, (1, 2))})
 
 
 @pytest.mark.parametrize("kind", [Model, Method])
-def test_a_default_that_is_not_allowed_is_a_fault_of_the_plugin(kind):
-    """As is a range of no parameter."""
-    assert spec(kind, allowed={"ratio": SHARE})
-    with pytest.raises(PluginError, match=r"x: params: 'ratio' is 0\.5; one of 1, 2 is expected"):
-        spec(kind, allowed={"ratio": (1, 2)})
-    with pytest.raises(PluginError, match="x: 'allowed' names 'ratoi', which is not in params"):
-        spec(kind, allowed={"ratoi": SHARE})
-
-
-@pytest.mark.parametrize("kind", [Model, Method])
-def test_what_a_preset_says_must_be_allowed(kind):
-    """A range holds whichever preset is chosen."""
+def test_the_value_under_a_preset_must_be_allowed(kind):
+    """The allowed values are the same under each preset."""
     with pytest.raises(PluginError, match=r"x: preset 'paper': 'ratio' is 1\.5; a number"):
-        spec(kind, allowed={"ratio": SHARE}, presets={"paper": {"ratio": 1.5}})
+        spec(kind, params={"ratio": Param(0.5, SHARE, {"paper": 1.5})})
+
+
+def test_presets_may_change_the_preprocessing():
+    """As that of any parameter; a plain tuple is the same under each preset."""
+    steps = Param(["standardise"], presets={"paper": ["signed-log", "own:Step"]})
+    changed = spec(Model, preprocess=steps)
+    assert defaults(changed.all_params)["preprocess"] == ["standardise"]
+    assert defaults(changed.all_params, "paper")["preprocess"] == ["signed-log", "own:Step"]
+    assert changed.own_steps == {"own:Step"}
+    plain = spec(Model, preprocess=("standardise",))
+    assert defaults(plain.all_params, "paper")["preprocess"] == ["standardise"]
+
+
+@pytest.mark.parametrize("kind", [Model, Method])
+@pytest.mark.parametrize("field", ["presets", "allowed"])
+def test_an_old_field_of_a_spec_is_answered_with_the_new_one(kind, field):
+    """In one line that names the spec."""
+    with pytest.raises(TypeError) as caught:
+        spec(kind, **{field: {}})
+    line = explained(caught.value)
+    assert line.startswith(f"{kind.__name__}: '{field}' is now stated per parameter")
+
+
+def test_the_old_field_of_an_objective_is_answered_with_the_new_one():
+    """An unknown one stays a TypeError."""
+    with pytest.raises(TypeError) as caught:
+        Objective(terms=print, rates={"": 0.1})
+    assert explained(caught.value) == "Objective: 'rates' is now learning_rates"
+    with pytest.raises(TypeError, match="pace"):
+        Objective(terms=print, pace={"": 0.1})
+
+
+# --- training settings
+
+
+def test_training_params_change_defaults_and_keep_the_allowed_values():
+    """None stays a value where it is the default of TRAINING."""
+    made = training_params({"epochs": 3, "gradient_clip": 1.0}, paper={"epochs": 30})
+    assert allowed_values(made) == allowed_values(TRAINING)
+    assert defaults(made) == {**defaults(TRAINING), "epochs": 3, "gradient_clip": 1.0}
+    assert defaults(made, "paper") == {**defaults(made), "epochs": 30}
+    optional = {name for name, param in made.items() if param.may_be_none}
+    assert optional == {"schedule", "gradient_clip", "patience"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("epoch", "no training setting named 'epoch'. Did"),
+        ("clip", "'clip' is now 'gradient_clip'"),
+    ],
+)
+def test_a_name_that_is_no_training_setting_is_an_error_of_the_plugin(name, message):
+    """Under a preset too."""
+    with pytest.raises(PluginError, match=message):
+        training_params({name: 1})
+    with pytest.raises(PluginError, match=message):
+        training_params({}, paper={name: 1})
+
+
+def test_fit_settings_are_the_settings_of_training():
+    """Each is explained where its type is stated, and has its default in TRAINING alone."""
+    assert FitSettings.__struct_fields__ == tuple(TRAINING)
+    assert not FitSettings.__struct_defaults__
+    found = fit_settings({"precision": "bf16"})
+    expected = {**defaults(TRAINING), "precision": "bf16"}
+    assert {name: getattr(found, name) for name in TRAINING} == expected
 
 
 CHOICES = [
-    ("hepbench_methods.pruning:SCOPES", "hepbench_methods:PRUNE_UNSTRUCTURED", "scope"),
-    ("hepbench_methods.pruning:SCOPES", "hepbench_methods:PRUNE_ITERATIVE", "scope"),
-    ("hepbench_methods.prune_structured:AFTER", "hepbench_methods:PRUNE_STRUCTURED", "after"),
-    ("hepbench_methods.svm:SCALES", "hepbench_methods:SVM", "scale"),
     ("hepbench_models.mlp:ACTIVATIONS", "hepbench_models:MLP", "activation"),
     ("hepbench_models.convolutions:OUTPUTS", "hepbench_models:CONV_VAE", "output"),
     ("hepbench_models.convolutions:OUTPUTS", "hepbench_models:SPARSE_AE", "output"),
@@ -118,20 +182,36 @@ def named(target):
 @pytest.mark.parametrize(("known", "of", "name"), CHOICES, ids=lambda text: text.split(":")[-1])
 def test_the_choices_of_a_spec_are_those_of_the_code(known, of, name):
     """They stand twice, so that nothing heavy is imported to list them."""
-    stated = named(of)
-    dataset = isinstance(stated, Dataset)
-    allowed = stated.params[name].allowed if dataset else stated.allowed[name]
-    assert set(allowed) == set(named(known))
+    assert set(allowed_values(named(of).params)[name]) == set(named(known))
 
 
-def test_the_choices_of_a_training_are_those_of_the_core():
-    """For the same reason."""
-    assert set(TRAINING_ALLOWED["optimizer.name"]) == set(optimisation.OPTIMIZERS)
-    assert set(TRAINING_ALLOWED["schedule.name"]) == set(optimisation.SCHEDULES)
+OPTIONS = {"StepLR": {"step_size": 2}, "CosineAnnealingWarmRestarts": {"T_0": 2}}
+
+
+@pytest.mark.parametrize("name", TRAINING["optimizer"].allowed["name"])
+def test_each_allowed_optimizer_is_one_of_torch(name):
+    """With a learning rate, and no other option."""
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(2))], "lr": 0.1}]
+    assert type(optimisation.optimizer(groups, {"name": name})).__name__ == name
+
+
+@pytest.mark.parametrize("name", TRAINING["schedule"].allowed["name"])
+def test_each_allowed_schedule_is_one_of_torch(name):
+    """It takes a validation loss."""
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(2))], "lr": 0.1}]
+    optimizer = optimisation.optimizer(groups, {"name": "SGD"})
+    step = optimisation.schedule(optimizer, {"name": name, **OPTIONS.get(name, {})}, 3)
+    optimizer.step()
+    step(0.5)
 
 
 def test_what_is_allowed_is_shown():
     """In the words of the refusal."""
     shown = listing.shown("method", "prune-unstructured").splitlines()
-    assert "  ratio = a number of at least 0 and below 1" in shown
-    assert "  scope = global, layer" in shown
+    assert "  ratio = 0.5 (a number of at least 0 and below 1)" in shown
+    assert "  scope = global (one of global, layer)" in shown
+    shown = listing.shown("method", "svm").splitlines()
+    assert "  gamma = [0.1, 0.3, 1.0] (a number above 0; paper: [1.0])" in shown
+    shown = listing.shown("method", "prune-iterative").splitlines()
+    assert any(line.startswith("  optimizer = {'name': 'AdamW'") for line in shown)
+    assert any("(name one of AdamW, Adam, SGD; paper: {'name': 'Adam'})" in line for line in shown)

@@ -15,6 +15,7 @@ from hepbench.cost import export, measure, timing
 from hepbench.cost.messages import CostResult
 from hepbench.running import recording
 from hepbench.specs.errors import PluginError
+from hepbench.specs.parameters import defaults
 from hepbench.storage.records import Cost, Device, Latency, Record, decode, encode, same
 from hepbench.tables import columns
 from hepbench.training.messages import MethodResult, Trained
@@ -100,7 +101,7 @@ def test_boosted_trees_compare_along_their_paths():
     """Each training example is walked down every tree; the mean is what the estimator says."""
     from hepbench_models import GBDT, gbdt
 
-    estimator = gbdt.GradientBoosting({"table": (8,)}, **{**GBDT.params, "max_trees": 10})
+    estimator = gbdt.GradientBoosting({"table": (8,)}, **{**defaults(GBDT.params), "max_trees": 10})
     # more threads than idle cores wait for one another
     with measure._native_threads(1):
         estimator.fit(DATA, seed=0)

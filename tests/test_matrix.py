@@ -15,7 +15,7 @@ name = "one"
 
 [presets.quick.scratch]
 epochs = 7
-clip = "none"
+gradient_clip = "none"
 
 [presets.quick.dataset]
 n_train = 500
@@ -82,10 +82,10 @@ def test_brackets_are_of_one_use_of_a_method_and_settings_of_every_one():
 
 def test_none_is_written_where_a_training_may_do_without():
     """TOML has no word for it."""
-    assert expanded()[0].method_params[0]["clip"] is None
+    assert expanded()[0].method_params[0]["gradient_clip"] is None
     assert expanded(preset="paper")[0].method_params[0]["schedule"] is None
-    (other,) = expanded(preset="paper", overrides=["scratch.clip=none"])
-    assert other.labels[2] == "scratch[clip=none]"
+    (other,) = expanded(preset="paper", overrides=["scratch.gradient_clip=none"])
+    assert other.labels[2] == "scratch[gradient_clip=none]"
 
 
 @pytest.mark.parametrize(
@@ -128,20 +128,26 @@ def test_what_a_suite_says_wrongly_of_a_preset_is_refused(old, new, message):
             "scratch.batch_size=0",
             "scratch[batch_size] is 0; a whole number of at least 1 is expected",
         ),
-        ("scratch.clip=0", "scratch[clip] is 0; a number above 0 is expected"),
+        ("scratch.gradient_clip=0", "scratch[gradient_clip] is 0; a number above 0 is expected"),
         ("scratch.patience=1.5", "is 1.5; a whole number of at least 0 is expected"),
-        ("scratch.rate=nan", "scratch[rate] is nan; a number above 0 is expected"),
+        (
+            "scratch.learning_rate=nan",
+            "scratch[learning_rate] is nan; a number above 0 is expected",
+        ),
         (
             "scratch.optimizer={name='Adma'}",
             "scratch[optimizer.name] is 'Adma'; one of AdamW, Adam",
         ),
         ("scratch.schedule='StepLR'", "scratch[schedule] is 'StepLR'; a table with 'name', one of"),
+        ("scratch.precision=half", "scratch[precision] is 'half'; one of float32, bf16, fp16 is"),
+        ("svm.scale=some", "svm[scale] is 'some'; one of each, raw is expected (default 'each')"),
+        ("svm.C=[1.0,0.0]", "svm[C] is [1.0, 0.0]; a list, each a number above 0, is expected"),
     ],
 )
 def test_what_a_parameter_may_not_be_is_refused_before_anything_runs(setting, message):
     """Whatever it is of: a plugin says what its own may be, the core what those that it adds."""
     with pytest.raises(UsageError) as caught:
-        expanded(more=", 'scratch+prune-unstructured'", overrides=[setting])
+        expanded(more=", 'scratch+prune-unstructured', 'fresh+svm'", overrides=[setting])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -160,6 +166,30 @@ def test_a_suite_is_held_to_what_parameters_may_be(settings):
         UsageError, match=r"^(scratch\[epochs\] is -1|higgs\[label_fraction\] is 2\.0);"
     ):
         expanded(settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overrides": ["scratch.rate=0.1"]}, "set scratch.rate: 'rate' is now 'learning_rate'"),
+        (
+            {"settings": "set = {'scratch.clip' = 1}"},
+            "set scratch.clip: 'clip' is now 'gradient_clip'",
+        ),
+        ({"more": ", 'scratch[choose=auc]'"}, "scratch[choose]: 'choose' is now 'monitor'"),
+        (
+            {"settings": "[run.presets.quick.scratch]\nleast_steps = 2"},
+            "set scratch.least_steps: 'least_steps' is now 'min_steps'",
+        ),
+        ({"overrides": ["model.spreads=[0.1]"]}, "set model.spreads: 'spreads' is now 'init_std'"),
+        ({"overrides": ["model.code=3"]}, "set model.code: no parameter named 'model.code'."),
+    ],
+)
+def test_the_old_name_of_a_parameter_is_answered_with_the_new_one(changes, message):
+    """In one line, wherever a suite or the command line sets it; only where the new one exists."""
+    with pytest.raises(UsageError) as caught:
+        expanded(**changes)
+    assert str(caught.value).startswith(message)
 
 
 OWN = """
@@ -235,12 +265,16 @@ def test_a_run_says_what_a_preset_means_for_it_alone():
     first, second = expanded(settings=RUN)
     assert first.labels[2] == second.labels[2] == "scratch"
     assert [c.method_params[0]["epochs"] for c in (first, second)] == [3, 7]
-    assert first.method_params[0]["clip"] is second.method_params[0]["clip"] is None
+    assert (
+        first.method_params[0]["gradient_clip"] is second.method_params[0]["gradient_clip"] is None
+    )
 
 
 def test_one_name_for_two_settings_is_refused():
     """Two runs that differ in nothing but what a preset means for them."""
-    with pytest.raises(HepbenchError, match="mlp/scratch stands for two settings"):
+    with pytest.raises(
+        HepbenchError, match=r"mlp/scratch is in two \[\[run\]\] tables whose presets"
+    ):
         expanded(settings=RUN.replace("[features=21]", ""))
 
 

@@ -96,7 +96,7 @@ def test_a_record_tells_of_each_epoch(ran):
     """History, best epoch and parameters of the scored network: the decoder is not counted."""
     found = record(ran, "vae", "both")
     assert found.epochs == len(found.history) == 2
-    assert {"loss", "reconstruction", "kl", "cross_entropy", "auc", "rate.head"} <= set(
+    assert {"loss", "reconstruction", "kl", "cross_entropy", "auc", "learning_rate.head"} <= set(
         found.history[0]
     )
     losses = [row["loss"] for row in found.history]

@@ -341,7 +341,7 @@ def test_a_training_curve_is_the_mean_over_the_seeds_that_reached_the_epoch():
 
 def trained(seed=0, **changed):
     history = [*epochs([9.0, 7.0, 8.0]), *epochs([0.6, 0.5], step=1.0)]
-    params = {"methods": {"pre": {"choose": "loss"}, "tune": {"choose": "loss"}}}
+    params = {"methods": {"pre": {"monitor": "loss"}, "tune": {"monitor": "loss"}}}
     fields = {"chain": "pre+tune", "method": "tune", "history": history, "params": params}
     return record("net", seed, best_epoch=1, **(fields | changed))
 
@@ -363,14 +363,14 @@ def test_the_kept_epoch_is_recorded_for_the_last_step_and_found_for_others():
     fits = [*epochs([1.0, 5.0]), *epochs([4.0, 3.0], fit=1.0), *epochs([1.0], step=1.0)]
     assert training.kept(trained(history=fits), 0) == 3
     rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
-    by_auc = {"methods": {"pre": {"choose": "auc"}, "tune": {}}}
+    by_auc = {"methods": {"pre": {"monitor": "auc"}, "tune": {}}}
     assert training.kept(trained(history=rising, params=by_auc), 0) == 2
 
 
 def test_each_use_of_a_method_has_its_own_metric_for_the_kept_epoch():
     """In a chain that tunes twice, only the first use keeps the epoch with the best AUC."""
     rising = [{**entry, "auc": 0.1 * i} for i, entry in enumerate(epochs([1.0, 2.0, 3.0]))]
-    params = {"methods": {"tune": {"choose": "auc"}, "prune": {}, "tune#2": {"choose": "loss"}}}
+    params = {"methods": {"tune": {"monitor": "auc"}, "prune": {}, "tune#2": {"monitor": "loss"}}}
     found = trained(chain="tune+prune+tune", history=rising, params=params)
     assert training.kept(found, 0) == 2
 
@@ -579,7 +579,7 @@ seeds = 2
 [[run]]
 datasets = ["spots[n=300]"]
 models = ["spot-vae", "spot-ae"]
-methods = ["pre+probe", "scratch-net[epochs=1]", "scratch-net[epochs=2,rate=0.02]"]
+methods = ["pre+probe", "scratch-net[epochs=1]", "scratch-net[epochs=2,learning_rate=0.02]"]
 [[run]]
 datasets = ["blobs[n=300]"]
 models = ["dense"]

@@ -88,7 +88,7 @@ METHOD_FAULTS = [
     ("labels-in-secret", "it turns an estimator into one, without labels", "have no labels"),
     ("wraps", "it turns an estimator into one", "returns Wrapped; Neighbours is expected"),
     ("draws", "the same seed gives the same result, bit by bit", "two runs with one seed"),
-    ("runs-paper", "it runs with each preset", "rate is above 1 (faulty.py:"),
+    ("runs-paper", "it runs with each preset", "learning rate is above 1 (faulty.py:"),
     ("peeks", "it learns nothing from random labels", "is it trained on them?"),
 ]
 METRIC_FAULTS = [

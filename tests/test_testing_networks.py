@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 import torch
 
-from hepbench import Model, testing
+from hepbench import HepbenchError, Model, testing
 from hepbench.conformance import checks as conformance_checks
 from hepbench.conformance import network_trials, networks, networks_trained, trials
 from hepbench.registry import plugins
@@ -98,7 +98,11 @@ METHOD_FAULTS = [
         "the column of a class is its own in the network's scores: no AUC far below .5",
         "are columns swapped?",
     ),
-    ("refuses-paper", "it trains a network with each preset", "preset 'paper': a rate above .1"),
+    (
+        "refuses-paper",
+        "it trains a network with each preset",
+        "preset 'paper': a learning rate above .1",
+    ),
 ]
 
 
@@ -201,11 +205,11 @@ def test_a_model_whose_import_plots_and_seeds_is_caught(faulty, monkeypatch, tmp
     spec = Model(name="hasty", summary="hasty", inputs=("table",), build="hasty:Net")
     plugin = Plugin("h", "hasty", "hasty", "1", specs=(spec,))
     claims = {c.text: c for c in networks.of_network(Entry(spec, plugin), Registry([plugin]))}
-    with pytest.raises(testing.HepbenchError, match="importing hasty imports uproot"):
+    with pytest.raises(HepbenchError, match="importing hasty imports uproot"):
         claims[LIGHT].run()
     (tmp_path / "uproot.py").unlink()
     (tmp_path / "hasty.py").write_text("import torch\ntorch.manual_seed(1)")
-    with pytest.raises(testing.HepbenchError, match="importing hasty changes torch's generator"):
+    with pytest.raises(HepbenchError, match="importing hasty changes torch's generator"):
         claims[LIGHT].run()
 
 

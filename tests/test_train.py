@@ -19,6 +19,7 @@ from hepbench import TRAINING, Objective, PluginError, classification, pretraini
 from hepbench.evaluation import metrics
 from hepbench.specs.errors import UsageError
 from hepbench.specs.metric import Predictions
+from hepbench.specs.parameters import defaults
 from hepbench.training import fit_settings
 from hepbench.training.networks import batches
 from hepbench.training.networks.scoring import softmax
@@ -116,9 +117,9 @@ def test_the_longest_prefix_gives_the_rate():
     rates = {"": 0.1, "encoder": 0.01, "encoder.blocks.4": 0.001}
     context = fit(network, Objective(classification, rates), epochs=1)
     row = context.history[0]
-    assert row["rate.all"] == 0.1
-    assert row["rate.encoder"] == 0.01
-    assert row["rate.encoder.blocks.4"] == 0.001
+    assert row["learning_rate.all"] == 0.1
+    assert row["learning_rate.encoder"] == 0.01
+    assert row["learning_rate.encoder.blocks.4"] == 0.001
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), min_size=1))
@@ -152,7 +153,7 @@ def test_two_objectives_do_not_leak_gradients_into_each_other():
     data = tinynets.data()
 
     def decoder(rate_of_head):
-        network = tinynets.fresh("vae", annealed=0).with_head()
+        network = tinynets.fresh("vae", kl_warmup=0).with_head()
         side = Objective(pretraining, {"encoder.decoder": RATE})
         other = Objective(classification, {"head": rate_of_head})
         fit(network, side, other, data=data, epochs=1)
@@ -187,20 +188,22 @@ def test_an_objective_adds_no_gradient_to_what_it_does_not_train():
 def test_each_objective_has_an_optimiser_and_a_schedule_of_its_own():
     """The rate that one plateau lowers is not the other's."""
     flat = {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.1}
-    network = tinynets.fresh("vae", annealed=0).with_head()
+    network = tinynets.fresh("vae", kl_warmup=0).with_head()
 
     def constant(network, batch):
         return {"constant": network(batch.inputs).sum(1) * 0 + 1}
 
     context = fit(network, OWN, Objective(constant, {"head": RATE}), epochs=4, schedule=flat)
-    assert context.history[-1]["rate.encoder"] == RATE
-    assert context.history[-1]["rate.head"] < RATE / 5
+    assert context.history[-1]["learning_rate.encoder"] == RATE
+    assert context.history[-1]["learning_rate.head"] < RATE / 5
 
 
 def test_two_objectives_on_one_part_are_told_apart_in_the_history():
     """Each has a rate, and terms of one name are refused."""
     context = fit(tinynets.fresh("vae").with_head(), OWN, ALL, epochs=1)
-    assert {"rate.encoder", "rate.encoder.2", "rate.head"} <= set(context.history[0])
+    assert {"learning_rate.encoder", "learning_rate.encoder.2", "learning_rate.head"} <= set(
+        context.history[0]
+    )
     with pytest.raises(PluginError, match="two objectives have a term 'cross_entropy'"):
         fit(tinynets.fresh().with_head(), ALL, ALL, epochs=1)
 
@@ -261,7 +264,7 @@ def test_clipping_bounds_the_step():
     """With plain SGD no step is longer than rate times norm."""
     network = tinynets.fresh().with_head()
     before = torch.cat([p.detach().flatten().clone() for p in network.parameters()])
-    fit(network, epochs=1, batch_size=200, clip=1e-3, optimizer={"name": "SGD"})
+    fit(network, epochs=1, batch_size=200, gradient_clip=1e-3, optimizer={"name": "SGD"})
     after = torch.cat([p.detach().flatten() for p in network.parameters()])
     assert 0 < (after - before).norm() <= RATE * 1e-3 * 1.001
 
@@ -330,7 +333,7 @@ def test_the_loss_is_the_weighted_mean_of_weighted_terms():
 
 
 def job(network, data, *objectives, **training):
-    told = fit_settings.training({"epochs": 1, "batch_size": 30, **training})
+    told = fit_settings.fit_settings({"epochs": 1, "batch_size": 30, **training})
     parts = (data.train, data.validation)
     device = torch.device("cpu")
     sources = [batches.source(part, network.preprocess, device=device) for part in parts]
@@ -410,19 +413,19 @@ def test_the_best_epochs_weights_are_those_that_are_kept():
     assert found == pytest.approx(losses[context.best], rel=1e-6)
 
 
-@pytest.mark.parametrize("choose", ["auc", "cross_entropy", "accuracy"])
-def test_an_epoch_can_be_chosen_by_a_metric_or_by_one_term(choose):
+@pytest.mark.parametrize("monitor", ["auc", "cross_entropy", "accuracy"])
+def test_an_epoch_can_be_chosen_by_a_metric_or_by_one_term(monitor):
     """The highest of a metric, the lowest of a term; the first of equals."""
-    context = fit(tinynets.fresh().with_head(), epochs=5, choose=choose)
-    figures = [row[choose] for row in context.history]
-    best = min(figures) if choose == "cross_entropy" else max(figures)
+    context = fit(tinynets.fresh().with_head(), epochs=5, monitor=monitor)
+    figures = [row[monitor] for row in context.history]
+    best = min(figures) if monitor == "cross_entropy" else max(figures)
     assert context.best == figures.index(best)
 
 
 def test_what_cannot_be_chosen_by_is_an_error():
     """An encoder has no AUC; what there is is named."""
-    with pytest.raises(UsageError, match="choose is 'auc'; known here: loss, reconstruction, kl"):
-        fit(tinynets.fresh("vae"), OWN, choose="auc")
+    with pytest.raises(UsageError, match="monitor is 'auc'; known here: loss, reconstruction, kl"):
+        fit(tinynets.fresh("vae"), OWN, monitor="auc")
 
 
 # --- annealed terms
@@ -430,7 +433,7 @@ def test_what_cannot_be_chosen_by_is_an_error():
 
 def test_annealed_losses_are_compared_at_their_final_weights():
     """The validation loss has the whole second term from the first epoch on; training does not."""
-    network = tinynets.fresh("vae", annealed=1.0)
+    network = tinynets.fresh("vae", kl_warmup=1.0)
     context = fit(network, OWN, epochs=3)
     for row in context.history:
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"])
@@ -492,20 +495,26 @@ def test_rates_follow_the_schedule(name):
     options, factors = EXPECTED[name]
     network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
     context = fit(network, OWN, epochs=4, schedule={"name": name, **options})
-    assert [row["rate.encoder"] / RATE for row in context.history] == pytest.approx(
+    assert [row["learning_rate.encoder"] / RATE for row in context.history] == pytest.approx(
         factors, abs=1e-6
     )
 
 
 WRONG = {
-    "epoch": ({"epoch": 3}, "unknown field `epoch`"),
-    "kind": ({"epochs": "many"}, "Expected `int`"),
-    "negative": ({"epochs": -1}, "epochs is -1; at least 0"),
-    "empty": ({"batch_size": 0}, "batch_size is 0; at least 1"),
-    "clip": ({"clip": 0.0}, "clip is 0.0; a norm above 0"),
-    "optimizer": ({"optimizer": {"name": "Adma"}}, "Did you mean 'Adam'"),
+    "epoch": ({"epoch": 3}, "no setting named 'epoch'. Did you mean 'epochs'"),
+    "kind": ({"epochs": "many"}, "epochs is 'many'; a whole number of at least 0"),
+    "negative": ({"epochs": -1}, "epochs is -1; a whole number of at least 0"),
+    "empty": ({"batch_size": 0}, "batch_size is 0; a whole number of at least 1"),
+    "gradient_clip": ({"gradient_clip": 0.0}, "gradient_clip is 0.0; a number above 0"),
+    "optimizer": ({"optimizer": {"name": "Adma"}}, "is 'Adma'; one of AdamW, Adam, SGD is"),
     "its option": ({"optimizer": {"name": "SGD", "speed": 1}}, "optimizer SGD: .*speed"),
-    "schedule": ({"schedule": {"name": "Cosine"}}, "no schedule named 'Cosine'"),
+    "schedule": (
+        {"schedule": {"name": "Cosine"}},
+        "is 'Cosine'; one of ReduceLROnPlateau, StepLR,",
+    ),
+    "no list": ({"augment": "flips"}, "training: Expected `array`"),
+    "precision": ({"precision": "half"}, "is 'half'; one of float32, bf16, fp16 is expected"),
+    "old name": ({"clip": 1.0}, "^training: 'clip' is now 'gradient_clip'$"),
     "augment": ({"augment": ["flip"]}, "no augmentation named 'flip'. Did you mean 'flips'"),
 }
 
@@ -520,8 +529,8 @@ def test_what_training_cannot_be_told_is_one_clear_line(what):
 
 
 def test_the_defaults_of_params_are_those_of_the_loop():
-    """A method that passes TRAINING on trains as one that says nothing."""
-    assert fit_settings.training(TRAINING) == fit_settings.training({})
+    """A method that passes the defaults of TRAINING trains as one that passes nothing."""
+    assert fit_settings.fit_settings(defaults(TRAINING)) == fit_settings.fit_settings({})
 
 
 def test_a_training_that_diverges_is_an_error():
@@ -594,7 +603,7 @@ def test_few_examples_are_gone_through_again_until_there_are_steps_enough(least,
         seen.extend(batch.ids.tolist() if network.training else [])
         return classification(network, batch)
 
-    fit(tinynets.fresh().with_head(), Objective(terms, {"": RATE}), least_steps=least, epochs=2)
+    fit(tinynets.fresh().with_head(), Objective(terms, {"": RATE}), min_steps=least, epochs=2)
     assert sorted(seen) == sorted([*tinynets.data().train.ids] * passes * 2)
 
 

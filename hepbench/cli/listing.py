@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hepbench._version import __version__
@@ -10,7 +11,7 @@ from hepbench.cli import catalogue
 from hepbench.registry.plugins import KINDS, Entry, installed
 from hepbench.running import session
 from hepbench.specs.errors import HepbenchError, UsageError
-from hepbench.specs.parameters import Range
+from hepbench.specs.parameters import Param, in_words
 from hepbench.specs.text import unknown
 from hepbench.storage import machine
 
@@ -140,13 +141,25 @@ def _plain(value: Any) -> str:
     if isinstance(value, (tuple, set, frozenset)):
         items = value if isinstance(value, tuple) else sorted(value)
         return ", ".join(_plain(item) for item in items)
-    if isinstance(value, Range):
-        return str(value)
+    if isinstance(value, Param):
+        return _param(value)
     if hasattr(value, "__dataclass_fields__"):
         silent: tuple[Any, ...] = ((), "", None, False, frozenset())
         said = [f for f in value.__dataclass_fields__ if getattr(value, f) not in silent]
         return "; ".join(f"{f} {_plain(getattr(value, f))}" for f in said)
     return str(value)
+
+
+def _param(param: Param) -> str:
+    """Return the default of a parameter, and in brackets what it may be and its presets."""
+    entries = param.allowed if isinstance(param.allowed, Mapping) else {"": param.allowed}
+    allowed = [
+        f"{entry} {in_words(values)}".lstrip()
+        for entry, values in entries.items()
+        if values is not None
+    ]
+    about = [*allowed, *(f"{name}: {value}" for name, value in param.presets.items())]
+    return f"{param.default}" + (f" ({'; '.join(about)})" if about else "")
 
 
 def doctor(folder: Path | None) -> tuple[str, int]:

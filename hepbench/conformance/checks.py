@@ -37,7 +37,7 @@ _STANDARD = Path(traceback.__file__).parent
 
 
 _NOT_THEIRS = (
-    Path(__file__).parent,
+    Path(__file__).parents[1],
     *(Path(place) for place in getattr(find_spec("torch"), "submodule_search_locations", ())),
     *(_STANDARD / name for name in ("functools.py", "contextlib.py", "importlib")),
 )

@@ -16,7 +16,7 @@ from unittest import SkipTest
 from hepbench.registry.resolve import resolve
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import defaults
+from hepbench.specs.parameters import as_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,10 +78,8 @@ def _targets(spec: Spec) -> Iterator[str]:
 
 def _describes(spec: Any) -> None:
     need(spec.summary and "\n" not in spec.summary, f"summary is {spec.summary!r}; one line is due")
-    params = getattr(spec, "params", {})
-    params = defaults(params) if isinstance(spec, Dataset) else params
-    for values in (params, *getattr(spec, "presets", {}).values()):
-        for name, value in values.items():
+    for name, param in as_params(getattr(spec, "params", {})).items():
+        for value in (param.default, *param.presets.values()):
             need(_is_plain(value), f"'{name}' is {value!r}; JSON has no {type(value).__name__}")
 
 

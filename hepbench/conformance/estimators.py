@@ -16,6 +16,7 @@ from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
 from hepbench.conformance.elsewhere import afresh
 from hepbench.specs.errors import HepbenchError, PluginError
+from hepbench.specs.parameters import defaults, preset_names
 from hepbench.training import stored_estimators
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Candidate:
     @property
     def params(self) -> Params:
         """As in a run: those of the preset ``quick``, where it has one."""
-        return {**self.spec.params, **self.spec.presets.get("quick", {})}
+        return defaults(self.spec.params, "quick")
 
     @cached_property
     def datasets(self) -> list[Entry]:
@@ -114,8 +115,8 @@ def of_estimator(entry: Entry, registry: Registry) -> list[Claim]:
 
 
 def _builds(it: Candidate) -> None:
-    for params in ({}, *it.spec.presets.values()):
-        it.built(**params)
+    for preset in ("", *preset_names(it.spec.params)):
+        it.built(**defaults(it.spec.params, preset))
 
 
 def _offers(it: Candidate) -> None:

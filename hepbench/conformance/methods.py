@@ -15,6 +15,7 @@ from hepbench.registry.plugins import Entry, Plugin
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ProtocolError
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults, preset_names
 from hepbench.training import estimator_runs
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class _Method:
         return self._run(before, self._start(trial, before.after), trial, {})
 
     def _run(self, spec: Method, start: Estimator, trial: Trial, params: Params) -> Estimator:
-        chosen = {**spec.params, **spec.presets.get("quick", {}), **params}
+        chosen = {**defaults(spec.params, "quick"), **params}
         data, context = (
             trial.data(labels=spec.labels),
             estimator_runs.EstimatorContext(trials.SEED, 1),
@@ -132,7 +133,7 @@ def of_method(entry: Entry, registry: Registry) -> list[Claim]:
         Claim("its result is stored and put back into a fresh model", partial(_is_restored, it)),
         Claim("the same seed gives the same result, bit by bit", partial(_returns_the_same, it)),
     ]
-    if spec.presets:
+    if preset_names(spec.params):
         claims.append(Claim("it runs with each preset", partial(_runs_presets, it), slow=True))
     if spec.makes == "classifier":
         chance = Claim("it learns nothing from random labels", partial(_is_blind, it), slow=True)
@@ -171,8 +172,8 @@ def _equal(one: list[Array], other: list[Array]) -> bool:
 
 
 def _runs_presets(it: _Method) -> None:
-    for params in it.spec.presets.values():
-        it.result(it.model.trials[0], **params)
+    for preset in preset_names(it.spec.params):
+        it.result(it.model.trials[0], **defaults(it.spec.params, preset))
 
 
 def _is_blind(it: _Method) -> None:

@@ -18,6 +18,7 @@ from hepbench.conformance.network_trials import Tried, as_in_a_worker, differing
 from hepbench.conformance.tiny import TINY
 from hepbench.conformance.trials import SEED
 from hepbench.specs.errors import HepbenchError, PluginError, ProtocolError
+from hepbench.specs.parameters import defaults, preset_names
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import batches, stored_networks
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 SIZES = {"train": 300, "validation": 150, "test": 200}
 
 
-MOST = {"epochs": 4, "batch_size": 32, "least_steps": 1}
+MOST = {"epochs": 4, "batch_size": 32, "min_steps": 1}
 """What a method that trains is told at most: forty steps."""
 
 
@@ -132,7 +133,7 @@ class TriedMethod:
             seed: of whatever it draws.
         """
         spec = self.spec
-        chosen = {**spec.params, **spec.presets.get("quick", {}), **(params or {})}
+        chosen = {**defaults(spec.params, "quick"), **(params or {})}
         chosen |= {name: min(chosen[name], most) for name, most in MOST.items() if name in chosen}
         own_head = {spec.name: spec.head} if spec.head else {}
         task = self.model.task({})
@@ -178,7 +179,7 @@ def of_method(entry: Entry, registry: Registry) -> list[Claim]:
     if spec.makes == "classifier":
         text = "the column of a class is its own in the network's scores: no AUC far below .5"
         claims.append(Claim(text, partial(_is_ordered, it)))
-    if spec.presets:
+    if preset_names(spec.params):
         claims.append(Claim("it trains a network with each preset", partial(_runs_presets, it)))
     return claims
 
@@ -278,9 +279,9 @@ def _is_ordered(it: TriedMethod) -> None:
 
 def _runs_presets(it: TriedMethod) -> None:
     trial = it.trials[0]
-    for name, params in it.spec.presets.items():
+    for name in preset_names(it.spec.params):
         try:
-            found = it.ran(it.start(trial), trial, params=params)
+            found = it.ran(it.start(trial), trial, params=defaults(it.spec.params, name))
         except HepbenchError as error:
             msg = f"preset '{name}': {error}"
             raise PluginError(msg) from error

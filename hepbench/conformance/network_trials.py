@@ -12,6 +12,7 @@ from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim
 from hepbench.conformance.trials import SEED
 from hepbench.specs.method import Objective
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs, objectives, score_checks
 from hepbench.training.context import NetworkContext
 from hepbench.training.messages import MethodTask, NetworkTask
@@ -55,8 +56,8 @@ class Tried:
 
     @property
     def params(self) -> Params:
-        """As in a run: those of the preset ``quick``, where it has one."""
-        return {**self.spec.params, **self.spec.presets.get("quick", {})}
+        """Its defaults under the preset ``quick``, as in a run; ``preprocess`` too."""
+        return defaults(self.spec.all_params, "quick")
 
     @property
     def pretrains(self) -> bool:
@@ -84,7 +85,7 @@ class Tried:
 
     def task(self, params: Params) -> MethodTask:
         """Return the task of a worker that builds the model; no method is applied to it."""
-        chosen = {"preprocess": self.spec.preprocess, **self.params, **params}
+        chosen = {**self.params, **params}
         preprocess = list(chosen.pop("preprocess"))
         return MethodTask(
             method="",

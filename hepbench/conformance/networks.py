@@ -19,6 +19,7 @@ from hepbench.conformance.trials import SEED
 from hepbench.planning.stages import NETWORK_IMPORTS
 from hepbench.specs.errors import PluginError
 from hepbench.specs.model import Model
+from hepbench.specs.parameters import defaults, preset_names
 from hepbench.training import network_runs, objectives
 from hepbench.training.networks import determinism, stored_networks
 
@@ -82,9 +83,10 @@ def _of_built(it: Tried) -> list[Claim]:
 
 
 def _builds(it: Tried) -> None:
-    for name, params in {"": {}, **it.spec.presets}.items():
+    params = it.spec.all_params
+    for name in ("", *preset_names(params)):
         try:
-            assert it.built(it.trial, **params).width
+            assert it.built(it.trial, **defaults(params, name)).width
         except PluginError as error:
             msg = f"{name and f'preset {name!r}: '}{error}"
             raise PluginError(msg) from error
@@ -223,9 +225,11 @@ def _moves(it: Tried) -> None:
 
 
 def _plain(spec: Model) -> dict[str, Any]:
-    """Return a spec as values of JSON's types; what its params may be was looked at here."""
+    """Return a spec with values of JSON's types: parameters as they are under ``quick``."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    return {**values, "offers": sorted(spec.offers), "allowed": {}}
+    params = defaults(spec.all_params, "quick")
+    preprocess = params.pop("preprocess")
+    return {**values, "offers": sorted(spec.offers), "params": params, "preprocess": preprocess}
 
 
 def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:

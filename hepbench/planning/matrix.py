@@ -1,4 +1,4 @@
-"""The matrix: what a suite and the command line name, resolved to combinations."""
+"""The matrix: a suite and the options of the command line, resolved to combinations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hepbench.planning.settings import added_params, check_steps, checked, flat, written
+from hepbench.planning.settings import all_params, check_steps, checked, flat, written
 from hepbench.registry.plugins import Entry
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import UsageError
 from hepbench.specs.model import Model
-from hepbench.specs.parameters import defaults
+from hepbench.specs.parameters import defaults, preset_names
 from hepbench.specs.references import assignment, chain, reference
+from hepbench.specs.renamed import renamed
 from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
 
 Named = tuple[Entry, Mapping[str, Any]]
-"""What a name stands for, with the parameters in brackets behind it."""
+"""A plugin's entry, with the parameters that a suite gives in brackets."""
 
 
 Labels = tuple[str, str, str]
-"""Dataset, model and chain, each with the parameters that differ from the preset's."""
+"""Dataset, model and chain, each with the parameters that differ from the preset."""
 
 
 @dataclass(frozen=True)
 class Combination:
-    """One dataset / model / chain with its resolved parameters."""
+    """A dataset, a model and a chain of methods, with the values of all parameters."""
 
     labels: Labels
     dataset: Entry
@@ -48,7 +49,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Misfit:
-    """A combination that the matrix names and that cannot be run, with the reason."""
+    """A combination in the matrix that cannot be run, with the reason."""
 
     labels: Labels
     reason: str
@@ -56,7 +57,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line chose: globs, and overrides that win over the suite's."""
+    """Options of the command line: globs that select cells, and settings that override the suite."""
 
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
@@ -72,11 +73,11 @@ Item = TypeVar("Item", Combination, Misfit)
 def expand(
     suite: SuiteFile, registry: Registry, choice: Choice
 ) -> tuple[list[Combination], list[Misfit]]:
-    """Return what fits and what does not, in the order of the suite, each once.
+    """Return the combinations that can be run and those that cannot, in the order of the suite.
 
     Raises:
-        UsageError: a name or glob matches nothing, a parameter or preset is unknown, a name is
-            claimed by two plugins.
+        UsageError: a name or glob matches nothing, a parameter or preset is unknown, or two plugins
+            have the same name.
     """
     resolver = _Resolver(
         registry=registry,
@@ -88,14 +89,14 @@ def expand(
     kept = [item for item in items if all(_chosen(item.labels, choice))]
     combinations = [item for item in kept if isinstance(item, Combination)]
     if not combinations:
-        raise UsageError(_why_nothing(choice, kept, items))
+        raise UsageError(_why_none(choice, kept, items))
     resolver.check([item for item in items if isinstance(item, Combination)])
     misfits = [item for item in kept if isinstance(item, Misfit)]
     return _unique(combinations), _unique(misfits)
 
 
 def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
-    """Return why a combination cannot be run, or nothing."""
+    """Return why a combination cannot be run, or ''."""
     offered = {*dataset.inputs, *dataset.views}
     if missing := [name for name in model.inputs if name not in offered]:
         return f"{model.name} takes '{missing[0]}'; {dataset.name} has {', '.join(sorted(offered))}"
@@ -113,8 +114,16 @@ def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
 
 
 class _Resolver:
-    """Resolves parameters: defaults, preset, what the suite says of that preset, the suite's set,
-    brackets, --set; the last wins.
+    """Resolves parameters from, in this order: defaults under the preset, the suite's tables of
+    that preset, the suite's ``set``, brackets, ``--set``. The last one wins.
+
+    Attributes:
+        presets: the suite's tables by preset, flat.
+        preset_settings: those of the chosen preset for the current matrix.
+        suite_set: the ``set`` of the current matrix.
+        named: all presets that the suite names.
+        used: paths of settings that have set a parameter.
+        known: paths of all parameters so far, for messages.
     """
 
     def __init__(
@@ -130,19 +139,19 @@ class _Resolver:
         self.presets = presets
         self.overrides = overrides
         self.suite_set: Mapping[str, Any] = {}
-        self.own: Mapping[str, Any] = {}
+        self.preset_settings: Mapping[str, Any] = {}
         self.named = set(presets)
         self.used: set[str] = set()
         self.known: set[str] = set()
 
     def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
-        """Yield every combination of a matrix, whether it fits or not."""
+        """Yield every combination of a matrix, whether it can be run or not."""
         self.suite_set = matrix.set
         before, self.used = self.used, set()
         presets = {name: flat(tables) for name, tables in matrix.presets.items()}
         self.named.update(presets)
-        mine = presets.get(self.preset, {})
-        self.own = {**self.presets.get(self.preset, {}), **mine}
+        tables = presets.get(self.preset, {})
+        self.preset_settings = {**self.presets.get(self.preset, {}), **tables}
         datasets = [
             (entry, {**params, **axis})
             for axis in [{"label_fraction": f} for f in matrix.label_fractions] or [{}]
@@ -153,15 +162,15 @@ class _Resolver:
             names = (dataset[0].spec.name, model[0].spec.name, _chain_name(steps))
             if not any(fnmatchcase("/".join(names), pattern) for pattern in matrix.exclude):
                 yield self._combination(dataset, model, steps)
-        self._check_used({**mine, **matrix.set})
+        self._check_used({**tables, **matrix.set})
         self.used |= before
 
     def check(self, combinations: Iterable[Combination]) -> None:
-        """Raise UsageError for a preset or a setting that nothing knows."""
+        """Raise UsageError for an unknown preset, or a setting of no known parameter."""
         self._check_used(self.overrides)
         self._check_used(self.presets.get(self.preset, {}))
         specs = [e.spec for c in combinations for e in (c.model, *c.methods)]
-        presets = {"quick", "paper", *(name for spec in specs for name in spec.presets)}
+        presets = {"quick", "paper"}.union(*(preset_names(all_params(spec)) for spec in specs))
         for name in (self.preset, *sorted(self.named)):
             if name not in presets:
                 raise UsageError(unknown("preset", name, presets))
@@ -169,7 +178,12 @@ class _Resolver:
     def _check_used(self, values: Iterable[str]) -> None:
         for path in values:
             if path not in self.used:
-                raise UsageError(f"set {path}: " + unknown("parameter", path, self.known))
+                raise UsageError(f"set {path}: " + self._why_unused(path))
+
+    def _why_unused(self, path: str) -> str:
+        head, _, name = path.rpartition(".")
+        names = {p.removeprefix(f"{head}.") for p in self.known if p.startswith(f"{head}.")}
+        return renamed(name, names) or unknown("parameter", path, self.known)
 
     def _named(self, kind: str, texts: Sequence[str]) -> list[Named]:
         found: list[Named] = []
@@ -207,7 +221,7 @@ class _Resolver:
         return tuple(steps) if fresh else self._whole(tuple(steps))
 
     def _whole(self, steps: tuple[Named, ...]) -> tuple[Named, ...]:
-        """Put before the first step what it starts from by default."""
+        """Return a chain with the methods before its first step that it follows by default."""
         seen = [steps[0][0].spec.name]
         while (before := steps[0][0].spec.after[0]) not in {"fresh", "encoder", "classifier"}:
             if before in seen:
@@ -224,7 +238,7 @@ class _Resolver:
         model_label, model_params = self._resolve("model", model)
         resolved = [self._resolve(step[0].spec.name, step) for step in steps]
         text = "+".join(label for label, _ in resolved)
-        # a first step that would start elsewhere by itself was told to start afresh
+        # the first step follows another method by default, so here 'fresh' was written before it
         text = text if steps[0][0].spec.after[0] == "fresh" else f"fresh+{text}"
         labels = (dataset_label, model_label, text)
         reason = misfit(dataset[0].spec, model[0].spec, [entry.spec for entry, _ in steps])
@@ -241,37 +255,41 @@ class _Resolver:
         )
 
     def _resolve(self, prefix: str, named: Named) -> tuple[str, dict[str, Any]]:
-        """Return the label, which shows what differs from the preset, and the parameters."""
-        entry, inline = named
+        """Return the label, with the parameters that differ from the preset, and all parameters.
+
+        Args:
+            prefix: of the settings that apply: ``dataset``, ``model`` or the name of a method.
+            named: the entry, and its parameters in brackets.
+        """
+        entry, in_brackets = named
         spec = entry.spec
-        own_params = defaults(spec.params) if isinstance(spec, Dataset) else spec.params
-        base = {**own_params, **added_params(spec)}
-        if not isinstance(spec, Dataset):
-            base |= spec.presets.get(self.preset, {})
+        base = defaults(all_params(spec), self.preset)
         self.known |= {f"{prefix}.{name}" for name in base}
-        own = self._meant(prefix, self.own, base)
+        of_preset = self._applying(prefix, self.preset_settings, base)
         chosen = {
-            **self._meant(prefix, self.suite_set, base),
-            **inline,
-            **self._meant(prefix, self.overrides, base),
+            **self._applying(prefix, self.suite_set, base),
+            **in_brackets,
+            **self._applying(prefix, self.overrides, base),
         }
+        # a dataset has no presets, so its label shows these settings
         if isinstance(spec, Dataset):
-            chosen = {**own, **chosen}
+            chosen = {**of_preset, **chosen}
         else:
-            base |= checked(spec, own, base)
+            base |= checked(spec, of_preset, base)
         params = {**base, **checked(spec, chosen, base)}
         if isinstance(spec, Model):
             check_steps(spec, params.get("preprocess", ()))
         differing = [f"{k}={written(v)}" for k, v in params.items() if v != base[k]]
         return spec.name + (f"[{','.join(differing)}]" if differing else ""), params
 
-    def _meant(
-        self, prefix: str, values: Mapping[str, Any], known: Mapping[str, Any]
+    def _applying(
+        self, prefix: str, settings: Mapping[str, Any], params: Mapping[str, Any]
     ) -> dict[str, Any]:
+        """Return the settings that apply to these parameters, by name, and note them as used."""
         found = {}
-        for path, value in values.items():
+        for path, value in settings.items():
             head, _, name = path.rpartition(".")
-            if head == prefix and name in known:
+            if head == prefix and name in params:
                 found[name] = value
                 self.used.add(path)
         return found
@@ -282,15 +300,18 @@ def _chain_name(steps: Sequence[Named]) -> str:
 
 
 def _unique(items: Iterable[Item]) -> list[Item]:
-    """Return what is named more than once only once.
+    """Return each combination once, even if several matrices name it.
 
     Raises:
-        UsageError: one name stands for two settings: presets of two matrices differ.
+        UsageError: two combinations with the same label have different parameters.
     """
     first: dict[Labels, Item] = {}
     for item in items:
         if first.setdefault(item.labels, item) != item:
-            msg = f"{'/'.join(item.labels)} stands for two settings: the presets of its runs differ"
+            msg = (
+                f"{'/'.join(item.labels)} is in two [[run]] tables whose presets set different "
+                "parameters; set one of them in brackets, so that their labels differ"
+            )
             raise UsageError(msg)
     return list(first.values())
 
@@ -304,20 +325,21 @@ def _chosen(labels: Labels, choice: Choice) -> list[bool]:
 
 
 def fits(label: str, pattern: str) -> bool:
-    """Whether a label, its names without parameters, or its last name fit a pattern; a bracket in
-    it is one, no set of characters.
+    """Whether a label, its names without parameters, or its last name fit a pattern.
+
+    A bracket in the pattern stands for itself, not for a set of characters.
     """
     names = [step.name for step in chain(label)]
     pattern = pattern.replace("[", "[[]")
     return any(fnmatchcase(text, pattern) for text in (label, "+".join(names), names[-1]))
 
 
-def _why_nothing(
+def _why_none(
     choice: Choice,
     kept: Sequence[Combination | Misfit],
     items: Sequence[Combination | Misfit],
 ) -> str:
-    """Return which glob matches nothing, or why what is left does not fit."""
+    """Return which glob matches nothing, or why the selected combinations cannot be run."""
     globs = (choice.datasets, choice.models, choice.methods)
     for place, kind in enumerate(("dataset", "model", "method")):
         labels = sorted({item.labels[place] for item in items})
@@ -326,5 +348,5 @@ def _why_nothing(
                 return f"'{glob}' matches no {kind} of this suite. It has: {', '.join(labels)}"
     for item in kept:
         if isinstance(item, Misfit):
-            return f"nothing fits: {'/'.join(item.labels)}: {item.reason}"
-    return "no cell is left: the names chosen never meet in this suite"
+            return f"no cell can be run: {'/'.join(item.labels)}: {item.reason}"
+    return "no cell matches all of -d, -m and -x; each matches some, but never together"

@@ -1,105 +1,76 @@
-"""Settings: parameters resolved from defaults, presets, suite and command line, and checked."""
+"""Settings: parameters chosen by suite and command line, checked against what specs allow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepbench.specs.dataset import OWN_ALLOWED, OWN_PARAMS, Dataset
+from hepbench.specs.dataset import Dataset, all_params_of
 from hepbench.specs.errors import UsageError
-from hepbench.specs.method import Method
-from hepbench.specs.model import STEPS, Model, wanted_form
+from hepbench.specs.model import STEPS, Model, expected_form
 from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.references import reference
+from hepbench.specs.renamed import renamed
 from hepbench.specs.text import unknown
-from hepbench.specs.training_settings import TRAINING, TRAINING_ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hepbench.specs.parameters import Allowed
+    from hepbench.specs.method import Method
+    from hepbench.specs.parameters import Param
+
+
+def all_params(spec: Dataset | Model | Method) -> dict[str, Param]:
+    """Return the parameters of a spec, those that the core adds too."""
+    if isinstance(spec, Dataset):
+        return all_params_of(spec)
+    if isinstance(spec, Model):
+        return spec.all_params
+    return dict(spec.params)
 
 
 def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all params of a dataset, some of them chosen.
+    """Return the values of all parameters of a dataset: defaults, and the chosen ones.
 
     Raises:
-        UsageError: one is unknown, or not of its kind.
+        UsageError: a name is unknown, or a value is not allowed.
     """
-    known = {**defaults(spec.params), **added_params(spec)}
-    return {**known, **checked(spec, chosen, known)}
-
-
-def flat(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return settings by their path, as ``scratch.epochs``."""
-    return {f"{head}.{n}": value for head, some in tables.items() for n, value in some.items()}
-
-
-def written(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value).replace(" ", "")
-
-
-def added_params(spec: Dataset | Model | Method) -> dict[str, Any]:
-    """Return the parameters that the core adds to a spec's own."""
-    if isinstance(spec, Dataset):
-        return dict(OWN_PARAMS)
-    if isinstance(spec, Model) and "encode" in spec.offers:
-        return {"preprocess": list(spec.preprocess)}
-    return {}
-
-
-def check_steps(model: Model, steps: Iterable[Any]) -> None:
-    """Raise UsageError where a step is neither the core's nor the model's own, or is not told what
-    it must be.
-    """
-    known = {*STEPS, *model.steps}
-    for step in map(str, steps):
-        asked = reference(step)
-        if asked.name not in known:
-            what = unknown("preprocessing step", asked.name, known)
-            msg = f"{model.name}[preprocess]: {what}"
-            raise UsageError(msg)
-        if form := wanted_form(asked):
-            msg = f"{model.name}[preprocess]: '{step}'; {form} is expected"
-            raise UsageError(msg)
+    base = defaults(all_params(spec))
+    return {**base, **checked(spec, chosen, base)}
 
 
 def checked(
-    spec: Dataset | Model | Method, chosen: Mapping[str, Any], known: Mapping[str, Any]
+    spec: Dataset | Model | Method, chosen: Mapping[str, Any], base: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return chosen values; ``none`` is written where TOML has no word for it.
+    """Return chosen values; the text ``none`` becomes None, for which TOML has no word.
+
+    Args:
+        spec: whose parameters are chosen.
+        chosen: values by name.
+        base: the defaults under the preset; messages quote them.
 
     Raises:
-        UsageError: one is of no known parameter, not of its kind, or not allowed.
+        UsageError: a name is unknown, or a value is not allowed or of another type.
     """
+    params = all_params(spec)
     found = {name: None if value == "none" else value for name, value in chosen.items()}
     for name in found:
-        if name not in known:
-            raise UsageError(f"{spec.name}[{name}]: " + unknown("parameter", name, known))
-    for path, why in refused(found, _allowed(spec)):
-        default = f" (default {known[path]!r})" if path in known else ""
+        if name not in params:
+            why = renamed(name, params) or unknown("parameter", name, params)
+            msg = f"{spec.name}[{name}]: {why}"
+            raise UsageError(msg)
+    for path, why in refused(found, allowed_values(params)):
+        default = f" (default {base[path]!r})" if path in base else ""
         msg = f"{spec.name}[{path}] {why}{default}"
         raise UsageError(msg)
     for name, value in found.items():
-        _check_kind(f"{spec.name}[{name}]", name, value, known[name])
+        if value is not None or not params[name].may_be_none:
+            _check_type(f"{spec.name}[{name}]", value, base[name])
     return found
 
 
-def _allowed(spec: Dataset | Model | Method) -> Mapping[str, Allowed]:
-    """Return what a spec says of its parameters, and the core of those that it adds or trains by."""
-    if isinstance(spec, Dataset):
-        return {**allowed_values(spec.params), **OWN_ALLOWED}
-    if isinstance(spec, Method) and set(TRAINING) <= set(spec.params):
-        return {**TRAINING_ALLOWED, **spec.allowed}
-    return spec.allowed
-
-
-def _check_kind(where: str, name: str, value: Any, default: Any) -> None:
-    """Raise UsageError where a value is not of the default's kind; None may become anything, and
-    anything None that is so in TRAINING.
-    """
-    if default is None or (value is None and TRAINING.get(name, default) is None):
+def _check_type(where: str, value: Any, default: Any) -> None:
+    """Raise UsageError unless a value has the type of the default, if that is not None."""
+    if default is None:
         return
     if isinstance(default, bool):
         fits, kind = isinstance(value, bool), "true or false"
@@ -112,3 +83,29 @@ def _check_kind(where: str, name: str, value: Any, default: Any) -> None:
     if not fits:
         msg = f"{where} is {value!r}; {kind} is expected (default {default!r})"
         raise UsageError(msg)
+
+
+def check_steps(model: Model, steps: Iterable[Any]) -> None:
+    """Raise UsageError unless each preprocessing step is known and has the parameters it needs."""
+    known = {*STEPS, *model.own_steps}
+    for step in map(str, steps):
+        asked = reference(step)
+        if asked.name not in known:
+            why = unknown("preprocessing step", asked.name, known)
+            msg = f"{model.name}[preprocess]: {why}"
+            raise UsageError(msg)
+        if form := expected_form(asked):
+            msg = f"{model.name}[preprocess]: '{step}'; {form} is expected"
+            raise UsageError(msg)
+
+
+def flat(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return settings by their path, as ``scratch.epochs``."""
+    return {f"{head}.{n}": value for head, some in tables.items() for n, value in some.items()}
+
+
+def written(value: Any) -> str:
+    """Return a value as it is written in brackets, without spaces."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value).replace(" ", "")

@@ -1,4 +1,4 @@
-"""Suites: strict TOML in, a matrix of runs out."""
+"""Suites: a TOML file, checked and parsed into matrices of runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ DEFAULT_PRESET = "quick"
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Datasets x models x chains; names may be globs and carry ``[param=value]``, and
-    ``[param={value,value}]`` stands for one name with each.
+    """A ``[[run]]`` table: datasets x models x chains.
+
+    Names may be globs and have parameters: ``name[param=value]``, or ``name[param={1,2}]`` for one
+    with each value.
 
     Attributes:
-        label_fractions: shares of the training labels that methods see, each tried in turn.
-        presets: as the suite's, for these alone; they win over the suite's.
+        label_fractions: fractions of the training labels that methods see, one cell for each.
+        presets: as the suite's, for this table alone; they win over the suite's.
         exclude: globs over ``dataset/model/chain``, names without parameters.
-        set: overrides, ``dataset.*``, ``model.*`` or ``<method>.*``, whatever the preset; the text
-            ``none`` stands for no value. They are of every use of a method in a chain, as presets
-            are; what brackets say is of that use alone.
+        set: parameters under every preset: ``dataset.*``, ``model.*`` or ``<method>.*``; the text
+            ``none`` stands for None. Settings and presets apply to every use of a method in a
+            chain, brackets to one use.
     """
 
     datasets: list[str]
@@ -42,11 +44,11 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         seeds: a number n for 0 .. n-1, or a list.
         split_seed: of the division into train, validation and test, the same for every cell.
-        cost: whether what scoring costs is measured too, each cell alone on the machine.
-        presets: what a preset means in this suite, a table for ``dataset``, ``model`` or a method:
-            ``[presets.paper.scratch]``, ``epochs = 50``. It belongs to the preset of the model or
-            method then, and labels, which show what differs from that, do not show it. A dataset
-            has no presets: its label does.
+        cost: whether the cost of scoring is measured too, one cell at a time.
+        presets: parameters under a preset, a table for ``dataset``, ``model`` or a method:
+            ``[presets.paper.scratch]``, ``epochs = 50``. Labels show the parameters that differ
+            from the preset, so they do not show these, except those of datasets, which have no
+            presets of their own.
     """
 
     name: str
@@ -68,8 +70,8 @@ def parse(data: bytes, path: str) -> SuiteFile:
     """Return the suite in ``data``.
 
     Raises:
-        SuiteError: it is no TOML, or a key or value is not allowed; the message names ``path``
-            and the place in the file.
+        SuiteError: it is not TOML, or a key or value is not allowed; the message names ``path`` and
+            the place in the file.
     """
     try:
         suite = msgspec.toml.decode(data, type=SuiteFile)
@@ -81,14 +83,14 @@ def parse(data: bytes, path: str) -> SuiteFile:
 
 
 def _written_out(matrix: Matrix) -> Matrix:
-    """Return a matrix whose names hold no alternatives."""
+    """Return a matrix with each alternative in braces as a name of its own."""
     names = ("datasets", "models", "methods")
-    whole = {n: [one for text in getattr(matrix, n) for one in alternatives(text)] for n in names}
-    return msgspec.structs.replace(matrix, **whole)
+    lists = {n: [one for text in getattr(matrix, n) for one in alternatives(text)] for n in names}
+    return msgspec.structs.replace(matrix, **lists)
 
 
 def _explain(message: str) -> str:
-    """Add to msgspec's message what is allowed where a key is unknown."""
+    """Return msgspec's message, with the allowed keys if a key is unknown."""
     found = re.search(r"unknown field `([^`]+)`(?: - at `([^`]*)`)?", message)
     if found is None:
         return message
@@ -105,7 +107,7 @@ def _explain(message: str) -> str:
 def _check(suite: SuiteFile, path: str) -> None:
     seeds = suite.seed_list()
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different ones"
+        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different numbers"
         raise SuiteError(msg)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name):
         msg = (

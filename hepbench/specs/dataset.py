@@ -10,11 +10,9 @@ from hepbench.specs.parameters import (
     Allowed,
     Param,
     Range,
-    allowed_values,
     as_params,
     check_name,
-    defaults,
-    refused,
+    check_params,
 )
 from hepbench.specs.renamed import new_word, unknown_attribute
 
@@ -294,8 +292,7 @@ class Dataset:
         for where, names in named.items():
             if extra := sorted(set(names) - set(self.params)):
                 self._refuse(f"{where} names {extra[0]!r}, which is not in params")
-        for name, why in refused(defaults(self.params), allowed_values(self.params)):
-            self._refuse(f"params: '{name}' {why}")
+        check_params(f"dataset {self.name}", self.params)
 
     def _check_known(self) -> None:
         """Raise PluginError for a name of what is known that has another word now."""
@@ -304,3 +301,9 @@ class Dataset:
             word = new_word("known", head)
             if word and head not in self.inputs:
                 self._refuse(f"'{name}': {word}")
+
+
+def all_params_of(spec: Dataset) -> dict[str, Param]:
+    """Return the parameters of a dataset, those that every dataset has too."""
+    own = {name: Param(value, OWN_ALLOWED.get(name)) for name, value in OWN_PARAMS.items()}
+    return {**spec.params, **own}

@@ -1,4 +1,4 @@
-"""Methods: the spec, and the contracts of what a method is given: network, objective, services."""
+"""Methods: the spec, and the protocols of what a method gets: network, objective, context."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Allowed, check_allowed, check_name, check_presets
+from hepbench.specs.parameters import as_params, check_name, check_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -15,32 +15,33 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hepbench.specs.training_data import Examples, TrainingData
-    from hepbench.specs.types import Array, Params
+    from hepbench.specs.types import Array
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What is done with a model on a dataset: one step of a chain.
+    """One step of a chain: it trains or changes a model on a dataset.
 
     Attributes:
         name, summary: as written in suites; one line.
-        run: ``(start, data, work, **params) -> `` what follows, of the kind of ``start``;
-            ``data`` is TrainingData, ``context`` is Work.
-        after: what it may follow: methods, or whatever makes an ``encoder`` or a ``classifier``, or
-            ``fresh``, a model as built. The first is what it follows when it is named alone.
+        run: ``(start, data, context, **params) -> Network | Estimator``, of the same type as
+            ``start``; ``data`` is TrainingData.
+        after: what it may follow: names of methods; ``encoder`` or ``classifier`` for any method
+            that makes one; ``fresh`` for a new model. The first is the default if the method is
+            named alone.
         needs: what the model must offer.
-        labels: False for a method that may see no label: it gets every training input, those of
+        labels: False if the method must not see labels; it then gets all training inputs, those of
             unlabelled examples too.
-        makes: ``encoder`` or ``classifier``; only a classifier ends a chain. A head that an
-            encoder-making method used on its way is dropped.
-        freezes: parts (``encoder``, ``encoder.blocks``, ``head``) that come out bit-identical,
-            buffers too. It is checked.
-        head: ``(width, classes, **params) -> nn.Module``, what ``Context.with_head`` puts on: (N,
-            width) codes in, (N, classes) logits out. None: the encoder's own, else linear.
-        params, presets: defaults, and what a preset changes.
-        allowed: by the name of a parameter its ``Range``, or a tuple of choices; of a list they are
-            meant of every entry, and ``optimizer.name`` of that entry of a table. Any other value
-            is refused before anything runs. What is not here must only be of its default's kind.
+        makes: ``encoder`` or ``classifier``; only a classifier ends a chain. The head of an encoder
+            is dropped.
+        freezes: parts (``encoder``, ``encoder.blocks``, ``head``) that the method leaves
+            bit-identical, buffers too. This is checked.
+        head: ``(width, classes, **params) -> nn.Module`` for ``Context.with_head``: (N, width)
+            latents to (N, classes) logits. None: the encoder's own head, or a linear one.
+        params: by name, a ``Param(default, allowed, presets)``, or a plain default. Values that are
+            not allowed, or not of the default's type, are refused before anything runs. A method
+            that trains takes ``training_params(...)`` in.
+        imports: modules worth importing once, before any worker starts.
     """
 
     name: str
@@ -52,26 +53,24 @@ class Method:
     makes: Literal["encoder", "classifier"] = "classifier"
     freezes: frozenset[str] = frozenset()
     head: str | None = None
-    params: Params = field(default_factory=dict)
-    presets: Mapping[str, Params] = field(default_factory=dict)
-    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("method", self.name)
-        check_presets("method", self)
-        check_allowed("method", self)
+        object.__setattr__(self, "params", as_params(self.params))
+        check_params(f"method {self.name}", self.params)
         if not self.after:
-            msg = f"method {self.name}: 'after' names nothing that it may follow"
+            msg = f"method {self.name}: 'after' is empty; name at least one method, or 'fresh'"
             raise PluginError(msg)
 
 
 class Recipe(Protocol):
-    """What a network is rebuilt from, as far as a method may rely on it.
+    """The description that a network is rebuilt from, as far as methods may use it.
 
     Attributes:
-        model: the model's name.
-        classes: how many logits a head gives.
+        model: name of the model.
+        classes: number of classes, and of logits.
     """
 
     @property
@@ -85,11 +84,11 @@ class Network(Protocol):
     """The core's ``nn.Module``: preprocessing, an encoder, and perhaps a head.
 
     Attributes:
-        recipe: what it is rebuilt from; ``recipe.classes`` is the number of classes.
-        preprocess: applied by whoever makes batches, never in the call.
-        encoder, head: the parts that rates and ``freezes`` name.
-        masks: parameter name -> (shape of it) bool, False where a weight is pruned. ``Context.fit``
-            applies them after every step; they are stored beside the weights.
+        recipe: the description that it is rebuilt from.
+        preprocess: applied when batches are made, not in the call.
+        encoder, head: the parts that learning rates and ``freezes`` name.
+        masks: name of a parameter -> bool mask of its shape, False for pruned weights.
+            ``Context.fit`` applies masks after every step; they are stored with the weights.
     """
 
     recipe: Recipe
@@ -99,7 +98,7 @@ class Network(Protocol):
     masks: dict[str, Tensor]
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, classes) logits of preprocessed inputs, or (N, D) codes without a head."""
+        """Return (N, classes) logits of preprocessed inputs, or (N, D) latents if it has no head."""
         ...
 
     def example_inputs(self, n: int = 2) -> dict[str, Tensor]:
@@ -107,11 +106,11 @@ class Network(Protocol):
         ...
 
     def trim(self) -> Network:
-        """Drop what scoring does not use (decoder, log-variance), in place."""
+        """Drop the modules that scoring does not use (decoder, log-variance), in place."""
         ...
 
     def reinitialise(self) -> Network:
-        """Draw every weight anew, in place; shapes, masks and preprocessing stay."""
+        """Draw all weights again, in place; shapes, masks and preprocessing stay."""
         ...
 
     def apply_masks(self) -> None:
@@ -121,36 +120,37 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised, and by which parts; each objective has an optimiser of its own.
+    """A loss and the parts of the network that minimise it, with an optimiser of its own.
 
     Attributes:
         terms: ``(network, batch) -> {name: (N,)}``; the core has ``classification`` and
             ``pretraining``. Their sum, weighted by the encoder's ``term_weights`` and the examples'
             weights, is the loss.
-        rates: part of the network -> learning rate. A part is a prefix of parameters' names
-            (``encoder``, ``encoder.blocks.3``; ``""`` is all), the longest that fits counts. What
-            no rate names is frozen and stays in eval mode.
+        learning_rates: part of the network -> learning rate. A part is a prefix of the names of
+            parameters (``encoder``, ``encoder.blocks.3``; ``""`` is all); the longest that fits
+            applies. Parameters outside of all parts are frozen and stay in eval mode.
     """
 
     terms: Callable[[Any, Any], Mapping[str, Tensor]]
-    rates: Mapping[str, float]
+    learning_rates: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        wrong = [f"{part!r}: {rate!r}" for part, rate in self.rates.items() if not rate > 0]
-        if wrong or not self.rates:
+        rates = self.learning_rates
+        wrong = [f"{part!r}: {rate!r}" for part, rate in rates.items() if not rate > 0]
+        if wrong or not rates:
             found = wrong[0] if wrong else "none"
             msg = f"an objective needs learning rates above 0; got {found}"
             raise PluginError(msg)
 
 
 class Context(Protocol):
-    """What a method is lent. All but ``seed`` and ``threads`` is for networks only.
+    """Services for a method. All but ``seed`` and ``threads`` are for networks only.
 
     Attributes:
-        seed: drawn from the cell's seed and the stage's key; numpy's and torch's global generators
-            are seeded with it too.
-        threads: how many threads it may use.
-        device: where networks and batches are.
+        seed: from the seed of the cell and the names of the steps; the global generators of numpy
+            and torch are seeded with it too.
+        threads: number of threads it may use.
+        device: of networks and batches.
         augmentations: the dataset's, by name: ``(inputs) -> inputs`` on batches.
     """
 
@@ -160,9 +160,7 @@ class Context(Protocol):
     augmentations: Mapping[str, Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]]
 
     def with_head(self, network: Network, **params: Any) -> Network:
-        """Return the same network under a new head: ``Method.head``, else the encoder's own, else
-        linear.
-        """
+        """Return the network with a new head: ``Method.head``, or the encoder's own, or linear."""
         ...
 
     def fit(
@@ -171,18 +169,20 @@ class Context(Protocol):
         """Train in place and return the network as it was after its best epoch.
 
         Args:
-            network, data: what is trained, and on what.
+            network: is trained.
+            data: training and validation examples.
             objectives: one, or several that take turns at every batch.
-            training: the keys of TRAINING; see ``train.FitSettings``.
+            training: settings by the names in TRAINING; see
+                ``hepbench.training.fit_settings.FitSettings``.
         """
         ...
 
     def warn(self, text: str) -> None:
-        """Put into the record what must be said of the result, as ``name: what``, one line."""
+        """Add a warning to the record, one line such as ``pruning: cannot shrink head``."""
         ...
 
     def encode(self, network: Network, examples: Examples) -> Array:
-        """Return (N, D) codes as numpy, in eval mode."""
+        """Return (N, D) latents as a numpy array, in eval mode."""
         ...
 
     def batches(

@@ -1,14 +1,14 @@
-"""Models: the spec, and the contracts of encoders, estimators and preprocessing steps."""
+"""Models: the spec, and the protocols of encoders, estimators and preprocessing steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Allowed, check_allowed, check_name, check_presets
+from hepbench.specs.parameters import Param, as_params, check_name, check_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hepbench.specs.references import Reference
     from hepbench.specs.training_data import TrainingData
-    from hepbench.specs.types import Array, Inputs, Params
+    from hepbench.specs.types import Array, Inputs
 
 
 STEPS: Mapping[str, tuple[str, ...]] = {
@@ -26,26 +26,26 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "signed-log": (),
     "zero-suppression": ("below",),
 }
-"""Preprocessing that the core has, and the numbers that each must be told, written in brackets as
-``zero-suppression[below=0.001]``: see ``preprocess``, which nothing imports only to list it."""
+"""The core's preprocessing steps, each with its parameters: ``zero-suppression[below=0.001]``.
+
+They stand here so that listing them imports no torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What encodes inputs, or an estimator that fits itself.
+    """A network that encodes inputs, or an estimator that fits itself.
 
     Attributes:
         name, summary: as written in suites; one line.
-        inputs: names of the inputs that it takes.
+        inputs: names of its inputs.
         build: ``(shapes, **params) -> Encoder | Estimator``; ``shapes`` maps an input to the shape
             of one example; torch's generator is seeded.
-        offers: what it can do: ``encode``, ``pretrain``, ``reconstruct`` an Encoder, ``estimate``
-            an Estimator; a method runs only where its ``needs`` are offered.
-        preprocess: what is done to the inputs first, in this order: the core's Steps (``STEPS``)
-            by name, or the plugin's own as ``"module:class"``. Fitted on training inputs. It is the
-            default of the param ``preprocess``, which every network has without naming it.
-        params, presets: defaults, and what a preset changes.
-        allowed: what parameters may be; see ``Method``.
+        offers: ``encode``, ``pretrain`` and ``reconstruct`` for an Encoder, ``estimate`` for an
+            Estimator; a method runs only on models that offer its ``needs``.
+        preprocess: steps applied to the inputs, in order: the core's (``STEPS``) by name, the
+            plugin's own as ``"module:class"``. Fitted on training inputs. Every network has them
+            as its parameter ``preprocess``. A ``Param`` of a list where presets change them.
+        params: by name, a ``Param(default, allowed, presets)``, or a plain default.
         imports: modules worth importing once, before any worker starts.
         source: paper or document.
     """
@@ -55,97 +55,103 @@ class Model:
     inputs: tuple[str, ...]
     build: str
     offers: frozenset[str] = frozenset({"encode"})
-    preprocess: tuple[str, ...] = ()
-    params: Params = field(default_factory=dict)
-    presets: Mapping[str, Params] = field(default_factory=dict)
-    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    preprocess: tuple[str, ...] | Param = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
         if "preprocess" in self.params:
-            msg = f"model {self.name}: the core has the param preprocess itself"
+            msg = f"model {self.name}: the core has the parameter preprocess itself"
             raise PluginError(msg)
-        check_presets("model", self, {"preprocess"})
-        check_allowed("model", self)
+        object.__setattr__(self, "params", as_params(self.params))
+        check_params(f"model {self.name}", self.all_params)
 
     @property
-    def steps(self) -> frozenset[str]:
-        """The preprocessing of its own, ``"module:class"``, that it or a preset of it names."""
-        named = (self.preprocess, *(p.get("preprocess", ()) for p in self.presets.values()))
-        return frozenset(step for some in named for step in some if ":" in step)
+    def all_params(self) -> dict[str, Param]:
+        """Its parameters, with ``preprocess`` if it is a network."""
+        return {**self.params, **({"preprocess": self._steps} if "encode" in self.offers else {})}
+
+    @property
+    def own_steps(self) -> frozenset[str]:
+        """Its own preprocessing steps, ``"module:class"``, those of presets too."""
+        lists = (self._steps.default, *self._steps.presets.values())
+        return frozenset(step for steps in lists for step in steps if ":" in step)
+
+    @property
+    def _steps(self) -> Param:
+        steps = self.preprocess
+        return steps if isinstance(steps, Param) else Param(list(steps))
 
 
 @runtime_checkable
 class Estimator(Protocol):
     """A model that fits itself, such as boosted trees; imports no torch.
 
-    ``vars(estimator)`` is its state: plain values and arrays are stored as JSON and npy, objects of
-    scikit-learn by skops, and put back into what ``build`` returns. An attribute ``trusts`` may
-    list the type names that skops does not trust by itself; ``parameters`` (int) is the number of
-    fitted values, shown in tables; ``history`` (list of dicts, one per epoch or iteration) and
-    ``best_epoch`` (int) go into the record. A method ``cost()`` may return what scoring one example
-    takes, as it was fitted: ``{"macs": ...}`` (multiply-accumulates: features of a linear model,
-    support vectors x features of an SVM) or ``{"comparisons": ...}`` (nodes on the paths through
-    trees, on average over examples), or both.
+    ``vars(estimator)`` is its state. Plain values and arrays are stored as JSON and npy, objects of
+    scikit-learn with skops; loading sets them on a new object from ``build``. Optional attributes:
+
+    - ``trusts``: type names that skops does not trust by itself;
+    - ``parameters`` (int): number of fitted values, for tables;
+    - ``history`` (list of dicts, one per epoch or iteration) and ``best_epoch`` (int), for records;
+    - ``cost() -> dict``: operations to score one example: ``{"macs": ...}`` (multiply-accumulates:
+      features of a linear model, support vectors x features of an SVM) or ``{"comparisons": ...}``
+      (nodes on the paths through trees, mean over examples), or both.
     """
 
     def fit(self, data: TrainingData, *, seed: int) -> None:
-        """Fit on ``data.train``; choose and stop early on ``data.validation`` only."""
+        """Fit on ``data.train``; use ``data.validation`` for model selection and early stopping."""
         ...
 
     def scores(self, inputs: Inputs) -> Array:
-        """Return (N, classes) probabilities, rows adding to 1, each from its own example alone."""
+        """Return (N, classes) probabilities; a row depends on its own example alone and adds up to 1."""
         ...
 
 
 class Step(Protocol):
-    """One step of preprocessing: an ``nn.Module`` built as ``Step(shapes)``.
+    """A preprocessing step: an ``nn.Module`` built as ``Step(shapes)``.
 
-    Its constants are buffers: it is stored, scored and exported with the network. Shapes of inputs
-    stay as they are; padding and the like belong to the encoder.
+    Its constants are buffers, stored and exported with the network. It keeps the shapes of inputs;
+    padding belongs to the encoder.
     """
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the constants from training inputs, once, at the fresh start."""
+        """Set the constants from training inputs; called once, before any training."""
         ...
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the inputs, each example's from itself alone."""
+        """Return the changed inputs; each example depends on itself alone."""
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What ``Model.build`` returns where the model is a network: an ``nn.Module``.
+    """A network's ``nn.Module``, as ``Model.build`` returns it.
 
-    Only ``encode`` is a must. In eval mode nothing is random and nothing crosses the batch. Inputs
-    are never written to: others are handed them too. Neither the order of a cloud's particles nor
-    more padding changes a code. An encoder may also have:
+    Only ``encode`` is required. In eval mode it is deterministic, and an example's result depends on
+    no other example. It must not change its inputs. Neither the order of the particles of a cloud nor
+    more padding changes its latents. An encoder may also have:
 
-    - ``head(classes) -> nn.Module``: from codes to (N, classes) logits, where linear is not meant;
+    - ``head(classes) -> nn.Module``: latents to (N, classes) logits, if not linear;
     - ``pretraining_terms(inputs) -> {name: (N,)}``: the terms of its own loss, unweighted, for
       models that offer ``pretrain``;
-    - ``term_weights(progress) -> {name: weight}``: of these, 1 where none is named; ``progress``
-      goes from 0 to 1, where validation is;
+    - ``term_weights(progress) -> {name: weight}``: 1 for terms that it does not name; ``progress``
+      rises from 0 to 1 during training and is 1 for validation;
     - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``;
-    - ``posterior(inputs) -> (mean, log_variance)``, (N, D) each, where it is variational, and
-      ``decode(codes) -> inputs``: figures show with them which dimensions are in use, and images
-      that were never seen.
+    - ``posterior(inputs) -> (mean, log_variance)``, (N, D) each, if it is variational, and
+      ``decode(latents) -> inputs``: for plots of the latents and of generated images.
     """
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, D) float32 codes of preprocessed inputs."""
+        """Return (N, D) float32 latents of preprocessed inputs."""
         ...
 
 
-def wanted_form(step: Reference) -> str:
-    """Return how a step of preprocessing is written, where it was told other things than the numbers
-    that it needs; or nothing.
-    """
-    told = STEPS.get(step.name, ())
+def expected_form(step: Reference) -> str:
+    """Return how a preprocessing step is written if its parameters are wrong, otherwise ''."""
+    needed = STEPS.get(step.name, ())
     numbers = all(type(v) in {int, float} and isfinite(v) for v in step.params.values())
-    if numbers and set(step.params) == set(told):
+    if numbers and set(step.params) == set(needed):
         return ""
-    return step.name + (f"[{','.join(f'{name}=NUMBER' for name in told)}]" if told else "")
+    return step.name + (f"[{','.join(f'{name}=NUMBER' for name in needed)}]" if needed else "")

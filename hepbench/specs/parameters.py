@@ -1,4 +1,4 @@
-"""What parameters may be: the ranges and choices that specs state, and the words for them. Pure."""
+"""Parameters of datasets, models and methods: default, allowed values and presets. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hepbench.specs.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from hepbench.specs.method import Method
-    from hepbench.specs.model import Model
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Numbers that a parameter may be; none is infinite.
+    """A range of finite numbers.
 
     Attributes:
-        least, most: ends that belong to it.
-        above, below: ends that do not.
-        whole: whole numbers alone. Of a parameter whose default is one that need not be said.
+        least, most: smallest and largest number in the range.
+        above, below: bounds that are not in the range.
+        whole: only whole numbers. Not needed if the default is a whole number.
     """
 
     least: float | None = None
@@ -33,7 +30,7 @@ class Range:
     whole: bool = False
 
     def __contains__(self, value: Any) -> bool:
-        # true and false are numbers of Python's
+        # a bool is an int in Python; type() keeps it out
         return (
             type(value) in ({int} if self.whole else {int, float})
             and isfinite(value)
@@ -55,36 +52,36 @@ class Range:
 
 
 Allowed: TypeAlias = Range | tuple[Any, ...]
-"""A range, or choices; of a list every entry must be allowed."""
+"""A range or a tuple of choices; every entry of a list must be allowed."""
 
 
 def in_words(allowed: Allowed) -> str:
-    """Return what is allowed."""
+    """Describe allowed values, as in ``one of tanh, relu``."""
     if isinstance(allowed, Range):
         return str(allowed)
     return f"one of {', '.join(map(str, allowed))}"
 
 
 def refused(params: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> Iterator[tuple[str, str]]:
-    """Yield each parameter that is not what it may be, and why in words.
+    """Yield each parameter whose value is not allowed, with the reason.
 
     Args:
-        params: by name; None is no value, and allowed where its kind is.
-        allowed: by name, or ``optimizer.name`` of what stands in a table.
+        params: values by name; None is never refused here.
+        allowed: by name, or by ``optimizer.name`` for an entry of a table.
     """
-    for path, what in allowed.items():
+    for path, values in allowed.items():
         name, _, key = path.partition(".")
         value = params.get(name)
         if value is None:
             continue
         if key and not isinstance(value, dict):
-            yield name, f"is {value!r}; a table with '{key}', {in_words(what)}, is expected"
+            yield name, f"is {value!r}; a table with '{key}', {in_words(values)}, is expected"
             continue
         if key:
             value = value.get(key)
         several = isinstance(value, (list, tuple))
-        if not all(each in what for each in (value if several else [value])):
-            expected = f"a list, each {in_words(what)}," if several else in_words(what)
+        if not all(each in values for each in (value if several else [value])):
+            expected = f"a list, each {in_words(values)}," if several else in_words(values)
             yield path, f"is {value!r}; {expected} is expected"
 
 
@@ -93,15 +90,22 @@ class Param:
     """A parameter of a dataset, a model or a method.
 
     Attributes:
-        default: of JSON's types. Values must be of its kind; None may become anything.
-        allowed: a ``Range``, or a tuple of choices; every entry of a list must be allowed. For a
-            table, these by the names of its entries.
+        default: of JSON's types. Values must have the same type; if it is None, any type.
+        allowed: a ``Range`` or a tuple of choices, for each entry if the value is a list. For a
+            table, a mapping from the names of its entries to these. None: any value.
         presets: the default under a preset, by the preset's name.
+        optional: None is allowed although the default is not None.
     """
 
     default: Any
     allowed: Allowed | Mapping[str, Allowed] | None = None
     presets: Mapping[str, Any] = field(default_factory=dict)
+    optional: bool = False
+
+    @property
+    def may_be_none(self) -> bool:
+        """Whether None, written ``none`` in suites, is a value."""
+        return self.optional or self.default is None
 
 
 def as_params(given: Mapping[str, Any]) -> dict[str, Param]:
@@ -110,12 +114,17 @@ def as_params(given: Mapping[str, Any]) -> dict[str, Param]:
 
 
 def defaults(params: Mapping[str, Param], preset: str = "") -> dict[str, Any]:
-    """Return the default of each parameter, under a preset where it has one for it."""
+    """Return the default of each parameter under a preset."""
     return {name: p.presets.get(preset, p.default) for name, p in params.items()}
 
 
+def preset_names(params: Mapping[str, Param]) -> list[str]:
+    """Return the presets that change a default, in the order in which they are first named."""
+    return list(dict.fromkeys(preset for p in params.values() for preset in p.presets))
+
+
 def allowed_values(params: Mapping[str, Param]) -> dict[str, Allowed]:
-    """Return what parameters may be, by name, or ``optimizer.name`` for an entry of a table."""
+    """Return the allowed values by name, or by ``optimizer.name`` for an entry of a table."""
     found: dict[str, Allowed] = {}
     for name, param in params.items():
         if isinstance(param.allowed, Mapping):
@@ -125,26 +134,23 @@ def allowed_values(params: Mapping[str, Param]) -> dict[str, Allowed]:
     return found
 
 
+def check_params(spec: str, params: Mapping[str, Param]) -> None:
+    """Raise PluginError if a default, or its value under a preset, is not allowed.
+
+    Args:
+        spec: kind and name, such as ``method scratch``.
+        params: by name.
+    """
+    allowed = allowed_values(params)
+    for preset in ("", *preset_names(params)):
+        where = f"preset '{preset}'" if preset else "params"
+        for name, why in refused(defaults(params, preset), allowed):
+            msg = f"{spec}: {where}: '{name}' {why}"
+            raise PluginError(msg)
+
+
 def check_name(kind: str, name: str) -> None:
+    """Raise PluginError unless a name can be written in suites and in file names."""
     if not name or not all(c.isalnum() or c in "-_." for c in name) or not name[0].isalnum():
         msg = f"{kind} name {name!r}: letters, digits, '-', '_' and '.' are allowed"
         raise PluginError(msg)
-
-
-def check_presets(kind: str, spec: Model | Method, others: Collection[str] = ()) -> None:
-    for preset, params in spec.presets.items():
-        if extra := sorted(set(params) - set(spec.params) - set(others)):
-            msg = f"{kind} {spec.name}: preset '{preset}' sets {extra[0]!r}, which is not in params"
-            raise PluginError(msg)
-
-
-def check_allowed(kind: str, spec: Model | Method) -> None:
-    """Raise PluginError where what is said of a parameter is of none, or not true of a default."""
-    if extra := sorted({path.partition(".")[0] for path in spec.allowed} - set(spec.params)):
-        msg = f"{kind} {spec.name}: 'allowed' names {extra[0]!r}, which is not in params"
-        raise PluginError(msg)
-    presets = {f"preset '{n}'": params for n, params in getattr(spec, "presets", {}).items()}
-    for where, params in {"params": spec.params, **presets}.items():
-        for name, why in refused(params, spec.allowed):
-            msg = f"{kind} {spec.name}: {where}: '{name}' {why}"
-            raise PluginError(msg)

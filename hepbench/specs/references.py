@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A name, possibly a glob, with the parameters written in brackets behind it."""
+    """A name, possibly a glob, with the parameters in brackets after it."""
 
     name: str
     params: dict[str, Any] = {}
@@ -32,9 +32,9 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def alternatives(text: str) -> list[str]:
-    """Return what a text with braces stands for: ``a[b={1,2}]`` for ``a[b=1]`` and ``a[b=2]``.
+    """Return the alternatives of a text with braces: ``a[b={1,2}]`` gives ``a[b=1]`` and ``a[b=2]``.
 
-    Several braces multiply, as in a shell. Those that hold a ``=`` are inline tables and stay.
+    Several braces multiply, as in a shell. Braces with a ``=`` inside are TOML tables and stay.
     """
     braces = re.search(r"\{([^{}=]*,[^{}=]*)\}", text)
     if braces is None:
@@ -65,8 +65,9 @@ def chain(text: str) -> list[Reference]:
 
 
 def uses(names: Iterable[str]) -> list[str]:
-    """Return the methods of a chain, each use under a name of its own: one that was used before
-    gets its number, ``finetune#2``, which no method's name can hold.
+    """Return a unique name for each step of a chain: the second use of a method is ``finetune#2``.
+
+    No name of a method can contain ``#``.
     """
     seen: Counter[str] = Counter()
     found = []
@@ -77,7 +78,7 @@ def uses(names: Iterable[str]) -> list[str]:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """Return key and value of ``key=value``; a value is read as TOML, or else as a string.
+    """Return key and value of ``key=value``; a value that is not TOML is a string.
 
     Raises:
         UsageError: there is no ``=``, or no key before it.

@@ -1,4 +1,4 @@
-"""Renamed: the old words of the plugin API, and the new word for each."""
+"""Renamed: the old words of the plugin API and of parameters, and the new word for each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 NEW_WORDS: Mapping[str, Mapping[str, str]] = {
@@ -29,6 +29,15 @@ NEW_WORDS: Mapping[str, Mapping[str, str]] = {
         "allowed": "Param(default, allowed)",
     },
     "Split": {"uses": "params"},
+    "Model": {
+        "presets": "stated per parameter: Param(default, presets={'paper': ...})",
+        "allowed": "stated per parameter: Param(default, allowed)",
+    },
+    "Method": {
+        "presets": "stated per parameter: Param(default, presets={'paper': ...})",
+        "allowed": "stated per parameter: Param(default, allowed)",
+    },
+    "Objective": {"rates": "learning_rates"},
     "Examples": {"targets": "spectators"},
     "Predictions": {"targets": "spectators"},
     "known": {"share": "fraction.<class>", "target": "spectator.<name>"},
@@ -59,3 +68,25 @@ def explained(error: BaseException) -> str:
     """Return one line for a TypeError from an old field of a spec, or an empty text."""
     found = _UNEXPECTED.search(str(error)) if isinstance(error, TypeError) else None
     return new_word(*found.groups()) if found else ""
+
+
+PARAMETERS: Mapping[str, str] = {
+    "rate": "learning_rate",
+    "encoder_rate": "encoder_learning_rate",
+    "head_rate": "head_learning_rate",
+    "clip": "gradient_clip",
+    "least_steps": "min_steps",
+    "choose": "monitor",
+    "annealed": "kl_warmup",
+    "spreads": "init_std",
+    "code": "latent_dim",
+    "feature_share": "feature_fraction",
+    "masked_share": "masked_fraction",
+}
+"""Old name of a parameter -> its name today."""
+
+
+def renamed(name: str, known: Collection[str]) -> str:
+    """Return ``'rate' is now 'learning_rate'`` for the old name of a known parameter, or ''."""
+    new = PARAMETERS.get(name)
+    return f"'{name}' is now '{new}'" if new in known and name not in known else ""

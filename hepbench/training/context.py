@@ -77,7 +77,7 @@ class NetworkContext:
         self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
     ) -> Network:
         """Train in place and return the network as it was after its best epoch."""
-        told = fit_settings.training(training)
+        told = fit_settings.fit_settings(training)
         network.to(self.device)
         network.apply_masks()
         self.began.append(promises.zeros(network))

@@ -1,4 +1,4 @@
-"""What a training is told: settings, sources of batches and objectives."""
+"""Fit settings: how a network is trained, and the job that holds them with data and objectives."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.specs.errors import UsageError
+from hepbench.specs.parameters import allowed_values, defaults, refused
+from hepbench.specs.renamed import renamed
+from hepbench.specs.text import unknown
+from hepbench.specs.training_settings import TRAINING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,78 +23,79 @@ if TYPE_CHECKING:
 
 
 class FitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``Context.fit`` may be told; the defaults are ``TRAINING``.
+    """The settings of ``Context.fit``; ``TRAINING`` has their defaults and allowed values.
 
     Attributes:
-        epochs: at most so many passes over the training examples; 0 trains nothing.
-        batch_size: examples a step.
-        least_steps: an epoch goes through the examples again, as a whole, until it has so many
-            steps: few examples are not trained on less.
-        optimizer: ``name``, one of AdamW, Adam, SGD, and its options as torch names them; learning
-            rates are the objectives'.
-        schedule: ``name``, one of ReduceLROnPlateau (of the objective's own validation loss),
-            StepLR, CosineAnnealingLR (over all epochs, unless ``T_max`` is given),
-            CosineAnnealingWarmRestarts, and its options as torch names them; a step an epoch.
-        clip: largest norm of an objective's gradient.
-        patience: stop after so many epochs without a better one, counted from when annealed
-            weights of terms are final.
-        choose: what makes an epoch the best, on validation: ``loss`` (with annealed weights at
-            their final values), one term of it, ``auc`` or ``accuracy``.
-        augment: names of the dataset's augmentations, for training batches.
+        epochs: maximum number of passes over the training examples; 0 trains nothing.
+        batch_size: examples per step.
+        min_steps: minimum number of steps per epoch. With few examples an epoch goes through all
+            of them again until it has this many steps.
+        optimizer: ``name`` and options as torch names them, without the learning rate, which
+            belongs to the objective.
+        schedule: ``name`` and options as torch names them; one step per epoch. ReduceLROnPlateau
+            watches the objective's own validation loss; CosineAnnealingLR runs over all epochs
+            unless ``T_max`` is given.
+        gradient_clip: maximum norm of an objective's gradient.
+        patience: epochs without improvement before training stops, counted from the epoch in
+            which the weights of all terms are final.
+        monitor: the validation value that selects the best epoch: ``loss`` (term weights at their
+            final values), one term of it, ``auc`` or ``accuracy``.
+        augment: names of the dataset's augmentations, applied to training batches.
+        precision: of the forward pass in training: ``float32``; ``bf16``; ``fp16``, with the
+            gradients scaled. Weights stay in float32.
     """
 
-    epochs: int = 10
-    batch_size: int = 128
-    least_steps: int = 1
-    optimizer: dict[str, Any] = msgspec.field(default_factory=lambda: {"name": "AdamW"})
-    schedule: dict[str, Any] | None = None
-    clip: float | None = None
-    patience: int | None = None
-    choose: str = "loss"
-    augment: list[str] = []
+    epochs: int
+    batch_size: int
+    min_steps: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any] | None
+    gradient_clip: float | None
+    patience: int | None
+    monitor: str
+    augment: list[str]
+    precision: str
 
 
-def passes(told: FitSettings, steps: int) -> int:
-    """Return how often an epoch goes through examples that make so many steps."""
-    return -(-told.least_steps // max(1, steps))
+def passes(settings: FitSettings, steps: int) -> int:
+    """Return the passes per epoch if one pass makes this many steps."""
+    return -(-settings.min_steps // max(1, steps))
 
 
-def training(told: Mapping[str, Any]) -> FitSettings:
-    """Return what a method said, checked.
+def fit_settings(given: Mapping[str, Any]) -> FitSettings:
+    """Return the settings that a method gave to ``Context.fit``, with defaults for the others.
 
     Raises:
-        UsageError: a key that does not exist, or a value that cannot be.
+        UsageError: a name is unknown, or a value is not allowed.
     """
-    try:
-        found = msgspec.convert(dict(told), FitSettings)
-    except msgspec.ValidationError as error:
-        msg = f"training: {error}; known are {', '.join(FitSettings.__struct_fields__)}"
-        raise UsageError(msg) from error
-    limits = {"epochs": 0, "batch_size": 1, "least_steps": 1, "patience": 0}
-    for name, least in limits.items():
-        value = getattr(found, name)
-        if value is not None and value < least:
-            msg = f"training: {name} is {value}; at least {least} is expected"
+    for name in given:
+        if name not in TRAINING:
+            why = renamed(name, TRAINING) or unknown("setting", name, TRAINING)
+            msg = f"training: {why}"
             raise UsageError(msg)
-    if found.clip is not None and not found.clip > 0:
-        msg = f"training: clip is {found.clip}; a norm above 0 is expected"
+    for path, why in refused(given, allowed_values(TRAINING)):
+        msg = f"training: {path} {why}"
         raise UsageError(msg)
-    return found
+    try:
+        return msgspec.convert({**defaults(TRAINING), **given}, FitSettings)
+    except msgspec.ValidationError as error:
+        msg = f"training: {error}"
+        raise UsageError(msg) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitJob:
-    """What a network is trained on, and how.
+    """The data, objectives and settings of one training.
 
     Attributes:
         train, validation: sources of batches.
         objectives: they take turns at each batch.
-        training: as the method told it.
-        augment: what is done to the inputs of each training batch.
-        weight: mean weight of the training examples, where they have any: what counts is their
-            proportions.
-        seed: of the order of examples, and of whatever is drawn in validation.
-        tell: takes a few words on how far it is.
+        training: the settings.
+        augment: functions applied to the inputs of each training batch.
+        weight: mean weight of the training examples; weights are divided by it. None if they have
+            no weights.
+        seed: for the order of examples, and for random numbers in validation.
+        report_progress: is called with a short text about the progress.
     """
 
     train: BatchSource

@@ -30,20 +30,21 @@ if TYPE_CHECKING:
     from hepbench.training.networks.batches import Rows
     from hepbench.training.networks.network import Network
 
+REPORT_SECONDS = 0.5
 
-TOLD_SECONDS = 0.5
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What became of a training.
+    """The result of a training.
 
     Attributes:
-        history: one row an epoch: ``epoch``; ``train_loss``, the mean over the batches as they
-            were trained on; ``loss`` and each term of it on the whole validation part, with
-            annealed weights at their final values; ``auc`` and ``accuracy`` there, of a classifier;
-            the ``rate`` of each part during the epoch.
-        best: the epoch whose weights were kept; None where none was trained.
+        history: one row per epoch: ``epoch``; ``train_loss``, the mean over the training batches;
+            ``loss`` and each of its terms on the whole validation part, with the final weights of
+            the terms; ``auc`` and ``accuracy`` there, of a classifier; the ``learning_rate`` of each
+            part during the epoch.
+        best: the epoch whose weights were kept; None if none was trained.
     """
 
     history: list[Row]
@@ -51,19 +52,19 @@ class FitResult:
 
 
 def fit(network: Network, job: FitJob) -> FitResult:
-    """Train a network in place; it ends in eval mode, as it was after its best epoch.
+    """Train a network in place; it ends in eval mode, with the weights of its best epoch.
 
     Raises:
-        UsageError: the training names what does not exist.
+        UsageError: a setting names something that does not exist.
         PluginError: an objective breaks its contract.
-        ProtocolError: a term of it changes as training goes on.
+        ProtocolError: a term of an objective changes as training goes on.
         FloatingPointError: training diverged.
     """
     network.apply_masks()
     loop = _Loop(network, job)
     for epoch in range(job.training.epochs):
         loop.epoch(epoch)
-        if loop.waited_enough(epoch):
+        if loop.patience_is_over(epoch):
             break
     loop.restore()
     network.requires_grad_(True)
@@ -73,13 +74,45 @@ def fit(network: Network, job: FitJob) -> FitResult:
 
 @dataclass
 class _ObjectiveState:
-    """An objective and what minimises it."""
+    """An objective with its optimiser; ``scaler`` is None unless gradients are scaled (fp16)."""
 
     objective: Objective
     terms: Callable[[Any, Any], Mapping[str, Tensor]]
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     schedule: Callable[[float], None]
+    gradient_clip: float | None
+    scaler: torch.amp.GradScaler | None
+
+    def loss(
+        self, network: Network, batch: Examples, term_weights: Mapping[str, float], *, check: bool
+    ) -> Tensor:
+        """Return the mean loss of a batch; ``check`` the terms' shapes unless they are means."""
+        terms = self.terms(network, batch)
+        if check and self.terms is self.objective.terms:
+            objectives.check(terms, len(batch))
+        return objectives.total(terms, term_weights, batch.weights)
+
+    def step(self, loss: Tensor, *, alone: bool) -> None:
+        """Take a step; parameters of other objectives get no gradient from this one."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        inputs = None if alone else self.parameters
+        if self.scaler is None:
+            loss.backward(inputs=inputs)  # type: ignore[no-untyped-call]
+            self._clip()
+            self.optimizer.step()
+            return
+        self.scaler.scale(loss).backward(inputs=inputs)  # type: ignore[no-untyped-call]
+        if self.gradient_clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            self._clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _clip(self) -> None:
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip)
 
 
 class _Loop:
@@ -90,13 +123,13 @@ class _Loop:
         self.job = job
         self.history: list[Row] = []
         self.best: int | None = None
-        self._value = -math.inf
-        self._kept: dict[str, Tensor] = {}
-        self._settled: int | None = None
-        self._unchanging: FixedTermsCheck | None = None
+        self._best_value = -math.inf
+        self._best_weights: dict[str, Tensor] = {}
+        self._final_since: int | None = None
+        self._terms_check: FixedTermsCheck | None = None
         self._rng = np.random.default_rng(job.seed)
-        self._sides = [self._side(objective) for objective in job.objectives]
-        trained = {id(p) for side in self._sides for p in side.parameters}
+        self._states = [self._state(objective) for objective in job.objectives]
+        trained = {id(p) for state in self._states for p in state.parameters}
         for parameter in network.parameters():
             parameter.requires_grad_(id(parameter) in trained)
         self._masked = [
@@ -104,82 +137,75 @@ class _Loop:
             for n, m in network.masks.items()
             if id(p := network.get_parameter(n)) in trained
         ]
-        told = job.training
-        steps = batches.steps(len(job.train), told.batch_size)
-        self._passes = fit_settings.passes(told, steps)
-        self._steps = steps * self._passes * told.epochs
+        settings = job.training
+        steps = batches.steps(len(job.train), settings.batch_size)
+        self._passes = fit_settings.passes(settings, steps)
+        self._steps = steps * self._passes * settings.epochs
         self._step = 0
-        self._pace = _Pace(job)
+        self._progress = _ProgressReport(job)
 
-    def _side(self, objective: Objective) -> _ObjectiveState:
-        told = self.job.training
+    def _state(self, objective: Objective) -> _ObjectiveState:
+        settings = self.job.training
         groups = objectives.groups(self.network, objective)
-        optimizer = optimisation.optimizer(groups, told.optimizer)
-        parameters = [p for group in groups for p in group["params"]]
-        schedule = optimisation.schedule(optimizer, told.schedule, told.epochs)
-        terms = objectives.steps(objective, weighted=self.job.weight is not None)
-        return _ObjectiveState(objective, terms, parameters, optimizer, schedule)
+        optimizer = optimisation.optimizer(groups, settings.optimizer)
+        return _ObjectiveState(
+            objective,
+            terms=objectives.steps(objective, weighted=self.job.weight is not None),
+            parameters=[p for group in groups for p in group["params"]],
+            optimizer=optimizer,
+            schedule=optimisation.schedule(optimizer, settings.schedule, settings.epochs),
+            gradient_clip=settings.gradient_clip,
+            scaler=_scaler(settings.precision, self.network.device),
+        )
 
     # --- an epoch
 
     def epoch(self, number: int) -> None:
-        """Train for an epoch, validate, and keep the weights if they are the best yet."""
-        row: Row = {"epoch": number, **self._rates()}
+        """Train for an epoch, validate, and keep the weights if they are the best so far."""
+        row: Row = {"epoch": number, **self._learning_rates()}
         objectives.set_modes(self.network, self.job.objectives)
         row["train_loss"] = self._train()
-        losses, figures = validate(self.network, self.job, self._term_weights(1.0))
-        row |= {"loss": sum(losses), **figures}
+        losses, values = validate(self.network, self.job, self._term_weights(1.0))
+        row |= {"loss": sum(losses), **values}
         self.history.append(row)
-        for side, loss in zip(self._sides, losses, strict=True):
-            side.schedule(loss)
-        if self._settled is None and self._is_final():
-            self._settled = number
-        self._choose(number, row)
-        if self._unchanging is None:
-            self._unchanging = FixedTermsCheck(self.network, self.job)
+        for state, loss in zip(self._states, losses, strict=True):
+            state.schedule(loss)
+        if self._final_since is None and self._terms_are_final():
+            self._final_since = number
+        self._keep_if_best(number, row)
+        if self._terms_check is None:
+            self._terms_check = FixedTermsCheck(self.network, self.job)
         elif number == 1:
-            self._unchanging.check()
-        self._pace.epoch(number, row["loss"])
+            self._terms_check.check()
+        self._progress.epoch(number, row["loss"])
 
     def _train(self) -> float:
         """Return the mean loss of the batches of an epoch, as they were trained on."""
-        job, network, sides = self.job, self.network, self._sides
-        clip = job.training.clip
-        annealed = hasattr(network.encoder, "term_weights")
-        alone = len(sides) == 1
-        precision = _precision(network.device)
+        varying = hasattr(self.network.encoder, "term_weights")
+        precision = _autocast(self.job.training.precision, self.network.device)
         term_weights: Mapping[str, float] = {}
         losses: list[Tensor] = []
         sizes: list[int] = []
         for rows in self._rows():
             batch = self._batch(rows)
             n = len(batch)
-            if annealed:
+            if varying:
                 term_weights = self._term_weights(self._step / self._steps)
-            for side in sides:
+            for state in self._states:
                 with precision:
-                    terms = side.terms(network, batch)
-                    if not self._step and side.terms is side.objective.terms:
-                        objectives.check(terms, n)
-                    loss = objectives.total(terms, term_weights, batch.weights)
-                for parameter in side.parameters:
-                    parameter.grad = None
-                # what another objective trains gets no gradient from this one
-                loss.backward(inputs=None if alone else side.parameters)  # type: ignore[no-untyped-call]
-                if clip is not None:
-                    torch.nn.utils.clip_grad_norm_(side.parameters, clip)
-                side.optimizer.step()
+                    loss = state.loss(self.network, batch, term_weights, check=not self._step)
+                state.step(loss, alone=len(self._states) == 1)
                 if self._masked:
                     self._apply_masks()
                 losses.append(loss.detach())
                 sizes.append(n)
-            # the next batch may be written where this one is
-            del batch, terms, loss
+            # the next batch may be written into the same memory
+            del batch, loss
             self._step += 1
-            self._pace.batch(n)
+            self._progress.batch(n)
         weights = torch.tensor(sizes, dtype=torch.float64)
         found = torch.stack(losses).double().cpu()
-        return float((found * weights).sum() / weights.sum()) * len(sides)
+        return float((found * weights).sum() / weights.sum()) * len(self._states)
 
     def _rows(self) -> Iterator[Rows]:
         """Yield the rows of each batch of an epoch."""
@@ -202,84 +228,95 @@ class _Loop:
             for parameter, mask in self._masked:
                 parameter.mul_(mask)
 
-    def _rates(self) -> Row:
+    def _learning_rates(self) -> Row:
         found = {}
-        for i, side in enumerate(self._sides):
-            for group in side.optimizer.param_groups:
+        for i, state in enumerate(self._states):
+            for group in state.optimizer.param_groups:
                 for part in group["parts"]:
-                    name = f"rate.{part or 'all'}"
+                    name = f"learning_rate.{part or 'all'}"
                     found[f"{name}.{i + 1}" if name in found else name] = float(group["lr"])
         return found
 
-    # --- terms that are annealed
+    # --- weights of terms that vary
 
     def _term_weights(self, progress: float) -> Mapping[str, float]:
         return weights_of_terms(self.network, progress)
 
-    def _is_final(self) -> bool:
+    def _terms_are_final(self) -> bool:
         return self._term_weights(self._step / self._steps) == self._term_weights(1.0)
 
     # --- the best epoch
 
-    def _choose(self, number: int, row: Row) -> None:
+    def _keep_if_best(self, number: int, row: Row) -> None:
         if not math.isfinite(row["loss"]):
             msg = f"validation loss is {row['loss']} after epoch {number}: training diverged; "
-            raise FloatingPointError(msg + "try lower learning rates, or clip")
-        choose = self.job.training.choose
-        known = [n for n in row if n not in {"epoch", "train_loss"} and not n.startswith("rate")]
-        if choose not in known:
-            msg = f"training: choose is {choose!r}; known here: {', '.join(known)}"
+            raise FloatingPointError(msg + "try a lower learning_rate, or gradient_clip")
+        monitor = self.job.training.monitor
+        known = [n for n in row if n not in {"epoch", "train_loss"} and not _is_rate(n)]
+        if monitor not in known:
+            msg = f"training: monitor is {monitor!r}; allowed here: {', '.join(known)}"
             raise UsageError(msg)
-        value = row[choose] if choose in METRICS else -row[choose]
-        if value > self._value:
-            self._value, self.best = value, number
+        value = row[monitor] if monitor in METRICS else -row[monitor]
+        if value > self._best_value:
+            self._best_value, self.best = value, number
             state = self.network.state_dict()
-            self._kept = {n: t.clone() for n, t in state.items() if n.split(".")[0] != "preprocess"}
+            self._best_weights = {
+                n: t.clone() for n, t in state.items() if n.split(".")[0] != "preprocess"
+            }
 
-    def waited_enough(self, number: int) -> bool:
-        """Whether patience is at an end; it begins when the weights of all terms are final."""
+    def patience_is_over(self, number: int) -> bool:
+        """Return whether to stop; patience begins when the weights of all terms are final."""
         patience = self.job.training.patience
-        if patience is None or self._settled is None or self.best is None:
+        if patience is None or self._final_since is None or self.best is None:
             return False
-        return number - max(self.best, self._settled) >= patience
+        return number - max(self.best, self._final_since) >= patience
 
     def restore(self) -> None:
-        """Bring back the weights of the best epoch; all must have been measured alike."""
-        if self._unchanging is not None:
-            self._unchanging.check()
+        """Put the weights of the best epoch back, once all epochs are known to be comparable."""
+        if self._terms_check is not None:
+            self._terms_check.check()
         if self.best is not None and self.best != len(self.history) - 1:
-            self.network.load_state_dict(self._kept, strict=False)
+            self.network.load_state_dict(self._best_weights, strict=False)
 
 
-def _precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Return half precision where it is faster: on a CPU it is a hundred times slower."""
-    if device.type != "cuda":
+def _is_rate(name: str) -> bool:
+    return name.startswith("learning_rate")
+
+
+def _autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context of a forward pass in training."""
+    if precision not in HALF:
         return nullcontext()
-    return torch.autocast("cuda", dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=HALF[precision])
 
 
-class _Pace:
-    """Says how far a training is."""
+def _scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | None:
+    """Return what scales gradients, so that small ones are not lost in fp16."""
+    return torch.amp.GradScaler(device.type) if precision == "fp16" else None
+
+
+class _ProgressReport:
+    """Reports how far a training is."""
 
     def __init__(self, job: FitJob) -> None:
-        self._tell, self._epochs = job.report_progress, job.training.epochs
+        self._report, self._epochs = job.report_progress, job.training.epochs
         steps = batches.steps(len(job.train), job.training.batch_size)
         passes = fit_settings.passes(job.training, steps)
         self._whole = len(job.train) * passes * max(self._epochs, 1)
         self._began = time.monotonic()
         self._next = self._began
         self._seen = 0
-        self._said = f"epoch 1/{self._epochs}"
+        self._text = f"epoch 1/{self._epochs}"
 
     def batch(self, n: int) -> None:
-        """Count n examples, and tell twice a second."""
+        """Count n examples, and report every REPORT_SECONDS."""
         self._seen += n
         if (now := time.monotonic()) >= self._next:
-            self._next = now + TOLD_SECONDS
+            self._next = now + REPORT_SECONDS
             rate = self._seen / max(now - self._began, 1e-9)
             left = (self._whole - self._seen) / rate
-            self._tell(f"{self._said}, {rate:,.0f} examples/s, {left:,.0f} s left at most")
+            self._report(f"{self._text}, {rate:,.0f} examples/s, {left:,.0f} s left at most")
 
     def epoch(self, number: int, loss: float) -> None:
-        """Note that an epoch has ended."""
-        self._said = f"epoch {min(number + 2, self._epochs)}/{self._epochs}, loss {loss:.4g}"
+        """Count an epoch that has ended."""
+        self._text = f"epoch {min(number + 2, self._epochs)}/{self._epochs}, loss {loss:.4g}"

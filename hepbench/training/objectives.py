@@ -1,4 +1,4 @@
-"""Objectives: the core's two, how terms become a loss, and which parameters a rate means."""
+"""Objectives: the core's two, the loss from its terms, and parameters by learning rate."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _mean_classification(network: Network, batch: Examples) -> dict[str, Tensor]
 
 def _classification(network: Network, batch: Examples, reduction: str) -> dict[str, Tensor]:
     if network.head is None or batch.labels is None:
-        what = "a head: see work.with_head" if network.head is None else "labels"
+        what = "a head: see context.with_head" if network.head is None else "labels"
         msg = f"classification needs {what}"
         raise PluginError(msg)
     logits = network(batch.inputs)
@@ -48,11 +48,11 @@ def pretraining(network: Network, batch: Examples) -> Mapping[str, Tensor]:
 
 
 MEANS: Mapping[Terms, Terms] = {classification: _mean_classification}
-"""Terms whose mean over a batch is computed faster at once than example by example."""
+"""Terms -> the same terms as means over a batch, which is faster than one value per example."""
 
 
 def steps(objective: Objective, *, weighted: bool) -> Terms:
-    """Return the terms that training steps take: of each example only where these are weighted."""
+    """Return the terms for training steps: per example if these are weighted, else their means."""
     return objective.terms if weighted else MEANS.get(objective.terms, objective.terms)
 
 
@@ -62,9 +62,9 @@ def total(
     """Return the mean over a batch of the weighted sum of its terms.
 
     Args:
-        terms: (N,) each, or means already where there are no ``weights``.
-        term_weights: of the terms, 1 where none is named.
-        weights: (N,) of the examples, of mean 1 over the training part.
+        terms: (N,) each, or means already if there are no ``weights``.
+        term_weights: by term; 1 for terms that are not named.
+        weights: (N,) of the examples, with mean 1 over the training part.
     """
     found: Tensor | None = None
     for name, term in terms.items():
@@ -90,21 +90,22 @@ def check(terms: Mapping[str, Tensor], n: int) -> None:
 
 
 def prefix_of(name: str, prefixes: Iterable[str]) -> str | None:
-    """Return the longest of some prefixes that a dotted name falls under."""
+    """Return the longest prefix that fits a dotted name."""
     fits = [p for p in prefixes if not p or name == p or name.startswith(f"{p}.")]
     return max(fits, key=len, default=None)
 
 
 def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
-    """Return what an optimiser is handed: ``[{"params", "lr", "parts"}]``, one for each rate.
+    """Return an optimiser's groups, ``[{"params", "lr", "parts"}]``, one per learning rate.
 
-    Parts of one rate share a group, which saves a kernel a step. Preprocessing is never trained.
+    Parts with equal rates share a group, which saves a kernel per step. Preprocessing is never
+    trained.
 
     Raises:
-        PluginError: a rate names nothing that can be trained.
+        PluginError: a part has no parameter.
     """
     names = {n: p for n, p in network.named_parameters() if not n.startswith("preprocess.")}
-    found: dict[str, list[nn.Parameter]] = {part: [] for part in objective.rates}
+    found: dict[str, list[nn.Parameter]] = {part: [] for part in objective.learning_rates}
     for part in found:
         if not any(prefix_of(name, [part]) is not None for name in names):
             parts = ", ".join(
@@ -118,7 +119,7 @@ def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
             found[part_of].append(parameter)
     made: dict[float, dict[str, Any]] = {}
     for part, parameters in found.items():
-        rate = objective.rates[part]
+        rate = objective.learning_rates[part]
         group = made.setdefault(rate, {"params": [], "lr": rate, "parts": []})
         group["params"] += parameters
         group["parts"] += [part] if parameters else []
@@ -126,10 +127,11 @@ def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
 
 
 def set_modes(network: nn.Module, objectives: Iterable[Objective]) -> None:
-    """Put what a rate names into training mode and all else into eval mode: batch norm would
-    otherwise move the statistics of a part that is frozen.
+    """Put parts with a learning rate into training mode and all others into eval mode.
+
+    In training mode batch norm would change the statistics of a frozen part.
     """
-    parts = [part for objective in objectives for part in objective.rates]
+    parts = [part for objective in objectives for part in objective.learning_rates]
     for path, module in network.named_modules():
         fixed = path == "preprocess" or path.startswith("preprocess.")
         module.training = not fixed and prefix_of(path, parts) is not None

@@ -1,4 +1,4 @@
-"""How training is told: optimisers, schedules of the learning rate, and when to stop."""
+"""Optimisers and schedules of the learning rate, made from their settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import unknown
+from hepbench.specs.training_settings import OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,52 +16,51 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-OPTIMIZERS = {"AdamW": optim.AdamW, "Adam": optim.Adam, "SGD": optim.SGD}
+def optimizer(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> Optimizer:
+    """Return an optimiser for groups of parameters.
 
-
-SCHEDULES = {
-    "ReduceLROnPlateau": lr_scheduler.ReduceLROnPlateau,
-    "StepLR": lr_scheduler.StepLR,
-    "CosineAnnealingLR": lr_scheduler.CosineAnnealingLR,
-    "CosineAnnealingWarmRestarts": lr_scheduler.CosineAnnealingWarmRestarts,
-}
-
-
-def optimizer(groups: list[dict[str, Any]], told: Mapping[str, Any]) -> Optimizer:
-    """Return an optimiser of groups of parameters.
+    Args:
+        groups: as torch takes them.
+        settings: ``name``, one of ``OPTIMIZERS``, and options.
 
     Raises:
-        UsageError: its name or an option is not known.
+        UsageError: torch refuses an option.
     """
+    classes = {name: getattr(optim, name) for name in OPTIMIZERS}
     # one kernel for all parameters: a quarter of the time that torch's default takes on a CPU
-    return _made("optimizer", OPTIMIZERS, {"fused": True, **told}, groups)  # type: ignore[no-any-return]
+    made: Optimizer = _made("optimizer", classes, {"fused": True, **settings}, groups)
+    return made
 
 
 def schedule(
-    optimizer: Optimizer, told: Mapping[str, Any] | None, epochs: int
+    optimizer: Optimizer, settings: Mapping[str, Any] | None, epochs: int
 ) -> Callable[[float], None]:
-    """Return what is called after each epoch with the objective's validation loss.
+    """Return the function to call after each epoch with the objective's validation loss.
+
+    Args:
+        optimizer: its learning rates are changed.
+        settings: ``name``, one of ``SCHEDULES``, and options; None: rates stay.
+        epochs: of the training, for CosineAnnealingLR.
 
     Raises:
-        UsageError: its name or an option is not known.
+        UsageError: torch refuses an option.
     """
-    if told is None:
+    if settings is None:
         return lambda _: None
-    if told.get("name") == "CosineAnnealingLR":
-        told = {"T_max": epochs, **told}
-    made = _made("schedule", SCHEDULES, told, optimizer)
+    if settings["name"] == "CosineAnnealingLR":
+        settings = {"T_max": epochs, **settings}
+    classes = {name: getattr(lr_scheduler, name) for name in SCHEDULES}
+    made = _made("schedule", classes, settings, optimizer)
     if isinstance(made, lr_scheduler.ReduceLROnPlateau):
         return made.step
     return lambda _: made.step()
 
 
-def _made(kind: str, known: Mapping[str, Any], told: Mapping[str, Any], subject: Any) -> Any:
-    options = {name: value for name, value in told.items() if name != "name"}
-    name = str(told.get("name", ""))
-    if name not in known:
-        raise UsageError(f"training: {kind}: " + unknown(kind, name, known))
+def _made(kind: str, classes: Mapping[str, Any], settings: Mapping[str, Any], subject: Any) -> Any:
+    name = settings["name"]
+    options = {option: value for option, value in settings.items() if option != "name"}
     try:
-        return known[name](subject, **options)
+        return classes[name](subject, **options)
     except (TypeError, ValueError) as error:
         msg = f"training: {kind} {name}: {error}"
         raise UsageError(msg) from error

@@ -1,10 +1,10 @@
-"""Channels of a network, with all that hangs on them: found, proven, ranked and removed.
+"""Channels of a network and the layers that depend on them: found, tested, ranked and removed.
 
-Which layers hang together is what torch-pruning finds along the graph (Fang et al., 2023,
-arXiv:2301.12900). It is not taken on trust: a wrong column removed costs a score and shows nowhere.
-Channels are called proven when the network scores the same with them in another order, in every
-layer that makes, passes on or reads them. Two things torch-pruning does not see are offered to the
-proof as well: a flattened axis whose channels come last (tokens), and whole heads of an attention.
+torch-pruning finds the layers that depend on each other along the graph (Fang et al., 2023,
+arXiv:2301.12900). Its result is tested, because a wrong column removed lowers the score without an
+error: a group of channels is proven if the scores stay the same when its channels are reordered in
+every layer that makes, passes on or reads them. Two cases that torch-pruning misses are tested too:
+a flattened axis whose channels come last (tokens), and whole attention heads.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from hepbench import Network
 
 TOLERANCE = 1e-4
-"""Of the largest logit: sums are taken in another order; a wrong order shows in the first digit."""
+"""Relative to the largest logit. Rounding is below it; a wrong order changes the first digit."""
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
-"""What makes channels."""
+"""Layers that make channels."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a module holds channels.
+    """The position of channels in the tensors of one module.
 
     Attributes:
         module: its name.
-        axes: tensor of the module -> the axis along which they lie.
-        sizes: its whole-number attributes that shrink with them.
-        positions: (channels, k) int: the k positions of each along these axes.
-        makes: whether the weight makes the channels; else they are passed on or read.
+        axes: name of a tensor of the module -> axis of the channels.
+        sizes: names of its integer attributes that shrink with them.
+        positions: (channels, k) int: k positions of each channel along these axes.
+        makes: whether the module makes the channels; otherwise it passes them on or reads them.
     """
 
     module: str
@@ -54,52 +54,52 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Channels that can only go together with all their places; ``layer`` is named for them."""
+    """Channels with all their places, which must be removed together; ``layer`` makes them."""
 
     layer: str
     places: tuple[Place, ...]
 
 
 @dataclass(frozen=True)
-class Found:
-    """Groups whose places are proven, and the layers of which that cannot be said."""
+class ChannelGroups:
+    """The proven groups, and the layers without one, whose channels cannot be removed."""
 
     proven: list[Group]
-    stuck: list[str]
+    unproven: list[str]
 
 
 class UnknownError(Exception):
-    """A module that is not known to hold channels."""
+    """A module of an unknown kind."""
 
 
-def find(network: Network) -> Found:
-    """Return the channels of every layer but the last, whose channels nothing reads.
+def find(network: Network) -> ChannelGroups:
+    """Return the channels of every layer but the last, which no layer reads.
 
     Raises:
         PluginError: torch-pruning cannot follow the network.
     """
-    scout = _shaken(network)
-    expected = _logits(scout, _drawn(scout, 4))
+    perturbed = _perturbed(network)
+    expected = _logits(perturbed, _random_inputs(perturbed, 4))
     proven: dict[str, Group] = {}
-    stuck: dict[str, None] = {}
+    unproven: dict[str, None] = {}
     for layer, readings in _candidates(network):
         if layer in proven:
             continue
         for group in readings:
-            if _holds(scout, group, expected):
+            if _is_proven(perturbed, group, expected):
                 made = (place.module for place in group.places if place.makes)
                 proven |= dict.fromkeys(made, group)
                 break
         else:
-            stuck[layer] = None
+            unproven[layer] = None
     groups = list(dict.fromkeys(proven.values()))
-    return Found(groups, [layer for layer in stuck if layer not in proven])
+    return ChannelGroups(groups, [layer for layer in unproven if layer not in proven])
 
 
 def norms(network: Network, group: Group) -> Tensor:
     """Return (channels,) float64: the L1 norm of the weights that make each channel.
 
-    Where several layers make it, each in units of its mean, so that none decides alone.
+    If several layers make a channel, each norm is divided by its mean over channels first.
     """
     total = torch.zeros(len(group.places[0].positions), dtype=torch.float64)
     for place in group.places:
@@ -112,7 +112,7 @@ def norms(network: Network, group: Group) -> Tensor:
 
 
 def masks(network: Network, group: Group, gone: Tensor) -> dict[str, Tensor]:
-    """Return masks of the weights that make a group's channels, False for those gone."""
+    """Return masks of the weights that make a group's channels, False for the removed ones."""
     found = {}
     for place in group.places:
         if place.makes:
@@ -126,8 +126,8 @@ def masks(network: Network, group: Group, gone: Tensor) -> dict[str, Tensor]:
 def without(network: Network, going: Sequence[tuple[Group, Tensor]]) -> Network:
     """Return a copy without some channels of some groups.
 
-    Positions are those of ``network``: where channels of several groups lie along one axis, as
-    after a concatenation, they go at once.
+    Positions refer to ``network``, so channels of several groups along one axis, as after a
+    concatenation, are removed together.
     """
     made = copy.deepcopy(network)
     lost: dict[tuple[str, str, int], list[Tensor]] = defaultdict(list)
@@ -137,26 +137,28 @@ def without(network: Network, going: Sequence[tuple[Group, Tensor]]) -> Network:
             for leaf, axis in place.axes.items():
                 lost[place.module, leaf, axis].append(positions)
             for name in place.sizes:
-                _lessen(made.get_submodule(place.module), name, len(positions))
+                _shrink(made.get_submodule(place.module), name, len(positions))
     for (path, leaf, axis), positions in lost.items():
         module = made.get_submodule(path)
         tensor = getattr(module, leaf)
         kept = torch.ones(tensor.shape[axis], dtype=torch.bool)
         kept[torch.cat(positions)] = False
-        _replace(module, leaf, tensor.detach().index_select(axis, _at(kept.nonzero(), tensor)))
+        _replace(
+            module, leaf, tensor.detach().index_select(axis, _to_device(kept.nonzero(), tensor))
+        )
     return made
 
 
-def _lessen(module: nn.Module, name: str, n: int) -> None:
+def _shrink(module: nn.Module, name: str, n: int) -> None:
     size = getattr(module, name)
     setattr(module, name, (size[0] - n,) if isinstance(size, tuple) else size - n)
 
 
 def runs(network: Network) -> bool:
-    """Whether a network scores, for any number of examples: a reshape may not follow."""
+    """Whether a network scores two and three examples: a reshape may have fixed sizes."""
     try:
         for n in (2, 3):
-            logits = _logits(network, _drawn(network, n))
+            logits = _logits(network, _random_inputs(network, n))
             if logits.shape != (n, network.recipe.classes) or not logits.isfinite().all():
                 return False
     except Exception:  # noqa: BLE001 - whatever a model's own code raises
@@ -164,23 +166,23 @@ def runs(network: Network) -> bool:
     return True
 
 
-# --- the proof
+# --- the test
 
 
-def _holds(network: Network, group: Group, expected: Tensor) -> bool:
-    """Whether channels may come in another order; if so they stay in it."""
-    if not all(_lies(network, place) for place in group.places):
+def _is_proven(network: Network, group: Group, expected: Tensor) -> bool:
+    """Whether the scores stay the same with the channels reversed; if so, they stay reversed."""
+    if not all(_is_valid(network, place) for place in group.places):
         return False
     _reverse(network, group)
-    found = _logits(network, _drawn(network, len(expected)))
+    found = _logits(network, _random_inputs(network, len(expected)))
     if (found - expected).abs().max() <= TOLERANCE * expected.abs().max():
         return True
     _reverse(network, group)
     return False
 
 
-def _lies(network: Network, place: Place) -> bool:
-    """Whether positions are different ones, and those of the module."""
+def _is_valid(network: Network, place: Place) -> bool:
+    """Whether positions are unique and inside the tensors of the module."""
     module, n = network.get_submodule(place.module), place.positions.numel()
     inside = (
         place.positions < getattr(module, leaf).shape[axis] for leaf, axis in place.axes.items()
@@ -195,25 +197,25 @@ def _reverse(network: Network, group: Group) -> None:
             tensor = getattr(module, leaf)
             order = torch.arange(tensor.shape[axis])
             order[place.positions] = place.positions.flip(0)
-            _replace(module, leaf, tensor.detach().index_select(axis, _at(order, tensor)))
+            _replace(module, leaf, tensor.detach().index_select(axis, _to_device(order, tensor)))
 
 
-def _shaken(network: Network) -> Network:
-    """Return a copy without a weight that is zero, or equal to another, by design.
+def _perturbed(network: Network) -> Network:
+    """Return a copy with noise on the weights, so that none is zero or equal to another by design.
 
-    On the processor: an accelerator rounds convolutions too coarsely for a proof.
+    On the CPU: an accelerator rounds convolutions too coarsely for the test.
     """
-    shaken = copy.deepcopy(network).cpu()
+    perturbed = copy.deepcopy(network).cpu()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in shaken.parameters():
+        for parameter in perturbed.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.add_(0.05 * noise.to(parameter.dtype))
-    return shaken
+    return perturbed
 
 
-def _drawn(network: Network, n: int) -> dict[str, Tensor]:
-    """Return n random inputs, always the same."""
+def _random_inputs(network: Network, n: int) -> dict[str, Tensor]:
+    """Return n random inputs with a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     return {
         name: values
@@ -236,7 +238,7 @@ def _replace(module: nn.Module, leaf: str, tensor: Tensor) -> None:
     setattr(module, leaf, tensor)
 
 
-def _at(positions: Tensor, tensor: Tensor) -> Tensor:
+def _to_device(positions: Tensor, tensor: Tensor) -> Tensor:
     return positions.flatten().to(tensor.device)
 
 
@@ -244,10 +246,10 @@ def _at(positions: Tensor, tensor: Tensor) -> Tensor:
 
 
 def _candidates(network: Network) -> Iterator[tuple[str, list[Group]]]:
-    """Yield layers and how the channels that they make may lie, the likeliest first."""
+    """Yield layers and the possible groups of the channels that they make, most likely first."""
     for group in _heads(network):
         yield group.places[0].module, [group]
-    with _quiet():
+    with _no_warnings():
         traced = _traced(network)
     for layer, module in network.named_modules():
         if not isinstance(module, LAYERS) or module not in traced.graph:
@@ -262,12 +264,13 @@ def _candidates(network: Network) -> Iterator[tuple[str, list[Group]]]:
 
 
 def _heads(network: Network) -> Iterator[Group]:
-    """Yield the heads of attentions: a module that holds a linear layer ``qkv``, whose rows are
-    queries, keys and values of each head in turn, one more linear layer that reads the heads, and
-    their number as ``heads`` or ``num_heads``.
+    """Yield the heads of attention modules.
+
+    Such a module has a linear layer ``qkv``, whose rows are the queries, keys and values of each
+    head in turn, one other linear layer that reads the heads, and ``heads`` or ``num_heads``.
     """
     for name, module in network.named_modules():
-        qkv, heads = getattr(module, "qkv", None), _count(module)
+        qkv, heads = getattr(module, "qkv", None), _heads_attribute(module)
         readers = [
             leaf
             for leaf, layer in module.named_children()
@@ -284,23 +287,21 @@ def _heads(network: Network) -> Iterator[Group]:
         yield Group(
             name,
             (
-                Place(f"{name}.qkv", *_out(qkv), thrice, makes=True),
-                Place(f"{name}.{readers[0]}", *_in(getattr(module, readers[0])), rows),
+                Place(f"{name}.qkv", *_made_axes(qkv), thrice, makes=True),
+                Place(f"{name}.{readers[0]}", *_read_axes(getattr(module, readers[0])), rows),
                 Place(name, {}, (heads,), torch.arange(len(rows))[:, None]),
                 Place(name, {}, tuple(whole), rows),
             ),
         )
 
 
-def _count(module: nn.Module) -> str | None:
+def _heads_attribute(module: nn.Module) -> str | None:
     names = ("heads", "num_heads")
     return next((n for n in names if type(getattr(module, n, None)) is int), None)
 
 
 def _channels_last(network: Network, group: Group) -> Group:
-    """Return a group as it is where flattened axes hold channels last: torch-pruning takes them
-    for first.
-    """
+    """Return the group for flattened axes with channels last; torch-pruning assumes channels first."""
 
     def last(place: Place) -> Place:
         module = network.get_submodule(place.module)
@@ -313,16 +314,16 @@ def _channels_last(network: Network, group: Group) -> Group:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # of parameters outside of layers: what it takes them for is proven here
+        # torch-pruning warns of parameters outside of layers, which are tested here
         warnings.simplefilter("ignore")
         yield
 
 
 @dataclass(frozen=True)
 class _Traced:
-    """What torch-pruning made of a network: its graph, and the names of modules and parameters."""
+    """The graph of torch-pruning, and the names of modules and parameters."""
 
     dependencies: Any
     names: Mapping[Any, str]
@@ -335,15 +336,15 @@ class _Traced:
         """Return all places of the channels that a layer makes.
 
         Raises:
-            UnknownError: one of them is of an unknown kind, or holds them in unequal numbers.
+            UnknownError: a module is of an unknown kind, or has some channels more often than others.
         """
         prune = self.dependencies.get_pruner_of_module(layer).prune_out_channels
-        axis = _out(layer)[0].get("weight")
+        axis = _made_axes(layer)[0].get("weight")
         if axis is None:
             raise UnknownError(self.names[layer])
         n = layer.weight.shape[axis]
         found = self.dependencies.get_pruning_group(layer, prune, list(range(n)))
-        # what is not named stands for an operation
+        # targets without a name are operations
         named = [item for item in found if item.dep.target.module in self.names]
         return tuple(self._place(item, n) for item in named)
 
@@ -358,9 +359,9 @@ class _Traced:
             return Place(owner, {leaf: item.dep.target.pruning_dim}, (), positions)
         if isinstance(module, LAYERS):
             reads = item.dep.handler.__name__ == "prune_in_channels"
-            axes, sizes = (_in if reads else _out)(module)
+            axes, sizes = (_read_axes if reads else _made_axes)(module)
             return Place(name, axes, sizes, positions, makes=not reads)
-        return Place(name, *_passes(name, module), positions)
+        return Place(name, *_passed_axes(name, module), positions)
 
 
 def _each(n: int, total: int) -> Tensor:
@@ -383,33 +384,33 @@ def _traced(network: Network) -> _Traced:
     return _Traced(graph, names)
 
 
-# --- what each kind of module holds
+# --- axes of channels by kind of module
 
 
-def _out(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return where a layer makes channels: axes of its tensors, and attributes."""
+def _made_axes(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return axes and size attributes of the channels that a layer makes."""
     if isinstance(layer, nn.Linear):
         axes, sizes = {"weight": 0, "bias": 0}, ("out_features",)
     elif layer.groups == 1:
         axes, sizes = {"weight": int(layer.transposed), "bias": 0}, ("out_channels",)
     else:
-        # of a depthwise convolution, each channel makes one
+        # in a depthwise convolution each input channel makes one output channel
         axes, sizes = {"weight": 0, "bias": 0}, ("out_channels", "in_channels", "groups")
-    return _present(layer, axes), sizes
+    return _own_tensors(layer, axes), sizes
 
 
-def _in(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return where a layer reads channels."""
+def _read_axes(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return axes and size attributes of the channels that a layer reads."""
     if isinstance(layer, nn.Linear):
         return {"weight": 1}, ("in_features",)
     return {"weight": 1 - int(layer.transposed)}, ("in_channels",)
 
 
-def _passes(name: str, module: Any) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return where a module that passes channels on holds them.
+def _passed_axes(name: str, module: Any) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return axes and size attributes of the channels that a module passes on.
 
     Raises:
-        UnknownError: of this kind of module that is not known.
+        UnknownError: the module is of an unknown kind.
     """
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         leaves, sizes = ("weight", "bias", "running_mean", "running_var"), ("num_features",)
@@ -420,10 +421,10 @@ def _passes(name: str, module: Any) -> tuple[dict[str, int], tuple[str, ...]]:
         leaves, sizes = ("weight",) * own, ("num_parameters",) * own
     else:
         raise UnknownError(name)
-    return _present(module, dict.fromkeys(leaves, 0)), sizes
+    return _own_tensors(module, dict.fromkeys(leaves, 0)), sizes
 
 
-def _present(module: nn.Module, axes: Mapping[str, int]) -> dict[str, int]:
-    """Return the axes of tensors that a module holds itself, and does not compute of others."""
+def _own_tensors(module: nn.Module, axes: Mapping[str, int]) -> dict[str, int]:
+    """Return the axes of the tensors that are parameters or buffers of the module."""
     held = {**module._parameters, **module._buffers}
     return {leaf: axis for leaf, axis in axes.items() if held.get(leaf) is not None}

@@ -1,4 +1,4 @@
-"""Fine-tuning: a trained encoder under a new head, each with a learning rate of its own."""
+"""Fine-tuning: a trained encoder and a new head, each with its own learning rate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def finetune(
     data: TrainingData,
     context: Context,
     *,
-    encoder_rate: float,
-    head_rate: float,
+    encoder_learning_rate: float,
+    head_learning_rate: float,
     **training: Any,
 ) -> Network:
-    """Train both by the labels."""
-    objective = Objective(classification, {"encoder": encoder_rate, "head": head_rate})
+    """Train encoder and head on the labels."""
+    rates = {"encoder": encoder_learning_rate, "head": head_learning_rate}
+    objective = Objective(classification, rates)
     return context.fit(context.with_head(start), data, objective, **training)

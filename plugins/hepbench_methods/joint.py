@@ -23,15 +23,16 @@ def joint(
     data: TrainingData,
     context: Context,
     *,
-    encoder_rate: float,
-    head_rate: float,
+    encoder_learning_rate: float,
+    head_learning_rate: float,
     separate: bool,
     **training: Any,
 ) -> Network:
-    """Train all of it; the head only ever learns from the labels."""
-    network, rates = context.with_head(start), {"encoder": encoder_rate, "head": head_rate}
+    """Train the whole network; only the labels train the head."""
+    network = context.with_head(start)
+    rates = {"encoder": encoder_learning_rate, "head": head_learning_rate}
     if separate:
-        own = Objective(pretraining, {"encoder": encoder_rate})
+        own = Objective(pretraining, {"encoder": encoder_learning_rate})
         return context.fit(network, data, own, Objective(classification, rates), **training)
     return context.fit(network, data, Objective(both, rates), **training)
 

@@ -1,7 +1,7 @@
-"""Linear probe: what a straight cut through the codes of a frozen encoder can do.
+"""Linear probe: a linear head on the latents of a frozen encoder.
 
 The head of He et al. (2022), arXiv:2111.06377, section A.1: batch normalisation without parameters,
-so that the scale of the codes does not matter, then a linear layer.
+so that the scale of the latents does not matter, then a linear layer.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 
 def head(width: int, classes: int) -> nn.Module:
-    """Return the head: (N, width) codes to (N, classes) logits."""
+    """Return the head: (N, width) latents to (N, classes) logits."""
     return nn.Sequential(nn.BatchNorm1d(width, affine=False), nn.Linear(width, classes))
 
 
 def linear_probe(
-    start: Network, data: TrainingData, context: Context, *, rate: float, **training: Any
+    start: Network, data: TrainingData, context: Context, *, learning_rate: float, **training: Any
 ) -> Network:
-    """Train the head; nothing names a rate for the encoder, which stays as it is."""
+    """Train the head; the encoder has no learning rate and stays as it is."""
     return context.fit(
-        context.with_head(start), data, Objective(classification, {"head": rate}), **training
+        context.with_head(start),
+        data,
+        Objective(classification, {"head": learning_rate}),
+        **training,
     )

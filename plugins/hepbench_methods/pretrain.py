@@ -1,4 +1,4 @@
-"""Pretraining by the encoder's own loss; it sees no label."""
+"""Pretraining: the encoder is trained by its own loss, without labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def pretrain(
-    start: Network, data: TrainingData, context: Context, *, rate: float, **training: Any
+    start: Network, data: TrainingData, context: Context, *, learning_rate: float, **training: Any
 ) -> Network:
-    """Train the encoder, and whatever its pretraining uses beside it."""
-    return context.fit(start, data, Objective(pretraining, {"encoder": rate}), **training)
+    """Train the encoder and the parts that only its pretraining uses, such as a decoder."""
+    return context.fit(start, data, Objective(pretraining, {"encoder": learning_rate}), **training)

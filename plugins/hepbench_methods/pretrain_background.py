@@ -1,7 +1,7 @@
-"""Pretraining on the background alone, for what is unusual to be found: its loss is larger there.
+"""Pretraining on the background alone, for anomaly detection: signal has a larger loss then.
 
-Labels choose the examples of class 0, for training and for validation, and serve nothing else.
-Examples without labels are left out: signal may be among them.
+Labels only select the examples of class 0, for training and for validation. Examples without labels
+are left out, because they may be signal.
 
 As in Farina, Nakai and Shih, Phys. Rev. D 101, 075021 (2020), arXiv:1808.08992.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def pretrain_background(
-    start: Network, data: TrainingData, context: Context, *, rate: float, **training: Any
+    start: Network, data: TrainingData, context: Context, *, learning_rate: float, **training: Any
 ) -> Network:
-    """Train the encoder, and whatever its pretraining uses beside it.
+    """Train the encoder and the parts that only its pretraining uses, such as a decoder.
 
     Raises:
         DataError: there is no background to train on.
@@ -32,7 +32,7 @@ def pretrain_background(
         msg = "pretrain-background: no example of class 0 to train on, or to validate on"
         raise DataError(msg)
     alone = replace(data, train=train, validation=validation, unlabelled=None)
-    return context.fit(start, alone, Objective(pretraining, {"encoder": rate}), **training)
+    return context.fit(start, alone, Objective(pretraining, {"encoder": learning_rate}), **training)
 
 
 def background(examples: Examples) -> Examples:

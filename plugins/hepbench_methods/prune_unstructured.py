@@ -1,8 +1,8 @@
 """Unstructured pruning: the smallest weights of a trained classifier are held at zero.
 
 Han et al. (2015), arXiv:1506.02626, without their training afterwards: after a write-up (seeds/000;
-R3 of REFERENCE.md) that left the pruned network as it was. The code is our own. Zeros are multiplied
-like any other number: operations and latency stay, ``theoretical_macs`` is what could be saved.
+R3 of REFERENCE.md) that did not train the pruned network. The code is our own. Zeros are multiplied
+like other numbers: operations and latency stay, ``theoretical_macs`` counts those without zeros.
 """
 
 from __future__ import annotations
@@ -27,16 +27,12 @@ def prune_unstructured(
 
     Args:
         start: a classifier.
-        data, work: not needed.
-        ratio: of the weights, in [0, 1).
-        scope: ``global``: the smallest of all layers; ``layer``: this share of each layer.
-
-    Raises:
-        UsageError: a ratio outside [0, 1), or another scope.
+        data, context: not needed.
+        ratio: fraction of the weights.
+        scope: ``global``: the smallest weights of all layers; ``layer``: the same fraction of each
+            layer.
     """
-    pruning.check_ratio("prune-unstructured", ratio)
-    pruning.check_among("prune-unstructured[scope]", scope, pruning.SCOPES)
-    # what is masked was trimmed before
+    # a network with masks is trimmed already
     network = start if start.masks else start.trim()
-    pruning.hold(network, pruning.smallest(network, ratio, scope))
+    pruning.apply_masks(network, pruning.smallest(network, ratio, scope))
     return network

@@ -1,7 +1,7 @@
-"""The spread of scores: what tells a network that has collapsed from one that ranks badly.
+"""The spread of scores: it tells a collapsed network from one that ranks badly.
 
 Sharpness, in the words of Gneiting, Balabdaoui and Raftery, J. R. Stat. Soc. B 69 (2007) 243. Scores
-that no longer differ by more than rounding and noise still have an AUC, whatever that is.
+that differ by rounding and noise alone still have an AUC, which then means nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ def score_spread(predictions: Predictions) -> Measured:
     """Return the standard deviation of the signal's score, with its standard error."""
     scores = np.asarray(predictions.scores, float)[:, 1]
     weights = predictions.weights
-    shares = np.ones(len(scores)) if weights is None else np.asarray(weights, float)
-    shares = shares / shares.sum()
-    squares = (scores - shares @ scores) ** 2
-    variance = shares @ squares
+    fractions = np.ones(len(scores)) if weights is None else np.asarray(weights, float)
+    fractions = fractions / fractions.sum()
+    squares = (scores - fractions @ scores) ** 2
+    variance = fractions @ squares
     if not variance:
         return Measured(0.0)
-    # by the variance of the squares: no shape of the scores is taken for granted
-    error = np.sqrt(shares**2 @ (squares - variance) ** 2)
+    # from the variance of the squares, which assumes no distribution of the scores
+    error = np.sqrt(fractions**2 @ (squares - variance) ** 2)
     spread = np.sqrt(variance)
     return Measured(float(spread), stderr=float(error / (2 * spread)))

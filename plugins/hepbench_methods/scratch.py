@@ -15,15 +15,15 @@ def scratch(
     data: TrainingData,
     context: Context,
     *,
-    rate: float,
+    learning_rate: float,
     **training: Any,
 ) -> Network | Estimator:
-    """Train encoder and head at one rate; an estimator has parameters of its own for that."""
+    """Train encoder and head with one learning rate; an estimator only uses its own parameters."""
     if isinstance(start, Estimator):
         start.fit(data, seed=context.seed)
         return start
     # it imports torch, which takes two seconds: estimators need none
     from hepbench import classification
 
-    objective = Objective(classification, {"encoder": rate, "head": rate})
+    objective = Objective(classification, {"encoder": learning_rate, "head": learning_rate})
     return context.fit(context.with_head(start), data, objective, **training)

@@ -1,10 +1,10 @@
-"""Support-vector machine with a Gaussian kernel on the codes of a frozen encoder.
+"""Support-vector machine with a Gaussian kernel on the latents of a frozen encoder.
 
 Cortes and Vapnik, Machine Learning 20, 273 (1995); scores as in Platt (1999). The code is
-scikit-learn's SVC. Codes are scaled by the training examples, unless they are to be taken as they are; C and gamma are the pair of the grid
-with the best validation AUC; Platt's slope and offset are fitted on the validation examples too.
-The fitted machine becomes a head whose tensors are buffers, so that it is stored, exported and
-counted like any network.
+scikit-learn's SVC. Latents are standardised with the training examples, unless ``scale`` is ``raw``;
+C and gamma are the pair of the grid with the best validation AUC; Platt's slope and offset are fitted on the validation examples too.
+The fitted machine becomes a head whose tensors are buffers: it is stored, exported and counted like
+any network.
 
 Above ``exact_up_to`` training examples the kernel is approximated on ``landmarks`` of them, drawn
 anew (Nystroem; Williams and Seeger, NeurIPS 2000), under a linear machine with squared hinge loss.
@@ -23,7 +23,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, LinearSVC
 from torch import Tensor, nn
 
-from hepbench import DataError, UsageError
+from hepbench import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,22 +31,19 @@ if TYPE_CHECKING:
     from hepbench import Array, Context, Examples, Network, TrainingData
 
 
-SCALES = ("each", "raw")
-
-
 class SupportVectors(nn.Module):
-    """A fitted machine: (N, width) codes to the logits 0 and slope x decision + offset.
+    """A fitted machine: (N, width) latents to the logits 0 and slope x decision + offset.
 
     Args:
-        width: of a code.
+        width: number of latents.
         classes: two.
-        vectors: how many support vectors, or landmarks.
+        vectors: number of support vectors or landmarks.
     """
 
     def __init__(self, width: int, classes: int, *, vectors: int) -> None:
         super().__init__()
         if classes != 2:
-            msg = f"svm: {classes} classes; its head tells two apart"
+            msg = f"svm: {classes} classes; its head separates two"
             raise DataError(msg)
         shapes = {
             "mean": (width,),
@@ -61,31 +58,31 @@ class SupportVectors(nn.Module):
             # float32 would differ from scikit-learn by 3e-4
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
-    def decision(self, codes: Tensor) -> Tensor:
+    def decision(self, latents: Tensor) -> Tensor:
         """Return (N,) distances from the boundary, as scikit-learn's decision_function."""
-        x = (codes.double() - self.mean) / self.std
+        x = (latents.double() - self.mean) / self.std
         squares = x.square().sum(1, keepdim=True) + self.vectors.square().sum(1)
         kernel = (-self.gamma * (squares - 2 * x @ self.vectors.T)).exp()
-        # a product of matrices, which counters count, where they overlook one with a vector
+        # FLOP counters count a product of matrices, but overlook a matrix times a vector
         return (kernel @ self.weights[:, None])[:, 0] + self.intercept
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, latents: Tensor) -> Tensor:
         """Return (N, 2) logits."""
-        logit = self.platt[0] * self.decision(codes) + self.platt[1]
+        logit = self.platt[0] * self.decision(latents) + self.platt[1]
         return torch.stack([torch.zeros_like(logit), logit], 1)
 
 
 class Machine(NamedTuple):
-    """A fitted machine on scaled codes; ``weights`` (M,) belong to ``vectors`` (M, width)."""
+    """A fitted machine on scaled latents; ``weights`` (M,) belong to ``vectors`` (M, width)."""
 
     vectors: Array
     weights: Array
     intercept: float
     gamma: float
 
-    def decision(self, codes: Array) -> Array:
+    def decision(self, latents: Array) -> Array:
         """Return (N,) distances from the boundary."""
-        return rbf_kernel(codes, self.vectors, gamma=self.gamma) @ self.weights + self.intercept
+        return rbf_kernel(latents, self.vectors, gamma=self.gamma) @ self.weights + self.intercept
 
 
 def svm(
@@ -102,42 +99,30 @@ def svm(
     """Fit a machine for each pair of the grid; the best on validation becomes the head.
 
     Args:
-        start: its encoder makes the codes.
+        start: its encoder makes the latents.
         data: labels of two classes.
-        work: its seed draws the landmarks.
-        C: what an example on the wrong side costs.
-        gamma: of the kernel exp(-gamma d^2), in units of 1 / (width x variance of all codes), which
+        context: its seed draws the landmarks.
+        C: penalty of an example on the wrong side.
+        gamma: of the kernel exp(-gamma d^2), in units of 1 / (width x variance of all latents), which
             is scikit-learn's "scale".
-        scale: ``each``: every unit of the code is standardised; ``raw``: codes as they are.
-        exact_up_to: training examples; above, the kernel is approximated.
-        landmarks: of the approximation.
+        scale: ``each``: each latent is standardised; ``raw``: latents as they are.
+        exact_up_to: number of training examples above which the kernel is approximated.
+        landmarks: number of examples that the approximation uses.
 
     Raises:
-        DataError: there are other than two classes.
-        UsageError: another scale.
+        DataError: the number of classes is not two.
     """
-    if scale not in SCALES:
-        msg = f"svm[scale]: {scale!r}; {', '.join(SCALES)} are known"
-        raise UsageError(msg)
     train, validation = data.train, data.validation
-    if data.classes != 2 or len(np.unique(train.labels)) != 2:
-        msg = f"svm: {data.classes} classes, of which train has {len(np.unique(train.labels))}; "
-        raise DataError(msg + "it tells two apart and needs examples of both")
-    codes, others = (context.encode(start, part).astype(float) for part in (train, validation))
-    mean, std = codes.mean(0), codes.std(0)
-    # a unit that never moves says nothing
-    std[std <= 1e-7 * np.abs(mean)] = 1.0
-    variance = 1.0
-    if scale == "raw":
-        variance = float(codes.var()) or 1.0
-        mean, std = np.zeros_like(mean), np.ones_like(std)
-    codes, others = (codes - mean) / std, (others - mean) / std
+    _check_classes(data)
+    latents, others = (context.encode(start, part).astype(float) for part in (train, validation))
+    mean, std, variance = _scaling(latents, scale)
+    latents, others = (latents - mean) / std, (others - mean) / std
     fit = _exact
-    if len(codes) > exact_up_to:
-        rows = np.random.default_rng(context.seed).permutation(len(codes))[:landmarks]
-        fit = partial(_nystroem, codes[rows])
-    grid = [(c, g / (codes.shape[1] * variance)) for g in gamma for c in C]
-    machines = [fit(codes, train, c=c, gamma=g) for c, g in grid]
+    if len(latents) > exact_up_to:
+        rows = np.random.default_rng(context.seed).permutation(len(latents))[:landmarks]
+        fit = partial(_nystroem, latents[rows])
+    grid = [(c, g / (latents.shape[1] * variance)) for g in gamma for c in C]
+    machines = [fit(latents, train, c=c, gamma=g) for c, g in grid]
     best = max(machines, key=lambda machine: _auc(machine.decision(others), validation))
     platt = _platt(best.decision(others), validation)
     values = {**best._asdict(), "mean": mean, "std": std, "platt": platt}
@@ -147,18 +132,35 @@ def svm(
     return network
 
 
-def _exact(codes: Array, train: Examples, *, c: float, gamma: float) -> Machine:
-    fitted = SVC(C=c, gamma=gamma).fit(codes, train.labels, sample_weight=train.weights)
+def _check_classes(data: TrainingData) -> None:
+    found = len(np.unique(data.train.labels))
+    if data.classes != 2 or found != 2:
+        msg = f"svm: {data.classes} classes, of which train has {found}; "
+        raise DataError(msg + "it separates two classes and needs examples of both")
+
+
+def _scaling(latents: Array, scale: str) -> tuple[Array, Array, float]:
+    """Return mean and std that latents are standardised with, and the variance that is left."""
+    mean, std = latents.mean(0), latents.std(0)
+    if scale == "raw":
+        return np.zeros_like(mean), np.ones_like(std), float(latents.var()) or 1.0
+    # a constant latent carries no information
+    std[std <= 1e-7 * np.abs(mean)] = 1.0
+    return mean, std, 1.0
+
+
+def _exact(latents: Array, train: Examples, *, c: float, gamma: float) -> Machine:
+    fitted = SVC(C=c, gamma=gamma).fit(latents, train.labels, sample_weight=train.weights)
     return Machine(fitted.support_vectors_, fitted.dual_coef_[0], fitted.intercept_[0], gamma)
 
 
 def _nystroem(
-    landmarks: Array, codes: Array, train: Examples, *, c: float, gamma: float
+    landmarks: Array, latents: Array, train: Examples, *, c: float, gamma: float
 ) -> Machine:
     values, axes = np.linalg.eigh(rbf_kernel(landmarks, gamma=gamma))
     kept = values > 1e-6 * values[-1]
     basis = axes[:, kept] / np.sqrt(values[kept])
-    features = rbf_kernel(codes, landmarks, gamma=gamma) @ basis
+    features = rbf_kernel(latents, landmarks, gamma=gamma) @ basis
     fitted = LinearSVC(C=c, dual=False).fit(features, train.labels, sample_weight=train.weights)
     return Machine(landmarks, basis @ fitted.coef_[0], fitted.intercept_[0], gamma)
 

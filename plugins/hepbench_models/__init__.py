@@ -1,10 +1,11 @@
-"""The models that come with hepbench: one module, one architecture."""
+"""The models that come with hepbench: one module per architecture."""
 
 from __future__ import annotations
 
-from hepbench import Model, Range, hookimpl
+from hepbench import Model, Param, Range, hookimpl
 
 COUNT = Range(least=1)
+POSITIVE = Range(above=0)
 DROPOUT = Range(least=0, below=1)
 
 GBDT = Model(
@@ -14,22 +15,13 @@ GBDT = Model(
     build="hepbench_models.gbdt:GradientBoosting",
     offers=frozenset({"estimate"}),
     params={
-        "learning_rate": 0.05,
-        "max_trees": 500,
-        "max_leaves": 16,
-        "min_examples": 20,
-        "l2": 10.0,
-        "feature_share": 0.5,
-        "patience": 20,
-    },
-    allowed={
-        "learning_rate": Range(above=0),
-        "max_trees": COUNT,
-        "max_leaves": Range(least=2),
-        "min_examples": COUNT,
-        "l2": Range(least=0),
-        "feature_share": Range(above=0, most=1),
-        "patience": COUNT,
+        "learning_rate": Param(0.05, POSITIVE),
+        "max_trees": Param(500, COUNT),
+        "max_leaves": Param(16, Range(least=2)),
+        "min_examples": Param(20, COUNT),
+        "l2": Param(10.0, Range(least=0)),
+        "feature_fraction": Param(0.5, Range(above=0, most=1)),
+        "patience": Param(20, COUNT),
     },
     imports=("sklearn.ensemble",),
     source="Friedman, Annals of Statistics 29, 1189 (2001); Ke et al. (LightGBM), NeurIPS 2017",
@@ -41,8 +33,10 @@ LOGISTIC = Model(
     inputs=("table",),
     build="hepbench_models.logistic:Logistic",
     offers=frozenset({"estimate"}),
-    params={"strengths": [0.001, 0.01, 0.1, 1.0, 10.0], "max_iterations": 1000},
-    allowed={"strengths": Range(above=0), "max_iterations": COUNT},
+    params={
+        "strengths": Param([0.001, 0.01, 0.1, 1.0, 10.0], POSITIVE),
+        "max_iterations": Param(1000, COUNT),
+    },
     imports=("sklearn.linear_model", "sklearn.preprocessing"),
     source="Cox, Journal of the Royal Statistical Society B 20, 215 (1958)",
 )
@@ -54,29 +48,12 @@ MLP = Model(
     build="hepbench_models.mlp:MLP",
     preprocess=("standardise",),
     params={
-        "width": 96,
-        "layers": 3,
-        "activation": "gelu",
-        "residual": True,
-        "dropout": 0.3,
-        "spreads": [],
-    },
-    presets={
-        "paper": {
-            "width": 300,
-            "layers": 5,
-            "activation": "tanh",
-            "residual": False,
-            "dropout": 0.0,
-            "spreads": [0.1, 0.05],
-        }
-    },
-    allowed={
-        "width": COUNT,
-        "layers": COUNT,
-        "activation": ("tanh", "relu", "gelu"),
-        "dropout": DROPOUT,
-        "spreads": Range(above=0),
+        "width": Param(96, COUNT, {"paper": 300}),
+        "layers": Param(3, COUNT, {"paper": 5}),
+        "activation": Param("gelu", ("tanh", "relu", "gelu"), {"paper": "tanh"}),
+        "residual": Param(True, presets={"paper": False}),
+        "dropout": Param(0.3, DROPOUT, {"paper": 0.0}),
+        "init_std": Param([], POSITIVE, {"paper": [0.1, 0.05]}),
     },
     source="Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735",
 )
@@ -89,44 +66,26 @@ TRANSFORMER_AE = Model(
     offers=frozenset({"encode", "pretrain", "reconstruct"}),
     preprocess=("standardise",),
     params={
-        "width": 24,
-        "heads": 3,
-        "layers": 3,
-        "feed_forward": 48,
-        "dropout": 0.1,
-        "code": 64,
-        "masked_share": 0.0,
-    },
-    presets={"paper": {"width": 21, "feed_forward": 2048}},
-    allowed={
-        **dict.fromkeys(("width", "heads", "layers", "feed_forward", "code"), COUNT),
-        "dropout": DROPOUT,
-        "masked_share": Range(least=0, below=1),
+        "width": Param(24, COUNT, {"paper": 21}),
+        "heads": Param(3, COUNT),
+        "layers": Param(3, COUNT),
+        "feed_forward": Param(48, COUNT, {"paper": 2048}),
+        "dropout": Param(0.1, DROPOUT),
+        "latent_dim": Param(64, COUNT),
+        "masked_fraction": Param(0.0, Range(least=0, below=1)),
     },
     source="seeds/002 (REFERENCE.md, R6); tokens as in Gorishniy et al., arXiv:2106.11959",
 )
 
+# "paper" is R2 of REFERENCE.md
+CONV_PREPROCESS = Param(["signed-log"], presets={"paper": ["channel-maximum"]})
 CONV = {
-    "widths": [16, 32, 64, 128],
-    "hidden": 256,
-    "code": 128,
-    "slope": 0.01,
-    "dropout": 0.3,
-    "output": "linear",
-}
-CONV_ALLOWED = {
-    **dict.fromkeys(("widths", "hidden", "code"), COUNT),
-    "slope": Range(least=0),
-    "dropout": DROPOUT,
-    "output": ("sigmoid", "tanh", "linear"),
-}
-# R2 of REFERENCE.md
-PAPER_CONV = {
-    "preprocess": ["channel-maximum"],
-    "widths": [16, 32, 64, 128],
-    "hidden": 256,
-    "code": 128,
-    "output": "sigmoid",
+    "widths": Param([16, 32, 64, 128], COUNT),
+    "hidden": Param(256, COUNT),
+    "latent_dim": Param(128, COUNT),
+    "slope": Param(0.01, Range(least=0)),
+    "dropout": Param(0.3, DROPOUT),
+    "output": Param("linear", ("sigmoid", "tanh", "linear"), {"paper": "sigmoid"}),
 }
 
 CONV_VAE = Model(
@@ -135,28 +94,28 @@ CONV_VAE = Model(
     inputs=("image",),
     build="hepbench_models.conv_vae:ConvVAE",
     offers=frozenset({"encode", "pretrain", "reconstruct"}),
-    preprocess=("signed-log",),
-    params={**CONV, "beta": 1.0, "annealed": 0.2},
-    presets={"paper": PAPER_CONV},
-    allowed={**CONV_ALLOWED, "beta": Range(least=0), "annealed": Range(least=0, most=1)},
+    preprocess=CONV_PREPROCESS,
+    params={
+        **CONV,
+        "beta": Param(1.0, Range(least=0)),
+        "kl_warmup": Param(0.2, Range(least=0, most=1)),
+    },
     source="seeds/000 (REFERENCE.md, R2); Kingma and Welling, arXiv:1312.6114",
 )
 
 SPARSE_AE = Model(
     name="sparse-ae",
-    summary="Convolutional autoencoder of images with an L1 penalty on its code",
+    summary="Convolutional autoencoder of images with an L1 penalty on its latents",
     inputs=("image",),
     build="hepbench_models.sparse_ae:SparseAutoencoder",
     offers=frozenset({"encode", "pretrain", "reconstruct"}),
-    preprocess=("signed-log",),
-    params={**CONV, "sparsity_weight": 0.001},
-    presets={"paper": PAPER_CONV},
-    allowed={**CONV_ALLOWED, "sparsity_weight": Range(least=0)},
+    preprocess=CONV_PREPROCESS,
+    params={**CONV, "sparsity_weight": Param(0.001, Range(least=0))},
     source="seeds/000 (REFERENCE.md, R4)",
 )
 
 
 @hookimpl
 def hepbench_models() -> list[Model]:
-    """Return two estimators, then the networks."""
+    """Return the two estimators, then the networks."""
     return [GBDT, LOGISTIC, MLP, TRANSFORMER_AE, CONV_VAE, SPARSE_AE]

@@ -1,11 +1,11 @@
-"""Convolutions that halve an image again and again, and their mirror: what autoencoders share.
+"""Encoder and decoder of convolutional autoencoders: layers that halve an image, and their mirror.
 
 After the write-up in R2 of REFERENCE.md: convolutions 3x3 of stride 2 with batch normalisation and
 LeakyReLU, a linear layer with dropout; Kaiming-normal convolutions, Xavier-normal linear layers,
 biases 0. The mirror has transposed convolutions 3x3 of stride 2. The code is our own.
 
 Where the write-up is silent: no activation between the linear layers, as its list names none; the
-decoder's last layer alone goes without normalisation; zero padding is spread on both sides.
+only the decoder's last layer has no normalisation; zero padding is spread on both sides.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Down(nn.Module):
         shape: of one image: (channels, height, width); any size, padded with zeros to the next
             multiple of 2 to the number of layers.
         widths: channels after each convolution.
-        hidden: units of the linear layer behind them.
+        hidden: units of the linear layer after them.
         slope: of the LeakyReLU, below zero.
-        dropout: share of the units hidden.
+        dropout: fraction of these units.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """(N, code) to (N, channels, height, width) images: the layers of ``Down`` backwards.
+    """(N, latent_dim) to (N, channels, height, width) images: the layers of ``Down`` in reverse.
 
     Args:
         shape, widths, hidden, slope: as those of ``Down``.
-        code: width of what is decoded.
-        output: what the images end with: sigmoid, tanh or linear.
+        latent_dim: number of latents.
+        output: last activation: sigmoid, tanh or linear.
     """
 
     def __init__(
@@ -78,34 +78,31 @@ class Up(nn.Module):
         widths: Sequence[int],
         hidden: int,
         slope: float,
-        code: int,
+        latent_dim: int,
         output: str,
     ) -> None:
         super().__init__()
         channels, *self.size = shape
         self.grid, self.padding = layout(self.size, len(widths))
-        if output not in OUTPUTS:
-            msg = f"output is {output!r}; {', '.join(OUTPUTS)} are known"
-            raise ValueError(msg)
         self.linear = nn.Sequential(
-            nn.Linear(code, hidden), nn.Linear(hidden, widths[-1] * prod(self.grid))
+            nn.Linear(latent_dim, hidden), nn.Linear(hidden, widths[-1] * prod(self.grid))
         )
         layers = [_double(i, o, slope) for i, o in pairwise(widths[::-1])]
         self.layers = nn.Sequential(*layers, _transposed(widths[0], channels), OUTPUTS[output]())
         draw(self, slope)
 
-    def forward(self, code: Tensor) -> Tensor:
-        """Return images of the size that was encoded; what was padded is cut off."""
-        image: Tensor = self.layers(self.linear(code).unflatten(1, (-1, *self.grid)))
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return images of the encoded size, without the padding."""
+        image: Tensor = self.layers(self.linear(latents).unflatten(1, (-1, *self.grid)))
         left, _, top, _ = self.padding
         height, width = self.size
         return image[:, :, top : top + height, left : left + width]
 
 
 def layout(size: Sequence[int], layers: int) -> tuple[list[int], list[int]]:
-    """Return the size of an image after so many halvings, and the padding that makes it whole.
+    """Return the size of an image after ``layers`` halvings, and the padding that this needs.
 
-    The padding is (left, right, top, bottom), as torch wants it.
+    The padding is (left, right, top, bottom), as torch takes it.
     """
     step = 2**layers
     grid = [-(-n // step) for n in size]
@@ -126,7 +123,7 @@ def draw(module: nn.Module, slope: float) -> None:
 
 
 def head(width: int, classes: int) -> nn.Module:
-    """Return the head of R2: (N, width) codes to (N, classes) logits."""
+    """Return the head of R2: (N, width) latents to (N, classes) logits."""
     return nn.Sequential(
         nn.Linear(width, width), nn.ReLU(), nn.Dropout(0.5), nn.Linear(width, classes)
     )

@@ -1,9 +1,9 @@
-"""Logistic regression on standardised features: what a straight cut through them can do.
+"""Logistic regression on standardised features.
 
 Cox, Journal of the Royal Statistical Society B 20, 215 (1958); for more than two classes the
 multinomial form. The code is scikit-learn's StandardScaler and LogisticRegression (lbfgs, L2). Mean
-and spread are those of the training examples; the inverse strength C of the penalty is the one
-among ``strengths`` with the least validation loss.
+and standard deviation are those of the training examples; the inverse strength C of the penalty is
+the one of ``strengths`` with the smallest validation loss.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Logistic:
 
     Args:
         shapes: of one example; ``table`` is (features,).
-        strengths: values of C to choose among, the inverse strength of the penalty.
-        max_iterations: of lbfgs for one C; not to have converged by then is an error.
+        strengths: values of C, the inverse strength of the penalty, to try.
+        max_iterations: of lbfgs for each C; no convergence by then is an error.
     """
 
     trusts: ClassVar[tuple[str, ...]] = ()

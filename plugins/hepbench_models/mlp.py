@@ -3,12 +3,12 @@
 Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; residual blocks
 as in He et al. (2016), with the normalisation first (Xiong et al., 2020). The code is our own. The
 preset ``paper`` is the deep net of Baldi et al.: five layers of 300 tanh units without residuals,
-normalisation or dropout, weights drawn with their spreads.
+normalisation or dropout, weights drawn with their standard deviations.
 
 Departures of ``paper``: all features are standardised, on the training examples (theirs: on training
 and test examples, and positive features only divided by their mean); two softmax logits drawn as
-torch does, not one sigmoid unit of spread .001; how it is trained is the method's (theirs: SGD,
-batch 100, rate .05 falling by 2e-7 a step, momentum .9 growing to .99, weight decay 1e-5,
+torch does, not one sigmoid unit with standard deviation .001; the method decides how it is trained
+(theirs: SGD, batch 100, learning rate .05 falling by 2e-7 a step, momentum .9 growing to .99, weight decay 1e-5,
 200 to 1000 epochs).
 """
 
@@ -34,10 +34,10 @@ class MLP(nn.Module):
         width: units of each layer.
         layers: hidden layers, the first from the features.
         activation: tanh, relu or gelu.
-        residual: whether each further layer normalises, and adds to what it was given.
-        dropout: share of units hidden, after each layer.
-        spreads: standard deviations of the weights of the first and of the further layers, whose
-            biases are then 0; none: torch's own draw.
+        residual: whether each further layer normalises its input and adds its output to it.
+        dropout: fraction of the units, after each layer.
+        init_std: standard deviations of the initial weights of the first and of the further layers;
+            biases are then 0. Empty: torch's own initialisation.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MLP(nn.Module):
         activation: str,
         residual: bool,
         dropout: float,
-        spreads: Sequence[float],
+        init_std: Sequence[float],
     ) -> None:
         super().__init__()
         (features,) = shapes["table"]
@@ -63,13 +63,13 @@ class MLP(nn.Module):
             for _ in range(layers - 1)
         )
         self.norm = nn.LayerNorm(width) if residual else nn.Identity()
-        if spreads:
-            first, further = spreads
+        if init_std:
+            first, further = init_std
             _draw(self.first, first)
             _draw(self.blocks, further)
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the last layer's units, normalised where blocks are residual."""
+        """Return the units of the last layer, normalised if blocks are residual."""
         x: Tensor = self.first(inputs["table"])
         for block in self.blocks:
             x = x + block(x) if self.residual else block(x)
@@ -80,8 +80,8 @@ def _layer(n: int, width: int, activation: str, dropout: float) -> nn.Sequential
     return nn.Sequential(nn.Linear(n, width), ACTIVATIONS[activation](), nn.Dropout(dropout))
 
 
-def _draw(module: nn.Module, spread: float) -> None:
+def _draw(module: nn.Module, std: float) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=spread)
+            nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)

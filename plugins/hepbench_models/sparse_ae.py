@@ -1,10 +1,10 @@
-"""Sparse autoencoder of images: the convolutional autoencoder with an L1 penalty on its code.
+"""Sparse autoencoder of images: a convolutional autoencoder with an L1 penalty on its latents.
 
 After a write-up ("End-to-End event classification with sparse autoencoders", bonus task; R4 of
-REFERENCE.md): ``conv_vae`` without what is variational. The code is our own.
+REFERENCE.md): ``conv_vae`` with a deterministic encoder. The code is our own.
 
-Where the write-up is silent: the penalty is the sum of the code's absolute values. Nothing makes
-such a code exactly zero; how many of its entries are nearly so is measured, not assumed.
+Where the write-up is silent: the penalty is the sum of the absolute values of the latents. It makes no
+latent exactly zero; how many are nearly zero is measured, not assumed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class SparseAutoencoder(nn.Module):
-    """An encoder of ``image``: (N, channels, height, width) to (N, code).
+    """An encoder of ``image``: (N, channels, height, width) to (N, latent_dim).
 
     Args:
         shapes: of one example; ``image`` is (channels, height, width), of any size.
         widths: channels after each halving.
-        hidden: units between the convolutions and the code.
-        code: its width.
+        hidden: units between the convolutions and the latents.
+        latent_dim: number of latents.
         slope: of the LeakyReLU, below zero.
-        dropout: share of the hidden units.
-        output: what a decoded image ends with: sigmoid, tanh or linear.
-        sparsity_weight: of the L1 norm of the code, the write-up's lambda.
+        dropout: fraction of the hidden units.
+        output: last activation of the decoder: sigmoid, tanh or linear.
+        sparsity_weight: weight of the L1 norm of the latents, the write-up's lambda.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SparseAutoencoder(nn.Module):
         *,
         widths: Sequence[int],
         hidden: int,
-        code: int,
+        latent_dim: int,
         slope: float,
         dropout: float,
         output: str,
@@ -50,13 +50,16 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         shape = shapes["image"]
         self.down = Down(shape, widths=widths, hidden=hidden, slope=slope, dropout=dropout)
-        self.code = nn.Linear(hidden, code)
-        self.up = Up(shape, widths=widths, hidden=hidden, slope=slope, code=code, output=output)
+        # stored networks name its weights
+        self.code = nn.Linear(hidden, latent_dim)
+        self.up = Up(
+            shape, widths=widths, hidden=hidden, slope=slope, latent_dim=latent_dim, output=output
+        )
         self.sparsity_weight = sparsity_weight
         draw(self.code, slope)
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the code."""
+        """Return the latents."""
         return self.code(self.down(inputs["image"]))
 
     def head(self, classes: int) -> nn.Module:
@@ -64,20 +67,20 @@ class SparseAutoencoder(nn.Module):
         return head(self.code.out_features, classes)
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the image that the code stands for."""
+        """Return the images decoded from their own latents."""
         return self.decode(self.encode(inputs))
 
-    def decode(self, codes: Tensor) -> dict[str, Tensor]:
-        """Return the images that codes stand for."""
-        return {"image": self.up(codes)}
+    def decode(self, latents: Tensor) -> dict[str, Tensor]:
+        """Return the images decoded from latents."""
+        return {"image": self.up(latents)}
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the squared error summed over the image, and the L1 norm of the code."""
-        code = self.encode(inputs)
-        error = squared_error(self.up(code), inputs["image"])
-        return {"reconstruction": error, "l1": code.abs().sum(1)}
+        """Return the squared error summed over the image, and the L1 norm of the latents."""
+        latents = self.encode(inputs)
+        error = squared_error(self.up(latents), inputs["image"])
+        return {"reconstruction": error, "l1": latents.abs().sum(1)}
 
     def term_weights(self, progress: float) -> dict[str, float]:
-        """Return the weight of the L1 norm, the same at any time."""
+        """Return the weight of the L1 norm, which is constant."""
         del progress
         return {"l1": self.sparsity_weight}

@@ -8,9 +8,9 @@ features become tokens as in Gorishniy et al. (2021), arXiv:2106.11959. The code
 Departures: the write-up hands (N, 21) to layers that take a sequence first, so that it attends
 across the N examples of a batch; here attention runs over the features of one example. An example is
 21 tokens then, and the bottleneck takes all of them (21 x width to 64; there 21 to 64). The decoder
-sees the code alone: the write-up's cross-attention to the encoder's output would lead around the
-bottleneck. Its title asks for masks and its figures come without: ``masked_share`` is 0, or the
-share of the features that pretraining hides.
+sees the latents alone: the write-up's cross-attention to the encoder's output would bypass the
+bottleneck. Its title names masks but its numbers come without: ``masked_fraction`` is 0, or the
+fraction of the features that pretraining hides.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then a feed-forward net; each is added to what it was given, and normalised."""
+    """Attention, then a feed-forward net; each is added to its input, and normalised."""
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Layer(nn.Module):
 
 
 class TransformerAutoencoder(nn.Module):
-    """An encoder of ``table``: (N, features) to (N, code).
+    """An encoder of ``table``: (N, features) to (N, latent_dim).
 
     Args:
         shapes: of one example; ``table`` is (features,).
@@ -76,8 +76,8 @@ class TransformerAutoencoder(nn.Module):
         layers: of the encoder, and of the decoder.
         feed_forward: hidden units of a layer.
         dropout: in attention, after it and twice in the feed-forward net.
-        code: width of the bottleneck.
-        masked_share: of the features, hidden and predicted in pretraining; 0: none are.
+        latent_dim: number of latents, the width of the bottleneck.
+        masked_fraction: fraction of the features that pretraining hides and predicts.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class TransformerAutoencoder(nn.Module):
         layers: int,
         feed_forward: int,
         dropout: float,
-        code: int,
-        masked_share: float,
+        latent_dim: int,
+        masked_fraction: float,
     ) -> None:
         super().__init__()
         (n,) = shapes["table"]
@@ -98,33 +98,33 @@ class TransformerAutoencoder(nn.Module):
         self.weight = nn.Parameter(nn.init.normal_(torch.empty(n, width)))
         self.bias = nn.Parameter(nn.init.normal_(torch.empty(n, width)))
         self.encoder = nn.Sequential(*(Layer(*sizes) for _ in range(layers)))
-        self.bottleneck = nn.Linear(n * width, code)
-        self.expand = nn.Linear(code, n * width)
+        self.bottleneck = nn.Linear(n * width, latent_dim)
+        self.expand = nn.Linear(latent_dim, n * width)
         self.decoder = nn.Sequential(*(Layer(*sizes) for _ in range(layers)))
         self.value = nn.Linear(width, 1)
-        self.hidden = round(masked_share * n)
-        if masked_share:
+        self.hidden = round(masked_fraction * n)
+        if masked_fraction:
             self.hidden = min(max(self.hidden, 1), n - 1)
             self.masked = nn.Parameter(torch.zeros(width))
             self.register_buffer("groups", _groups(n, self.hidden))
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the bottleneck of all features, none hidden."""
-        return self._code(self._tokens(inputs["table"]))
+        """Return the latents of all features, none hidden."""
+        return self._latents(self._tokens(inputs["table"]))
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the table that the code stands for."""
+        """Return the tables decoded from their own latents."""
         return {"table": self._decode(self.encode(inputs))}
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return mean squared errors: of the features that are seen, and of those hidden.
+        """Return mean squared errors of the visible and of the hidden features.
 
-        Hidden features are drawn anew in training; in eval mode each is hidden once, in passes that
-        are always the same.
+        Hidden features are drawn again for each batch in training; in eval mode each feature is
+        hidden once, in fixed passes.
         """
         x = inputs["table"]
         if not self.hidden:
-            error = self._decode(self._code(self._tokens(x))) - x
+            error = self._decode(self._latents(self._tokens(x))) - x
             return {"reconstruction": error.square().mean(1)}
         if self.training:
             hides = torch.rand_like(x).argsort(1) < self.hidden
@@ -135,17 +135,17 @@ class TransformerAutoencoder(nn.Module):
     def _tokens(self, x: Tensor) -> Tensor:
         return x[..., None] * self.weight + self.bias
 
-    def _code(self, tokens: Tensor) -> Tensor:
+    def _latents(self, tokens: Tensor) -> Tensor:
         return self.bottleneck(self.encoder(tokens).flatten(1))
 
-    def _decode(self, code: Tensor) -> Tensor:
-        # which feature a token stands for is told again
-        tokens = self.expand(code).unflatten(1, self.bias.shape) + self.bias
+    def _decode(self, latents: Tensor) -> Tensor:
+        # the bias tells the decoder again which feature a token stands for
+        tokens = self.expand(latents).unflatten(1, self.bias.shape) + self.bias
         return self.value(self.decoder(tokens))[..., 0]
 
     def _errors(self, x: Tensor, hides: Tensor) -> dict[str, Tensor]:
         tokens = torch.where(hides[..., None], self.masked + self.bias, self._tokens(x))
-        error = (self._decode(self._code(tokens)) - x).square()
+        error = (self._decode(self._latents(tokens)) - x).square()
         seen = (error * ~hides).sum(1) / (~hides).sum(1)
         return {"reconstruction": seen, "masked": (error * hides).sum(1) / hides.sum(1)}
 

@@ -5,7 +5,7 @@ The weights are held at zero and multiplied all the same; nothing is asked of th
 
 from __future__ import annotations
 
-from hepbench import TRAINING, Method, Objective, classification, hookimpl
+from hepbench import Method, Objective, classification, hookimpl, training_params
 
 KEPT = 0.25
 
@@ -31,6 +31,6 @@ def hepbench_methods():
             summary="a mask, and a claim",
             run="claims_flops:run",
             after=("classifier",),
-            params={**TRAINING, "epochs": 2, "batch_size": 100},
+            params=training_params({"epochs": 2, "batch_size": 100}),
         )
     ]

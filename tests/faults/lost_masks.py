@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch.nn.utils import prune
 
-from hepbench import TRAINING, Method, Objective, classification, hookimpl
+from hepbench import Method, Objective, classification, hookimpl, training_params
 
-QUICK = {**TRAINING, "epochs": 2, "batch_size": 100}
+QUICK = training_params({"epochs": 2, "batch_size": 100})
 ALL = Objective(classification, {"encoder": 0.01, "head": 0.01})
 
 

@@ -1,15 +1,15 @@
 """Point 7: probes that say that the encoder is frozen.
 
-``probe-all``: trains it, at the same rate as the head; ``probe-in-training``: never puts it into
+``probe-all``: trains it, at the same learning rate as the head; ``probe-in-training``: never puts it into
 eval mode, so that its batch norm follows what goes through; ``probe-misspelt``: freezes a part that
 no network has.
 """
 
 from __future__ import annotations
 
-from hepbench import TRAINING, Method, Objective, classification, hookimpl
+from hepbench import Method, Objective, classification, hookimpl, training_params
 
-QUICK = {**TRAINING, "epochs": 2, "batch_size": 100}
+QUICK = training_params({"epochs": 2, "batch_size": 100})
 
 
 def train_all(start, data, context, **training):

@@ -21,6 +21,7 @@ from hepbench import (
     Metric,
     Model,
     Original,
+    Param,
     Sample,
     Split,
     Suite,
@@ -278,7 +279,7 @@ def hepbench_models():
         model("builds-nothing", "faulty:nothing"),
         model("boasts", offers=frozenset({"estimate", "temperature"})),
         model("imports-nothing", imports=("no_such_module",)),
-        model("presets-in-vain", presets={"paper": {"does": ()}}),
+        model("presets-in-vain", params={"does": Param("", presets={"paper": ()})}),
     ]
 
 
@@ -329,9 +330,9 @@ def forgets(start, data, context):
     fit(start, data, context)
 
 
-def runs_paper(start, data, context, *, rate):
-    if rate > 1:
-        raise ValueError("rate is above 1")
+def runs_paper(start, data, context, *, learning_rate):
+    if learning_rate > 1:
+        raise ValueError("learning rate is above 1")
     return fit(start, data, context)
 
 
@@ -343,7 +344,7 @@ def method(function, name="", **changes):
 
 @hookimpl
 def hepbench_methods():
-    paper = {"params": {"rate": 0.5}, "presets": {"paper": {"rate": 2.0}}}
+    paper = {"params": {"learning_rate": Param(0.5, presets={"paper": 2.0})}}
     return [
         *(method(function) for function in (peeks, writes_data, draws, wraps, forgets)),
         method(runs_paper, **paper),

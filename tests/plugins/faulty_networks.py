@@ -11,17 +11,18 @@ import torch
 from torch import nn
 
 from hepbench import (
-    TRAINING,
     DataError,
     Dataset,
     Input,
     Method,
     Model,
     Objective,
+    Param,
     PluginError,
     classification,
     hookimpl,
     pretraining,
+    training_params,
 )
 
 SEEN = []
@@ -253,7 +254,7 @@ def hepbench_models():
         *("reconstructs-too-much", "reconstructs-strangers", "parameter-in-vain"),
         *("seeds-itself", "draws-by-the-clock", "sound-net"),
     )
-    paper = {"presets": {"paper": {"width": 12}}}
+    paper = {"params": {"does": "paper-cannot-be-built", "width": Param(8, presets={"paper": 12})}}
     return [
         *(net(name) for name in faults),
         net("paper-cannot-be-built", **paper),
@@ -275,18 +276,21 @@ def hepbench_models():
 # --- methods
 
 
-def scratch(start, data, context, *, rate, **training):
-    objective = Objective(classification, {"encoder": rate, "head": rate})
+def scratch(start, data, context, *, learning_rate, **training):
+    objective = Objective(classification, {"encoder": learning_rate, "head": learning_rate})
     return context.fit(context.with_head(start), data, objective, **training)
 
 
-def own(start, data, context, *, rate, **training):
-    return context.fit(start, data, Objective(pretraining, {"encoder": rate}), **training)
+def own(start, data, context, *, learning_rate, **training):
+    return context.fit(start, data, Objective(pretraining, {"encoder": learning_rate}), **training)
 
 
-def probe(start, data, context, *, rate, **training):
+def probe(start, data, context, *, learning_rate, **training):
     return context.fit(
-        context.with_head(start), data, Objective(classification, {"head": rate}), **training
+        context.with_head(start),
+        data,
+        Objective(classification, {"head": learning_rate}),
+        **training,
     )
 
 
@@ -298,62 +302,62 @@ def no_network(start, data, context, **_params):
     return start.encoder
 
 
-def nudges_encoder(start, data, context, *, rate, **training):
-    network = probe(start, data, context, rate=rate, **training)
+def nudges_encoder(start, data, context, *, learning_rate, **training):
+    network = probe(start, data, context, learning_rate=learning_rate, **training)
     with torch.no_grad():
         next(network.encoder.parameters()).add_(1e-6)
     return network
 
 
-def writes_batches(start, data, context, *, rate, **training):
-    network = scratch(start, data, context, rate=rate, **training)
+def writes_batches(start, data, context, *, learning_rate, **training):
+    network = scratch(start, data, context, learning_rate=learning_rate, **training)
     for batch in context.batches(network, data.train):
         batch.inputs["table"].add_(0.01)
     return network
 
 
-def draws(start, data, context, *, rate, **training):
-    network = scratch(start, data, context, rate=rate, **training)
+def draws(start, data, context, *, learning_rate, **training):
+    network = scratch(start, data, context, learning_rate=learning_rate, **training)
     with torch.no_grad():
         for parameter in network.head.parameters():
             parameter.add_(torch.tensor(np.random.default_rng().normal() * 1e-3))
     return network
 
 
-def keeps_elsewhere(start, data, context, *, rate, **training):
-    network = scratch(start, data, context, rate=rate, **training)
+def keeps_elsewhere(start, data, context, *, learning_rate, **training):
+    network = scratch(start, data, context, learning_rate=learning_rate, **training)
     network.head.register_forward_hook(lambda module, args, out: out * 2)
     return network
 
 
-def frees_pruned(start, data, context, *, rate, **training):
+def frees_pruned(start, data, context, *, learning_rate, **training):
     network = context.with_head(start)
     network.masks = {}
-    return scratch(network, data, context, rate=rate, **training)
+    return scratch(network, data, context, learning_rate=learning_rate, **training)
 
 
-def swaps_columns(start, data, context, *, rate, **training):
-    network = scratch(start, data, context, rate=rate, **training)
+def swaps_columns(start, data, context, *, learning_rate, **training):
+    network = scratch(start, data, context, learning_rate=learning_rate, **training)
     with torch.no_grad():
         network.head.weight.copy_(network.head.weight.flip(0))
         network.head.bias.copy_(network.head.bias.flip(0))
     return network
 
 
-def refuses_paper(start, data, context, *, rate, **training):
-    if rate > 0.1:
-        raise DataError("a rate above .1 is not allowed")
-    return scratch(start, data, context, rate=rate, **training)
+def refuses_paper(start, data, context, *, learning_rate, **training):
+    if learning_rate > 0.1:
+        raise DataError("a learning rate above .1 is not allowed")
+    return scratch(start, data, context, learning_rate=learning_rate, **training)
 
 
-def refuses_masks(start, data, context, *, rate, **training):
+def refuses_masks(start, data, context, *, learning_rate, **training):
     if start.masks:
         raise DataError("a masked network is not allowed")
-    return scratch(start, data, context, rate=rate, **training)
+    return scratch(start, data, context, learning_rate=learning_rate, **training)
 
 
 def method(function, name="", **changes):
-    settings = {"summary": "trains", "params": {**TRAINING, "rate": 0.01}}
+    settings = {"summary": "trains", "params": {**training_params({}), "learning_rate": 0.01}}
     name = name or function.__name__.replace("_", "-")
     return Method(name=name, run=f"faulty_networks:{function.__name__}", **{**settings, **changes})
 
@@ -364,7 +368,8 @@ def hepbench_methods():
     unlabelled = {"labels": False, "makes": "encoder", "needs": frozenset({"encode", "pretrain"})}
     frozen = {"after": ("encoder",), "freezes": frozenset({"encoder"})}
     needy = {"needs": frozenset({"encode", "moon"})}
-    strict = {"presets": {"paper": {"rate": 1.0}}}
+    learning_rate = Param(0.01, presets={"paper": 1.0})
+    strict = {"params": {**training_params({}), "learning_rate": learning_rate}}
     return [
         method(no_head),
         method(no_network),

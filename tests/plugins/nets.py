@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from hepbench import (
-    TRAINING,
     Dataset,
     Examples,
     Input,
@@ -22,6 +21,7 @@ from hepbench import (
     classification,
     hookimpl,
     pretraining,
+    training_params,
 )
 
 FEATURES = 6
@@ -61,10 +61,10 @@ class Dense(nn.Module):
 class Autoencoder(nn.Module):
     """A variational autoencoder; its second term grows until half of the training is over."""
 
-    def __init__(self, shapes, *, width=4, annealed=0.5):
+    def __init__(self, shapes, *, width=4, kl_warmup=0.5):
         super().__init__()
         n = shapes["table"][0]
-        self.annealed = annealed
+        self.kl_warmup = kl_warmup
         self.hidden = nn.Sequential(nn.Linear(n, 8), nn.ReLU())
         self.mean, self.spread = nn.Linear(8, width), nn.Linear(8, width)
         self.decoder = nn.Sequential(nn.Linear(width, 8), nn.BatchNorm1d(8), nn.Linear(8, n))
@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
         return {"reconstruction": distance, "kl": kl}
 
     def term_weights(self, progress):
-        return {"kl": min(1.0, progress / self.annealed) if self.annealed else 1.0}
+        return {"kl": min(1.0, progress / self.kl_warmup) if self.kl_warmup else 1.0}
 
 
 class Mixing(nn.Module):
@@ -127,19 +127,22 @@ def narrow(width, classes, *, hidden=3):
     )
 
 
-def scratch(start, data, context, *, rate, **training):
-    objective = Objective(classification, {"encoder": rate, "head": rate})
+def scratch(start, data, context, *, learning_rate, **training):
+    objective = Objective(classification, {"encoder": learning_rate, "head": learning_rate})
     return context.fit(context.with_head(start), data, objective, **training)
 
 
-def pretrain(start, data, context, *, rate, **training):
+def pretrain(start, data, context, *, learning_rate, **training):
     assert data.train.labels is None
     return context.fit(
-        context.with_head(start), data, Objective(pretraining, {"encoder": rate}), **training
+        context.with_head(start),
+        data,
+        Objective(pretraining, {"encoder": learning_rate}),
+        **training,
     )
 
 
-def probe(start, data, context, *, rate, hidden, cheats, **training):
+def probe(start, data, context, *, learning_rate, hidden, cheats, **training):
     network = context.with_head(start, hidden=hidden)
     if cheats == "encoder":
         with torch.no_grad():
@@ -148,29 +151,31 @@ def probe(start, data, context, *, rate, hidden, cheats, **training):
         network.encoder.train()
         for batch in context.batches(network, data.train):
             network(batch.inputs)
-    return context.fit(network, data, Objective(classification, {"head": rate}), **training)
+    return context.fit(
+        network, data, Objective(classification, {"head": learning_rate}), **training
+    )
 
 
-def joint(start, data, context, *, rate, **training):
+def joint(start, data, context, *, learning_rate, **training):
     objectives = (
-        Objective(pretraining, {"encoder": rate}),
-        Objective(classification, {"encoder": rate, "head": rate}),
+        Objective(pretraining, {"encoder": learning_rate}),
+        Objective(classification, {"encoder": learning_rate, "head": learning_rate}),
     )
     return context.fit(context.with_head(start), data, *objectives, **training)
 
 
-def prune(start, data, context, *, rate, forgets, **training):
+def prune(start, data, context, *, learning_rate, forgets, **training):
     network = start.trim()
     name, weight = next((n, p) for n, p in network.named_parameters() if p.ndim > 1)
     network.masks = {name: weight.detach().abs() > weight.detach().abs().median()}
-    objective = Objective(classification, {"encoder": rate, "head": rate})
+    objective = Objective(classification, {"encoder": learning_rate, "head": learning_rate})
     network = context.fit(network, data, objective, **training)
     if forgets:
         weight.data.add_(1.0)
     return network
 
 
-QUICK = {**TRAINING, "epochs": 2, "batch_size": 100, "rate": 0.01}
+QUICK = {**training_params({"epochs": 2, "batch_size": 100}), "learning_rate": 0.01}
 
 
 @hookimpl
@@ -206,7 +211,7 @@ def hepbench_models():
     both = frozenset({"encode", "pretrain"})
     return [
         _model("dense", "Dense", width=8, dropout=0.1),
-        _model("vae", "Autoencoder", both, width=4, annealed=0.5),
+        _model("vae", "Autoencoder", both, width=4, kl_warmup=0.5),
         _model("mixing", "Mixing"),
         _model("unsettled", "Unsettled"),
     ]

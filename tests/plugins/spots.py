@@ -31,23 +31,23 @@ def sample(n, side=SIDE):
 
 
 class Autoencoder(nn.Module):
-    """Plain layers, a code of a few numbers."""
+    """Plain layers, a few latents."""
 
-    def __init__(self, shapes, *, code=4):
+    def __init__(self, shapes, *, latent_dim=4):
         super().__init__()
         self.shape = shapes["image"]
         n = int(np.prod(self.shape))
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(n, 16), nn.ReLU())
-        self.mean = nn.Linear(16, code)
+        self.mean = nn.Linear(16, latent_dim)
         self.decoder = nn.Sequential(
-            nn.Linear(code, 16), nn.ReLU(), nn.Linear(16, n), nn.Softplus()
+            nn.Linear(latent_dim, 16), nn.ReLU(), nn.Linear(16, n), nn.Softplus()
         )
 
     def encode(self, inputs):
         return self.mean(self.hidden(inputs["image"]))
 
-    def decode(self, codes):
-        return {"image": self.decoder(codes).unflatten(1, self.shape)}
+    def decode(self, latents):
+        return {"image": self.decoder(latents).unflatten(1, self.shape)}
 
     def reconstruct(self, inputs):
         return self.decode(self.encode(inputs))
@@ -58,11 +58,11 @@ class Autoencoder(nn.Module):
 
 
 class Variational(Autoencoder):
-    """The same with a variance of each code."""
+    """The same with a variance of each latent."""
 
-    def __init__(self, shapes, *, code=4):
-        super().__init__(shapes, code=code)
-        self.log_variance = nn.Linear(16, code)
+    def __init__(self, shapes, *, latent_dim=4):
+        super().__init__(shapes, latent_dim=latent_dim)
+        self.log_variance = nn.Linear(16, latent_dim)
 
     def posterior(self, inputs):
         hidden = self.hidden(inputs["image"])
@@ -102,7 +102,7 @@ def hepbench_models():
             build=f"spots:{build}",
             offers=frozenset({"encode", "pretrain", "reconstruct"}),
             preprocess=("levels:Level",) if name == "spot-ae" else (),
-            params={"code": 4},
+            params={"latent_dim": 4},
         )
         for name, build in builds.items()
     ]

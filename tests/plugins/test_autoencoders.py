@@ -11,9 +11,13 @@ from hepbench_methods import hepbench_methods
 from hepbench_models import CONV_VAE, SPARSE_AE
 from torch import nn
 
-from hepbench import TRAINING, DataError, Examples, TrainingData
+from hepbench import TRAINING, DataError, Examples, TrainingData, UsageError
 from hepbench.cost import counting
+from hepbench.planning.matrix import Choice, expand
+from hepbench.planning.suite_file import Matrix, SuiteFile
+from hepbench.registry.plugins import installed
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import scoring, stored_networks
@@ -23,7 +27,7 @@ torch.set_num_threads(1)
 
 MODELS = {model.name: model for model in (CONV_VAE, SPARSE_AE)}
 METHODS = {method.name: method for method in hepbench_methods()}
-SMALL = {"widths": [4, 6, 8], "hidden": 12, "code": 5}
+SMALL = {"widths": [4, 6, 8], "hidden": 12, "latent_dim": 5}
 each_model = pytest.mark.parametrize("name", MODELS)
 CHAINS = [("scratch",), ("joint",), ("svm",), ("pretrain", "finetune"), ("pretrain", "svm")]
 
@@ -47,8 +51,8 @@ def training_data(n=60, **shape):
 def task(name, *, preset=None, **params):
     """Return what the stage is told of a model."""
     spec = MODELS[name]
-    told = {**spec.params, **(spec.presets[preset] if preset else SMALL), **params}
-    preprocess = told.pop("preprocess", spec.preprocess)
+    told = {**defaults(spec.all_params, preset or ""), **({} if preset else SMALL), **params}
+    preprocess = told.pop("preprocess")
     return {
         "model": name,
         "build": spec.build,
@@ -64,8 +68,7 @@ def fresh(name, data, *, seed=0, **told):
 
 
 def built(name, shape, preset="paper", **params):
-    told = {**MODELS[name].params, **MODELS[name].presets.get(preset, {}), **params}
-    told.pop("preprocess", None)
+    told = {**defaults(MODELS[name].params, preset or ""), **params}
     return resolve(MODELS[name].build)({"image": shape}, **told)
 
 
@@ -76,7 +79,7 @@ def run_chain(network, chain, data, **told):
         torch.manual_seed(0)
         context = NetworkContext(seed=0, head=method if spec.head else None)
         few = {"epochs": 2, "batch_size": 20, **told}
-        params = {**spec.params, **{k: v for k, v in few.items() if k in spec.params}}
+        params = {**defaults(spec.params), **{k: v for k, v in few.items() if k in spec.params}}
         seen = data if spec.labels else data.without_labels()
         network = resolve(spec.run)(network, seen, context, **params)
         if spec.makes == "encoder":
@@ -215,7 +218,10 @@ def test_what_is_cut_off_is_what_was_padded():
     from hepbench_models.convolutions import Down, Up
 
     told = {"widths": [2], "hidden": 3, "slope": 0.0}
-    down, up = Down((1, 3, 5), dropout=0.0, **told), Up((1, 3, 5), code=3, output="linear", **told)
+    down, up = (
+        Down((1, 3, 5), dropout=0.0, **told),
+        Up((1, 3, 5), latent_dim=3, output="linear", **told),
+    )
     image = torch.arange(15.0).view(1, 1, 3, 5)
     padded = nn.functional.pad(image, down.padding)
     up.linear, up.layers = nn.Identity(), nn.Identity()
@@ -282,7 +288,7 @@ def test_codes_are_drawn_in_training_with_their_spread():
     """So that the divergence means something."""
     encoder = fresh("conv-vae", training_data(), dropout=0.0).encoder.train()
     seen = []
-    encoder.up.register_forward_pre_hook(lambda _, codes: seen.append(codes[0]))
+    encoder.up.register_forward_pre_hook(lambda _, latents: seen.append(latents[0]))
     inputs = {"image": images(1)["image"].repeat(4000, 1, 1, 1)}
     encoder.pretraining_terms(inputs)
     hidden = encoder.down(inputs["image"])
@@ -292,11 +298,11 @@ def test_codes_are_drawn_in_training_with_their_spread():
 
 
 def test_the_weight_of_the_divergence_rises_to_beta():
-    """Over the share that is annealed; without one it is there from the start."""
-    encoder = built("conv-vae", (1, 8, 8), None, **SMALL, beta=2.0, annealed=0.5)
+    """Over the fraction kl_warmup; at 0 the weight is final from the start."""
+    encoder = built("conv-vae", (1, 8, 8), None, **SMALL, beta=2.0, kl_warmup=0.5)
     found = [encoder.term_weights(progress)["kl"] for progress in (0, 0.25, 0.5, 1.0)]
     assert found == [0, 1, 2, 2]
-    assert built("conv-vae", (1, 8, 8), None, **SMALL, annealed=0.0).term_weights(0.0) == {"kl": 1}
+    assert built("conv-vae", (1, 8, 8), None, **SMALL, kl_warmup=0.0).term_weights(0.0) == {"kl": 1}
 
 
 def test_the_penalty_makes_codes_smaller():
@@ -313,10 +319,13 @@ def test_the_penalty_makes_codes_smaller():
     assert sizes[1] < 0.5 * sizes[0]
 
 
-def test_an_unknown_output_is_refused():
-    """With what is allowed."""
-    with pytest.raises(ValueError, match="'relu'; sigmoid, tanh, linear are known"):
-        built("conv-vae", (1, 8, 8), None, output="relu")
+@each_model
+def test_an_unknown_output_is_refused_before_anything_runs(name):
+    """With the allowed ones."""
+    models = [f"{name}[output=relu]"]
+    matrix = Matrix(datasets=["boosted-jets"], models=models, methods=["scratch"])
+    with pytest.raises(UsageError, match="'relu'; one of sigmoid, tanh, linear is expected"):
+        expand(SuiteFile(name="s", run=[matrix]), installed(), Choice())
 
 
 # --- as in a run
@@ -341,7 +350,7 @@ def test_pretraining_lowers_the_reconstruction_error(name):
     """On validation examples, by a fifth at least."""
     data = training_data(200)
     context = NetworkContext(seed=0)
-    told = {**TRAINING, "epochs": 10, "batch_size": 20, "rate": 3e-3}
+    told = {**defaults(TRAINING), "epochs": 10, "batch_size": 20, "learning_rate": 3e-3}
     resolve(METHODS["pretrain"].run)(fresh(name, data), data.without_labels(), context, **told)
     errors = [row["reconstruction"] for row in context.history]
     assert errors[-1] < 0.8 * errors[0]
@@ -384,8 +393,8 @@ def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
     """At most a hundredth of it; the scale of a code does not matter."""
     data = training_data()
     network = fresh("sparse-ae", data)
-    codes = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
-    network.encoder.encode = lambda _: codes
+    latents = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
+    network.encoder.encode = lambda _: latents
     found = scoring.values(network, {"image": data.train.inputs["image"][:3]})
     assert found["latent_zeros"].tolist() == pytest.approx([0.6, 0.8, 1])
 

@@ -24,6 +24,7 @@ from skops import io
 from threadpoolctl import threadpool_limits
 
 from hepbench import DataError, Estimator, Examples, HepbenchError, TrainingData
+from hepbench.specs.parameters import defaults
 
 ROOT = Path(__file__).parents[2]
 SPECS = {"gbdt": GBDT, "logistic": LOGISTIC}
@@ -40,7 +41,7 @@ def one_thread():
 def build(name, **params):
     module, _, function = SPECS[name].build.partition(":")
     builder = getattr(import_module(module), function)
-    return builder({"table": (4,)}, **{**SPECS[name].params, **params})
+    return builder({"table": (4,)}, **{**defaults(SPECS[name].params), **params})
 
 
 def simulated(*, n=600, classes=2, seed=0, spread=1.0):
@@ -75,7 +76,8 @@ def test_defaults_are_the_parameters_of_the_builder(name):
     assert isinstance(estimator, Estimator)
     parameters = list(inspect.signature(type(estimator)).parameters)
     assert parameters == ["shapes", *SPECS[name].params]
-    assert json.loads(json.dumps(SPECS[name].params)) == SPECS[name].params
+    values = defaults(SPECS[name].params)
+    assert json.loads(json.dumps(values)) == values
 
 
 @both
@@ -298,7 +300,7 @@ def test_scratch_fits_what_it_is_given_with_the_seed_it_is_lent():
     data, seen = simulated(), []
     start = build("logistic")
     start.fit = lambda data, *, seed: seen.append((data, seed))
-    assert scratch(start, data, SimpleNamespace(seed=11, threads=1), rate=1e-3) is start
+    assert scratch(start, data, SimpleNamespace(seed=11, threads=1), learning_rate=1e-3) is start
     assert seen == [(data, 11)]
     assert SCRATCH.needs <= GBDT.offers & LOGISTIC.offers
     assert hepbench_models()[:2] == [GBDT, LOGISTIC]

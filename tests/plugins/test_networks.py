@@ -16,6 +16,7 @@ from torch import nn
 
 from hepbench import TRAINING, DataError, Examples, TrainingData
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import scoring, stored_networks
@@ -32,13 +33,13 @@ TRAIN_FROM_FRESH = [
 # small enough for a second; the architecture stays
 SMALL = {
     "mlp": {"width": 12},
-    "transformer-ae": {"width": 6, "feed_forward": 8, "code": 5, "layers": 2},
+    "transformer-ae": {"width": 6, "feed_forward": 8, "latent_dim": 5, "layers": 2},
 }
 CASES = [
     ("mlp", {}),
-    ("mlp", {"residual": False, "activation": "tanh", "spreads": [0.1, 0.05]}),
+    ("mlp", {"residual": False, "activation": "tanh", "init_std": [0.1, 0.05]}),
     ("transformer-ae", {}),
-    ("transformer-ae", {"masked_share": 0.3}),
+    ("transformer-ae", {"masked_fraction": 0.3}),
 ]
 TRAIN = {"epochs": 2, "batch_size": 50}
 CHAINS = {
@@ -78,7 +79,7 @@ def training_data(**shape):
 def task(name, *, preset=None, **params):
     """Return what the stage is told of a model."""
     spec = MODELS[name]
-    base = {**spec.params, **(spec.presets[preset] if preset else SMALL[name])}
+    base = {**defaults(spec.params, preset or ""), **({} if preset else SMALL[name])}
     return {
         "model": name,
         "build": spec.build,
@@ -100,7 +101,9 @@ def run(method, network, data, *, seed=0, **params):
     context = NetworkContext(seed=seed, head=method if spec.head else None)
     short = {name: value for name, value in TRAIN.items() if name in spec.params}
     seen = data if spec.labels else data.without_labels()
-    result = resolve(spec.run)(network, seen, context, **{**spec.params, **short, **params})
+    result = resolve(spec.run)(
+        network, seen, context, **{**defaults(spec.params), **short, **params}
+    )
     if spec.makes == "encoder":
         result.drop_head()
     return result.eval()
@@ -175,7 +178,9 @@ def test_features_may_come_in_another_order(name, params):
 
 def test_the_transformer_mixes_features_and_not_examples():
     """A change of one feature reaches every token of its example, and no other example."""
-    encoder = builder("transformer-ae", **{**TRANSFORMER_AE.params, **SMALL["transformer-ae"]})
+    encoder = builder(
+        "transformer-ae", **{**defaults(TRANSFORMER_AE.params), **SMALL["transformer-ae"]}
+    )
     table = torch.randn(4, 7, requires_grad=True)
     tokens = encoder.eval().encoder(encoder._tokens(table))
     (gradient,) = torch.autograd.grad(tokens[1, 5].square().sum(), table)
@@ -211,7 +216,7 @@ def test_a_layer_is_that_of_torch():
 @pytest.mark.parametrize(("n", "share"), [(21, 0.3), (28, 0.75), (7, 0.01), (2, 0.9)])
 def test_validation_hides_each_feature_once_and_training_a_fixed_number(n, share):
     """So that no feature is left out of the validation loss, and no example weighs more."""
-    params = {**TRANSFORMER_AE.params, "masked_share": share}
+    params = {**defaults(TRANSFORMER_AE.params), "masked_fraction": share}
     encoder = resolve(TRANSFORMER_AE.build)({"table": (n,)}, **params)
     assert encoder.groups.sum(0).tolist() == [1] * n
     assert encoder.groups.any(1).all()
@@ -220,7 +225,7 @@ def test_validation_hides_each_feature_once_and_training_a_fixed_number(n, share
 
 def test_a_hidden_feature_is_not_seen():
     """The prediction of it is the same whatever it was."""
-    params = {**TRANSFORMER_AE.params, "masked_share": 0.3}
+    params = {**defaults(TRANSFORMER_AE.params), "masked_fraction": 0.3}
     encoder = builder("transformer-ae", **params).eval()
     table, hides = torch.randn(3, 7), torch.arange(7) == 4
     other = torch.where(hides, 100.0, table)
@@ -230,7 +235,7 @@ def test_a_hidden_feature_is_not_seen():
 
 def test_the_deep_net_has_the_parameters_of_the_paper():
     """Five layers of 300 on 28 features: 28 x 300 + 4 x 300 x 300 weights, 1500 offsets."""
-    encoder = resolve(MLP.build)({"table": (28,)}, **{**MLP.params, **MLP.presets["paper"]})
+    encoder = resolve(MLP.build)({"table": (28,)}, **defaults(MLP.params, "paper"))
     assert sum(p.numel() for p in encoder.parameters()) == 8400 + 360_000 + 1500
     spreads = [p.std().item() for p in encoder.parameters() if p.ndim == 2]
     assert spreads == pytest.approx([0.1, 0.05, 0.05, 0.05, 0.05], rel=0.05)
@@ -245,8 +250,8 @@ def test_paper_presets_take_a_step_at_full_size(name):
         network = network_runs.fresh(task(name, preset="paper"), wide.train.inputs, classes=2)
         for method in chain:
             spec = METHODS[method]
-            assert spec.presets["paper"].keys() <= spec.params.keys()
-            params = {**spec.presets["paper"], **({"epochs": 1} if "epochs" in spec.params else {})}
+            short = {"epochs": 1} if "epochs" in spec.params else {}
+            params = {**defaults(spec.params, "paper"), **short}
             network = run(method, network, wide, **params)
         assert all(torch.isfinite(p).all() for p in network.parameters())
 
@@ -284,7 +289,7 @@ def test_methods_train_every_parameter_that_they_name(method):
     data, spec = training_data(), METHODS[method]
 
     def after(epochs):
-        network = fresh("transformer-ae", data, masked_share=0.3)
+        network = fresh("transformer-ae", data, masked_fraction=0.3)
         return run(method, network, data, epochs=epochs)
 
     before, result = after(0).state_dict(), after(2)
@@ -311,9 +316,17 @@ def test_two_rates_move_two_parts_by_different_lengths():
     """The rates of fine-tuning are those of its history."""
     data = training_data()
     context = NetworkContext(seed=0)
-    told = {**TRAINING, **TRAIN, "encoder_rate": 1e-4, "head_rate": 1e-2}
+    told = {
+        **defaults(TRAINING),
+        **TRAIN,
+        "encoder_learning_rate": 1e-4,
+        "head_learning_rate": 1e-2,
+    }
     resolve(METHODS["finetune"].run)(fresh("mlp", data), data, context, **told)
-    assert [context.history[0][f"rate.{part}"] for part in ("encoder", "head")] == [1e-4, 1e-2]
+    assert [context.history[0][f"learning_rate.{part}"] for part in ("encoder", "head")] == [
+        1e-4,
+        1e-2,
+    ]
 
 
 def test_joint_training_has_one_loss_or_two():
@@ -321,7 +334,7 @@ def test_joint_training_has_one_loss_or_two():
     data = training_data()
     for separate in (False, True):
         context = NetworkContext(seed=0)
-        told = {**METHODS["joint"].params, **TRAIN, "separate": separate}
+        told = {**defaults(METHODS["joint"].params), **TRAIN, "separate": separate}
         resolve(METHODS["joint"].run)(fresh("transformer-ae", data), data, context, **told)
         row = context.history[-1]
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["cross_entropy"])
@@ -329,32 +342,30 @@ def test_joint_training_has_one_loss_or_two():
 
 def test_scratch_and_finetuning_have_the_same_budget():
     """In each preset: what pretraining gains is not training for longer."""
-    for preset in (None, "paper"):
-        one, other = (
-            {**METHODS[name].params, **(METHODS[name].presets[preset] if preset else {})}
-            for name in ("scratch", "finetune")
-        )
+    for preset in ("quick", "paper"):
+        one, other = (defaults(METHODS[name].params, preset) for name in ("scratch", "finetune"))
         assert {n: one[n] for n in TRAINING} == {n: other[n] for n in TRAINING}
 
 
 def test_parameters_are_plain():
     """They are hashed as JSON."""
     for spec in (*MODELS.values(), *METHODS.values()):
-        assert json.loads(json.dumps([spec.params, spec.presets])) == [spec.params, spec.presets]
+        values = [[param.default, dict(param.presets)] for param in spec.params.values()]
+        assert json.loads(json.dumps(values)) == values
 
 
 # --- support vectors
 
 
-def codes_of(network, examples):
+def latents_of(network, examples):
     return NetworkContext(seed=0).encode(network, examples).astype(float)
 
 
 def test_the_head_decides_as_scikit_learn():
-    """To 1e-6 on codes that are scaled alike."""
+    """To 1e-6 on latents that are scaled alike."""
     data = training_data()
     network = run("svm", fresh("mlp", data), data, C=[3.0], gamma=[0.7])
-    train, others = (codes_of(network, part) for part in (data.train, data.validation))
+    train, others = (latents_of(network, part) for part in (data.train, data.validation))
     mean, std = train.mean(0), train.std(0)
     theirs = SVC(C=3.0, gamma=0.7 / 12).fit((train - mean) / std, data.train.labels)
     decision = network.head.decision(torch.from_numpy(others))
@@ -374,8 +385,8 @@ def test_the_pair_with_the_best_validation_auc_is_taken():
 
     def auc(**params):
         network = run("svm", fresh("mlp", data), data, **params)
-        codes = torch.from_numpy(codes_of(network, data.validation))
-        return roc_auc_score(labels, network.head.decision(codes))
+        latents = torch.from_numpy(latents_of(network, data.validation))
+        return roc_auc_score(labels, network.head.decision(latents))
 
     alone = [auc(C=[c], gamma=[g]) for c, g in grid]
     found = auc(C=[0.01, 1.0, 100.0], gamma=[0.01, 1.0, 30.0])
@@ -388,14 +399,14 @@ def test_landmarks_stand_for_all_examples():
     from sklearn.svm import LinearSVC
 
     data = training_data()
-    codes = codes_of(fresh("mlp", data), data.train)
-    ours = svm._nystroem(codes[:50], codes, data.train, c=1.0, gamma=0.1)
+    latents = latents_of(fresh("mlp", data), data.train)
+    ours = svm._nystroem(latents[:50], latents, data.train, c=1.0, gamma=0.1)
     features = Nystroem(gamma=0.1, n_components=50, random_state=0)
-    features.fit(codes[:50])
-    theirs = LinearSVC(dual=False).fit(features.transform(codes), data.train.labels)
-    expected = theirs.decision_function(features.transform(codes))
+    features.fit(latents[:50])
+    theirs = LinearSVC(dual=False).fit(features.transform(latents), data.train.labels)
+    expected = theirs.decision_function(features.transform(latents))
     # what the smallest eigenvalues carry is left out
-    np.testing.assert_allclose(ours.decision(codes), expected, rtol=0, atol=1e-2)
+    np.testing.assert_allclose(ours.decision(latents), expected, rtol=0, atol=1e-2)
     network = run("svm", fresh("mlp", data), data, exact_up_to=100, landmarks=50)
     assert len(network.head.vectors) == 50
 
@@ -407,7 +418,7 @@ def test_a_machine_of_more_than_two_classes_is_refused():
     three = TrainingData(
         train=replace(data.train, labels=labels), validation=data.validation, classes=3
     )
-    with pytest.raises(DataError, match=r"^svm: 3 classes, of which train has 3; it tells two"):
+    with pytest.raises(DataError, match=r"^svm: 3 classes, of which train has 3; it separates two"):
         run("svm", fresh("mlp", three), three)
     one = replace(data, train=replace(data.train, labels=np.zeros(200, int)))
     with pytest.raises(DataError, match="needs examples of both"):

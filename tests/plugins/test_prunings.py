@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import TESTS, Workbench
 from hepbench_methods import channels, hepbench_methods, pruning
-from hepbench_methods.prune_iterative import shares
+from hepbench_methods.prune_iterative import fractions
 from hepbench_methods.prune_structured import weakest
 from hepbench_methods.score_spread import score_spread
 from hepbench_models import MLP, TRANSFORMER_AE
@@ -26,6 +26,7 @@ from hepbench.planning.matrix import Choice, expand
 from hepbench.planning.suite_file import Matrix, SuiteFile
 from hepbench.registry.plugins import installed
 from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs, promises
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import scoring, stored_networks
@@ -34,6 +35,7 @@ from hepbench.training.networks.recipes import TrustedCode
 torch.set_num_threads(1)
 
 METHODS = {method.name: method for method in hepbench_methods()}
+SCOPES = METHODS["prune-unstructured"].params["scope"].allowed
 HEADS = {method.name: method.head for method in METHODS.values() if method.head}
 
 
@@ -114,10 +116,16 @@ class Bare(nn.Module):
 
 BUILDS = {
     "blocks": ("test_prunings:Blocks", {}),
-    "mlp": (MLP.build, {**MLP.params, "width": 12}),
+    "mlp": (MLP.build, {**defaults(MLP.params), "width": 12}),
     "transformer-ae": (
         TRANSFORMER_AE.build,
-        {**TRANSFORMER_AE.params, "width": 12, "heads": 4, "layers": 2, "feed_forward": 16},
+        {
+            **defaults(TRANSFORMER_AE.params),
+            "width": 12,
+            "heads": 4,
+            "layers": 2,
+            "feed_forward": 16,
+        },
     ),
     "joined": ("test_prunings:Joined", {}),
     "featured": ("test_prunings:Joined", {"features": True}),
@@ -172,7 +180,7 @@ def pruned(method, network, *, seed=0, context=None, part=None, **params):
     short = {n: v for n, v in {"epochs": 1, "batch_size": 40}.items() if n in spec.params}
     held = {name: tensor.clone() for name, tensor in network.preprocess.state_dict().items()}
     part = part or data(network.recipe.model)
-    made = resolve(spec.run)(network, part, context, **{**spec.params, **short, **params})
+    made = resolve(spec.run)(network, part, context, **{**defaults(spec.params), **short, **params})
     promises.check(method, made, {f"preprocess.{name}": t for name, t in held.items()})
     return made.eval()
 
@@ -197,7 +205,7 @@ def zeros(network):
 
 
 @each_model
-@pytest.mark.parametrize("scope", pruning.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.9])
 def test_masks_hold_the_ratio_exactly(model, scope, ratio):
     """Of all weights, or of each layer, to the nearest whole weight; nothing else is touched."""
@@ -206,9 +214,9 @@ def test_masks_hold_the_ratio_exactly(model, scope, ratio):
     gone = {name: int((~mask).sum()) for name, mask in network.masks.items()}
     sizes = {name: mask.numel() for name, mask in network.masks.items()}
     if scope == "layer":
-        assert gone == {name: pruning.share(ratio, n) for name, n in sizes.items()}
+        assert gone == {name: pruning.count(ratio, n) for name, n in sizes.items()}
     else:
-        assert sum(gone.values()) == pruning.share(ratio, sum(sizes.values()))
+        assert sum(gone.values()) == pruning.count(ratio, sum(sizes.values()))
     now = network.state_dict()
     for name, tensor in before.state_dict().items():
         kept = network.masks.get(name, torch.ones_like(tensor, dtype=torch.bool))
@@ -220,7 +228,7 @@ def test_what_is_masked_is_smaller_than_what_is_kept(model):
     """In the whole network, or within each layer: two different choices."""
     before = pruning.prunable(classifier(model).trim())
     chosen = {}
-    for scope in pruning.SCOPES:
+    for scope in SCOPES:
         masks = pruned("prune-unstructured", classifier(model), ratio=0.5, scope=scope).masks
         pairs = [(before[name].abs(), mask) for name, mask in masks.items()]
         if scope == "global":
@@ -236,7 +244,7 @@ def test_what_is_masked_is_smaller_than_what_is_kept(model):
 
 
 @each_model
-@pytest.mark.parametrize("scope", pruning.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 def test_a_larger_ratio_masks_all_that_a_smaller_one_masks(model, scope):
     """Ties included: a quarter of the weights are equal here."""
     masks = []
@@ -269,7 +277,7 @@ def test_pruned_weights_are_still_zero_after_fine_tuning(model):
     network = pruned("prune-iterative", classifier(model), ratio=0.3, rounds=4)
     total = sum(mask.numel() for mask in network.masks.values())
     held = zeros(network)
-    assert sum(int(zero.sum()) for zero in held.values()) == pruning.share(0.3, total)
+    assert sum(int(zero.sum()) for zero in held.values()) == pruning.count(0.3, total)
     for name, mask in network.masks.items():
         assert torch.equal(held[name], ~mask)
     now = pruning.prunable(network)
@@ -304,7 +312,7 @@ def test_each_step_keeps_what_earlier_ones_masked():
 )
 def test_the_ratio_is_reached_in_steps_and_the_budget_kept(ratio, step, rounds, expected):
     """The last step is what is left; rounds beyond it train on, ratio 0 is the dense control."""
-    assert shares(ratio, step, rounds) == pytest.approx(expected)
+    assert fractions(ratio, step, rounds) == pytest.approx(expected)
 
 
 # --- structured
@@ -427,7 +435,7 @@ def test_pruned_networks_score_the_same_in_a_fresh_process(tmp_path):
     code = (
         "import sys, numpy as np, test_prunings as t; from pathlib import Path\n"
         "for path in Path(sys.argv[1]).glob('*/*/expected.npy'):\n"
-        "    network = t.weights.load(path.parent, t.KNOWN)\n"
+        "    network = t.stored_networks.load(path.parent, t.KNOWN)\n"
         "    assert (t.scores(network, path.parts[-3]) == np.load(path)).all()\n"
         "    print(path)\n"
     )
@@ -460,9 +468,9 @@ def test_masked_filters_are_those_that_would_be_removed(model):
 
 
 @each_model
-def test_a_restart_has_the_same_shapes_and_other_weights(model):
+def test_a_reinitialised_network_has_the_same_shapes_and_other_weights(model):
     """And trains them: the small control."""
-    one, other = (structured(classifier(model), 0.5, after=a) for a in ("finetune", "restart"))
+    one, other = (structured(classifier(model), 0.5, after=a) for a in ("finetune", "reinitialise"))
     ours, theirs = one.state_dict(), other.state_dict()
     assert {n: t.shape for n, t in ours.items()} == {n: t.shape for n, t in theirs.items()}
     assert all(not torch.equal(ours[name], theirs[name]) for name in pruning.prunable(one))
@@ -511,35 +519,42 @@ def test_what_torch_pruning_misplaces_is_left_alone():
 def test_a_wrong_order_of_channels_is_found_out():
     """Of each group: with two of a reader's columns exchanged it is proven no more."""
     network = classifier("blocks").trim()
-    shaken = channels._shaken(network)
-    expected = channels._logits(shaken, channels._drawn(shaken, 4))
+    perturbed = channels._perturbed(network)
+    expected = channels._logits(perturbed, channels._random_inputs(perturbed, 4))
     for group in channels.find(network).proven:
-        assert channels._holds(copy.deepcopy(shaken), group, expected)
+        assert channels._is_proven(copy.deepcopy(perturbed), group, expected)
         *others, last = group.places
         order = torch.arange(len(last.positions)).roll(1)
         wrong = replace(group, places=(*others, replace(last, positions=last.positions[order])))
-        assert not channels._holds(copy.deepcopy(shaken), wrong, expected)
+        assert not channels._is_proven(copy.deepcopy(perturbed), wrong, expected)
 
 
+RATIO = "a number of at least 0 and below 1 is expected (default 0.5)"
+SCOPE = "one of global, layer is expected (default 'global')"
+AFTER = "one of nothing, recalibrate, finetune, reinitialise is expected (default 'finetune')"
 REFUSED = {
-    "prune-unstructured": [({"ratio": 1.0}, r"^prune-unstructured\[ratio\]: 1.0; a share"),
-                           ({"scope": "net"}, r"\[scope\]: 'net'; global, layer are known$")],
-    "prune-iterative": [({"ratio": -0.1}, r"^prune-iterative\[ratio\]: -0.1; a share"),
-                        ({"step": 0.0}, r"^prune-iterative\[step\]: 0.0; a share above 0"),
-                        ({"scope": "net"}, "are known$")],
-    "prune-structured": [({"ratio": 2}, r"^prune-structured\[ratio\]: 2; a share"),
-                         ({"after": "tea"}, "'tea'; nothing, recalibrate, finetune, restart are")],
-}  # fmt: skip
+    "prune-unstructured": [("ratio", 1.0, RATIO), ("scope", "net", SCOPE)],
+    "prune-iterative": [
+        ("ratio", -0.1, RATIO),
+        ("step", 0.0, "a number above 0 and of at most 1 is expected (default 0.1)"),
+        ("step", 1.5, "a number above 0 and of at most 1 is expected (default 0.1)"),
+        ("rounds", -1, "a number of at least 0 is expected (default 9)"),
+        ("scope", "net", SCOPE),
+    ],
+    "prune-structured": [("ratio", 2, RATIO), ("after", "tea", AFTER), ("after", "restart", AFTER)],
+}
 
 
 @pytest.mark.parametrize(
-    ("method", "params", "message"),
+    ("method", "name", "value", "allowed"),
     [(name, *case) for name, cases in REFUSED.items() for case in cases],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(method, params, message):
-    """It says what was asked for, and what is allowed."""
-    with pytest.raises(UsageError, match=message):
-        pruned(method, classifier("mlp"), **params)
+def test_values_that_are_not_allowed_are_refused_before_anything_runs(method, name, value, allowed):
+    """One line says which parameter, the value, and what is allowed."""
+    matrix = Matrix(datasets=["higgs"], models=["mlp"], methods=[f"{method}[{name}={value}]"])
+    with pytest.raises(UsageError) as caught:
+        expand(SuiteFile(name="s", run=[matrix]), installed(), Choice())
+    assert str(caught.value) == f"{method}[{name}] is {value!r}; {allowed}"
 
 
 @pytest.mark.parametrize("remove", [True, False])
@@ -577,7 +592,7 @@ def test_a_network_under_a_machine_shrinks_but_for_its_codes(tmp_path):
     start = classifier("mlp")
     start.head = None
     machine = resolve(METHODS["svm"].run)(
-        start, part, NetworkContext(seed=0, head="svm"), **METHODS["svm"].params
+        start, part, NetworkContext(seed=0, head="svm"), **defaults(METHODS["svm"].params)
     )
     with pytest.raises(UsageError, match=r"no layer of mlp can shrink; it has encoder\.blocks"):
         structured(machine, 0.5)

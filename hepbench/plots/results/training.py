@@ -35,10 +35,6 @@ TIMES = ("epoch", "iteration")
 LOSSES = ("loss", "validation_loss")
 
 
-RATES = ("learning_rate", "rate")
-"""Beginnings of the names of learning rates in a history."""
-
-
 METRICS = ("auc", "accuracy")
 """Validation metrics; the first one in a history is drawn."""
 
@@ -86,13 +82,15 @@ class StepHistories:
         if "loss" not in self.histories[0][0]:
             return []
         names = sorted({name for entry in self.histories[0] for name in entry} - known)
-        found = [name for name in names if not name.startswith(RATES)]
+        found = [name for name in names if not name.startswith("learning_rate")]
         return found if len(found) > 1 else []
 
     @property
     def rates(self) -> list[str]:
         """Names of the learning rates; of several that are always equal only the first."""
-        names = sorted({n for entry in self.histories[0] for n in entry if n.startswith(RATES)})
+        names = sorted(
+            {n for entry in self.histories[0] for n in entry if n.startswith("learning_rate")}
+        )
         kept: dict[tuple[float | None, ...], str] = {}
         for name in names:
             kept.setdefault(tuple(entry.get(name) for entry in self.histories[0]), name)
@@ -165,10 +163,10 @@ def kept(record: Record, place: int) -> int | None:
         return record.best_epoch
     params = record.params.get("methods", {}).get(uses(steps(record))[place], {})
     entries = step_history(record, place)
-    choose, last = params.get("monitor"), entries[-1].get("fit")
-    known = [i for i, e in enumerate(entries) if e.get("fit") == last and choose in e]
-    sign = -1 if choose in METRICS else 1
-    return min(known, key=lambda i: sign * entries[i][choose], default=None)
+    monitor, last = params.get("monitor"), entries[-1].get("fit")
+    known = [i for i, e in enumerate(entries) if e.get("fit") == last and monitor in e]
+    sign = -1 if monitor in METRICS else 1
+    return min(known, key=lambda i: sign * entries[i][monitor], default=None)
 
 
 def draw(request: Request) -> Figure:
@@ -264,7 +262,7 @@ def _draw_metric(axes: Axes, training: StepHistories) -> None:
 
 def _draw_rates(axes: Axes, training: StepHistories) -> None:
     for i, name in enumerate(training.rates):
-        label = name.partition(".")[2]
+        label = name.removeprefix("learning_rate.")
         _draw_line(axes, training, name, label, style.GREY, style.DASHES[i % len(style.DASHES)])
     if not training.rates:
         axes.text(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError, ResultsError
-from hepbench.specs.model import wanted_form
+from hepbench.specs.model import expected_form
 from hepbench.specs.references import reference
 from hepbench.training.networks import preprocessing
 from hepbench.training.networks.determinism import eval_mode
@@ -195,7 +195,7 @@ def build(recipe: Recipe, known: TrustedCode) -> Network:
         if asked.name not in {*preprocessing.STEPS, *known.steps}:
             msg = f"preprocessing step {step!r} is no known model's"
             raise ResultsError(msg)
-        if form := wanted_form(asked):
+        if form := expected_form(asked):
             msg = f"preprocessing step {step!r}; {form} is expected"
             raise ResultsError(msg)
     shapes = recipe.input_shapes

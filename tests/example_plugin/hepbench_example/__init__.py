@@ -14,6 +14,7 @@ from hepbench import (
     Metric,
     Model,
     Original,
+    Param,
     Range,
     Sample,
     Suite,
@@ -47,11 +48,10 @@ FISHER = Model(
     summary="Fisher's linear discriminant, one Gaussian for each class",
     inputs=("table",),
     build="hepbench_example.fisher:Fisher",
-    # a method runs only where what it needs is offered; "temperature" is a word of this plugin
+    # a method runs only on models that offer what it needs; this plugin invented "temperature"
     offers=frozenset({"estimate", "temperature"}),
-    params={"shrinkage": 0.01},
-    # any other value is refused before anything runs
-    allowed={"shrinkage": Range(least=0, most=1)},
+    # the default and the allowed values; any other value is refused before anything runs
+    params={"shrinkage": Param(0.01, Range(least=0, most=1))},
     source="Fisher, Annals of Eugenics 7, 179 (1936)",
 )
 
@@ -61,7 +61,7 @@ CALIBRATED = Method(
     run="hepbench_example.calibrated:scratch_calibrated",
     after=("fresh",),
     needs=frozenset({"estimate", "temperature"}),
-    params={"steps": 81},
+    params={"steps": Param(81, Range(least=1))},
 )
 
 SIGNIFICANCE = Metric(

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def scratch_calibrated(
     start: Estimator, data: TrainingData, context: Context, *, steps: int
 ) -> Estimator:
-    """Fit, then choose the temperature of least validation loss; test examples are out of reach.
+    """Fit, then select the temperature with the smallest validation loss.
 
     Args:
-        start: a model as built; what is returned is of its kind.
-        data: train to fit, validation to choose.
-        work: its seed is all that may be random here.
-        steps: how many temperatures from 0.1 to 10 are tried.
+        start: a new model; the result must have the same type.
+        data: ``train`` to fit, ``validation`` to select; there are no test examples in it.
+        context: its seed is the only source of random numbers.
+        steps: number of temperatures from 0.1 to 10 to try.
     """
     start.fit(data, seed=context.seed)
     validation = data.validation

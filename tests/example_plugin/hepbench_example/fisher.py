@@ -1,7 +1,7 @@
 """A model: Fisher's linear discriminant in plain numpy.
 
 Fisher, Annals of Eugenics 7, 179 (1936). Every class is a Gaussian with its own mean and a shared
-covariance; a score is the probability of a class, each class being as frequent as in training.
+covariance; a score is the probability of a class, with the class frequencies of the training part.
 Departures: the covariance is shrunk to its diagonal, and there is a temperature.
 """
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 class Fisher:
     """An estimator: it has ``fit`` and ``scores``, and ``vars()`` is all of its state.
 
-    Plain values and numpy arrays are stored as they are; nothing is pickled.
+    Plain values and numpy arrays are stored as JSON and npy, never as pickle.
 
     Args:
         shapes: of one example; ``table`` is (features,).
-        shrinkage: share of the covariance that is replaced by its diagonal.
+        shrinkage: fraction of the covariance that is replaced by its diagonal.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, shrinkage: float) -> None:
@@ -34,13 +34,13 @@ class Fisher:
         self.shrinkage = shrinkage
         self.slopes = np.zeros((self.features, 0))
         self.offsets = np.zeros(0)
-        # what methods that need "temperature" change
+        # set by methods that need "temperature"
         self.temperature = 1.0
         # shown in tables
         self.parameters = 0
 
     def fit(self, data: TrainingData, *, seed: int) -> None:
-        """Fit on ``data.train`` alone; whatever is random would come from ``seed``.
+        """Fit on ``data.train`` alone; random numbers would come from ``seed``.
 
         Raises:
             DataError: a class has no training example.
@@ -56,14 +56,14 @@ class Fisher:
         covariance = (weights[:, None] * residuals).T @ residuals / weights.sum()
         diagonal = np.diag(np.diag(covariance))
         shrunk = (1 - self.shrinkage) * covariance + self.shrinkage * diagonal
-        # the pseudo-inverse leaves out what never varies
+        # the pseudo-inverse ignores constant features
         self.slopes = np.linalg.pinv(shrunk, hermitian=True) @ means.T
-        shares = member.sum(axis=0) / weights.sum()
-        self.offsets = np.log(shares) - np.einsum("cf,fc->c", means, self.slopes) / 2
+        fractions = member.sum(axis=0) / weights.sum()
+        self.offsets = np.log(fractions) - np.einsum("cf,fc->c", means, self.slopes) / 2
         self.parameters = self.slopes.size + self.offsets.size
 
     def scores(self, inputs: Inputs) -> Array:
-        """Return (N, classes) probabilities, each row from its own example alone."""
+        """Return (N, classes) probabilities; a row depends on its own example alone."""
         logits = (inputs["table"] @ self.slopes + self.offsets) / self.temperature
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
