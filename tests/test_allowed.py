@@ -79,9 +79,12 @@ def test_an_entry_of_a_table_may_be_chosen_from(value, why):
 def spec(kind, **more):
     """Return a spec of a kind with one parameter."""
     known = {"name": "x", "summary": "x", "params": {"ratio": 0.5}, **more}
-    return (
-        kind(inputs=("table",), build="x:x", **known) if kind is Model else kind(run="x:x", **known)
-    )
+    own = {
+        Dataset: {"classes": ("a", "b"), "inputs": {"table": Input(shape=(1,))}},
+        Model: {"inputs": ("table",), "build": "x:x"},
+        Method: {"run": "x:x"},
+    }
+    return kind(**own[kind], **known)
 
 
 @pytest.mark.parametrize("kind", [Dataset, Model, Method])

@@ -424,7 +424,9 @@ def test_an_epoch_can_be_chosen_by_a_metric_or_by_one_term(monitor):
 
 def test_what_cannot_be_chosen_by_is_an_error():
     """An encoder has no AUC; what there is is named."""
-    with pytest.raises(UsageError, match="monitor is 'auc'; known here: loss, reconstruction, kl"):
+    with pytest.raises(
+        UsageError, match="monitor is 'auc'; allowed here: loss, reconstruction, kl"
+    ):
         fit(tinynets.fresh("vae"), OWN, monitor="auc")
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hepbench.data.finding import Wanted
+    from hepbench.data.finding import DataFiles, Wanted
     from hepbench.planning.stages import Stage
+    from hepbench.running.session import Where
     from hepbench.specs.dataset import Dataset
     from hepbench.specs.types import Array, Inputs, Params
     from hepbench.storage.records import Origin
@@ -168,33 +169,42 @@ def opened(
         DataError: files are missing or invalid.
     """
     from hepbench.planning import settings
-    from hepbench.planning.stages import preparation
     from hepbench.registry.plugins import installed
-    from hepbench.running import session
+    from hepbench.running.session import Where
     from hepbench.specs import references
-    from hepbench.storage.stage_cache import StageCache
 
     asked = references.reference(reference)
     entry = installed().entry("dataset", asked.name)
     params = settings.dataset_params(entry.spec, asked.params)
-    where = session.Where(data=data, source=source)
-    with session.local_environment(where) as environment:
-        combination = _combination(entry, params)
-        read, split, inputs = preparation(combination, SPLIT_SEED, environment)
-        found = environment.found(entry)
-    cache = StageCache(session.cache_folder())
-    _prepare({stage.key: stage for stage in (read, split)}, cache, report_progress)
-    assert isinstance(inputs.task, InputsTask)
-    shown = gathered(entry.spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
-    warnings = cache.result(read.key, ReadResult).warnings
+    where = Where(data=data, source=source)
+    shown, found = _read(_combination(entry, params), where, report_progress)
     return replace(
         shown,
         name=reference,
         params=params,
         origin=found.source,
-        notes=(*found.warnings, *found.notes, *warnings),
+        notes=(*found.warnings, *found.notes, *shown.notes),
         report_progress=report_progress,
     )
+
+
+def _read(
+    combination: Combination, where: Where, report_progress: Callable[[str], None]
+) -> tuple[LabelledExamples, DataFiles]:
+    """Return the examples, with warnings of the reader as notes, and the files that were read."""
+    from hepbench.planning.stages import preparation
+    from hepbench.running import session
+    from hepbench.storage.stage_cache import StageCache
+
+    with session.local_environment(where) as environment:
+        read, split, inputs = preparation(combination, SPLIT_SEED, environment)
+        found = environment.found(combination.dataset)
+    cache = StageCache(session.cache_folder())
+    _prepare({stage.key: stage for stage in (read, split)}, cache, report_progress)
+    assert isinstance(inputs.task, InputsTask)
+    spec = combination.dataset.spec
+    shown = gathered(spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
+    return replace(shown, notes=cache.result(read.key, ReadResult).warnings), found
 
 
 def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> LabelledExamples:
