@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hepbench import (
     TRAINING,
     Dataset,
+    Input,
     Method,
     Model,
     Param,

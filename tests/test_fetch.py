@@ -65,7 +65,7 @@ def refused(fetching, *parts, part=None):
     for each in (*parts, "by hand: https://page.example"):
         assert each in text
     assert not fetching.target.exists()
-    kept = fetching.part.read_bytes() if fetching.part.exists() else b""
+    kept = fetching.partial.path.read_bytes() if fetching.partial.path.exists() else b""
     assert kept == (part or b"")
     return True
 
@@ -137,7 +137,7 @@ def test_what_says_nothing_of_itself_is_resumed_only_where_a_checksum_will_tell(
 def test_a_whole_part_is_checked_and_not_asked_for_again(server, tmp_path):
     """As after a kill in the moment before it gets its name."""
     fetching = of(server, tmp_path, sha256=SHA256)
-    fetching.part.write_bytes(CONTENT)
+    fetching.partial.path.write_bytes(CONTENT)
     # no note beside it: the server says that nothing is left
     assert whole(fetching, tmp_path)
     assert ranges(server) == [f"bytes={len(CONTENT)}-"]
@@ -146,7 +146,7 @@ def test_a_whole_part_is_checked_and_not_asked_for_again(server, tmp_path):
 def test_a_part_that_is_too_long_is_fetched_anew(server, tmp_path):
     """The server has nothing from there on, and says so."""
     fetching = of(server, tmp_path, sha256=SHA256)
-    fetching.part.write_bytes(CONTENT + b"more")
+    fetching.partial.path.write_bytes(CONTENT + b"more")
     assert whole(fetching, tmp_path)
     assert ranges(server) == ["bytes=1000007-", None]
 
@@ -160,7 +160,7 @@ def test_wrong_bytes_are_removed(server, tmp_path):
 def test_a_part_with_wrong_bytes_is_removed_and_the_next_fetch_is_right(server, tmp_path):
     """A resumed file is checked whole, not only what came last."""
     fetching = of(server, tmp_path, sha256=SHA256)
-    fetching.part.write_bytes(bytes(1000))
+    fetching.partial.path.write_bytes(bytes(1000))
     assert refused(fetching, "checksum")
     assert whole(fetching, tmp_path)
 
@@ -451,9 +451,9 @@ def test_a_refused_fetch_is_one_line(jets, server):
 def test_a_note_that_is_damaged_is_none(server, tmp_path):
     """The part is then resumed only where a checksum will tell."""
     fetching = of(server, tmp_path)
-    fetching.part.write_bytes(bytes(10))
+    fetching.partial.path.write_bytes(bytes(10))
     for text in ("", "[]", json.dumps({"url": "another", "validator": '"one"'})):
-        fetching.part.with_name("jets.h5.part.json").write_text(text)
-        fetching.part.write_bytes(bytes(10))
+        fetching.partial.path.with_name("jets.h5.part.json").write_text(text)
+        fetching.partial.path.write_bytes(bytes(10))
         assert whole(fetching, tmp_path)
         (tmp_path / "jets.h5").unlink()

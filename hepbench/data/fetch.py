@@ -71,6 +71,56 @@ class _OtherError(Exception):
 
 
 @dataclass(frozen=True)
+class PartialFile:
+    """The part of a file that has been downloaded, with a note on the file that it belongs to.
+
+    Args:
+        target: path of the complete file.
+        url: where it is downloaded from.
+    """
+
+    target: Path
+    url: str
+
+    @property
+    def path(self) -> Path:
+        """Path of the partial file."""
+        return self.target.with_name(f"{self.target.name}.part")
+
+    @property
+    def _note(self) -> Path:
+        return self.target.with_name(f"{self.target.name}.part.json")
+
+    def size(self) -> int:
+        """Return its size in bytes; 0 if there is none."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def note(self) -> dict[str, Any]:
+        """Return the note, or nothing if it is of another file."""
+        try:
+            found = json.loads(self._note.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        mine = isinstance(found, dict) and found.get("url") == self.url
+        return found if mine else {}
+
+    def write_note(self, validator: str, expected: int | None) -> None:
+        """Write down how the server identifies the file, and its size."""
+        found = {"url": self.url, "validator": validator, "bytes": expected}
+        self._note.write_text(json.dumps({k: v for k, v in found.items() if v}))
+
+    def discard(self) -> None:
+        """Remove the partial file and its note."""
+        for path in (self.path, self._note):
+            path.unlink(missing_ok=True)
+
+    def complete(self) -> None:
+        """Give the file its name, and remove the note."""
+        self.path.replace(self.target)
+        self._note.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class Fetch:
     """The download of one file into a folder.
 
@@ -92,13 +142,9 @@ class Fetch:
         return self.folder / self.file.name
 
     @property
-    def part(self) -> Path:
-        """Path of the partial file."""
-        return self.target.with_name(f"{self.target.name}.part")
-
-    @property
-    def _note(self) -> Path:
-        return self.target.with_name(f"{self.target.name}.part.json")
+    def partial(self) -> PartialFile:
+        """What has been downloaded so far."""
+        return PartialFile(self.target, self.file.url)
 
     def __call__(self) -> Path:
         """Download the file and return its path.
@@ -117,12 +163,11 @@ class Fetch:
             try:
                 self._download()
                 self._check()
-                self.part.replace(self.target)
-                self._note.unlink(missing_ok=True)
+                self.partial.complete()
             finally:
                 locks.release(lock, claimed)
         except OSError as error:
-            msg = f"{self.dataset}: cannot write {error.filename or self.part}: {error.strerror}"
+            msg = f"{self.dataset}: cannot write {error.filename or self.partial.path}: {error.strerror}"
             raise DataError(msg) from error
         return self.target
 
@@ -135,21 +180,23 @@ class Fetch:
 
     def _download(self) -> None:
         """Complete the partial file, with several tries if necessary."""
-        furthest, failures = self._size(), 0
+        furthest, failures = self.partial.size(), 0
         while True:
             try:
                 self._try()
             except _OtherError as error:
-                self._discard()
+                self.partial.discard()
                 reason, failures = str(error), failures + 1
             except _BrokenOffError as error:
                 reason = str(error)
-                failures = failures + 1 if self._size() <= furthest else 0
-                furthest = max(furthest, self._size())
+                failures = failures + 1 if self.partial.size() <= furthest else 0
+                furthest = max(furthest, self.partial.size())
             else:
                 return
             if failures > len(WAITS_SECONDS):
-                kept = f"{self._size():,} bytes are kept: the same command continues from there"
+                kept = (
+                    f"{self.partial.size():,} bytes are kept: the same command continues from there"
+                )
                 self._refuse(f"{reason}; {kept}")
             wait = WAITS_SECONDS[max(failures - 1, 0)]
             self.report_progress(f"{reason}; next try in {wait} s")
@@ -157,7 +204,7 @@ class Fetch:
 
     def _try(self) -> None:
         """Request the missing bytes, and append them."""
-        start, known = self._size(), self._known()
+        start, known = self.partial.size(), self.partial.note()
         if start and start == known.get("bytes"):
             return
         if start and not (known.get("validator") or self.file.sha256):
@@ -216,8 +263,8 @@ class Fetch:
         self._require_room((expected or 0) - start)
         if not start:
             # the note is written first, so that it always describes the partial file
-            self._discard()
-            self._write_note(validator, expected)
+            self.partial.discard()
+            self.partial.write_note(validator, expected)
         self._append(response, start, expected)
 
     def _expected(self, total: int | None) -> int | None:
@@ -235,7 +282,7 @@ class Fetch:
 
     def _append(self, response: HTTPResponse, start: int, expected: int | None) -> None:
         began, done = time.perf_counter(), start
-        with self.part.open("ab") as file:
+        with self.partial.path.open("ab") as file:
             for block in _blocks(response):
                 if not done and PAGE.match(block):
                     self._refuse(PAGE_CAME.format(self.file.url))
@@ -250,46 +297,24 @@ class Fetch:
             msg = f"the connection broke off at {done:,} of {expected:,} bytes"
             raise _BrokenOffError(msg)
 
-    # --- the partial file
-
-    def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _known(self) -> dict[str, Any]:
-        """Return the note on the partial file, if it belongs to this file."""
-        try:
-            found = json.loads(self._note.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return {}
-        mine = isinstance(found, dict) and found.get("url") == self.file.url
-        return found if mine else {}
-
-    def _write_note(self, validator: str, expected: int | None) -> None:
-        found = {"url": self.file.url, "validator": validator, "bytes": expected}
-        self._note.write_text(json.dumps({k: v for k, v in found.items() if v}))
-
-    def _discard(self) -> None:
-        for path in (self.part, self._note):
-            path.unlink(missing_ok=True)
-
     def _check(self) -> None:
         """Compare the complete file with the published size and checksum; remove a wrong file."""
-        size = self._size()
-        with self.part.open("rb") as file:
+        size = self.partial.size()
+        with self.partial.path.open("rb") as file:
             page = PAGE.match(file.read(BLOCK_BYTES))
         if page:
-            self._discard()
+            self.partial.discard()
             self._refuse(PAGE_CAME.format(self.file.url))
         if not size or self.file.bytes not in {None, size}:
-            self._discard()
+            self.partial.discard()
             published = f"{self.file.bytes:,}" if self.file.bytes else "some"
             self._refuse(f"{size:,} bytes were received, the published file has {published}")
         if self.file.sha256:
             self.report_progress("computing its checksum")
-            with self.part.open("rb") as file:
+            with self.partial.path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != self.file.sha256:
-                self._discard()
+                self.partial.discard()
                 self._refuse(f"its checksum is {found[:12]}..., not the published one")
 
 

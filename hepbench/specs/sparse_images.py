@@ -49,7 +49,7 @@ class SparseImages:
         self.positions = _whole("positions", positions)
         self.values = np.asarray(values, np.float32)
         self.image = _image(image)
-        self._check()
+        _check_layout(self)
         if self.positions.dtype.itemsize > 4:
             self.positions = self.positions.astype(np.int32)
 
@@ -219,25 +219,6 @@ class SparseImages:
         positions = np.concatenate([self.positions[span] for span in spans])
         return positions, np.concatenate([self.values[span] for span in spans])
 
-    def _check(self) -> None:
-        starts, ends, hits = self.starts, self.ends, self.values.size
-        if starts.shape != ends.shape or starts.ndim != 1:
-            msg = f"sparse images: starts {starts.shape}, ends {ends.shape}; (N,) each is expected"
-            raise DataError(msg)
-        if self.positions.shape != self.values.shape or self.values.ndim != 1:
-            shapes = f"positions {self.positions.shape}, values {self.values.shape}"
-            msg = f"sparse images: {shapes}; (K,) each is expected"
-            raise DataError(msg)
-        if not ((starts >= 0) & (starts <= ends) & (ends <= hits)).all():
-            msg = f"sparse images: 0 <= starts <= ends <= {hits}, the number of hits, is expected"
-            raise DataError(msg)
-        positions = self._hits()[0]
-        _check_range("positions", positions, math.prod(self.image))
-        falling = positions[1:] <= positions[:-1]
-        if (falling & (np.diff(self._rows()) == 0)).any():
-            msg = "sparse images: positions must increase within each image; from_hits sorts them"
-            raise DataError(msg)
-
 
 def joined(several: Sequence[Array]) -> Array:
     """Return the concatenation of arrays, or of sparse images."""
@@ -266,6 +247,26 @@ def _image(image: Sequence[int]) -> tuple[int, ...]:
         msg = f"sparse images: image is {sizes}; (C, H, W) is expected"
         raise DataError(msg)
     return sizes
+
+
+def _check_layout(images: SparseImages) -> None:
+    starts, ends, hits = images.starts, images.ends, images.values.size
+    if starts.shape != ends.shape or starts.ndim != 1:
+        msg = f"sparse images: starts {starts.shape}, ends {ends.shape}; (N,) each is expected"
+        raise DataError(msg)
+    if images.positions.shape != images.values.shape or images.values.ndim != 1:
+        shapes = f"positions {images.positions.shape}, values {images.values.shape}"
+        msg = f"sparse images: {shapes}; (K,) each is expected"
+        raise DataError(msg)
+    if not ((starts >= 0) & (starts <= ends) & (ends <= hits)).all():
+        msg = f"sparse images: 0 <= starts <= ends <= {hits}, the number of hits, is expected"
+        raise DataError(msg)
+    positions = images._hits()[0]
+    _check_range("positions", positions, math.prod(images.image))
+    falling = positions[1:] <= positions[:-1]
+    if (falling & (np.diff(images._rows()) == 0)).any():
+        msg = "sparse images: positions must increase within each image; from_hits sorts them"
+        raise DataError(msg)
 
 
 def _check_range(name: str, values: NDArray[Any], end: int) -> None:
