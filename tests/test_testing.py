@@ -13,8 +13,8 @@ from hepbench import Method, PluginError, Suite, testing
 from hepbench.cli import verbs
 from hepbench.conformance import checks as conformance_checks
 from hepbench.conformance import trials
-from hepbench.conformance.elsewhere import afresh
-from hepbench.conformance.methods import NEIGHBOURS
+from hepbench.conformance.estimator_methods import NEAREST_NEIGHBOUR
+from hepbench.conformance.fresh_process import run_in_fresh_process
 from hepbench.registry import plugins
 from hepbench.registry.plugins import Entry, Plugin, Registry
 from hepbench.specs.errors import UsageError
@@ -297,11 +297,11 @@ def test_what_is_skipped_is_printed_with_its_word(monkeypatch, capsys):
 
 def test_what_is_called_afresh_shares_nothing(capfd):
     """Not the hash seed, not what an earlier call left; what it prints is no answer."""
-    hashes = {afresh("builtins:hash", "a word") for _ in range(2)}
+    hashes = {run_in_fresh_process("builtins:hash", "a word") for _ in range(2)}
     assert len(hashes) == 1
     assert hash("a word") not in hashes
-    assert afresh("builtins:print", "words") is None
-    assert afresh("os:getpid") != afresh("os:getpid")
+    assert run_in_fresh_process("builtins:print", "words") is None
+    assert run_in_fresh_process("os:getpid") != run_in_fresh_process("os:getpid")
     assert not capfd.readouterr().out
 
 
@@ -316,9 +316,9 @@ def test_what_is_called_afresh_shares_nothing(capfd):
 def test_what_fails_afresh_is_told_in_one_line(target, argument, words):
     """However it ends, and the next call is answered."""
     with pytest.raises(PluginError, match=words) as caught:
-        afresh(target, argument)
+        run_in_fresh_process(target, argument)
     assert "\n" not in str(caught.value)
-    assert afresh("builtins:abs", -1) == 1
+    assert run_in_fresh_process("builtins:abs", -1) == 1
 
 
 def test_a_method_is_tried_on_a_model_that_offers_what_it_needs():
@@ -328,9 +328,9 @@ def test_a_method_is_tried_on_a_model_that_offers_what_it_needs():
     def chosen(*needs):
         method = Method(name="m", summary="m", run="m:m", needs=frozenset(needs))
         entry = Entry(method, Plugin("m", "m", "m", "1"))
-        return trials.tried_on(NEIGHBOURS, "estimate", entry, installed)
+        return trials.model_for_method(NEAREST_NEIGHBOUR, "estimate", entry, installed)
 
-    assert chosen() is NEIGHBOURS
+    assert chosen() is NEAREST_NEIGHBOUR
     with pytest.raises(
         PluginError, match="no installed model offers telepathy; it cannot be tried"
     ):

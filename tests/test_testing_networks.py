@@ -11,7 +11,7 @@ import torch
 
 from hepbench import Model, testing
 from hepbench.conformance import checks as conformance_checks
-from hepbench.conformance import network_trials, networks, networks_trained, trials
+from hepbench.conformance import network_trials, networks, trained_networks, trials
 from hepbench.registry import plugins
 from hepbench.registry.plugins import Entry, Plugin, Registry
 
@@ -164,7 +164,9 @@ def test_shapes_are_the_kits_unless_the_model_cannot_take_them(faulty, name, sha
     """A large dataset is only made up where nothing smaller will do."""
     registry = Registry([faulty])
     entry = registry.entry("model", name)
-    tried = network_trials.Tried(entry.spec, lambda: trials.shapes(entry, registry))
+    tried = network_trials.ModelUnderTest(
+        entry.spec, lambda: trials.example_shapes(entry, registry)
+    )
     assert tried.trial.shapes == {"image": shape}
 
 
@@ -200,7 +202,7 @@ def test_a_model_whose_import_plots_and_seeds_is_caught(faulty, monkeypatch, tmp
     monkeypatch.syspath_prepend(tmp_path)
     spec = Model(name="hasty", summary="hasty", inputs=("table",), build="hasty:Net")
     plugin = Plugin("h", "hasty", "hasty", "1", specs=(spec,))
-    claims = {c.text: c for c in networks.of_network(Entry(spec, plugin), Registry([plugin]))}
+    claims = {c.text: c for c in networks.network_claims(Entry(spec, plugin), Registry([plugin]))}
     with pytest.raises(testing.HepbenchError, match="importing hasty imports uproot"):
         claims[LIGHT].run()
     (tmp_path / "uproot.py").unlink()
@@ -220,7 +222,7 @@ def test_trying_a_network_leaves_torch_as_it_was(faulty):
 def test_without_the_extra_the_export_is_skipped(faulty, monkeypatch):
     """And the word says what to install."""
     monkeypatch.setattr(
-        networks_trained.export, "missing", lambda: "onnxruntime not installed: pip ..."
+        trained_networks.export, "missing", lambda: "onnxruntime not installed: pip ..."
     )
     checks = {check.claim.text: check for check in testing.checks("sound-net")}
     assert testing.attempt(checks[EXPORTED]).skipped == "onnxruntime not installed: pip ..."

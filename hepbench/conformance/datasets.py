@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.conformance.claims import Claim, need, of_spec
-from hepbench.conformance.elsewhere import afresh
+from hepbench.conformance.claims import Claim, need, spec_claims
+from hepbench.conformance.fresh_process import run_in_fresh_process
 from hepbench.conformance.suites import SampleEnvironment
 from hepbench.data import naming
 from hepbench.data.checking import file_check
@@ -69,11 +69,11 @@ class _Sample:
         return {role: found for role, found in self.roles.items() if role != "unlabelled"}
 
 
-def of_dataset(entry: Entry) -> list[Claim]:
+def dataset_claims(entry: Entry) -> list[Claim]:
     """Return what is claimed of a dataset."""
     it = _Sample(entry)
     spec = it.spec
-    claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *of_spec(spec)]
+    claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *spec_claims(spec)]
     if spec.read:
         claims.append(Claim("missing files are an error of one line", partial(_misses, it)))
         claims += [Claim(f"a damaged {file.name} is an error of one line",
@@ -272,7 +272,7 @@ def _is_augmented(it: _Sample, name: str) -> None:
 
 
 def _reads_the_same(it: _Sample) -> None:
-    again = afresh("hepbench.conformance.datasets:digests", it.spec.sample, it.handed)
+    again = run_in_fresh_process("hepbench.conformance.datasets:digests", it.spec.sample, it.handed)
     for name, digest in _digests(it.roles).items():
         need(again.get(name) == digest, f"{name} differ where another process reads them")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.elsewhere import afresh
+from hepbench.conformance.fresh_process import run_in_fresh_process
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.training import stored_estimators
 
@@ -27,16 +27,25 @@ if TYPE_CHECKING:
     from hepbench.specs.types import Array, Params
 
 
-SAME = 1e-5
+TOLERANCE = 1e-5
 """How far a score may be from itself in other company, as in a run."""
 
 
-UNSAFE = {"builtins", "os", "posix", "subprocess", "sys", "importlib", "operator", "functools"}
+UNSAFE_MODULES = {
+    "builtins",
+    "os",
+    "posix",
+    "subprocess",
+    "sys",
+    "importlib",
+    "operator",
+    "functools",
+}
 """Modules whose names are more than data."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EstimatorUnderTest:
     """A model with what it was fitted to, each once."""
 
     entry: Entry
@@ -57,122 +66,122 @@ class Candidate:
     @cached_property
     def datasets(self) -> list[Entry]:
         """The datasets that it fits, those of its own distribution first."""
-        return trials.fitting(self.entry, self.registry)
+        return trials.matching_datasets(self.entry, self.registry)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of one made-up example."""
-        return trials.shapes(self.entry, self.registry)[0]
+        return trials.example_shapes(self.entry, self.registry)[0]
 
     @cached_property
     def trials(self) -> list[Trial]:
         """Two made-up classes, and three unless it refuses them with a reason."""
-        two, three = (trials.made_up(self.shapes, classes) for classes in (2, 3))
+        two, three = (trials.made_up_trial(self.shapes, classes) for classes in (2, 3))
         try:
             self.fitted(three)
         except HepbenchError:
             return [two]
         return [two, three]
 
-    def built(self, **params: Any) -> Estimator:
+    def build(self, **params: Any) -> Estimator:
         """Return it as built for the shapes of a made-up example."""
-        return trials.built(self.spec.build, {**self.params, **params}, self.shapes)
+        return trials.build_estimator(self.spec.build, {**self.params, **params}, self.shapes)
 
     def fitted(self, trial: Trial) -> Estimator:
         """Return it fitted to a trial."""
         if trial.name not in self.fits:
-            self.fits[trial.name] = trials.fitted(self.spec.build, self.params, trial)
+            self.fits[trial.name] = trials.fit_estimator(self.spec.build, self.params, trial)
         return self.fits[trial.name]
 
     def scores(self, trial: Trial, rows: Any = slice(None)) -> Array:
         """Return the scores of the test part, or of some rows of it alone."""
         inputs = {name: array[rows] for name, array in trial.inputs.items()}
-        return trials.scored(self.fitted(trial), inputs, trial.classes)
+        return trials.score_estimator(self.fitted(trial), inputs, trial.classes)
 
 
-def of_estimator(entry: Entry, registry: Registry) -> list[Claim]:
+def estimator_claims(entry: Entry, registry: Registry) -> list[Claim]:
     """Return what is claimed of a model that offers ``estimate``."""
-    it = Candidate(entry, registry)
+    model = EstimatorUnderTest(entry, registry)
     claims = [
-        Claim("it can be built, with each preset too", partial(_builds, it), first=True),
-        Claim("it has all that it offers", partial(_offers, it)),
-        Claim("it fits two classes, and three or says why not", partial(_fits, it), first=True),
-        Claim("scores are (examples, classes) and add to 1", partial(_scores, it), first=True),
-        Claim("the column of a class is its own: no AUC far below .5", partial(_is_ordered, it)),
-        Claim("shuffled examples have shuffled scores", partial(_permutes, it)),
-        Claim("some examples score as among all", partial(_slices, it)),
-        Claim("inputs of another width are refused", partial(_refuses_widths, it)),
-        Claim("what it says of itself can be recorded", partial(_says, it)),
-        Claim("the same seed gives the same scores, bit by bit", partial(_repeats, it)),
-        Claim("it is stored and put back without pickle", partial(_is_stored, it)),
+        Claim("it can be built, with each preset too", partial(_builds, model), first=True),
+        Claim("it has all that it offers", partial(_offers, model)),
+        Claim("it fits two classes, and three or says why not", partial(_fits, model), first=True),
+        Claim("scores are (examples, classes) and add to 1", partial(_scores, model), first=True),
+        Claim("the column of a class is its own: no AUC far below .5", partial(_is_ordered, model)),
+        Claim("shuffled examples have shuffled scores", partial(_ignores_order, model)),
+        Claim("some examples score as among all", partial(_scores_subsets, model)),
+        Claim("inputs of another width are refused", partial(_refuses_widths, model)),
+        Claim("what it says of itself can be recorded", partial(_reports, model)),
+        Claim("the same seed gives the same scores, bit by bit", partial(_repeats_with_seed, model)),
+        Claim("it is stored and put back without pickle", partial(_saves_and_loads, model)),
         Claim("in another process, put back or fitted anew, it scores the same",
-              partial(_moves, it), slow=True),
-        Claim("it learns nothing from random labels", partial(_is_honest, it), slow=True),
+              partial(_agrees_in_fresh_process, model), slow=True),
+        Claim("it learns nothing from random labels", partial(_learns_no_noise, model), slow=True),
     ]  # fmt: skip
-    sample = Claim("it fits the sample of a dataset", partial(_fits_sample, it), slow=True)
-    return claims + ([sample] if it.datasets else [])
+    sample = Claim("it fits the sample of a dataset", partial(_fits_sample, model), slow=True)
+    return claims + ([sample] if model.datasets else [])
 
 
-def _builds(it: Candidate) -> None:
-    for params in ({}, *it.spec.presets.values()):
-        it.built(**params)
+def _builds(model: EstimatorUnderTest) -> None:
+    for params in ({}, *model.spec.presets.values()):
+        model.build(**params)
 
 
-def _offers(it: Candidate) -> None:
-    found = it.built()
-    for name in sorted(it.spec.offers - {"estimate"}):
+def _offers(model: EstimatorUnderTest) -> None:
+    found = model.build()
+    for name in sorted(model.spec.offers - {"estimate"}):
         has = hasattr(found, name.replace("-", "_"))
         need(has, f"it offers '{name}'; {type(found).__name__} has nothing of that name")
 
 
-def _fits(it: Candidate) -> None:
-    for trial in it.trials:
-        it.fitted(trial)
+def _fits(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        model.fitted(trial)
 
 
-def _scores(it: Candidate) -> None:
-    for trial in it.trials:
-        it.scores(trial)
+def _scores(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        model.scores(trial)
 
 
-def _is_ordered(it: Candidate) -> None:
-    for trial in it.trials:
-        trials.need_order(trial, it.scores(trial))
+def _is_ordered(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        trials.need_order(trial, model.scores(trial))
 
 
-def _permutes(it: Candidate) -> None:
-    for trial in it.trials:
+def _ignores_order(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
         rows = np.random.default_rng(0).permutation(trials.SIZES["test"])
-        _need_same(trial, it.scores(trial, rows), it.scores(trial)[rows])
+        _need_same(trial, model.scores(trial, rows), model.scores(trial)[rows])
 
 
-def _slices(it: Candidate) -> None:
-    for trial in it.trials:
+def _scores_subsets(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
         for rows in (slice(0, 1), slice(7, 20), slice(None, None, 3)):
-            _need_same(trial, it.scores(trial, rows), it.scores(trial)[rows])
+            _need_same(trial, model.scores(trial, rows), model.scores(trial)[rows])
 
 
 def _need_same(trial: Trial, found: Array, expected: Array) -> None:
     difference = abs(found - expected).max()
-    need(difference <= SAME, f"{trial.name}: scores change by up to {difference:.2g}")
+    need(difference <= TOLERANCE, f"{trial.name}: scores change by up to {difference:.2g}")
 
 
-def _refuses_widths(it: Candidate) -> None:
-    trial = it.trials[0]
-    for name in it.spec.inputs:
+def _refuses_widths(model: EstimatorUnderTest) -> None:
+    trial = model.trials[0]
+    for name in model.spec.inputs:
         array = trial.inputs[name]
         # channels of an image, features of anything else
         wider = np.concatenate([array, array], axis=1 if array.ndim == 4 else -1)
         try:
-            it.fitted(trial).scores({**trial.inputs, name: wider})
+            model.fitted(trial).scores({**trial.inputs, name: wider})
         except Exception:  # noqa: BLE001, S112 - any error will do
             continue
         msg = f"'{name}' {wider.shape[1:]} is scored without an error; fitted to {array.shape[1:]}"
         raise PluginError(msg)
 
 
-def _says(it: Candidate) -> None:
-    found = it.fitted(it.trials[0])
+def _reports(model: EstimatorUnderTest) -> None:
+    found = model.fitted(model.trials[0])
     for name in ("parameters", "best_epoch"):
         value = getattr(found, name, 0)
         fine = isinstance(value, (int, np.integer)) and value >= 0
@@ -183,70 +192,80 @@ def _says(it: Candidate) -> None:
             need(fine, f"history: {name} is {value!r}; a finite number is expected")
 
 
-def _is_stored(it: Candidate) -> None:
-    for trial in it.trials:
-        found = it.fitted(trial)
+def _saves_and_loads(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        found = model.fitted(trial)
         for name in getattr(found, "trusts", ()):
             _check_trusted(name)
-        again = trials.through_disk(found, it.built())
-        same = np.array_equal(trials.scored(again, trial.inputs, trial.classes), it.scores(trial))
+        again = trials.save_and_load(found, model.build())
+        same = np.array_equal(
+            trials.score_estimator(again, trial.inputs, trial.classes), model.scores(trial)
+        )
         need(same, f"{trial.name}: put back, it scores otherwise; vars() must hold all its state")
 
 
 def _check_trusted(name: str) -> None:
     module, _, attribute = name.rpartition(".")
-    found = None if module in {"", *UNSAFE} else getattr(import_module(module), attribute, None)
+    found = (
+        None if module in {"", *UNSAFE_MODULES} else getattr(import_module(module), attribute, None)
+    )
     need(isinstance(found, type), f"it trusts '{name}'; classes of data are allowed")
 
 
-def _repeats(it: Candidate) -> None:
+def _repeats_with_seed(model: EstimatorUnderTest) -> None:
     # of two classes it is fitted again in another process
-    trial = it.trials[-1]
-    again = trials.fitted(it.spec.build, it.params, trial)
-    same = np.array_equal(trials.scored(again, trial.inputs, trial.classes), it.scores(trial))
+    trial = model.trials[-1]
+    again = trials.fit_estimator(model.spec.build, model.params, trial)
+    same = np.array_equal(
+        trials.score_estimator(again, trial.inputs, trial.classes), model.scores(trial)
+    )
     need(same, f"{trial.name}: two fits with one seed score differently")
 
 
-def _moves(it: Candidate) -> None:
-    trial = it.trials[0]
+def _agrees_in_fresh_process(model: EstimatorUnderTest) -> None:
+    trial = model.trials[0]
     with TemporaryDirectory() as folder:
-        stored_estimators.save(it.fitted(trial), Path(folder))
-        arguments = (it.spec.build, dict(it.params), trial.shapes, folder)
-        afresh("hepbench.conformance.estimators:moved", *arguments, libraries=["skops.io"])
+        stored_estimators.save(model.fitted(trial), Path(folder))
+        arguments = (model.spec.build, dict(model.params), trial.shapes, folder)
+        run_in_fresh_process(
+            "hepbench.conformance.estimators:score_again", *arguments, libraries=["skops.io"]
+        )
         for name in ("restored", "fitted"):
-            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), it.scores(trial))
+            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.scores(trial))
             need(same, f"{name} in another process, it scores otherwise")
 
 
-def moved(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
+def score_again(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
     """Score as restored from ``folder`` and as fitted anew, into files in it."""
-    trial = trials.made_up({name: tuple(shape) for name, shape in shapes.items()}, 2)
-    restored = stored_estimators.load(trials.built(build, params, trial.shapes), Path(folder))
+    trial = trials.made_up_trial({name: tuple(shape) for name, shape in shapes.items()}, 2)
+    restored = stored_estimators.load(
+        trials.build_estimator(build, params, trial.shapes), Path(folder)
+    )
     # scored before anything is fitted here: state kept outside of vars() must be missing
     _write(Path(folder) / "restored.npy", restored, trial)
-    _write(Path(folder) / "fitted.npy", trials.fitted(build, params, trial), trial)
+    _write(Path(folder) / "fitted.npy", trials.fit_estimator(build, params, trial), trial)
 
 
 def _write(path: Path, estimator: Estimator, trial: Trial) -> None:
-    np.save(path, trials.scored(estimator, trial.inputs, trial.classes))
+    np.save(path, trials.score_estimator(estimator, trial.inputs, trial.classes))
 
 
-def _is_honest(it: Candidate) -> None:
-    trial = trials.made_up(it.shapes, 2, told=False)
-    trials.need_honest(trial, trials.fitted(it.spec.build, it.params, trial))
+def _learns_no_noise(model: EstimatorUnderTest) -> None:
+    trial = trials.made_up_trial(model.shapes, 2, informative=False)
+    trials.need_chance_level(trial, trials.fit_estimator(model.spec.build, model.params, trial))
 
 
-def _fits_sample(it: Candidate) -> None:
-    trial = _first_sample(it)
-    trials.need_order(trial, it.scores(trial))
+def _fits_sample(model: EstimatorUnderTest) -> None:
+    trial = _first_sample(model)
+    trials.need_order(trial, model.scores(trial))
 
 
-def _first_sample(it: Candidate) -> Trial:
+def _first_sample(model: EstimatorUnderTest) -> Trial:
     """Return the first sample that can be prepared; a dataset's faults are not the model's."""
     errors = []
-    for entry in it.datasets:
+    for entry in model.datasets:
         try:
-            return trials.sampled(entry, it.spec.inputs)
+            return trials.sample_trial(entry, model.spec.inputs)
         except Exception as error:  # noqa: BLE001 - it may be anyone's
             errors.append(f"{entry.spec.name}: {error}")
     msg = f"no dataset that it fits can be prepared: {'; '.join(errors)}"

@@ -14,8 +14,13 @@ import torch
 
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.network_trials import Tried, as_in_a_worker, differing, scored
-from hepbench.conformance.tiny import TINY
+from hepbench.conformance.network_trials import (
+    ModelUnderTest,
+    as_in_a_worker,
+    differing_tensors,
+    score_network,
+)
+from hepbench.conformance.tiny_autoencoder import TINY_AUTOENCODER
 from hepbench.conformance.trials import SEED
 from hepbench.specs.errors import HepbenchError, PluginError, ProtocolError
 from hepbench.training import network_runs
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 SIZES = {"train": 300, "validation": 150, "test": 200}
 
 
-MOST = {"epochs": 4, "batch_size": 32, "least_steps": 1}
+TRAINING_LIMITS = {"epochs": 4, "batch_size": 32, "least_steps": 1}
 """What a method that trains is told at most: forty steps."""
 
 
@@ -46,7 +51,7 @@ STARTS = ("fresh", "encoder", "classifier")
 """What the kit makes itself for a method to follow."""
 
 
-class Ran(NamedTuple):
+class MethodRun(NamedTuple):
     """A method that has run: what it made, what it was lent and what it was given."""
 
     network: Network
@@ -54,28 +59,28 @@ class Ran(NamedTuple):
     data: TrainingData
 
 
-class TriedMethod:
+class MethodUnderTest:
     """A method, and the network that it is tried on."""
 
     def __init__(self, entry: Entry, registry: Registry) -> None:
         self.entry, self.registry = entry, registry
         self.spec: Method = entry.spec
         self._starts: dict[tuple[str, str], Network] = {}
-        self._made: dict[tuple[str, str], Ran] = {}
+        self._results: dict[tuple[str, str], MethodRun] = {}
 
     @cached_property
-    def model(self) -> Tried:
+    def model(self) -> ModelUnderTest:
         """The kit's own, or an installed one that offers what is needed."""
-        entry = trials.tried_on(TINY, "encode", self.entry, self.registry)
-        return Tried(entry.spec, partial(trials.shapes, entry, self.registry))
+        entry = trials.model_for_method(TINY_AUTOENCODER, "encode", self.entry, self.registry)
+        return ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, self.registry))
 
     @cached_property
     def trials(self) -> list[Trial]:
         """Two made-up classes, and three, which come with weights, unless it refuses them."""
         shapes = self.model.trial.shapes
-        two, three = (trials.made_up(shapes, classes, sizes=SIZES) for classes in (2, 3))
+        two, three = (trials.made_up_trial(shapes, classes, sizes=SIZES) for classes in (2, 3))
         try:
-            self.made(three)
+            self.result(three)
         except HepbenchError:
             return [two]
         return [two, three]
@@ -97,23 +102,23 @@ class TriedMethod:
 
     def _start(self, trial: Trial, name: str) -> Network:
         if name not in STARTS:
-            before = TriedMethod(self.registry.entry("method", name), self.registry)
-            return before.made(trial).network
-        network = self.model.built(trial)
+            before = MethodUnderTest(self.registry.entry("method", name), self.registry)
+            return before.result(trial).network
+        network = self.model.build(trial)
         if name != "fresh":
-            network = self.model.taught(network, trial)
+            network = self.model.train(network, trial)
         if name == "encoder":
             network.drop_head()
         return network
 
-    def made(self, trial: Trial, name: str = "") -> Ran:
+    def result(self, trial: Trial, name: str = "") -> MethodRun:
         """Return what it makes of a start, by default the first; made once."""
         key = trial.name, name or self.starts[0]
-        if key not in self._made:
-            self._made[key] = self.ran(self.start(trial, name), trial)
-        return self._made[key]
+        if key not in self._results:
+            self._results[key] = self.run_on(self.start(trial, name), trial)
+        return self._results[key]
 
-    def ran(
+    def run_on(
         self,
         start: Network,
         trial: Trial,
@@ -121,7 +126,7 @@ class TriedMethod:
         params: Params | None = None,
         frozen: Iterable[str] = (),
         seed: int = SEED,
-    ) -> Ran:
+    ) -> MethodRun:
         """Return what it makes of a start by the defaults of its preset, in a few steps.
 
         Args:
@@ -133,7 +138,11 @@ class TriedMethod:
         """
         spec = self.spec
         chosen = {**spec.params, **spec.presets.get("quick", {}), **(params or {})}
-        chosen |= {name: min(chosen[name], most) for name, most in MOST.items() if name in chosen}
+        chosen |= {
+            name: min(chosen[name], limit)
+            for name, limit in TRAINING_LIMITS.items()
+            if name in chosen
+        }
         own_head = {spec.name: spec.head} if spec.head else {}
         task = self.model.task({})
         network = msgspec.structs.replace(
@@ -148,65 +157,81 @@ class TriedMethod:
         with TemporaryDirectory() as folder, as_in_a_worker(SEED):
             before = [Path(folder)]
             stored_networks.save(start, before[0])
-            made = network_runs.run(task, data, before=before, seed=seed, report_progress=_nobody)
-        return Ran(*made, data)
+            result = network_runs.run(
+                task, data, before=before, seed=seed, report_progress=_ignore_progress
+            )
+        return MethodRun(*result, data)
 
 
-def _nobody(words: str) -> None:
+def _ignore_progress(words: str) -> None:
     """Hear how far a training is."""
 
 
-def of_method(entry: Entry, registry: Registry) -> list[Claim]:
+def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
     """Return what is claimed of a method that networks can follow."""
-    it = TriedMethod(entry, registry)
-    spec = it.spec
-    made = f"{'an' if spec.makes == 'encoder' else 'a'} {spec.makes}"
+    method = MethodUnderTest(entry, registry)
+    spec = method.spec
+    result = f"{'an' if spec.makes == 'encoder' else 'a'} {spec.makes}"
     blind = "" if spec.labels else ", without labels"
     claims = [
-        Claim(f"it turns a network into {made}{blind}", partial(_turns, it), first=True),
-        Claim("the batches that it is lent stay as they were", partial(_spares_batches, it)),
-        Claim("the same seed gives the same network, bit by bit", partial(_makes_the_same, it)),
-        Claim("its network is stored and put back without pickle", partial(_is_stored, it)),
+        Claim(
+            f"it turns a network into {result}{blind}",
+            partial(_returns_network, method),
+            first=True,
+        ),
+        Claim(
+            "the batches that it is lent stay as they were",
+            partial(_leaves_batches_unchanged, method),
+        ),
+        Claim(
+            "the same seed gives the same network, bit by bit", partial(_repeats_with_seed, method)
+        ),
+        Claim(
+            "its network is stored and put back without pickle", partial(_saves_and_loads, method)
+        ),
     ]
     if spec.freezes:
         text = f"{' and '.join(sorted(spec.freezes))} comes out bit-identical"
-        claims.append(Claim(text, partial(_freezes, it)))
-    if {"encoder", "classifier"} & {*it.starts}:
+        claims.append(Claim(text, partial(_keeps_frozen_parts, method)))
+    if {"encoder", "classifier"} & {*method.starts}:
         claims.append(
-            Claim("weights pruned before stay zero, or it says why not", partial(_prunes, it))
+            Claim(
+                "weights pruned before stay zero, or it says why not",
+                partial(_keeps_pruned_weights, method),
+            )
         )
     if spec.makes == "classifier":
         text = "the column of a class is its own in the network's scores: no AUC far below .5"
-        claims.append(Claim(text, partial(_is_ordered, it)))
+        claims.append(Claim(text, partial(_orders_classes, method)))
     if spec.presets:
-        claims.append(Claim("it trains a network with each preset", partial(_runs_presets, it)))
+        claims.append(Claim("it trains a network with each preset", partial(_runs_presets, method)))
     return claims
 
 
-def _turns(it: TriedMethod) -> None:
+def _returns_network(method: MethodUnderTest) -> None:
     """That there is a head where there must be one, the core asks at each run."""
-    for trial in it.trials:
-        for name in it.starts:
-            _kept(it, trial, it.made(trial, name).network)
+    for trial in method.trials:
+        for name in method.starts:
+            _scores_or_latents(method, trial, method.result(trial, name).network)
 
 
-def _kept(it: TriedMethod, trial: Trial, network: Network) -> Array:
+def _scores_or_latents(method: MethodUnderTest, trial: Trial, network: Network) -> Array:
     """Return the scores of a classifier; of an encoder, its codes."""
-    if it.spec.makes == "classifier":
-        return scored(network, trial.inputs)
+    if method.spec.makes == "classifier":
+        return score_network(network, trial.inputs)
     with as_in_a_worker(SEED):
-        codes = NetworkContext(seed=SEED).encode(network, trial.parts["test"])
-    need(np.isfinite(codes).all(), f"{trial.name}: codes are not finite")
-    return codes
+        latents = NetworkContext(seed=SEED).encode(network, trial.parts["test"])
+    need(np.isfinite(latents).all(), f"{trial.name}: codes are not finite")
+    return latents
 
 
-def _spares_batches(it: TriedMethod) -> None:
-    network, context, data = it.made(it.trials[0])
+def _leaves_batches_unchanged(method: MethodUnderTest) -> None:
+    network, context, data = method.result(method.trials[0])
     for part, examples in (("train", data.train), ("validation", data.validation)):
         fresh = batches.source(examples, network.preprocess, device=context.device)
-        lent = context.source(network, examples)
+        given = context.source(network, examples)
         for name, expected in _tensors(fresh.batch(slice(None))).items():
-            same = torch.equal(_tensors(lent.batch(slice(None)))[name], expected)
+            same = torch.equal(_tensors(given.batch(slice(None)))[name], expected)
             need(same, f"it writes into {name} of the {part} batches; the next is handed the same")
 
 
@@ -216,41 +241,43 @@ def _tensors(batch: Examples) -> dict[str, Tensor]:
     return {**named, **{n: tensor for n, tensor in columns.items() if tensor is not None}}
 
 
-def _makes_the_same(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    again = it.ran(it.start(trial), trial).network
-    found = differing(it.made(trial).network, again)
+def _repeats_with_seed(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    again = method.run_on(method.start(trial), trial).network
+    found = differing_tensors(method.result(trial).network, again)
     need(not found, f"two runs with one seed differ in {', '.join(found[:3])}")
 
 
-def _is_stored(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    network = it.made(trial).network
+def _saves_and_loads(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    network = method.result(trial).network
     with TemporaryDirectory() as folder:
         stored_networks.save(network, Path(folder))
         again = stored_networks.load(Path(folder), network.known)
-    same = np.array_equal(_kept(it, trial, again), _kept(it, trial, network))
+    same = np.array_equal(
+        _scores_or_latents(method, trial, again), _scores_or_latents(method, trial, network)
+    )
     need(same, "put back, it scores otherwise: what it learns must be parameters and buffers")
 
 
-def _freezes(it: TriedMethod) -> None:
-    for trial in it.trials:
-        for name in it.starts:
-            it.ran(it.start(trial, name), trial, frozen=it.spec.freezes)
+def _keeps_frozen_parts(method: MethodUnderTest) -> None:
+    for trial in method.trials:
+        for name in method.starts:
+            method.run_on(method.start(trial, name), trial, frozen=method.spec.freezes)
 
 
-def _prunes(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    for name in it.starts:
+def _keeps_pruned_weights(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    for name in method.starts:
         if name == "fresh":
             continue
-        start = copy.deepcopy(it.start(trial, name))
+        start = copy.deepcopy(method.start(trial, name))
         masked, weight = next((n, p) for n, p in start.named_parameters() if p.ndim > 1)
         mask = weight.abs() > weight.abs().median()
         start.masks = {masked: mask}
         start.apply_masks()
         try:
-            found = it.ran(start, trial).network
+            found = method.run_on(start, trial).network
         except ProtocolError:
             raise
         except HepbenchError:
@@ -260,28 +287,28 @@ def _prunes(it: TriedMethod) -> None:
         need(zero, f"weights of {masked} that a mask held at zero are trained again")
 
 
-def _is_ordered(it: TriedMethod) -> None:
+def _orders_classes(method: MethodUnderTest) -> None:
     """What has hardly learned may be wrong by chance, but not with each of three seeds."""
-    for trial in it.trials:
-        start, seeds = it.start(trial), [SEED + 1, SEED + 2]
-        found = it.made(trial).network
+    for trial in method.trials:
+        start, seeds = method.start(trial), [SEED + 1, SEED + 2]
+        found = method.result(trial).network
         while True:
             try:
-                trials.need_order(trial, scored(found, trial.inputs))
+                trials.need_order(trial, score_network(found, trial.inputs))
             except PluginError:
                 if not seeds:
                     raise
-                found = it.ran(start, trial, seed=seeds.pop()).network
+                found = method.run_on(start, trial, seed=seeds.pop()).network
             else:
                 break
 
 
-def _runs_presets(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    for name, params in it.spec.presets.items():
+def _runs_presets(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    for name, params in method.spec.presets.items():
         try:
-            found = it.ran(it.start(trial), trial, params=params)
+            found = method.run_on(method.start(trial), trial, params=params)
         except HepbenchError as error:
             msg = f"preset '{name}': {error}"
             raise PluginError(msg) from error
-        _kept(it, trial, found.network)
+        _scores_or_latents(method, trial, found.network)

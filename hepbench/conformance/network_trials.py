@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 SIZES = {"train": 96, "validation": 32, "test": 40}
 
 
-MOMENT = {"epochs": 2, "batch_size": 32}
+SHORT_TRAINING = {"epochs": 2, "batch_size": 32}
 
 
-RATE = 3e-3
+LEARNING_RATE = 3e-3
 
 
-class Tried:
+class ModelUnderTest:
     """A model that encodes: as it is built, and trained for a moment, once.
 
     Args:
@@ -49,9 +49,11 @@ class Tried:
     def __init__(self, spec: Model, shapes: Callable[[], list[Shapes]]) -> None:
         self.spec, self.shapes = spec, shapes
 
-    def claim(self, text: str, run: Callable[[Tried], None], *, first: bool = False) -> Claim:
+    def claim(
+        self, text: str, run: Callable[[ModelUnderTest], None], *, first: bool = False
+    ) -> Claim:
         """Return a claim about it, tried as in a worker."""
-        return Claim(text, partial(_as_in_a_worker, run, self), first=first)
+        return Claim(text, partial(_run_as_in_a_worker, run, self), first=first)
 
     @property
     def params(self) -> Params:
@@ -72,9 +74,9 @@ class Tried:
         """
         first: Exception | None = None
         for shapes in self.shapes():
-            trial = trials.made_up(shapes, 2, sizes=SIZES)
+            trial = trials.made_up_trial(shapes, 2, sizes=SIZES)
             try:
-                assert self.built(trial).width
+                assert self.build(trial).width
             except Exception as error:  # noqa: BLE001 - it may be anyone's
                 first = first or error
             else:
@@ -100,7 +102,7 @@ class Tried:
             network=NetworkTask(preprocess=preprocess),
         )
 
-    def built(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
+    def build(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
         """Return it as built from a seed, its preprocessing fitted."""
         with as_in_a_worker(seed):
             inputs = trial.parts["train"].inputs
@@ -108,35 +110,38 @@ class Tried:
 
     def classifier(self, trial: Trial | None = None) -> Network:
         """Return it as built, under a head."""
-        network = self.built(trial or self.trial)
+        network = self.build(trial or self.trial)
         with as_in_a_worker(SEED):
             return network.with_head()
 
-    def taught(self, network: Network, trial: Trial) -> Network:
+    def train(self, network: Network, trial: Trial) -> Network:
         """Return it after a moment of training, by the labels and by its own loss."""
         with as_in_a_worker(SEED):
             network = network if network.head else network.with_head()
-            objective = Objective(self.terms, {"encoder": RATE, "head": RATE})
+            objective = Objective(self.all_terms, {"encoder": LEARNING_RATE, "head": LEARNING_RATE})
             context = NetworkContext(seed=SEED)
-            return context.fit(network, trial.data(), objective, **MOMENT)
+            return context.fit(network, trial.data(), objective, **SHORT_TRAINING)
 
     @cached_property
     def trained(self) -> Network:
         """The one that claims are tried on; none of them may change it."""
-        return self.taught(self.built(self.trial), self.trial)
+        return self.train(self.build(self.trial), self.trial)
 
-    def terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
+    def all_terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
         """Return the terms of every loss that it has, of each example."""
-        return {**self.own_terms(network, batch), **objectives.classification(network, batch)}
+        return {
+            **self.pretraining_terms(network, batch),
+            **objectives.classification(network, batch),
+        }
 
-    def own_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
+    def pretraining_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
         """Return those of its own loss."""
         return objectives.pretraining(network, batch) if self.pretrains else {}
 
     def scores(self, network: Network, rows: Any = slice(None), *, size: int = 1000) -> Array:
         """Return the scores of the test part, or of some rows of it, ``size`` at a time."""
         inputs = {name: array[rows] for name, array in self.trial.inputs.items()}
-        return scored(network, inputs, size=size)
+        return score_network(network, inputs, size=size)
 
     @cached_property
     def expected(self) -> Array:
@@ -162,12 +167,12 @@ def as_in_a_worker(seed: int) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
 
 
-def _as_in_a_worker(run: Callable[[Tried], None], it: Tried) -> None:
+def _run_as_in_a_worker(run: Callable[[ModelUnderTest], None], model: ModelUnderTest) -> None:
     with as_in_a_worker(SEED):
-        run(it)
+        run(model)
 
 
-def scored(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
+def score_network(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
     """Return (N, classes) scores that were checked as in a run."""
     with as_in_a_worker(SEED):
         found = scoring.scores(network, inputs, batch_size=size)
@@ -175,7 +180,7 @@ def scored(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
     return score_checks.checked_scores(network.recipe.model, found, expected)
 
 
-def differing(one: nn.Module, other: nn.Module) -> list[str]:
+def differing_tensors(one: nn.Module, other: nn.Module) -> list[str]:
     """Return the names of the tensors that are not bit-identical."""
     first, second = one.state_dict(), other.state_dict()
     names = {*first} | {*second}

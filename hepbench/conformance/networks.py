@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepbench.conformance import networks_trained, trials
+from hepbench.conformance import trained_networks, trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.elsewhere import afresh
-from hepbench.conformance.network_trials import SIZES, Tried, differing, scored
+from hepbench.conformance.fresh_process import run_in_fresh_process
+from hepbench.conformance.network_trials import (
+    SIZES,
+    ModelUnderTest,
+    differing_tensors,
+    score_network,
+)
 from hepbench.conformance.trials import SEED
 from hepbench.planning.stages import NETWORK_IMPORTS
 from hepbench.specs.errors import PluginError
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 PROGRESS = tuple(np.linspace(0, 1, 11).tolist())
 
 
-FOREIGN = (
+UNRELATED_LIBRARIES = (
     *("matplotlib", "pandas", "polars", "pyarrow", "h5py", "tables", "uproot", "awkward"),
     *("fastjet", "pythia8mc", "tensorflow", "jax"),
 )
@@ -49,59 +54,65 @@ TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
 }
 
 
-def of_network(entry: Entry, registry: Registry) -> list[Claim]:
+def network_claims(entry: Entry, registry: Registry) -> list[Claim]:
     """Return what is claimed of a model that offers ``encode``."""
-    it = Tried(entry.spec, partial(trials.shapes, entry, registry))
+    model = ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, registry))
     return [
-        *_of_built(it),
-        *networks_trained.of_trained(it),
+        *_untrained_claims(model),
+        *trained_networks.trained_claims(model),
         Claim("importing it imports no reader or plotter, and leaves torch as it was",
-              partial(_is_light, it), slow=True),
+              partial(_imports_little, model), slow=True),
         Claim("in another process, loaded or trained anew, it scores the same",
-              partial(_moves, it), slow=True),
+              partial(_agrees_in_fresh_process, model), slow=True),
     ]  # fmt: skip
 
 
-def _of_built(it: Tried) -> list[Claim]:
+def _untrained_claims(model: ModelUnderTest) -> list[Claim]:
     claims = [
-        it.claim("it can be built, with each preset too, and encodes", _builds, first=True),
-        it.claim("it has all that it offers", _offers, first=True),
-        it.claim("codes are (examples, D), float32 and finite", _encodes, first=True),
-        it.claim("scores of two classes and of three are finite and add to 1", _scores, first=True),
-        it.claim("it leaves its inputs as they were", _spares_inputs, first=True),
+        model.claim("it can be built, with each preset too, and encodes", _builds, first=True),
+        model.claim("it has all that it offers", _offers, first=True),
+        model.claim("codes are (examples, D), float32 and finite", _encodes, first=True),
+        model.claim(
+            "scores of two classes and of three are finite and add to 1", _scores, first=True
+        ),
+        model.claim("it leaves its inputs as they were", _leaves_inputs_unchanged, first=True),
     ]
-    if it.pretrains:
+    if model.pretrains:
         claims += [
-            it.claim("its own terms are finite, one for each example", _has_terms, first=True),
-            it.claim("weights of its terms are finite and at least 0", _weighs_terms, first=True),
+            model.claim(
+                "its own terms are finite, one for each example", _has_pretraining_terms, first=True
+            ),
+            model.claim(
+                "weights of its terms are finite and at least 0", _has_term_weights, first=True
+            ),
         ]
-    if "reconstruct" in it.spec.offers:
-        claims.append(it.claim("what it reconstructs is shaped like its inputs", _reconstructs))
+    if "reconstruct" in model.spec.offers:
+        claims.append(model.claim("what it reconstructs is shaped like its inputs", _reconstructs))
     text = "the same seed builds the same, bit by bit, another seed another"
-    return [*claims, it.claim(text, _is_seeded)]
+    return [*claims, model.claim(text, _builds_from_seed)]
 
 
-def _builds(it: Tried) -> None:
-    for name, params in {"": {}, **it.spec.presets}.items():
+def _builds(model: ModelUnderTest) -> None:
+    for name, params in {"": {}, **model.spec.presets}.items():
         try:
-            assert it.built(it.trial, **params).width
+            assert model.build(model.trial, **params).width
         except PluginError as error:
             msg = f"{name and f'preset {name!r}: '}{error}"
             raise PluginError(msg) from error
 
 
-def _offers(it: Tried) -> None:
-    encoder = it.built(it.trial).encoder
+def _offers(model: ModelUnderTest) -> None:
+    encoder = model.build(model.trial).encoder
     functions = {"pretrain": "pretraining_terms"}
-    for name in sorted(it.spec.offers):
+    for name in sorted(model.spec.offers):
         function = functions.get(name, name.replace("-", "_"))
         has = callable(getattr(encoder, function, None))
         need(has, f"it offers '{name}'; {type(encoder).__name__} has no {function}()")
 
 
-def _encodes(it: Tried) -> None:
-    network = it.built(it.trial)
-    batch = it.batch(network)
+def _encodes(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
+    batch = model.batch(network)
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
@@ -114,20 +125,20 @@ def _encodes(it: Tried) -> None:
         need(code.isfinite().all(), f"{when} codes hold values that are not finite")
 
 
-def _scores(it: Tried) -> None:
+def _scores(model: ModelUnderTest) -> None:
     for classes in (2, 3):
-        trial = trials.made_up(it.trial.shapes, classes, sizes=SIZES)
-        scored(it.classifier(trial), trial.inputs)
+        trial = trials.made_up_trial(model.trial.shapes, classes, sizes=SIZES)
+        score_network(model.classifier(trial), trial.inputs)
 
 
-def _spares_inputs(it: Tried) -> None:
-    network = it.classifier()
-    batch = it.batch(network)
+def _leaves_inputs_unchanged(model: ModelUnderTest) -> None:
+    network = model.classifier()
+    batch = model.batch(network)
     before = {name: tensor.clone() for name, tensor in batch.inputs.items()}
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
-            it.terms(network, batch)
+            model.all_terms(network, batch)
         same = [name for name, tensor in before.items() if torch.equal(tensor, batch.inputs[name])]
         changed = sorted({*before} - {*same})
         need(not changed, f"it writes into '{''.join(changed[:1])}'; others are handed it too")
@@ -135,25 +146,25 @@ def _spares_inputs(it: Tried) -> None:
         need(not gone, f"it adds or removes '{''.join(gone[:1])}'")
 
 
-def _has_terms(it: Tried) -> None:
-    network = it.built(it.trial)
-    batch = it.batch(network)
+def _has_pretraining_terms(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
+    batch = model.batch(network)
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
-            terms = it.own_terms(network, batch)
+            terms = model.pretraining_terms(network, batch)
         objectives.check(terms, len(batch))
         for name, term in terms.items():
             need(term.isfinite().all(), f"term '{name}' holds a value that is not finite")
 
 
-def _weighs_terms(it: Tried) -> None:
-    network = it.built(it.trial)
+def _has_term_weights(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
     weigh = getattr(network.encoder, "term_weights", None)
     if weigh is None:
         return
     with torch.no_grad():
-        terms = {*it.own_terms(network, it.batch(network))}
+        terms = {*model.pretraining_terms(network, model.batch(network))}
     for progress in (*PROGRESS, *PROGRESS):
         found = weigh(progress)
         if extra := sorted({*found} - terms):
@@ -167,9 +178,9 @@ def _weighs_terms(it: Tried) -> None:
     need(any(final), "at progress 1, where validation is, every term weighs nothing")
 
 
-def _reconstructs(it: Tried) -> None:
-    network = it.built(it.trial)
-    batch = it.batch(network)
+def _reconstructs(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
+    batch = model.batch(network)
     with determinism.eval_mode(network), torch.no_grad():
         found = network.encoder.reconstruct(batch.inputs)
     need(found, "it reconstructs none of its inputs")
@@ -181,24 +192,27 @@ def _reconstructs(it: Tried) -> None:
         need(made.isfinite().all(), f"'{name}' becomes what is not finite")
 
 
-def _is_seeded(it: Tried) -> None:
-    one, again, other = (it.built(it.trial, seed=SEED + i // 2) for i in range(3))
-    found = differing(one, again)
+def _builds_from_seed(model: ModelUnderTest) -> None:
+    one, again, other = (model.build(model.trial, seed=SEED + i // 2) for i in range(3))
+    found = differing_tensors(one, again)
     need(not found, f"two networks built from one seed differ in {', '.join(found[:3])}")
-    need(differing(one, other), "networks built from two seeds are the same; each draws its own")
+    need(
+        differing_tensors(one, other),
+        "networks built from two seeds are the same; each draws its own",
+    )
 
 
-def _is_light(it: Tried) -> None:
-    module = it.spec.build.partition(":")[0]
-    found = afresh(f"{__name__}:left_by", module, libraries=LIBRARIES)
+def _imports_little(model: ModelUnderTest) -> None:
+    module = model.spec.build.partition(":")[0]
+    found = run_in_fresh_process(f"{__name__}:import_effects", module, libraries=PRELOADED)
     need(not found["imports"], f"importing {module} imports {', '.join(found['imports'])}")
     need(not found["changes"], f"importing {module} changes torch's {', '.join(found['changes'])}")
 
 
-LIBRARIES = (*NETWORK_IMPORTS, __name__)
+PRELOADED = (*NETWORK_IMPORTS, __name__)
 
 
-def left_by(module: str) -> dict[str, list[str]]:
+def import_effects(module: str) -> dict[str, list[str]]:
     """Import a module, and return what it imports of FOREIGN and changes of torch's settings."""
     import sys
     from importlib import import_module
@@ -207,33 +221,33 @@ def left_by(module: str) -> dict[str, list[str]]:
     before = {name: read() for name, read in TORCH_SETTINGS.items()}
     import_module(module)
     return {
-        "imports": [name for name in FOREIGN if name in {*sys.modules} - loaded],
+        "imports": [name for name in UNRELATED_LIBRARIES if name in {*sys.modules} - loaded],
         "changes": [name for name, read in TORCH_SETTINGS.items() if read() != before[name]],
     }
 
 
-def _moves(it: Tried) -> None:
+def _agrees_in_fresh_process(model: ModelUnderTest) -> None:
     with TemporaryDirectory() as folder:
-        stored_networks.save(it.trained, Path(folder))
-        arguments = (_plain(it.spec), it.trial.shapes, folder)
-        afresh(f"{__name__}:moved", *arguments, libraries=LIBRARIES)
+        stored_networks.save(model.trained, Path(folder))
+        arguments = (_as_json(model.spec), model.trial.shapes, folder)
+        run_in_fresh_process(f"{__name__}:score_again", *arguments, libraries=PRELOADED)
         for name in ("loaded", "trained"):
-            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), it.expected)
+            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.expected)
             need(same, f"{name} in another process, it scores otherwise")
 
 
-def _plain(spec: Model) -> dict[str, Any]:
+def _as_json(spec: Model) -> dict[str, Any]:
     """Return a spec as values of JSON's types; what its params may be was looked at here."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     return {**values, "offers": sorted(spec.offers), "allowed": {}}
 
 
-def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
+def score_again(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
     """Score as loaded from ``folder`` and as trained anew, into files in it."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
-    it = Tried(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
-    known = network_runs.trusted_code(it.task({}))
+    model = ModelUnderTest(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
+    known = network_runs.trusted_code(model.task({}))
     # scored before anything is trained here: state kept outside of the network must be missing
-    loaded = it.scores(stored_networks.load(Path(folder), known))
-    for name, found in (("loaded", loaded), ("trained", it.expected)):
+    loaded = model.scores(stored_networks.load(Path(folder), known))
+    for name, found in (("loaded", loaded), ("trained", model.expected)):
         np.save(Path(folder) / f"{name}.npy", found)

@@ -53,7 +53,7 @@ SHAPES: Shapes = {
 """Of one made-up example, for a model whose plugin brings no dataset that it fits."""
 
 
-LARGEST = 2000
+MAX_VALUES = 2000
 """Numbers that an input of a made-up example has at most, unless it can have no fewer."""
 
 
@@ -82,14 +82,14 @@ class Trial:
         return data if labels else data.without_labels()
 
 
-def fitting(entry: Entry, registry: Registry) -> list[Entry]:
+def matching_datasets(entry: Entry, registry: Registry) -> list[Entry]:
     """Return the datasets that a model fits, those of its own distribution first."""
     wanted = {*entry.spec.inputs}
     found = registry.entries("dataset")
     return own_first((e for e in found if wanted <= {*e.spec.inputs, *e.spec.views}), entry)
 
 
-def shapes(entry: Entry, registry: Registry) -> list[Shapes]:
+def example_shapes(entry: Entry, registry: Registry) -> list[Shapes]:
     """Return shapes of one example that a model may be tried on, the most fitting first.
 
     As in its own distribution's dataset where that is small; else SHAPES, then those of all
@@ -99,13 +99,13 @@ def shapes(entry: Entry, registry: Registry) -> list[Shapes]:
         PluginError: it takes an input whose shape nobody tells.
     """
     found: list[Shapes] = [SHAPES]
-    for dataset in fitting(entry, registry):
+    for dataset in matching_datasets(entry, registry):
         inputs = {
             n: tuple(i.shape) for n, i in dataset.spec.inputs.items() if n in entry.spec.inputs
         }
         own = dataset.plugin.distribution == entry.plugin.distribution
         found.append({**SHAPES, **inputs})
-        if own and all(math.prod(shape) <= LARGEST for shape in inputs.values()):
+        if own and all(math.prod(shape) <= MAX_VALUES for shape in inputs.values()):
             found = found[-1:]
             break
     whole = [each for each in found if {*entry.spec.inputs} <= {*each}]
@@ -114,11 +114,11 @@ def shapes(entry: Entry, registry: Registry) -> list[Shapes]:
     return [{name: each[name] for name in entry.spec.inputs} for each in whole]
 
 
-def made_up(
+def made_up_trial(
     shapes: Mapping[str, tuple[int, ...]],
     classes: int,
     *,
-    told: bool = True,
+    informative: bool = True,
     sizes: Mapping[str, int] = SIZES,
 ) -> Trial:
     """Return made-up examples; unless ``told``, their labels have nothing to do with them."""
@@ -128,12 +128,12 @@ def made_up(
     inputs = _inputs(shapes, labels, rng)
     # three classes come with weights
     weights = rng.uniform(0.5, 1.5, n) if classes > 2 else None
-    seen = labels if told else rng.permutation(labels)
-    whole = Examples(inputs=inputs, ids=np.arange(n), labels=seen, weights=weights)
+    shown = labels if informative else rng.permutation(labels)
+    whole = Examples(inputs=inputs, ids=np.arange(n), labels=shown, weights=weights)
     name = f"{('two', 'three')[classes - 2]} made-up classes"
     ends = np.cumsum(list(sizes.values()))
     cuts = zip(sizes, ends - list(sizes.values()), ends, strict=True)
-    return Trial(name, {part: _frozen(whole[low:high]) for part, low, high in cuts}, classes)
+    return Trial(name, {part: _as_read_only(whole[low:high]) for part, low, high in cuts}, classes)
 
 
 def _inputs(
@@ -168,13 +168,13 @@ def _neighbours(
     return np.where(mask[:, :, None], some, np.arange(particles)[:, None])
 
 
-def _frozen(e: Examples) -> Examples:
+def _as_read_only(e: Examples) -> Examples:
     columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights}
     known = {name: array for name, array in columns.items() if array is not None}
     return replace(e, inputs=read_only(e.inputs), targets=read_only(e.targets), **read_only(known))
 
 
-def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:
+def sample_trial(entry: Entry, inputs: tuple[str, ...]) -> Trial:
     """Return the first examples of a dataset's sample, prepared as in a run."""
     limits = {f"n_{part}": size for part, size in SIZES.items()}
     with TemporaryDirectory() as name:
@@ -182,7 +182,7 @@ def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:
         parts = {part: stored_parts.load_part(folders["inputs"], part) for part in SIZES}
         with np.load(folders["split"] / "test.npz", allow_pickle=False) as columns:
             parts["test"] = replace(parts["test"], labels=columns["labels"])
-        frozen = {part: _frozen(examples) for part, examples in parts.items()}
+        frozen = {part: _as_read_only(examples) for part, examples in parts.items()}
     return Trial(f"dataset {entry.spec.name}", frozen, len(entry.spec.classes))
 
 
@@ -203,7 +203,7 @@ def as_in_a_worker(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])  # noqa: NPY002
 
 
-def built(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
+def build_estimator(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
     """Return what ``build`` returns.
 
     Raises:
@@ -215,15 +215,15 @@ def built(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> 
     return found  # type: ignore[no-any-return]
 
 
-def fitted(build: str, params: Params, trial: Trial) -> Estimator:
+def fit_estimator(build: str, params: Params, trial: Trial) -> Estimator:
     """Return an estimator that is built and fitted."""
-    found = built(build, params, trial.shapes)
+    found = build_estimator(build, params, trial.shapes)
     with as_in_a_worker(SEED):
         found.fit(trial.data(), seed=SEED)
     return found
 
 
-def scored(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
+def score_estimator(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
     """Return (N, classes) scores that were checked as in a run."""
     with as_in_a_worker(SEED):
         found = estimator.scores(inputs)
@@ -248,7 +248,7 @@ def own_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
     return sorted(entries, key=lambda e: e.plugin.distribution != owner.plugin.distribution)
 
 
-def tried_on(own: Entry, offers: str, method: Entry, registry: Registry) -> Entry:
+def model_for_method(own: Entry, offers: str, method: Entry, registry: Registry) -> Entry:
     """Return the model that a method is tried on: the kit's own, or an installed one that offers
     what it needs.
 
@@ -270,19 +270,21 @@ def need_order(trial: Trial, scores: Array) -> None:
     need(sigma > -4, f"{trial.name}: {far}")
 
 
-def need_honest(trial: Trial, found: Estimator) -> None:
+def need_chance_level(trial: Trial, found: Estimator) -> None:
     """Raise PluginError where random labels seem to be known.
 
     To choose what scores best on validation is allowed; it raises their AUC by two or three errors.
     """
-    sigma = {p: auc_in_sigma(e, scored(found, e.inputs, 2)) for p, e in trial.parts.items()}
+    sigma = {
+        p: auc_in_sigma(e, score_estimator(found, e.inputs, 2)) for p, e in trial.parts.items()
+    }
     held_out, validation = sigma["test"], sigma["validation"]
     need(abs(held_out) <= 4, f"held-out AUC is {held_out:+.1f} standard errors from .5")
     fits = f"validation AUC is {validation:.1f} standard errors above .5: is it trained on them?"
     need(validation <= 6, fits)
 
 
-def through_disk(found: Estimator, fresh: Estimator) -> Estimator:
+def save_and_load(found: Estimator, fresh: Estimator) -> Estimator:
     """Return a fresh estimator that the state of another was put into, by way of files."""
     with TemporaryDirectory() as folder:
         stored_estimators.save(found, Path(folder))

@@ -10,7 +10,7 @@ import numpy as np
 
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.estimators import Candidate
+from hepbench.conformance.estimators import EstimatorUnderTest
 from hepbench.registry.plugins import Entry, Plugin
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ProtocolError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hepbench.specs.types import Array, Inputs, Params
 
 
-class Neighbours:
+class NearestNeighbour:
     """The label of the nearest training example: it remembers whatever it is trained on.
 
     Args:
@@ -55,8 +55,8 @@ class Neighbours:
         """Return .9 for the class of the nearest, the rest for the others."""
         squares = [((self.points - point) ** 2).sum(1) for point in self._flat(inputs)]
         nearest = self.labels[np.argmin(squares, axis=1)]
-        sure = nearest[:, None] == np.arange(self.classes)
-        return np.where(sure, 0.9, 0.1 / (self.classes - 1))
+        is_nearest = nearest[:, None] == np.arange(self.classes)
+        return np.where(is_nearest, 0.9, 0.1 / (self.classes - 1))
 
     def _flat(self, inputs: Inputs) -> Array:
         n = len(inputs[self.names[0]])
@@ -64,20 +64,20 @@ class Neighbours:
         return np.concatenate(flat, axis=1)
 
 
-NEIGHBOURS = Entry(
+NEAREST_NEIGHBOUR = Entry(
     Model(
         name="nearest-neighbour",
         summary="the label of the nearest training example",
         inputs=("table",),
-        build="hepbench.conformance.methods:Neighbours",
+        build="hepbench.conformance.estimator_methods:NearestNeighbour",
         offers=frozenset({"estimate"}),
     ),
-    Plugin("testing", "hepbench.conformance.methods", "hepbench", ""),
+    Plugin("testing", "hepbench.conformance.estimator_methods", "hepbench", ""),
 )
 
 
 @dataclass(frozen=True)
-class _Method:
+class _MethodUnderTest:
     """A method, and the estimator that it is tried on."""
 
     entry: Entry
@@ -90,10 +90,10 @@ class _Method:
         return spec
 
     @cached_property
-    def model(self) -> Candidate:
+    def model(self) -> EstimatorUnderTest:
         """The kit's own, or an installed one that offers what is needed."""
-        entry = trials.tried_on(NEIGHBOURS, "estimate", self.entry, self.registry)
-        return Candidate(entry, self.registry)
+        entry = trials.model_for_method(NEAREST_NEIGHBOUR, "estimate", self.entry, self.registry)
+        return EstimatorUnderTest(entry, self.registry)
 
     def result(self, trial: Trial, **params: Any) -> Estimator:
         """Return what it makes of its start, by the defaults of its preset."""
@@ -103,9 +103,9 @@ class _Method:
     def _start(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
         """Return what it follows: a model as built, a fitted one, or what a method makes."""
         if "fresh" in after:
-            return self.model.built()
+            return self.model.build()
         if "classifier" in after:
-            return trials.fitted(self.model.spec.build, self.model.params, trial)
+            return trials.fit_estimator(self.model.spec.build, self.model.params, trial)
         before: Method = self.registry.entry("method", after[0]).spec
         return self._run(before, self._start(trial, before.after), trial, {})
 
@@ -122,47 +122,58 @@ class _Method:
         return found  # type: ignore[no-any-return]
 
 
-def of_method(entry: Entry, registry: Registry) -> list[Claim]:
+def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
     """Return what is claimed of a method that estimators can follow."""
     spec: Method = entry.spec
-    it = _Method(entry, registry)
+    method = _MethodUnderTest(entry, registry)
     blind = "" if spec.labels else ", without labels"
     claims = [
-        Claim(f"it turns an estimator into one{blind}", partial(_turns, it), first=True),
-        Claim("its result is stored and put back into a fresh model", partial(_is_restored, it)),
-        Claim("the same seed gives the same result, bit by bit", partial(_returns_the_same, it)),
+        Claim(
+            f"it turns an estimator into one{blind}",
+            partial(_returns_estimator, method),
+            first=True,
+        ),
+        Claim(
+            "its result is stored and put back into a fresh model",
+            partial(_saves_and_loads, method),
+        ),
+        Claim(
+            "the same seed gives the same result, bit by bit", partial(_repeats_with_seed, method)
+        ),
     ]
     if spec.presets:
-        claims.append(Claim("it runs with each preset", partial(_runs_presets, it), slow=True))
+        claims.append(Claim("it runs with each preset", partial(_runs_presets, method), slow=True))
     if spec.makes == "classifier":
-        chance = Claim("it learns nothing from random labels", partial(_is_blind, it), slow=True)
+        chance = Claim(
+            "it learns nothing from random labels", partial(_learns_no_noise, method), slow=True
+        )
         claims.append(chance)
     return claims
 
 
-def _turns(it: _Method) -> None:
-    for trial in it.model.trials:
-        _kept(it, trial, it.result(trial))
+def _returns_estimator(method: _MethodUnderTest) -> None:
+    for trial in method.model.trials:
+        _learned_values(method, trial, method.result(trial))
 
 
-def _kept(it: _Method, trial: Trial, found: Estimator) -> list[Array]:
+def _learned_values(method: _MethodUnderTest, trial: Trial, found: Estimator) -> list[Array]:
     """Return the scores of a classifier; of an encoder, its state."""
-    if it.spec.makes == "classifier":
-        return [trials.scored(found, trial.inputs, trial.classes)]
+    if method.spec.makes == "classifier":
+        return [trials.score_estimator(found, trial.inputs, trial.classes)]
     return [value for _, value in sorted(vars(found).items()) if isinstance(value, np.ndarray)]
 
 
-def _is_restored(it: _Method) -> None:
-    trial = it.model.trials[0]
-    found = it.result(trial)
-    again = trials.through_disk(found, it.model.built())
-    same = _equal(_kept(it, trial, found), _kept(it, trial, again))
+def _saves_and_loads(method: _MethodUnderTest) -> None:
+    trial = method.model.trials[0]
+    found = method.result(trial)
+    again = trials.save_and_load(found, method.model.build())
+    same = _equal(_learned_values(method, trial, found), _learned_values(method, trial, again))
     need(same, "put back into a fresh model, it scores otherwise; vars() must hold all its state")
 
 
-def _returns_the_same(it: _Method) -> None:
-    for trial in it.model.trials:
-        first, second = (_kept(it, trial, it.result(trial)) for _ in range(2))
+def _repeats_with_seed(method: _MethodUnderTest) -> None:
+    for trial in method.model.trials:
+        first, second = (_learned_values(method, trial, method.result(trial)) for _ in range(2))
         need(_equal(first, second), f"{trial.name}: two runs with one seed differ")
 
 
@@ -170,11 +181,11 @@ def _equal(one: list[Array], other: list[Array]) -> bool:
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
-def _runs_presets(it: _Method) -> None:
-    for params in it.spec.presets.values():
-        it.result(it.model.trials[0], **params)
+def _runs_presets(method: _MethodUnderTest) -> None:
+    for params in method.spec.presets.values():
+        method.result(method.model.trials[0], **params)
 
 
-def _is_blind(it: _Method) -> None:
-    trial = trials.made_up(it.model.shapes, 2, told=False)
-    trials.need_honest(trial, it.result(trial))
+def _learns_no_noise(method: _MethodUnderTest) -> None:
+    trial = trials.made_up_trial(method.model.shapes, 2, informative=False)
+    trials.need_chance_level(trial, method.result(trial))
