@@ -1,4 +1,4 @@
-"""What a method that works with estimators promises, tried on one."""
+"""Claims about methods that work with estimators, tested on a nearest-neighbour estimator."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 
 class NearestNeighbour:
-    """The label of the nearest training example: it remembers whatever it is trained on.
+    """An estimator that predicts the label of the nearest training example.
+
+    It memorises all training examples, so it shows which examples a method trains on.
 
     Args:
-        shapes: of one example; every input is flattened.
+        shapes: shape of each input of one example; inputs are flattened.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -40,19 +42,19 @@ class NearestNeighbour:
         self.points, self.labels, self.classes = np.zeros((0, 0)), np.zeros(0, np.int64), 0
 
     def fit(self, data: TrainingData, *, seed: int) -> None:  # noqa: ARG002
-        """Remember the training examples.
+        """Store the training examples.
 
         Raises:
-            ProtocolError: they have no labels.
+            ProtocolError: the examples have no labels.
         """
         if data.train.labels is None:
-            msg = "the training examples have no labels: this method is to see none"
+            msg = "the training examples have no labels: the method's spec says labels=False"
             raise ProtocolError(msg)
         self.points, self.classes = self._flat(data.train.inputs), data.classes
         self.labels = np.array(data.train.labels)
 
     def scores(self, inputs: Inputs) -> Array:
-        """Return .9 for the class of the nearest, the rest for the others."""
+        """Return 0.9 for the class of the nearest example; the other classes share 0.1."""
         squares = [((self.points - point) ** 2).sum(1) for point in self._flat(inputs)]
         nearest = self.labels[np.argmin(squares, axis=1)]
         is_nearest = nearest[:, None] == np.arange(self.classes)
@@ -78,36 +80,36 @@ NEAREST_NEIGHBOUR = Entry(
 
 @dataclass(frozen=True)
 class _MethodUnderTest:
-    """A method, and the estimator that it is tried on."""
+    """A method, and the model that it is tested on."""
 
     entry: Entry
     registry: Registry
 
     @property
     def spec(self) -> Method:
-        """Its spec."""
+        """The spec of the method."""
         spec: Method = self.entry.spec
         return spec
 
     @cached_property
     def model(self) -> EstimatorUnderTest:
-        """The kit's own, or an installed one that offers what is needed."""
+        """The nearest-neighbour estimator, or an installed model that offers all the method needs."""
         entry = trials.model_for_method(NEAREST_NEIGHBOUR, "estimate", self.entry, self.registry)
         return EstimatorUnderTest(entry, self.registry)
 
     def result(self, trial: Trial, **params: Any) -> Estimator:
-        """Return what it makes of its start, by the defaults of its preset."""
+        """Run the method with its quick defaults and return the resulting estimator."""
         start = self._start(trial, self.spec.after)
         return self._run(self.spec, start, trial, params)
 
     def _start(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
-        """Return what it follows: a model as built, a fitted one, or what a method makes."""
+        """Return the estimator to start from: new, fitted, or made by the method named in ``after``."""
         if "fresh" in after:
             return self.model.build()
         if "classifier" in after:
             return trials.fit_estimator(self.model.spec.build, self.model.params, trial)
-        before: Method = self.registry.entry("method", after[0]).spec
-        return self._run(before, self._start(trial, before.after), trial, {})
+        earlier: Method = self.registry.entry("method", after[0]).spec
+        return self._run(earlier, self._start(trial, earlier.after), trial, {})
 
     def _run(self, spec: Method, start: Estimator, trial: Trial, params: Params) -> Estimator:
         chosen = {**spec.params, **spec.presets.get("quick", {}), **params}
@@ -118,36 +120,37 @@ class _MethodUnderTest:
         with trials.as_in_a_worker(trials.SEED):
             found = resolve(spec.run)(start, data, context, **chosen)
         given, got = type(start).__name__, type(found).__name__
-        need(type(found) is type(start), f"it returns {got}; {given} is expected, as it was given")
+        need(
+            type(found) is type(start),
+            f"returns {got}; {given} is expected, the type it started from",
+        )
         return found  # type: ignore[no-any-return]
 
 
 def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a method that estimators can follow."""
+    """Return the claims about a method that works with estimators."""
     spec: Method = entry.spec
     method = _MethodUnderTest(entry, registry)
-    blind = "" if spec.labels else ", without labels"
+    suffix = "" if spec.labels else ", without using labels"
     claims = [
         Claim(
-            f"it turns an estimator into one{blind}",
+            f"returns an estimator of the same type{suffix}",
             partial(_returns_estimator, method),
             first=True,
         ),
         Claim(
-            "its result is stored and put back into a fresh model",
+            "the result can be saved and loaded into a newly built model",
             partial(_saves_and_loads, method),
         ),
-        Claim(
-            "the same seed gives the same result, bit by bit", partial(_repeats_with_seed, method)
-        ),
+        Claim("the same seed gives a bit-identical result", partial(_repeats_with_seed, method)),
     ]
     if spec.presets:
-        claims.append(Claim("it runs with each preset", partial(_runs_presets, method), slow=True))
+        claims.append(Claim("runs with each preset", partial(_runs_presets, method), slow=True))
     if spec.makes == "classifier":
-        chance = Claim(
-            "it learns nothing from random labels", partial(_learns_no_noise, method), slow=True
+        noise = Claim(
+            "learns nothing from random labels", partial(_learns_no_noise, method), slow=True
         )
-        claims.append(chance)
+        claims.append(noise)
     return claims
 
 
@@ -157,7 +160,7 @@ def _returns_estimator(method: _MethodUnderTest) -> None:
 
 
 def _learned_values(method: _MethodUnderTest, trial: Trial, found: Estimator) -> list[Array]:
-    """Return the scores of a classifier; of an encoder, its state."""
+    """Return the scores of a classifier, or the arrays that an encoder holds."""
     if method.spec.makes == "classifier":
         return [trials.score_estimator(found, trial.inputs, trial.classes)]
     return [value for _, value in sorted(vars(found).items()) if isinstance(value, np.ndarray)]
@@ -168,7 +171,7 @@ def _saves_and_loads(method: _MethodUnderTest) -> None:
     found = method.result(trial)
     again = trials.save_and_load(found, method.model.build())
     same = _equal(_learned_values(method, trial, found), _learned_values(method, trial, again))
-    need(same, "put back into a fresh model, it scores otherwise; vars() must hold all its state")
+    need(same, "the result differs after loading; vars() must hold all state")
 
 
 def _repeats_with_seed(method: _MethodUnderTest) -> None:

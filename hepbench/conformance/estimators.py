@@ -1,4 +1,4 @@
-"""What a model that fits itself promises, tried on made-up examples."""
+"""Claims about models that fit themselves, tested on made-up examples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 1e-5
-"""How far a score may be from itself in other company, as in a run."""
+"""Largest change of a score when other examples are scored with it, as in a run."""
 
 
 UNSAFE_MODULES = {
@@ -41,12 +41,12 @@ UNSAFE_MODULES = {
     "operator",
     "functools",
 }
-"""Modules whose names are more than data."""
+"""Modules whose functions can do harm when a stored estimator is loaded."""
 
 
 @dataclass(frozen=True)
 class EstimatorUnderTest:
-    """A model with what it was fitted to, each once."""
+    """A model, and the estimators fitted from it, by trial."""
 
     entry: Entry
     registry: Registry
@@ -54,28 +54,28 @@ class EstimatorUnderTest:
 
     @property
     def spec(self) -> Model:
-        """Its spec."""
+        """The spec of the model."""
         spec: Model = self.entry.spec
         return spec
 
     @property
     def params(self) -> Params:
-        """As in a run: those of the preset ``quick``, where it has one."""
+        """Parameters as in a quick run: with preset ``quick``, if the model has one."""
         return {**self.spec.params, **self.spec.presets.get("quick", {})}
 
     @cached_property
     def datasets(self) -> list[Entry]:
-        """The datasets that it fits, those of its own distribution first."""
+        """Datasets with all inputs of the model, those of its own distribution first."""
         return trials.matching_datasets(self.entry, self.registry)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of one made-up example."""
+        """Shapes of one made-up example."""
         return trials.example_shapes(self.entry, self.registry)[0]
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Two made-up classes, and three unless it refuses them with a reason."""
+        """A trial with two classes, and one with three unless the model refuses three."""
         two, three = (trials.made_up_trial(self.shapes, classes) for classes in (2, 3))
         try:
             self.fitted(three)
@@ -84,41 +84,41 @@ class EstimatorUnderTest:
         return [two, three]
 
     def build(self, **params: Any) -> Estimator:
-        """Return it as built for the shapes of a made-up example."""
+        """Return a newly built estimator for made-up examples."""
         return trials.build_estimator(self.spec.build, {**self.params, **params}, self.shapes)
 
     def fitted(self, trial: Trial) -> Estimator:
-        """Return it fitted to a trial."""
+        """Return the estimator fitted to a trial, each fitted once."""
         if trial.name not in self.fits:
             self.fits[trial.name] = trials.fit_estimator(self.spec.build, self.params, trial)
         return self.fits[trial.name]
 
     def scores(self, trial: Trial, rows: Any = slice(None)) -> Array:
-        """Return the scores of the test part, or of some rows of it alone."""
+        """Return the scores of the test part, or of some of its rows scored by themselves."""
         inputs = {name: array[rows] for name, array in trial.inputs.items()}
         return trials.score_estimator(self.fitted(trial), inputs, trial.classes)
 
 
 def estimator_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a model that offers ``estimate``."""
+    """Return the claims about a model that offers ``estimate``."""
     model = EstimatorUnderTest(entry, registry)
     claims = [
-        Claim("it can be built, with each preset too", partial(_builds, model), first=True),
-        Claim("it has all that it offers", partial(_offers, model)),
-        Claim("it fits two classes, and three or says why not", partial(_fits, model), first=True),
-        Claim("scores are (examples, classes) and add to 1", partial(_scores, model), first=True),
-        Claim("the column of a class is its own: no AUC far below .5", partial(_is_ordered, model)),
-        Claim("shuffled examples have shuffled scores", partial(_ignores_order, model)),
-        Claim("some examples score as among all", partial(_scores_subsets, model)),
+        Claim("can be built, also with each preset", partial(_builds, model), first=True),
+        Claim("has a method or attribute for everything it offers", partial(_offers, model)),
+        Claim("fits two classes, and three or refuses three with a reason", partial(_fits, model), first=True),
+        Claim("scores have shape (examples, classes) and add to 1", partial(_scores, model), first=True),
+        Claim("score columns are in the order of the classes: no AUC far below 0.5", partial(_is_ordered, model)),
+        Claim("shuffling the examples only shuffles the scores", partial(_ignores_order, model)),
+        Claim("examples scored by themselves get the same scores as among others", partial(_scores_subsets, model)),
         Claim("inputs of another width are refused", partial(_refuses_widths, model)),
-        Claim("what it says of itself can be recorded", partial(_reports, model)),
-        Claim("the same seed gives the same scores, bit by bit", partial(_repeats_with_seed, model)),
-        Claim("it is stored and put back without pickle", partial(_saves_and_loads, model)),
-        Claim("in another process, put back or fitted anew, it scores the same",
+        Claim("parameters, best_epoch and history can be recorded", partial(_reports, model)),
+        Claim("the same seed gives bit-identical scores", partial(_repeats_with_seed, model)),
+        Claim("can be saved and loaded without pickle", partial(_saves_and_loads, model)),
+        Claim("loaded or fitted again in a fresh process, scores are the same",
               partial(_agrees_in_fresh_process, model), slow=True),
-        Claim("it learns nothing from random labels", partial(_learns_no_noise, model), slow=True),
+        Claim("learns nothing from random labels", partial(_learns_no_noise, model), slow=True),
     ]  # fmt: skip
-    sample = Claim("it fits the sample of a dataset", partial(_fits_sample, model), slow=True)
+    sample = Claim("fits the bundled sample of a dataset", partial(_fits_sample, model), slow=True)
     return claims + ([sample] if model.datasets else [])
 
 
@@ -131,7 +131,7 @@ def _offers(model: EstimatorUnderTest) -> None:
     found = model.build()
     for name in sorted(model.spec.offers - {"estimate"}):
         has = hasattr(found, name.replace("-", "_"))
-        need(has, f"it offers '{name}'; {type(found).__name__} has nothing of that name")
+        need(has, f"offers '{name}', but {type(found).__name__} has no attribute of that name")
 
 
 def _fits(model: EstimatorUnderTest) -> None:
@@ -170,13 +170,13 @@ def _refuses_widths(model: EstimatorUnderTest) -> None:
     trial = model.trials[0]
     for name in model.spec.inputs:
         array = trial.inputs[name]
-        # channels of an image, features of anything else
+        # axis 1 holds the channels of an image, the last axis the features of other inputs
         wider = np.concatenate([array, array], axis=1 if array.ndim == 4 else -1)
         try:
             model.fitted(trial).scores({**trial.inputs, name: wider})
         except Exception:  # noqa: BLE001, S112 - any error will do
             continue
-        msg = f"'{name}' {wider.shape[1:]} is scored without an error; fitted to {array.shape[1:]}"
+        msg = f"'{name}' of shape {wider.shape[1:]} is scored without an error after a fit to {array.shape[1:]}"
         raise PluginError(msg)
 
 
@@ -201,7 +201,7 @@ def _saves_and_loads(model: EstimatorUnderTest) -> None:
         same = np.array_equal(
             trials.score_estimator(again, trial.inputs, trial.classes), model.scores(trial)
         )
-        need(same, f"{trial.name}: put back, it scores otherwise; vars() must hold all its state")
+        need(same, f"{trial.name}: scores differ after loading; vars() must hold all state")
 
 
 def _check_trusted(name: str) -> None:
@@ -209,11 +209,11 @@ def _check_trusted(name: str) -> None:
     found = (
         None if module in {"", *UNSAFE_MODULES} else getattr(import_module(module), attribute, None)
     )
-    need(isinstance(found, type), f"it trusts '{name}'; classes of data are allowed")
+    need(isinstance(found, type), f"trusts lists '{name}'; only classes that hold data are allowed")
 
 
 def _repeats_with_seed(model: EstimatorUnderTest) -> None:
-    # of two classes it is fitted again in another process
+    # the trial with two classes is fitted again in a fresh process, by another claim
     trial = model.trials[-1]
     again = trials.fit_estimator(model.spec.build, model.params, trial)
     same = np.array_equal(
@@ -230,19 +230,19 @@ def _agrees_in_fresh_process(model: EstimatorUnderTest) -> None:
         run_in_fresh_process(
             "hepbench.conformance.estimators:score_again", *arguments, libraries=["skops.io"]
         )
-        for name in ("restored", "fitted"):
+        for name in ("loaded", "fitted"):
             same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.scores(trial))
-            need(same, f"{name} in another process, it scores otherwise")
+            need(same, f"{name} in a fresh process, scores differ")
 
 
 def score_again(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Score as restored from ``folder`` and as fitted anew, into files in it."""
+    """Write the scores of the estimator loaded from ``folder`` and of one fitted again to files there."""
     trial = trials.made_up_trial({name: tuple(shape) for name, shape in shapes.items()}, 2)
-    restored = stored_estimators.load(
+    loaded = stored_estimators.load(
         trials.build_estimator(build, params, trial.shapes), Path(folder)
     )
-    # scored before anything is fitted here: state kept outside of vars() must be missing
-    _write(Path(folder) / "restored.npy", restored, trial)
+    # scored before any fit in this process, so that state outside of vars() is missing
+    _write(Path(folder) / "loaded.npy", loaded, trial)
     _write(Path(folder) / "fitted.npy", trials.fit_estimator(build, params, trial), trial)
 
 
@@ -261,12 +261,12 @@ def _fits_sample(model: EstimatorUnderTest) -> None:
 
 
 def _first_sample(model: EstimatorUnderTest) -> Trial:
-    """Return the first sample that can be prepared; a dataset's faults are not the model's."""
+    """Return the first sample that can be prepared. A broken dataset is not the model's fault."""
     errors = []
     for entry in model.datasets:
         try:
             return trials.sample_trial(entry, model.spec.inputs)
-        except Exception as error:  # noqa: BLE001 - it may be anyone's
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             errors.append(f"{entry.spec.name}: {error}")
-    msg = f"no dataset that it fits can be prepared: {'; '.join(errors)}"
+    msg = f"no matching dataset can be prepared: {'; '.join(errors)}"
     raise PluginError(msg)
