@@ -1,4 +1,4 @@
-"""What a method that works with networks promises, tried on a tiny one."""
+"""Claims about methods that work with networks, tested on a tiny autoencoder."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ SIZES = {"train": 300, "validation": 150, "test": 200}
 
 
 TRAINING_LIMITS = {"epochs": 4, "batch_size": 32, "least_steps": 1}
-"""What a method that trains is told at most: forty steps."""
+"""Upper limits of training settings: at most forty steps."""
 
 
 STARTS = ("fresh", "encoder", "classifier")
-"""What the kit makes itself for a method to follow."""
+"""Kinds of network that a method can start from without running another method."""
 
 
 class MethodRun(NamedTuple):
-    """A method that has run: what it made, what it was lent and what it was given."""
+    """A finished run of a method: its network, its context and its data."""
 
     network: Network
     context: NetworkContext
@@ -60,7 +60,7 @@ class MethodRun(NamedTuple):
 
 
 class MethodUnderTest:
-    """A method, and the network that it is tried on."""
+    """A method, and the model that it is tested on."""
 
     def __init__(self, entry: Entry, registry: Registry) -> None:
         self.entry, self.registry = entry, registry
@@ -70,13 +70,13 @@ class MethodUnderTest:
 
     @cached_property
     def model(self) -> ModelUnderTest:
-        """The kit's own, or an installed one that offers what is needed."""
+        """The tiny autoencoder, or an installed model that offers all the method needs."""
         entry = trials.model_for_method(TINY_AUTOENCODER, "encode", self.entry, self.registry)
         return ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, self.registry))
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Two made-up classes, and three, which come with weights, unless it refuses them."""
+        """A trial with two classes, and one with three and weights unless the method refuses it."""
         shapes = self.model.trial.shapes
         two, three = (trials.made_up_trial(shapes, classes, sizes=SIZES) for classes in (2, 3))
         try:
@@ -87,13 +87,13 @@ class MethodUnderTest:
 
     @property
     def starts(self) -> list[str]:
-        """What it may follow of what the kit makes; else the method that it names first."""
+        """Allowed starts among STARTS; if there are none, the first method in ``after``."""
         return [start for start in STARTS if start in self.spec.after] or [self.spec.after[0]]
 
     def start(self, trial: Trial, name: str = "") -> Network:
-        """Return a network as built, one that was trained, or what another method makes; made once.
+        """Return a network to start from: new, trained, or made by another method.
 
-        What is done with it must leave it as it is.
+        Each is made once and shared, so no claim may change it.
         """
         key = trial.name, name or self.starts[0]
         if key not in self._starts:
@@ -112,7 +112,7 @@ class MethodUnderTest:
         return network
 
     def result(self, trial: Trial, name: str = "") -> MethodRun:
-        """Return what it makes of a start, by default the first; made once."""
+        """Return the method's run from a start, by default the first; each runs once."""
         key = trial.name, name or self.starts[0]
         if key not in self._results:
             self._results[key] = self.run_on(self.start(trial, name), trial)
@@ -127,14 +127,14 @@ class MethodUnderTest:
         frozen: Iterable[str] = (),
         seed: int = SEED,
     ) -> MethodRun:
-        """Return what it makes of a start by the defaults of its preset, in a few steps.
+        """Run the method with its quick defaults, for a few steps.
 
         Args:
-            start: stays as it is.
-            trial: its training and validation parts are handed to it.
-            params: other than by default.
-            frozen: parts that must come out as they went in.
-            seed: of whatever it draws.
+            start: the network to start from; it is not changed.
+            trial: its training and validation parts are the method's data.
+            params: parameters that differ from the defaults.
+            frozen: parts that the method must not change.
+            seed: seed of the method's random numbers.
         """
         spec = self.spec
         chosen = {**spec.params, **spec.presets.get("quick", {}), **(params or {})}
@@ -164,64 +164,62 @@ class MethodUnderTest:
 
 
 def _ignore_progress(words: str) -> None:
-    """Hear how far a training is."""
+    """Ignore the progress of a training."""
 
 
 def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a method that networks can follow."""
+    """Return the claims about a method that works with networks."""
     method = MethodUnderTest(entry, registry)
     spec = method.spec
     result = f"{'an' if spec.makes == 'encoder' else 'a'} {spec.makes}"
-    blind = "" if spec.labels else ", without labels"
+    suffix = "" if spec.labels else ", without using labels"
     claims = [
         Claim(
-            f"it turns a network into {result}{blind}",
+            f"makes {result} from a network{suffix}",
             partial(_returns_network, method),
             first=True,
         ),
         Claim(
-            "the batches that it is lent stay as they were",
+            "leaves its batches unchanged",
             partial(_leaves_batches_unchanged, method),
         ),
+        Claim("the same seed gives a bit-identical network", partial(_repeats_with_seed, method)),
         Claim(
-            "the same seed gives the same network, bit by bit", partial(_repeats_with_seed, method)
-        ),
-        Claim(
-            "its network is stored and put back without pickle", partial(_saves_and_loads, method)
+            "the network can be saved and loaded without pickle", partial(_saves_and_loads, method)
         ),
     ]
     if spec.freezes:
-        text = f"{' and '.join(sorted(spec.freezes))} comes out bit-identical"
+        text = f"frozen parts stay bit-identical: {', '.join(sorted(spec.freezes))}"
         claims.append(Claim(text, partial(_keeps_frozen_parts, method)))
     if {"encoder", "classifier"} & {*method.starts}:
         claims.append(
             Claim(
-                "weights pruned before stay zero, or it says why not",
+                "pruned weights stay zero, or pruned networks are refused with a reason",
                 partial(_keeps_pruned_weights, method),
             )
         )
     if spec.makes == "classifier":
-        text = "the column of a class is its own in the network's scores: no AUC far below .5"
+        text = "score columns of the network are in the order of the classes: no AUC far below 0.5"
         claims.append(Claim(text, partial(_orders_classes, method)))
     if spec.presets:
-        claims.append(Claim("it trains a network with each preset", partial(_runs_presets, method)))
+        claims.append(Claim("trains a network with each preset", partial(_runs_presets, method)))
     return claims
 
 
 def _returns_network(method: MethodUnderTest) -> None:
-    """That there is a head where there must be one, the core asks at each run."""
+    """A missing head needs no check here: every run checks for it."""
     for trial in method.trials:
         for name in method.starts:
             _scores_or_latents(method, trial, method.result(trial, name).network)
 
 
 def _scores_or_latents(method: MethodUnderTest, trial: Trial, network: Network) -> Array:
-    """Return the scores of a classifier; of an encoder, its codes."""
+    """Return the scores of a classifier, or the latents of an encoder."""
     if method.spec.makes == "classifier":
         return score_network(network, trial.inputs)
     with as_in_a_worker(SEED):
         latents = NetworkContext(seed=SEED).encode(network, trial.parts["test"])
-    need(np.isfinite(latents).all(), f"{trial.name}: codes are not finite")
+    need(np.isfinite(latents).all(), f"{trial.name}: latents are not finite")
     return latents
 
 
@@ -232,7 +230,7 @@ def _leaves_batches_unchanged(method: MethodUnderTest) -> None:
         given = context.source(network, examples)
         for name, expected in _tensors(fresh.batch(slice(None))).items():
             same = torch.equal(_tensors(given.batch(slice(None)))[name], expected)
-            need(same, f"it writes into {name} of the {part} batches; the next is handed the same")
+            need(same, f"writes into {name} of the {part} batches, which later steps use again")
 
 
 def _tensors(batch: Examples) -> dict[str, Tensor]:
@@ -257,7 +255,7 @@ def _saves_and_loads(method: MethodUnderTest) -> None:
     same = np.array_equal(
         _scores_or_latents(method, trial, again), _scores_or_latents(method, trial, network)
     )
-    need(same, "put back, it scores otherwise: what it learns must be parameters and buffers")
+    need(same, "the result differs after loading; learned values must be parameters or buffers")
 
 
 def _keeps_frozen_parts(method: MethodUnderTest) -> None:
@@ -284,11 +282,11 @@ def _keeps_pruned_weights(method: MethodUnderTest) -> None:
             continue
         after = dict(found.named_parameters()).get(masked)
         zero = after is None or after.shape != mask.shape or not after[~mask].any()
-        need(zero, f"weights of {masked} that a mask held at zero are trained again")
+        need(zero, f"pruned weights of {masked} are no longer zero")
 
 
 def _orders_classes(method: MethodUnderTest) -> None:
-    """What has hardly learned may be wrong by chance, but not with each of three seeds."""
+    """After so short a training one seed may be wrong by chance, but not all of three seeds."""
     for trial in method.trials:
         start, seeds = method.start(trial), [SEED + 1, SEED + 2]
         found = method.result(trial).network

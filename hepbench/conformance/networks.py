@@ -1,4 +1,7 @@
-"""What a model that encodes promises, tried as it is built; what it does when trained is next door."""
+"""Claims about models that encode, tested on newly built networks.
+
+``trained_networks`` holds the claims that need a trained network.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ UNRELATED_LIBRARIES = (
     *("matplotlib", "pandas", "polars", "pyarrow", "h5py", "tables", "uproot", "awkward"),
     *("fastjet", "pythia8mc", "tensorflow", "jax"),
 )
-"""Modules that read, plot or simulate: a worker that trains must not wait for them."""
+"""Libraries that read, plot or simulate: a training worker must not wait for their import."""
 
 
 TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
@@ -55,40 +58,46 @@ TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
 
 
 def network_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a model that offers ``encode``."""
+    """Return the claims about a model that offers ``encode``."""
     model = ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, registry))
     return [
         *_untrained_claims(model),
         *trained_networks.trained_claims(model),
-        Claim("importing it imports no reader or plotter, and leaves torch as it was",
+        Claim("importing its module loads no reader or plotter and keeps torch's settings",
               partial(_imports_little, model), slow=True),
-        Claim("in another process, loaded or trained anew, it scores the same",
+        Claim("loaded or trained again in a fresh process, scores are the same",
               partial(_agrees_in_fresh_process, model), slow=True),
     ]  # fmt: skip
 
 
 def _untrained_claims(model: ModelUnderTest) -> list[Claim]:
     claims = [
-        model.claim("it can be built, with each preset too, and encodes", _builds, first=True),
-        model.claim("it has all that it offers", _offers, first=True),
-        model.claim("codes are (examples, D), float32 and finite", _encodes, first=True),
+        model.claim("can be built and encodes, also with each preset", _builds, first=True),
+        model.claim("has a function for everything it offers", _offers, first=True),
         model.claim(
-            "scores of two classes and of three are finite and add to 1", _scores, first=True
+            "latents have shape (examples, D), are float32 and finite", _encodes, first=True
         ),
-        model.claim("it leaves its inputs as they were", _leaves_inputs_unchanged, first=True),
+        model.claim(
+            "scores of two and of three classes are finite and add to 1", _scores, first=True
+        ),
+        model.claim("leaves its inputs unchanged", _leaves_inputs_unchanged, first=True),
     ]
     if model.pretrains:
         claims += [
             model.claim(
-                "its own terms are finite, one for each example", _has_pretraining_terms, first=True
+                "pretraining terms are finite, one value per example",
+                _has_pretraining_terms,
+                first=True,
             ),
             model.claim(
-                "weights of its terms are finite and at least 0", _has_term_weights, first=True
+                "weights of pretraining terms are finite and at least 0",
+                _has_term_weights,
+                first=True,
             ),
         ]
     if "reconstruct" in model.spec.offers:
-        claims.append(model.claim("what it reconstructs is shaped like its inputs", _reconstructs))
-    text = "the same seed builds the same, bit by bit, another seed another"
+        claims.append(model.claim("reconstructions have the shapes of the inputs", _reconstructs))
+    text = "the same seed builds a bit-identical network, another seed a different one"
     return [*claims, model.claim(text, _builds_from_seed)]
 
 
@@ -107,7 +116,7 @@ def _offers(model: ModelUnderTest) -> None:
     for name in sorted(model.spec.offers):
         function = functions.get(name, name.replace("-", "_"))
         has = callable(getattr(encoder, function, None))
-        need(has, f"it offers '{name}'; {type(encoder).__name__} has no {function}()")
+        need(has, f"offers '{name}', but {type(encoder).__name__} has no {function}()")
 
 
 def _encodes(model: ModelUnderTest) -> None:
@@ -116,13 +125,19 @@ def _encodes(model: ModelUnderTest) -> None:
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
-            code = network.encoder.encode(batch.inputs)
+            latents = network.encoder.encode(batch.inputs)
         when = "in training" if mode else "in eval mode"
-        # whether it is (2, D) for two examples was asked when it was built
-        shape = tuple(code.shape)
-        need(code.ndim == 2 and len(code) == len(batch), f"{when} codes of 32 examples are {shape}")
-        need(code.dtype == torch.float32, f"{when} codes are {code.dtype}; float32 is expected")
-        need(code.isfinite().all(), f"{when} codes hold values that are not finite")
+        # building checks that two examples give (2, D)
+        shape = tuple(latents.shape)
+        need(
+            latents.ndim == 2 and len(latents) == len(batch),
+            f"{when} latents of 32 examples have shape {shape}",
+        )
+        need(
+            latents.dtype == torch.float32,
+            f"{when} latents are {latents.dtype}; float32 is expected",
+        )
+        need(latents.isfinite().all(), f"{when} latents hold values that are not finite")
 
 
 def _scores(model: ModelUnderTest) -> None:
@@ -141,9 +156,9 @@ def _leaves_inputs_unchanged(model: ModelUnderTest) -> None:
             model.all_terms(network, batch)
         same = [name for name, tensor in before.items() if torch.equal(tensor, batch.inputs[name])]
         changed = sorted({*before} - {*same})
-        need(not changed, f"it writes into '{''.join(changed[:1])}'; others are handed it too")
-        gone = sorted({*before} ^ {*batch.inputs})
-        need(not gone, f"it adds or removes '{''.join(gone[:1])}'")
+        need(not changed, f"writes into input '{''.join(changed[:1])}', which other steps use too")
+        added_or_removed = sorted({*before} ^ {*batch.inputs})
+        need(not added_or_removed, f"adds or removes input '{''.join(added_or_removed[:1])}'")
 
 
 def _has_pretraining_terms(model: ModelUnderTest) -> None:
@@ -168,14 +183,14 @@ def _has_term_weights(model: ModelUnderTest) -> None:
     for progress in (*PROGRESS, *PROGRESS):
         found = weigh(progress)
         if extra := sorted({*found} - terms):
-            msg = f"it weighs '{extra[0]}'; its terms are {', '.join(sorted(terms))}"
+            msg = f"term_weights names '{extra[0]}'; the terms are {', '.join(sorted(terms))}"
             raise PluginError(msg)
         wrong = [f"{name}: {w!r}" for name, w in found.items() if not 0 <= w < float("inf")]
-        need(not wrong, f"at progress {progress:g} it weighs {''.join(wrong[:1])}")
+        need(not wrong, f"at progress {progress:g} the weight is {''.join(wrong[:1])}")
         same = found == weigh(progress)
-        need(same, f"at progress {progress:g} it weighs otherwise when it is asked again")
+        need(same, f"at progress {progress:g} the weights differ when asked again")
     final = [weigh(1.0).get(name, 1.0) for name in terms]
-    need(any(final), "at progress 1, where validation is, every term weighs nothing")
+    need(any(final), "at progress 1, which validation uses, all weights are 0")
 
 
 def _reconstructs(model: ModelUnderTest) -> None:
@@ -183,22 +198,28 @@ def _reconstructs(model: ModelUnderTest) -> None:
     batch = model.batch(network)
     with determinism.eval_mode(network), torch.no_grad():
         found = network.encoder.reconstruct(batch.inputs)
-    need(found, "it reconstructs none of its inputs")
+    need(found, "reconstructs none of the inputs")
     for name, made in found.items():
         shapes = {n: tuple(t.shape) for n, t in batch.inputs.items()}
-        need(name in shapes, f"it reconstructs '{name}'; its inputs are {', '.join(shapes)}")
+        need(name in shapes, f"reconstructs '{name}'; the inputs are {', '.join(shapes)}")
         shape = tuple(made.shape)
-        need(shape == shapes[name], f"'{name}' becomes {shape}; {shapes[name]} is expected")
-        need(made.isfinite().all(), f"'{name}' becomes what is not finite")
+        need(
+            shape == shapes[name],
+            f"the reconstruction of '{name}' has shape {shape}; {shapes[name]} is expected",
+        )
+        need(
+            made.isfinite().all(),
+            f"the reconstruction of '{name}' holds a value that is not finite",
+        )
 
 
 def _builds_from_seed(model: ModelUnderTest) -> None:
-    one, again, other = (model.build(model.trial, seed=SEED + i // 2) for i in range(3))
-    found = differing_tensors(one, again)
+    first, second, other = (model.build(model.trial, seed=SEED + i // 2) for i in range(3))
+    found = differing_tensors(first, second)
     need(not found, f"two networks built from one seed differ in {', '.join(found[:3])}")
     need(
-        differing_tensors(one, other),
-        "networks built from two seeds are the same; each draws its own",
+        differing_tensors(first, other),
+        "networks built from two seeds are identical; the weights must depend on the seed",
     )
 
 
@@ -213,7 +234,7 @@ PRELOADED = (*NETWORK_IMPORTS, __name__)
 
 
 def import_effects(module: str) -> dict[str, list[str]]:
-    """Import a module, and return what it imports of FOREIGN and changes of torch's settings."""
+    """Import a module; return the unrelated libraries it imports and the settings it changes."""
     import sys
     from importlib import import_module
 
@@ -233,21 +254,21 @@ def _agrees_in_fresh_process(model: ModelUnderTest) -> None:
         run_in_fresh_process(f"{__name__}:score_again", *arguments, libraries=PRELOADED)
         for name in ("loaded", "trained"):
             same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.expected)
-            need(same, f"{name} in another process, it scores otherwise")
+            need(same, f"{name} in a fresh process, scores differ")
 
 
 def _as_json(spec: Model) -> dict[str, Any]:
-    """Return a spec as values of JSON's types; what its params may be was looked at here."""
+    """Return a spec as JSON values, without the allowed values of parameters."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     return {**values, "offers": sorted(spec.offers), "allowed": {}}
 
 
 def score_again(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Score as loaded from ``folder`` and as trained anew, into files in it."""
+    """Write the scores of the network loaded from ``folder`` and of one trained again to files there."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
     model = ModelUnderTest(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
-    known = network_runs.trusted_code(model.task({}))
-    # scored before anything is trained here: state kept outside of the network must be missing
-    loaded = model.scores(stored_networks.load(Path(folder), known))
+    trusted = network_runs.trusted_code(model.task({}))
+    # scored before any training in this process, so that state outside of the network is missing
+    loaded = model.scores(stored_networks.load(Path(folder), trusted))
     for name, found in (("loaded", loaded), ("trained", model.expected)):
         np.save(Path(folder) / f"{name}.npy", found)

@@ -1,4 +1,4 @@
-"""What a model that encodes promises, tried after a moment of training."""
+"""Claims about models that encode, tested on a briefly trained network."""
 
 from __future__ import annotations
 
@@ -24,40 +24,53 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 1e-5
-"""How far a score may be from itself in other company, as in a run."""
+"""Largest change of a score when other examples are scored with it, as in a run."""
 
 
 DEVICE_TOLERANCE = 1e-3
-"""How far on another device, which may round the factors of a product to ten bits."""
+"""The same on another device, which may round factors to ten bits."""
 
 
 def trained_claims(model: ModelUnderTest) -> list[Claim]:
-    """Return what is claimed of a model that was trained by all its losses."""
+    """Return the claims about a model trained on all its losses."""
     claims = [
         model.claim(
-            "the same seed trains it to the same, bit by bit", _trains_from_seed, first=True
+            "training with the same seed gives bit-identical parameters",
+            _trains_from_seed,
+            first=True,
         ),
-        model.claim("every parameter is trained by one of its losses", _gets_gradients),
-        model.claim("in eval mode nothing is random, and nothing changes", _is_deterministic),
-        model.claim("shuffled examples have shuffled scores", _ignores_order),
-        model.claim("alone or in other company an example scores the same", _ignores_batch),
+        model.claim("every parameter gets a gradient from a loss", _gets_gradients),
+        model.claim("in eval mode nothing is random and nothing changes", _is_deterministic),
+        model.claim("shuffling the examples only shuffles the scores", _ignores_order),
+        model.claim(
+            "the score of an example does not depend on the other examples in its batch",
+            _ignores_batch,
+        ),
     ]
     if model.pretrains:
         claims.append(
-            model.claim("in eval mode its own terms do not cross the batch", _terms_ignore_batch)
+            model.claim(
+                "in eval mode pretraining terms do not depend on other examples in the batch",
+                _terms_ignore_batch,
+            )
         )
     if "cloud" in model.spec.inputs:
-        claims.append(model.claim("permuted particles score the same", _ignores_particle_order))
+        claims.append(
+            model.claim("permuting particles does not change scores", _ignores_particle_order)
+        )
     if {"cloud", "mask"} <= {*model.spec.inputs}:
-        claims.append(model.claim("more padding changes no score", _ignores_padding))
-    counters = "both counters of its operations agree, or name what they miss"
+        claims.append(model.claim("more padding does not change scores", _ignores_padding))
+    counters = "both counters of operations agree, or name what they do not count"
     return [
         *claims,
-        model.claim("on another device it scores the same", _agrees_on_other_device),
-        model.claim("saved and loaded it scores the same, bit by bit", _saves_and_loads),
-        model.claim("without what scoring does not use it scores the same", _scores_when_trimmed),
+        model.claim("scores are the same on another device", _agrees_on_other_device),
+        model.claim("scores are bit-identical after saving and loading", _saves_and_loads),
+        model.claim(
+            "scores are bit-identical without the modules that scoring does not use",
+            _scores_when_trimmed,
+        ),
         model.claim(counters, _is_counted),
-        model.claim("its ONNX graph scores the same, at another batch size", _is_exported),
+        model.claim("the ONNX graph gives the same scores, at another batch size", _is_exported),
     ]
 
 
@@ -71,10 +84,10 @@ def _gets_gradients(model: ModelUnderTest) -> None:
     batch = model.batch(network)
     loss = torch.stack([term.sum() for term in model.all_terms(network, batch).values()]).sum()
     loss.backward()  # type: ignore[no-untyped-call]
-    own = [(n, p) for n, p in network.named_parameters() if not n.startswith("preprocess.")]
-    idle = [n for n, p in own if p.grad is None or not p.grad.count_nonzero()]
-    losses = "the labels or its own terms" if model.pretrains else "the labels"
-    need(not idle, f"no gradient of {losses} reaches {', '.join(idle[:5])}")
+    parameters = [(n, p) for n, p in network.named_parameters() if not n.startswith("preprocess.")]
+    without_gradient = [n for n, p in parameters if p.grad is None or not p.grad.count_nonzero()]
+    losses = "the labels or the pretraining terms" if model.pretrains else "the labels"
+    need(not without_gradient, f"no gradient of {losses} reaches {', '.join(without_gradient[:5])}")
 
 
 def _is_deterministic(model: ModelUnderTest) -> None:
@@ -88,9 +101,9 @@ def _is_deterministic(model: ModelUnderTest) -> None:
     for name, value in found[0].items():
         same = torch.equal(value, found[1][name])
         what = "scores are" if name == "scores" else f"term '{name}' is"
-        need(same, f"in eval mode {what} random, or what was scored before plays a part")
+        need(same, f"in eval mode {what} random, or depend on earlier calls")
     changed = differing_tensors(before, network)
-    need(not changed, f"in eval mode it changes {', '.join(changed[:3])}")
+    need(not changed, f"scoring in eval mode changes {', '.join(changed[:3])}")
 
 
 def _ignores_order(model: ModelUnderTest) -> None:
@@ -100,28 +113,28 @@ def _ignores_order(model: ModelUnderTest) -> None:
 
 def _ignores_batch(model: ModelUnderTest) -> None:
     for size in (1, 7):
-        batches = "alone" if size == 1 else f"{size} at a time"
-        _need_same(model.scores(model.trained, size=size), model.expected, batches)
+        how_many = "alone" if size == 1 else f"{size} at a time"
+        _need_same(model.scores(model.trained, size=size), model.expected, how_many)
     rows = np.arange(3, SIZES["test"], 4)
-    _need_same(model.scores(model.trained, rows), model.expected[rows], "in other company")
+    _need_same(model.scores(model.trained, rows), model.expected[rows], "with other examples")
 
 
 def _need_same(found: Array, expected: Array, how: str, limit: float = TOLERANCE) -> None:
     difference = abs(found - expected).max()
-    # written so that a NaN is refused
+    # this way round, a NaN fails
     need(difference <= limit, f"{how}, scores change by up to {difference:.2g}")
 
 
 def _terms_ignore_batch(model: ModelUnderTest) -> None:
     network = model.trained
     batch = model.batch(network)
-    some = {name: tensor[5:12] for name, tensor in batch.inputs.items()}
+    subset = {name: tensor[5:12] for name, tensor in batch.inputs.items()}
     with determinism.eval_mode(network), torch.no_grad():
         whole = network.encoder.pretraining_terms(batch.inputs)
-        part = network.encoder.pretraining_terms(some)
+        part = network.encoder.pretraining_terms(subset)
     for name, term in whole.items():
         same = torch.allclose(part[name], term[5:12], rtol=1e-4, atol=1e-5)
-        need(same, f"term '{name}' of an example depends on which others are in its batch")
+        need(same, f"term '{name}' of an example depends on the other examples in its batch")
 
 
 def _ignores_particle_order(model: ModelUnderTest) -> None:
@@ -132,7 +145,7 @@ def _ignores_particle_order(model: ModelUnderTest) -> None:
         for name, array in model.trial.inputs.items()
     }
     if "neighbours" in inputs:
-        # where each place has gone
+        # the new index of each particle
         inputs["neighbours"] = np.argsort(order)[inputs["neighbours"]]
     _need_same(
         score_network(model.trained, inputs), model.expected, "with particles in another order"
@@ -143,14 +156,16 @@ def _ignores_padding(model: ModelUnderTest) -> None:
     inputs = dict(model.trial.inputs)
     for name in ("cloud", "mask"):
         array = inputs[name]
-        more = np.zeros((len(array), 5, *array.shape[2:]), array.dtype)
-        inputs[name] = np.concatenate([array, more], axis=1)
+        padding = np.zeros((len(array), 5, *array.shape[2:]), array.dtype)
+        inputs[name] = np.concatenate([array, padding], axis=1)
     if "neighbours" in inputs:
         array = inputs["neighbours"]
-        own = np.arange(array.shape[1], array.shape[1] + 5)[:, None]
-        more = np.broadcast_to(own, (len(array), 5, array.shape[2]))
-        inputs["neighbours"] = np.concatenate([array, more], axis=1)
-    _need_same(score_network(model.trained, inputs), model.expected, "with five more empty places")
+        own_places = np.arange(array.shape[1], array.shape[1] + 5)[:, None]
+        padding = np.broadcast_to(own_places, (len(array), 5, array.shape[2]))
+        inputs["neighbours"] = np.concatenate([array, padding], axis=1)
+    _need_same(
+        score_network(model.trained, inputs), model.expected, "with five more padded particles"
+    )
 
 
 def _agrees_on_other_device(model: ModelUnderTest) -> None:
@@ -158,12 +173,12 @@ def _agrees_on_other_device(model: ModelUnderTest) -> None:
     network = copy.deepcopy(model.trained).to(device)
     if device.type == "meta":
         _runs_without_values(network)
-        skip("no second device is here: its scores there could not be compared")
+        skip("this machine has no second device to compare scores on")
     _need_same(model.scores(network), model.expected, f"on {device.type}", DEVICE_TOLERANCE)
 
 
 def _second_device() -> torch.device:
-    """Return one that computes, or torch's ``meta``, where tensors have shapes and no values."""
+    """Return a GPU, or torch's ``meta`` device, where tensors have shapes but no values."""
     for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
         if module.is_available():
             return torch.device(name)
@@ -171,17 +186,17 @@ def _second_device() -> torch.device:
 
 
 def _runs_without_values(network: Network) -> None:
-    """Raise PluginError where a tensor stays behind that is no parameter and no buffer."""
+    """Raise PluginError if a tensor stays on the CPU because it is no parameter or buffer."""
     try:
         with determinism.eval_mode(network), torch.no_grad():
             network(network.example_inputs())
     except NotImplementedError:
-        # what depends on values has none there
+        # a step that depends on values cannot run without them
         return
     except RuntimeError as error:
         if "device" not in str(error):
             return
-        msg = f"a tensor of it stays on the processor when it moves; buffers move too ({error})"
+        msg = f"a tensor stays on the CPU when the network moves; register it as a buffer ({error})"
         raise PluginError(msg) from error
 
 
@@ -190,13 +205,13 @@ def _saves_and_loads(model: ModelUnderTest) -> None:
         stored_networks.save(model.trained, Path(folder))
         again = stored_networks.load(Path(folder), model.trained.known)
     same = np.array_equal(model.scores(again), model.expected)
-    need(same, "loaded, it scores otherwise: what it learns must be parameters and buffers")
+    need(same, "scores differ after loading; learned values must be parameters or buffers")
 
 
 def _scores_when_trimmed(model: ModelUnderTest) -> None:
     trimmed = copy.deepcopy(model.trained).trim()
     same = np.array_equal(model.scores(trimmed), model.expected)
-    need(same, "it scores otherwise once the modules are dropped that no score depends on")
+    need(same, "scores differ without the modules that scoring seemed not to use")
 
 
 def _is_counted(model: ModelUnderTest) -> None:
