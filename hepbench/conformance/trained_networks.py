@@ -101,7 +101,7 @@ def _is_deterministic(model: ModelUnderTest) -> None:
     for name, value in found[0].items():
         same = torch.equal(value, found[1][name])
         what = "scores are" if name == "scores" else f"term '{name}' is"
-        need(same, f"in eval mode {what} random, or depend on earlier calls")
+        need(same, f"in eval mode {what} random or affected by earlier calls")
     changed = differing_tensors(before, network)
     need(not changed, f"scoring in eval mode changes {', '.join(changed[:3])}")
 
