@@ -41,7 +41,7 @@ def test_rounds_are_one_figure_and_their_drift_is_told():
     rounds = [timing.Round([ms * 1_000_000] * 9, 1.0, 1.0) for ms in (10, 10, 20)]
     found = timing.summary(rounds)
     assert (found.median, found.p95, found.calls, found.drift, found.waited) == (10, 20, 27, 1, 0)
-    assert "changed by 100%" in timing.doubts({"torch at batch 1": found}, 1)[-1]
+    assert "changed by 100%" in timing.latency_warnings({"torch at batch 1": found}, 1)[-1]
 
 
 def test_calls_take_turns():
@@ -61,31 +61,33 @@ def test_a_call_is_warmed_up_and_repeated():
         calls.append(time.sleep(0.0 if calls else 0.3))
 
     found = timed(call, 0.1)
-    assert found.calls >= timing.ROUNDS * timing.FEWEST
+    assert found.calls >= timing.ROUNDS * timing.MIN_CALLS
     assert len(calls) >= found.calls + timing.ROUNDS * timing.WARM_UP_CALLS
     assert found.median <= found.p95 < 300
 
 
 def test_a_slow_call_is_still_made_a_few_times():
     """The limit holds once there are enough for a median."""
-    assert timed(lambda: time.sleep(0.01), 0.0).calls == timing.ROUNDS * timing.FEWEST
+    assert timed(lambda: time.sleep(0.01), 0.0).calls == timing.ROUNDS * timing.MIN_CALLS
 
 
 def test_time_off_the_processor_is_told():
     """A call that sleeps does not run; the record says so."""
     found = timed(lambda: time.sleep(0.005), 0.1)
     assert found.waited > 0.5
-    assert "something else was running" in timing.doubts({"torch at batch 1": found}, 1)[0]
+    assert (
+        "something else was running" in timing.latency_warnings({"torch at batch 1": found}, 1)[0]
+    )
 
 
 def test_the_company_of_a_latency_is_told_in_cores_and_shares():
     """What others did and what stray threads did are two lines; with more threads only the first."""
     busy = timing.BackgroundLoad(others=1.04, threads=0.4)
-    other, stray = busy.doubts(1)
+    other, stray = busy.warnings(1)
     assert re.search(r"other work kept 1\.0 of \d+ cores busy", other)
     assert "other threads of the same process did 40% of its work" in stray
-    assert busy.doubts(2) == [other]
-    assert timing.BackgroundLoad(others=None).doubts(1) == []
+    assert busy.warnings(2) == [other]
+    assert timing.BackgroundLoad(others=None).warnings(1) == []
 
 
 def test_threads_that_work_meanwhile_are_seen():
@@ -104,10 +106,10 @@ def test_threads_that_work_meanwhile_are_seen():
     finally:
         over.set()
         thread.join()
-    assert found.threads > timing.STRAY
+    assert found.threads > timing.THREADS_WARNING
     with timing.measure_background_load() as found:
         timed(lambda: sum(range(10_000)), 0.1)
-    assert found.threads < timing.STRAY
+    assert found.threads < timing.THREADS_WARNING
 
 
 @contextmanager
@@ -130,5 +132,5 @@ def test_a_latency_measured_while_others_work_is_told():
     """Half of the time on one core is the other's."""
     with crowded():
         found = timed(lambda: sum(range(10_000)), 1.0)
-    assert found.waited > timing.WAITED
-    assert timing.doubts({"torch at batch 1": found}, 1)
+    assert found.waited > timing.WAITED_WARNING
+    assert timing.latency_warnings({"torch at batch 1": found}, 1)
