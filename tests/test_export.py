@@ -123,8 +123,8 @@ def test_a_graph_with_a_fixed_batch_size_is_an_error(network, tmp_path):
     ],
     ids=["random", "nan", "numpy", "operator"],
 )
-def test_what_does_not_score_as_the_network_is_refused(network, says, tmp_path, capfd):
-    """One line that says why."""
+def test_a_graph_with_other_scores_is_an_error(network, says, tmp_path, capfd):
+    """The error is one line, and no file is left."""
     with pytest.raises(ExportError, match=says) as caught:
         export.export(network, INPUTS, tmp_path / "network.onnx")
     assert "\n" not in str(caught.value)
