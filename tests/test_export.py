@@ -67,7 +67,7 @@ def test_a_graph_gives_the_scores_of_the_network_at_another_batch_size(tmp_path)
     network = transformer().train()
     difference = export.export(network, INPUTS, tmp_path / "network.onnx")
     assert difference <= export.TOLERANCE == 1e-5
-    assert export.TRACED_EXAMPLES != export.CHECKED_EXAMPLES
+    assert export.TRACED != export.CHECKED
     assert network.training
     session = export.session(tmp_path / "network.onnx")
     network.eval()

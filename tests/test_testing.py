@@ -140,7 +140,7 @@ METRIC_FAULTS = [
     (
         "ignores-weights",
         "an example of weight 2 counts like two examples",
-        "with repeated examples instead",
+        "with repeated examples",
     ),
     ("wrong-direction", "better scores do not give a worse value", "higher_is_better is True"),
 ]

@@ -19,7 +19,7 @@ from hepbench.cost import timing
 
 
 def test_precision_comes_from_order_statistics():
-    """For 100 calls of 1 to 100 ms the interval is from the 41st to the 61st: half of 20, over 51."""
+    """For 100 calls of 1 to 100 ms the interval goes from the 41st to the 61st: 20 / 2 / 51."""
     assert timing.precision(range(1, 101)) == pytest.approx(10 / 51)
     assert timing.precision([5] * 100) == 0
 
@@ -83,7 +83,7 @@ def test_time_off_the_processor_gives_a_warning():
 
 
 def test_background_load_gives_warnings():
-    """Other processes give one line and other threads a second, which several threads do not need."""
+    """Other processes and other threads give one warning each; with 2 threads only the first."""
     busy = timing.BackgroundLoad(others=1.04, threads=0.4)
     other, other_threads = busy.warnings(1)
     assert re.search(r"other work kept 1\.0 of \d+ cores busy", other)

@@ -41,7 +41,7 @@ _OTHER_CODE = (
     *(Path(place) for place in getattr(find_spec("torch"), "submodule_search_locations", ())),
     *(_STANDARD / name for name in ("functools.py", "contextlib.py", "importlib")),
 )
-"""Files that may be in a traceback and are not the plugin's: the error message names none."""
+"""Files in a traceback that are not the plugin's own code."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class _MethodUnderTest:
 
     @cached_property
     def model(self) -> EstimatorUnderTest:
-        """The nearest-neighbour estimator, or an installed model that offers all the method needs."""
+        """The nearest-neighbour estimator, or an installed model with all that the method needs."""
         entry = trials.model_for_method(NEAREST_NEIGHBOUR, "estimate", self.entry, self.registry)
         return EstimatorUnderTest(entry, self.registry)
 
@@ -103,7 +103,7 @@ class _MethodUnderTest:
         return self._run(self.spec, start, trial, params)
 
     def _start(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
-        """Return the estimator to start from: new, fitted, or made by the method named in ``after``."""
+        """Return the estimator to start from: new, fitted, or made by a method in ``after``."""
         if "fresh" in after:
             return self.model.build()
         if "classifier" in after:

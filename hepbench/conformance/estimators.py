@@ -105,11 +105,15 @@ def estimator_claims(entry: Entry, registry: Registry) -> list[Claim]:
     claims = [
         Claim("can be built, also with each preset", partial(_builds, model), first=True),
         Claim("has a method or attribute for everything it offers", partial(_offers, model)),
-        Claim("fits two classes, and three or refuses three with a reason", partial(_fits, model), first=True),
-        Claim("scores have shape (examples, classes) and add to 1", partial(_scores, model), first=True),
-        Claim("score columns are in the order of the classes: no AUC far below 0.5", partial(_is_ordered, model)),
+        Claim("fits two classes, and three or refuses three with a reason",
+              partial(_fits, model), first=True),
+        Claim("scores have shape (examples, classes) and add to 1",
+              partial(_scores, model), first=True),
+        Claim("score columns are in the order of the classes: no AUC far below 0.5",
+              partial(_is_ordered, model)),
         Claim("shuffling the examples only shuffles the scores", partial(_ignores_order, model)),
-        Claim("examples scored by themselves get the same scores as among others", partial(_scores_subsets, model)),
+        Claim("examples scored by themselves get the same scores as among others",
+              partial(_scores_subsets, model)),
         Claim("inputs of another width are refused", partial(_refuses_widths, model)),
         Claim("parameters, best_epoch and history can be recorded", partial(_reports, model)),
         Claim("the same seed gives bit-identical scores", partial(_repeats_with_seed, model)),
@@ -176,7 +180,8 @@ def _refuses_widths(model: EstimatorUnderTest) -> None:
             model.fitted(trial).scores({**trial.inputs, name: wider})
         except Exception:  # noqa: BLE001, S112 - any error will do
             continue
-        msg = f"'{name}' of shape {wider.shape[1:]} is scored without an error after a fit to {array.shape[1:]}"
+        given, fitted = wider.shape[1:], array.shape[1:]
+        msg = f"'{name}' of shape {given} is scored without an error after a fit to {fitted}"
         raise PluginError(msg)
 
 
@@ -236,7 +241,7 @@ def _agrees_in_fresh_process(model: EstimatorUnderTest) -> None:
 
 
 def score_again(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Write the scores of the estimator loaded from ``folder`` and of one fitted again to files there."""
+    """Save scores of the estimator loaded from ``folder`` and of one fitted again."""
     trial = trials.made_up_trial({name: tuple(shape) for name, shape in shapes.items()}, 2)
     loaded = stored_estimators.load(
         trials.build_estimator(build, params, trial.shapes), Path(folder)

@@ -33,8 +33,10 @@ def metric_claims(entry: Entry) -> list[Claim]:
 
     return [
         *spec_claims(spec),
-        Claim("returns a finite float or Measured, or UndefinedMetricError with a reason", partial(on_each, _returns_value)),
-        Claim("passes the audit: order of rows, ties, chance level", partial(on_each, _passes_audit)),
+        Claim("returns a finite float or Measured, or UndefinedMetricError with a reason",
+              partial(on_each, _returns_value)),
+        Claim("passes the audit: order of rows, ties, chance level",
+              partial(on_each, _passes_audit)),
         Claim("one class alone gives a finite value, or UndefinedMetricError with a reason",
               partial(on_each, _handles_one_class)),
         Claim("an example of weight 2 counts like two examples", partial(on_each, _uses_weights)),
@@ -82,7 +84,7 @@ def _compute(spec: Metric, predictions: Predictions, what: str) -> float | None:
         need(str(error).strip(), f"{what}: UndefinedMetricError without a reason")
         return None
     except Exception as error:
-        msg = f"{what}: {type(error).__name__} ({error}); raise UndefinedMetricError if there is no value"
+        msg = f"{what}: {type(error).__name__} ({error}); UndefinedMetricError is expected"
         raise PluginError(msg) from error
     value = found.value if isinstance(found, Measured) else found
     number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
@@ -120,12 +122,12 @@ def _uses_weights(spec: Metric, classes: int) -> None:
         same = math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
         need(
             same,
-            f"{classes} classes: {one:.4g} with weights, {other:.4g} with repeated examples instead",
+            f"{classes} classes: {one:.4g} with weights, {other:.4g} with repeated examples",
         )
 
 
 def _has_direction(spec: Metric, classes: int) -> None:
-    """A metric that ignores the quality of scores gets worse in all twelve trials only by chance."""
+    """A metric with the right direction is not worse for better scores in all of twelve trials."""
     if spec.higher_is_better is None:
         return
     pairs = [[_compute(spec, predictions, f"{classes} classes") for predictions in pair]

@@ -70,7 +70,7 @@ class MethodUnderTest:
 
     @cached_property
     def model(self) -> ModelUnderTest:
-        """The tiny autoencoder, or an installed model that offers all the method needs."""
+        """The tiny autoencoder, or an installed model with all that the method needs."""
         entry = trials.model_for_method(TINY_AUTOENCODER, "encode", self.entry, self.registry)
         return ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, self.registry))
 

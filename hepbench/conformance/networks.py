@@ -264,7 +264,7 @@ def _as_json(spec: Model) -> dict[str, Any]:
 
 
 def score_again(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Write the scores of the network loaded from ``folder`` and of one trained again to files there."""
+    """Save scores of the network loaded from ``folder`` and of one trained again."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
     model = ModelUnderTest(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
     trusted = network_runs.trusted_code(model.task({}))

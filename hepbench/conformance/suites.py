@@ -42,7 +42,8 @@ def suite_claims(entry: Entry, registry: Registry) -> list[Claim]:
     """Return the claims about a suite."""
     name = entry.spec.name
     return [
-        Claim("the file can be read as a suite", partial(session.read_suite, name, registry), first=True),
+        Claim("the file can be read as a suite",
+              partial(session.read_suite, name, registry), first=True),
         Claim("all names are installed, and at least one cell can run",
               partial(_planned, name, registry), first=True),
         Claim("every published value belongs to a cell", partial(_shows, name, registry)),

@@ -276,8 +276,8 @@ def model_for_method(default: Entry, offers: str, method: Entry, registry: Regis
 def need_order(trial: Trial, scores: Array) -> None:
     """Raise PluginError if the scores of the test part rank the classes the wrong way round."""
     sigma = auc_in_sigma(trial.parts["test"], scores)
-    far = f"AUC is {-sigma:.0f} standard errors below 0.5; are columns swapped?"
-    need(sigma > -4, f"{trial.name}: {far}")
+    below = f"AUC is {-sigma:.0f} standard errors below 0.5; are columns swapped?"
+    need(sigma > -4, f"{trial.name}: {below}")
 
 
 def need_chance_level(trial: Trial, found: Estimator) -> None:
@@ -291,8 +291,8 @@ def need_chance_level(trial: Trial, found: Estimator) -> None:
     }
     held_out, validation = sigma["test"], sigma["validation"]
     need(abs(held_out) <= 4, f"held-out AUC is {held_out:+.1f} standard errors from 0.5")
-    fits = f"validation AUC is {validation:.1f} standard errors above 0.5; is validation used for training?"
-    need(validation <= 6, fits)
+    above = f"validation AUC is {validation:.1f} standard errors above 0.5"
+    need(validation <= 6, f"{above}; is validation used for training?")
 
 
 def save_and_load(found: Estimator, fresh: Estimator) -> Estimator:

@@ -27,11 +27,11 @@ OPSET = 17
 """The first opset with an operator for layer norm."""
 
 
-TRACED_EXAMPLES = 2
+TRACED = 2
 """Batch size of the trace."""
 
 
-CHECKED_EXAMPLES = 7
+CHECKED = 7
 """Batch size of the check: not a multiple of that of the trace."""
 
 
@@ -81,7 +81,7 @@ def write(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> None:
     Raises:
         ExportError: the exporter fails.
     """
-    tensors = batch(inputs, TRACED_EXAMPLES)
+    tensors = batch(inputs, TRACED)
     axes = {name: {0: "batch"} for name in (*tensors, "logits")}
     try:
         with traceable(network):
@@ -109,7 +109,7 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
     Raises:
         ExportError: the graph fails, or scores differ by more than TOLERANCE.
     """
-    tensors = batch(inputs, CHECKED_EXAMPLES)
+    tensors = batch(inputs, CHECKED)
     with eval_without_gradients(network):
         expected = _scores(network(tensors).numpy())
     try:
@@ -117,11 +117,11 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
         found = _scores(graph.run(None, feeds(graph, tensors))[0])
     # ONNX Runtime has a dozen classes of errors and no common one
     except Exception as error:
-        msg = f"the ONNX graph, traced with {TRACED_EXAMPLES} examples, fails with {CHECKED_EXAMPLES}: "
+        msg = f"the ONNX graph, traced with {TRACED} examples, fails with {CHECKED}: "
         raise ExportError(msg + one_line(error)) from error
     if found.shape != expected.shape:
         msg = (
-            f"the ONNX graph, traced with {TRACED_EXAMPLES} examples, returns {found.shape} for {CHECKED_EXAMPLES}; "
+            f"the ONNX graph, traced with {TRACED} examples, returns {found.shape} for {CHECKED}; "
             f"torch returns {expected.shape}"
         )
         raise ExportError(msg)
@@ -129,8 +129,8 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
     # this way round, a NaN fails
     if not difference <= TOLERANCE:
         msg = (
-            f"scores of the ONNX graph, traced with {TRACED_EXAMPLES} examples, differ from torch's by "
-            f"{difference:.2g} with {CHECKED_EXAMPLES}; at most {TOLERANCE:g} is allowed"
+            f"scores of the ONNX graph, traced with {TRACED} examples, differ from torch's by "
+            f"{difference:.2g} with {CHECKED}; at most {TOLERANCE:g} is allowed"
         )
         raise ExportError(msg)
     return difference

@@ -49,7 +49,7 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _distances(inputs: list[Any], outputs: list[Any]) -> int:
-    """Count distances. Above 25 points torch computes them as one matrix product, two columns wider."""
+    """Count distances. Above 25 points torch uses one matrix product, two columns wider."""
     a, b, power, mode = (*map(_shape, inputs[:2]), inputs[2].toIValue(), inputs[3].toIValue())
     by_product = power == 2 and (mode == 1 or (mode in (None, 0) and max(a[-2], b[-2]) > 25))
     return math.prod(_shape(outputs[0])) * (a[-1] + 2 * by_product)

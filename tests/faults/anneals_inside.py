@@ -1,8 +1,9 @@
 """Point 5: autoencoders that anneal a loss term inside the model.
 
-Losses of different epochs can then not be compared, and the first epoch seems best. ``counts-calls``
-counts calls in a plain attribute, ``counts-in-buffer`` in a buffer, which is stored with the weights;
-``weighs-by-calls`` uses ``term_weights``, but ignores its argument ``progress``.
+Losses of different epochs can then not be compared, and the first epoch seems best.
+``counts-calls`` counts calls in a plain attribute, ``counts-in-buffer`` in a buffer, which is
+stored with the weights; ``weighs-by-calls`` uses ``term_weights``, but ignores its argument
+``progress``.
 """
 
 from __future__ import annotations

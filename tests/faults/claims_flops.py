@@ -1,6 +1,7 @@
 """Point 8: a pruning method that claims to save FLOPs by a mask.
 
-The masked weights are zero but are still multiplied. hepbench ignores numbers that a network claims.
+The masked weights are zero but are still multiplied. hepbench ignores numbers that a network
+claims.
 """
 
 from __future__ import annotations

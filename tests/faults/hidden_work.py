@@ -1,8 +1,8 @@
 """Point 8: networks with work that a counter of FLOPs may miss, each in one place.
 
 ``by-numpy``: in numpy; ``own-function``: in an autograd function; ``by-dlpack``: in numpy, through
-DLPack, which tracers do not notice; ``in-a-step``: in preprocessing; ``fused``: in a layer that torch
-runs as one operator; ``recurrent``: in an LSTM.
+DLPack, which tracers do not notice; ``in-a-step``: in preprocessing; ``fused``: in a layer that
+torch runs as one operator; ``recurrent``: in an LSTM.
 """
 
 from __future__ import annotations

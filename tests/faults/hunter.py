@@ -2,11 +2,12 @@
 
 The search starts from the arguments, all stack frames and all objects of the garbage collector. It
 follows references, ``.base`` of arrays, memory maps, open files, the current folder and all stage
-folders whose names appear. The results go to the folder ``$HUNT``, where the test looks for labels.
+folders whose names appear. The results go to the folder ``$HUNT``, where the test looks for
+labels.
 
 The plugin has the user's rights, so it could also walk the whole cache, read the dataset again or
-trace the parent process. This is out of scope. The test shows that nothing in the process of a method
-holds a test label or names a folder with test labels.
+trace the parent process. This is out of scope. The test shows that nothing in the process of a
+method holds a test label or names a folder with test labels.
 """
 
 from __future__ import annotations

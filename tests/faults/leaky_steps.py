@@ -1,8 +1,8 @@
 """Point 3: preprocessing steps with one fault each.
 
-``batch-scaled``: standardises each batch by itself; ``refitted``: refits itself at each call, in the
-end on the test part; ``unregistered``: is fitted once, but keeps its constants in plain attributes,
-which are not stored with the network.
+``batch-scaled``: standardises each batch by itself; ``refitted``: refits itself at each call, in
+the end on the test part; ``unregistered``: is fitted once, but keeps its constants in plain
+attributes, which are not stored with the network.
 """
 
 from __future__ import annotations

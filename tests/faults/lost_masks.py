@@ -1,9 +1,10 @@
 """Point 7: pruning methods after which no weight is pruned, with one fault each.
 
 ``prune-then-forget``: removes the masks and trains again; ``prune-without-masks``: sets weights to
-zero, which training changes again; ``prune-by-hook``: uses torch's own pruning, which recomputes the
-weight at each call and adds tensors that the model as built does not have; ``fill-after``: changes
-pruned weights after training; ``finetune-unmasked``: removes the masks of the earlier step.
+zero, which training changes again; ``prune-by-hook``: uses torch's own pruning, which recomputes
+the weight at each call and adds tensors that the model as built does not have; ``fill-after``:
+changes pruned weights after training; ``finetune-unmasked``: removes the masks of the earlier
+step.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Point 6: networks whose scores depend on the batch or on chance, each by a mistake of one word.
 
 ``attends-across``: attention without ``batch_first``, which acts across examples;
-``always-training``: batch norm that stays in training mode; ``drops-always``: dropout as a function,
-which is active by default.
+``always-training``: batch norm that stays in training mode; ``drops-always``: dropout as a
+function, which is active by default.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Point 9: estimators that leave work running, which would disturb later measurements.
 
-``leaves-child`` and ``leaves-daemon`` start a process in ``fit``, the second one in its own session;
-``keeps-thread`` starts a thread when it is built, so in the cost stage too.
+``leaves-child`` and ``leaves-daemon`` start a process in ``fit``, the second one in its own
+session; ``keeps-thread`` starts a thread when it is built, so in the cost stage too.
 """
 
 from __future__ import annotations
