@@ -57,7 +57,7 @@ def _planned(name: str, registry: Registry) -> list[plan.Plan]:
 
 
 def _shows(name: str, registry: Registry) -> None:
-    made = _planned(name, registry)
-    shown = [cell.published for each in made for cell in each.cells]
-    for figure in made[0].suite.published:
-        need(figure in shown, f"published '{figure.cell}' is no cell of this suite")
+    plans = _planned(name, registry)
+    in_cells = [cell.published for planned in plans for cell in planned.cells]
+    for value in plans[0].suite.published:
+        need(value in in_cells, f"published '{value.cell}' is no cell of this suite")

@@ -114,18 +114,18 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
         expected = _scores(network(tensors).numpy())
     try:
         graph = session(path)
-        found = _scores(graph.run(None, feeds(graph, tensors))[0])
+        actual = _scores(graph.run(None, feeds(graph, tensors))[0])
     # ONNX Runtime has a dozen classes of errors and no common one
     except Exception as error:
         msg = f"the ONNX graph, traced with {TRACED} examples, fails with {CHECKED}: "
         raise ExportError(msg + one_line(error)) from error
-    if found.shape != expected.shape:
+    if actual.shape != expected.shape:
         msg = (
-            f"the ONNX graph, traced with {TRACED} examples, returns {found.shape} for {CHECKED}; "
+            f"the ONNX graph, traced with {TRACED} examples, returns {actual.shape} for {CHECKED}; "
             f"torch returns {expected.shape}"
         )
         raise ExportError(msg)
-    difference = float(abs(found - expected).max())
+    difference = float(abs(actual - expected).max())
     # this way round, a NaN fails
     if not difference <= TOLERANCE:
         msg = (

@@ -106,64 +106,64 @@ def measure(
         device: torch's name of a GPU, on which a network is timed too.
     """
     settings = TimingSettings(threads=threads, sizes=(1, large), limit_s=limit_s, device=device)
-    found = _CostReport()
+    report = _CostReport()
     if isinstance(scored, Estimator):
-        _measure_estimator(scored, inputs, settings, found)
+        _measure_estimator(scored, inputs, settings, report)
     else:
-        _measure_network(scored, inputs, settings, folder, found)
-    return found.result()
+        _measure_network(scored, inputs, settings, folder, report)
+    return report.result()
 
 
 # --- networks
 
 
 def _measure_network(
-    network: nn.Module, inputs: Inputs, settings: TimingSettings, folder: Path, found: _CostReport
+    network: nn.Module, inputs: Inputs, settings: TimingSettings, folder: Path, report: _CostReport
 ) -> None:
     from hepbench.cost import export, tracing
 
-    _count(network, tracing.batch(inputs, 1), found)
+    _count(network, tracing.batch(inputs, 1), report)
     batches = {n: tracing.batch(inputs, n) for n in settings.sizes}
     calls = {("torch", n): _eager(network, tensors) for n, tensors in batches.items()}
     with _torch_threads(settings.threads), tracing.eval_without_gradients(network):
-        found.add(peak_memory_mb=_peak_memory(calls["torch", max(settings.sizes)]))
-        if path := _exported(network, inputs, folder, found):
+        report.add(peak_memory_mb=_peak_memory(calls["torch", max(settings.sizes)]))
+        if path := _exported(network, inputs, folder, report):
             session = export.session(path, threads=settings.threads)
             for n, tensors in batches.items():
                 calls["onnxruntime", n] = _in_session(session, export.feeds(session, tensors))
         if settings.device != "cpu":
             calls |= _on_device(network, batches, settings.device)
-        _time(calls, settings, found)
+        _time(calls, settings, report)
 
 
-def _exported(network: nn.Module, inputs: Inputs, folder: Path, found: _CostReport) -> Path | None:
+def _exported(network: nn.Module, inputs: Inputs, folder: Path, report: _CostReport) -> Path | None:
     """Export a network. If that fails, note the reason and return None."""
     from hepbench.cost import export
 
     path = folder / "network.onnx"
     try:
-        found.export_difference = export.export(network, inputs, path)
+        report.export_difference = export.export(network, inputs, path)
     except ExportError as error:
-        found.gap(f"onnxruntime: {error}")
+        report.gap(f"onnxruntime: {error}")
         # a missing package is no fault of the network
         if not export.missing():
-            found.warnings.append(f"export: {error}")
+            report.warnings.append(f"export: {error}")
         return None
     return path
 
 
-def _count(network: nn.Module, one: Tensors, found: _CostReport) -> None:
+def _count(network: nn.Module, one: Tensors, report: _CostReport) -> None:
     from hepbench.cost import counting
 
     counted = counting.count(network, one)
-    found.counted = CountedMacs(
+    report.counted = CountedMacs(
         by_operator=dict(counted.by_operator),
         elementwise=counted.elementwise,
         cross_check=counted.cross_check,
         ratio=counted.ratio,
     )
-    found.warnings += counted.warnings
-    found.add(
+    report.warnings += counted.warnings
+    report.add(
         parameters=counting.parameters(network),
         nonzero_parameters=counting.nonzero_parameters(network),
         gaps=[f"macs: {gap}" for gap in counted.gaps],
@@ -199,13 +199,13 @@ def _on_device(
     network: nn.Module, batches: Mapping[int, Tensors], device: str
 ) -> dict[tuple[str, int], Call]:
     """Return calls on a GPU, with their own runtime name, such as ``torch-cuda``."""
-    moved = copy.deepcopy(network).to(device)
-    there = {
+    copied = copy.deepcopy(network).to(device)
+    on_device = {
         n: {name: tensor.to(device) for name, tensor in tensors.items()}
         for n, tensors in batches.items()
     }
     runtime = f"torch-{device.partition(':')[0]}"
-    return {(runtime, n): _synchronised(_eager(moved, t), device) for n, t in there.items()}
+    return {(runtime, n): _synchronised(_eager(copied, t), device) for n, t in on_device.items()}
 
 
 def _synchronised(call: Call, device: str) -> Call:
@@ -213,9 +213,9 @@ def _synchronised(call: Call, device: str) -> Call:
     import torch
 
     def finished() -> object:
-        made = call()
+        result = call()
         getattr(torch, device.partition(":")[0]).synchronize()
-        return made
+        return result
 
     return finished
 
@@ -240,20 +240,20 @@ def _torch_threads(threads: int) -> Iterator[None]:
 
 
 def _measure_estimator(
-    estimator: Estimator, inputs: Inputs, settings: TimingSettings, found: _CostReport
+    estimator: Estimator, inputs: Inputs, settings: TimingSettings, report: _CostReport
 ) -> None:
     if (parameters := getattr(estimator, "parameters", None)) is not None:
-        found.add(parameters=int(parameters))
+        report.add(parameters=int(parameters))
     operations = _operations(estimator)
-    found.add(**operations)
+    report.add(**operations)
     if not operations:
         name = type(estimator).__name__
-        found.gap(f"operations: {name} has no cost() that counts them")
+        report.gap(f"operations: {name} has no cost() that counts them")
     batches = {n: _rows(inputs, n) for n in settings.sizes}
     calls = {("native", n): _native(estimator, rows) for n, rows in batches.items()}
     with _native_threads(settings.threads):
-        found.add(peak_memory_mb=_peak_memory(calls["native", max(settings.sizes)]))
-        _time(calls, settings, found)
+        report.add(peak_memory_mb=_peak_memory(calls["native", max(settings.sizes)]))
+        _time(calls, settings, report)
 
 
 def _operations(estimator: Estimator) -> dict[str, Any]:
@@ -262,10 +262,10 @@ def _operations(estimator: Estimator) -> dict[str, Any]:
     Raises:
         PluginError: the report names other operations than OPERATIONS, or a number is not finite.
     """
-    report = getattr(estimator, "cost", None)
-    if report is None:
+    cost_function = getattr(estimator, "cost", None)
+    if cost_function is None:
         return {}
-    name, reported = type(estimator).__name__, dict(report())
+    name, reported = type(estimator).__name__, dict(cost_function())
     for kind, value in reported.items():
         if kind not in OPERATIONS or not (math.isfinite(value) and value >= 0):
             msg = (
@@ -312,22 +312,25 @@ def _peak_memory(call: Call) -> float:
 
 
 def _time(
-    calls: Mapping[tuple[str, int], Call], settings: TimingSettings, found: _CostReport
+    calls: Mapping[tuple[str, int], Call], settings: TimingSettings, report: _CostReport
 ) -> None:
     """Time each runtime and batch, and note warnings about them."""
     with measure_background_load() as load:
         timed = time_calls(calls, limit_s=settings.limit_s)
-    found.add(latency_ms=_latencies(timed), load=load.others)
-    found.timed = [_described(runtime, n, each) for (runtime, n), each in timed.items()]
-    named = {f"{runtime} at batch {n}": each for (runtime, n), each in timed.items()}
-    found.warnings += [*latency_warnings(named, settings.threads), *load.warnings(settings.threads)]
+    report.add(latency_ms=_latencies(timed), load=load.others)
+    report.timed = [_described(runtime, n, times) for (runtime, n), times in timed.items()]
+    named = {f"{runtime} at batch {n}": times for (runtime, n), times in timed.items()}
+    report.warnings += [
+        *latency_warnings(named, settings.threads),
+        *load.warnings(settings.threads),
+    ]
 
 
 def _latencies(timed: Mapping[tuple[str, int], CallTimes]) -> dict[str, dict[str, Latency]]:
-    found: dict[str, dict[str, Latency]] = {}
-    for (runtime, n), each in timed.items():
-        found.setdefault(runtime, {})[str(n)] = Latency(each.median, each.p95)
-    return found
+    latencies: dict[str, dict[str, Latency]] = {}
+    for (runtime, n), times in timed.items():
+        latencies.setdefault(runtime, {})[str(n)] = Latency(times.median, times.p95)
+    return latencies
 
 
 def _described(runtime: str, n: int, timed: CallTimes) -> TimedCall:

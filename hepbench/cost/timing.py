@@ -202,19 +202,23 @@ class BackgroundLoad:
 @contextmanager
 def measure_background_load() -> Iterator[BackgroundLoad]:
     """Measure the background load while the body runs; the result is set when the body ends."""
-    found = BackgroundLoad()
-    everywhere, here, thread = machine.worked_seconds(), time.process_time(), time.thread_time()
+    load = BackgroundLoad()
+    system_start, process_start, thread_start = (
+        machine.worked_seconds(),
+        time.process_time(),
+        time.thread_time(),
+    )
     start = time.perf_counter()
-    yield found
+    yield load
     wall = time.perf_counter() - start
-    worked = time.process_time() - here
-    found.threads = max(0.0, 1 - (time.thread_time() - thread) / worked)
+    worked = time.process_time() - process_start
+    load.threads = max(0.0, 1 - (time.thread_time() - thread_start) / worked)
     now = machine.worked_seconds()
-    if now is not None and everywhere is not None:
-        found.others = max(0.0, now - everywhere - worked) / wall
+    if now is not None and system_start is not None:
+        load.others = max(0.0, now - system_start - worked) / wall
 
 
-def latency_warnings(found: Mapping[str, CallTimes], threads: int) -> list[str]:
+def latency_warnings(latencies: Mapping[str, CallTimes], threads: int) -> list[str]:
     """Return warnings about imprecise latencies, each kind once, about the worst latency."""
     texts = []
     for name, limit, words in _WARNINGS:
@@ -222,7 +226,7 @@ def latency_warnings(found: Mapping[str, CallTimes], threads: int) -> list[str]:
         if name == "waited" and threads > 1:
             continue
         fraction, worst = max(
-            (float(getattr(timed, name)), where) for where, timed in found.items()
+            (float(getattr(timed, name)), where) for where, timed in latencies.items()
         )
         if fraction > limit:
             texts.append(f"latency: {worst} {words.format(fraction)}")
