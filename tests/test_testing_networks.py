@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 import torch
 
-from hepbench import Model, testing
+from hepbench import Model, PluginError, testing
 from hepbench.conformance import checks as conformance_checks
 from hepbench.conformance import network_trials, networks, trained_networks, trials
 from hepbench.registry import plugins
@@ -217,11 +217,11 @@ def test_imports_of_readers_and_changes_of_torch_are_found(faulty, monkeypatch, 
     spec = Model(name="hasty", summary="hasty", inputs=("table",), build="hasty:Net")
     plugin = Plugin("h", "hasty", "hasty", "1", specs=(spec,))
     claims = {c.text: c for c in networks.network_claims(Entry(spec, plugin), Registry([plugin]))}
-    with pytest.raises(testing.HepbenchError, match="importing hasty imports uproot"):
+    with pytest.raises(PluginError, match="importing hasty imports uproot"):
         claims[LIGHT].run()
     (tmp_path / "uproot.py").unlink()
     (tmp_path / "hasty.py").write_text("import torch\ntorch.manual_seed(1)")
-    with pytest.raises(testing.HepbenchError, match="importing hasty changes torch's generator"):
+    with pytest.raises(PluginError, match="importing hasty changes torch's generator"):
         claims[LIGHT].run()
 
 

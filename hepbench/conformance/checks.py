@@ -37,11 +37,11 @@ _STANDARD = Path(traceback.__file__).parent
 
 
 _OTHER_CODE = (
-    Path(__file__).parent,
+    Path(__file__).parents[1],
     *(Path(place) for place in getattr(find_spec("torch"), "submodule_search_locations", ())),
     *(_STANDARD / name for name in ("functools.py", "contextlib.py", "importlib")),
 )
-"""Files in a traceback that are not the plugin's own code."""
+"""Files and folders in a traceback that are not the plugin's own code."""
 
 
 @dataclass(frozen=True)
