@@ -68,8 +68,16 @@ MODEL_FAULTS = [
     ),
     ("builds-nothing", "can be built, also with each preset", "NoneType, not an Estimator"),
     ("offers-too-much", "has a method or attribute for everything it offers", "'temperature'"),
-    ("writes-inputs", "fits two classes, and three or refuses three with a reason", "read-only"),
-    ("not-for-three", "fits two classes, and three or refuses three with a reason", "IndexError"),
+    (
+        "writes-inputs",
+        "fits two classes, and fits three or refuses three with a reason",
+        "read-only",
+    ),
+    (
+        "not-for-three",
+        "fits two classes, and fits three or refuses three with a reason",
+        "IndexError",
+    ),
     ("not-normalised", "scores have shape (examples, classes) and add to 1", "add to 1"),
     (
         "columns-swapped",

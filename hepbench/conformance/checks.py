@@ -146,7 +146,7 @@ def _find(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
     if not plugins and not entries:
         names = {n for p in registry.plugins for n in (p.distribution, p.name)}
         names |= {n for kind in KINDS for n in registry.names(kind)}
-        raise UsageError(unknown("plugin or part of one", name, names))
+        raise UsageError(unknown("plugin, dataset, model, method, metric or suite", name, names))
     return plugins, entries
 
 

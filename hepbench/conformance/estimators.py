@@ -105,7 +105,7 @@ def estimator_claims(entry: Entry, registry: Registry) -> list[Claim]:
     claims = [
         Claim("can be built, also with each preset", partial(_builds, model), first=True),
         Claim("has a method or attribute for everything it offers", partial(_offers, model)),
-        Claim("fits two classes, and three or refuses three with a reason",
+        Claim("fits two classes, and fits three or refuses three with a reason",
               partial(_fits, model), first=True),
         Claim("scores have shape (examples, classes) and add to 1",
               partial(_scores, model), first=True),
