@@ -1,4 +1,4 @@
-"""Cost: measured on what was scored, with its doubts told. Times are compared with wide margins."""
+"""Cost of scoring, with warnings. Times are compared with wide margins."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def recorded(result):
 # --- estimators
 
 
-class Says:
-    """An estimator that says what it costs."""
+class ReportsCost:
+    """An estimator that reports its cost."""
 
     parameters = 12
 
-    def __init__(self, said):
-        self.said, self.seen = said, set()
+    def __init__(self, report):
+        self.report, self.seen = report, set()
 
     def fit(self, data, *, seed):
         pass
@@ -59,14 +59,14 @@ class Says:
         return np.full((len(inputs["table"]), 2), 0.5)
 
     def cost(self):
-        return self.said
+        return self.report
 
 
-def test_an_estimator_says_its_operations(tmp_path):
-    """FLOPs are twice the MACs; comparisons are no FLOPs."""
-    estimator = Says({"macs": 8, "comparisons": 2.5})
-    facts = measure.measure(estimator, {"table": TABLE[:10]}, folder=tmp_path, **QUICK)
-    found = recorded(facts)
+def test_an_estimator_reports_its_operations(tmp_path):
+    """FLOPs are twice the MACs; comparisons do not count as FLOPs."""
+    estimator = ReportsCost({"macs": 8, "comparisons": 2.5})
+    result = measure.measure(estimator, {"table": TABLE[:10]}, folder=tmp_path, **QUICK)
+    found = recorded(result)
     assert (found.parameters, found.macs, found.flops, found.comparisons) == (12, 8, 16, 2.5)
     assert {(each.runtime, each.batch) for each in found.latencies} == {
         ("native", 1),
@@ -77,49 +77,49 @@ def test_an_estimator_says_its_operations(tmp_path):
     assert not found.gaps
 
 
-@pytest.mark.parametrize("said", [{"flops": 3}, {"macs": -1}, {"comparisons": float("nan")}])
-def test_an_estimator_that_says_something_else_is_refused(said, tmp_path):
-    """Another kind of operation, or no finite number of them."""
-    with pytest.raises(PluginError, match=r"Says.cost\(\) returns"):
-        measure.measure(Says(said), {"table": TABLE}, folder=tmp_path, **QUICK)
+@pytest.mark.parametrize("report", [{"flops": 3}, {"macs": -1}, {"comparisons": float("nan")}])
+def test_a_wrong_cost_report_is_an_error(report, tmp_path):
+    """The report must name known operations and give finite numbers."""
+    with pytest.raises(PluginError, match=r"ReportsCost.cost\(\) returns"):
+        measure.measure(ReportsCost(report), {"table": TABLE}, folder=tmp_path, **QUICK)
 
 
-def test_an_estimator_that_says_nothing_has_a_gap(tmp_path):
-    """Its latency is measured all the same."""
+def test_an_estimator_without_cost_report_has_a_gap(tmp_path):
+    """The latency is measured anyway."""
 
-    class Mute:
-        fit, scores = Says.fit, Says.scores
+    class ReportsNothing:
+        fit, scores = ReportsCost.fit, ReportsCost.scores
         seen: ClassVar = set()
 
-    facts = measure.measure(Mute(), {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert facts.cost.gaps == ["operations: Mute has no cost() that counts them"]
-    assert facts.cost.flops is None
-    assert facts.cost.latency > 0
+    result = measure.measure(ReportsNothing(), {"table": TABLE}, folder=tmp_path, **QUICK)
+    assert result.cost.gaps == ["operations: ReportsNothing has no cost() that counts them"]
+    assert result.cost.flops is None
+    assert result.cost.latency > 0
 
 
-def test_boosted_trees_compare_along_their_paths():
-    """Each training example is walked down every tree; the mean is what the estimator says."""
+def test_boosted_trees_count_comparisons_along_their_paths():
+    """The report is the mean path length of training examples, summed over all trees."""
     from hepbench_models import GBDT, gbdt
 
     estimator = gbdt.GradientBoosting({"table": (8,)}, **{**defaults(GBDT.params), "max_trees": 10})
-    # more threads than idle cores wait for one another
+    # with more threads than idle cores, threads wait for each other
     with measure._native_threads(1):
         estimator.fit(DATA, seed=0)
-    made = 0
+    comparisons = 0
     trees = [tree.nodes for step in estimator.trees._predictors for tree in step]
     for row in DATA.train.inputs["table"].astype(np.float64):
         for nodes in trees:
             node = nodes[0]
             while not node["is_leaf"]:
-                made += 1
+                comparisons += 1
                 below = row[node["feature_idx"]] <= node["num_threshold"]
                 node = nodes[node["left"] if below else node["right"]]
     assert trees
-    assert estimator.cost() == {"comparisons": pytest.approx(made / 400)}
+    assert estimator.cost() == {"comparisons": pytest.approx(comparisons / 400)}
 
 
-def test_logistic_regression_is_one_multiply_add_a_feature():
-    """Eight features, two classes."""
+def test_logistic_regression_has_one_mac_per_feature():
+    """With eight features and two classes it has 8 MACs."""
     from hepbench_models import logistic
 
     estimator = logistic.Logistic({"table": (8,)}, strengths=[1.0], max_iterations=1000)
@@ -127,11 +127,11 @@ def test_logistic_regression_is_one_multiply_add_a_feature():
     assert estimator.cost() == {"macs": 8}
 
 
-def test_an_svm_costs_its_support_vectors_times_its_features(tmp_path):
-    """How an estimator with a kernel counts, and what becomes of it."""
+def test_the_macs_of_an_svm_are_support_vectors_times_features(tmp_path):
+    """An estimator with a kernel can report its MACs in one line."""
     from sklearn import svm
 
-    class SVM(Says):
+    class SVM(ReportsCost):
         def __init__(self):
             self.svc = svm.SVC().fit(TABLE[:400], LABELS[:400])
 
@@ -143,9 +143,9 @@ def test_an_svm_costs_its_support_vectors_times_its_features(tmp_path):
             return {"macs": self.svc.support_vectors_.size}
 
     estimator = SVM()
-    facts = measure.measure(estimator, {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert facts.cost.macs == len(estimator.svc.support_) * 8
-    assert facts.cost.flops == 2 * facts.cost.macs
+    result = measure.measure(estimator, {"table": TABLE}, folder=tmp_path, **QUICK)
+    assert result.cost.macs == len(estimator.svc.support_) * 8
+    assert result.cost.flops == 2 * result.cost.macs
 
 
 # --- networks
@@ -153,7 +153,7 @@ def test_an_svm_costs_its_support_vectors_times_its_features(tmp_path):
 
 @pytest.fixture
 def network():
-    """Return a small net that is called as scored networks are."""
+    """Return a small network with named inputs."""
     torch.manual_seed(0)
 
     class Net(torch.nn.Module):
@@ -170,10 +170,10 @@ def network():
 
 @needs_extra("hepbench[onnx]")
 def test_a_network_is_counted_exported_and_timed(network, tmp_path):
-    """Every field of the record's cost that scoring can fill."""
+    """All fields of the cost of scoring are set."""
     threads = torch.get_num_threads()
-    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    found = recorded(facts)
+    result = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    found = recorded(result)
     assert found.parameters == found.nonzero_parameters == 8 * 256 + 256 + 256 * 2 + 2
     assert found.macs == 8 * 256 + 256 * 2
     assert found.flops == 2 * found.macs
@@ -187,57 +187,60 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
         assert len(each.rounds) == timing.ROUNDS
         assert all(0 < r.median_ms / 1e3 * r.calls / 2 < r.wall_s for r in each.rounds)
     assert not found.gaps
-    assert facts.export_difference < 1e-5
+    assert result.export_difference < 1e-5
     assert (tmp_path / "network.onnx").exists()
-    assert facts.counted.ratio == 1
+    assert result.counted.ratio == 1
     assert torch.get_num_threads() == threads
     assert network.training
 
 
-def test_a_mask_earns_no_flops(network, tmp_path):
-    """Half of the weights at zero: the same FLOPs, and a theoretical count beside."""
+def test_a_mask_saves_no_flops(network, tmp_path):
+    """With half of the weights zero FLOPs are unchanged; ``theoretical_macs`` is smaller."""
     with torch.no_grad():
         network.layers[0].weight[::2] = 0
-    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert facts.cost.flops == 2 * (8 * 256 + 256 * 2)
-    assert facts.cost.theoretical_macs == 4 * 256 + 256 * 2
-    assert facts.cost.nonzero_parameters == facts.cost.parameters - 4 * 256
+    result = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    assert result.cost.flops == 2 * (8 * 256 + 256 * 2)
+    assert result.cost.theoretical_macs == 4 * 256 + 256 * 2
+    assert result.cost.nonzero_parameters == result.cost.parameters - 4 * 256
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
 @needs_extra("hepbench[onnx]")
 def test_latency_grows_with_the_batch(network, tmp_path, runtime):
     """20,000 examples at once take longer than one."""
-    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
-    times = {each.batch: each.median_ms for each in facts.cost.latencies if each.runtime == runtime}
+    result = measure.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
+    found = result.cost.latencies
+    times = {each.batch: each.median_ms for each in found if each.runtime == runtime}
     assert times[20_000] > 3 * times[1]
 
 
-def test_without_onnx_runtime_its_latency_is_a_named_gap(network, tmp_path, monkeypatch):
-    """What is not installed is no fault of the network, so nothing else is said."""
+def test_without_onnx_runtime_its_latency_is_a_gap(network, tmp_path, monkeypatch):
+    """A missing package is not a fault of the network, so there is no warning."""
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else 1)
-    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert {each.runtime for each in facts.cost.latencies} == {"torch"}
-    assert facts.cost.gaps[0].startswith("onnxruntime: onnxruntime not installed")
-    assert not any(warning.startswith("export") for warning in facts.warnings)
+    result = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    assert {each.runtime for each in result.cost.latencies} == {"torch"}
+    assert result.cost.gaps[0].startswith("onnxruntime: onnxruntime not installed")
+    assert not any(warning.startswith("export") for warning in result.warnings)
 
 
 @needs_extra("hepbench[onnx]")
-def test_a_network_that_cannot_be_exported_is_marked(network, tmp_path):
-    """Its latency in torch is there; the rest is a gap and a warning."""
+def test_a_failed_export_gives_a_warning(network, tmp_path):
+    """The latency in torch is measured; ONNX Runtime is a gap with a warning."""
     layers = network.layers
     network.forward = lambda inputs: layers(inputs["table"]) / int(inputs["table"].shape[0])
-    facts = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
-    assert {each.runtime for each in facts.cost.latencies} == {"torch"}
-    assert any(warning.startswith("export: scores of the ONNX graph") for warning in facts.warnings)
+    result = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    assert {each.runtime for each in result.cost.latencies} == {"torch"}
+    assert any(
+        warning.startswith("export: scores of the ONNX graph") for warning in result.warnings
+    )
     assert not (tmp_path / "network.onnx").exists()
 
 
 # --- the record
 
 
-def test_a_record_keeps_its_cost_and_is_the_same_at_another_speed():
-    """Operations are part of what two runs must agree in; times and memory are not."""
+def test_records_with_other_latencies_are_the_same():
+    """Two runs must agree in operations, not in times and memory."""
     names = ("suite", "dataset", "model", "method", "chain", "preset", "key")
     common = {**dict.fromkeys(names, "x"), "seed": 0, "params": {}, "status": "ok"}
 
@@ -250,7 +253,7 @@ def test_a_record_keeps_its_cost_and_is_the_same_at_another_speed():
     assert not same(record(5, 0.1), record(6, 0.1))
 
 
-def test_what_is_a_number_is_a_column():
-    """Latencies and gaps are not."""
+def test_numbers_of_the_cost_are_columns():
+    """Latencies and gaps have no such column."""
     assert {"macs", "flops", "theoretical_macs", "comparisons"} <= set(columns.COUNTS)
     assert not {"latencies", "gaps"} & set(columns.COUNTS)

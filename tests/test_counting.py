@@ -1,4 +1,4 @@
-"""Multiply-accumulates: worked by hand, seen by two counters, and never silently zero."""
+"""Multiply-accumulates: compared with counts by hand, and never zero without notice."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hepbench.cost import counting
-from hepbench.cost.counting import Counted
-from hepbench.cost.operators import einsum_macs, is_free
+from hepbench.cost.counting import MacCount
+from hepbench.cost.operators import einsum_macs, has_no_macs
 
 POINTS, WIDTH, HEADS, HIDDEN = 10, 8, 2, 32
-# projections to queries, keys and values; each query with each key, and with each value, of every
-# head; the projection of what the heads found; the two layers of the feed-forward net
+# projections to queries, keys and values; products of queries and keys, and of weights and values,
+# for each head; the output projection; the two layers of the feed-forward network
 BLOCK = (
     POINTS * WIDTH * 3 * WIDTH  # 1920
     + HEADS * 2 * POINTS * POINTS * (WIDTH // HEADS)  # 1600
@@ -28,7 +28,7 @@ BLOCK = (
 
 
 class Network(nn.Module):
-    """A function of one input and some modules, called as scored networks are."""
+    """A network from a function of one input and some modules."""
 
     def __init__(self, function, *parts):
         super().__init__()
@@ -38,8 +38,8 @@ class Network(nn.Module):
         return self.function(inputs["x"], *self.parts)
 
 
-def counted(function, *parts, shape=(3, WIDTH)):
-    """Return the count of a function of an input of some shape."""
+def count(function, *parts, shape=(3, WIDTH)):
+    """Count the MACs of a function of one input."""
     generator = torch.Generator().manual_seed(0)
     return counting.count(Network(function, *parts), {"x": torch.randn(shape, generator=generator)})
 
@@ -49,30 +49,30 @@ def call(x, part):
     return part(x)
 
 
-def block(**options):
-    """Return a transformer block of the sizes above."""
+def transformer_block(**options):
+    """Return a transformer block with the sizes above."""
     return nn.TransformerEncoderLayer(WIDTH, HEADS, HIDDEN, batch_first=True, **options)
 
 
-def test_the_block_by_hand_is_9280():
-    """The sum above, written out."""
+def test_the_transformer_block_has_9280_macs():
+    """The sum of the terms above."""
     assert BLOCK == 1920 + 1600 + 640 + 5120 == 9280
 
 
 def test_an_mlp_is_counted_as_by_hand():
-    """8 x 16 + 16 x 2; biases, norms, activations and dropout are no MACs."""
+    """It has 8 x 16 + 16 x 2; biases, norms, activations and dropout have none."""
     mlp = nn.Sequential(
         nn.Linear(8, 16), nn.BatchNorm1d(16), nn.GELU(), nn.Dropout(), nn.Linear(16, 2)
     )
-    found = counted(call, mlp)
-    assert found == Counted(macs=160, by_operator={"linear": 160}, cross_check=160)
+    found = count(call, mlp)
+    assert found == MacCount(macs=160, by_operator={"linear": 160}, cross_check=160)
     assert found.ratio == 1
     assert found.agrees
     assert not found.warnings
 
 
 def test_a_convolutional_net_is_counted_as_by_hand():
-    """Every value of an output meets its channels and its window; groups divide the channels."""
+    """Each output value sums over input channels and window; groups divide the channels."""
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),  # 16 x 16 x 8 values of 3 x 3 x 3: 55296
         nn.BatchNorm2d(8),
@@ -83,7 +83,7 @@ def test_a_convolutional_net_is_counted_as_by_hand():
         nn.Flatten(),
         nn.Linear(8, 2),  # 16
     )
-    found = counted(call, net, shape=(2, 3, 16, 16))
+    found = count(call, net, shape=(2, 3, 16, 16))
     assert found.macs == found.cross_check == 55296 + 5184 + 16
     assert dict(found.by_operator) == {"conv": 60480, "linear": 16}
     assert not found.gaps
@@ -99,13 +99,13 @@ def test_a_convolutional_net_is_counted_as_by_hand():
     ids=["named padding", "transposed", "depthwise"],
 )
 def test_convolutions_of_other_kinds(layer, macs):
-    """A transposed one meets its window once for each value that it is given."""
-    found = counted(call, layer, shape=(2, 8, 10))
+    """A transposed convolution uses its window once per input value."""
+    found = count(call, layer, shape=(2, 8, 10))
     assert (found.macs, found.cross_check, found.gaps) == (macs, macs, ())
 
 
-def by_hand(x, part):
-    """Attention written in matrices."""
+def attention_from_matrices(x, part):
+    """Compute attention from matrix products."""
     queries, keys, values = (
         y.unflatten(2, (HEADS, -1)).transpose(1, 2)
         for y in nn.functional.linear(x, part.self_attn.in_proj_weight).chunk(3, 2)
@@ -115,8 +115,8 @@ def by_hand(x, part):
     return part.linear2(part.linear1(found).relu())
 
 
-def fused(x, part):
-    """Attention in torch's fused function."""
+def fused_attention(x, part):
+    """Compute attention with torch's fused function."""
     queries, keys, values = (
         y.unflatten(2, (HEADS, -1)).transpose(1, 2)
         for y in nn.functional.linear(x, part.self_attn.in_proj_weight).chunk(3, 2)
@@ -126,43 +126,46 @@ def fused(x, part):
     return part.linear2(part.linear1(found).relu())
 
 
-def with_weights(x, part):
-    """The layer of torch, asked for its attention weights, which is another path in it."""
+def attention_with_weights(x, part):
+    """Call torch's layer so that it returns attention weights, which takes another code path."""
     return part.linear2(part.linear1(part.self_attn(x, x, x)[0]).relu())
 
 
-def padded(x, part):
-    """With padding, as clouds of particles have."""
+def with_padding(x, part):
+    """Call a layer with padding, as for clouds of particles."""
     mask = torch.zeros(x.shape[:2], dtype=torch.bool)
     mask[:, -3:] = True
     return part(x, src_key_padding_mask=mask)
 
 
-@pytest.mark.parametrize("function", [call, by_hand, fused, with_weights, padded])
+@pytest.mark.parametrize(
+    "function",
+    [call, attention_from_matrices, fused_attention, attention_with_weights, with_padding],
+)
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_attention_is_seen_however_it_is_written(function, norm_first):
-    """One transformer block has the MACs worked out above, on every path through torch."""
-    found = counted(function, block(norm_first=norm_first), shape=(3, POINTS, WIDTH))
+def test_attention_is_counted_however_it_is_written(function, norm_first):
+    """The transformer block has the MACs above on every code path of torch."""
+    found = count(function, transformer_block(norm_first=norm_first), shape=(3, POINTS, WIDTH))
     assert (found.macs, found.cross_check, found.gaps) == (BLOCK, BLOCK, ())
 
 
 def test_a_whole_encoder_is_counted():
-    """Its fast path, one operator for all, is not taken."""
-    encoder = nn.TransformerEncoder(block(), 3)
-    assert counted(padded, encoder, shape=(3, POINTS, WIDTH)).macs == 3 * BLOCK
+    """The fast path, one operator for the whole encoder, is off."""
+    encoder = nn.TransformerEncoder(transformer_block(), 3)
+    assert count(with_padding, encoder, shape=(3, POINTS, WIDTH)).macs == 3 * BLOCK
 
 
-def test_what_torchs_counter_sees_without_care_is_too_little():
-    """Why fused attention and fast paths are turned off: the block would be free."""
+def test_torchs_counter_misses_fused_attention():
+    """This is why fused attention and fast paths are off: the block would count zero."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        block().eval()(torch.zeros(1, POINTS, WIDTH))
+        transformer_block().eval()(torch.zeros(1, POINTS, WIDTH))
     assert counter.get_total_flops() == 0
 
 
 @pytest.mark.parametrize(
     ("layer", "macs"),
     [
-        # 4 gates of 5 values meet 8 inputs and 5 values, 10 times, in both directions; then 10
+        # 4 gates of 5 values use 8 inputs and 5 values, at 10 steps, in both directions; then 10
         (nn.LSTM(8, 5, 2, batch_first=True, bidirectional=True), 10 * 40 * (8 + 5 + 10 + 5)),
         (nn.LSTM(8, 5, batch_first=True, proj_size=3), 10 * (20 * 8 + 20 * 3 + 5 * 3)),
         (nn.GRU(8, 5, batch_first=True), 10 * 15 * (8 + 5)),
@@ -171,8 +174,8 @@ def test_what_torchs_counter_sees_without_care_is_too_little():
     ids=["lstm", "projected", "gru", "rnn"],
 )
 def test_recurrent_layers_are_counted(layer, macs):
-    """Neither counter knows them by itself."""
-    found = counted(lambda x, part: part(x)[0], layer, shape=(3, 10, 8))
+    """Neither counter knows recurrent layers without the handlers."""
+    found = count(lambda x, part: part(x)[0], layer, shape=(3, 10, 8))
     assert (found.macs, found.cross_check, found.gaps) == (macs, macs, ())
 
 
@@ -185,7 +188,7 @@ def test_recurrent_layers_are_counted(layer, macs):
         (lambda x: torch.baddbmm(torch.zeros(1, 1, 1), x[:, None], x[:, :, None]), 8),
         (lambda x: torch.tensordot(x, torch.ones(8, 3), 1), 24),
         (lambda x: torch.cdist(x, torch.ones(5, 8)), 5 * 8),
-        # above 25 points torch makes it a product of matrices with two more columns
+        # above 25 points torch computes one matrix product, two columns wider
         (lambda x: torch.cdist(x, torch.ones(30, 8)), 30 * 10),
         (lambda x: torch.cdist(x, torch.ones(30, 8), p=1), 30 * 8),
         (lambda x: torch.einsum("nd,dk->nk", x, torch.ones(8, 5)), 40),
@@ -197,8 +200,8 @@ def test_recurrent_layers_are_counted(layer, macs):
     ),
 )
 def test_contractions_of_every_kind(function, macs):
-    """Worked by hand; both counters agree."""
-    found = counted(function)
+    """Both counters agree with the count by hand."""
+    found = count(function)
     assert (found.macs, found.cross_check, found.gaps) == (macs, macs, ())
 
 
@@ -207,7 +210,7 @@ sizes_of_axes = st.lists(st.integers(1, 4), min_size=5, max_size=5)
 
 @st.composite
 def einsums(draw):
-    """Draw an equation of two to four operands and their shapes."""
+    """Draw an equation with two to four operands, and their shapes."""
     sizes = dict(zip("abcde", draw(sizes_of_axes), strict=True))
     axes = st.lists(st.sampled_from("abcde"), min_size=1, max_size=3, unique=True)
     terms = draw(st.lists(axes, min_size=2, max_size=4))
@@ -219,9 +222,9 @@ def einsums(draw):
 
 @settings(max_examples=100, deadline=None)
 @given(einsums())
-def test_an_einsum_is_what_torch_makes_of_it(drawn):
-    """torch's counter watches it contract; axes of size 1 it may leave out."""
-    equation, shapes = drawn
+def test_einsum_macs_agree_with_torchs_counter(einsum):
+    """torch may skip axes of size 1, so then its count may be lower."""
+    equation, shapes = einsum
     with FlopCounterMode(display=False) as counter:
         torch.einsum(equation, *(torch.ones(shape) for shape in shapes))
     if all(size > 1 for shape in shapes for size in shape):
@@ -231,12 +234,12 @@ def test_an_einsum_is_what_torch_makes_of_it(drawn):
 
 @torch.library.custom_op("hepbench_tests::product", mutates_args=())
 def product(x: torch.Tensor) -> torch.Tensor:
-    """A product of matrices that nothing can look into."""
+    """Multiply matrices inside an opaque operator."""
     return x @ torch.ones(WIDTH, 4)
 
 
 class Function(torch.autograd.Function):
-    """The same as a function with a gradient of its own."""
+    """The same product in a function with its own gradient."""
 
     @staticmethod
     def forward(_context, x):
@@ -244,17 +247,17 @@ class Function(torch.autograd.Function):
 
 
 def through_numpy(x):
-    """The same outside of torch."""
+    """Compute the same product in numpy."""
     return torch.as_tensor(x.numpy() @ torch.ones(WIDTH, 4).numpy())
 
 
 def through_dlpack(x):
-    """The same outside of torch, by a door that the tracer does not watch."""
+    """Compute the same product in numpy, through DLPack, which the tracer does not notice."""
     return x[:, :4] + torch.from_dlpack(np.from_dlpack(x) @ np.ones((WIDTH, 4), np.float32))
 
 
 def number_by_number(x):
-    """The same in Python's own numbers: nine times eight of them."""
+    """Compute with Python numbers: nine times eight of them."""
     return x[:, :1] + sum(value.item() for _ in range(9) for value in x[0])
 
 
@@ -274,9 +277,9 @@ def number_by_number(x):
         "bilinear",
     ],
 )
-def test_what_cannot_be_counted_is_named(function, named):
-    """Never a silent zero: the gap has a name, the record a warning."""
-    found = counted(function)
+def test_work_that_cannot_be_counted_is_named(function, named):
+    """The count has a named gap, and the record a warning."""
+    found = count(function)
     assert found.macs == 0
     assert any(named in gap for gap in found.gaps)
     assert any(named in warning for warning in found.warnings)
@@ -284,7 +287,7 @@ def test_what_cannot_be_counted_is_named(function, named):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_network_that_cannot_be_traced_has_no_count():
-    """None, with the reason; torch's counter still saw it run. The network is as it was."""
+    """The count is None, with the reason; torch's counter works. The network is unchanged."""
     part = torch.jit.trace(nn.Linear(8, 4), torch.zeros(1, 8))
     network = Network(call, nn.Linear(8, 8), part).train()
     network.function = lambda x, first, second: second(first(x))
@@ -296,40 +299,40 @@ def test_a_network_that_cannot_be_traced_has_no_count():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_a_contraction_hidden_in_products_is_told():
-    """(x * w).sum() is a product of matrices that no counter sees; the products are."""
-    found = counted(lambda x: (x[:, None] * torch.ones(6, 8)).sum(2))
+def test_a_contraction_hidden_in_products_gives_a_warning():
+    """No counter counts (x * w).sum() as a matrix product, but its products are counted."""
+    found = count(lambda x: (x[:, None] * torch.ones(6, 8)).sum(2))
     assert (found.macs, found.elementwise, found.gaps) == (0, 48, ())
     assert any("48 products" in warning for warning in found.warnings)
 
 
-def test_counters_that_disagree_are_told():
-    """More than one percent apart, and the record says so."""
-    assert Counted(macs=1000, cross_check=1010).agrees
-    assert not Counted(macs=1000, cross_check=1011).agrees
-    assert "1011" in Counted(macs=1000, cross_check=1011).warnings[0]
-    assert Counted(macs=0, cross_check=0).agrees
+def test_counters_that_disagree_give_a_warning():
+    """They disagree if they are more than 1 % apart."""
+    assert MacCount(macs=1000, cross_check=1010).agrees
+    assert not MacCount(macs=1000, cross_check=1011).agrees
+    assert "1011" in MacCount(macs=1000, cross_check=1011).warnings[0]
+    assert MacCount(macs=0, cross_check=0).agrees
 
 
-def test_only_operators_that_are_known_are_free():
-    """No contraction is among them, whatever its name ends with."""
-    assert all(is_free(f"aten::{name}") for name in ("add", "relu_", "softmax", "topk", "mT"))
+def test_only_known_operators_have_no_macs():
+    """No contraction is among them."""
+    assert all(has_no_macs(f"aten::{name}") for name in ("add", "relu_", "softmax", "topk", "mT"))
     contractions = "mm bmm addmm addbmm linear conv2d einsum bilinear kron cov multi_dot lstm"
     others = "fft_fft linalg_inv _sparse_mm cosine_similarity no_such_operator"
     for name in (contractions + " " + others).split():
-        assert not is_free(f"aten::{name}"), name
-    assert not is_free("mine::add")
+        assert not has_no_macs(f"aten::{name}"), name
+    assert not has_no_macs("mine::add")
 
 
-def test_parameters_that_are_shared_count_once():
-    """Two layers with one weight of 64 values have one, and two biases of 8."""
+def test_shared_parameters_count_once():
+    """Two layers that share a weight of 64 values have two biases of 8."""
     first, second = nn.Linear(8, 8), nn.Linear(8, 8)
     second.weight = first.weight
     assert counting.parameters(nn.Sequential(first, second)) == 64 + 8 + 8
 
 
 def test_masks_save_no_macs():
-    """A weight held at zero is multiplied like any other; what it could save is a figure apart."""
+    """Weights of zero are multiplied too; ``theoretical_macs`` shows what could be saved."""
     mlp = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
     network, inputs = Network(call, mlp), {"x": torch.ones(3, 8)}
     dense = counting.count(network, inputs)
@@ -353,8 +356,8 @@ def test_masks_save_no_macs():
     ],
     ids=["convolution", "attention", "lstm"],
 )
-def test_what_masks_could_save_in_other_layers(layer, shape, saved):
-    """Half of the first weight at zero is half of the MACs that it has a part in."""
+def test_theoretical_macs_of_other_layers(layer, shape, saved):
+    """With half of the first weight zero, half of the MACs of this weight are saved."""
     with torch.no_grad():
         for parameter in layer.parameters():
             nn.init.ones_(parameter)

@@ -1,4 +1,4 @@
-"""Export: the graph scores as the network does, at any batch size, or it is refused."""
+"""Export: the graph gives the scores of the network at any batch size, or export fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INPUTS = {"cloud": CLOUD, "mask": MASK}
 
 
 class Network(nn.Module):
-    """A function of the inputs and some modules."""
+    """A network from a function of the inputs and some modules."""
 
     def __init__(self, function, *parts):
         super().__init__()
@@ -31,22 +31,24 @@ class Network(nn.Module):
         return self.function(inputs, *self.parts)
 
 
-def attending(inputs, encoder, head):
-    """A transformer on particles; what the mask leaves out counts nothing."""
+def transformer_logits(inputs, encoder, head):
+    """Return the logits of a transformer on particles; the mask removes padding."""
     code = encoder(inputs["cloud"], src_key_padding_mask=~inputs["mask"])
     return head((code * inputs["mask"][..., None]).sum(1))
 
 
 def transformer():
-    """Return a small one with three classes."""
+    """Return a small transformer with three classes."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     return Network(
-        attending, nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 3)
+        transformer_logits,
+        nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+        nn.Linear(8, 3),
     )
 
 
-def flat(function):
-    """Return a network that changes the logits of a linear layer."""
+def linear_network(function):
+    """Return a linear network whose logits a function changes."""
 
     def forward(inputs, part):
         return function(part(inputs["cloud"].flatten(1)))
@@ -60,7 +62,7 @@ def seed():
     torch.manual_seed(0)
 
 
-def test_a_graph_scores_as_the_network_at_another_batch_size(tmp_path):
+def test_a_graph_gives_the_scores_of_the_network_at_another_batch_size(tmp_path):
     """Traced with 2 examples in training mode, run with 1 and 13: scores agree to 1e-5."""
     network = transformer().train()
     difference = export.export(network, INPUTS, tmp_path / "network.onnx")
@@ -75,8 +77,8 @@ def test_a_graph_scores_as_the_network_at_another_batch_size(tmp_path):
         np.testing.assert_allclose(logits, network(tensors).detach(), atol=1e-5)
 
 
-def test_masks_are_boolean_inputs_that_the_graph_heeds(tmp_path):
-    """What a mask leaves out of a cloud changes nothing."""
+def test_masks_are_boolean_inputs_of_the_graph(tmp_path):
+    """Values of padded particles do not change the logits."""
     export.export(transformer(), INPUTS, tmp_path / "network.onnx")
     session = export.session(tmp_path / "network.onnx")
     assert {i.name: i.type for i in session.get_inputs()} == {
@@ -93,14 +95,16 @@ def test_masks_are_boolean_inputs_that_the_graph_heeds(tmp_path):
 @pytest.mark.parametrize(
     "network",
     [
-        flat(lambda logits: logits.reshape(int(logits.shape[0]), -1)[: int(logits.shape[0])]),
-        flat(lambda logits: logits + torch.zeros(int(logits.shape[0]), 1)),
-        flat(lambda logits: logits + logits.sum(0) / int(logits.shape[0])),
+        linear_network(
+            lambda logits: logits.reshape(int(logits.shape[0]), -1)[: int(logits.shape[0])]
+        ),
+        linear_network(lambda logits: logits + torch.zeros(int(logits.shape[0]), 1)),
+        linear_network(lambda logits: logits + logits.sum(0) / int(logits.shape[0])),
     ],
     ids=["sliced", "added", "averaged"],
 )
-def test_a_graph_with_its_batch_size_baked_in_is_refused(network, tmp_path):
-    """Whether it fails, returns too little or only scores otherwise; and no file is left."""
+def test_a_graph_with_a_fixed_batch_size_is_an_error(network, tmp_path):
+    """The graph may fail, return fewer rows or give other scores. No file is left."""
     with pytest.raises(ExportError, match="traced with 2 examples"):
         export.export(network, INPUTS, tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
@@ -109,36 +113,39 @@ def test_a_graph_with_its_batch_size_baked_in_is_refused(network, tmp_path):
 @pytest.mark.parametrize(
     ("network", "says"),
     [
-        (flat(lambda logits: logits + torch.rand_like(logits)), "differ from torch's"),
-        (flat(lambda logits: logits * torch.nan), "differ from torch's by nan"),
-        (flat(lambda logits: torch.as_tensor(logits.numpy())), "returns .2, 2. for 7"),
-        (flat(lambda logits: torch.fft.rfft(logits, 3).real), "no ONNX graph can be made"),
+        (linear_network(lambda logits: logits + torch.rand_like(logits)), "differ from torch's"),
+        (linear_network(lambda logits: logits * torch.nan), "differ from torch's by nan"),
+        (linear_network(lambda logits: torch.as_tensor(logits.numpy())), "returns .2, 2. for 7"),
+        (
+            linear_network(lambda logits: torch.fft.rfft(logits, 3).real),
+            "cannot be exported to ONNX",
+        ),
     ],
     ids=["random", "nan", "numpy", "operator"],
 )
-def test_what_does_not_score_as_the_network_is_refused(network, says, tmp_path, capfd):
-    """One line that says why."""
+def test_a_graph_with_other_scores_is_an_error(network, says, tmp_path, capfd):
+    """The error is one line, and no file is left."""
     with pytest.raises(ExportError, match=says) as caught:
         export.export(network, INPUTS, tmp_path / "network.onnx")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_input_that_the_network_ignores_is_none_of_the_graph(tmp_path):
-    """A convolution has no use for a mask that its inputs come with."""
-    export.export(flat(lambda logits: logits), INPUTS, tmp_path / "network.onnx")
+def test_an_input_that_the_network_ignores_is_not_in_the_graph(tmp_path):
+    """A linear network does not use the mask."""
+    export.export(linear_network(lambda logits: logits), INPUTS, tmp_path / "network.onnx")
     session = export.session(tmp_path / "network.onnx")
     assert set(export.feeds(session, batch(INPUTS, 3))) == {"cloud"}
 
 
-def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
-    """With the command that installs it."""
+def test_a_missing_package_is_named(monkeypatch, tmp_path):
+    """The error gives the command that installs the package."""
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else 1)
     with pytest.raises(ExportError, match=r"onnxruntime not installed.*hepbench\[onnx\]"):
         export.export(transformer(), INPUTS, tmp_path / "network.onnx")
 
 
-def test_few_examples_are_used_over_and_over():
-    """A batch larger than the test set is made of its rows, in order."""
+def test_few_examples_are_repeated():
+    """A batch larger than the inputs repeats their rows, in order."""
     assert batch({"x": np.arange(3)}, 7)["x"].tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert batch({"x": torch.arange(3)}, 2)["x"].tolist() == [0, 1]

@@ -1,4 +1,4 @@
-"""Every fault of ``faults/`` on the real command line: ``faults/README.md`` holds what is said of it."""
+"""Run every plugin of ``faults/`` on the command line and compare with ``faults/README.md``."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ FIRST_WITH_COST = 8
 
 
 class Fault(NamedTuple):
-    """A row of the table: what the plugin does in which cell, and what comes of it."""
+    """A row of the table: the fault, its plugin and cell, the printed text and the exit code."""
 
     point: str
     fault: str
     plugin: str
     cell: str
-    said: str
+    printed: str
     code: int
 
     @property
     def words(self) -> str:
-        """What the table prints, ``…`` for what differs; empty where it prints nothing."""
-        return "" if self.said.startswith("nothing") else self.said.strip("`")
+        """The printed text, with ``…`` for variable parts; empty if nothing is printed."""
+        return "" if self.printed.startswith("nothing") else self.printed.strip("`")
 
     @property
     def costed(self) -> bool:
-        """Whether it is one of cost."""
+        """Whether the fault needs a cost stage."""
         return int(self.point.split(", ")[-1]) in {8, 9} and self.code == 0
 
 
 def rows() -> list[Fault]:
-    """Return the table of the faults."""
+    """Return the rows of the table."""
     lines = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")][1:]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [Fault(p, f, plugin[1:-1], c.strip("`"), s, int(e)) for p, f, plugin, c, s, e in cells]
@@ -51,7 +51,7 @@ RUN = [row for row in ROWS if row.cell != "\N{EN DASH}"]
 
 
 def suite(name: str, faults: Iterable[Fault], *, cost: bool) -> str:
-    """Return a suite of the cells of some faults."""
+    """Return a suite with the cells of some faults."""
     lines = [f'name = "{name}"', f"cost = {str(cost).lower()}"]
     for cell in dict.fromkeys(fault.cell for fault in faults):
         parts = zip(("datasets", "models", "methods"), cell.split("/"), strict=True)
@@ -59,8 +59,8 @@ def suite(name: str, faults: Iterable[Fault], *, cost: bool) -> str:
     return "\n".join(lines)
 
 
-class Seen(NamedTuple):
-    """What became of a cell: its record, its notes, the printed table, the code of its run."""
+class Outcome(NamedTuple):
+    """The outcome of a cell: record, notes, printed table and exit code."""
 
     record: Record
     notes: list[str]
@@ -69,58 +69,56 @@ class Seen(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory) -> dict[str, Seen]:
-    """Return what was seen of every cell: those that are refused and those with cost in one run
-    each, without any other fault in it.
-    """
+def outcomes(tmp_path_factory) -> dict[str, Outcome]:
+    """Return the outcome of every cell, from three runs: with warnings, failures and costs."""
     found = {}
-    for name, kept in {
+    for name, chosen in {
         "marked": [f for f in RUN if f.code == 0 and not f.costed],
         "refused": [f for f in RUN if f.code != 0],
         "costed": [f for f in RUN if f.costed],
     }.items():
         bench = Workbench(tmp_path_factory.mktemp(name))
-        plugins = {FAULTS / fault.plugin for fault in kept}
+        plugins = {FAULTS / fault.plugin for fault in chosen}
         for path in (TESTS / "plugins/toys.py", TESTS / "plugins/nets.py", *sorted(plugins)):
             bench.plugin(path)
-        bench.write(f"{name}.toml", suite(name, kept, cost=name == "costed"))
+        bench.write(f"{name}.toml", suite(name, chosen, cost=name == "costed"))
         done = bench("run", f"{name}.toml", "--jobs", "2", timeout=600)
         table = " ".join(done.out.split())
         records = bench.records()
         for row in bench("table", "--format", "json").json:
             cell = "/".join(row[part] for part in ("dataset", "model", "chain"))
-            found[cell] = Seen(records[f"{cell}#0"], row["notes"], table, done.code)
+            found[cell] = Outcome(records[f"{cell}#0"], row["notes"], table, done.code)
     return found
 
 
 def test_every_fault_is_in_the_table():
-    """A plugin that breaks the protocol is listed, and what is listed is there."""
+    """The table lists all plugins of ``faults/`` and no others."""
     assert {row.plugin for row in ROWS} == {path.name for path in FAULTS.glob("*.py")}
 
 
-def test_what_the_table_leaves_to_tests_is_tested():
-    """Where a fault leaves nothing to say, a test of that name shows it."""
+def test_faults_without_effect_have_a_test():
+    """If nothing is printed, the named test shows that the fault has no effect."""
     tests = "".join(path.read_text() for path in TESTS.glob("test_*.py"))
-    named = [re.fullmatch(r"nothing: `(test_\w+)`", row.said) for row in ROWS if not row.words]
+    named = [re.fullmatch(r"nothing: `(test_\w+)`", row.printed) for row in ROWS if not row.words]
     assert named
     assert all(match and f"\ndef {match.group(1)}(" in tests for match in named)
 
 
 @pytest.mark.parametrize("row", RUN, ids=lambda row: f"{row.plugin}:{row.cell}")
-def test_a_fault_is_caught_as_the_table_says(seen, row):
-    """In the words of the table, beneath the row of its own cell, and with that exit code."""
-    found = seen[row.cell]
+def test_a_fault_is_caught_as_the_table_says(outcomes, row):
+    """The text is in the notes of the cell and in the printed table; the exit code agrees."""
+    found = outcomes[row.cell]
     assert found.code == row.code
     assert found.record.status == ("ok" if row.code == 0 else "failed")
     assert bool(found.record.metrics) == (row.code == 0)
     if row.code == 2:
-        # what the user can mend is one line, and alone makes the code 2
+        # a user error is one line, and only user errors exit 2
         assert found.record.error.traceback == ""
     if row.words:
         words = re.escape(row.words).replace("…", ".+?")
         assert any(re.search(words, note) for note in found.notes), found.notes
         assert re.search(words, found.table)
     else:
-        # metrics that break the protocol are named at every row, and so is a machine that is busy
-        said = [w for w in found.record.warnings if not w.startswith(("metric", "latency"))]
-        assert not said
+        # faulty metrics and background load give warnings in every row
+        printed = [w for w in found.record.warnings if not w.startswith(("metric", "latency"))]
+        assert not printed

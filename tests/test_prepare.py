@@ -203,7 +203,7 @@ def claims(*, brighter="brighter", does=""):
         read_params=frozenset({"form", "does"}),
     )
     plugin = Plugin("pictures", "pictures", "pictures", "0.1", specs=(spec,))
-    return {claim.text: claim.run for claim in datasets.of_dataset(Entry(spec, plugin))}
+    return {claim.text: claim.run for claim in datasets.dataset_claims(Entry(spec, plugin))}
 
 
 def test_a_dataset_of_sparse_images_conforms():

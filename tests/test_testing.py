@@ -1,4 +1,4 @@
-"""The conformance kit: each planted fault is caught by the claim that it breaks."""
+"""Conformance tests: each planted fault fails the claim that it breaks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hepbench import Method, PluginError, Suite, testing
 from hepbench.cli import verbs
 from hepbench.conformance import checks as conformance_checks
 from hepbench.conformance import trials
-from hepbench.conformance.elsewhere import afresh
-from hepbench.conformance.methods import NEIGHBOURS
+from hepbench.conformance.estimator_methods import NEAREST_NEIGHBOUR
+from hepbench.conformance.fresh_process import run_in_fresh_process
 from hepbench.registry import plugins
 from hepbench.registry.plugins import Entry, Plugin, Registry
 from hepbench.specs.errors import UsageError
@@ -23,12 +23,16 @@ PLUGINS = Path(__file__).parent / "plugins"
 
 DATA_FAULTS = [
     ("no-source", "it has a sample or a reader", "neither"),
-    ("no-function", "every function that it names exists", "no 'simple'"),
-    ("no-summary", "it has a summary, and parameters of JSON's types", "one line"),
-    ("params-tuple", "it has a summary, and parameters of JSON's types", "JSON has no tuple"),
-    ("read-in-vain", "missing files are an error of one line", "no labelled file"),
-    ("missing-in-python", "missing files are an error of one line", "FileNotFoundError"),
-    ("missing-at-length", "missing files are an error of one line", "2 lines"),
+    ("no-function", "every function named in the spec exists", "no 'simple'"),
+    ("no-summary", "the summary is one line and all parameters are JSON values", "one line"),
+    (
+        "params-tuple",
+        "the summary is one line and all parameters are JSON values",
+        "JSON has no tuple",
+    ),
+    ("reads-no-file", "missing files are an error of one line", "no labelled file"),
+    ("missing-wrong-error", "missing files are an error of one line", "FileNotFoundError"),
+    ("missing-two-lines", "missing files are an error of one line", "2 lines"),
     ("damaged-unnoticed", "a damaged jets.csv is an error of one line", "read without an error"),
     ("no-role", "its sample can be read", "(role, Examples) is expected"),
     ("unlabelled-only", "its sample can be read", "no labelled example"),
@@ -39,7 +43,7 @@ DATA_FAULTS = [
     ("names-too-few", "inputs are as declared: names, shapes, finite numbers", "1 different"),
     ("ids-repeated", "ids are int64, each of one example", "such as [8]"),
     ("ids-float", "ids are int64, each of one example", "float64"),
-    ("labels-of-three", "labels are int64 and in range; every class is there", "0 to 2; 0 to 1"),
+    ("label-out-of-range", "labels are int64 and in range; every class is there", "0 to 2; 0 to 1"),
     ("label-missing", "labels are int64 and in range; every class is there", "background"),
     ("weight-negative", "weights are positive and finite", "-1.0 to 1.0"),
     ("label-among-inputs", "no input is the label", "column 1 of 'table'"),
@@ -52,57 +56,101 @@ DATA_FAULTS = [
     ("view-writes", "view 'table' keeps rows, order and shapes", "read-only"),
     ("augmented-twice", "augmentation 'doubles' keeps rows and shapes", "(128, 2); (64, 2)"),
     ("augmented-as-numpy", "augmentation 'as-numpy' keeps rows and shapes", "is no tensor"),
-    ("ids-of-the-clock", "another process reads the same", "labelled 'ids' differ"),
+    ("ids-from-clock", "another process reads the same", "labelled 'ids' differ"),
     ("label-rare", "it is prepared as in a run; each part has every class", "'signal'"),
 ]
 MODEL_FAULTS = [
-    ("imports-nothing", "every function that it names exists", "no_such_module"),
-    ("presets-in-vain", "it has a summary, and parameters of JSON's types", "JSON has no tuple"),
-    ("builds-nothing", "it can be built, with each preset too", "NoneType, not an Estimator"),
-    ("boasts", "it has all that it offers", "'temperature'"),
-    ("writes-inputs", "it fits two classes, and three or says why not", "read-only"),
-    ("not-for-three", "it fits two classes, and three or says why not", "IndexError"),
-    ("not-normalised", "scores are (examples, classes) and add to 1", "add to 1"),
-    ("columns-swapped", "the column of a class is its own: no AUC far below .5", "swapped?"),
-    ("noisy", "shuffled examples have shuffled scores", "scores change by up to"),
-    ("counts-rows", "shuffled examples have shuffled scores", "scores change by up to"),
-    ("centres-batch", "some examples score as among all", "scores change by up to"),
+    ("imports-missing-module", "every function named in the spec exists", "no_such_module"),
+    (
+        "presets-not-json",
+        "the summary is one line and all parameters are JSON values",
+        "JSON has no tuple",
+    ),
+    ("builds-nothing", "can be built, also with each preset", "NoneType, not an Estimator"),
+    ("offers-too-much", "has a method or attribute for everything it offers", "'temperature'"),
+    (
+        "writes-inputs",
+        "fits two classes, and fits three or refuses three with a reason",
+        "read-only",
+    ),
+    (
+        "not-for-three",
+        "fits two classes, and fits three or refuses three with a reason",
+        "IndexError",
+    ),
+    ("not-normalised", "scores have shape (examples, classes) and add to 1", "add to 1"),
+    (
+        "columns-swapped",
+        "score columns are in the order of the classes: no AUC far below 0.5",
+        "swapped?",
+    ),
+    ("noisy", "shuffling the examples only shuffles the scores", "scores change by up to"),
+    ("counts-rows", "shuffling the examples only shuffles the scores", "scores change by up to"),
+    (
+        "centres-batch",
+        "examples scored by themselves get the same scores as among others",
+        "scores change by up to",
+    ),
     ("first-columns", "inputs of another width are refused", "without an error"),
-    ("says-nothing", "what it says of itself can be recorded", "best_epoch is None"),
-    ("unseeded", "the same seed gives the same scores, bit by bit", "score differently"),
-    ("not-storable", "it is stored and put back without pickle", "lambda"),
-    ("trusts-anything", "it is stored and put back without pickle", "'os.system'"),
+    ("says-nothing", "parameters, best_epoch and history can be recorded", "best_epoch is None"),
+    ("unseeded", "the same seed gives bit-identical scores", "score differently"),
+    ("not-storable", "can be saved and loaded without pickle", "lambda"),
+    ("trusts-anything", "can be saved and loaded without pickle", "'os.system'"),
 ]
 SLOW_MODEL_FAULTS = [
     (
-        "keeps-state-elsewhere",
-        "in another process, put back or fitted anew, it scores the same",
+        "keeps-state-outside",
+        "loaded or fitted again in a fresh process, scores are the same",
         "KeyError",
     ),
-    ("trains-on-validation", "it learns nothing from random labels", "is it trained on them?"),
+    (
+        "trains-on-validation",
+        "learns nothing from random labels",
+        "is validation used for training?",
+    ),
 ]
 METHOD_FAULTS = [
-    ("forgets", "it turns an estimator into one", "returns NoneType"),
-    ("writes-data", "it turns an estimator into one", "read-only"),
-    ("needs-the-moon", "it turns an estimator into one", "no installed model offers"),
-    ("labels-in-secret", "it turns an estimator into one, without labels", "have no labels"),
-    ("wraps", "it turns an estimator into one", "returns Wrapped; Neighbours is expected"),
-    ("draws", "the same seed gives the same result, bit by bit", "two runs with one seed"),
-    ("runs-paper", "it runs with each preset", "learning rate is above 1 (faulty.py:"),
-    ("peeks", "it learns nothing from random labels", "is it trained on them?"),
+    ("returns-none", "returns an estimator of the same type", "returns NoneType"),
+    ("writes-data", "returns an estimator of the same type", "read-only"),
+    ("needs-unknown-feature", "returns an estimator of the same type", "no installed model offers"),
+    (
+        "uses-hidden-labels",
+        "returns an estimator of the same type, without using labels",
+        "have no labels",
+    ),
+    (
+        "wraps",
+        "returns an estimator of the same type",
+        "returns Wrapped; NearestNeighbour is expected",
+    ),
+    ("unseeded-method", "the same seed gives a bit-identical result", "two runs with one seed"),
+    ("paper-fails", "runs with each preset", "learning rate is above 1 (faulty.py:"),
+    ("fits-validation", "learns nothing from random labels", "is validation used for training?"),
 ]
 METRIC_FAULTS = [
-    ("returns-array", "it returns a finite float or Measured, or says why not", "ndarray"),
-    ("says-nothing", "it returns a finite float or Measured, or says why not", "says nothing"),
-    ("blind-to-ties", "nothing about it is odd: order, ties, chance", "order of rows"),
-    ("best-accuracy", "nothing about it is odd: order, ties, chance", "labels it scores"),
     (
-        "of-one-class",
-        "of a single class it has a finite value, or says why not",
+        "returns-array",
+        "returns a finite float or Measured, or UndefinedMetricError with a reason",
+        "ndarray",
+    ),
+    (
+        "says-nothing",
+        "returns a finite float or Measured, or UndefinedMetricError with a reason",
+        "without a reason",
+    ),
+    ("blind-to-ties", "passes the audit: order of rows, ties, chance level", "order of rows"),
+    ("best-accuracy", "passes the audit: order of rows, ties, chance level", "labels it scores"),
+    (
+        "fails-for-one-class",
+        "one class alone gives a finite value, or UndefinedMetricError with a reason",
         "class 1 alone: ZeroDivisionError",
     ),
-    ("ignores-weights", "an example of weight 2 counts like two", "with so many copies"),
-    ("squares", "better scores do not make it worse", "higher_is_better is True"),
+    (
+        "ignores-weights",
+        "an example of weight 2 counts like two examples",
+        "with repeated examples",
+    ),
+    ("wrong-direction", "better scores do not give a worse value", "higher_is_better is True"),
 ]
 RUN = """
 [[run]]
@@ -111,15 +159,19 @@ models = ["sound-model"]
 methods = ["sound-method"]
 """
 SUITES = {
-    "misspelt": ("[[run]]\ndataset = []", "its file is a suite", "Did you mean 'datasets'?"),
+    "misspelt": (
+        "[[run]]\ndataset = []",
+        "the file can be read as a suite",
+        "Did you mean 'datasets'?",
+    ),
     "strange": (
         RUN.replace("sound-model", "sound-modell"),
-        "all that it names is installed, and something fits",
+        "all names are installed, and at least one cell can run",
         "Did you mean 'sound-model'?",
     ),
     "boastful": (
         f'{RUN}[[published]]\ncell = "higgs/gbdt/scratch"\nmetrics = {{ auc = 0.9 }}\nsource = ""',
-        "each published figure stands beside a cell",
+        "every published value belongs to a cell",
         "'higgs/gbdt/scratch' is no cell",
     ),
 }
@@ -134,8 +186,8 @@ def faulty(monkeypatch):
     return plugin
 
 
-def broken(name, kind, *, quick=False):
-    """Return {claim: error} of what fails, in order."""
+def failed_claims(name, kind, *, quick=False):
+    """Return {claim: error} of the failed claims, in order."""
     results = [r for r in testing.check(name, quick=quick) if r.subject == f"{kind} {name}"]
     assert results
     return {result.claim: result.error for result in results if result.error}
@@ -149,38 +201,38 @@ def assert_caught(found, claim, words):
 
 @pytest.mark.parametrize(("name", "claim", "words"), DATA_FAULTS)
 def test_a_faulty_dataset_breaks_the_claim(faulty, name, claim, words):
-    """The first that fails is the one about this fault, and says in one line what is wrong."""
-    assert_caught(broken(name, "dataset"), claim, words)
+    """The claim about this fault fails first, and its error is one line."""
+    assert_caught(failed_claims(name, "dataset"), claim, words)
 
 
 @pytest.mark.parametrize(("name", "claim", "words"), MODEL_FAULTS)
 def test_a_faulty_model_breaks_the_claim(faulty, name, claim, words):
-    """Quickly: what takes seconds is not needed."""
-    assert_caught(broken(name, "model", quick=True), claim, words)
+    """Quick claims are enough to find these faults."""
+    assert_caught(failed_claims(name, "model", quick=True), claim, words)
 
 
 @pytest.mark.parametrize(("name", "claim", "words"), SLOW_MODEL_FAULTS)
-def test_a_model_that_only_seems_sound_breaks_the_claim(faulty, name, claim, words):
-    """Nothing that is quick finds these."""
-    assert not broken(name, "model", quick=True)
-    assert_caught(broken(name, "model"), claim, words)
+def test_a_fault_that_only_slow_claims_find(faulty, name, claim, words):
+    """All quick claims hold for these models."""
+    assert not failed_claims(name, "model", quick=True)
+    assert_caught(failed_claims(name, "model"), claim, words)
 
 
 @pytest.mark.parametrize(("name", "claim", "words"), METHOD_FAULTS)
 def test_a_faulty_method_breaks_the_claim(faulty, name, claim, words):
-    """It is tried on an estimator that remembers whatever it is trained on."""
-    assert_caught(broken(name, "method"), claim, words)
+    """The method is tested on an estimator that memorises its training examples."""
+    assert_caught(failed_claims(name, "method"), claim, words)
 
 
 @pytest.mark.parametrize(("name", "claim", "words"), METRIC_FAULTS)
 def test_a_faulty_metric_breaks_the_claim(faulty, name, claim, words):
-    """On made-up predictions."""
-    assert_caught(broken(name, "metric"), claim, words)
+    """The metric is tested on made-up predictions."""
+    assert_caught(failed_claims(name, "metric"), claim, words)
 
 
 @pytest.mark.parametrize("name", SUITES)
 def test_a_faulty_suite_breaks_the_claim(faulty, monkeypatch, tmp_path, name):
-    """A name nobody has, a figure beside no cell, a file that is no suite."""
+    """The faults: an unknown name, a published value without a cell, an unreadable file."""
     text, claim, words = SUITES[name]
     (tmp_path / "shipped.py").write_text("")
     (tmp_path / "suite.toml").write_text(f'name = "{name}"\n{text}')
@@ -190,47 +242,47 @@ def test_a_faulty_suite_breaks_the_claim(faulty, monkeypatch, tmp_path, name):
         "s", "shipped", "shipped", "1", specs=(Suite(name=name, path="shipped:suite.toml"),)
     )
     monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([faulty, shipped]))
-    assert_caught(broken(name, "suite"), claim, words)
+    assert_caught(failed_claims(name, "suite"), claim, words)
 
 
 @pytest.mark.parametrize(
     "name", ["sound-data", "sound-model", "refuses-three", "sound-method", "sound-second"]
 )
-def test_what_is_sound_passes(faulty, name):
-    """Also what refuses three classes with a reason, and what follows another method."""
+def test_a_sound_plugin_passes(faulty, name):
+    """A model may refuse three classes with a reason; a method may follow another method."""
     assert all(result.error is None for result in testing.check(name))
 
 
 def test_a_hook_module_that_imports_numpy_is_caught(faulty):
-    """Listing plugins must not wait for it; the same module returns new specs at each call."""
+    """Listing plugins must be fast; this module also returns new specs at each call."""
     checks = {c.claim.text: c for c in testing.checks("faults") if c.subject.startswith("plugin")}
-    checks["it is loaded"]()
+    checks["the plugin loads"]()
     with pytest.raises(PluginError, match="importing faulty imports numpy; import it where"):
-        checks["listing what it brings imports nothing heavy"]()
-    with pytest.raises(PluginError, match="hepbench_suites returns other specs"):
-        checks["its hooks return the same specs each time"]()
+        checks["the module with the hooks imports no heavy library"]()
+    with pytest.raises(PluginError, match=r"hepbench_suites\(\) returns other specs"):
+        checks["hooks return the same specs each time"]()
 
 
 def test_a_plugin_that_cannot_be_loaded_fails_in_one_claim(faulty, monkeypatch):
-    """What stands on it is left out, and counted."""
+    """The claims that depend on it are left out, and the error says how many."""
     broken_one = Plugin("b", "b", "broken", "1", error="cannot be imported: ImportError: no b")
     monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([faulty, broken_one]))
     (result,) = testing.check("broken")
     assert result.subject == "plugin broken:b"
-    assert result.error.startswith("cannot be imported: ImportError: no b; 3 other claims stand")
+    assert result.error.startswith("cannot be imported: ImportError: no b; 3 other claims depend")
 
 
-def test_two_plugins_with_one_name_are_named(faulty, monkeypatch):
-    """Both distributions are."""
+def test_two_plugins_with_the_same_names_are_reported(faulty, monkeypatch):
+    """The error names both distributions."""
     other = Plugin("o", "faulty", "other", "1", specs=faulty.specs[:1])
     monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([faulty, other]))
     checks = {str(c): c for c in testing.checks("other")}
     with pytest.raises(UsageError, match="comes from unknown distribution  and other 1"):
-        checks["plugin other:o: nobody else has its names"]()
+        checks["plugin other:o: no other plugin uses the same names"]()
 
 
 def test_checks_are_chosen_by_distribution_entry_point_or_name(faulty, monkeypatch):
-    """Case and dashes of a distribution's name do not matter; nothing is run yet."""
+    """Case and dashes of a distribution's name do not matter; no check runs."""
     plugin = Plugin("p", "faulty", "My-Plugin", "1", specs=faulty.specs)
     monkeypatch.setattr(conformance_checks, "installed", lambda: Registry([plugin]))
     everything = list(map(str, testing.checks("my_plugin")))
@@ -244,8 +296,8 @@ def test_checks_are_chosen_by_distribution_entry_point_or_name(faulty, monkeypat
     }
 
 
-def test_quick_leaves_out_what_is_slow(faulty):
-    """And nothing else."""
+def test_quick_leaves_out_slow_checks(faulty):
+    """Only slow checks are left out."""
     slow = {str(c) for c in testing.checks("sound-model") if c.claim.slow}
     quick = {str(c) for c in testing.checks("sound-model", quick=True)}
     assert slow
@@ -253,21 +305,21 @@ def test_quick_leaves_out_what_is_slow(faulty):
 
 
 def test_an_unknown_name_is_a_usage_error(faulty):
-    """What is known is listed, and what is near suggested."""
+    """The error lists the known names and suggests the nearest."""
     with pytest.raises(UsageError, match=r"named 'sound-dat'\. Did you mean 'sound-data'"):
         testing.checks("sound-dat")
 
 
-def test_a_check_in_pytest_raises_what_speaks_against_it(faulty):
-    """So that the documented one-liner fails with the reason."""
+def test_a_failed_check_raises_its_reason(faulty):
+    """A plugin author's pytest shows the reason."""
     checks = {str(check): check for check in testing.checks("ids-repeated")}
     checks["dataset ids-repeated: weights are positive and finite"]()
     with pytest.raises(PluginError, match="ids are of several examples"):
         checks["dataset ids-repeated: ids are int64, each of one example"]()
 
 
-def test_check_prints_what_fails_and_exits_1(bench):
-    """One line a claim, one more for a reason; an unknown name exits 2."""
+def test_check_prints_failures_and_exits_1(bench):
+    """Each claim is one line, with one more for a reason; an unknown name exits 2."""
     bench.plugin(PLUGINS / "faulty.py")
     done = bench("check", "ids-repeated")
     assert done.code == 1
@@ -281,8 +333,8 @@ def test_check_prints_what_fails_and_exits_1(bench):
     assert "Did you mean 'sound-model'?" in unknown.err
 
 
-def test_what_is_skipped_is_printed_with_its_word(monkeypatch, capsys):
-    """And counted, as no failure."""
+def test_a_skipped_check_is_printed_with_its_reason(monkeypatch, capsys):
+    """Skipped checks are counted, but not as failures."""
     results = [
         testing.Result("model net", "it scores the same", skipped="no second device is here"),
         testing.Result("model net", "it can be built"),
@@ -295,49 +347,49 @@ def test_what_is_skipped_is_printed_with_its_word(monkeypatch, capsys):
     )
 
 
-def test_what_is_called_afresh_shares_nothing(capfd):
-    """Not the hash seed, not what an earlier call left; what it prints is no answer."""
-    hashes = {afresh("builtins:hash", "a word") for _ in range(2)}
+def test_a_fresh_process_shares_no_state(capfd):
+    """The hash seed and the process differ at each call; printed text is not taken for a result."""
+    hashes = {run_in_fresh_process("builtins:hash", "a word") for _ in range(2)}
     assert len(hashes) == 1
     assert hash("a word") not in hashes
-    assert afresh("builtins:print", "words") is None
-    assert afresh("os:getpid") != afresh("os:getpid")
+    assert run_in_fresh_process("builtins:print", "words") is None
+    assert run_in_fresh_process("os:getpid") != run_in_fresh_process("os:getpid")
     assert not capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("target", "argument", "words"),
     [
-        ("os:_exit", 3, "in a new process: exit code 3"),
-        ("sys:exit", 3, "in a new process: SystemExit: 3"),
-        ("json:loads", "{", "in a new process: JSONDecodeError: Expecting property name"),
+        ("os:_exit", 3, "in a fresh process: exit code 3"),
+        ("sys:exit", 3, "in a fresh process: SystemExit: 3"),
+        ("json:loads", "{", "in a fresh process: JSONDecodeError: Expecting property name"),
     ],
 )
-def test_what_fails_afresh_is_told_in_one_line(target, argument, words):
-    """However it ends, and the next call is answered."""
+def test_an_error_in_a_fresh_process_is_one_line(target, argument, words):
+    """This holds however the process ends, and the next call works."""
     with pytest.raises(PluginError, match=words) as caught:
-        afresh(target, argument)
+        run_in_fresh_process(target, argument)
     assert "\n" not in str(caught.value)
-    assert afresh("builtins:abs", -1) == 1
+    assert run_in_fresh_process("builtins:abs", -1) == 1
 
 
-def test_a_method_is_tried_on_a_model_that_offers_what_it_needs():
-    """The kit's own where that will do, else an installed one; none is said in one line."""
+def test_a_method_is_tested_on_a_model_with_all_it_needs():
+    """The default model is preferred to installed ones; without any, the error is one line."""
     installed = plugins.installed()
 
     def chosen(*needs):
         method = Method(name="m", summary="m", run="m:m", needs=frozenset(needs))
         entry = Entry(method, Plugin("m", "m", "m", "1"))
-        return trials.tried_on(NEIGHBOURS, "estimate", entry, installed)
+        return trials.model_for_method(NEAREST_NEIGHBOUR, "estimate", entry, installed)
 
-    assert chosen() is NEIGHBOURS
+    assert chosen() is NEAREST_NEIGHBOUR
     with pytest.raises(
-        PluginError, match="no installed model offers telepathy; it cannot be tried"
+        PluginError, match="no installed model offers telepathy, so the method cannot be tested"
     ):
         chosen("telepathy")
 
 
-def test_importing_the_kit_imports_nothing_that_only_fits_need():
+def test_importing_hepbench_testing_imports_no_fitting_library():
     """A plugin author's tests are collected without scikit-learn."""
     code = (
         "import sys, hepbench.testing;"
@@ -348,13 +400,13 @@ def test_importing_the_kit_imports_nothing_that_only_fits_need():
 
 
 @pytest.mark.parametrize("check", testing.checks("hepbench"), ids=str)
-def test_the_cores_own_plugin_conforms(check):
-    """Its metrics keep what they ask of others."""
+def test_the_core_plugin_conforms(check):
+    """The metrics of the core hold all claims."""
     check()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("check", testing.checks("hepbench-plugins"), ids=str)
-def test_the_plugins_that_come_with_hepbench_conform(check):
-    """Whatever is there: datasets, models, methods and suites."""
+def test_the_bundled_plugins_conform(check):
+    """All their datasets, models, methods and suites hold all claims."""
     check()

@@ -1,4 +1,4 @@
-"""The conformance kit on networks: each planted fault is caught by the claim that it breaks."""
+"""Conformance tests of networks: each planted fault fails the claim that it breaks."""
 
 from __future__ import annotations
 
@@ -11,96 +11,108 @@ import torch
 
 from hepbench import HepbenchError, Model, testing
 from hepbench.conformance import checks as conformance_checks
-from hepbench.conformance import network_trials, networks, networks_trained, trials
+from hepbench.conformance import network_trials, networks, trained_networks, trials
 from hepbench.registry import plugins
 from hepbench.registry.plugins import Entry, Plugin, Registry
 
-BUILDS = "it can be built, with each preset too, and encodes"
-OFFERS = "it has all that it offers"
-CODES = "codes are (examples, D), float32 and finite"
-SCORES = "scores of two classes and of three are finite and add to 1"
-INPUTS = "it leaves its inputs as they were"
-TERMS = "its own terms are finite, one for each example"
-TERM_WEIGHTS = "weights of its terms are finite and at least 0"
-RECONSTRUCTS = "what it reconstructs is shaped like its inputs"
-SEED = "the same seed builds the same, bit by bit, another seed another"
-TRAINING = "the same seed trains it to the same, bit by bit"
-REACHED = "every parameter is trained by one of its losses"
-EVAL = "in eval mode nothing is random, and nothing changes"
-SHUFFLED = "shuffled examples have shuffled scores"
-ALONE = "alone or in other company an example scores the same"
-TERMS_ALONE = "in eval mode its own terms do not cross the batch"
-PARTICLES = "permuted particles score the same"
-PADDING = "more padding changes no score"
-DEVICE = "on another device it scores the same"
-STORED = "saved and loaded it scores the same, bit by bit"
-TRIMMED = "without what scoring does not use it scores the same"
-COUNTED = "both counters of its operations agree, or name what they miss"
-EXPORTED = "its ONNX graph scores the same, at another batch size"
-ELSEWHERE = "in another process, loaded or trained anew, it scores the same"
-LIGHT = "importing it imports no reader or plotter, and leaves torch as it was"
+BUILDS = "can be built and encodes, also with each preset"
+OFFERS = "has a function for everything it offers"
+LATENTS = "latents have shape (examples, D), are float32 and finite"
+SCORES = "scores of two and of three classes are finite and add to 1"
+INPUTS = "leaves its inputs unchanged"
+TERMS = "pretraining terms are finite, one value per example"
+TERM_WEIGHTS = "weights of pretraining terms are finite and at least 0"
+RECONSTRUCTS = "reconstructions have the shapes of the inputs"
+SEED = "the same seed builds a bit-identical network, another seed a different one"
+TRAINING = "training with the same seed gives bit-identical parameters"
+REACHED = "every parameter gets a gradient from a loss"
+EVAL = "in eval mode nothing is random and nothing changes"
+SHUFFLED = "shuffling the examples only shuffles the scores"
+ALONE = "the score of an example does not depend on the other examples in its batch"
+TERMS_ALONE = "in eval mode pretraining terms do not depend on other examples in the batch"
+PARTICLES = "permuting particles does not change scores"
+PADDING = "more padding does not change scores"
+DEVICE = "scores are the same on another device"
+STORED = "scores are bit-identical after saving and loading"
+TRIMMED = "scores are bit-identical without the modules that scoring does not use"
+COUNTED = "both counters of operations agree, or name what they do not count"
+EXPORTED = "the ONNX graph gives the same scores, at another batch size"
+FRESH_PROCESS = "loaded or trained again in a fresh process, scores are the same"
+LIGHT = "importing its module loads no reader or plotter and keeps torch's settings"
 
 MODEL_FAULTS = [
     ("builds-nothing", BUILDS, "NoneType; an nn.Module with encode(inputs) is expected"),
     ("paper-cannot-be-built", BUILDS, "preset 'paper': a width of 12 is not allowed"),
-    ("codes-of-one-axis", BUILDS, "(2,) for 2 examples; (2, D) is expected"),
-    ("halves-too-often", BUILDS, "Kernel size can't be greater"),
-    ("boasts-of-pretraining", OFFERS, "offers 'pretrain'; Image has no pretraining_terms()"),
-    ("codes-double", CODES, "float64; float32 is expected"),
-    ("codes-not-finite", CODES, "not finite"),
+    ("latents-one-axis", BUILDS, "(2,) for 2 examples; (2, D) is expected"),
+    ("too-many-halvings", BUILDS, "Kernel size can't be greater"),
+    (
+        "offers-missing-pretraining",
+        OFFERS,
+        "offers 'pretrain', but Image has no pretraining_terms()",
+    ),
+    ("latents-float64", LATENTS, "float64; float32 is expected"),
+    ("latents-not-finite", LATENTS, "not finite"),
     ("always-two-classes", SCORES, "(40, 2); (examples, classes) = (40, 3) is expected"),
-    ("writes-inputs", INPUTS, "writes into 'table'"),
-    ("adds-inputs", INPUTS, "adds or removes 'squares'"),
+    ("writes-inputs", INPUTS, "writes into input 'table'"),
+    ("adds-inputs", INPUTS, "adds or removes input 'squares'"),
     ("term-of-batch", TERMS, "() for 32 examples; (32,) is expected"),
     ("term-not-finite", TERMS, "'reconstruction' holds a value that is not finite"),
-    ("weighs-strangers", TERM_WEIGHTS, "it weighs 'kl'; its terms are reconstruction"),
-    ("weighs-negatively", TERM_WEIGHTS, "at progress 0 it weighs reconstruction: -0.5"),
-    ("weighs-nothing-at-last", TERM_WEIGHTS, "every term weighs nothing"),
-    ("weighs-by-counting", TERM_WEIGHTS, "otherwise when it is asked again"),
-    ("reconstructs-too-much", RECONSTRUCTS, "(32, 10); (32, 5) is expected"),
-    ("reconstructs-strangers", RECONSTRUCTS, "'tables'; its inputs are table"),
-    ("seeds-itself", SEED, "two seeds are the same"),
-    ("draws-by-the-clock", SEED, "from one seed differ in encoder.decoder.bias"),
-    ("draws-in-training", TRAINING, "two trainings from one seed differ"),
-    ("parameter-in-vain", REACHED, "own terms reaches encoder.spare.weight, encoder.spare.bias"),
-    ("places-in-vain", REACHED, "no gradient of the labels reaches encoder.places"),
+    ("weights-unknown-term", TERM_WEIGHTS, "term_weights names 'kl'; the terms are reconstruction"),
+    ("weights-negative", TERM_WEIGHTS, "at progress 0 the weight is reconstruction: -0.5"),
+    ("weights-end-at-zero", TERM_WEIGHTS, "all weights are 0"),
+    ("weights-count-calls", TERM_WEIGHTS, "the weights differ when asked again"),
+    ("reconstructs-too-wide", RECONSTRUCTS, "(32, 10); (32, 5) is expected"),
+    ("reconstructs-unknown-input", RECONSTRUCTS, "'tables'; the inputs are table"),
+    ("seeds-itself", SEED, "two seeds are identical"),
+    ("seeds-from-clock", SEED, "from one seed differ in encoder.decoder.bias"),
+    ("unseeded-training", TRAINING, "two trainings from one seed differ"),
+    (
+        "unused-parameter",
+        REACHED,
+        "pretraining terms reaches encoder.spare.weight, encoder.spare.bias",
+    ),
+    ("unused-positions", REACHED, "no gradient of the labels reaches encoder.positions"),
     ("stays-in-training", EVAL, "random"),
     ("term-random", EVAL, "term 'reconstruction' is random"),
-    ("remembers-calls", EVAL, "what was scored before plays a part"),
-    ("counts-calls", EVAL, "it changes encoder.seen"),
+    ("remembers-calls", EVAL, "affected by earlier calls"),
+    ("counts-calls", EVAL, "eval mode changes encoder.seen"),
     ("counts-rows", SHUFFLED, "scores change by up to"),
     ("centres-batch", ALONE, "alone, scores change by up to"),
-    ("term-across-batch", TERMS_ALONE, "depends on which others are in its batch"),
-    ("knows-places", PARTICLES, "particles in another order, scores change"),
-    ("counts-padding", PADDING, "five more empty places, scores change"),
-    ("tensor-left-behind", DEVICE, "stays on the processor"),
-    ("keeps-an-attribute", STORED, "must be parameters and buffers"),
-    ("borrows-from-decoder", TRIMMED, "no attribute 'decoder' (faulty_networks.py:"),
+    ("term-across-batch", TERMS_ALONE, "depends on the other examples in its batch"),
+    ("depends-on-particle-order", PARTICLES, "particles in another order, scores change"),
+    ("counts-padding", PADDING, "five more padded particles, scores change"),
+    ("tensor-left-behind", DEVICE, "stays on the CPU"),
+    ("keeps-an-attribute", STORED, "must be parameters or buffers"),
+    ("uses-decoder", TRIMMED, "no attribute 'decoder' (faulty_networks.py:"),
     ("skips-when-traced", COUNTED, "fvcore counts 56, torch's counter 120"),
     ("cut-when-traced", EXPORTED, "differ from torch's by"),
     ("batch-baked-in", EXPORTED, "traced with 2 examples, fails with 7"),
 ]
 
-TURNS = "it turns a network into a classifier"
+MAKES = "makes a classifier from a network"
 
 METHOD_FAULTS = [
-    ("no-head", TURNS, "a network without a head"),
-    ("no-network", TURNS, "returned Tiny; a Network is expected"),
-    ("needs-a-moon", TURNS, "no installed model offers encode, moon"),
-    ("labels-though-blind", f"{TURNS}, without labels", "classification needs labels"),
-    ("writes-batches", "the batches that it is lent stay as they were", "'table' of the train"),
-    ("draws-for-itself", "the same seed gives the same network, bit by bit", "head.weight"),
-    ("keeps-elsewhere", "its network is stored and put back without pickle", "parameters and"),
-    ("nudges-encoder", "encoder comes out bit-identical", "encoder.blocks.0.weight"),
-    ("frees-pruned", "weights pruned before stay zero, or it says why not", "are trained again"),
+    ("no-head", MAKES, "a network without a head"),
+    ("no-network", MAKES, "returned TinyAutoencoder; a Network is expected"),
+    ("needs-unknown-feature", MAKES, "no installed model offers encode, unknown-feature"),
+    ("uses-hidden-labels", f"{MAKES}, without using labels", "classification needs labels"),
+    ("writes-batches", "leaves its batches unchanged", "'table' of the train"),
+    ("unseeded-method", "the same seed gives a bit-identical network", "head.weight"),
+    ("keeps-state-in-hook", "the network can be saved and loaded without pickle", "parameters or"),
+    ("changes-encoder", "frozen parts stay bit-identical: encoder", "encoder.blocks.0.weight"),
+    (
+        "drops-masks",
+        "pruned weights stay zero, or pruned networks are refused with a reason",
+        "are no longer zero",
+    ),
     (
         "swaps-columns",
-        "the column of a class is its own in the network's scores: no AUC far below .5",
+        "score columns of the network are in the order of the classes: no AUC far below 0.5",
         "are columns swapped?",
     ),
     (
-        "refuses-paper",
-        "it trains a network with each preset",
+        "paper-preset-fails",
+        "trains a network with each preset",
         "preset 'paper': a learning rate above .1",
     ),
 ]
@@ -115,8 +127,8 @@ def faulty(monkeypatch):
     return plugin
 
 
-def first_broken(name, *, quick=True):
-    """Return the first claim that fails, and why; the others are not tried."""
+def first_failed_claim(name, *, quick=True):
+    """Return the first claim that fails, and its error; later claims are not tested."""
     for check in testing.checks(name, quick=quick):
         result = testing.attempt(check)
         if result.error:
@@ -125,20 +137,20 @@ def first_broken(name, *, quick=True):
 
 
 @pytest.mark.parametrize(("name", "claim", "words"), MODEL_FAULTS + METHOD_FAULTS)
-def test_a_fault_breaks_the_claim_about_it(faulty, name, claim, words):
-    """It is the first that fails, and says in one line what is wrong."""
-    found, error = first_broken(name)
+def test_a_fault_fails_the_claim_about_it(faulty, name, claim, words):
+    """The claim about this fault fails first, and its error is one line."""
+    found, error = first_failed_claim(name)
     assert found == claim, error
     assert words in error
     assert "\n" not in error
 
 
-def test_what_another_process_does_not_see_is_caught(faulty):
-    """Nothing that is tried in this process finds it."""
-    assert first_broken("keeps-it-elsewhere") == (None, "")
-    claim, error = first_broken("keeps-it-elsewhere", quick=False)
-    assert claim == ELSEWHERE
-    assert error.startswith("loaded in another process")
+def test_state_that_a_fresh_process_lacks_is_found(faulty):
+    """All claims tested in this process hold."""
+    assert first_failed_claim("keeps-state-in-module") == (None, "")
+    claim, error = first_failed_claim("keeps-state-in-module", quick=False)
+    assert claim == FRESH_PROCESS
+    assert error.startswith("loaded in a fresh process")
 
 
 @pytest.mark.parametrize(
@@ -149,31 +161,35 @@ def test_what_another_process_does_not_see_is_caught(faulty):
         "refuses-masks",
     ],
 )
-def test_what_is_sound_passes(faulty, name):
-    """Whatever it encodes, at whatever size, and whatever it follows."""
+def test_a_sound_plugin_passes(faulty, name):
+    """Tables, clouds and images of any size pass, and methods after any start."""
     results = testing.check(name)
     assert not [result for result in results if result.error]
     skipped = [result.claim for result in results if result.skipped]
-    assert skipped == ([DEVICE] if DEVICE in {r.claim for r in results} and alone() else [])
+    assert skipped == (
+        [DEVICE] if DEVICE in {r.claim for r in results} and has_one_device() else []
+    )
 
 
-def alone():
+def has_one_device():
     return not torch.cuda.is_available() and not torch.backends.mps.is_available()
 
 
 @pytest.mark.parametrize(
     ("name", "shape"), [("sound-image", (2, 16, 16)), ("strided-image", (1, 64, 64))]
 )
-def test_shapes_are_the_kits_unless_the_model_cannot_take_them(faulty, name, shape):
-    """A large dataset is only made up where nothing smaller will do."""
+def test_made_up_examples_are_small_unless_the_model_needs_large_ones(faulty, name, shape):
+    """The shapes of a large dataset are used only if the model rejects smaller ones."""
     registry = Registry([faulty])
     entry = registry.entry("model", name)
-    tried = network_trials.Tried(entry.spec, lambda: trials.shapes(entry, registry))
-    assert tried.trial.shapes == {"image": shape}
+    model = network_trials.ModelUnderTest(
+        entry.spec, lambda: trials.example_shapes(entry, registry)
+    )
+    assert model.trial.shapes == {"image": shape}
 
 
-def test_a_check_that_cannot_be_tried_is_skipped_by_pytest(bench):
-    """With its word: unittest's exception is pytest's too."""
+def test_pytest_shows_a_skipped_claim_as_a_skipped_test(bench):
+    """pytest understands unittest's exception and prints the reason."""
     bench.write(
         "test_skip.py",
         "from hepbench.conformance.claims import skip\n\n"
@@ -195,8 +211,8 @@ def test_a_check_that_cannot_be_tried_is_skipped_by_pytest(bench):
     assert "no second device" in done.stdout
 
 
-def test_a_model_whose_import_plots_and_seeds_is_caught(faulty, monkeypatch, tmp_path):
-    """In a process of its own, so that this one stays clean."""
+def test_imports_of_readers_and_changes_of_torch_are_found(faulty, monkeypatch, tmp_path):
+    """The import runs in a fresh process."""
     (tmp_path / "uproot.py").write_text("")
     (tmp_path / "hasty.py").write_text(
         "import torch, uproot\ntorch.manual_seed(1)\nfrom faulty_networks import Net"
@@ -204,7 +220,7 @@ def test_a_model_whose_import_plots_and_seeds_is_caught(faulty, monkeypatch, tmp
     monkeypatch.syspath_prepend(tmp_path)
     spec = Model(name="hasty", summary="hasty", inputs=("table",), build="hasty:Net")
     plugin = Plugin("h", "hasty", "hasty", "1", specs=(spec,))
-    claims = {c.text: c for c in networks.of_network(Entry(spec, plugin), Registry([plugin]))}
+    claims = {c.text: c for c in networks.network_claims(Entry(spec, plugin), Registry([plugin]))}
     with pytest.raises(HepbenchError, match="importing hasty imports uproot"):
         claims[LIGHT].run()
     (tmp_path / "uproot.py").unlink()
@@ -213,18 +229,18 @@ def test_a_model_whose_import_plots_and_seeds_is_caught(faulty, monkeypatch, tmp
         claims[LIGHT].run()
 
 
-def test_trying_a_network_leaves_torch_as_it_was(faulty):
-    """Threads, modes and generators; a plugin author's other tests run in the same process."""
+def test_checks_restore_torchs_settings(faulty):
+    """A plugin author's other tests run in the same process."""
     before = {name: read() for name, read in networks.TORCH_SETTINGS.items()}
-    assert first_broken("sound-net") == (None, "")
-    assert first_broken("sound-training") == (None, "")
+    assert first_failed_claim("sound-net") == (None, "")
+    assert first_failed_claim("sound-training") == (None, "")
     assert {name: read() for name, read in networks.TORCH_SETTINGS.items()} == before
 
 
-def test_without_the_extra_the_export_is_skipped(faulty, monkeypatch):
-    """And the word says what to install."""
+def test_without_onnxruntime_the_export_is_skipped(faulty, monkeypatch):
+    """The reason says what to install."""
     monkeypatch.setattr(
-        networks_trained.export, "missing", lambda: "onnxruntime not installed: pip ..."
+        trained_networks.export, "missing", lambda: "onnxruntime not installed: pip ..."
     )
     checks = {check.claim.text: check for check in testing.checks("sound-net")}
     assert testing.attempt(checks[EXPORTED]).skipped == "onnxruntime not installed: pip ..."

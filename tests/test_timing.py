@@ -1,4 +1,4 @@
-"""Latencies: what they are made of, and what is told of them. Margins are wide."""
+"""Latencies: their statistics and their warnings. Times are compared with wide margins."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from needs import needs_linux
 from hepbench.cost import timing
 
 
-def test_a_median_is_as_precise_as_its_order_statistics():
-    """Of 100 calls that take 1 to 100 ms the 41st and the 61st: half of 20 over 51."""
+def test_precision_comes_from_order_statistics():
+    """For 100 calls of 1 to 100 ms the interval goes from the 41st to the 61st: 20 / 2 / 51."""
     assert timing.precision(range(1, 101)) == pytest.approx(10 / 51)
     assert timing.precision([5] * 100) == 0
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 10**9), min_size=1), st.integers(2, 1000))
-def test_precision_depends_on_neither_unit_nor_order(laps, factor):
-    """It is a share."""
-    assert timing.precision([lap * factor for lap in reversed(laps)]) == timing.precision(laps)
+def test_precision_depends_on_neither_unit_nor_order(durations, factor):
+    """Precision is a fraction of the median."""
+    assert timing.precision(
+        [duration * factor for duration in reversed(durations)]
+    ) == timing.precision(durations)
 
 
 def timed(call, limit_s):
     """Time one call."""
-    return timing.time_calls({"it": call}, limit_s=limit_s)["it"]
+    return timing.time_calls({"call": call}, limit_s=limit_s)["call"]
 
 
-def test_rounds_are_summarised_and_their_drift_is_reported():
-    """Medians of 10, 10 and 20 ms: one of 10, a drift of one whole."""
+def test_rounds_are_combined_and_drift_gives_a_warning():
+    """Rounds with medians of 10, 10 and 20 ms have a median of 10 and a drift of 1."""
     rounds = [timing.Round([ms * 1_000_000] * 9, 1.0, 1.0) for ms in (10, 10, 20)]
     found = timing.summary(rounds)
     assert (found.median, found.p95, found.calls, found.drift, found.waited) == (10, 20, 27, 1, 0)
-    assert "changed by 100%" in timing.doubts({"torch at batch 1": found}, 1)[-1]
+    assert "changed by 100%" in timing.latency_warnings({"torch at batch 1": found}, 1)[-1]
 
 
 def test_calls_take_turns():
-    """In rounds, so that a slow moment of the machine is nobody's alone."""
+    """Every round times all calls, so a slow moment affects no call alone."""
     order = []
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
     timing.time_calls(calls, limit_s=0.0)
@@ -54,46 +56,48 @@ def test_calls_take_turns():
 
 
 def test_a_call_is_warmed_up_and_repeated():
-    """A first call that is slow is not counted."""
+    """A slow first call is not part of the statistics."""
     calls = []
 
     def call():
         calls.append(time.sleep(0.0 if calls else 0.3))
 
     found = timed(call, 0.1)
-    assert found.calls >= timing.ROUNDS * timing.FEWEST
+    assert found.calls >= timing.ROUNDS * timing.MIN_CALLS
     assert len(calls) >= found.calls + timing.ROUNDS * timing.WARM_UP_CALLS
     assert found.median <= found.p95 < 300
 
 
-def test_a_slow_call_is_still_made_a_few_times():
-    """The limit holds once there are enough for a median."""
-    assert timed(lambda: time.sleep(0.01), 0.0).calls == timing.ROUNDS * timing.FEWEST
+def test_a_slow_call_is_still_repeated():
+    """The time limit applies only after the minimum number of calls."""
+    assert timed(lambda: time.sleep(0.01), 0.0).calls == timing.ROUNDS * timing.MIN_CALLS
 
 
-def test_time_off_the_processor_is_told():
-    """A call that sleeps does not run; the record says so."""
+def test_time_off_the_processor_gives_a_warning():
+    """A call that sleeps is off the processor."""
     found = timed(lambda: time.sleep(0.005), 0.1)
     assert found.waited > 0.5
-    assert "something else was running" in timing.doubts({"torch at batch 1": found}, 1)[0]
+    assert (
+        "something else was running" in timing.latency_warnings({"torch at batch 1": found}, 1)[0]
+    )
 
 
-def test_the_company_of_a_latency_is_told_in_cores_and_shares():
-    """What others did and what stray threads did are two lines; with more threads only the first."""
+def test_background_load_gives_warnings():
+    """Other processes and other threads give one warning each; with 2 threads only the first."""
     busy = timing.BackgroundLoad(others=1.04, threads=0.4)
-    other, stray = busy.doubts(1)
+    other, other_threads = busy.warnings(1)
     assert re.search(r"other work kept 1\.0 of \d+ cores busy", other)
-    assert "other threads of the same process did 40% of its work" in stray
-    assert busy.doubts(2) == [other]
-    assert timing.BackgroundLoad(others=None).doubts(1) == []
+    assert "other threads of the same process did 40% of its work" in other_threads
+    assert busy.warnings(2) == [other]
+    assert timing.BackgroundLoad(others=None).warnings(1) == []
 
 
-def test_threads_that_work_meanwhile_are_seen():
-    """One that never rests does a good part of what the process does."""
-    over = threading.Event()
+def test_other_threads_are_noticed():
+    """A thread that never sleeps does a large part of the work of the process."""
+    stop = threading.Event()
 
     def work():
-        while not over.is_set():
+        while not stop.is_set():
             sum(range(10_000))
 
     thread = threading.Thread(target=work)
@@ -102,17 +106,17 @@ def test_threads_that_work_meanwhile_are_seen():
         with timing.measure_background_load() as found:
             timed(lambda: sum(range(10_000)), 0.3)
     finally:
-        over.set()
+        stop.set()
         thread.join()
-    assert found.threads > timing.STRAY
+    assert found.threads > timing.THREADS_WARNING
     with timing.measure_background_load() as found:
         timed(lambda: sum(range(10_000)), 0.1)
-    assert found.threads < timing.STRAY
+    assert found.threads < timing.THREADS_WARNING
 
 
 @contextmanager
-def crowded():
-    """Keep this process on one core, with another that never rests."""
+def busy_core():
+    """Pin this process to one core, together with one that never sleeps."""
     before = os.sched_getaffinity(0)
     core = {min(before)}
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
@@ -126,9 +130,9 @@ def crowded():
 
 
 @needs_linux("os.sched_setaffinity", found=hasattr(os, "sched_setaffinity"))
-def test_a_latency_measured_while_others_work_is_told():
-    """Half of the time on one core is the other's."""
-    with crowded():
+def test_a_latency_on_a_busy_core_gives_a_warning():
+    """The other process gets half of the time on the core."""
+    with busy_core():
         found = timed(lambda: sum(range(10_000)), 1.0)
-    assert found.waited > timing.WAITED
-    assert timing.doubts({"torch at batch 1": found}, 1)
+    assert found.waited > timing.WAITED_WARNING
+    assert timing.latency_warnings({"torch at batch 1": found}, 1)

@@ -1,1 +1,1 @@
-"""Conformance tests: what each kind of plugin promises."""
+"""Conformance tests: checks that every kind of plugin keeps its contract."""

@@ -6,8 +6,8 @@
     def test_conformance(check):
         check()
 
-Each is a claim about one thing that a plugin brings; what is claimed of which kind is in
-``hepbench/conformance/``, a module for each.
+Each check tests one claim about one thing that a plugin provides. The other modules of
+``hepbench/conformance`` hold the claims, one module for each kind of plugin.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import SkipTest
 
-from hepbench.conformance import datasets, estimators, methods, metrics, plugins, suites
-from hepbench.conformance.claims import of_spec
+from hepbench.conformance import datasets, estimator_methods, estimators, metrics, plugins, suites
+from hepbench.conformance.claims import spec_claims
 from hepbench.registry.plugins import KINDS, installed, kind_of
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.text import unknown
@@ -36,27 +36,27 @@ if TYPE_CHECKING:
 _STANDARD = Path(traceback.__file__).parent
 
 
-_NOT_THEIRS = (
+_OTHER_CODE = (
     Path(__file__).parents[1],
     *(Path(place) for place in getattr(find_spec("torch"), "submodule_search_locations", ())),
     *(_STANDARD / name for name in ("functools.py", "contextlib.py", "importlib")),
 )
-"""Files that stand between a check and the plugin's own lines."""
+"""Files and folders in a traceback that are not the plugin's own code."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One claim about one subject; called, it returns or raises what speaks against it."""
+    """One claim about one subject. Calling the check tests the claim."""
 
     subject: str
     claim: Claim
 
     def __call__(self) -> None:
-        """Try the claim.
+        """Test the claim.
 
         Raises:
-            PluginError: it does not hold; one line says why.
-            SkipTest: it cannot be tried here.
+            PluginError: the claim does not hold; one line says why.
+            SkipTest: the claim cannot be tested on this machine.
         """
         self.claim.run()
 
@@ -66,13 +66,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a check.
+    """The outcome of a check.
 
     Attributes:
-        subject: kind and name of what was checked.
-        claim: what should hold of it.
-        error: why it does not, in one line; None where it does.
-        skipped: why it could not be tried here.
+        subject: kind and name of the thing that was checked.
+        claim: the text of the claim.
+        error: why the claim does not hold, in one line; None if it holds.
+        skipped: why the claim could not be tested on this machine; None if it was tested.
     """
 
     subject: str
@@ -82,19 +82,19 @@ class Result:
 
 
 def checks(name: str, *, quick: bool = False) -> list[Check]:
-    """Return the checks of all that a name stands for; nothing is run yet.
+    """Return the checks for a name, without running them.
 
     Args:
         name: of a distribution, an entry point, a dataset, model, method, metric or suite.
-        quick: leave out what takes more than a few seconds.
+        quick: leave out checks that take more than a few seconds.
 
     Raises:
         UsageError: nothing has this name.
     """
     registry = installed()
-    meant, entries = _meant(name, registry)
+    found_plugins, entries = _find(name, registry)
     found = [Check(f"plugin {p.distribution}:{p.name}", claim)
-             for p in meant for claim in plugins.of_plugin(p, registry)]  # fmt: skip
+             for p in found_plugins for claim in plugins.plugin_claims(p, registry)]  # fmt: skip
     for entry in entries:
         kind = kind_of(entry.spec)
         claims = _claims(kind, entry, registry)
@@ -103,10 +103,10 @@ def checks(name: str, *, quick: bool = False) -> list[Check]:
 
 
 def check(name: str, *, quick: bool = False) -> list[Result]:
-    """Run the checks of all that a name stands for.
+    """Run the checks for a name.
 
-    Where a claim fails that others of the same subject stand on, these are left out, and its error
-    says how many.
+    If a claim fails that later claims about the same subject depend on, those are left out, and
+    the error says how many.
 
     Raises:
         UsageError: nothing has this name.
@@ -114,11 +114,11 @@ def check(name: str, *, quick: bool = False) -> list[Result]:
     waiting = checks(name, quick=quick)
     results = []
     while waiting:
-        now = waiting.pop(0)
-        result = attempt(now)
-        if result.error and now.claim.first:
-            others = [check for check in waiting if check.subject != now.subject]
-            left_out = _left_out(len(waiting) - len(others))
+        current = waiting.pop(0)
+        result = attempt(current)
+        if result.error and current.claim.first:
+            others = [check for check in waiting if check.subject != current.subject]
+            left_out = _left_out_note(len(waiting) - len(others))
             result = replace(result, error=result.error + left_out)
             waiting = others
         results.append(result)
@@ -126,7 +126,7 @@ def check(name: str, *, quick: bool = False) -> list[Result]:
 
 
 def attempt(check: Check) -> Result:
-    """Return what becomes of a check."""
+    """Run a check and return its outcome."""
     error = skipped = None
     try:
         check()
@@ -134,24 +134,24 @@ def attempt(check: Check) -> Result:
         skipped = str(reason)
     except HepbenchError as problem:
         error = " ".join(str(problem).split())
-    except Exception as problem:  # noqa: BLE001 - a plugin's own error is what is looked for
-        error = f"{type(problem).__name__}: {' '.join(str(problem).split())}{_place(problem)}"
+    except Exception as problem:  # noqa: BLE001 - a plugin may raise anything
+        error = f"{type(problem).__name__}: {' '.join(str(problem).split())}{_source_line(problem)}"
     return Result(check.subject, check.claim.text, error, skipped)
 
 
-def _meant(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
-    """Return the plugins of that name or distribution, and what they bring or has the name."""
-    plugins = [p for p in registry.plugins if _same(p.distribution, name) or p.name == name]
+def _find(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
+    """Return the plugins and the registered entries that a name selects."""
+    plugins = [p for p in registry.plugins if _same_name(p.distribution, name) or p.name == name]
     entries = [e for e in _entries(registry) if e.plugin in plugins or e.spec.name == name]
     if not plugins and not entries:
         names = {n for p in registry.plugins for n in (p.distribution, p.name)}
         names |= {n for kind in KINDS for n in registry.names(kind)}
-        raise UsageError(unknown("plugin or part of one", name, names))
+        raise UsageError(unknown("plugin, dataset, model, method, metric or suite", name, names))
     return plugins, entries
 
 
-def _same(one: str, other: str) -> bool:
-    # what PEP 503 makes of a distribution's name
+def _same_name(one: str, other: str) -> bool:
+    # PEP 503: case does not matter, and '-', '_' and '.' are the same
     return re.sub("[-_.]+", "-", one).lower() == re.sub("[-_.]+", "-", other).lower()
 
 
@@ -161,44 +161,44 @@ def _entries(registry: Registry) -> Iterator[Entry]:
 
 def _claims(kind: str, entry: Entry, registry: Registry) -> Iterable[Claim]:
     if kind == "dataset":
-        return datasets.of_dataset(entry)
+        return datasets.dataset_claims(entry)
     if kind == "model":
-        return [*of_spec(entry.spec), *_of_model(entry, registry)]
+        return [*spec_claims(entry.spec), *_model_claims(entry, registry)]
     if kind == "method":
-        return [*of_spec(entry.spec), *_of_method(entry, registry)]
+        return [*spec_claims(entry.spec), *_method_claims(entry, registry)]
     if kind == "metric":
-        return metrics.of_metric(entry)
-    return suites.of_suite(entry, registry)
+        return metrics.metric_claims(entry)
+    return suites.suite_claims(entry, registry)
 
 
-def _of_model(entry: Entry, registry: Registry) -> Iterable[Claim]:
+def _model_claims(entry: Entry, registry: Registry) -> Iterable[Claim]:
     if "estimate" in entry.spec.offers:
-        return estimators.of_estimator(entry, registry)
-    # it imports torch, which nobody else is to wait for
+        return estimators.estimator_claims(entry, registry)
+    # imported here: it imports torch, which the other checks do not need
     from hepbench.conformance import networks
 
-    return networks.of_network(entry, registry)
+    return networks.network_claims(entry, registry)
 
 
-def _of_method(entry: Entry, registry: Registry) -> Iterator[Claim]:
-    """A method that needs nothing works with both."""
+def _method_claims(entry: Entry, registry: Registry) -> Iterator[Claim]:
+    """A method without needs works with estimators and with networks."""
     needs = entry.spec.needs
     if not needs or "estimate" in needs:
-        yield from methods.of_method(entry, registry)
+        yield from estimator_methods.method_claims(entry, registry)
     if "estimate" not in needs:
         from hepbench.conformance import network_methods
 
-        yield from network_methods.of_method(entry, registry)
+        yield from network_methods.method_claims(entry, registry)
 
 
-def _place(error: Exception) -> str:
-    """Return the first line of the plugin's that led to an error, where there is one."""
+def _source_line(error: Exception) -> str:
+    """Return file and line of the plugin's code that led to an error; empty if there is none."""
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
-        if path.is_file() and not any(path.is_relative_to(folder) for folder in _NOT_THEIRS):
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in _OTHER_CODE):
             return f" ({path.name}:{frame.lineno})"
     return ""
 
 
-def _left_out(count: int) -> str:
-    return f"; {count} other claims stand on this one and were left out" if count else ""
+def _left_out_note(count: int) -> str:
+    return f"; {count} other claims depend on this one and were left out" if count else ""

@@ -1,7 +1,7 @@
-"""Claims: what each is made of, and those of everything that a hook returns.
+"""The Claim class, and the claims about every spec that a hook returns.
 
-A claim's function returns where it holds, raises PluginError with one line where it does not, and
-SkipTest with a word where it cannot be tried here.
+The function of a claim returns if the claim holds. It raises PluginError, in one line, if the claim
+does not hold, and SkipTest, with a reason, if the claim cannot be tested on this machine.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim; ``run`` raises what speaks against it.
+    """A claim about a plugin: a text, and a function that raises if the claim does not hold.
 
     Attributes:
-        first: others of the same subject stand on it.
-        slow: it may take more than a few seconds.
+        text: the claim, as it is printed behind the name of its subject.
+        run: the test.
+        first: later claims about the same subject depend on this one.
+        slow: the test may take more than a few seconds.
     """
 
     text: str
@@ -39,22 +41,24 @@ class Claim:
     slow: bool = False
 
 
-def need(holds: object, otherwise: str) -> None:
-    """Raise PluginError with a line unless something holds."""
-    if not holds:
-        raise PluginError(otherwise)
+def need(condition: object, message: str) -> None:
+    """Raise PluginError with a message unless a condition holds."""
+    if not condition:
+        raise PluginError(message)
 
 
-def skip(why: str) -> NoReturn:
-    """Leave a claim untried; pytest knows the exception."""
-    raise SkipTest(why)
+def skip(reason: str) -> NoReturn:
+    """Skip a claim. pytest shows the exception as a skipped test."""
+    raise SkipTest(reason)
 
 
-def of_spec(spec: Spec) -> list[Claim]:
-    """Return what is claimed of what a hook returned, before anything of it runs."""
+def spec_claims(spec: Spec) -> list[Claim]:
+    """Return the claims about any spec; testing them runs none of the plugin's functions."""
     return [
-        Claim("every function that it names exists", partial(_exists, spec), first=True),
-        Claim("it has a summary, and parameters of JSON's types", partial(_describes, spec)),
+        Claim("every function named in the spec exists", partial(_exists, spec), first=True),
+        Claim(
+            "the summary is one line and all parameters are JSON values", partial(_describes, spec)
+        ),
     ]
 
 
@@ -77,7 +81,10 @@ def _targets(spec: Spec) -> Iterator[str]:
 
 
 def _describes(spec: Any) -> None:
-    need(spec.summary and "\n" not in spec.summary, f"summary is {spec.summary!r}; one line is due")
+    need(
+        spec.summary and "\n" not in spec.summary,
+        f"summary is {spec.summary!r}; one line is expected",
+    )
     for name, param in as_params(getattr(spec, "params", {})).items():
         for value in (param.default, *param.presets.values()):
             need(_is_plain(value), f"'{name}' is {value!r}; JSON has no {type(value).__name__}")

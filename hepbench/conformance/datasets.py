@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.conformance.claims import Claim, need, of_spec
-from hepbench.conformance.elsewhere import afresh
+from hepbench.conformance.claims import Claim, need, spec_claims
+from hepbench.conformance.fresh_process import run_in_fresh_process
 from hepbench.conformance.suites import SampleEnvironment
 from hepbench.data import naming
 from hepbench.data.checking import file_check
@@ -76,11 +76,11 @@ class _Sample:
         return {role: found for role, found in self.roles.items() if role != "unlabelled"}
 
 
-def of_dataset(entry: Entry) -> list[Claim]:
+def dataset_claims(entry: Entry) -> list[Claim]:
     """Return the claims about a dataset."""
     it = _Sample(entry)
     spec = it.spec
-    claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *of_spec(spec)]
+    claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *spec_claims(spec)]
     if spec.original:
         claims.append(Claim("missing files are an error of one line", partial(_misses, it)))
         claims += [Claim(f"a damaged {file.name} is an error of one line",
@@ -283,7 +283,7 @@ def _is_augmented(it: _Sample, name: str) -> None:
 def _reads_the_same(it: _Sample) -> None:
     assert it.spec.sample is not None
     target = "hepbench.conformance.datasets:digests"
-    again = afresh(target, it.spec.sample.read, it.read_params)
+    again = run_in_fresh_process(target, it.spec.sample.read, it.read_params)
     for name, digest in _digests(it.roles).items():
         need(again.get(name) == digest, f"{name} differ if another process reads them")
 

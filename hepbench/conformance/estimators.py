@@ -1,4 +1,4 @@
-"""What a model that fits itself promises, tried on made-up examples."""
+"""Claims about models that fit themselves, tested on made-up examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.elsewhere import afresh
+from hepbench.conformance.fresh_process import run_in_fresh_process
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.parameters import defaults, preset_names
 from hepbench.training import stored_estimators
@@ -28,17 +28,26 @@ if TYPE_CHECKING:
     from hepbench.specs.types import Array, Params
 
 
-SAME = 1e-5
-"""How far a score may be from itself in other company, as in a run."""
+TOLERANCE = 1e-5
+"""Largest change of a score when other examples are scored with it, as in a run."""
 
 
-UNSAFE = {"builtins", "os", "posix", "subprocess", "sys", "importlib", "operator", "functools"}
-"""Modules whose names are more than data."""
+UNSAFE_MODULES = {
+    "builtins",
+    "os",
+    "posix",
+    "subprocess",
+    "sys",
+    "importlib",
+    "operator",
+    "functools",
+}
+"""Modules whose functions can do harm when a stored estimator is loaded."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model with what it was fitted to, each once."""
+class EstimatorUnderTest:
+    """A model, and the estimators fitted from it, by trial."""
 
     entry: Entry
     registry: Registry
@@ -46,134 +55,139 @@ class Candidate:
 
     @property
     def spec(self) -> Model:
-        """Its spec."""
+        """The spec of the model."""
         spec: Model = self.entry.spec
         return spec
 
     @property
     def params(self) -> Params:
-        """As in a run: those of the preset ``quick``, where it has one."""
+        """Parameters as in a quick run: with preset ``quick``, if the model has one."""
         return defaults(self.spec.params, "quick")
 
     @cached_property
     def datasets(self) -> list[Entry]:
-        """The datasets that it fits, those of its own distribution first."""
-        return trials.fitting(self.entry, self.registry)
+        """Datasets with all inputs of the model, those of its own distribution first."""
+        return trials.matching_datasets(self.entry, self.registry)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of one made-up example."""
-        return trials.shapes(self.entry, self.registry)[0]
+        """Shapes of one made-up example."""
+        return trials.example_shapes(self.entry, self.registry)[0]
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Two made-up classes, and three unless it refuses them with a reason."""
-        two, three = (trials.made_up(self.shapes, classes) for classes in (2, 3))
+        """A trial with two classes, and one with three unless the model refuses three."""
+        two, three = (trials.made_up_trial(self.shapes, classes) for classes in (2, 3))
         try:
             self.fitted(three)
         except HepbenchError:
             return [two]
         return [two, three]
 
-    def built(self, **params: Any) -> Estimator:
-        """Return it as built for the shapes of a made-up example."""
-        return trials.built(self.spec.build, {**self.params, **params}, self.shapes)
+    def build(self, **params: Any) -> Estimator:
+        """Return a newly built estimator for made-up examples."""
+        return trials.build_estimator(self.spec.build, {**self.params, **params}, self.shapes)
 
     def fitted(self, trial: Trial) -> Estimator:
-        """Return it fitted to a trial."""
+        """Return the estimator fitted to a trial, each fitted once."""
         if trial.name not in self.fits:
-            self.fits[trial.name] = trials.fitted(self.spec.build, self.params, trial)
+            self.fits[trial.name] = trials.fit_estimator(self.spec.build, self.params, trial)
         return self.fits[trial.name]
 
     def scores(self, trial: Trial, rows: Any = slice(None)) -> Array:
-        """Return the scores of the test part, or of some rows of it alone."""
+        """Return the scores of the test part, or of some of its rows scored by themselves."""
         inputs = {name: array[rows] for name, array in trial.inputs.items()}
-        return trials.scored(self.fitted(trial), inputs, trial.classes)
+        return trials.score_estimator(self.fitted(trial), inputs, trial.classes)
 
 
-def of_estimator(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a model that offers ``estimate``."""
-    it = Candidate(entry, registry)
+def estimator_claims(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return the claims about a model that offers ``estimate``."""
+    model = EstimatorUnderTest(entry, registry)
     claims = [
-        Claim("it can be built, with each preset too", partial(_builds, it), first=True),
-        Claim("it has all that it offers", partial(_offers, it)),
-        Claim("it fits two classes, and three or says why not", partial(_fits, it), first=True),
-        Claim("scores are (examples, classes) and add to 1", partial(_scores, it), first=True),
-        Claim("the column of a class is its own: no AUC far below .5", partial(_is_ordered, it)),
-        Claim("shuffled examples have shuffled scores", partial(_permutes, it)),
-        Claim("some examples score as among all", partial(_slices, it)),
-        Claim("inputs of another width are refused", partial(_refuses_widths, it)),
-        Claim("what it says of itself can be recorded", partial(_says, it)),
-        Claim("the same seed gives the same scores, bit by bit", partial(_repeats, it)),
-        Claim("it is stored and put back without pickle", partial(_is_stored, it)),
-        Claim("in another process, put back or fitted anew, it scores the same",
-              partial(_moves, it), slow=True),
-        Claim("it learns nothing from random labels", partial(_is_honest, it), slow=True),
+        Claim("can be built, also with each preset", partial(_builds, model), first=True),
+        Claim("has a method or attribute for everything it offers", partial(_offers, model)),
+        Claim("fits two classes, and fits three or refuses three with a reason",
+              partial(_fits, model), first=True),
+        Claim("scores have shape (examples, classes) and add to 1",
+              partial(_scores, model), first=True),
+        Claim("score columns are in the order of the classes: no AUC far below 0.5",
+              partial(_is_ordered, model)),
+        Claim("shuffling the examples only shuffles the scores", partial(_ignores_order, model)),
+        Claim("examples scored by themselves get the same scores as among others",
+              partial(_scores_subsets, model)),
+        Claim("inputs of another width are refused", partial(_refuses_widths, model)),
+        Claim("parameters, best_epoch and history can be recorded", partial(_reports, model)),
+        Claim("the same seed gives bit-identical scores", partial(_repeats_with_seed, model)),
+        Claim("can be saved and loaded without pickle", partial(_saves_and_loads, model)),
+        Claim("loaded or fitted again in a fresh process, scores are the same",
+              partial(_agrees_in_fresh_process, model), slow=True),
+        Claim("learns nothing from random labels", partial(_learns_no_noise, model), slow=True),
     ]  # fmt: skip
-    sample = Claim("it fits the sample of a dataset", partial(_fits_sample, it), slow=True)
-    return claims + ([sample] if it.datasets else [])
+    sample = Claim("fits the bundled sample of a dataset", partial(_fits_sample, model), slow=True)
+    return claims + ([sample] if model.datasets else [])
 
 
-def _builds(it: Candidate) -> None:
-    for preset in ("", *preset_names(it.spec.params)):
-        it.built(**defaults(it.spec.params, preset))
+def _builds(model: EstimatorUnderTest) -> None:
+    for preset in ("", *preset_names(model.spec.params)):
+        model.build(**defaults(model.spec.params, preset))
 
 
-def _offers(it: Candidate) -> None:
-    found = it.built()
-    for name in sorted(it.spec.offers - {"estimate"}):
+def _offers(model: EstimatorUnderTest) -> None:
+    found = model.build()
+    for name in sorted(model.spec.offers - {"estimate"}):
         has = hasattr(found, name.replace("-", "_"))
-        need(has, f"it offers '{name}'; {type(found).__name__} has nothing of that name")
+        need(has, f"offers '{name}', but {type(found).__name__} has no attribute of that name")
 
 
-def _fits(it: Candidate) -> None:
-    for trial in it.trials:
-        it.fitted(trial)
+def _fits(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        model.fitted(trial)
 
 
-def _scores(it: Candidate) -> None:
-    for trial in it.trials:
-        it.scores(trial)
+def _scores(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        model.scores(trial)
 
 
-def _is_ordered(it: Candidate) -> None:
-    for trial in it.trials:
-        trials.need_order(trial, it.scores(trial))
+def _is_ordered(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        trials.need_order(trial, model.scores(trial))
 
 
-def _permutes(it: Candidate) -> None:
-    for trial in it.trials:
+def _ignores_order(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
         rows = np.random.default_rng(0).permutation(trials.SIZES["test"])
-        _need_same(trial, it.scores(trial, rows), it.scores(trial)[rows])
+        _need_same(trial, model.scores(trial, rows), model.scores(trial)[rows])
 
 
-def _slices(it: Candidate) -> None:
-    for trial in it.trials:
+def _scores_subsets(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
         for rows in (slice(0, 1), slice(7, 20), slice(None, None, 3)):
-            _need_same(trial, it.scores(trial, rows), it.scores(trial)[rows])
+            _need_same(trial, model.scores(trial, rows), model.scores(trial)[rows])
 
 
 def _need_same(trial: Trial, found: Array, expected: Array) -> None:
     difference = abs(found - expected).max()
-    need(difference <= SAME, f"{trial.name}: scores change by up to {difference:.2g}")
+    need(difference <= TOLERANCE, f"{trial.name}: scores change by up to {difference:.2g}")
 
 
-def _refuses_widths(it: Candidate) -> None:
-    trial = it.trials[0]
-    for name in it.spec.inputs:
+def _refuses_widths(model: EstimatorUnderTest) -> None:
+    trial = model.trials[0]
+    for name in model.spec.inputs:
         array = trial.inputs[name]
-        # channels of an image, features of anything else
+        # axis 1 holds the channels of an image, the last axis the features of other inputs
         wider = np.concatenate([array, array], axis=1 if array.ndim == 4 else -1)
         try:
-            it.fitted(trial).scores({**trial.inputs, name: wider})
+            model.fitted(trial).scores({**trial.inputs, name: wider})
         except Exception:  # noqa: BLE001, S112 - any error will do
             continue
-        msg = f"'{name}' {wider.shape[1:]} is scored without an error; fitted to {array.shape[1:]}"
+        given, fitted = wider.shape[1:], array.shape[1:]
+        msg = f"'{name}' of shape {given} is scored without an error after a fit to {fitted}"
         raise PluginError(msg)
 
 
-def _says(it: Candidate) -> None:
-    found = it.fitted(it.trials[0])
+def _reports(model: EstimatorUnderTest) -> None:
+    found = model.fitted(model.trials[0])
     for name in ("parameters", "best_epoch"):
         value = getattr(found, name, 0)
         fine = isinstance(value, (int, np.integer)) and value >= 0
@@ -184,71 +198,81 @@ def _says(it: Candidate) -> None:
             need(fine, f"history: {name} is {value!r}; a finite number is expected")
 
 
-def _is_stored(it: Candidate) -> None:
-    for trial in it.trials:
-        found = it.fitted(trial)
+def _saves_and_loads(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        found = model.fitted(trial)
         for name in getattr(found, "trusts", ()):
             _check_trusted(name)
-        again = trials.through_disk(found, it.built())
-        same = np.array_equal(trials.scored(again, trial.inputs, trial.classes), it.scores(trial))
-        need(same, f"{trial.name}: put back, it scores otherwise; vars() must hold all its state")
+        again = trials.save_and_load(found, model.build())
+        same = np.array_equal(
+            trials.score_estimator(again, trial.inputs, trial.classes), model.scores(trial)
+        )
+        need(same, f"{trial.name}: scores differ after loading; vars() must hold all state")
 
 
 def _check_trusted(name: str) -> None:
     module, _, attribute = name.rpartition(".")
-    found = None if module in {"", *UNSAFE} else getattr(import_module(module), attribute, None)
-    need(isinstance(found, type), f"it trusts '{name}'; classes of data are allowed")
+    found = (
+        None if module in {"", *UNSAFE_MODULES} else getattr(import_module(module), attribute, None)
+    )
+    need(isinstance(found, type), f"trusts lists '{name}'; only classes that hold data are allowed")
 
 
-def _repeats(it: Candidate) -> None:
-    # of two classes it is fitted again in another process
-    trial = it.trials[-1]
-    again = trials.fitted(it.spec.build, it.params, trial)
-    same = np.array_equal(trials.scored(again, trial.inputs, trial.classes), it.scores(trial))
+def _repeats_with_seed(model: EstimatorUnderTest) -> None:
+    # the trial with two classes is fitted again in a fresh process, by another claim
+    trial = model.trials[-1]
+    again = trials.fit_estimator(model.spec.build, model.params, trial)
+    same = np.array_equal(
+        trials.score_estimator(again, trial.inputs, trial.classes), model.scores(trial)
+    )
     need(same, f"{trial.name}: two fits with one seed score differently")
 
 
-def _moves(it: Candidate) -> None:
-    trial = it.trials[0]
+def _agrees_in_fresh_process(model: EstimatorUnderTest) -> None:
+    trial = model.trials[0]
     with TemporaryDirectory() as folder:
-        stored_estimators.save(it.fitted(trial), Path(folder))
-        arguments = (it.spec.build, dict(it.params), trial.shapes, folder)
-        afresh("hepbench.conformance.estimators:moved", *arguments, libraries=["skops.io"])
-        for name in ("restored", "fitted"):
-            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), it.scores(trial))
-            need(same, f"{name} in another process, it scores otherwise")
+        stored_estimators.save(model.fitted(trial), Path(folder))
+        arguments = (model.spec.build, dict(model.params), trial.shapes, folder)
+        run_in_fresh_process(
+            "hepbench.conformance.estimators:score_again", *arguments, libraries=["skops.io"]
+        )
+        for name in ("loaded", "fitted"):
+            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.scores(trial))
+            need(same, f"{name} in a fresh process, scores differ")
 
 
-def moved(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Score as restored from ``folder`` and as fitted anew, into files in it."""
-    trial = trials.made_up({name: tuple(shape) for name, shape in shapes.items()}, 2)
-    restored = stored_estimators.load(trials.built(build, params, trial.shapes), Path(folder))
-    # scored before anything is fitted here: state kept outside of vars() must be missing
-    _write(Path(folder) / "restored.npy", restored, trial)
-    _write(Path(folder) / "fitted.npy", trials.fitted(build, params, trial), trial)
+def score_again(build: str, params: Params, shapes: Mapping[str, list[int]], folder: str) -> None:
+    """Save scores of the estimator loaded from ``folder`` and of one fitted again."""
+    trial = trials.made_up_trial({name: tuple(shape) for name, shape in shapes.items()}, 2)
+    loaded = stored_estimators.load(
+        trials.build_estimator(build, params, trial.shapes), Path(folder)
+    )
+    # scored before any fit in this process, so that state outside of vars() is missing
+    _write(Path(folder) / "loaded.npy", loaded, trial)
+    _write(Path(folder) / "fitted.npy", trials.fit_estimator(build, params, trial), trial)
 
 
 def _write(path: Path, estimator: Estimator, trial: Trial) -> None:
-    np.save(path, trials.scored(estimator, trial.inputs, trial.classes))
+    np.save(path, trials.score_estimator(estimator, trial.inputs, trial.classes))
 
 
-def _is_honest(it: Candidate) -> None:
-    trial = trials.made_up(it.shapes, 2, told=False)
-    trials.need_honest(trial, trials.fitted(it.spec.build, it.params, trial))
+def _learns_no_noise(model: EstimatorUnderTest) -> None:
+    trial = trials.made_up_trial(model.shapes, 2, informative=False)
+    trials.need_chance_level(trial, trials.fit_estimator(model.spec.build, model.params, trial))
 
 
-def _fits_sample(it: Candidate) -> None:
-    trial = _first_sample(it)
-    trials.need_order(trial, it.scores(trial))
+def _fits_sample(model: EstimatorUnderTest) -> None:
+    trial = _first_sample(model)
+    trials.need_order(trial, model.scores(trial))
 
 
-def _first_sample(it: Candidate) -> Trial:
-    """Return the first sample that can be prepared; a dataset's faults are not the model's."""
+def _first_sample(model: EstimatorUnderTest) -> Trial:
+    """Return the first sample that can be prepared. A broken dataset is not the model's fault."""
     errors = []
-    for entry in it.datasets:
+    for entry in model.datasets:
         try:
-            return trials.sampled(entry, it.spec.inputs)
-        except Exception as error:  # noqa: BLE001 - it may be anyone's
+            return trials.sample_trial(entry, model.spec.inputs)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             errors.append(f"{entry.spec.name}: {error}")
-    msg = f"no dataset that it fits can be prepared: {'; '.join(errors)}"
+    msg = f"no matching dataset can be prepared: {'; '.join(errors)}"
     raise PluginError(msg)

@@ -1,4 +1,4 @@
-"""What a metric promises, tried on made-up predictions."""
+"""Claims about a metric, tested on made-up predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.conformance.claims import Claim, need, of_spec
+from hepbench.conformance.claims import Claim, need, spec_claims
 from hepbench.evaluation import metric_audit
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError, UndefinedMetricError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from hepbench.specs.metric import Metric
 
 
-def of_metric(entry: Entry) -> list[Claim]:
-    """Return what is claimed of a metric, on made-up predictions of two classes and of three."""
+def metric_claims(entry: Entry) -> list[Claim]:
+    """Return the claims about a metric, tested with two and with three classes."""
     spec: Metric = entry.spec
     classes = (2, 3) if spec.classes is None else (spec.classes,)
 
@@ -32,22 +32,25 @@ def of_metric(entry: Entry) -> list[Claim]:
             check(spec, count)
 
     return [
-        *of_spec(spec),
-        Claim("it returns a finite float or Measured, or says why not", partial(on_each, _value)),
-        Claim("nothing about it is odd: order, ties, chance", partial(on_each, _is_not_odd)),
-        Claim("of a single class it has a finite value, or says why not",
-              partial(on_each, _survives_one_class)),
-        Claim("an example of weight 2 counts like two", partial(on_each, _weighs)),
-        Claim("better scores do not make it worse", partial(on_each, _has_direction)),
+        *spec_claims(spec),
+        Claim("returns a finite float or Measured, or UndefinedMetricError with a reason",
+              partial(on_each, _returns_value)),
+        Claim("passes the audit: order of rows, ties, chance level",
+              partial(on_each, _passes_audit)),
+        Claim("one class alone gives a finite value, or UndefinedMetricError with a reason",
+              partial(on_each, _handles_one_class)),
+        Claim("an example of weight 2 counts like two examples", partial(on_each, _uses_weights)),
+        Claim("better scores do not give a worse value", partial(on_each, _has_direction)),
     ]  # fmt: skip
 
 
-VALUES = ("reconstruction", "kl", "elbo", "latent_zeros")
+LOSS_VALUES = ("reconstruction", "kl", "elbo", "latent_zeros")
 
 
-def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
-    """Return predictions with ties that lean to the right class; masses, pts and what a network's
-    own loss makes of each example are random.
+def made_up_predictions(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
+    """Return predictions with ties that favour the right class.
+
+    Masses, transverse momenta and loss terms are random.
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % classes)
@@ -57,8 +60,8 @@ def made_up(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
         scores=counts / counts.sum(axis=1, keepdims=True),
         ids=np.arange(n) + n * seed,
         spectators={name: rng.exponential(100, n) for name in ("mass", "pt")},
-        values={name: rng.exponential(1, n) for name in VALUES},
-        validation=None if seed else made_up(classes, seed=1),
+        values={name: rng.exponential(1, n) for name in LOSS_VALUES},
+        validation=None if seed else made_up_predictions(classes, seed=1),
     )
 
 
@@ -73,66 +76,75 @@ def _rows(predictions: Predictions, rows: Any) -> Predictions:
     )
 
 
-def _measured(spec: Metric, predictions: Predictions, what: str) -> float | None:
-    """Return a metric's value; None where it says that it has none, or only a limit."""
+def _compute(spec: Metric, predictions: Predictions, what: str) -> float | None:
+    """Return the value of a metric; None if the value is undefined or only a limit."""
     try:
         found = resolve(spec.compute)(predictions)
     except UndefinedMetricError as error:
-        need(str(error).strip(), f"{what}: the UndefinedMetricError says nothing")
+        need(str(error).strip(), f"{what}: UndefinedMetricError without a reason")
         return None
     except Exception as error:
-        msg = f"{what}: {type(error).__name__} ({error}); UndefinedMetricError is for no value"
+        msg = f"{what}: {type(error).__name__} ({error}); UndefinedMetricError is expected"
         raise PluginError(msg) from error
     value = found.value if isinstance(found, Measured) else found
     number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
-    need(number, f"{what}: it returns a {type(value).__name__}; a float or Measured is expected")
-    need(math.isfinite(value), f"{what}: it is {value}; a metric is finite or undefined")
+    need(number, f"{what}: returns a {type(value).__name__}; a float or Measured is expected")
+    need(
+        math.isfinite(value),
+        f"{what}: the value is {value}; it must be finite, or UndefinedMetricError raised",
+    )
     return None if isinstance(found, Measured) and found.limit else float(value)
 
 
-def _value(spec: Metric, classes: int) -> None:
-    _measured(spec, made_up(classes), f"{classes} classes")
+def _returns_value(spec: Metric, classes: int) -> None:
+    _compute(spec, made_up_predictions(classes), f"{classes} classes")
 
 
-def _is_not_odd(spec: Metric, classes: int) -> None:
-    odd = metric_audit.audit(resolve(spec.compute), classes=classes)
-    need(not odd, f"{classes} classes: {'; '.join(odd)}")
+def _passes_audit(spec: Metric, classes: int) -> None:
+    problems = metric_audit.audit(resolve(spec.compute), classes=classes)
+    need(not problems, f"{classes} classes: {'; '.join(problems)}")
 
 
-def _survives_one_class(spec: Metric, classes: int) -> None:
-    whole = made_up(classes)
+def _handles_one_class(spec: Metric, classes: int) -> None:
+    whole = made_up_predictions(classes)
     for label in range(classes):
         alone = _rows(whole, whole.labels == label)
-        _measured(spec, alone, f"{classes} classes, examples of class {label} alone")
+        _compute(spec, alone, f"{classes} classes, examples of class {label} alone")
 
 
-def _weighs(spec: Metric, classes: int) -> None:
-    whole = made_up(classes)
+def _uses_weights(spec: Metric, classes: int) -> None:
+    whole = made_up_predictions(classes)
     weights = np.random.default_rng(3).integers(1, 4, len(whole.labels))
     weighted = replace(whole, weights=weights.astype(float))
     repeated = _rows(whole, np.repeat(np.arange(len(weights)), weights))
-    one, other = (_measured(spec, p, f"{classes} classes") for p in (weighted, repeated))
+    one, other = (_compute(spec, p, f"{classes} classes") for p in (weighted, repeated))
     if one is not None and other is not None:
         same = math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
-        need(same, f"{classes} classes: {one:.4g} with weights, {other:.4g} with so many copies")
+        need(
+            same,
+            f"{classes} classes: {one:.4g} with weights, {other:.4g} with repeated examples",
+        )
 
 
 def _has_direction(spec: Metric, classes: int) -> None:
-    """What does not depend on how good scores are is not worse each of twelve times."""
+    """A metric with the right direction is not worse for better scores in all of twelve trials."""
     if spec.higher_is_better is None:
         return
-    pairs = [[_measured(spec, predictions, f"{classes} classes") for predictions in pair]
+    pairs = [[_compute(spec, predictions, f"{classes} classes") for predictions in pair]
              for pair in (_good_and_bad(classes, seed) for seed in range(12))]  # fmt: skip
     values = [(good, bad) for good, bad in pairs if good is not None and bad is not None]
     wrong = [good < bad if spec.higher_is_better else good > bad for good, bad in values]
-    said = f"higher_is_better is {spec.higher_is_better}"
-    need(not values or not all(wrong), f"{said}; (good, half random) scores give {values[:1]}")
+    direction = f"higher_is_better is {spec.higher_is_better}"
+    need(
+        not values or not all(wrong),
+        f"{direction}; good scores and half-shuffled scores give {values[:1]}",
+    )
 
 
 def _good_and_bad(classes: int, seed: int) -> tuple[Predictions, Predictions]:
-    """Return calibrated scores, and the same with those of every other example shuffled."""
+    """Return calibrated scores, and the same scores with every second row shuffled."""
     rng = np.random.default_rng(seed)
-    whole = made_up(classes, n=400)
+    whole = made_up_predictions(classes, n=400)
     odds = np.exp(rng.normal(size=(400, classes)))
     odds[np.arange(400), whole.labels] *= np.exp(rng.normal(1, 1, 400) + 1)
     scores = odds / odds.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What a method that works with networks promises, tried on a tiny one."""
+"""Claims about methods that work with networks, tested on a tiny autoencoder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ import torch
 
 from hepbench.conformance import trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.network_trials import Tried, as_in_a_worker, differing, scored
-from hepbench.conformance.tiny import TINY
+from hepbench.conformance.network_trials import (
+    ModelUnderTest,
+    as_in_a_worker,
+    differing_tensors,
+    score_network,
+)
+from hepbench.conformance.tiny_autoencoder import TINY_AUTOENCODER
 from hepbench.conformance.trials import SEED
 from hepbench.specs.errors import HepbenchError, PluginError, ProtocolError
 from hepbench.specs.parameters import defaults, preset_names
@@ -39,57 +44,57 @@ if TYPE_CHECKING:
 SIZES = {"train": 300, "validation": 150, "test": 200}
 
 
-MOST = {"epochs": 4, "batch_size": 32, "min_steps": 1}
-"""What a method that trains is told at most: forty steps."""
+TRAINING_LIMITS = {"epochs": 4, "batch_size": 32, "min_steps": 1}
+"""Upper limits of training settings: at most forty steps."""
 
 
 STARTS = ("fresh", "encoder", "classifier")
-"""What the kit makes itself for a method to follow."""
+"""Kinds of network that a method can start from without running another method."""
 
 
-class Ran(NamedTuple):
-    """A method that has run: what it made, what it was lent and what it was given."""
+class MethodRun(NamedTuple):
+    """A finished run of a method: its network, its context and its data."""
 
     network: Network
     context: NetworkContext
     data: TrainingData
 
 
-class TriedMethod:
-    """A method, and the network that it is tried on."""
+class MethodUnderTest:
+    """A method, and the model that it is tested on."""
 
     def __init__(self, entry: Entry, registry: Registry) -> None:
         self.entry, self.registry = entry, registry
         self.spec: Method = entry.spec
         self._starts: dict[tuple[str, str], Network] = {}
-        self._made: dict[tuple[str, str], Ran] = {}
+        self._results: dict[tuple[str, str], MethodRun] = {}
 
     @cached_property
-    def model(self) -> Tried:
-        """The kit's own, or an installed one that offers what is needed."""
-        entry = trials.tried_on(TINY, "encode", self.entry, self.registry)
-        return Tried(entry.spec, partial(trials.shapes, entry, self.registry))
+    def model(self) -> ModelUnderTest:
+        """The tiny autoencoder, or an installed model with all that the method needs."""
+        entry = trials.model_for_method(TINY_AUTOENCODER, "encode", self.entry, self.registry)
+        return ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, self.registry))
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Two made-up classes, and three, which come with weights, unless it refuses them."""
+        """A trial with two classes, and one with three and weights unless the method refuses it."""
         shapes = self.model.trial.shapes
-        two, three = (trials.made_up(shapes, classes, sizes=SIZES) for classes in (2, 3))
+        two, three = (trials.made_up_trial(shapes, classes, sizes=SIZES) for classes in (2, 3))
         try:
-            self.made(three)
+            self.result(three)
         except HepbenchError:
             return [two]
         return [two, three]
 
     @property
     def starts(self) -> list[str]:
-        """What it may follow of what the kit makes; else the method that it names first."""
+        """Allowed starts among STARTS; if there are none, the first method in ``after``."""
         return [start for start in STARTS if start in self.spec.after] or [self.spec.after[0]]
 
     def start(self, trial: Trial, name: str = "") -> Network:
-        """Return a network as built, one that was trained, or what another method makes; made once.
+        """Return a network to start from: new, trained, or made by another method.
 
-        What is done with it must leave it as it is.
+        Each is made once and shared, so no claim may change it.
         """
         key = trial.name, name or self.starts[0]
         if key not in self._starts:
@@ -98,23 +103,23 @@ class TriedMethod:
 
     def _start(self, trial: Trial, name: str) -> Network:
         if name not in STARTS:
-            before = TriedMethod(self.registry.entry("method", name), self.registry)
-            return before.made(trial).network
-        network = self.model.built(trial)
+            before = MethodUnderTest(self.registry.entry("method", name), self.registry)
+            return before.result(trial).network
+        network = self.model.build(trial)
         if name != "fresh":
-            network = self.model.taught(network, trial)
+            network = self.model.train(network, trial)
         if name == "encoder":
             network.drop_head()
         return network
 
-    def made(self, trial: Trial, name: str = "") -> Ran:
-        """Return what it makes of a start, by default the first; made once."""
+    def result(self, trial: Trial, name: str = "") -> MethodRun:
+        """Return the method's run from a start, by default the first; each runs once."""
         key = trial.name, name or self.starts[0]
-        if key not in self._made:
-            self._made[key] = self.ran(self.start(trial, name), trial)
-        return self._made[key]
+        if key not in self._results:
+            self._results[key] = self.run_on(self.start(trial, name), trial)
+        return self._results[key]
 
-    def ran(
+    def run_on(
         self,
         start: Network,
         trial: Trial,
@@ -122,19 +127,23 @@ class TriedMethod:
         params: Params | None = None,
         frozen: Iterable[str] = (),
         seed: int = SEED,
-    ) -> Ran:
-        """Return what it makes of a start by the defaults of its preset, in a few steps.
+    ) -> MethodRun:
+        """Run the method with its quick defaults, for a few steps.
 
         Args:
-            start: stays as it is.
-            trial: its training and validation parts are handed to it.
-            params: other than by default.
-            frozen: parts that must come out as they went in.
-            seed: of whatever it draws.
+            start: the network to start from; it is not changed.
+            trial: its training and validation parts are the method's data.
+            params: parameters that differ from the defaults.
+            frozen: parts that the method must not change.
+            seed: seed of the method's random numbers.
         """
         spec = self.spec
         chosen = {**defaults(spec.params, "quick"), **(params or {})}
-        chosen |= {name: min(chosen[name], most) for name, most in MOST.items() if name in chosen}
+        chosen |= {
+            name: min(chosen[name], limit)
+            for name, limit in TRAINING_LIMITS.items()
+            if name in chosen
+        }
         own_head = {spec.name: spec.head} if spec.head else {}
         task = self.model.task({})
         network = msgspec.structs.replace(
@@ -149,66 +158,80 @@ class TriedMethod:
         with TemporaryDirectory() as folder, as_in_a_worker(SEED):
             before = [Path(folder)]
             stored_networks.save(start, before[0])
-            made = network_runs.run(task, data, before=before, seed=seed, report_progress=_nobody)
-        return Ran(*made, data)
+            result = network_runs.run(
+                task, data, before=before, seed=seed, report_progress=_ignore_progress
+            )
+        return MethodRun(*result, data)
 
 
-def _nobody(words: str) -> None:
-    """Hear how far a training is."""
+def _ignore_progress(words: str) -> None:
+    """Ignore the progress of a training."""
 
 
-def of_method(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a method that networks can follow."""
-    it = TriedMethod(entry, registry)
-    spec = it.spec
-    made = f"{'an' if spec.makes == 'encoder' else 'a'} {spec.makes}"
-    blind = "" if spec.labels else ", without labels"
+def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return the claims about a method that works with networks."""
+    method = MethodUnderTest(entry, registry)
+    spec = method.spec
+    result = f"{'an' if spec.makes == 'encoder' else 'a'} {spec.makes}"
+    suffix = "" if spec.labels else ", without using labels"
     claims = [
-        Claim(f"it turns a network into {made}{blind}", partial(_turns, it), first=True),
-        Claim("the batches that it is lent stay as they were", partial(_spares_batches, it)),
-        Claim("the same seed gives the same network, bit by bit", partial(_makes_the_same, it)),
-        Claim("its network is stored and put back without pickle", partial(_is_stored, it)),
+        Claim(
+            f"makes {result} from a network{suffix}",
+            partial(_returns_network, method),
+            first=True,
+        ),
+        Claim(
+            "leaves its batches unchanged",
+            partial(_leaves_batches_unchanged, method),
+        ),
+        Claim("the same seed gives a bit-identical network", partial(_repeats_with_seed, method)),
+        Claim(
+            "the network can be saved and loaded without pickle", partial(_saves_and_loads, method)
+        ),
     ]
     if spec.freezes:
-        text = f"{' and '.join(sorted(spec.freezes))} comes out bit-identical"
-        claims.append(Claim(text, partial(_freezes, it)))
-    if {"encoder", "classifier"} & {*it.starts}:
+        text = f"frozen parts stay bit-identical: {', '.join(sorted(spec.freezes))}"
+        claims.append(Claim(text, partial(_keeps_frozen_parts, method)))
+    if {"encoder", "classifier"} & {*method.starts}:
         claims.append(
-            Claim("weights pruned before stay zero, or it says why not", partial(_prunes, it))
+            Claim(
+                "pruned weights stay zero, or pruned networks are refused with a reason",
+                partial(_keeps_pruned_weights, method),
+            )
         )
     if spec.makes == "classifier":
-        text = "the column of a class is its own in the network's scores: no AUC far below .5"
-        claims.append(Claim(text, partial(_is_ordered, it)))
+        text = "score columns of the network are in the order of the classes: no AUC far below 0.5"
+        claims.append(Claim(text, partial(_orders_classes, method)))
     if preset_names(spec.params):
-        claims.append(Claim("it trains a network with each preset", partial(_runs_presets, it)))
+        claims.append(Claim("trains a network with each preset", partial(_runs_presets, method)))
     return claims
 
 
-def _turns(it: TriedMethod) -> None:
-    """That there is a head where there must be one, the core asks at each run."""
-    for trial in it.trials:
-        for name in it.starts:
-            _kept(it, trial, it.made(trial, name).network)
+def _returns_network(method: MethodUnderTest) -> None:
+    """A missing head needs no check here: every run checks for it."""
+    for trial in method.trials:
+        for name in method.starts:
+            _scores_or_latents(method, trial, method.result(trial, name).network)
 
 
-def _kept(it: TriedMethod, trial: Trial, network: Network) -> Array:
-    """Return the scores of a classifier; of an encoder, its codes."""
-    if it.spec.makes == "classifier":
-        return scored(network, trial.inputs)
+def _scores_or_latents(method: MethodUnderTest, trial: Trial, network: Network) -> Array:
+    """Return the scores of a classifier, or the latents of an encoder."""
+    if method.spec.makes == "classifier":
+        return score_network(network, trial.inputs)
     with as_in_a_worker(SEED):
-        codes = NetworkContext(seed=SEED).encode(network, trial.parts["test"])
-    need(np.isfinite(codes).all(), f"{trial.name}: codes are not finite")
-    return codes
+        latents = NetworkContext(seed=SEED).encode(network, trial.parts["test"])
+    need(np.isfinite(latents).all(), f"{trial.name}: latents are not finite")
+    return latents
 
 
-def _spares_batches(it: TriedMethod) -> None:
-    network, context, data = it.made(it.trials[0])
+def _leaves_batches_unchanged(method: MethodUnderTest) -> None:
+    network, context, data = method.result(method.trials[0])
     for part, examples in (("train", data.train), ("validation", data.validation)):
         fresh = batches.source(examples, network.preprocess, device=context.device)
-        lent = context.source(network, examples)
+        given = context.source(network, examples)
         for name, expected in _tensors(fresh.batch(slice(None))).items():
-            same = torch.equal(_tensors(lent.batch(slice(None)))[name], expected)
-            need(same, f"it writes into {name} of the {part} batches; the next is handed the same")
+            same = torch.equal(_tensors(given.batch(slice(None)))[name], expected)
+            need(same, f"writes into {name} of the {part} batches, which later steps use again")
 
 
 def _tensors(batch: Examples) -> dict[str, Tensor]:
@@ -217,72 +240,75 @@ def _tensors(batch: Examples) -> dict[str, Tensor]:
     return {**named, **{n: tensor for n, tensor in columns.items() if tensor is not None}}
 
 
-def _makes_the_same(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    again = it.ran(it.start(trial), trial).network
-    found = differing(it.made(trial).network, again)
+def _repeats_with_seed(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    again = method.run_on(method.start(trial), trial).network
+    found = differing_tensors(method.result(trial).network, again)
     need(not found, f"two runs with one seed differ in {', '.join(found[:3])}")
 
 
-def _is_stored(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    network = it.made(trial).network
+def _saves_and_loads(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    network = method.result(trial).network
     with TemporaryDirectory() as folder:
         stored_networks.save(network, Path(folder))
         again = stored_networks.load(Path(folder), network.known)
-    same = np.array_equal(_kept(it, trial, again), _kept(it, trial, network))
-    need(same, "put back, it scores otherwise: what it learns must be parameters and buffers")
+    same = np.array_equal(
+        _scores_or_latents(method, trial, again), _scores_or_latents(method, trial, network)
+    )
+    need(same, "the result differs after loading; learned values must be parameters or buffers")
 
 
-def _freezes(it: TriedMethod) -> None:
-    for trial in it.trials:
-        for name in it.starts:
-            it.ran(it.start(trial, name), trial, frozen=it.spec.freezes)
+def _keeps_frozen_parts(method: MethodUnderTest) -> None:
+    for trial in method.trials:
+        for name in method.starts:
+            method.run_on(method.start(trial, name), trial, frozen=method.spec.freezes)
 
 
-def _prunes(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    for name in it.starts:
+def _keeps_pruned_weights(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    for name in method.starts:
         if name == "fresh":
             continue
-        start = copy.deepcopy(it.start(trial, name))
+        start = copy.deepcopy(method.start(trial, name))
         masked, weight = next((n, p) for n, p in start.named_parameters() if p.ndim > 1)
         mask = weight.abs() > weight.abs().median()
         start.masks = {masked: mask}
         start.apply_masks()
         try:
-            found = it.ran(start, trial).network
+            found = method.run_on(start, trial).network
         except ProtocolError:
             raise
         except HepbenchError:
             continue
         after = dict(found.named_parameters()).get(masked)
         zero = after is None or after.shape != mask.shape or not after[~mask].any()
-        need(zero, f"weights of {masked} that a mask held at zero are trained again")
+        need(zero, f"pruned weights of {masked} are no longer zero")
 
 
-def _is_ordered(it: TriedMethod) -> None:
-    """What has hardly learned may be wrong by chance, but not with each of three seeds."""
-    for trial in it.trials:
-        start, seeds = it.start(trial), [SEED + 1, SEED + 2]
-        found = it.made(trial).network
+def _orders_classes(method: MethodUnderTest) -> None:
+    """After so short a training one seed may be wrong by chance, but not all of three seeds."""
+    for trial in method.trials:
+        start, seeds = method.start(trial), [SEED + 1, SEED + 2]
+        found = method.result(trial).network
         while True:
             try:
-                trials.need_order(trial, scored(found, trial.inputs))
+                trials.need_order(trial, score_network(found, trial.inputs))
             except PluginError:
                 if not seeds:
                     raise
-                found = it.ran(start, trial, seed=seeds.pop()).network
+                found = method.run_on(start, trial, seed=seeds.pop()).network
             else:
                 break
 
 
-def _runs_presets(it: TriedMethod) -> None:
-    trial = it.trials[0]
-    for name in preset_names(it.spec.params):
+def _runs_presets(method: MethodUnderTest) -> None:
+    trial = method.trials[0]
+    for name in preset_names(method.spec.params):
+        params = defaults(method.spec.params, name)
         try:
-            found = it.ran(it.start(trial), trial, params=defaults(it.spec.params, name))
+            found = method.run_on(method.start(trial), trial, params=params)
         except HepbenchError as error:
             msg = f"preset '{name}': {error}"
             raise PluginError(msg) from error
-        _kept(it, trial, found.network)
+        _scores_or_latents(method, trial, found.network)

@@ -1,4 +1,4 @@
-"""Trials of a network: built and trained for a moment as in a worker, by torch and its own kit."""
+"""Networks under test: built and trained briefly, under a worker's conditions."""
 
 from __future__ import annotations
 
@@ -33,50 +33,52 @@ if TYPE_CHECKING:
 SIZES = {"train": 96, "validation": 32, "test": 40}
 
 
-MOMENT = {"epochs": 2, "batch_size": 32}
+SHORT_TRAINING = {"epochs": 2, "batch_size": 32}
 
 
-RATE = 3e-3
+LEARNING_RATE = 3e-3
 
 
-class Tried:
-    """A model that encodes: as it is built, and trained for a moment, once.
+class ModelUnderTest:
+    """A model that encodes, with one briefly trained network.
 
     Args:
-        spec: of the model.
-        shapes: returns shapes of one example that it may be tried on, the most fitting first.
+        spec: the spec of the model.
+        shapes: returns possible shapes of one example, the preferred ones first.
     """
 
     def __init__(self, spec: Model, shapes: Callable[[], list[Shapes]]) -> None:
         self.spec, self.shapes = spec, shapes
 
-    def claim(self, text: str, run: Callable[[Tried], None], *, first: bool = False) -> Claim:
-        """Return a claim about it, tried as in a worker."""
-        return Claim(text, partial(_as_in_a_worker, run, self), first=first)
+    def claim(
+        self, text: str, run: Callable[[ModelUnderTest], None], *, first: bool = False
+    ) -> Claim:
+        """Return a claim about the model, tested under a worker's conditions."""
+        return Claim(text, partial(_run_as_in_a_worker, run, self), first=first)
 
     @property
     def params(self) -> Params:
-        """Its defaults under the preset ``quick``, as in a run; ``preprocess`` too."""
+        """Parameters as in a quick run, ``preprocess`` among them: with preset ``quick``, if any."""
         return defaults(self.spec.all_params, "quick")
 
     @property
     def pretrains(self) -> bool:
-        """Whether it has a loss of its own."""
+        """Whether the model has a pretraining loss."""
         return "pretrain" in self.spec.offers
 
     @cached_property
     def trial(self) -> Trial:
-        """Two made-up classes, of the first shapes that it can be built for and encodes.
+        """A trial with two classes, of the first shapes that the model accepts.
 
         Raises:
-            PluginError: there are none. What it says of the first shapes is raised.
+            Exception: the model accepts no shapes; the error is that for the first shapes.
         """
         first: Exception | None = None
         for shapes in self.shapes():
-            trial = trials.made_up(shapes, 2, sizes=SIZES)
+            trial = trials.made_up_trial(shapes, 2, sizes=SIZES)
             try:
-                assert self.built(trial).width
-            except Exception as error:  # noqa: BLE001 - it may be anyone's
+                assert self.build(trial).width
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 first = first or error
             else:
                 return trial
@@ -84,7 +86,7 @@ class Tried:
         raise first
 
     def task(self, params: Params) -> MethodTask:
-        """Return the task of a worker that builds the model; no method is applied to it."""
+        """Return the task of a worker that builds the model and applies no method."""
         chosen = {**self.params, **params}
         preprocess = list(chosen.pop("preprocess"))
         return MethodTask(
@@ -101,47 +103,50 @@ class Tried:
             network=NetworkTask(preprocess=preprocess),
         )
 
-    def built(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
-        """Return it as built from a seed, its preprocessing fitted."""
+    def build(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
+        """Return a newly built network with fitted preprocessing."""
         with as_in_a_worker(seed):
             inputs = trial.parts["train"].inputs
             return network_runs.fresh(self.task(params), inputs, classes=trial.classes)
 
     def classifier(self, trial: Trial | None = None) -> Network:
-        """Return it as built, under a head."""
-        network = self.built(trial or self.trial)
+        """Return a newly built network with a head."""
+        network = self.build(trial or self.trial)
         with as_in_a_worker(SEED):
             return network.with_head()
 
-    def taught(self, network: Network, trial: Trial) -> Network:
-        """Return it after a moment of training, by the labels and by its own loss."""
+    def train(self, network: Network, trial: Trial) -> Network:
+        """Train a network briefly, on the labels and on its pretraining loss."""
         with as_in_a_worker(SEED):
             network = network if network.head else network.with_head()
-            objective = Objective(self.terms, {"encoder": RATE, "head": RATE})
+            objective = Objective(self.all_terms, {"encoder": LEARNING_RATE, "head": LEARNING_RATE})
             context = NetworkContext(seed=SEED)
-            return context.fit(network, trial.data(), objective, **MOMENT)
+            return context.fit(network, trial.data(), objective, **SHORT_TRAINING)
 
     @cached_property
     def trained(self) -> Network:
-        """The one that claims are tried on; none of them may change it."""
-        return self.taught(self.built(self.trial), self.trial)
+        """A trained network that all claims share, so none may change it."""
+        return self.train(self.build(self.trial), self.trial)
 
-    def terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
-        """Return the terms of every loss that it has, of each example."""
-        return {**self.own_terms(network, batch), **objectives.classification(network, batch)}
+    def all_terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
+        """Return the terms of all losses, one value per example."""
+        return {
+            **self.pretraining_terms(network, batch),
+            **objectives.classification(network, batch),
+        }
 
-    def own_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
-        """Return those of its own loss."""
+    def pretraining_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
+        """Return the terms of the pretraining loss; none without one."""
         return objectives.pretraining(network, batch) if self.pretrains else {}
 
     def scores(self, network: Network, rows: Any = slice(None), *, size: int = 1000) -> Array:
-        """Return the scores of the test part, or of some rows of it, ``size`` at a time."""
+        """Return the scores of the test part, or of some of its rows, ``size`` at a time."""
         inputs = {name: array[rows] for name, array in self.trial.inputs.items()}
-        return scored(network, inputs, size=size)
+        return score_network(network, inputs, size=size)
 
     @cached_property
     def expected(self) -> Array:
-        """The scores of the test part by the one that was trained."""
+        """Scores of the test part, from the trained network."""
         return self.scores(self.trained)
 
     def batch(self, network: Network, n: int = 32) -> Examples:
@@ -152,7 +157,7 @@ class Tried:
 
 @contextmanager
 def as_in_a_worker(seed: int) -> Iterator[None]:
-    """Use one thread and deterministic algorithms only, generators seeded; all is put back."""
+    """Use one thread, deterministic algorithms and seeded generators; restore all afterwards."""
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     determinism.make_deterministic(1)
     try:
@@ -163,21 +168,21 @@ def as_in_a_worker(seed: int) -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
 
 
-def _as_in_a_worker(run: Callable[[Tried], None], it: Tried) -> None:
+def _run_as_in_a_worker(run: Callable[[ModelUnderTest], None], model: ModelUnderTest) -> None:
     with as_in_a_worker(SEED):
-        run(it)
+        run(model)
 
 
-def scored(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
-    """Return (N, classes) scores that were checked as in a run."""
+def score_network(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
+    """Return (N, classes) scores, checked as in a run."""
     with as_in_a_worker(SEED):
         found = scoring.scores(network, inputs, batch_size=size)
     expected = len(next(iter(inputs.values()))), network.recipe.classes
     return score_checks.checked_scores(network.recipe.model, found, expected)
 
 
-def differing(one: nn.Module, other: nn.Module) -> list[str]:
-    """Return the names of the tensors that are not bit-identical."""
+def differing_tensors(one: nn.Module, other: nn.Module) -> list[str]:
+    """Return the names of parameters and buffers that are not bit-identical."""
     first, second = one.state_dict(), other.state_dict()
     names = {*first} | {*second}
     return sorted(

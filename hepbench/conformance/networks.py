@@ -1,4 +1,7 @@
-"""What a model that encodes promises, tried as it is built; what it does when trained is next door."""
+"""Claims about models that encode, tested on newly built networks.
+
+``trained_networks`` holds the claims that need a trained network.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepbench.conformance import networks_trained, trials
+from hepbench.conformance import trained_networks, trials
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.elsewhere import afresh
-from hepbench.conformance.network_trials import SIZES, Tried, differing, scored
+from hepbench.conformance.fresh_process import run_in_fresh_process
+from hepbench.conformance.network_trials import (
+    SIZES,
+    ModelUnderTest,
+    differing_tensors,
+    score_network,
+)
 from hepbench.conformance.trials import SEED
 from hepbench.planning.stages import NETWORK_IMPORTS
 from hepbench.specs.errors import PluginError
@@ -32,11 +40,11 @@ if TYPE_CHECKING:
 PROGRESS = tuple(np.linspace(0, 1, 11).tolist())
 
 
-FOREIGN = (
+UNRELATED_LIBRARIES = (
     *("matplotlib", "pandas", "polars", "pyarrow", "h5py", "tables", "uproot", "awkward"),
     *("fastjet", "pythia8mc", "tensorflow", "jax"),
 )
-"""Modules that read, plot or simulate: a worker that trains must not wait for them."""
+"""Libraries that read, plot or simulate: a training worker must not wait for their import."""
 
 
 TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
@@ -50,158 +58,185 @@ TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
 }
 
 
-def of_network(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a model that offers ``encode``."""
-    it = Tried(entry.spec, partial(trials.shapes, entry, registry))
+def network_claims(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return the claims about a model that offers ``encode``."""
+    model = ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, registry))
     return [
-        *_of_built(it),
-        *networks_trained.of_trained(it),
-        Claim("importing it imports no reader or plotter, and leaves torch as it was",
-              partial(_is_light, it), slow=True),
-        Claim("in another process, loaded or trained anew, it scores the same",
-              partial(_moves, it), slow=True),
+        *_untrained_claims(model),
+        *trained_networks.trained_claims(model),
+        Claim("importing its module loads no reader or plotter and keeps torch's settings",
+              partial(_imports_little, model), slow=True),
+        Claim("loaded or trained again in a fresh process, scores are the same",
+              partial(_agrees_in_fresh_process, model), slow=True),
     ]  # fmt: skip
 
 
-def _of_built(it: Tried) -> list[Claim]:
+def _untrained_claims(model: ModelUnderTest) -> list[Claim]:
     claims = [
-        it.claim("it can be built, with each preset too, and encodes", _builds, first=True),
-        it.claim("it has all that it offers", _offers, first=True),
-        it.claim("codes are (examples, D), float32 and finite", _encodes, first=True),
-        it.claim("scores of two classes and of three are finite and add to 1", _scores, first=True),
-        it.claim("it leaves its inputs as they were", _spares_inputs, first=True),
+        model.claim("can be built and encodes, also with each preset", _builds, first=True),
+        model.claim("has a function for everything it offers", _offers, first=True),
+        model.claim(
+            "latents have shape (examples, D), are float32 and finite", _encodes, first=True
+        ),
+        model.claim(
+            "scores of two and of three classes are finite and add to 1", _scores, first=True
+        ),
+        model.claim("leaves its inputs unchanged", _leaves_inputs_unchanged, first=True),
     ]
-    if it.pretrains:
+    if model.pretrains:
         claims += [
-            it.claim("its own terms are finite, one for each example", _has_terms, first=True),
-            it.claim("weights of its terms are finite and at least 0", _weighs_terms, first=True),
+            model.claim(
+                "pretraining terms are finite, one value per example",
+                _has_pretraining_terms,
+                first=True,
+            ),
+            model.claim(
+                "weights of pretraining terms are finite and at least 0",
+                _has_term_weights,
+                first=True,
+            ),
         ]
-    if "reconstruct" in it.spec.offers:
-        claims.append(it.claim("what it reconstructs is shaped like its inputs", _reconstructs))
-    text = "the same seed builds the same, bit by bit, another seed another"
-    return [*claims, it.claim(text, _is_seeded)]
+    if "reconstruct" in model.spec.offers:
+        claims.append(model.claim("reconstructions have the shapes of the inputs", _reconstructs))
+    text = "the same seed builds a bit-identical network, another seed a different one"
+    return [*claims, model.claim(text, _builds_from_seed)]
 
 
-def _builds(it: Tried) -> None:
-    params = it.spec.all_params
-    for name in ("", *preset_names(params)):
+def _builds(model: ModelUnderTest) -> None:
+    all_params = model.spec.all_params
+    for name in ("", *preset_names(all_params)):
         try:
-            assert it.built(it.trial, **defaults(params, name)).width
+            assert model.build(model.trial, **defaults(all_params, name)).width
         except PluginError as error:
             msg = f"{name and f'preset {name!r}: '}{error}"
             raise PluginError(msg) from error
 
 
-def _offers(it: Tried) -> None:
-    encoder = it.built(it.trial).encoder
+def _offers(model: ModelUnderTest) -> None:
+    encoder = model.build(model.trial).encoder
     functions = {"pretrain": "pretraining_terms"}
-    for name in sorted(it.spec.offers):
+    for name in sorted(model.spec.offers):
         function = functions.get(name, name.replace("-", "_"))
         has = callable(getattr(encoder, function, None))
-        need(has, f"it offers '{name}'; {type(encoder).__name__} has no {function}()")
+        need(has, f"offers '{name}', but {type(encoder).__name__} has no {function}()")
 
 
-def _encodes(it: Tried) -> None:
-    network = it.built(it.trial)
-    batch = it.batch(network)
+def _encodes(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
+    batch = model.batch(network)
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
-            code = network.encoder.encode(batch.inputs)
+            latents = network.encoder.encode(batch.inputs)
         when = "in training" if mode else "in eval mode"
-        # whether it is (2, D) for two examples was asked when it was built
-        shape = tuple(code.shape)
-        need(code.ndim == 2 and len(code) == len(batch), f"{when} codes of 32 examples are {shape}")
-        need(code.dtype == torch.float32, f"{when} codes are {code.dtype}; float32 is expected")
-        need(code.isfinite().all(), f"{when} codes hold values that are not finite")
+        # building checks that two examples give (2, D)
+        shape = tuple(latents.shape)
+        need(
+            latents.ndim == 2 and len(latents) == len(batch),
+            f"{when} latents of 32 examples have shape {shape}",
+        )
+        need(
+            latents.dtype == torch.float32,
+            f"{when} latents are {latents.dtype}; float32 is expected",
+        )
+        need(latents.isfinite().all(), f"{when} latents hold values that are not finite")
 
 
-def _scores(it: Tried) -> None:
+def _scores(model: ModelUnderTest) -> None:
     for classes in (2, 3):
-        trial = trials.made_up(it.trial.shapes, classes, sizes=SIZES)
-        scored(it.classifier(trial), trial.inputs)
+        trial = trials.made_up_trial(model.trial.shapes, classes, sizes=SIZES)
+        score_network(model.classifier(trial), trial.inputs)
 
 
-def _spares_inputs(it: Tried) -> None:
-    network = it.classifier()
-    batch = it.batch(network)
+def _leaves_inputs_unchanged(model: ModelUnderTest) -> None:
+    network = model.classifier()
+    batch = model.batch(network)
     before = {name: tensor.clone() for name, tensor in batch.inputs.items()}
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
-            it.terms(network, batch)
+            model.all_terms(network, batch)
         same = [name for name, tensor in before.items() if torch.equal(tensor, batch.inputs[name])]
         changed = sorted({*before} - {*same})
-        need(not changed, f"it writes into '{''.join(changed[:1])}'; others are handed it too")
-        gone = sorted({*before} ^ {*batch.inputs})
-        need(not gone, f"it adds or removes '{''.join(gone[:1])}'")
+        need(not changed, f"writes into input '{''.join(changed[:1])}', which other steps use too")
+        added_or_removed = sorted({*before} ^ {*batch.inputs})
+        need(not added_or_removed, f"adds or removes input '{''.join(added_or_removed[:1])}'")
 
 
-def _has_terms(it: Tried) -> None:
-    network = it.built(it.trial)
-    batch = it.batch(network)
+def _has_pretraining_terms(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
+    batch = model.batch(network)
     for mode in (True, False):
         network.train(mode)
         with torch.no_grad():
-            terms = it.own_terms(network, batch)
+            terms = model.pretraining_terms(network, batch)
         objectives.check(terms, len(batch))
         for name, term in terms.items():
             need(term.isfinite().all(), f"term '{name}' holds a value that is not finite")
 
 
-def _weighs_terms(it: Tried) -> None:
-    network = it.built(it.trial)
+def _has_term_weights(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
     weigh = getattr(network.encoder, "term_weights", None)
     if weigh is None:
         return
     with torch.no_grad():
-        terms = {*it.own_terms(network, it.batch(network))}
+        terms = {*model.pretraining_terms(network, model.batch(network))}
     for progress in (*PROGRESS, *PROGRESS):
         found = weigh(progress)
         if extra := sorted({*found} - terms):
-            msg = f"it weighs '{extra[0]}'; its terms are {', '.join(sorted(terms))}"
+            msg = f"term_weights names '{extra[0]}'; the terms are {', '.join(sorted(terms))}"
             raise PluginError(msg)
         wrong = [f"{name}: {w!r}" for name, w in found.items() if not 0 <= w < float("inf")]
-        need(not wrong, f"at progress {progress:g} it weighs {''.join(wrong[:1])}")
+        need(not wrong, f"at progress {progress:g} the weight is {''.join(wrong[:1])}")
         same = found == weigh(progress)
-        need(same, f"at progress {progress:g} it weighs otherwise when it is asked again")
+        need(same, f"at progress {progress:g} the weights differ when asked again")
     final = [weigh(1.0).get(name, 1.0) for name in terms]
-    need(any(final), "at progress 1, where validation is, every term weighs nothing")
+    need(any(final), "at progress 1, which validation uses, all weights are 0")
 
 
-def _reconstructs(it: Tried) -> None:
-    network = it.built(it.trial)
-    batch = it.batch(network)
+def _reconstructs(model: ModelUnderTest) -> None:
+    network = model.build(model.trial)
+    batch = model.batch(network)
     with determinism.eval_mode(network), torch.no_grad():
         found = network.encoder.reconstruct(batch.inputs)
-    need(found, "it reconstructs none of its inputs")
+    need(found, "reconstructs none of the inputs")
     for name, made in found.items():
         shapes = {n: tuple(t.shape) for n, t in batch.inputs.items()}
-        need(name in shapes, f"it reconstructs '{name}'; its inputs are {', '.join(shapes)}")
+        need(name in shapes, f"reconstructs '{name}'; the inputs are {', '.join(shapes)}")
         shape = tuple(made.shape)
-        need(shape == shapes[name], f"'{name}' becomes {shape}; {shapes[name]} is expected")
-        need(made.isfinite().all(), f"'{name}' becomes what is not finite")
+        need(
+            shape == shapes[name],
+            f"the reconstruction of '{name}' has shape {shape}; {shapes[name]} is expected",
+        )
+        need(
+            made.isfinite().all(),
+            f"the reconstruction of '{name}' holds a value that is not finite",
+        )
 
 
-def _is_seeded(it: Tried) -> None:
-    one, again, other = (it.built(it.trial, seed=SEED + i // 2) for i in range(3))
-    found = differing(one, again)
+def _builds_from_seed(model: ModelUnderTest) -> None:
+    first, second, other = (model.build(model.trial, seed=SEED + i // 2) for i in range(3))
+    found = differing_tensors(first, second)
     need(not found, f"two networks built from one seed differ in {', '.join(found[:3])}")
-    need(differing(one, other), "networks built from two seeds are the same; each draws its own")
+    need(
+        differing_tensors(first, other),
+        "networks built from two seeds are identical; the weights must depend on the seed",
+    )
 
 
-def _is_light(it: Tried) -> None:
-    module = it.spec.build.partition(":")[0]
-    found = afresh(f"{__name__}:left_by", module, libraries=LIBRARIES)
+def _imports_little(model: ModelUnderTest) -> None:
+    module = model.spec.build.partition(":")[0]
+    found = run_in_fresh_process(f"{__name__}:import_effects", module, libraries=PRELOADED)
     need(not found["imports"], f"importing {module} imports {', '.join(found['imports'])}")
     need(not found["changes"], f"importing {module} changes torch's {', '.join(found['changes'])}")
 
 
-LIBRARIES = (*NETWORK_IMPORTS, __name__)
+PRELOADED = (*NETWORK_IMPORTS, __name__)
 
 
-def left_by(module: str) -> dict[str, list[str]]:
-    """Import a module, and return what it imports of FOREIGN and changes of torch's settings."""
+def import_effects(module: str) -> dict[str, list[str]]:
+    """Import a module; return the unrelated libraries it imports and the settings it changes."""
     import sys
     from importlib import import_module
 
@@ -209,35 +244,35 @@ def left_by(module: str) -> dict[str, list[str]]:
     before = {name: read() for name, read in TORCH_SETTINGS.items()}
     import_module(module)
     return {
-        "imports": [name for name in FOREIGN if name in {*sys.modules} - loaded],
+        "imports": [name for name in UNRELATED_LIBRARIES if name in {*sys.modules} - loaded],
         "changes": [name for name, read in TORCH_SETTINGS.items() if read() != before[name]],
     }
 
 
-def _moves(it: Tried) -> None:
+def _agrees_in_fresh_process(model: ModelUnderTest) -> None:
     with TemporaryDirectory() as folder:
-        stored_networks.save(it.trained, Path(folder))
-        arguments = (_plain(it.spec), it.trial.shapes, folder)
-        afresh(f"{__name__}:moved", *arguments, libraries=LIBRARIES)
+        stored_networks.save(model.trained, Path(folder))
+        arguments = (_as_json(model.spec), model.trial.shapes, folder)
+        run_in_fresh_process(f"{__name__}:score_again", *arguments, libraries=PRELOADED)
         for name in ("loaded", "trained"):
-            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), it.expected)
-            need(same, f"{name} in another process, it scores otherwise")
+            same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.expected)
+            need(same, f"{name} in a fresh process, scores differ")
 
 
-def _plain(spec: Model) -> dict[str, Any]:
-    """Return a spec with values of JSON's types: parameters as they are under ``quick``."""
+def _as_json(spec: Model) -> dict[str, Any]:
+    """Return a spec as JSON values, with the parameters of preset ``quick`` as plain values."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     params = defaults(spec.all_params, "quick")
     preprocess = params.pop("preprocess")
     return {**values, "offers": sorted(spec.offers), "params": params, "preprocess": preprocess}
 
 
-def moved(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Score as loaded from ``folder`` and as trained anew, into files in it."""
+def score_again(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
+    """Save scores of the network loaded from ``folder`` and of one trained again."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
-    it = Tried(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
-    known = network_runs.trusted_code(it.task({}))
-    # scored before anything is trained here: state kept outside of the network must be missing
-    loaded = it.scores(stored_networks.load(Path(folder), known))
-    for name, found in (("loaded", loaded), ("trained", it.expected)):
+    model = ModelUnderTest(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
+    trusted = network_runs.trusted_code(model.task({}))
+    # scored before any training in this process, so that state outside of the network is missing
+    loaded = model.scores(stored_networks.load(Path(folder), trusted))
+    for name, found in (("loaded", loaded), ("trained", model.expected)):
         np.save(Path(folder) / f"{name}.npy", found)

@@ -1,4 +1,4 @@
-"""What an entry point promises."""
+"""Claims about an entry point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hepbench.conformance.claims import Claim, need
-from hepbench.conformance.elsewhere import python
+from hepbench.conformance.fresh_process import run_python
 from hepbench.registry.plugins import KINDS, kind_of
 
 if TYPE_CHECKING:
@@ -18,16 +18,16 @@ HEAVY = (
     *("h5py", "tables", "uproot", "awkward", "vector", "fastjet", "pythia8mc"),
     *("torch", "timm", "torch_geometric", "tensorflow", "jax", "xgboost", "lightgbm", "onnx"),
 )
-"""Modules that listing what is installed must not wait for."""
+"""Libraries that ``hepbench list`` must not import: they take long."""
 
 
-def of_plugin(plugin: Plugin, registry: Registry) -> list[Claim]:
-    """Return what is claimed of an entry point."""
+def plugin_claims(plugin: Plugin, registry: Registry) -> list[Claim]:
+    """Return the claims about an entry point."""
     return [
-        Claim("it is loaded", partial(_is_loaded, plugin), first=True),
-        Claim("listing what it brings imports nothing heavy", partial(_is_light, plugin)),
-        Claim("its hooks return the same specs each time", partial(_repeats, plugin)),
-        Claim("nobody else has its names", partial(_is_alone, plugin, registry)),
+        Claim("the plugin loads", partial(_is_loaded, plugin), first=True),
+        Claim("the module with the hooks imports no heavy library", partial(_is_light, plugin)),
+        Claim("hooks return the same specs each time", partial(_repeats, plugin)),
+        Claim("no other plugin uses the same names", partial(_is_alone, plugin, registry)),
     ]
 
 
@@ -45,7 +45,7 @@ def _is_light(plugin: Plugin) -> None:
         "[getattr(module, hook, list)() for hook in HOOKS[: len(KINDS)]]\n"
         "print('\\n' + ' '.join({name.split('.')[0] for name in set(sys.modules) - before}))"
     )
-    found = set(python(code, plugin.module).split())
+    found = set(run_python(code, plugin.module).split())
     names = ", ".join(name for name in HEAVY if name in found)
     need(not names, f"importing {plugin.module} imports {names}; import it where it is used")
 
@@ -54,7 +54,7 @@ def _repeats(plugin: Plugin) -> None:
     for kind in KINDS:
         name = f"hepbench_{kind}s"
         hook = getattr(plugin.loaded, name, list)
-        need(list(hook()) == list(hook()), f"{name} returns other specs when called again")
+        need(list(hook()) == list(hook()), f"{name}() returns other specs when called again")
 
 
 def _is_alone(plugin: Plugin, registry: Registry) -> None:

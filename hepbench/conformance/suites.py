@@ -1,4 +1,4 @@
-"""What a suite promises: it is planned, and nothing of it runs."""
+"""Claims about a suite. Testing them plans the suite and runs nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SampleEnvironment:
-    """An environment without files and digests, for plans: see ``stages.Environment``."""
+    """An environment for plans on bundled samples, without digests: see ``stages.Environment``."""
 
     threads: int = 1
     device: Device = field(default_factory=Device)
@@ -30,22 +30,23 @@ class SampleEnvironment:
     measuring: Mapping[str, str] = field(default_factory=dict)
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
-        """Return no digest."""
+        """Return no digests."""
         return {}
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the sample of a dataset, whose files must be there."""
+        """Return the bundled sample of a dataset; its files must exist."""
         return finding.find(entry.spec, None, "sample", lambda path, _: str(path))
 
 
-def of_suite(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return what is claimed of a suite."""
+def suite_claims(entry: Entry, registry: Registry) -> list[Claim]:
+    """Return the claims about a suite."""
     name = entry.spec.name
     return [
-        Claim("its file is a suite", partial(session.read_suite, name, registry), first=True),
-        Claim("all that it names is installed, and something fits",
+        Claim("the file can be read as a suite",
+              partial(session.read_suite, name, registry), first=True),
+        Claim("all names are installed, and at least one cell can run",
               partial(_planned, name, registry), first=True),
-        Claim("each published figure stands beside a cell", partial(_shows, name, registry)),
+        Claim("every published value belongs to a cell", partial(_shows, name, registry)),
     ]  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def _planned(name: str, registry: Registry) -> list[plan.Plan]:
 
 
 def _shows(name: str, registry: Registry) -> None:
-    made = _planned(name, registry)
-    shown = [cell.published for each in made for cell in each.cells]
-    for figure in made[0].suite.published:
-        need(figure in shown, f"published '{figure.cell}' is no cell of this suite")
+    plans = _planned(name, registry)
+    in_cells = [cell.published for planned in plans for cell in planned.cells]
+    for value in plans[0].suite.published:
+        need(value in in_cells, f"published '{value.cell}' is no cell of this suite")

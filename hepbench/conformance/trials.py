@@ -1,6 +1,6 @@
-"""Trials: made-up examples to fit and score, and fits as a worker makes them.
+"""Trials: examples to train and score on, and estimators fitted under a worker's conditions.
 
-One thread, numpy's global generator seeded before each step, arrays that cannot be written to.
+The conditions are one thread, seeded global generators and read-only arrays.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ SHAPES: Shapes = {
     "table": (5,),
     "scalars": (3,),
 }
-"""Of one made-up example, for a model whose plugin brings no dataset that it fits."""
+"""Shapes of one made-up example, for models without a small dataset in their own distribution."""
 
 
-LARGEST = 2000
-"""Numbers that an input of a made-up example has at most, unless it can have no fewer."""
+MAX_VALUES = 2000
+"""Largest number of values of an input of a made-up example, if the model allows a choice."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Examples to fit and score; the ids of its parts differ."""
+    """Examples to train and score on, in parts without common ids."""
 
     name: str
     parts: Mapping[str, Examples]
@@ -67,79 +67,84 @@ class Trial:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of one example, by input."""
+        """Shape of each input of one example."""
         return {name: tuple(a.shape[1:]) for name, a in self.parts["train"].inputs.items()}
 
     @property
     def inputs(self) -> Inputs:
-        """Of the test part."""
+        """Inputs of the test part."""
         return self.parts["test"].inputs
 
     def data(self, *, labels: bool = True) -> TrainingData:
-        """Return what a method is given."""
+        """Return training and validation data as a method gets them."""
         train, validation = self.parts["train"], self.parts["validation"]
         data = TrainingData(train=train, validation=validation, classes=self.classes)
         return data if labels else data.without_labels()
 
 
-def fitting(entry: Entry, registry: Registry) -> list[Entry]:
-    """Return the datasets that a model fits, those of its own distribution first."""
+def matching_datasets(entry: Entry, registry: Registry) -> list[Entry]:
+    """Return the datasets with all inputs of a model, those of the model's distribution first."""
     wanted = {*entry.spec.inputs}
     found = registry.entries("dataset")
-    return own_first((e for e in found if wanted <= {*e.spec.inputs, *e.spec.views}), entry)
+    return same_distribution_first(
+        (e for e in found if wanted <= {*e.spec.inputs, *e.spec.views}), entry
+    )
 
 
-def shapes(entry: Entry, registry: Registry) -> list[Shapes]:
-    """Return shapes of one example that a model may be tried on, the most fitting first.
+def example_shapes(entry: Entry, registry: Registry) -> list[Shapes]:
+    """Return possible shapes of one example for a model, the preferred ones first.
 
-    As in its own distribution's dataset where that is small; else SHAPES, then those of all
-    datasets that it fits, however large.
+    If a dataset of the model's own distribution is small, its shapes are the only ones. Otherwise
+    SHAPES come first, then the shapes of all matching datasets, however large.
 
     Raises:
-        PluginError: it takes an input whose shape nobody tells.
+        PluginError: the model takes an input of unknown shape.
     """
     found: list[Shapes] = [SHAPES]
-    for dataset in fitting(entry, registry):
+    for dataset in matching_datasets(entry, registry):
         inputs = {
             n: tuple(i.shape) for n, i in dataset.spec.inputs.items() if n in entry.spec.inputs
         }
-        own = dataset.plugin.distribution == entry.plugin.distribution
+        default = dataset.plugin.distribution == entry.plugin.distribution
         found.append({**SHAPES, **inputs})
-        if own and all(math.prod(shape) <= LARGEST for shape in inputs.values()):
+        if default and all(math.prod(shape) <= MAX_VALUES for shape in inputs.values()):
             found = found[-1:]
             break
     whole = [each for each in found if {*entry.spec.inputs} <= {*each}]
     missing = [name for name in entry.spec.inputs if name not in SHAPES]
-    need(whole, f"it takes '{''.join(missing[:1])}', which no dataset of its distribution has")
+    need(
+        whole,
+        f"input '{''.join(missing[:1])}' has no known shape: no installed dataset has this input",
+    )
     return [{name: each[name] for name in entry.spec.inputs} for each in whole]
 
 
-def made_up(
+def made_up_trial(
     shapes: Mapping[str, tuple[int, ...]],
     classes: int,
     *,
-    told: bool = True,
+    informative: bool = True,
     sizes: Mapping[str, int] = SIZES,
 ) -> Trial:
-    """Return made-up examples; unless ``told``, their labels have nothing to do with them."""
+    """Return made-up examples. If not ``informative``, the labels are random."""
     rng = np.random.default_rng(classes)
     n = sum(sizes.values())
     labels = rng.permutation(np.arange(n) % classes)
     inputs = _inputs(shapes, labels, rng)
-    # three classes come with weights
+    # with three classes examples also have weights
     weights = rng.uniform(0.5, 1.5, n) if classes > 2 else None
-    seen = labels if told else rng.permutation(labels)
-    whole = Examples(inputs=inputs, ids=np.arange(n), labels=seen, weights=weights)
+    visible_labels = labels if informative else rng.permutation(labels)
+    whole = Examples(inputs=inputs, ids=np.arange(n), labels=visible_labels, weights=weights)
     name = f"{('two', 'three')[classes - 2]} made-up classes"
     ends = np.cumsum(list(sizes.values()))
     cuts = zip(sizes, ends - list(sizes.values()), ends, strict=True)
-    return Trial(name, {part: _frozen(whole[low:high]) for part, low, high in cuts}, classes)
+    return Trial(name, {part: _as_read_only(whole[low:high]) for part, low, high in cuts}, classes)
 
 
 def _inputs(
     shapes: Mapping[str, tuple[int, ...]], labels: Array, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """In each input classes lie 1.5 sigma apart; images are sparse, clouds padded with zeros."""
+    """Return inputs: classes are 1.5 sigma apart, images sparse, clouds padded with zeros."""
     found = {}
     for name, shape in shapes.items():
         apart = 1.5 * labels.reshape(-1, *[1] * len(shape)) / math.sqrt(math.prod(shape))
@@ -161,14 +166,14 @@ def _inputs(
 def _neighbours(
     shape: tuple[int, ...], mask: Array | None, rng: np.random.Generator, n: int
 ) -> Array:
-    """Return (n, P, k) real particles by chance, some of them the same; of padding its own place."""
+    """Return (n, P, k) indices: random real particles; padding has itself as neighbour."""
     particles, k = shape
     mask = np.ones((n, particles), bool) if mask is None else mask
     some = rng.integers(0, mask.sum(1)[:, None, None], (n, particles, k))
     return np.where(mask[:, :, None], some, np.arange(particles)[:, None])
 
 
-def _frozen(e: Examples) -> Examples:
+def _as_read_only(e: Examples) -> Examples:
     columns = {"ids": e.ids, "labels": e.labels, "weights": e.weights}
     known = {name: array for name, array in columns.items() if array is not None}
     return replace(
@@ -176,22 +181,22 @@ def _frozen(e: Examples) -> Examples:
     )
 
 
-def sampled(entry: Entry, inputs: tuple[str, ...]) -> Trial:
-    """Return the first examples of a dataset's sample, prepared as in a run."""
+def sample_trial(entry: Entry, inputs: tuple[str, ...]) -> Trial:
+    """Return the first examples of a bundled sample, prepared as in a run."""
     limits = {f"n_{part}": size for part, size in SIZES.items()}
     with TemporaryDirectory() as name:
         folders = prepared(entry, inputs, Path(name), **limits)
         parts = {part: stored_parts.load_part(folders["inputs"], part) for part in SIZES}
         with np.load(folders["split"] / "test.npz", allow_pickle=False) as columns:
             parts["test"] = replace(parts["test"], labels=columns["labels"])
-        frozen = {part: _frozen(examples) for part, examples in parts.items()}
+        frozen = {part: _as_read_only(examples) for part, examples in parts.items()}
     return Trial(f"dataset {entry.spec.name}", frozen, len(entry.spec.classes))
 
 
 @contextmanager
 def as_in_a_worker(seed: int) -> Iterator[None]:
-    """Use one thread, and seed what takes no generator; both are put back."""
-    # comes with scikit-learn, which comes with skops
+    """Use one thread and seeded global generators; restore both afterwards."""
+    # installed with scikit-learn, which skops requires
     from threadpoolctl import threadpool_limits
 
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -205,11 +210,11 @@ def as_in_a_worker(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])  # noqa: NPY002
 
 
-def built(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
-    """Return what ``build`` returns.
+def build_estimator(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
+    """Build an estimator.
 
     Raises:
-        PluginError: it is no Estimator.
+        PluginError: the function returns something else.
     """
     with as_in_a_worker(SEED):
         found = resolve(build)(dict(shapes), **params)
@@ -217,16 +222,16 @@ def built(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> 
     return found  # type: ignore[no-any-return]
 
 
-def fitted(build: str, params: Params, trial: Trial) -> Estimator:
-    """Return an estimator that is built and fitted."""
-    found = built(build, params, trial.shapes)
+def fit_estimator(build: str, params: Params, trial: Trial) -> Estimator:
+    """Build an estimator and fit it to a trial."""
+    found = build_estimator(build, params, trial.shapes)
     with as_in_a_worker(SEED):
         found.fit(trial.data(), seed=SEED)
     return found
 
 
-def scored(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
-    """Return (N, classes) scores that were checked as in a run."""
+def score_estimator(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
+    """Return (N, classes) scores, checked as in a run."""
     with as_in_a_worker(SEED):
         found = estimator.scores(inputs)
     n = len(next(iter(inputs.values())))
@@ -237,55 +242,63 @@ def scored(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
 def auc_in_sigma(examples: Examples, scores: Array) -> float:
     """Return how many standard errors above one half the AUC is.
 
-    The error is that of scores which know nothing of the labels: Mann and Whitney, Ann. Math.
-    Stat. 18 (1947) 50, for the two smallest classes; ties make it smaller.
+    The standard error is that of scores independent of the labels, for the two smallest classes;
+    ties would make it smaller. Source: Mann and Whitney, Ann. Math. Stat. 18 (1947) 50.
     """
     found = metrics.auc(Predictions(labels=examples.labels, scores=scores)).value
     m, n = sorted(np.bincount(np.asarray(examples.labels)))[:2]
     return float((found - 0.5) / math.sqrt((m + n + 1) / (12 * m * n)))
 
 
-def own_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
-    """Return entries, those of the owner's distribution first."""
+def same_distribution_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
+    """Return entries, those from the same distribution as ``owner`` first."""
     return sorted(entries, key=lambda e: e.plugin.distribution != owner.plugin.distribution)
 
 
-def tried_on(own: Entry, offers: str, method: Entry, registry: Registry) -> Entry:
-    """Return the model that a method is tried on: the kit's own, or an installed one that offers
-    what it needs.
+def model_for_method(default: Entry, offers: str, method: Entry, registry: Registry) -> Entry:
+    """Return the model to test a method on: the default, or an installed one with all it needs.
+
+    Args:
+        default: the model that the conformance tests bring.
+        offers: ``estimate`` or ``encode``.
+        method: the method to test.
+        registry: the installed plugins.
 
     Raises:
-        PluginError: there is none.
+        PluginError: no model offers all that the method needs.
     """
-    for entry in (own, *own_first(registry.entries("model"), method)):
+    for entry in (default, *same_distribution_first(registry.entries("model"), method)):
         if {*method.spec.needs, offers} <= entry.spec.offers:
             return entry
     needs = ", ".join(sorted(method.spec.needs))
-    msg = f"no installed model offers {needs}; it cannot be tried"
+    msg = f"no installed model offers {needs}, so the method cannot be tested"
     raise PluginError(msg)
 
 
 def need_order(trial: Trial, scores: Array) -> None:
-    """Raise PluginError where scores of the test part rank classes the wrong way round."""
+    """Raise PluginError if the scores of the test part rank the classes the wrong way round."""
     sigma = auc_in_sigma(trial.parts["test"], scores)
-    far = f"AUC is {-sigma:.0f} standard errors below .5; are columns swapped?"
-    need(sigma > -4, f"{trial.name}: {far}")
+    below = f"AUC is {-sigma:.0f} standard errors below 0.5; are columns swapped?"
+    need(sigma > -4, f"{trial.name}: {below}")
 
 
-def need_honest(trial: Trial, found: Estimator) -> None:
-    """Raise PluginError where random labels seem to be known.
+def need_chance_level(trial: Trial, found: Estimator) -> None:
+    """Raise PluginError if random labels of held-out examples are predicted.
 
-    To choose what scores best on validation is allowed; it raises their AUC by two or three errors.
+    Model selection on validation is allowed; it raises the validation AUC by two or three standard
+    errors.
     """
-    sigma = {p: auc_in_sigma(e, scored(found, e.inputs, 2)) for p, e in trial.parts.items()}
+    sigma = {
+        p: auc_in_sigma(e, score_estimator(found, e.inputs, 2)) for p, e in trial.parts.items()
+    }
     held_out, validation = sigma["test"], sigma["validation"]
-    need(abs(held_out) <= 4, f"held-out AUC is {held_out:+.1f} standard errors from .5")
-    fits = f"validation AUC is {validation:.1f} standard errors above .5: is it trained on them?"
-    need(validation <= 6, fits)
+    need(abs(held_out) <= 4, f"held-out AUC is {held_out:+.1f} standard errors from 0.5")
+    above = f"validation AUC is {validation:.1f} standard errors above 0.5"
+    need(validation <= 6, f"{above}; is validation used for training?")
 
 
-def through_disk(found: Estimator, fresh: Estimator) -> Estimator:
-    """Return a fresh estimator that the state of another was put into, by way of files."""
+def save_and_load(found: Estimator, fresh: Estimator) -> Estimator:
+    """Save an estimator to files and load its state into a newly built one."""
     with TemporaryDirectory() as folder:
         stored_estimators.save(found, Path(folder))
         return stored_estimators.load(fresh, Path(folder))  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""What scoring costs: operations, latency and memory of the very model that was scored."""
+"""The cost of scoring: operations, latency and memory of the model that was scored."""

@@ -1,4 +1,4 @@
-"""The cost stage: measures what scoring costs, of the model that was scored."""
+"""The cost stage: measure the cost of scoring with the model that was scored."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @stage(CostTask)
 def cost(task: CostTask, workspace: Workspace) -> CostResult:
-    """Measure what scoring costs, of the very network or estimator that was scored."""
+    """Measure the cost of scoring with the network or estimator that was scored."""
     from hepbench.cost import measure
 
     method = task.method
-    source, stored = workspace.parents
-    inputs = load_part(source, "validation").inputs
-    few = {name: array[: measure.LARGE] for name, array in inputs.items()}
+    inputs_folder, method_folder = workspace.parents
+    inputs = load_part(inputs_folder, "validation").inputs
+    examples = {name: array[: measure.LARGE] for name, array in inputs.items()}
     if method.network is None:
-        estimator = stored_estimators.load(built(method, inputs), stored)
-        return measure.measure(estimator, few, folder=workspace.folder, threads=method.threads)
-    from hepbench.cost.whole_network import whole
+        estimator = stored_estimators.load(built(method, inputs), method_folder)
+        return measure.measure(estimator, examples, folder=workspace.folder, threads=method.threads)
+    from hepbench.cost.preprocessed_network import load_preprocessed
 
-    network, tensors = whole(method, stored, few)
+    network, tensors = load_preprocessed(method, method_folder, examples)
     return measure.measure(
         network,
         tensors,

@@ -1,16 +1,15 @@
-"""Multiply-accumulates (MACs) of scoring one example, counted twice; parameters.
+"""Count parameters and multiply-accumulates (MACs) of scoring one example.
 
-What is counted: convolutions, linear layers, products of matrices and whatever contracts like them
-(attention, recurrent layers, distances of all pairs), one MAC for each product that is added up.
-Biases, activations, softmax, batch and layer norm, pooling, interpolation, sorting, gathering and
-other work that grows with the values but not with a contraction are left out, as in torch's own
-counter, so that the two can agree. Products of values that are not contracted are reported apart,
-as ``elementwise``: a network that hides a contraction in them is seen by that.
+Convolutions, linear layers, matrix products and other contractions (attention, recurrent layers,
+pairwise distances) are counted: one MAC for each product that is summed. Biases, activations,
+softmax, batch and layer norm, pooling, interpolation, sorting, gathering and other elementwise work
+are left out, as in torch's counter, so that both counts can agree. Products that are not summed are
+reported separately as ``elementwise``; a large value shows a contraction hidden in them.
 
-The count is fvcore's, a walk over the traced graph, with handlers for what it does not know or gets
-wrong (``operators``); the check is half of what torch's FlopCounterMode sees while the network
-runs. An operator that neither is counted nor is known to hold no MACs is a named gap, never a
-silent zero.
+fvcore counts on the traced graph, with handlers for operators that it does not know or counts
+wrongly (``operators``). The cross-check is half the FLOPs that torch's FlopCounterMode counts while
+the network runs. An operator that is neither counted nor known to hold no MACs is listed by name as
+a gap; it never counts as zero without notice.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from hepbench.cost.operators import ELEMENTWISE, UNKNOWN_TO_TORCH, handlers, in_short, is_free
+from hepbench.cost.operators import ELEMENTWISE, UNKNOWN_TO_TORCH, handlers, has_no_macs, one_line
 from hepbench.cost.tracing import Positional, traceable
 
 if TYPE_CHECKING:
@@ -35,20 +34,20 @@ if TYPE_CHECKING:
     from hepbench.cost.tracing import Tensors
 
 
-AGREE = 0.01
-"""Two counts that differ by no more than this share agree."""
+AGREEMENT = 0.01
+"""Two counts agree if they differ by at most this fraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted:
+class MacCount:
     """MACs of scoring one example.
 
     Attributes:
-        macs: None where the network cannot be traced; a lower bound where there are gaps.
-        by_operator: what they are made of, as fvcore names it.
-        elementwise: products of values that are not contracted; no part of ``macs``.
-        gaps: what was not counted, by name.
-        cross_check: half of what torch's FlopCounterMode counts.
+        macs: None if the network cannot be traced; a lower bound if there are gaps.
+        by_operator: MACs by operator, with fvcore's names.
+        elementwise: products that are not summed; not part of ``macs``.
+        gaps: names of the operators that were not counted.
+        cross_check: half the FLOPs that torch's FlopCounterMode counts.
     """
 
     macs: int | None
@@ -59,64 +58,64 @@ class Counted:
 
     @property
     def ratio(self) -> float | None:
-        """The count over its check; None where one of them is missing or nothing."""
+        """``macs`` divided by ``cross_check``; None if one of them is missing or zero."""
         return self.macs / self.cross_check if self.macs and self.cross_check else None
 
     @property
     def agrees(self) -> bool:
-        """Whether both counters agree within AGREE."""
+        """Whether both counts agree within AGREEMENT."""
         if self.macs is None:
             return False
-        return abs(self.macs - self.cross_check) <= AGREE * max(self.macs, self.cross_check)
+        return abs(self.macs - self.cross_check) <= AGREEMENT * max(self.macs, self.cross_check)
 
     @property
     def warnings(self) -> list[str]:
-        """What a record must say of this count."""
+        """Warnings about this count, for the record."""
         found = []
         if self.gaps:
-            too_low = ", so that the figure is too low" if self.macs else ""
+            too_low = ", so the number is too low" if self.macs else ""
             found.append(f"macs: not counted{too_low}: {'; '.join(self.gaps)}")
         if self.macs is not None and not self.agrees:
             found.append(
                 f"macs: fvcore counts {self.macs}, torch's counter {self.cross_check}: more than "
-                f"{AGREE:.0%} apart"
+                f"{AGREEMENT:.0%} apart"
             )
         if self.macs is not None and self.elementwise > self.macs:
             found.append(
-                f"macs: {self.elementwise} products outside of any contraction, more than the "
-                f"{self.macs} MACs that are counted"
+                f"macs: {self.elementwise} products outside of contractions, more than the "
+                f"{self.macs} MACs counted"
             )
         return found
 
 
-def count(network: nn.Module, inputs: Tensors) -> Counted:
+def count(network: nn.Module, inputs: Tensors) -> MacCount:
     """Count the MACs of scoring one example, the first of ``inputs``.
 
-    The network is left as it was. What depends on values, such as a loop until something
-    converges, is counted as it runs for this example.
+    The network is not changed. Work that depends on values, such as a loop until convergence, is
+    counted as it happens for this example.
     """
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     with traceable(network):
         cross_check = 0
         try:
-            cross_check, left = _cross_check(network, one)
+            cross_check, more_gaps = _cross_check(network, one)
             found, gaps = _walk(network, one)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            gap = f"the network cannot be traced ({in_short(error)})"
-            return Counted(macs=None, gaps=(gap,), cross_check=cross_check)
+            gap = f"the network cannot be traced ({one_line(error)})"
+            return MacCount(macs=None, gaps=(gap,), cross_check=cross_check)
     counts = {name: int(n) for name, n in sorted(found.items()) if n}
     elementwise = sum(counts.pop(name, 0) for name in ELEMENTWISE)
-    return Counted(
+    return MacCount(
         macs=sum(counts.values()),
         by_operator=counts,
         elementwise=elementwise,
-        gaps=tuple(sorted(gaps | left)),
+        gaps=tuple(sorted(gaps | more_gaps)),
         cross_check=cross_check,
     )
 
 
 def parameters(module: nn.Module) -> int:
-    """Return the number of parameters, trained or frozen; one that is shared counts once."""
+    """Return the number of parameters, trained or frozen; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -126,17 +125,18 @@ def nonzero_parameters(module: nn.Module) -> int:
 
 
 def theoretical_macs(network: nn.Module, inputs: Tensors, macs: int) -> int:
-    """Return what would remain of ``macs`` if a product with a weight of zero were no work.
+    """Return the MACs without the products whose weight is zero.
 
-    No machine that hepbench times saves them: weights that a mask holds at zero are multiplied
-    like any other. This is what an ideal sparse kernel could do, and a column of its own.
+    An ideal sparse kernel would need only these. The kernels that hepbench times multiply zeros
+    too, so this number has its own column.
 
     Args:
-        network, inputs: as counted.
+        network: the network that was counted.
+        inputs: its inputs.
         macs: its MACs for one example.
     """
     one = {name: tensor[:1] for name, tensor in inputs.items()}
-    zeros = _Zeros(network)
+    zeros = _ZeroProducts(network)
     with traceable(network), zeros:
         network(one)
     return macs - zeros.products
@@ -144,42 +144,46 @@ def theoretical_macs(network: nn.Module, inputs: Tensors, macs: int) -> int:
 
 # --- the count and its check
 
-# not as a float or an integer: the sizes of a batch are taken out as these
-_LEAVING = ("NumPy array", "Python list")
+# floats and integers are not listed: the sizes of a batch leave torch as such
+_LEAVING_KINDS = ("NumPy array", "Python list")
 
 
 def _walk(network: nn.Module, one: Tensors) -> tuple[Mapping[str, float], set[str]]:
-    """Return fvcore's counts by operator, and the names of what they leave out."""
-    # it warns of torch's deprecations when it is imported
+    """Return fvcore's counts by operator, and the names of operators that it does not count."""
+    # imported here: the import warns of deprecations in torch
     from fvcore.nn import FlopCountAnalysis
 
     gaps: set[str] = set()
     analysis = FlopCountAnalysis(Positional(network, tuple(one)), tuple(one.values()))
     analysis.set_op_handle(**handlers(gaps)).tracer_warnings("all")
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = analysis.by_operator()
-    gaps |= {name for name in analysis.unsupported_ops() if not is_free(name)}
-    said = " ".join(str(warning.message) for warning in told)
-    # the tracer takes what comes back for a constant
-    gaps |= {f"values taken out of torch as a {kind}" for kind in _LEAVING if f"a {kind}" in said}
+    gaps |= {name for name in analysis.unsupported_ops() if not has_no_macs(name)}
+    messages = " ".join(str(warning.message) for warning in caught)
+    # the tracer treats values that left torch as constants
+    gaps |= {
+        f"values taken out of torch as a {kind}"
+        for kind in _LEAVING_KINDS
+        if f"a {kind}" in messages
+    }
     return found, gaps
 
 
 def _cross_check(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
-    """Return half of what torch's counter sees, and the names of what it cannot see."""
+    """Return half of torch's FLOP count, and the names of work that it cannot count."""
     counter = FlopCounterMode(display=False, custom_mapping=dict(UNKNOWN_TO_TORCH))
-    with counter, _Leaving() as leaving:
+    with counter, _LeavingValues() as leaving_values:
         network(one)
-    return int(counter.get_total_flops()) // 2, leaving.gaps
+    return int(counter.get_total_flops()) // 2, leaving_values.gaps
 
 
-class _Leaving(TorchFunctionMode):
-    """Sees values that leave torch unnoticed by the tracer, to be computed with elsewhere."""
+class _LeavingValues(TorchFunctionMode):
+    """Counts values that leave torch without notice by the tracer."""
 
-    # a loop until something converges looks at one number a turn, a contraction at very many
-    MANY = 64
+    # a loop until convergence reads one number per iteration, a contraction reads very many
+    MAX_NUMBERS = 64
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,15 +201,17 @@ class _Leaving(TorchFunctionMode):
 
     @property
     def gaps(self) -> set[str]:
-        """What must be said of it."""
+        """Names of the gaps in the count."""
         found = (
-            {f"{self.numbers} numbers taken out of torch"} if self.numbers > self.MANY else set()
+            {f"{self.numbers} numbers taken out of torch"}
+            if self.numbers > self.MAX_NUMBERS
+            else set()
         )
         return found | ({"values taken out of torch by DLPack"} if self.capsules else set())
 
 
-class _Zeros(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the MACs whose weight, part of a parameter, is zero."""
+class _ZeroProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the MACs whose weight is zero and part of a parameter."""
 
     WEIGHTS: Mapping[Any, slice] = {
         torch.ops.aten.mm: slice(0, 2),
@@ -218,8 +224,12 @@ class _Zeros(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.products = 0
-        held = [parameter for parameter in network.parameters() if parameter.numel()]
-        self.stored = {parameter.untyped_storage().data_ptr() for parameter in held}
+        parameters_with_values = [
+            parameter for parameter in network.parameters() if parameter.numel()
+        ]
+        self.stored = {
+            parameter.untyped_storage().data_ptr() for parameter in parameters_with_values
+        }
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -230,7 +240,7 @@ class _Zeros(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weights = [w for w in operands if w.untyped_storage().data_ptr() in self.stored]
         if weights:
             macs = flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
-            # every value of a weight is used equally often
+            # all values of a weight are used equally often
             zeros = weights[-1].numel() - int(torch.count_nonzero(weights[-1]))
             self.products += macs * zeros // weights[-1].numel()
         return out

@@ -1,4 +1,4 @@
-"""A scored network as an ONNX graph, held to torch's scores at another batch size than traced."""
+"""Export a network to ONNX, and check the graph against torch at another batch size."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepbench.cost.operators import in_short
-from hepbench.cost.tracing import Positional, batch, scoring, traceable
+from hepbench.cost.operators import one_line
+from hepbench.cost.tracing import Positional, batch, eval_without_gradients, traceable
 from hepbench.specs.errors import ExportError
 
 if TYPE_CHECKING:
@@ -24,50 +24,49 @@ if TYPE_CHECKING:
 
 
 OPSET = 17
-"""The first one with layer norm as an operator of its own."""
+"""The first opset with an operator for layer norm."""
 
 
 TRACED = 2
-"""Examples that a network is traced with."""
+"""Batch size of the trace."""
 
 
 CHECKED = 7
-"""Examples that the graph is checked with: another number, and no multiple of the one traced."""
+"""Batch size of the check: not a multiple of that of the trace."""
 
 
 TOLERANCE = 1e-5
-"""How far a score of the graph, a probability in float32, may be from torch's."""
+"""Largest allowed difference between a score of the graph (a float32 probability) and torch's."""
 
 
 def missing() -> str:
-    """Return what must be installed before a network can be exported and checked, or ''."""
-    absent = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if not absent:
+    """Return an error if packages needed for export are not installed, or an empty string."""
+    missing_packages = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if not missing_packages:
         return ""
-    return f"{' and '.join(absent)} not installed: pip install 'hepbench[onnx]'"
+    return f"{' and '.join(missing_packages)} not installed: pip install 'hepbench[onnx]'"
 
 
 def export(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
-    """Write a network as an ONNX graph of any batch size, and hold it to torch's scores.
+    """Export a network to an ONNX graph for any batch size, and check its scores against torch.
 
-    The graph takes the named inputs, masks as booleans, and returns ``logits``. It is removed
-    where it does not agree.
+    The graph takes the named inputs, masks as booleans, and returns ``logits``. If the check fails
+    the file is removed.
 
     Args:
-        network: called with a dict of named inputs; (N, classes) logits.
-        inputs: some examples by name, the first axis of each the batch.
-        path: of the file to write.
+        network: takes a dict of named inputs, returns (N, classes) logits.
+        inputs: examples by name, with the batch on the first axis.
+        path: path of the file to write.
 
     Returns:
         The largest difference between a score of the graph and torch's.
 
     Raises:
-        ExportError: see ``missing``; the network cannot be exported; the graph fails at another
-            batch size, as one whose batch size was baked in does, or scores differ by more than
-            TOLERANCE.
+        ExportError: a package is missing (see ``missing``); the network cannot be exported; the
+            graph fails at another batch size; or scores differ by more than TOLERANCE.
     """
-    if absent := missing():
-        raise ExportError(absent)
+    if missing_packages := missing():
+        raise ExportError(missing_packages)
     write(network, inputs, path)
     try:
         return check(network, inputs, path)
@@ -77,10 +76,10 @@ def export(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
 
 
 def write(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> None:
-    """Write a network as an ONNX graph, unchecked.
+    """Export a network to an ONNX graph, without a check.
 
     Raises:
-        ExportError: the exporter refused it.
+        ExportError: the exporter fails.
     """
     tensors = batch(inputs, TRACED)
     axes = {name: {0: "batch"} for name in (*tensors, "logits")}
@@ -90,17 +89,17 @@ def write(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> None:
                 Positional(network, tuple(tensors)),
                 tuple(tensors.values()),
                 path,
-                # needs onnxscript and five times as long otherwise, for the same graph
+                # the dynamo exporter needs onnxscript and five times as long, for the same graph
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=list(tensors),
                 output_names=["logits"],
                 dynamic_axes=axes,
             )
-    # whatever an exporter raises, it is of this network
+    # any error of the exporter is an error about this network
     except Exception as error:
         path.unlink(missing_ok=True)
-        msg = f"no ONNX graph can be made of the network: {in_short(error)}"
+        msg = f"the network cannot be exported to ONNX: {one_line(error)}"
         raise ExportError(msg) from error
 
 
@@ -108,26 +107,26 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
     """Return the largest difference between a score of a graph and torch's.
 
     Raises:
-        ExportError: the graph fails, or differs by more than TOLERANCE.
+        ExportError: the graph fails, or scores differ by more than TOLERANCE.
     """
     tensors = batch(inputs, CHECKED)
-    with scoring(network):
+    with eval_without_gradients(network):
         expected = _scores(network(tensors).numpy())
     try:
         graph = session(path)
-        found = _scores(graph.run(None, feeds(graph, tensors))[0])
+        actual = _scores(graph.run(None, feeds(graph, tensors))[0])
     # ONNX Runtime has a dozen classes of errors and no common one
     except Exception as error:
         msg = f"the ONNX graph, traced with {TRACED} examples, fails with {CHECKED}: "
-        raise ExportError(msg + in_short(error)) from error
-    if found.shape != expected.shape:
+        raise ExportError(msg + one_line(error)) from error
+    if actual.shape != expected.shape:
         msg = (
-            f"the ONNX graph, traced with {TRACED} examples, returns {found.shape} for {CHECKED}; "
+            f"the ONNX graph, traced with {TRACED} examples, returns {actual.shape} for {CHECKED}; "
             f"torch returns {expected.shape}"
         )
         raise ExportError(msg)
-    difference = float(abs(found - expected).max())
-    # written so that a NaN is refused
+    difference = float(abs(actual - expected).max())
+    # this way round, a NaN fails
     if not difference <= TOLERANCE:
         msg = (
             f"scores of the ONNX graph, traced with {TRACED} examples, differ from torch's by "
@@ -138,14 +137,14 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
 
 
 def session(path: str | os.PathLike[str], *, threads: int = 1) -> Any:
-    """Return an ONNX Runtime session of a graph, on the processor with so many threads."""
+    """Return an ONNX Runtime session on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # 4: fatal; what is less is raised as well
+    # 4: log fatal errors only; other errors are raised anyway
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(
         os.fspath(path), sess_options=options, providers=["CPUExecutionProvider"]
@@ -153,8 +152,10 @@ def session(path: str | os.PathLike[str], *, threads: int = 1) -> Any:
 
 
 def feeds(session: Any, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """Return what a session takes: an input that the network ignores is none of the graph's."""
-    return {taken.name: _array(tensors[taken.name]) for taken in session.get_inputs()}
+    """Return the inputs of a session. Inputs that the network ignores are not part of the graph."""
+    return {
+        graph_input.name: _array(tensors[graph_input.name]) for graph_input in session.get_inputs()
+    }
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""What scoring costs: operations, latency, memory, of the very network or estimator that scored.
+"""Measure the cost of scoring with a network or estimator: operations, latency and memory.
 
-The stage runs alone on the machine: nothing else of any run works while it measures. A network is
-counted (``counting``), exported (``export``) and timed in eager torch and in ONNX Runtime; an
-estimator reports its operations itself, and is timed in Python.
+No other stage of any run works on the machine meanwhile. For a network, operations are counted
+(``counting``), and latency is measured in eager torch and, after export (``export``), in ONNX
+Runtime. An estimator reports its operations itself, and its latency is measured in Python.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from hepbench.cost.messages import CostResult, CountedMacs, TimedCall
-from hepbench.cost.timing import LIMIT_S, doubts, measure_background_load, time_calls
+from hepbench.cost.timing import LIMIT_S, latency_warnings, measure_background_load, time_calls
 from hepbench.specs.errors import ExportError, PluginError
 from hepbench.specs.model import Estimator
 from hepbench.storage import machine
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from hepbench.cost.counting import Counted
-    from hepbench.cost.timing import Call, Timed
+    from hepbench.cost.counting import MacCount
+    from hepbench.cost.timing import Call, CallTimes
     from hepbench.cost.tracing import Tensors
     from hepbench.specs.types import Inputs
 
 LARGE = 256
-"""The large batch, beside batch 1."""
+"""The large batch size, measured besides batch size 1."""
 
-NOTEWORTHY = 0.01
+MIN_ZERO_FRACTION = 0.01
 """Fraction of MACs with weights of zero above which ``theoretical_macs`` is reported."""
 
 OPERATIONS = ("macs", "comparisons")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """How latencies are measured: threads, batch sizes, at most so many seconds for each, device."""
+class TimingSettings:
+    """Settings of a latency measurement: threads, batch sizes, time limit per latency, device."""
 
     threads: int
     sizes: tuple[int, ...]
@@ -55,8 +55,8 @@ class Setting:
 
 
 @dataclass
-class _Findings:
-    """What is known so far of a cost."""
+class _CostReport:
+    """The results of a cost measurement, while they are collected."""
 
     cost: Cost = field(default_factory=Cost)
     warnings: list[str] = field(default_factory=list)
@@ -64,16 +64,16 @@ class _Findings:
     export_difference: float | None = None
     timed: list[TimedCall] = field(default_factory=list)
 
-    def add(self, **known: Any) -> None:
+    def add(self, **fields: Any) -> None:
         """Set fields of the cost."""
-        self.cost = msgspec.structs.replace(self.cost, **known)
+        self.cost = msgspec.structs.replace(self.cost, **fields)
 
     def gap(self, text: str) -> None:
-        """Add a line on what could not be measured."""
+        """Add a line about a value that could not be measured."""
         self.add(gaps=[*self.cost.gaps, text])
 
     def result(self) -> CostResult:
-        """Return all of it as a message."""
+        """Return the results as a message."""
         return CostResult(
             cost=self.cost,
             warnings=self.warnings,
@@ -93,77 +93,77 @@ def measure(
     limit_s: float = LIMIT_S,
     device: str = "cpu",
 ) -> CostResult:
-    """Return what scoring costs.
+    """Measure the cost of scoring.
 
     Args:
-        scored: a network, called with a dict of named inputs, on the processor; or an estimator.
-        inputs: examples by name, the batch on the first axis: real ones, since work may depend on
-            values. Fewer than ``large`` are repeated.
+        scored: a network on the CPU, called with a dict of named inputs; or an estimator.
+        inputs: examples by name, the batch on the first axis. They come from the dataset, because
+            the work may depend on values. If there are fewer than ``large``, they are repeated.
         folder: where the exported graph, ``network.onnx``, is written.
-        threads: of torch, of ONNX Runtime, of OpenMP and BLAS.
-        large: batch size, beside 1.
-        limit_s: seconds for each latency.
-        device: a GPU on which a network is timed too, as torch names it.
+        threads: number of threads of torch, ONNX Runtime, OpenMP and BLAS.
+        large: batch size, besides 1.
+        limit_s: time limit of each latency, in seconds.
+        device: torch's name of a GPU, on which a network is timed too.
     """
-    setting = Setting(threads=threads, sizes=(1, large), limit_s=limit_s, device=device)
-    found = _Findings()
+    settings = TimingSettings(threads=threads, sizes=(1, large), limit_s=limit_s, device=device)
+    report = _CostReport()
     if isinstance(scored, Estimator):
-        _measure_estimator(scored, inputs, setting, found)
+        _measure_estimator(scored, inputs, settings, report)
     else:
-        _measure_network(scored, inputs, setting, folder, found)
-    return found.result()
+        _measure_network(scored, inputs, settings, folder, report)
+    return report.result()
 
 
 # --- networks
 
 
 def _measure_network(
-    network: nn.Module, inputs: Inputs, setting: Setting, folder: Path, found: _Findings
+    network: nn.Module, inputs: Inputs, settings: TimingSettings, folder: Path, report: _CostReport
 ) -> None:
     from hepbench.cost import export, tracing
 
-    _count(network, tracing.batch(inputs, 1), found)
-    batches = {n: tracing.batch(inputs, n) for n in setting.sizes}
+    _count(network, tracing.batch(inputs, 1), report)
+    batches = {n: tracing.batch(inputs, n) for n in settings.sizes}
     calls = {("torch", n): _eager(network, tensors) for n, tensors in batches.items()}
-    with _torch_threads(setting.threads), tracing.scoring(network):
-        found.add(peak_memory_mb=_peak_memory(calls["torch", max(setting.sizes)]))
-        if path := _exported(network, inputs, folder, found):
-            session = export.session(path, threads=setting.threads)
+    with _torch_threads(settings.threads), tracing.eval_without_gradients(network):
+        report.add(peak_memory_mb=_peak_memory(calls["torch", max(settings.sizes)]))
+        if path := _exported(network, inputs, folder, report):
+            session = export.session(path, threads=settings.threads)
             for n, tensors in batches.items():
                 calls["onnxruntime", n] = _in_session(session, export.feeds(session, tensors))
-        if setting.device != "cpu":
-            calls |= _on_device(network, batches, setting.device)
-        _time(calls, setting, found)
+        if settings.device != "cpu":
+            calls |= _on_device(network, batches, settings.device)
+        _time(calls, settings, report)
 
 
-def _exported(network: nn.Module, inputs: Inputs, folder: Path, found: _Findings) -> Path | None:
-    """Export a network; where that fails, note the reason."""
+def _exported(network: nn.Module, inputs: Inputs, folder: Path, report: _CostReport) -> Path | None:
+    """Export a network. If that fails, note the reason and return None."""
     from hepbench.cost import export
 
     path = folder / "network.onnx"
     try:
-        found.export_difference = export.export(network, inputs, path)
+        report.export_difference = export.export(network, inputs, path)
     except ExportError as error:
-        found.gap(f"onnxruntime: {error}")
+        report.gap(f"onnxruntime: {error}")
         # a missing package is no fault of the network
         if not export.missing():
-            found.warnings.append(f"export: {error}")
+            report.warnings.append(f"export: {error}")
         return None
     return path
 
 
-def _count(network: nn.Module, one: Tensors, found: _Findings) -> None:
+def _count(network: nn.Module, one: Tensors, report: _CostReport) -> None:
     from hepbench.cost import counting
 
     counted = counting.count(network, one)
-    found.counted = CountedMacs(
+    report.counted = CountedMacs(
         by_operator=dict(counted.by_operator),
         elementwise=counted.elementwise,
         cross_check=counted.cross_check,
         ratio=counted.ratio,
     )
-    found.warnings += counted.warnings
-    found.add(
+    report.warnings += counted.warnings
+    report.add(
         parameters=counting.parameters(network),
         nonzero_parameters=counting.nonzero_parameters(network),
         gaps=[f"macs: {gap}" for gap in counted.gaps],
@@ -171,18 +171,18 @@ def _count(network: nn.Module, one: Tensors, found: _Findings) -> None:
     )
 
 
-def _macs(network: nn.Module, one: Tensors, counted: Counted) -> dict[str, int]:
+def _macs(network: nn.Module, one: Tensors, counted: MacCount) -> dict[str, int]:
     from hepbench.cost import counting
 
-    # zero is no count where everything was left out
+    # zero is not a count if no operator could be counted
     if counted.macs is None or (not counted.macs and counted.gaps):
         return {}
-    known = {"macs": counted.macs, "flops": 2 * counted.macs}
+    fields = {"macs": counted.macs, "flops": 2 * counted.macs}
     theoretical = counting.theoretical_macs(network, one, counted.macs)
     # a few weights may be zero by chance
-    if theoretical < (1 - NOTEWORTHY) * counted.macs:
-        known["theoretical_macs"] = theoretical
-    return known
+    if theoretical < (1 - MIN_ZERO_FRACTION) * counted.macs:
+        fields["theoretical_macs"] = theoretical
+    return fields
 
 
 def _eager(network: nn.Module, tensors: Tensors) -> Call:
@@ -198,24 +198,24 @@ def _eager(network: nn.Module, tensors: Tensors) -> Call:
 def _on_device(
     network: nn.Module, batches: Mapping[int, Tensors], device: str
 ) -> dict[tuple[str, int], Call]:
-    """Return calls on a GPU, under a runtime's name of their own, such as ``torch-cuda``."""
-    moved = copy.deepcopy(network).to(device)
-    there = {
+    """Return calls on a GPU, with their own runtime name, such as ``torch-cuda``."""
+    copied = copy.deepcopy(network).to(device)
+    on_device = {
         n: {name: tensor.to(device) for name, tensor in tensors.items()}
         for n, tensors in batches.items()
     }
     runtime = f"torch-{device.partition(':')[0]}"
-    return {(runtime, n): _synchronised(_eager(moved, t), device) for n, t in there.items()}
+    return {(runtime, n): _synchronised(_eager(copied, t), device) for n, t in on_device.items()}
 
 
 def _synchronised(call: Call, device: str) -> Call:
-    """Return a call that ends when the GPU has finished, not when its work is queued."""
+    """Return a call that waits until the GPU has finished its work."""
     import torch
 
     def finished() -> object:
-        made = call()
+        result = call()
         getattr(torch, device.partition(":")[0]).synchronize()
-        return made
+        return result
 
     return finished
 
@@ -240,32 +240,32 @@ def _torch_threads(threads: int) -> Iterator[None]:
 
 
 def _measure_estimator(
-    estimator: Estimator, inputs: Inputs, setting: Setting, found: _Findings
+    estimator: Estimator, inputs: Inputs, settings: TimingSettings, report: _CostReport
 ) -> None:
     if (parameters := getattr(estimator, "parameters", None)) is not None:
-        found.add(parameters=int(parameters))
+        report.add(parameters=int(parameters))
     operations = _operations(estimator)
-    found.add(**operations)
+    report.add(**operations)
     if not operations:
         name = type(estimator).__name__
-        found.gap(f"operations: {name} has no cost() that counts them")
-    batches = {n: _rows(inputs, n) for n in setting.sizes}
+        report.gap(f"operations: {name} has no cost() that counts them")
+    batches = {n: _rows(inputs, n) for n in settings.sizes}
     calls = {("native", n): _native(estimator, rows) for n, rows in batches.items()}
-    with _native_threads(setting.threads):
-        found.add(peak_memory_mb=_peak_memory(calls["native", max(setting.sizes)]))
-        _time(calls, setting, found)
+    with _native_threads(settings.threads):
+        report.add(peak_memory_mb=_peak_memory(calls["native", max(settings.sizes)]))
+        _time(calls, settings, report)
 
 
 def _operations(estimator: Estimator) -> dict[str, Any]:
-    """Return how many operations an estimator says that scoring one example takes.
+    """Return the operations of scoring one example, as the estimator reports them.
 
     Raises:
-        PluginError: it names others than OPERATIONS, or no finite number of them.
+        PluginError: the report names other operations than OPERATIONS, or a number is not finite.
     """
-    report = getattr(estimator, "cost", None)
-    if report is None:
+    cost_function = getattr(estimator, "cost", None)
+    if cost_function is None:
         return {}
-    name, reported = type(estimator).__name__, dict(report())
+    name, reported = type(estimator).__name__, dict(cost_function())
     for kind, value in reported.items():
         if kind not in OPERATIONS or not (math.isfinite(value) and value >= 0):
             msg = (
@@ -289,12 +289,12 @@ def _rows(inputs: Inputs, n: int) -> Inputs:
 
 @contextmanager
 def _native_threads(threads: int) -> Iterator[None]:
-    with ExitStack() as held:
-        # it comes with scikit-learn
+    with ExitStack() as contexts:
+        # installed with scikit-learn
         if find_spec("threadpoolctl"):
             import threadpoolctl
 
-            held.enter_context(threadpoolctl.threadpool_limits(limits=threads))
+            contexts.enter_context(threadpoolctl.threadpool_limits(limits=threads))
         yield
 
 
@@ -302,38 +302,42 @@ def _native_threads(threads: int) -> Iterator[None]:
 
 
 def _peak_memory(call: Call) -> float:
-    """Return the most memory, in MB, that this process holds while a call runs for the first time.
+    """Return the peak memory of this process, in MB, during the first run of a call.
 
-    It is that of the whole process, libraries included, as for training.
+    Libraries are included, as in the peak memory of training.
     """
     machine.forget_peak_memory()
     call()
     return machine.peak_memory_mb()
 
 
-def _time(calls: Mapping[tuple[str, int], Call], setting: Setting, found: _Findings) -> None:
+def _time(
+    calls: Mapping[tuple[str, int], Call], settings: TimingSettings, report: _CostReport
+) -> None:
     """Time each runtime and batch, and note warnings about them."""
     with measure_background_load() as load:
-        timed = time_calls(calls, limit_s=setting.limit_s)
-    latencies = [_latency(r, n, each, load.others) for (r, n), each in timed.items()]
-    found.add(latencies=latencies)
-    found.timed = [_described(runtime, n, each) for (runtime, n), each in timed.items()]
-    named = {f"{runtime} at batch {n}": each for (runtime, n), each in timed.items()}
-    found.warnings += [*doubts(named, setting.threads), *load.doubts(setting.threads)]
+        timed = time_calls(calls, limit_s=settings.limit_s)
+    report.add(latencies=[_latency(r, n, times, load.others) for (r, n), times in timed.items()])
+    report.timed = [_described(runtime, n, times) for (runtime, n), times in timed.items()]
+    named = {f"{runtime} at batch {n}": times for (runtime, n), times in timed.items()}
+    report.warnings += [
+        *latency_warnings(named, settings.threads),
+        *load.warnings(settings.threads),
+    ]
 
 
-def _latency(runtime: str, n: int, timed: Timed, load: float | None) -> Latency:
+def _latency(runtime: str, n: int, times: CallTimes, load: float | None) -> Latency:
     return Latency(
         runtime=runtime,
         batch=n,
-        median_ms=timed.median,
-        p95_ms=timed.p95,
-        rounds=msgspec.convert(timed.rounds, list[Round]),
+        median_ms=times.median,
+        p95_ms=times.p95,
+        rounds=msgspec.convert(times.rounds, list[Round]),
         load=load,
     )
 
 
-def _described(runtime: str, n: int, timed: Timed) -> TimedCall:
+def _described(runtime: str, n: int, timed: CallTimes) -> TimedCall:
     return TimedCall(
         runtime=runtime,
         batch=n,

@@ -1,4 +1,4 @@
-"""Messages: what the stage that measures cost is given, and what it returns."""
+"""Messages: the task and the result of the cost stage."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hepbench.training.messages import MethodTask
 
 
 class CostTask(msgspec.Struct, frozen=True):
-    """The method whose result is measured."""
+    """The task of a cost stage: the method stage whose model is measured."""
 
     method: MethodTask
 
 
 class TimedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """How well a latency is known: see ``timing.Timed``."""
+    """How precisely a latency was measured: see ``timing.CallTimes``."""
 
     runtime: str
     batch: int
@@ -26,7 +26,7 @@ class TimedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountedMacs(msgspec.Struct, frozen=True, kw_only=True):
-    """How multiply-accumulates were counted: see ``counting.Counted``."""
+    """How multiply-accumulates were counted: see ``counting.MacCount``."""
 
     by_operator: dict[str, int] = {}
     elementwise: int = 0
@@ -35,14 +35,15 @@ class CountedMacs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CostResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What scoring costs, and how it was found.
+    """The cost of scoring, and how it was measured.
 
     Attributes:
-        cost: without what training cost.
+        cost: the cost of scoring, without that of training.
+        warnings: lines for the record.
         counted: None for an estimator.
-        export_difference: the largest difference of an exported score from torch's; None where the
-            network was not exported.
-        timed: how well each latency is known.
+        export_difference: largest difference between a score of the ONNX graph and torch's; None if
+            the network was not exported.
+        timed: how precisely each latency was measured.
     """
 
     cost: Cost

@@ -1,4 +1,4 @@
-"""What operators of a traced graph hold MACs: handlers for fvcore, and what is known to hold none."""
+"""MACs of the operators of a traced graph: handlers for fvcore, and operators without MACs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape: TypeAlias = Sequence[int]
 
 
 Handler: TypeAlias = Callable[[list[Any], list[Any]], int]
-"""Takes the inputs and outputs of a node of the graph; returns MACs."""
+"""Returns the MACs of a node of the graph, from its inputs and outputs."""
 
 
 def _shape(value: Any) -> Shape:
@@ -33,23 +33,23 @@ def _integers(value: Any) -> list[int] | None:
 
 
 def _contracted(inputs: list[Any], outputs: list[Any], *, matrix: int) -> int:
-    """Every value of a product of matrices, broadcast or not, adds up the first one's last axis."""
+    """Count a matrix product: each output value sums over the last axis of the first matrix."""
     return math.prod(_shape(outputs[0])) * _shape(inputs[matrix])[-1]
 
 
 def _convolution_mode(inputs: list[Any], outputs: list[Any]) -> int:
-    """A convolution whose padding is named, such as ``same``."""
+    """Count a convolution with named padding, such as ``same``."""
     return math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:])
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> int:
-    """Each query meets each key, and gathers the values."""
+    """Count attention: products of queries and keys, then of weights and values."""
     query, key, out = _shape(inputs[0]), _shape(inputs[1]), _shape(outputs[0])
     return math.prod(out[:-1]) * key[-2] * (query[-1] + out[-1])
 
 
 def _distances(inputs: list[Any], outputs: list[Any]) -> int:
-    """Euclidean distances of more than 25 points are a product of matrices with two more columns."""
+    """Count distances. Above 25 points torch uses one matrix product, two columns wider."""
     a, b, power, mode = (*map(_shape, inputs[:2]), inputs[2].toIValue(), inputs[3].toIValue())
     by_product = power == 2 and (mode == 1 or (mode in (None, 0) and max(a[-2], b[-2]) > 25))
     return math.prod(_shape(outputs[0])) * (a[-1] + 2 * by_product)
@@ -61,7 +61,7 @@ def _tensordot(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _recurrent(inputs: list[Any], _outputs: list[Any]) -> int:
-    """Each step of each sequence meets every matrix of every layer."""
+    """Count a recurrent layer: every matrix of every layer is used at each step."""
     lists = [value for value in inputs if value.node().kind() == "prim::ListConstruct"]
     shapes = [_shape(value) for value in lists[-1].node().inputs()]
     weights = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
@@ -74,18 +74,18 @@ def _recurrent_cell(inputs: list[Any], _outputs: list[Any]) -> int:
 
 
 def _einsum(inputs: list[Any], _outputs: list[Any]) -> int:
-    """Pairs from the left, or along the path that was given, as torch contracts them."""
+    """Count an einsum as torch contracts it: pairs from the left, or along the given path."""
     shapes = [_shape(value) for value in inputs[1].node().inputs()]
     return einsum_macs(inputs[0].toIValue(), shapes, _integers(inputs[2]))
 
 
 def einsum_macs(equation: str, shapes: Sequence[Shape], path: Sequence[int] | None = None) -> int:
-    """Return the MACs of an einsum; an axis of one operand alone is summed before the product.
+    """Return the MACs of an einsum. An axis of only one operand is summed before the product.
 
     Args:
-        equation: as ``torch.einsum`` takes it, ``...`` included.
-        shapes: of the operands.
-        path: positions of the operands to contract, two for each step; None: from the left.
+        equation: an equation for ``torch.einsum``; ``...`` is allowed.
+        shapes: shapes of the operands.
+        path: positions of the operands to contract, two per step; None: from the left.
     """
     terms, result = _axes(equation, shapes)
     sizes: Counter[str] = Counter()
@@ -99,9 +99,9 @@ def einsum_macs(equation: str, shapes: Sequence[Shape], path: Sequence[int] | No
         kept = set(result).union(*operands)
         shared = (a & b) - kept
         joined = (a | b) & kept
-        # without a sum it is a product of values, not a contraction
+        # without a sum this is an elementwise product
         total += math.prod(sizes[axis] for axis in joined | shared) if shared else 0
-        # torch puts what it made first without a path, and last along one
+        # torch puts the result first without a path, and last with one
         operands.insert(len(operands) if path else 0, joined)
     return total
 
@@ -113,7 +113,7 @@ def _axes(equation: str, shapes: Sequence[Shape]) -> tuple[list[str], str]:
     more = [
         len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)
     ]
-    # names that no equation holds; the axes of an ellipsis are aligned at the right
+    # characters that no equation uses; the axes of an ellipsis are aligned at the right
     names = "".join(map(chr, range(0x4E00, 0x4E00 + max(more))))
     terms = [t.replace("...", names[len(names) - n :]) for t, n in zip(terms, more, strict=True)]
     if not arrow:
@@ -126,7 +126,7 @@ def _products(_inputs: list[Any], outputs: list[Any]) -> int:
     return math.prod(_shape(outputs[0]))
 
 
-def _nothing(_inputs: list[Any], _outputs: list[Any]) -> int:
+def _zero(_inputs: list[Any], _outputs: list[Any]) -> int:
     return 0
 
 
@@ -136,11 +136,11 @@ ELEMENTWISE = (
 )
 
 
-# fvcore's own for _convolution, linear, addmm and bmm are right and stay
+# fvcore's own handlers for _convolution, linear, addmm and bmm are right
 _COUNTED: Mapping[str, Handler] = {
-    # its handler takes the batch axes of the first operand for those of the result
+    # fvcore assumes that the result has the batch axes of the first operand
     "matmul": partial(_contracted, matrix=0),
-    # its handler reads numpy's printed advice, and builds the operands for it
+    # fvcore parses the text of numpy.einsum_path, and allocates operands for it
     "einsum": _einsum,
     "mm": partial(_contracted, matrix=0),
     "mv": partial(_contracted, matrix=0),
@@ -158,23 +158,23 @@ _COUNTED: Mapping[str, Handler] = {
 }
 
 
-# fvcore counts these, by other conventions
-_LEFT_OUT = (
+# fvcore counts these by another convention
+_NOT_COUNTED = (
     *("batch_norm", "group_norm", "instance_norm", "layer_norm", "adaptive_avg_pool1d"),
     *("adaptive_avg_pool2d", "adaptive_avg_pool3d", "grid_sampler", "upsample_nearest2d"),
     *("upsample_bilinear2d", "mean"),
 )
 
 
-# a loop, a branch or a call inside of scripted code: fvcore passes over what is in it
-_HIDING = ("prim::Loop", "prim::If", "prim::CallMethod", "prim::CallFunction")
+# loops, branches and calls in scripted code: fvcore ignores their contents
+_OPAQUE = ("prim::Loop", "prim::If", "prim::CallMethod", "prim::CallFunction")
 
 
 def handlers(gaps: set[str]) -> dict[str, Handler]:
-    """Return a handler for each kind of node; what they cannot count is added to ``gaps``."""
+    """Return a handler for each kind of node; names of uncounted nodes are added to ``gaps``."""
     counted = {f"aten::{name}": _guarded(name, h, gaps) for name, h in _COUNTED.items()}
-    left_out = {f"aten::{name}": _nothing for name in _LEFT_OUT}
-    return {**counted, **left_out, **{name: _gap(name, gaps) for name in _HIDING}}
+    left_out = {f"aten::{name}": _zero for name in _NOT_COUNTED}
+    return {**counted, **left_out, **{name: _note_gap(name, gaps) for name in _OPAQUE}}
 
 
 def _guarded(name: str, handler: Handler, gaps: set[str]) -> Handler:
@@ -182,13 +182,13 @@ def _guarded(name: str, handler: Handler, gaps: set[str]) -> Handler:
         try:
             return handler(inputs, outputs)
         except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:
-            gaps.add(f"aten::{name} ({in_short(error)})")
+            gaps.add(f"aten::{name} ({one_line(error)})")
             return 0
 
     return guarded
 
 
-def _gap(name: str, gaps: set[str]) -> Handler:
+def _note_gap(name: str, gaps: set[str]) -> Handler:
     def gap(_inputs: list[Any], _outputs: list[Any]) -> int:
         gaps.add(name)
         return 0
@@ -221,13 +221,13 @@ UNKNOWN_TO_TORCH: Mapping[Any, Any] = {
 }
 
 
-def is_free(kind: str) -> bool:
-    """Whether an operator is known to hold no MACs: by torch's own tags, or listed here."""
+def has_no_macs(kind: str) -> bool:
+    """Return whether an operator is known to have no MACs, from torch's tags or the list here."""
     space, _, name = kind.partition("::")
     if space != "aten":
         return False
     plain = name.removesuffix("_")
-    if plain in _FREE or plain.startswith(_FREE_BEGINNINGS):
+    if plain in _WITHOUT_MACS or plain.startswith(_PREFIXES_WITHOUT_MACS):
         return True
     return any(_is_tagged(known) for known in (name, plain))
 
@@ -240,15 +240,15 @@ def _is_tagged(name: str) -> bool:
     return bool(tags & {torch.Tag.pointwise, torch.Tag.reduction})
 
 
-_FREE_BEGINNINGS = (
+_PREFIXES_WITHOUT_MACS = (
     *("adaptive_avg_pool", "adaptive_max_pool", "avg_pool", "max_pool", "fractional_max_pool"),
     *("max_unpool", "upsample_", "_upsample_", "reflection_pad", "replication_pad", "is_"),
 )
 
 
-# shapes, copies, constants, random values; comparing, choosing, sorting, counting; sums,
-# norms, activations
-_FREE_NAMES = """
+# first block: shapes, copies, constants, random values; second: comparison, selection, sorting,
+# counting; third: sums, norms, activations
+_NAMES_WITHOUT_MACS = """
 H T _pack_padded_sequence _pad_packed_sequence adjoint alias as_strided atleast_1d atleast_2d
 atleast_3d bernoulli bool broadcast_tensors broadcast_to channel_shuffle clone col2im column_stack
 combinations concat concatenate conj copy cpu cuda detach diag diag_embed diagflat diagonal
@@ -277,10 +277,10 @@ rms_norm rrelu softmax softmin subtract trace
 """
 
 
-_FREE = frozenset(_FREE_NAMES.split())
+_WITHOUT_MACS = frozenset(_NAMES_WITHOUT_MACS.split())
 
 
-def in_short(error: Exception) -> str:
-    """Return an error in one line."""
+def one_line(error: Exception) -> str:
+    """Return type and first words of an error, in one line."""
     words = str(error).split()
     return f"{type(error).__name__}: {' '.join(words[:20])}"

@@ -1,4 +1,4 @@
-"""Latencies: calls that take turns, until their medians are known, with what is doubtful of them."""
+"""Latencies: time calls in turn until their medians are precise, and warn of doubtful ones."""
 
 from __future__ import annotations
 
@@ -22,61 +22,62 @@ Call: TypeAlias = "Callable[[], object]"
 
 
 LIMIT_S = 1.0
-"""Seconds that one latency may be measured for, once its fewest calls are made."""
+"""Time limit of one latency, in seconds, once the minimum number of calls is made."""
 
 
 ROUNDS = 3
-"""Each latency is measured in so many rounds, others between: a slow moment is not its all."""
+"""Number of rounds. Every round times all calls, so a slow moment affects no call alone."""
 
 
 WARM_UP_S, WARM_UP_CALLS = 0.05, 3
+"""Before each round, a call is repeated for so many seconds and so many times."""
 
 
-FEWEST, ENOUGH, MOST = 3, 64, 65_536
-"""Calls of a round: at least, before the median may be called known, at most."""
+MIN_CALLS, CALLS_FOR_PRECISION, MAX_CALLS = 3, 64, 65_536
+"""Calls of a round: the minimum, the minimum before precision is tested, and the maximum."""
 
 
-LEAST_S = 0.05
-"""Seconds before it may: the calls of one moment agree with one another more than with the next."""
+MIN_S = 0.05
+"""Seconds before precision is tested: calls close in time agree better than calls far apart."""
 
 
 PRECISION = 0.02
-"""Half the width of the median's 95 % interval, as a share, at which it is known well enough."""
+"""Target precision: half the width of the 95 % interval of the median, as a fraction of it."""
 
 
-ROUGH = 0.1
-"""Above this a record says that a median is not well known."""
+PRECISION_WARNING = 0.1
+"""Above this precision value a record warns that the median is imprecise."""
 
 
 UNDER_LOAD = "latency under load"
 
 
-DRIFT = 0.2
-"""Above this share between the medians of rounds a record says that the machine's speed changed."""
+DRIFT_WARNING = 0.2
+"""Above this fraction between the medians of rounds a record warns that the speed changed."""
 
 
-BUSY = 0.2
-"""Above so many cores that worked on something else a record says so."""
+LOAD_WARNING = 0.2
+"""Above this number of cores busy with other work a record warns of background load."""
 
 
-STRAY = 0.1
-"""Above this share of a process's work by threads that nobody asked for a record says so."""
+THREADS_WARNING = 0.1
+"""Above this fraction of work done by other threads of the process a record warns."""
 
 
-WAITED = 0.1
-"""Above this share of time off the processor a record says that something else was running."""
+WAITED_WARNING = 0.1
+"""Above this fraction of time off the processor a record warns that something else ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
-    """Milliseconds of a call, over many.
+class CallTimes:
+    """Statistics of the duration of a call, over many calls.
 
     Attributes:
         median, p95: in ms.
-        calls: how many.
-        precision: half the width of the median's 95 % interval, as a share of it.
-        drift: the widest difference between the medians of rounds, as a share of the median.
-        waited: share of the time in which the calling thread was not running.
+        calls: number of calls.
+        precision: half the width of the 95 % interval of the median, as a fraction of it.
+        drift: largest difference between the medians of rounds, as a fraction of the median.
+        waited: fraction of the time in which the calling thread was not running.
         rounds: the fields of ``records.Round`` of each round.
     """
 
@@ -91,18 +92,18 @@ class Timed:
 
 @dataclass(frozen=True)
 class Round:
-    """Nanoseconds of each call, and seconds of them all, by the clock and on the processor."""
+    """One round: duration of each call in ns; wall time and processor time of all calls in s."""
 
-    laps: list[int]
+    durations: list[int]
     wall: float
-    ran: float
+    on_processor: float
 
 
-def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[Any, Timed]:
-    """Time some calls, by name: in rounds, each after the other.
+def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[Any, CallTimes]:
+    """Time several calls, in rounds, and return their statistics by name.
 
-    In every round a call is warmed up and made until its median is known to PRECISION, or its share
-    of ``limit_s`` is over; the garbage collector waits meanwhile.
+    In every round each call is warmed up and repeated until its median is known to PRECISION, or
+    until its part of ``limit_s`` is over. The garbage collector is off meanwhile.
     """
     rounds: dict[Any, list[Round]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
@@ -111,20 +112,27 @@ def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[A
     return {name: summary(found) for name, found in rounds.items()}
 
 
-def summary(rounds: Sequence[Round]) -> Timed:
-    """Return the figures of all rounds together."""
-    laps = [lap for one in rounds for lap in one.laps]
-    median = float(np.median(laps))
-    medians = [float(np.median(one.laps)) for one in rounds]
-    return Timed(
+def summary(rounds: Sequence[Round]) -> CallTimes:
+    """Return the statistics of all rounds together."""
+    durations = [duration for one in rounds for duration in one.durations]
+    median = float(np.median(durations))
+    medians = [float(np.median(one.durations)) for one in rounds]
+    return CallTimes(
         median=median / 1e6,
-        p95=float(np.percentile(laps, 95)) / 1e6,
-        calls=len(laps),
-        precision=precision(laps),
+        p95=float(np.percentile(durations, 95)) / 1e6,
+        calls=len(durations),
+        precision=precision(durations),
         drift=(max(medians) - min(medians)) / median,
-        waited=max(0.0, 1 - sum(one.ran for one in rounds) / sum(one.wall for one in rounds)),
+        waited=max(
+            0.0, 1 - sum(one.on_processor for one in rounds) / sum(one.wall for one in rounds)
+        ),
         rounds=tuple(
-            {"calls": len(one.laps), "wall_s": one.wall, "cpu_s": one.ran, "median_ms": m / 1e6}
+            {
+                "calls": len(one.durations),
+                "wall_s": one.wall,
+                "cpu_s": one.on_processor,
+                "median_ms": m / 1e6,
+            }
             for one, m in zip(rounds, medians, strict=True)
         ),
     )
@@ -132,27 +140,28 @@ def summary(rounds: Sequence[Round]) -> Timed:
 
 def _round(call: Call, limit_s: float) -> Round:
     _warm_up(call)
-    laps: list[int] = []
-    collecting = gc.isenabled()
+    durations: list[int] = []
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
-        began, ran = time.perf_counter(), time.thread_time()
-        while not _is_enough(laps, time.perf_counter() - began, limit_s):
-            start = time.perf_counter_ns()
+        round_start, thread_start = time.perf_counter(), time.thread_time()
+        while not _is_enough(durations, time.perf_counter() - round_start, limit_s):
+            call_start = time.perf_counter_ns()
             call()
-            laps.append(time.perf_counter_ns() - start)
-        return Round(laps, time.perf_counter() - began, time.thread_time() - ran)
+            durations.append(time.perf_counter_ns() - call_start)
+        wall, on_processor = time.perf_counter() - round_start, time.thread_time() - thread_start
+        return Round(durations, wall, on_processor)
     finally:
-        if collecting:
+        if was_enabled:
             gc.enable()
 
 
-def precision(laps: Sequence[float]) -> float:
-    """Return half the width of the median's 95 % interval, as a share of the median.
+def precision(durations: Sequence[float]) -> float:
+    """Return half the width of the 95 % interval of the median, as a fraction of the median.
 
-    The interval is between order statistics, so it supposes nothing of the distribution.
+    The interval lies between order statistics, so it assumes nothing about the distribution.
     """
-    ordered, n = sorted(laps), len(laps)
+    ordered, n = sorted(durations), len(durations)
     half = 0.98 * math.sqrt(n)
     low = ordered[max(0, math.floor(n / 2 - half))]
     high = ordered[min(n - 1, math.ceil(n / 2 + half))]
@@ -160,77 +169,91 @@ def precision(laps: Sequence[float]) -> float:
 
 
 def _warm_up(call: Call) -> None:
-    began, calls = time.perf_counter(), 0
-    while calls < WARM_UP_CALLS or time.perf_counter() - began < WARM_UP_S:
+    start, calls = time.perf_counter(), 0
+    while calls < WARM_UP_CALLS or time.perf_counter() - start < WARM_UP_S:
         call()
         calls += 1
 
 
-def _is_enough(laps: Sequence[int], elapsed: float, limit_s: float) -> bool:
-    n = len(laps)
-    if n < FEWEST:
+def _is_enough(durations: Sequence[int], elapsed: float, limit_s: float) -> bool:
+    n = len(durations)
+    if n < MIN_CALLS:
         return False
-    if elapsed > limit_s or n >= MOST:
+    if elapsed > limit_s or n >= MAX_CALLS:
         return True
-    # at powers of two alone: sorting is work between calls
-    if n < ENOUGH or n & (n - 1) or elapsed < LEAST_S:
+    # tested only at powers of two, because sorting takes time between calls
+    if n < CALLS_FOR_PRECISION or n & (n - 1) or elapsed < MIN_S:
         return False
-    return precision(laps) <= PRECISION
+    return precision(durations) <= PRECISION
 
 
 @dataclass
 class BackgroundLoad:
-    """What else worked meanwhile.
+    """The background load during a measurement.
 
     Attributes:
-        others: cores that other processes kept busy; None where the system does not say.
-        threads: share of what this process worked that its other threads did.
+        others: number of cores that other processes kept busy; None if the system does not tell.
+        threads: fraction of this process's work done by its other threads.
     """
 
     others: float | None = None
     threads: float = 0.0
 
-    def doubts(self, threads: int) -> list[str]:
-        """Return what a record must say of latencies that were measured with so many threads."""
-        told = []
-        if self.others is not None and self.others > BUSY:
-            told.append(f"other work kept {self.others:.1f} of {os.cpu_count()} cores busy")
-        # with more threads the one that calls is helped by others
-        if threads == 1 and self.threads > STRAY:
-            told.append(f"other threads of the same process did {self.threads:.0%} of its work")
-        return [f"{UNDER_LOAD}: {words} while latencies were measured" for words in told]
+    def warnings(self, threads: int) -> list[str]:
+        """Return the warnings about latencies measured with a number of threads."""
+        texts = []
+        if self.others is not None and self.others > LOAD_WARNING:
+            texts.append(f"other work kept {self.others:.1f} of {os.cpu_count()} cores busy")
+        # with several threads, other threads are meant to work
+        if threads == 1 and self.threads > THREADS_WARNING:
+            texts.append(f"other threads of the same process did {self.threads:.0%} of its work")
+        return [f"{UNDER_LOAD}: {words} while latencies were measured" for words in texts]
 
 
 @contextmanager
 def measure_background_load() -> Iterator[BackgroundLoad]:
-    """Measure what else works while the body runs; known when it has ended."""
-    found = BackgroundLoad()
-    everywhere, here, thread = machine.worked_seconds(), time.process_time(), time.thread_time()
-    began = time.perf_counter()
-    yield found
-    wall = time.perf_counter() - began
-    worked = time.process_time() - here
-    found.threads = max(0.0, 1 - (time.thread_time() - thread) / worked)
+    """Measure the background load while the body runs; the result is set when the body ends."""
+    load = BackgroundLoad()
+    system_start, process_start, thread_start = (
+        machine.worked_seconds(),
+        time.process_time(),
+        time.thread_time(),
+    )
+    start = time.perf_counter()
+    yield load
+    wall = time.perf_counter() - start
+    worked = time.process_time() - process_start
+    load.threads = max(0.0, 1 - (time.thread_time() - thread_start) / worked)
     now = machine.worked_seconds()
-    if now is not None and everywhere is not None:
-        found.others = max(0.0, now - everywhere - worked) / wall
+    if now is not None and system_start is not None:
+        load.others = max(0.0, now - system_start - worked) / wall
 
 
-def doubts(found: Mapping[str, Timed], threads: int) -> list[str]:
-    """Return what a record must say of some latencies: each doubt once, of the worst."""
-    told = []
-    for name, limit, words in _DOUBTS:
-        # with more threads the one that calls waits for the others
+def latency_warnings(latencies: Mapping[str, CallTimes], threads: int) -> list[str]:
+    """Return warnings about imprecise latencies, each kind once, about the worst latency."""
+    texts = []
+    for name, limit, words in _WARNINGS:
+        # with several threads, the calling thread waits for the others
         if name == "waited" and threads > 1:
             continue
-        share, worst = max((float(getattr(timed, name)), where) for where, timed in found.items())
-        if share > limit:
-            told.append(f"latency: {worst} {words.format(share)}")
-    return told
+        fraction, worst = max(
+            (float(getattr(timed, name)), where) for where, timed in latencies.items()
+        )
+        if fraction > limit:
+            texts.append(f"latency: {worst} {words.format(fraction)}")
+    return texts
 
 
-_DOUBTS = (
-    ("waited", WAITED, "was off the processor {:.0%} of the time: something else was running"),
-    ("precision", ROUGH, "has a median known to {:.0%} only"),
-    ("drift", DRIFT, "changed by {:.0%} from round to round: so did the processor's speed or load"),
+_WARNINGS = (
+    (
+        "waited",
+        WAITED_WARNING,
+        "was off the processor {:.0%} of the time: something else was running",
+    ),
+    ("precision", PRECISION_WARNING, "has a median known only to {:.0%}"),
+    (
+        "drift",
+        DRIFT_WARNING,
+        "changed by {:.0%} between rounds: the processor's speed or load changed",
+    ),
 )

@@ -1,7 +1,7 @@
-"""A network as tracers can follow it: tensors in a row, in eval mode, attention spelt out.
+"""Prepare a network for tracing: positional inputs, eval mode, attention without fused kernels.
 
-A scored network is any ``nn.Module`` called with a dict of named inputs, the first axis of each the
-batch, that returns (N, classes) logits.
+A network takes a dict of named inputs, with the batch on the first axis, and returns (N, classes)
+logits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Tensors: TypeAlias = "Mapping[str, Tensor]"
 
 
 class Positional(nn.Module):
-    """A network called with its inputs in a row: what tracers take."""
+    """A network with positional inputs, as tracers call it."""
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -36,8 +36,8 @@ class Positional(nn.Module):
 
 
 @contextmanager
-def scoring(network: nn.Module) -> Iterator[None]:
-    """Hold a network in eval mode, without gradients; every module's mode is put back."""
+def eval_without_gradients(network: nn.Module) -> Iterator[None]:
+    """Use eval mode without gradients; afterwards restore the mode of every module."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -50,35 +50,35 @@ def scoring(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def traceable(network: nn.Module) -> Iterator[None]:
-    """Hold a network so that every operator is seen: fused attention and fast paths are off."""
+    """Make every operator visible to a tracer: no fused attention, no fast paths."""
     fast = torch.backends.mha.get_fastpath_enabled()
-    # fvcore leaves its hooks behind where a trace fails
+    # fvcore leaves its hooks in place if a trace fails
     pairs = [(m._forward_hooks, m._forward_pre_hooks) for m in network.modules()]
-    hooks = [(held, held.copy()) for pair in pairs for held in pair]
+    hooks = [(current, current.copy()) for pair in pairs for current in pair]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # recurrent layers are one opaque operator under oneDNN
+            # oneDNN runs a recurrent layer as one opaque operator
             with (
-                scoring(network),
+                eval_without_gradients(network),
                 sdpa_kernel(SDPBackend.MATH),
                 torch.backends.mkldnn.flags(enabled=False),
             ):
                 yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for held, before in hooks:
-            held.clear()
-            held.update(before)
+        for current, saved in hooks:
+            current.clear()
+            current.update(saved)
 
 
 def batch(inputs: Mapping[str, Any], n: int) -> dict[str, Tensor]:
-    """Return n examples as tensors, from the first on, over and over where there are fewer.
+    """Return the first n examples as tensors; if there are fewer, they are repeated.
 
     Args:
-        inputs: arrays or tensors, the first axis the examples.
-        n: how many.
+        inputs: arrays or tensors, with the examples on the first axis.
+        n: number of examples.
     """
     return {name: _rows(values, n) for name, values in inputs.items()}
 
@@ -86,5 +86,5 @@ def batch(inputs: Mapping[str, Any], n: int) -> dict[str, Tensor]:
 def _rows(values: Any, n: int) -> Tensor:
     if isinstance(values, Tensor):
         return values[torch.arange(n) % len(values)]
-    # a copy: mapped arrays may not be written, which torch does not know
+    # copied, because torch does not respect that mapped arrays are read-only
     return torch.as_tensor(np.array(values[np.arange(n) % len(values)]))

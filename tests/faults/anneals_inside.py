@@ -1,8 +1,9 @@
-"""Point 5: autoencoders whose second term is annealed where nobody can see it.
+"""Point 5: autoencoders that anneal a loss term inside the model.
 
-A loss of the first epoch is then not one of the last, and the first is the best. ``counts-calls``
-counts in a plain attribute, ``counts-in-buffer`` in a buffer, which is stored with the weights;
-``weighs-by-calls`` says its weights in ``term_weights``, and not by the progress that it is told.
+Losses of different epochs can then not be compared, and the first epoch seems best.
+``counts-calls`` counts calls in a plain attribute, ``counts-in-buffer`` in a buffer, which is
+stored with the weights; ``weighs-by-calls`` uses ``term_weights``, but ignores its argument
+``progress``.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Autoencoder(nn.Module):
         return self.encoder(inputs["table"])
 
     def terms(self, inputs):
-        code = self.encode(inputs)
-        distance = (self.decoder(code) - inputs["table"]).square().mean(1)
-        return {"reconstruction": distance, "size": code.square().sum(1)}
+        latents = self.encode(inputs)
+        distance = (self.decoder(latents) - inputs["table"]).square().mean(1)
+        return {"reconstruction": distance, "size": latents.square().sum(1)}
 
 
 class CountsCalls(Autoencoder):

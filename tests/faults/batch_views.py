@@ -1,7 +1,7 @@
-"""Point 3: datasets whose view takes the examples that it is handed for all that there are.
+"""Point 3: datasets whose view uses statistics of the chunk that it gets.
 
-A view is called on each part, the test part too, in chunks: a mean over what it is handed is one
-over test examples. ``scaled`` standardises by it; ``ranked`` replaces each value by its rank.
+A view is called on chunks of each part, including the test part, so the statistics depend on test
+examples. ``scaled`` standardises each chunk; ``ranked`` replaces each value by its rank.
 """
 
 from __future__ import annotations

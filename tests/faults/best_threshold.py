@@ -1,4 +1,4 @@
-"""Points 1 and 2: a metric that takes the best of all thresholds on the labels that it scores."""
+"""Points 1 and 2: a metric that chooses its threshold on the labels that it evaluates."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Point 8: a pruning that claims the FLOPs that its mask leaves out.
+"""Point 8: a pruning method that claims to save FLOPs by a mask.
 
-The weights are held at zero and multiplied all the same; nothing is asked of the network itself.
+The masked weights are zero but are still multiplied. hepbench ignores numbers that a network
+claims.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def hepbench_methods():
     return [
         Method(
             name="claim-flops",
-            summary="a mask, and a claim",
+            summary="a mask, with claimed FLOPs",
             run="claims_flops:run",
             after=("classifier",),
             params=training_params({"epochs": 2, "batch_size": 100}),

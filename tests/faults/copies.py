@@ -1,8 +1,8 @@
 """Point 4: datasets that hold examples more than once.
 
-``doubled``: every row twice, under different ids, so that copies cross the split; ``repeated``:
-two rows with one id; ``unsealed``: every labelled row among the unlabelled ones too; ``borrowed``:
-an official test file whose rows are all among the others.
+``doubled``: every row appears twice, with two ids, so that copies are in different parts;
+``repeated``: two rows have the same id; ``unsealed``: all labelled rows are among the unlabelled
+ones too; ``borrowed``: all rows of the official test file are among the training rows too.
 """
 
 from __future__ import annotations

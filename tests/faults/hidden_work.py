@@ -1,8 +1,8 @@
-"""Point 8: networks that work where a counter of FLOPs may not look, one place each.
+"""Point 8: networks with work that a counter of FLOPs may miss, each in one place.
 
-``by-numpy``: outside of torch; ``own-function``: in a function with a gradient of its own;
-``by-dlpack``: outside of torch, through a door that tracers do not watch; ``in-a-step``: in its
-preprocessing; ``fused``: in a layer that torch runs as one operator; ``recurrent``: in an LSTM.
+``by-numpy``: in numpy; ``own-function``: in an autograd function; ``by-dlpack``: in numpy, through
+DLPack, which tracers do not notice; ``in-a-step``: in preprocessing; ``fused``: in a layer that
+torch runs as one operator; ``recurrent``: in an LSTM.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WIDTH = 8
 MIXED = np.linspace(-1, 1, 6 * WIDTH, dtype=np.float32).reshape(6, WIDTH)
 
 
-class Own(torch.autograd.Function):
+class MatrixProduct(torch.autograd.Function):
     @staticmethod
     def forward(context, values):
         return values @ torch.from_numpy(MIXED)
@@ -27,55 +27,55 @@ class Own(torch.autograd.Function):
         return gradient @ torch.from_numpy(MIXED).T
 
 
-class Hidden(nn.Module):
-    """A layer, beside work of some kind."""
+class HiddenWork(nn.Module):
+    """A linear layer plus hidden work."""
 
     def __init__(self, shapes):
         super().__init__()
         self.layer = nn.Linear(shapes["table"][0], WIDTH)
 
     def encode(self, inputs):
-        return self.layer(inputs["table"]) + self.more(inputs["table"])
+        return self.layer(inputs["table"]) + self.hidden_work(inputs["table"])
 
-    def more(self, values):
+    def hidden_work(self, values):
         return 0.0
 
 
-class ByNumpy(Hidden):
-    def more(self, values):
+class ByNumpy(HiddenWork):
+    def hidden_work(self, values):
         return torch.from_numpy(values.numpy() @ MIXED)
 
 
-class ByDlpack(Hidden):
-    def more(self, values):
+class ByDlpack(HiddenWork):
+    def hidden_work(self, values):
         return torch.from_dlpack(np.from_dlpack(values) @ MIXED)
 
 
-class OwnFunction(Hidden):
-    def more(self, values):
-        return Own.apply(values)
+class OwnFunction(HiddenWork):
+    def hidden_work(self, values):
+        return MatrixProduct.apply(values)
 
 
-class Fused(Hidden):
+class FusedLayer(HiddenWork):
     def __init__(self, shapes):
         super().__init__(shapes)
         self.block = nn.TransformerEncoderLayer(WIDTH, 2, 16, dropout=0, batch_first=True)
 
-    def more(self, values):
+    def hidden_work(self, values):
         return self.block(values[..., None].expand(-1, -1, WIDTH)).mean(1)
 
 
-class Recurrent(Hidden):
+class RecurrentLayer(HiddenWork):
     def __init__(self, shapes):
         super().__init__(shapes)
         self.recurrent = nn.LSTM(1, WIDTH, batch_first=True)
 
-    def more(self, values):
+    def hidden_work(self, values):
         return self.recurrent(values[..., None])[0][:, -1]
 
 
-class Mixes(nn.Module):
-    """A step that turns the features: a product of matrices."""
+class MixingStep(nn.Module):
+    """A preprocessing step with a matrix product."""
 
     def __init__(self, shapes):
         super().__init__()
@@ -92,9 +92,9 @@ BUILDS = {
     "by-numpy": ByNumpy,
     "by-dlpack": ByDlpack,
     "own-function": OwnFunction,
-    "in-a-step": Hidden,
-    "fused": Fused,
-    "recurrent": Recurrent,
+    "in-a-step": HiddenWork,
+    "fused": FusedLayer,
+    "recurrent": RecurrentLayer,
 }
 
 
@@ -103,10 +103,13 @@ def hepbench_models():
     return [
         Model(
             name=name,
-            summary="work where nobody may look",
+            summary="hidden work",
             inputs=("table",),
             build=f"hidden_work:{build.__name__}",
-            preprocess=("standardise", *(["hidden_work:Mixes"] if name == "in-a-step" else [])),
+            preprocess=(
+                "standardise",
+                *(["hidden_work:MixingStep"] if name == "in-a-step" else []),
+            ),
         )
         for name, build in BUILDS.items()
     ]

@@ -1,13 +1,13 @@
-"""Point 1: a method and a model that hunt for what is sealed, and write down all that they reach.
+"""Point 1: a method and a model that search for test labels and save all that they can reach.
 
-They start from what they are given, every frame up the stack and all that the garbage collector
-knows; they follow references, ``.base`` of arrays, maps, open files, the current folder and every
-stage's folder that is named on the way. What they find goes to the folder ``$HUNT``, where the test
-looks for labels in it.
+The search starts from the arguments, all stack frames and all objects of the garbage collector. It
+follows references, ``.base`` of arrays, memory maps, open files, the current folder and all stage
+folders whose names appear. The results go to the folder ``$HUNT``, where the test looks for
+labels.
 
-Out of scope, for it runs with the user's rights: walking the whole cache on disk on purpose,
-reading the dataset again with its plugin, tracing the parent process. What counts is that nothing
-in a method's own process holds a label of the test part or names a folder that does.
+The plugin has the user's rights, so it could also walk the whole cache, read the dataset again or
+trace the parent process. This is out of scope. The test shows that nothing in the process of a
+method holds a test label or names a folder with test labels.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ import numpy as np
 
 from hepbench import Method, Model, hookimpl
 
-SMALLEST, LARGEST = 50, 1_000_000
+MIN_SIZE, MAX_SIZE = 50, 1_000_000
 NUMBERS = (int, float, np.number)
 
 
 def hunt(moment, *given):
-    """Write names, one a line, and the bytes of memory and files to ``$HUNT/<moment>-<time>.npz``."""
+    """Save names, one per line, and bytes of memory and files to ``$HUNT/<moment>-<time>.npz``."""
     names, memory = set(), set()
     for item in reachable(*given):
-        # somebody's odd object may raise anything
+        # an object may raise any error when it is inspected
         with suppress(Exception):
             if isinstance(item, str | Path):
                 names.add(str(item))
-            elif SMALLEST <= len(held := content(item)) <= LARGEST:
-                memory.add(held)
-    for name, held in opened():
-        names |= {name, *held.decode(errors="replace").replace("\0", "\n").split("\n")}
-        memory.add(held)
-    files = list(named(names))
+            elif MIN_SIZE <= len(data := content(item)) <= MAX_SIZE:
+                memory.add(data)
+    for name, data in open_files():
+        names |= {name, *data.decode(errors="replace").replace("\0", "\n").split("\n")}
+        memory.add(data)
+    files = list(files_of_named_folders(names))
     found = {"names": "\n".join(names).encode(errors="replace"), "memory": b"\n".join(memory)}
     found["files"] = b"\n".join(files)
-    arrays = {name: np.frombuffer(held, np.uint8) for name, held in found.items()}
+    arrays = {name: np.frombuffer(data, np.uint8) for name, data in found.items()}
     np.savez(Path(os.environ["HUNT"]) / f"{moment}-{time.time_ns()}.npz", **arrays)
 
 
 def reachable(*roots):
-    """Yield every object that leads from roots, frames and whatever the collector tracks."""
+    """Yield all objects reachable from the roots, the stack frames and the garbage collector."""
     waiting = [*roots, *variables(), *gc.get_objects()]
     seen = {id(waiting)}
     seen.add(id(seen))
@@ -60,7 +60,7 @@ def reachable(*roots):
         seen.add(id(item))
         yield item
         waiting += gc.get_referents(item)
-        # not isinstance, which asks the object: a proxy may be dead
+        # isinstance would fail on a dead weak proxy
         if issubclass(type(item), np.ndarray):
             waiting.append(item.base)
         elif type(item) is memoryview:
@@ -77,7 +77,7 @@ def variables():
 
 
 def content(item):
-    """Return the bytes of whatever holds numbers, nothing of anything else."""
+    """Return the bytes of an object that holds numbers; empty for other objects."""
     if isinstance(item, np.ndarray):
         return b"" if item.dtype.hasobject else np.asarray(item).tobytes()
     if isinstance(item, bytes | bytearray):
@@ -85,15 +85,15 @@ def content(item):
     if isinstance(item, mmap.mmap):
         return item[:]
     if isinstance(item, list | tuple | set | dict):
-        # a dict may lead from ids to labels
+        # a dict may map ids to labels
         numbers = list(item.values()) if isinstance(item, dict) else list(item)
-        if len(numbers) >= SMALLEST and all(isinstance(number, NUMBERS) for number in numbers):
+        if len(numbers) >= MIN_SIZE and all(isinstance(number, NUMBERS) for number in numbers):
             return np.array(numbers, np.float64).tobytes()
     return b""
 
 
-def opened():
-    """Yield what this process has open, what is mapped, its environment and its parent's command."""
+def open_files():
+    """Yield open files, memory maps and environment of this process, and its parent's command."""
     for path in Path("/proc/self/fd").iterdir():
         try:
             yield str(path.readlink()), path.read_bytes() if path.is_file() else b""
@@ -103,8 +103,8 @@ def opened():
         yield path, Path("/proc", path).read_bytes()
 
 
-def named(names):
-    """Yield the files of the current folder and of every stage whose folder is named."""
+def files_of_named_folders(names):
+    """Yield the files of the current folder and of all stage folders among the names."""
     stages = Path.cwd().parents[1] / "stages"
     paths = [Path(name) for name in names if name.startswith(f"{stages}/")]
     folders = {stages.joinpath(*path.relative_to(stages).parts[:2]) for path in paths}
@@ -113,17 +113,17 @@ def named(names):
 
 
 class Hunter:
-    """Scores by the first number, and hunts whenever it is asked to."""
+    """Scores by the first feature, and searches in fit and in the third call of scores."""
 
     def __init__(self):
-        self.asked = 0
+        self.calls = 0
 
     def fit(self, data, *, seed):
         hunt("fit", data)
 
     def scores(self, inputs):
-        self.asked += 1
-        if self.asked == 3:
+        self.calls += 1
+        if self.calls == 3:
             # the test part
             hunt("scores", inputs)
         signal = 1 / (1 + np.exp(-inputs["table"][:, 0].astype(float)))
@@ -150,7 +150,7 @@ def hepbench_models():
     return [
         Model(
             name="hunter",
-            summary="hunts for labels",
+            summary="searches for labels",
             inputs=("table",),
             build="hunter:build",
             offers=frozenset({"estimate"}),
@@ -160,7 +160,7 @@ def hepbench_models():
 
 @hookimpl
 def hepbench_methods():
-    needs, summary = frozenset({"estimate"}), "hunts for labels"
+    needs, summary = frozenset({"estimate"}), "searches for labels"
     return [
         Method(name="hunt", summary=summary, run="hunter:run", needs=needs),
         Method(

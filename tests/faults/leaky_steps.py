@@ -1,8 +1,8 @@
-"""Point 3: preprocessing that does not end with its fit, one fault each.
+"""Point 3: preprocessing steps with one fault each.
 
-``batch-scaled``: standardises by the batch that it is given; ``refitted``: fits itself to whatever
-comes, the test part in the end; ``unregistered``: fitted once, but into plain attributes, which are
-not stored with the network.
+``batch-scaled``: standardises each batch by itself; ``refitted``: refits itself at each call, in
+the end on the test part; ``unregistered``: is fitted once, but keeps its constants in plain
+attributes, which are not stored with the network.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def hepbench_models():
     return [
         Model(
             name=name,
-            summary="a dense layer behind a step",
+            summary="a dense layer after a preprocessing step",
             inputs=("table",),
             build="leaky_steps:Dense",
             preprocess=(f"leaky_steps:{step.__name__}",),

@@ -1,9 +1,10 @@
-"""Point 7: prunings after which nothing is pruned, one fault each.
+"""Point 7: pruning methods after which no weight is pruned, with one fault each.
 
-``prune-then-forget``: takes the masks away and trains on; ``prune-without-masks``: sets weights to
-zero, which training fills again; ``prune-by-hook``: torch's own pruning, which rebuilds the weight
-at each call and is no part of the model as it is built; ``fill-after``: adds to pruned weights;
-``finetune-unmasked``: a later step of the chain, which drops the masks that it was given.
+``prune-then-forget``: removes the masks and trains again; ``prune-without-masks``: sets weights to
+zero, which training changes again; ``prune-by-hook``: uses torch's own pruning, which recomputes
+the weight at each call and adds tensors that the model as built does not have; ``fill-after``:
+changes pruned weights after training; ``finetune-unmasked``: removes the masks of the earlier
+step.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ def first_weight(network):
     return next((n, p) for n, p in network.named_parameters() if p.ndim > 1)
 
 
-def mask(network):
+def prune_half(network):
     name, weight = first_weight(network)
     network.masks = {name: weight.detach().abs() > weight.detach().abs().median()}
     return weight
 
 
-def then_forget(start, data, context, **training):
-    mask(start)
+def prune_then_forget(start, data, context, **training):
+    prune_half(start)
     network = context.fit(start, data, ALL, **training)
     network.masks = {}
     return context.fit(network, data, ALL, **training)
 
 
-def without_masks(start, data, context, **training):
+def prune_without_masks(start, data, context, **training):
     _, weight = first_weight(start)
     with torch.no_grad():
         weight[weight.abs() <= weight.abs().median()] = 0
     return context.fit(start, data, ALL, **training)
 
 
-def by_hook(start, data, context, **training):
+def prune_by_hook(start, data, context, **training):
     name, _ = first_weight(start)
     layer = start.get_submodule(name.removesuffix(".weight"))
     prune.l1_unstructured(layer, "weight", 0.5)
@@ -49,23 +50,23 @@ def by_hook(start, data, context, **training):
 
 
 def fill_after(start, data, context, **training):
-    weight = mask(start)
+    weight = prune_half(start)
     network = context.fit(start, data, ALL, **training)
     weight.data.add_(1e-3)
     return network
 
 
-def unmasked(start, data, context, **training):
+def finetune_unmasked(start, data, context, **training):
     start.masks = {}
     return context.fit(start, data, ALL, **training)
 
 
 RUNS = {
-    "prune-then-forget": "then_forget",
-    "prune-without-masks": "without_masks",
-    "prune-by-hook": "by_hook",
+    "prune-then-forget": "prune_then_forget",
+    "prune-without-masks": "prune_without_masks",
+    "prune-by-hook": "prune_by_hook",
     "fill-after": "fill_after",
-    "finetune-unmasked": "unmasked",
+    "finetune-unmasked": "finetune_unmasked",
 }
 
 
@@ -74,7 +75,7 @@ def hepbench_methods():
     return [
         Method(
             name=name,
-            summary="pruned in name",
+            summary="pruning without effect",
             run=f"lost_masks:{run}",
             after=("classifier",),
             params=QUICK,

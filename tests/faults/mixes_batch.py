@@ -1,8 +1,8 @@
-"""Point 6: networks whose scores are not of one example alone, each by a slip of one word.
+"""Point 6: networks whose scores depend on the batch or on chance, each by a mistake of one word.
 
-``attends-across``: attention that was not told ``batch_first``, so that examples are its sequence;
-``never-settled``: batch norm that stays in training mode; ``drops-always``: dropout called as a
-function, whose default is to drop.
+``attends-across``: attention without ``batch_first``, which acts across examples;
+``always-training``: batch norm that stays in training mode; ``drops-always``: dropout as a
+function, which is active by default.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class AttendsAcross(nn.Module):
 
     def encode(self, inputs):
         tokens = self.embed(inputs["table"][..., None])
-        found, _ = self.attention(tokens, tokens, tokens, need_weights=False)
-        return (tokens + found).mean(1)
+        attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return (tokens + attended).mean(1)
 
 
-class NeverSettled(nn.Module):
+class AlwaysTraining(nn.Module):
     def __init__(self, shapes):
         super().__init__()
         layers = (nn.Linear(shapes["table"][0], WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU())
@@ -51,7 +51,7 @@ class DropsAlways(nn.Module):
 
 BUILDS = {
     "attends-across": AttendsAcross,
-    "never-settled": NeverSettled,
+    "always-training": AlwaysTraining,
     "drops-always": DropsAlways,
 }
 
@@ -61,7 +61,7 @@ def hepbench_models():
     return [
         Model(
             name=name,
-            summary="scores that are not of one example",
+            summary="scores that depend on the batch or on chance",
             inputs=("table",),
             build=f"mixes_batch:{build.__name__}",
             preprocess=("standardise",),

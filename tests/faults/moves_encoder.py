@@ -1,8 +1,8 @@
-"""Point 7: probes that say that the encoder is frozen.
+"""Point 7: probes that declare a frozen encoder but change it.
 
-``probe-all``: trains it, at the same learning rate as the head; ``probe-in-training``: never puts it into
-eval mode, so that its batch norm follows what goes through; ``probe-misspelt``: freezes a part that
-no network has.
+``probe-all``: trains the encoder with the same learning rate as the head; ``probe-in-training``:
+keeps the encoder in training mode, so its batch norm is updated; ``probe-misspelt``: freezes a part
+that no network has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def train_head(start, data, context, **training):
     return context.fit(context.with_head(start), data, objective, **training)
 
 
-def look_around(start, data, context, **training):
+def update_batch_norm(start, data, context, **training):
     network = context.with_head(start).train()
     for batch in context.batches(network, data.train):
         network(batch.inputs)
@@ -44,6 +44,6 @@ def _probe(name, run, frozen="encoder"):
 def hepbench_methods():
     return [
         _probe("probe-all", "train_all"),
-        _probe("probe-in-training", "look_around"),
+        _probe("probe-in-training", "update_batch_norm"),
         _probe("probe-misspelt", "train_head", "encoders"),
     ]

@@ -1,7 +1,7 @@
-"""Points 6 and 11: models whose scores cannot be taken for what they seem, one fault each.
+"""Points 6 and 11: models whose scores have one fault each.
 
-``squashed``: in the right order, all above one half; ``neighbours``: relative to the median of the
-batch; ``nan``, ``narrow``, ``unnormed``, ``negative``, ``words``: no probabilities at all.
+``squashed``: in the right order, but all above 0.5; ``neighbours``: relative to the median of the
+batch; ``nan``, ``narrow``, ``unnormed``, ``negative``, ``words``: not probabilities.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 from hepbench import Model, hookimpl
 
 
-class Odd:
-    """Scores by the first number, then does what its name says."""
+class FaultyScores:
+    """Scores by the first feature, with one fault."""
 
     def __init__(self, fault):
         self.fault = fault
@@ -51,7 +51,7 @@ def hepbench_models():
     return [
         Model(
             name=fault,
-            summary="odd",
+            summary="faulty scores",
             inputs=("table",),
             build="odd_scores:build",
             offers=frozenset({"estimate"}),
@@ -62,4 +62,4 @@ def hepbench_models():
 
 
 def build(shapes, *, fault):
-    return Odd(fault)
+    return FaultyScores(fault)

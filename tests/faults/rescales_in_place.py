@@ -1,7 +1,7 @@
-"""Point 2: a method that rescales the inputs that it was given, in place.
+"""Point 2: a method that rescales its inputs in place.
 
-The validation part would then be scored on other inputs than the test part, and a threshold chosen
-on it would be one for other scores.
+If this had an effect, validation scores would come from other inputs than test scores, and a
+threshold chosen on validation would be wrong for the test part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def hepbench_methods():
     return [
         Method(
             name="rescale-in-place",
-            summary="changes what it was given",
+            summary="changes its inputs",
             run="rescales_in_place:run",
             needs=frozenset({"estimate"}),
         )

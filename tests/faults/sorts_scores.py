@@ -1,4 +1,4 @@
-"""Point 1: a metric that sorts scores and labels where they are, before others have seen them."""
+"""Point 1: a metric that sorts scores and labels in place, before other metrics use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Point 2: a method that hands its training examples over as validation, and so stops on them."""
+"""Point 2: a method that passes training examples as validation, so early stopping uses them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def hepbench_methods():
     return [
         Method(
             name="stop-on-train",
-            summary="chooses by what it trained on",
+            summary="stops on training examples",
             run="stops_on_train:run",
             needs=frozenset({"estimate"}),
         )

@@ -1,4 +1,4 @@
-"""Point 11: an AUC from ranks that knows nothing of ties, so it depends on the order of rows."""
+"""Point 11: an AUC from ranks that ignores ties, so it depends on the order of rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A plugin for tests in which everything has one fault, which its name tells.
+"""A plugin for tests: each spec has one fault, named by the spec.
 
-It is at fault itself: it imports numpy, and one of its hooks returns another spec each time.
+The module has two faults itself: it imports numpy, and one hook returns another spec each time.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from hepbench import (
     hookimpl,
 )
 
-ELSEWHERE = {}
+STATE_OUTSIDE = {}
 CALLS = count()
 
 
 # --- datasets
 
 
-def sample(*, does):
-    """Two classes of two numbers each."""
+def sample(*, fault):
+    """Yield examples of two classes, with two features each."""
     n = 400
     rng = np.random.default_rng(1)
     labels, ids, weights = np.arange(n) % 2, np.arange(n), np.ones(n)
     table = (rng.normal(size=(n, 2)) + labels[:, None]).astype(np.float32)
-    match does:
+    match fault:
         case "ids-repeated":
             ids[7] = ids[8]
-        case "ids-of-the-clock":
+        case "ids-from-clock":
             ids += time.time_ns()
         case "ids-float":
             ids = ids.astype(float)
-        case "labels-of-three":
+        case "label-out-of-range":
             labels[3] = 2
         case "label-missing":
             labels[:] = 1
@@ -73,18 +73,18 @@ def sample(*, does):
     yield "labelled", Examples(inputs={"table": table}, ids=ids, labels=labels, weights=weights)
 
 
-def missing_in_words(folder, **_params):
+def missing_with_reason(folder, **_params):
     if not (folder / "jets.csv").is_file():
         raise DataError("jets.csv is missing")
-    yield from sample(does="")
+    yield from sample(fault="")
 
 
-def missing_in_python(folder, **_params):
+def missing_wrong_error(folder, **_params):
     (folder / "jets.csv").read_bytes()
     raise DataError("no jets")
 
 
-def missing_at_length(folder, **_params):
+def missing_two_lines(folder, **_params):
     raise DataError("jets.csv is missing\nor damaged")
 
 
@@ -138,8 +138,8 @@ def dataset(name, **changes):
         "classes": ("background", "signal"),
         "inputs": {"table": Input(shape=(2,), names=("x", "y"))},
         "sample": Sample("faulty:sample"),
-        "params": {"does": name},
-        "read_params": frozenset({"does"}),
+        "params": {"fault": name},
+        "read_params": frozenset({"fault"}),
     }
     return Dataset(name=name, **{**settings, **changes})
 
@@ -151,7 +151,7 @@ def read_by(function):
 @hookimpl
 def hepbench_datasets():
     sampled = (
-        *("ids-repeated", "ids-of-the-clock", "ids-float", "labels-of-three", "label-missing"),
+        *("ids-repeated", "ids-from-clock", "ids-float", "label-out-of-range", "label-missing"),
         *("label-rare", "label-among-inputs", "weight-negative", "not-finite", "too-wide"),
         *("unlabelled-only", "no-role", "sound-data"),
     )
@@ -170,31 +170,31 @@ def hepbench_datasets():
             "units-too-few",
             views={"table": View("faulty:unchanged", units="faulty:UNITS")},
         ),
-        dataset("params-tuple", params={"does": "", "columns": (0, 1)}),
+        dataset("params-tuple", params={"fault": "", "columns": (0, 1)}),
         dataset("names-too-few", inputs={"table": Input(shape=(2,), names=("x",))}),
         dataset("official-rows", split=Split(official="faulty:first_hundred")),
         dataset("augmented-twice", augmentations={"doubles": "faulty:doubles"}),
         dataset("augmented-as-numpy", augmentations={"as-numpy": "faulty:as_numpy"}),
-        dataset("damaged-unnoticed", **read_by("missing_in_words")),
-        dataset("missing-in-python", **read_by("missing_in_python")),
-        dataset("missing-at-length", **read_by("missing_at_length")),
-        dataset("read-in-vain", original=Original("faulty:missing_in_words")),
+        dataset("damaged-unnoticed", **read_by("missing_with_reason")),
+        dataset("missing-wrong-error", **read_by("missing_wrong_error")),
+        dataset("missing-two-lines", **read_by("missing_two_lines")),
+        dataset("reads-no-file", original=Original("faulty:missing_with_reason")),
     ]
 
 
 # --- models
 
 
-class Means:
-    """The class whose mean is nearest is the likeliest."""
+class NearestMean:
+    """An estimator that scores classes by the distance to their mean."""
 
-    def __init__(self, shapes, *, does):
-        self.does = does
+    def __init__(self, shapes, *, fault):
+        self.fault = fault
         self.means = np.zeros((0, *shapes["table"]))
 
     def fit(self, data, *, seed):
         table, labels = data.train.inputs["table"], data.train.labels
-        match self.does:
+        match self.fault:
             case "writes-inputs":
                 table -= table.mean(0)
             case "unseeded":
@@ -211,12 +211,12 @@ class Means:
             case "trusts-anything":
                 self.trusts = ["os.system"]
         self.means = np.stack([table[labels == label].mean(0) for label in range(data.classes)])
-        if self.does == "keeps-state-elsewhere":
-            ELSEWHERE[data.classes], self.means = self.means, self.means * 0
+        if self.fault == "keeps-state-outside":
+            STATE_OUTSIDE[data.classes], self.means = self.means, self.means * 0
 
     def scores(self, inputs):
         table, means = inputs["table"].astype(float), self.means
-        match self.does:
+        match self.fault:
             case "centres-batch":
                 table = table - table.mean(0)
             case "noisy":
@@ -225,17 +225,17 @@ class Means:
                 table = table + np.arange(len(table))[:, None] % 2
             case "first-columns":
                 table = table[:, : means.shape[1]]
-            case "keeps-state-elsewhere":
-                means = ELSEWHERE[len(means)]
-        odds = np.exp(-((table[:, None] - means) ** 2).sum(2))
-        odds /= odds.sum(1, keepdims=True)
-        if self.does == "columns-swapped":
-            return odds[:, ::-1]
-        return odds * 2 if self.does == "not-normalised" else odds
+            case "keeps-state-outside":
+                means = STATE_OUTSIDE[len(means)]
+        scores = np.exp(-((table[:, None] - means) ** 2).sum(2))
+        scores /= scores.sum(1, keepdims=True)
+        if self.fault == "columns-swapped":
+            return scores[:, ::-1]
+        return scores * 2 if self.fault == "not-normalised" else scores
 
 
-class Memory:
-    """The label of the nearest example, of validation too."""
+class NearestExample:
+    """An estimator that memorises training and validation examples."""
 
     def __init__(self, shapes, **_params):
         self.points = self.labels = np.zeros(0)
@@ -256,12 +256,12 @@ def nothing(shapes, **_params):
     return None
 
 
-def model(name, build="faulty:Means", **changes):
+def model(name, build="faulty:NearestMean", **changes):
     settings = {
         "summary": "the nearest mean",
         "inputs": ("table",),
         "offers": frozenset({"estimate"}),
-        "params": {"does": name},
+        "params": {"fault": name},
     }
     return Model(name=name, build=build, **{**settings, **changes})
 
@@ -270,16 +270,16 @@ def model(name, build="faulty:Means", **changes):
 def hepbench_models():
     faults = (
         *("writes-inputs", "unseeded", "not-for-three", "refuses-three", "says-nothing"),
-        *("not-storable", "trusts-anything", "keeps-state-elsewhere", "centres-batch", "noisy"),
+        *("not-storable", "trusts-anything", "keeps-state-outside", "centres-batch", "noisy"),
         *("counts-rows", "first-columns", "columns-swapped", "not-normalised", "sound-model"),
     )
     return [
         *(model(name) for name in faults),
-        model("trains-on-validation", "faulty:Memory"),
+        model("trains-on-validation", "faulty:NearestExample"),
         model("builds-nothing", "faulty:nothing"),
-        model("boasts", offers=frozenset({"estimate", "temperature"})),
-        model("imports-nothing", imports=("no_such_module",)),
-        model("presets-in-vain", params={"does": Param("", presets={"paper": ()})}),
+        model("offers-too-much", offers=frozenset({"estimate", "temperature"})),
+        model("imports-missing-module", imports=("no_such_module",)),
+        model("presets-not-json", params={"fault": Param("", presets={"paper": ()})}),
     ]
 
 
@@ -302,7 +302,7 @@ def fit(start, data, context, **_params):
     return start
 
 
-def peeks(start, data, context):
+def fits_validation(start, data, context):
     both = (data.train, data.validation)
     inputs = {n: np.concatenate([e.inputs[n] for e in both]) for n in data.train.inputs}
     labels = np.concatenate([e.labels for e in both])
@@ -316,7 +316,7 @@ def writes_data(start, data, context):
     return fit(start, data, context)
 
 
-def draws(start, data, context):
+def unseeded_method(start, data, context):
     rows = np.random.default_rng().permutation(len(data.train))[:100]
     start.fit(SimpleNamespace(train=data.train[rows], classes=data.classes), seed=context.seed)
     return start
@@ -326,11 +326,11 @@ def wraps(start, data, context):
     return Wrapped(fit(start, data, context))
 
 
-def forgets(start, data, context):
+def returns_none(start, data, context):
     fit(start, data, context)
 
 
-def runs_paper(start, data, context, *, learning_rate):
+def paper_fails(start, data, context, *, learning_rate):
     if learning_rate > 1:
         raise ValueError("learning rate is above 1")
     return fit(start, data, context)
@@ -346,12 +346,15 @@ def method(function, name="", **changes):
 def hepbench_methods():
     paper = {"params": {"learning_rate": Param(0.5, presets={"paper": 2.0})}}
     return [
-        *(method(function) for function in (peeks, writes_data, draws, wraps, forgets)),
-        method(runs_paper, **paper),
+        *(
+            method(function)
+            for function in (fits_validation, writes_data, unseeded_method, wraps, returns_none)
+        ),
+        method(paper_fails, **paper),
         method(fit, "sound-method"),
         method(fit, "sound-second", after=("sound-method",)),
-        method(fit, "labels-in-secret", labels=False),
-        method(fit, "needs-the-moon", needs=frozenset({"estimate", "moon"})),
+        method(fit, "uses-hidden-labels", labels=False),
+        method(fit, "needs-unknown-feature", needs=frozenset({"estimate", "unknown-feature"})),
     ]
 
 
@@ -372,7 +375,7 @@ def returns_array(predictions):
     return predictions.labels == 1
 
 
-def of_one_class(predictions):
+def fails_for_one_class(predictions):
     return (
         float(predictions.scores[predictions.labels == 1, 1].sum())
         / (1 - predictions.labels).sum().item()
@@ -387,7 +390,7 @@ def ignores_weights(predictions):
     return float((predictions.scores.argmax(1) == predictions.labels).mean())
 
 
-def squares(predictions):
+def wrong_direction(predictions):
     weights = np.ones(len(predictions.labels)) if predictions.weights is None else (
         predictions.weights)  # fmt: skip
     true = predictions.scores[np.arange(len(weights)), predictions.labels]
@@ -396,8 +399,8 @@ def squares(predictions):
 
 @hookimpl
 def hepbench_metrics():
-    functions = (blind_to_ties, best_accuracy, returns_array, of_one_class, says_nothing)
-    functions = (*functions, ignores_weights, squares)
+    functions = (blind_to_ties, best_accuracy, returns_array, fails_for_one_class, says_nothing)
+    functions = (*functions, ignores_weights, wrong_direction)
     return [
         Metric(
             name=function.__name__.replace("_", "-"),

@@ -1,7 +1,7 @@
-"""A plugin for tests: networks and methods for networks, each with one fault, which its name tells.
+"""A plugin for tests: networks and methods for networks, each with one fault, named by the spec.
 
-``sound-net`` encodes a table, ``sound-cloud`` particles, ``sound-image`` an image; ``strided-image``
-takes no image smaller than that of ``large``.
+Models without a fault are ``sound-net`` (a table), ``sound-cloud`` (particles), ``sound-image`` and
+``strided-image``, which needs images as large as those of dataset ``large``.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from hepbench import (
     training_params,
 )
 
-SEEN = []
-EVERYTHING = frozenset({"encode", "pretrain", "reconstruct"})
+KEPT_IN_MODULE = []
+ALL_OFFERS = frozenset({"encode", "pretrain", "reconstruct"})
 
 
 # --- models
 
 
 class Net(nn.Module):
-    """A small autoencoder of a table; ``does`` says what goes wrong."""
+    """A small autoencoder of a table, with one fault."""
 
-    def __init__(self, shapes, *, does, width=8):
+    def __init__(self, shapes, *, fault, width=8):
         super().__init__()
-        if does == "paper-cannot-be-built" and width > 8:
+        if fault == "paper-cannot-be-built" and width > 8:
             raise PluginError(f"a width of {width} is not allowed")
-        if does == "seeds-itself":
+        if fault == "seeds-itself":
             torch.manual_seed(0)
-        if does == "draws-by-the-clock":
+        if fault == "seeds-from-clock":
             torch.seed()
         n = shapes["table"][0]
-        self.does = does
+        self.fault = fault
         self.first = nn.Sequential(nn.Linear(n, width), nn.ReLU(), nn.Dropout(0.1))
         self.last = nn.Linear(width, width)
         self.decoder = nn.Linear(width, n)
-        if does == "parameter-in-vain":
+        if fault == "unused-parameter":
             self.spare = nn.Linear(n, width)
-        if does == "tensor-left-behind":
+        if fault == "tensor-left-behind":
             self.scale = torch.full((width,), 2.0)
-        if does == "counts-calls":
+        if fault == "counts-calls":
             self.register_buffer("seen", torch.zeros(()))
         self.calls = 0
 
     def encode(self, inputs):
         x = inputs["table"]
-        match self.does:
+        match self.fault:
             case "writes-inputs":
                 x -= 1
             case "adds-inputs":
@@ -67,7 +67,7 @@ class Net(nn.Module):
                 self.first[2].training = True
             case "remembers-calls":
                 self.calls += 1
-                # so little that no loss of an epoch notices
+                # too small a change to be seen in the loss of an epoch
                 x = x + 1e-6 * self.calls * (not self.training)
             case "counts-calls":
                 self.seen += 1
@@ -81,30 +81,30 @@ class Net(nn.Module):
                 return self.last(self.first(x)[:, :1].expand(-1, self.last.in_features))
             case "batch-baked-in":
                 x = x + torch.zeros(int(x.shape[0]), 1, device=x.device)
-            case "draws-in-training" if self.training:
+            case "unseeded-training" if self.training:
                 x = x + torch.tensor(np.random.default_rng().normal(size=x.shape)).float()
-        code = self.last(self.first(x))
-        match self.does:
-            case "codes-of-one-axis":
-                return code.sum(1)
-            case "codes-double":
-                return code.double()
-            case "codes-not-finite":
-                return code / 0.0
+        latents = self.last(self.first(x))
+        match self.fault:
+            case "latents-one-axis":
+                return latents.sum(1)
+            case "latents-float64":
+                return latents.double()
+            case "latents-not-finite":
+                return latents / 0.0
             case "tensor-left-behind":
-                return code * self.scale
-            case "borrows-from-decoder":
-                return code + self.decoder.weight.detach().sum()
-        return code
+                return latents * self.scale
+            case "uses-decoder":
+                return latents + self.decoder.weight.detach().sum()
+        return latents
 
     def head(self, classes):
-        if self.does == "always-two-classes":
+        if self.fault == "always-two-classes":
             return nn.Linear(self.last.out_features, 2)
         return nn.Linear(self.last.out_features, classes)
 
     def pretraining_terms(self, inputs):
         error = self.decoder(self.encode(inputs)) - inputs["table"]
-        match self.does:
+        match self.fault:
             case "term-of-batch":
                 return {"reconstruction": error.square().mean()}
             case "term-not-finite":
@@ -116,30 +116,30 @@ class Net(nn.Module):
         return {"reconstruction": error.square().mean(1)}
 
     def term_weights(self, progress):
-        match self.does:
-            case "weighs-strangers":
+        match self.fault:
+            case "weights-unknown-term":
                 return {"kl": 1.0}
-            case "weighs-negatively":
+            case "weights-negative":
                 return {"reconstruction": progress - 0.5}
-            case "weighs-nothing-at-last":
+            case "weights-end-at-zero":
                 return {"reconstruction": 1 - progress}
-            case "weighs-by-counting":
+            case "weights-count-calls":
                 self.calls += 1
                 return {"reconstruction": float(self.calls)}
         return {}
 
     def reconstruct(self, inputs):
-        made = self.decoder(self.encode(inputs))
-        match self.does:
-            case "reconstructs-too-much":
-                return {"table": made.repeat(1, 2)}
-            case "reconstructs-strangers":
-                return {"tables": made}
-        return {"table": made}
+        reconstruction = self.decoder(self.encode(inputs))
+        match self.fault:
+            case "reconstructs-too-wide":
+                return {"table": reconstruction.repeat(1, 2)}
+            case "reconstructs-unknown-input":
+                return {"tables": reconstruction}
+        return {"table": reconstruction}
 
 
-class Kept(Net):
-    """What it takes from its first batch is a plain attribute, and so is not saved."""
+class KeepsAttribute(Net):
+    """Keeps a number in a plain attribute, which is not saved."""
 
     seen = 0.0
 
@@ -149,45 +149,45 @@ class Kept(Net):
         return super().encode(inputs) * (1 + self.seen)
 
 
-class Elsewhere(Net):
-    """What it takes from its first batch is kept by its module: another process does not see it."""
+class KeepsStateInModule(Net):
+    """Keeps a number in its module, which a fresh process does not have."""
 
     def encode(self, inputs):
-        if self.training and not SEEN:
-            SEEN.append(float(self.last.weight.detach().sum()))
-        return super().encode(inputs) * (1 + sum(SEEN[-1:]))
+        if self.training and not KEPT_IN_MODULE:
+            KEPT_IN_MODULE.append(float(self.last.weight.detach().sum()))
+        return super().encode(inputs) * (1 + sum(KEPT_IN_MODULE[-1:]))
 
 
 class Cloud(nn.Module):
-    """Adds up what each particle says."""
+    """A sum over features of particles."""
 
-    def __init__(self, shapes, *, does):
+    def __init__(self, shapes, *, fault):
         super().__init__()
         particles, features = shapes["cloud"]
-        self.does = does
+        self.fault = fault
         self.each = nn.Sequential(nn.Linear(features, 8), nn.ReLU())
         self.last = nn.Linear(8, 4)
-        self.places = nn.Parameter(torch.zeros(particles, 8))
+        self.positions = nn.Parameter(torch.zeros(particles, 8))
 
     def encode(self, inputs):
         mask = inputs["mask"][..., None]
-        found = self.each(inputs["cloud"])
-        if self.does == "knows-places":
-            weights = torch.linspace(0, 1, found.shape[1], device=found.device)[:, None]
-            return self.last((found * mask * weights).sum(1))
-        if self.does == "counts-padding":
-            return self.last(found.mean(1))
-        return self.last((found * mask).sum(1))
+        features = self.each(inputs["cloud"])
+        if self.fault == "depends-on-particle-order":
+            weights = torch.linspace(0, 1, features.shape[1], device=features.device)[:, None]
+            return self.last((features * mask * weights).sum(1))
+        if self.fault == "counts-padding":
+            return self.last(features.mean(1))
+        return self.last((features * mask).sum(1))
 
 
 class SoundCloud(Cloud):
-    def __init__(self, shapes, *, does):
-        super().__init__(shapes, does=does)
-        del self.places
+    def __init__(self, shapes, *, fault):
+        super().__init__(shapes, fault=fault)
+        del self.positions
 
 
 class Image(nn.Module):
-    """Convolutions that halve an image, ``halvings`` times."""
+    """Convolutions, each of which halves the image."""
 
     def __init__(self, shapes, *, halvings):
         super().__init__()
@@ -203,19 +203,19 @@ def nothing(shapes, **_params):
     return None
 
 
-def net(name, build="Net", offers=EVERYTHING, **changes):
+def net(name, build="Net", offers=ALL_OFFERS, **changes):
     settings = {
         "summary": "a small autoencoder",
         "inputs": ("table",),
         "offers": offers,
         "preprocess": ("standardise",),
-        "params": {"does": name, "width": 8},
+        "params": {"fault": name, "width": 8},
     }
     return Model(name=name, build=f"faulty_networks:{build}", **{**settings, **changes})
 
 
 def cloud(name, build="Cloud"):
-    inputs, params = ("cloud", "mask"), {"does": name}
+    inputs, params = ("cloud", "mask"), {"fault": name}
     return net(name, build, frozenset({"encode"}), inputs=inputs, params=params)
 
 
@@ -243,33 +243,33 @@ def hepbench_models():
         *("counts-calls", "centres-batch", "counts-rows", "skips-when-traced", "cut-when-traced"),
         *(
             "batch-baked-in",
-            "draws-in-training",
-            "codes-of-one-axis",
-            "codes-double",
-            "codes-not-finite",
+            "unseeded-training",
+            "latents-one-axis",
+            "latents-float64",
+            "latents-not-finite",
         ),
-        *("tensor-left-behind", "borrows-from-decoder", "always-two-classes", "term-of-batch"),
-        *("term-not-finite", "term-across-batch", "term-random", "weighs-strangers"),
-        *("weighs-negatively", "weighs-nothing-at-last", "weighs-by-counting"),
-        *("reconstructs-too-much", "reconstructs-strangers", "parameter-in-vain"),
-        *("seeds-itself", "draws-by-the-clock", "sound-net"),
+        *("tensor-left-behind", "uses-decoder", "always-two-classes", "term-of-batch"),
+        *("term-not-finite", "term-across-batch", "term-random", "weights-unknown-term"),
+        *("weights-negative", "weights-end-at-zero", "weights-count-calls"),
+        *("reconstructs-too-wide", "reconstructs-unknown-input", "unused-parameter"),
+        *("seeds-itself", "seeds-from-clock", "sound-net"),
     )
-    paper = {"params": {"does": "paper-cannot-be-built", "width": Param(8, presets={"paper": 12})}}
+    paper = {"params": {"fault": "paper-cannot-be-built", "width": Param(8, presets={"paper": 12})}}
     return [
         *(net(name) for name in faults),
         net("paper-cannot-be-built", **paper),
         net("builds-nothing", "nothing"),
-        net("boasts-of-pretraining", "Image", EVERYTHING, inputs=("image",),
+        net("offers-missing-pretraining", "Image", ALL_OFFERS, inputs=("image",),
             params={"halvings": 2}),
-        net("keeps-an-attribute", "Kept"),
-        net("keeps-it-elsewhere", "Elsewhere"),
+        net("keeps-an-attribute", "KeepsAttribute"),
+        net("keeps-state-in-module", "KeepsStateInModule"),
         cloud("sound-cloud", "SoundCloud"),
-        cloud("knows-places", "SoundCloud"),
+        cloud("depends-on-particle-order", "SoundCloud"),
         cloud("counts-padding", "SoundCloud"),
-        cloud("places-in-vain"),
+        cloud("unused-positions"),
         image("sound-image", 3),
         image("strided-image", 6),
-        image("halves-too-often", 7),
+        image("too-many-halvings", 7),
     ]  # fmt: skip
 
 
@@ -281,7 +281,7 @@ def scratch(start, data, context, *, learning_rate, **training):
     return context.fit(context.with_head(start), data, objective, **training)
 
 
-def own(start, data, context, *, learning_rate, **training):
+def pretrain(start, data, context, *, learning_rate, **training):
     return context.fit(start, data, Objective(pretraining, {"encoder": learning_rate}), **training)
 
 
@@ -302,7 +302,7 @@ def no_network(start, data, context, **_params):
     return start.encoder
 
 
-def nudges_encoder(start, data, context, *, learning_rate, **training):
+def changes_encoder(start, data, context, *, learning_rate, **training):
     network = probe(start, data, context, learning_rate=learning_rate, **training)
     with torch.no_grad():
         next(network.encoder.parameters()).add_(1e-6)
@@ -316,7 +316,7 @@ def writes_batches(start, data, context, *, learning_rate, **training):
     return network
 
 
-def draws(start, data, context, *, learning_rate, **training):
+def unseeded_method(start, data, context, *, learning_rate, **training):
     network = scratch(start, data, context, learning_rate=learning_rate, **training)
     with torch.no_grad():
         for parameter in network.head.parameters():
@@ -324,13 +324,13 @@ def draws(start, data, context, *, learning_rate, **training):
     return network
 
 
-def keeps_elsewhere(start, data, context, *, learning_rate, **training):
+def keeps_state_in_hook(start, data, context, *, learning_rate, **training):
     network = scratch(start, data, context, learning_rate=learning_rate, **training)
     network.head.register_forward_hook(lambda module, args, out: out * 2)
     return network
 
 
-def frees_pruned(start, data, context, *, learning_rate, **training):
+def drops_masks(start, data, context, *, learning_rate, **training):
     network = context.with_head(start)
     network.masks = {}
     return scratch(network, data, context, learning_rate=learning_rate, **training)
@@ -344,7 +344,7 @@ def swaps_columns(start, data, context, *, learning_rate, **training):
     return network
 
 
-def refuses_paper(start, data, context, *, learning_rate, **training):
+def paper_preset_fails(start, data, context, *, learning_rate, **training):
     if learning_rate > 0.1:
         raise DataError("a learning rate above .1 is not allowed")
     return scratch(start, data, context, learning_rate=learning_rate, **training)
@@ -367,24 +367,24 @@ def hepbench_methods():
     later = {"after": ("encoder", "classifier")}
     unlabelled = {"labels": False, "makes": "encoder", "needs": frozenset({"encode", "pretrain"})}
     frozen = {"after": ("encoder",), "freezes": frozenset({"encoder"})}
-    needy = {"needs": frozenset({"encode", "moon"})}
+    unknown_need = {"needs": frozenset({"encode", "unknown-feature"})}
     learning_rate = Param(0.01, presets={"paper": 1.0})
-    strict = {"params": {**training_params({}), "learning_rate": learning_rate}}
+    with_paper = {"params": {**training_params({}), "learning_rate": learning_rate}}
     return [
         method(no_head),
         method(no_network),
         method(scratch, "sound-training"),
-        method(own, "sound-pretraining", **unlabelled),
+        method(pretrain, "sound-pretraining", **unlabelled),
         method(probe, "sound-probe", **frozen),
         method(probe, "sound-follower", after=("sound-pretraining",)),
-        method(scratch, "labels-though-blind", labels=False),
-        method(scratch, "needs-a-moon", **needy),
-        method(nudges_encoder, **frozen),
+        method(scratch, "uses-hidden-labels", labels=False),
+        method(scratch, "needs-unknown-feature", **unknown_need),
+        method(changes_encoder, **frozen),
         method(writes_batches),
-        method(draws, "draws-for-itself"),
-        method(keeps_elsewhere),
-        method(frees_pruned, **later),
+        method(unseeded_method, "unseeded-method"),
+        method(keeps_state_in_hook),
+        method(drops_masks, **later),
         method(refuses_masks, **later),
         method(swaps_columns),
-        method(refuses_paper, **strict),
+        method(paper_preset_fails, **with_paper),
     ]

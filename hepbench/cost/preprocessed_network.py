@@ -1,4 +1,4 @@
-"""The network as its cost is measured: with its preprocessing, on dense inputs."""
+"""The network whose cost is measured: with its preprocessing, on dense inputs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ if TYPE_CHECKING:
     from hepbench.training.networks.network import Network
 
 
-class Whole(nn.Module):
-    """A network behind its preprocessing: work that hides in a step costs like any other."""
+class PreprocessedNetwork(nn.Module):
+    """A network with its preprocessing, so that work in preprocessing counts too."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, classes) logits of inputs as they were laid out, dense."""
+        """Return (N, classes) logits of dense inputs, not yet preprocessed."""
         logits: Tensor = self.network(self.network.preprocess(inputs))
         return logits
 
 
-def whole(task: MethodTask, folder: Path, inputs: Inputs) -> tuple[Whole, dict[str, Tensor]]:
-    """Return the network in a folder with its preprocessing, and dense inputs for it."""
+def load_preprocessed(
+    task: MethodTask, folder: Path, inputs: Inputs
+) -> tuple[PreprocessedNetwork, dict[str, Tensor]]:
+    """Load the network in a folder; return it with its preprocessing, and dense inputs."""
     cpu = torch.device("cpu")
-    network = Whole(stored_networks.load(folder, trusted_code(task)))
+    network = PreprocessedNetwork(stored_networks.load(folder, trusted_code(task)))
     return network, {name: batches.dense(name, array, cpu) for name, array in inputs.items()}

@@ -1,4 +1,7 @@
-"""The network that methods are tried on: a tiny autoencoder, with all that makes one delicate."""
+"""A tiny variational autoencoder, on which methods are tested.
+
+It has batch norm, dropout and random latents, which a method may handle wrongly.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Tiny(nn.Module):
-    """Encodes all its inputs, flattened, and decodes them; batch norm, dropout, a sampled code.
+class TinyAutoencoder(nn.Module):
+    """A variational autoencoder of all inputs, flattened.
 
     Args:
-        shapes: of one example.
-        width: of the hidden layer.
-        code: width of a code.
+        shapes: shape of each input of one example.
+        width: width of the hidden layer.
+        latent_dim: number of latents.
     """
 
     def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], *, width: int = 12, code: int = 6
+        self, shapes: Mapping[str, tuple[int, ...]], *, width: int = 12, latent_dim: int = 6
     ) -> None:
         super().__init__()
         self.shapes = {name: shape for name, shape in shapes.items() if name != "mask"}
@@ -33,30 +36,30 @@ class Tiny(nn.Module):
         self.blocks = nn.Sequential(
             nn.Linear(n, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1)
         )
-        self.mean, self.spread = nn.Linear(width, code), nn.Linear(width, code)
-        self.decoder = nn.Sequential(nn.Linear(code, width), nn.ReLU(), nn.Linear(width, n))
+        self.mean, self.log_std = nn.Linear(width, latent_dim), nn.Linear(width, latent_dim)
+        self.decoder = nn.Sequential(nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, n))
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the mean of the code."""
-        code: Tensor = self.mean(self.blocks(self._flat(inputs)))
-        return code
+        """Return the means of the latents."""
+        latent: Tensor = self.mean(self.blocks(self._flat(inputs)))
+        return latent
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return squared errors of the decoded inputs, and how far codes are from a Gaussian."""
+        """Return the reconstruction error and the KL divergence from a standard Gaussian."""
         x = self._flat(inputs)
         hidden = self.blocks(x)
-        mean, spread = self.mean(hidden), self.spread(hidden)
-        code = mean + torch.randn_like(mean) * spread.exp() if self.training else mean
-        squares = (self.decoder(code) - x).square().mean(1)
-        kl = (mean.square() + (2 * spread).exp() - 1 - 2 * spread).sum(1) / 2
+        mean, log_std = self.mean(hidden), self.log_std(hidden)
+        latent = mean + torch.randn_like(mean) * log_std.exp() if self.training else mean
+        squares = (self.decoder(latent) - x).square().mean(1)
+        kl = (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1) / 2
         return {"reconstruction": squares, "kl": kl}
 
     def term_weights(self, progress: float) -> dict[str, float]:
-        """Return weights that grow with the training."""
+        """Return the weight of the KL term, which grows during training."""
         return {"kl": 0.1 * progress}
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the inputs that codes stand for."""
+        """Return the inputs decoded from their latents."""
         flat = self.decoder(self.encode(inputs))
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()], 1)
         shaped = zip(self.shapes.items(), parts, strict=True)
@@ -66,14 +69,14 @@ class Tiny(nn.Module):
         return torch.cat([inputs[name].flatten(1) for name in self.shapes], 1)
 
 
-TINY = Entry(
+TINY_AUTOENCODER = Entry(
     Model(
         name="tiny",
         summary="a small variational autoencoder",
         inputs=("table",),
-        build="hepbench.conformance.tiny:Tiny",
+        build="hepbench.conformance.tiny_autoencoder:TinyAutoencoder",
         offers=frozenset({"encode", "pretrain", "reconstruct"}),
         preprocess=("standardise",),
     ),
-    Plugin("testing", "hepbench.conformance.tiny", "hepbench", ""),
+    Plugin("testing", "hepbench.conformance.tiny_autoencoder", "hepbench", ""),
 )

@@ -1,4 +1,4 @@
-"""Elsewhere: functions called in another process, which shares nothing with this one."""
+"""Run functions in a fresh process, which shares no state with this one."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def afresh(target: str, *arguments: Any, libraries: Iterable[str] = ()) -> Any:
-    """Return what ``"module:function"`` returns in a new process; values are of JSON's types.
+def run_in_fresh_process(target: str, *arguments: Any, libraries: Iterable[str] = ()) -> Any:
+    """Call ``"module:function"`` in a fresh process and return its result.
 
-    Its hash seed is another one, so that whatever hangs on the order of a set shows.
+    The process has another hash seed, so results that depend on the order of a set differ.
 
     Args:
-        target: what is called.
-        arguments: by position.
-        libraries: worth importing once for all calls; nothing of a plugin's.
+        target: the function, as ``"module:function"``.
+        arguments: its positional arguments, JSON values.
+        libraries: modules to import once for all calls; none of a plugin's.
+
+    Returns:
+        The result, a JSON value.
 
     Raises:
-        PluginError: it fails there; its error is quoted.
+        PluginError: the call fails; the message quotes its error.
     """
     request = {
         "target": target,
@@ -47,17 +50,17 @@ def afresh(target: str, *arguments: Any, libraries: Iterable[str] = ()) -> Any:
     answer = server.stdout.readline()
     if not answer:
         _server.cache_clear()
-    found = json.loads(answer or '{"error": "it cannot be started"}')
-    need("error" not in found, f"in a new process: {found.get('error')}")
+    found = json.loads(answer or '{"error": "the process cannot be started"}')
+    need("error" not in found, f"in a fresh process: {found.get('error')}")
     return found["returned"]
 
 
-def python(code: str, *arguments: str) -> str:
-    """Return the last line that a new interpreter prints, which has imported nothing yet."""
+def run_python(code: str, *arguments: str) -> str:
+    """Run code in a new interpreter and return the last line that it prints."""
     command = [sys.executable, "-P", "-c", code, *arguments]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
-    said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    need(done.returncode == 0, f"in a new process: {said[-1]}")
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    need(done.returncode == 0, f"in a fresh process: {lines[-1]}")
     return done.stdout.splitlines()[-1]
 
 
@@ -72,7 +75,7 @@ def _environment() -> dict[str, str]:
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    code = "from hepbench.conformance.elsewhere import serve; serve()"
+    code = "from hepbench.conformance.fresh_process import serve; serve()"
     server = subprocess.Popen(
         [sys.executable, "-P", "-c", code],
         env=_environment(),
@@ -86,14 +89,14 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _end(server: subprocess.Popen[str]) -> None:
-    # it ends where its stdin does
+    # closing its stdin ends the process
     server.communicate()
 
 
 def serve() -> None:
-    """Answer requests on stdin, one a line, each by a fork of this process."""
+    """Answer requests from stdin, one per line. A fork of this process runs each of them."""
     answers = os.dup(1)
-    # what a plugin prints is no answer
+    # text that a plugin prints must not mix with the answers
     os.dup2(2, 1)
     for line in sys.stdin:
         request = json.loads(line)
@@ -112,7 +115,7 @@ def _answer(request: Mapping[str, Any], answers: int) -> NoReturn:
     try:
         found = {"returned": resolve(request["target"])(*request["arguments"])}
         _write(answers, found)
-    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises is told
+    except BaseException as error:  # noqa: BLE001 - any error is sent back
         _write(answers, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
     os._exit(0)
 

@@ -1,0 +1,228 @@
+"""Claims about models that encode, tested on a briefly trained network."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hepbench.conformance.claims import need, skip
+from hepbench.conformance.network_trials import SIZES, differing_tensors, score_network
+from hepbench.cost import counting, export, tracing
+from hepbench.specs.errors import PluginError
+from hepbench.training.networks import determinism, stored_networks
+
+if TYPE_CHECKING:
+    from hepbench.conformance.claims import Claim
+    from hepbench.conformance.network_trials import ModelUnderTest
+    from hepbench.specs.types import Array
+    from hepbench.training.networks.network import Network
+
+
+TOLERANCE = 1e-5
+"""Largest change of a score when other examples are scored with it, as in a run."""
+
+
+DEVICE_TOLERANCE = 1e-3
+"""The same on another device, which may round factors to ten bits."""
+
+
+def trained_claims(model: ModelUnderTest) -> list[Claim]:
+    """Return the claims about a model trained on all its losses."""
+    claims = [
+        model.claim(
+            "training with the same seed gives bit-identical parameters",
+            _trains_from_seed,
+            first=True,
+        ),
+        model.claim("every parameter gets a gradient from a loss", _gets_gradients),
+        model.claim("in eval mode nothing is random and nothing changes", _is_deterministic),
+        model.claim("shuffling the examples only shuffles the scores", _ignores_order),
+        model.claim(
+            "the score of an example does not depend on the other examples in its batch",
+            _ignores_batch,
+        ),
+    ]
+    if model.pretrains:
+        claims.append(
+            model.claim(
+                "in eval mode pretraining terms do not depend on other examples in the batch",
+                _terms_ignore_batch,
+            )
+        )
+    if "cloud" in model.spec.inputs:
+        claims.append(
+            model.claim("permuting particles does not change scores", _ignores_particle_order)
+        )
+    if {"cloud", "mask"} <= {*model.spec.inputs}:
+        claims.append(model.claim("more padding does not change scores", _ignores_padding))
+    counters = "both counters of operations agree, or name what they do not count"
+    return [
+        *claims,
+        model.claim("scores are the same on another device", _agrees_on_other_device),
+        model.claim("scores are bit-identical after saving and loading", _saves_and_loads),
+        model.claim(
+            "scores are bit-identical without the modules that scoring does not use",
+            _scores_when_trimmed,
+        ),
+        model.claim(counters, _is_counted),
+        model.claim("the ONNX graph gives the same scores, at another batch size", _is_exported),
+    ]
+
+
+def _trains_from_seed(model: ModelUnderTest) -> None:
+    found = differing_tensors(model.trained, model.train(model.build(model.trial), model.trial))
+    need(not found, f"two trainings from one seed differ in {', '.join(found[:3])}")
+
+
+def _gets_gradients(model: ModelUnderTest) -> None:
+    network = copy.deepcopy(model.trained).train()
+    batch = model.batch(network)
+    loss = torch.stack([term.sum() for term in model.all_terms(network, batch).values()]).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    parameters = [(n, p) for n, p in network.named_parameters() if not n.startswith("preprocess.")]
+    without_gradient = [n for n, p in parameters if p.grad is None or not p.grad.count_nonzero()]
+    losses = "the labels or the pretraining terms" if model.pretrains else "the labels"
+    need(not without_gradient, f"no gradient of {losses} reaches {', '.join(without_gradient[:5])}")
+
+
+def _is_deterministic(model: ModelUnderTest) -> None:
+    network = model.trained
+    before = copy.deepcopy(network)
+    batch = model.batch(network)
+    found = []
+    for seed in (1, 2):
+        with determinism.isolated_rng(seed), determinism.eval_mode(network), torch.no_grad():
+            found.append({**model.all_terms(network, batch), "scores": network(batch.inputs)})
+    for name, value in found[0].items():
+        same = torch.equal(value, found[1][name])
+        what = "scores are" if name == "scores" else f"term '{name}' is"
+        need(same, f"in eval mode {what} random or affected by earlier calls")
+    changed = differing_tensors(before, network)
+    need(not changed, f"scoring in eval mode changes {', '.join(changed[:3])}")
+
+
+def _ignores_order(model: ModelUnderTest) -> None:
+    rows = np.random.default_rng(0).permutation(SIZES["test"])
+    _need_same(model.scores(model.trained, rows), model.expected[rows], "shuffled")
+
+
+def _ignores_batch(model: ModelUnderTest) -> None:
+    for size in (1, 7):
+        how_many = "alone" if size == 1 else f"{size} at a time"
+        _need_same(model.scores(model.trained, size=size), model.expected, how_many)
+    rows = np.arange(3, SIZES["test"], 4)
+    _need_same(model.scores(model.trained, rows), model.expected[rows], "with other examples")
+
+
+def _need_same(found: Array, expected: Array, how: str, limit: float = TOLERANCE) -> None:
+    difference = abs(found - expected).max()
+    # this way round, a NaN fails
+    need(difference <= limit, f"{how}, scores change by up to {difference:.2g}")
+
+
+def _terms_ignore_batch(model: ModelUnderTest) -> None:
+    network = model.trained
+    batch = model.batch(network)
+    subset = {name: tensor[5:12] for name, tensor in batch.inputs.items()}
+    with determinism.eval_mode(network), torch.no_grad():
+        whole = network.encoder.pretraining_terms(batch.inputs)
+        part = network.encoder.pretraining_terms(subset)
+    for name, term in whole.items():
+        same = torch.allclose(part[name], term[5:12], rtol=1e-4, atol=1e-5)
+        need(same, f"term '{name}' of an example depends on the other examples in its batch")
+
+
+def _ignores_particle_order(model: ModelUnderTest) -> None:
+    particles = model.trial.shapes["cloud"][0]
+    order = np.random.default_rng(0).permutation(particles)
+    inputs = {
+        name: array[:, order] if name in {"cloud", "mask", "neighbours"} else array
+        for name, array in model.trial.inputs.items()
+    }
+    if "neighbours" in inputs:
+        # the new index of each particle
+        inputs["neighbours"] = np.argsort(order)[inputs["neighbours"]]
+    _need_same(
+        score_network(model.trained, inputs), model.expected, "with particles in another order"
+    )
+
+
+def _ignores_padding(model: ModelUnderTest) -> None:
+    inputs = dict(model.trial.inputs)
+    for name in ("cloud", "mask"):
+        array = inputs[name]
+        padding = np.zeros((len(array), 5, *array.shape[2:]), array.dtype)
+        inputs[name] = np.concatenate([array, padding], axis=1)
+    if "neighbours" in inputs:
+        array = inputs["neighbours"]
+        own_places = np.arange(array.shape[1], array.shape[1] + 5)[:, None]
+        padding = np.broadcast_to(own_places, (len(array), 5, array.shape[2]))
+        inputs["neighbours"] = np.concatenate([array, padding], axis=1)
+    _need_same(
+        score_network(model.trained, inputs), model.expected, "with five more padded particles"
+    )
+
+
+def _agrees_on_other_device(model: ModelUnderTest) -> None:
+    device = _second_device()
+    network = copy.deepcopy(model.trained).to(device)
+    if device.type == "meta":
+        _runs_without_values(network)
+        skip("this machine has no second device to compare scores on")
+    _need_same(model.scores(network), model.expected, f"on {device.type}", DEVICE_TOLERANCE)
+
+
+def _second_device() -> torch.device:
+    """Return a GPU, or torch's ``meta`` device, where tensors have shapes but no values."""
+    for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
+        if module.is_available():
+            return torch.device(name)
+    return torch.device("meta")
+
+
+def _runs_without_values(network: Network) -> None:
+    """Raise PluginError if a tensor stays on the CPU because it is no parameter or buffer."""
+    try:
+        with determinism.eval_mode(network), torch.no_grad():
+            network(network.example_inputs())
+    except NotImplementedError:
+        # a step that depends on values cannot run without them
+        return
+    except RuntimeError as error:
+        if "device" not in str(error):
+            return
+        msg = f"a tensor stays on the CPU when the network moves; register it as a buffer ({error})"
+        raise PluginError(msg) from error
+
+
+def _saves_and_loads(model: ModelUnderTest) -> None:
+    with TemporaryDirectory() as folder:
+        stored_networks.save(model.trained, Path(folder))
+        again = stored_networks.load(Path(folder), model.trained.known)
+    same = np.array_equal(model.scores(again), model.expected)
+    need(same, "scores differ after loading; learned values must be parameters or buffers")
+
+
+def _scores_when_trimmed(model: ModelUnderTest) -> None:
+    trimmed = copy.deepcopy(model.trained).trim()
+    same = np.array_equal(model.scores(trimmed), model.expected)
+    need(same, "scores differ without the modules that scoring seemed not to use")
+
+
+def _is_counted(model: ModelUnderTest) -> None:
+    inputs = model.batch(model.trained).inputs
+    counted = counting.count(copy.deepcopy(model.trained), tracing.batch(inputs, 1))
+    need(counted.agrees or counted.gaps, "; ".join(counted.warnings))
+
+
+def _is_exported(model: ModelUnderTest) -> None:
+    if absent := export.missing():
+        skip(absent)
+    inputs = model.batch(model.trained).inputs
+    with TemporaryDirectory() as folder:
+        export.export(copy.deepcopy(model.trained), inputs, Path(folder) / "network.onnx")
