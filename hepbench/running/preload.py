@@ -1,6 +1,6 @@
-"""Imported once by the fork server: what workers would otherwise each import themselves.
+"""Imports modules once in the fork server, which every worker would otherwise import itself.
 
-A module that fails here is left out; the worker that needs it says why.
+A module that fails to import is skipped; a worker that needs it reports the error.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ VARIABLE = "HEPBENCH_PRELOAD"
 
 
 for _name in filter(None, os.environ.get(VARIABLE, "").split(",")):
-    # anything but ImportError would kill the server
+    # any exception would end the server
     with suppress(BaseException):
         import_module(_name)
 
 
-# what lives here is never garbage: workers need not look at it, and so copy none of it
+# imported objects are never garbage: frozen, they are not visited, and so not copied, by workers
 gc.collect()
 
 
