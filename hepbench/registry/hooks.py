@@ -1,4 +1,4 @@
-"""Every hook of hepbench. Five return specs; three observe a run and return nothing."""
+"""The hooks of hepbench: five return specs, three observe a run and return nothing."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def hepbench_suites() -> Sequence[Suite]:
 
 @hookspec
 def hepbench_run_started(run: Run) -> None:
-    """Observe that a run has been planned and begins."""
+    """Observe the start of a run, after planning."""
 
 
 @hookspec
 def hepbench_cell_finished(record: Record) -> None:
-    """Observe a record that was just written, failed ones too."""
+    """Observe a record that was just written, also of a failed cell."""
 
 
 @hookspec
 def hepbench_run_finished(run: Run) -> None:
-    """Observe that a run has ended."""
+    """Observe the end of a run."""

@@ -1,4 +1,4 @@
-"""Plugins: found through entry points, loaded, and what went wrong with them."""
+"""Plugins: found through entry points and loaded; errors are kept with each plugin."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Spec: TypeAlias = Dataset | Model | Method | Metric | Suite
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point; ``error`` says in one line why it was left out, if it was."""
+    """A plugin from one entry point; ``error`` says why it was not loaded, or is empty."""
 
     name: str
     module: str
@@ -60,22 +60,22 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry:
-    """A spec with the plugin that brought it."""
+    """A spec and the plugin that it comes from."""
 
     spec: Any
     plugin: Plugin
 
 
 class Registry:
-    """What is installed: specs by kind and name, and the observers."""
+    """The installed specs by kind and name, and the observers."""
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = list(plugins)
         self._entries: dict[tuple[str, str], list[Entry]] = {}
         for plugin in self.plugins:
             for spec in plugin.specs:
-                place = self._entries.setdefault((kind_of(spec), spec.name), [])
-                place.append(Entry(spec, plugin))
+                entries = self._entries.setdefault((kind_of(spec), spec.name), [])
+                entries.append(Entry(spec, plugin))
         self.manager = _manager()
         for plugin in self.plugins:
             if plugin.loaded is not None and not plugin.error:
@@ -85,12 +85,12 @@ class Registry:
         """Return the entry of one name.
 
         Raises:
-            UsageError: nobody has it, or two do (both distributions are named).
+            UsageError: no plugin has the name, or two have (the message names both distributions).
         """
         found = self._entries.get((kind, name), [])
         if not found:
             broken = [f"{p.distribution} ({p.error})" for p in self.plugins if p.error]
-            hint = f". Left out: {'; '.join(broken)}" if broken else ""
+            hint = f". Not loaded: {'; '.join(broken)}" if broken else ""
             raise UsageError(unknown(kind, name, self.names(kind)) + hint)
         if len(found) > 1:
             raise UsageError(_clash(kind, name, found))
@@ -101,16 +101,16 @@ class Registry:
         return sorted(name for k, name in self._entries if k == kind)
 
     def entries(self, kind: str) -> Iterator[Entry]:
-        """Return every entry of one kind by name, clashing ones too."""
+        """Yield all entries of one kind in the order of names, including clashes."""
         for name in self.names(kind):
             yield from self._entries[kind, name]
 
     def clashes(self) -> list[str]:
-        """Return one line for each name that two plugins claim."""
+        """Return one line for each name that two plugins have."""
         return [_clash(k, n, e) for (k, n), e in sorted(self._entries.items()) if len(e) > 1]
 
     def observe(self, hook: str, **arguments: Any) -> list[str]:
-        """Call an observer hook in every plugin; return what failed, one line each."""
+        """Call an observer hook in every plugin; return one line for each failure."""
         failures = []
         for impl in getattr(self.manager.hook, hook).get_hookimpls():
             try:
@@ -122,7 +122,7 @@ class Registry:
 
 def kind_of(spec: Spec) -> str:
     """Return ``dataset``, ``model``, ``method``, ``metric`` or ``suite``."""
-    return next(kind for kind, of in KINDS.items() if isinstance(spec, of))
+    return next(kind for kind, spec_type in KINDS.items() if isinstance(spec, spec_type))
 
 
 @cache
@@ -138,7 +138,7 @@ def _points() -> Iterable[EntryPoint]:
 
 
 def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
-    """Load one entry point; a plugin that breaks is returned with its error, never raised."""
+    """Load one entry point; the error of a broken plugin is kept in it, not raised."""
     distribution = point.dist.name if point.dist else "unknown distribution"
     version = point.dist.version if point.dist else ""
     plugin = Plugin(point.name, point.module, distribution, version)
@@ -150,9 +150,9 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, specs=tuple(_specs(module)), loaded=module)
     except HepbenchError as error:
         return replace(plugin, error=str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported, and the rest works
-        where = f"{type(error).__name__}: {error}".splitlines()[0]
-        return replace(plugin, error=f"cannot be imported: {where}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported; the others work
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return replace(plugin, error=f"cannot be imported: {reason}")
 
 
 def _manager() -> pluggy.PluginManager:
@@ -162,7 +162,7 @@ def _manager() -> pluggy.PluginManager:
 
 
 def _check_hooks(module: ModuleType) -> None:
-    """Raise PluginError for a hook that is misspelt, not marked, or takes what is not offered."""
+    """Raise PluginError for a hook that is misspelt, not marked, or has unknown arguments."""
     for name, value in vars(module).items():
         marked = hasattr(value, f"{GROUP}_impl")
         if marked and name not in HOOKS:
@@ -177,15 +177,16 @@ def _check_hooks(module: ModuleType) -> None:
 
 
 def _specs(module: ModuleType) -> Iterator[Any]:
-    for kind, of in KINDS.items():
+    for kind, spec_type in KINDS.items():
         hook = getattr(module, f"hepbench_{kind}s", None)
         for spec in hook() if hook else ():
-            if not isinstance(spec, of):
-                msg = f"hepbench_{kind}s returned {spec!r}; a list of {of.__name__} is expected"
+            if not isinstance(spec, spec_type):
+                expected = f"a list of {spec_type.__name__} is expected"
+                msg = f"hepbench_{kind}s returned {spec!r}; {expected}"
                 raise PluginError(msg)
             yield spec
 
 
 def _clash(kind: str, name: str, entries: list[Entry]) -> str:
-    who = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
-    return f"{kind} '{name}' comes from {who}; disable one with HEPBENCH_DISABLE"
+    both = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
+    return f"{kind} '{name}' comes from {both}; disable one with HEPBENCH_DISABLE"

@@ -1,4 +1,4 @@
-"""From ``"module:function"`` to the function."""
+"""Import a function by its ``"module:function"``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hepbench.specs.errors import PluginError
 
 @cache
 def resolve(target: str) -> Any:
-    """Import what ``"module:function"`` names.
+    """Return the object named by ``"module:function"``, imported if needed.
 
     Raises:
-        PluginError: it has no such form, or the module has no such name.
+        PluginError: the text has another form, or the module has no such name.
     """
     module, colon, name = target.partition(":")
     if not colon or not module or not name:
-        msg = f"'{target}' names no function: expected 'module:function'"
+        msg = f"'{target}' names no function; 'module:function' is expected"
         raise PluginError(msg)
     found = import_module(module)
     if not hasattr(found, name):

@@ -1,4 +1,4 @@
-"""Digests of a plugin's source: they change with the code, not with comments or docstrings."""
+"""Source digests of plugins: they change with the code, not with comments or docstrings."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 
 class SourceDigests:
-    """Digests of the modules that a function is made of.
+    """Source digests of the module of a function and of the modules that it imports.
 
     Args:
-        remember: ``(path, compute) -> compute(path)``, kept while the file stays as it is.
+        cached: ``(path, compute) -> compute(path)``, from a cache while the file is unchanged.
     """
 
-    def __init__(self, remember: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
-        self._remember = remember
+    def __init__(self, cached: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
+        self._cached = cached
 
     def digests(self, target: str, plugin: Plugin) -> dict[str, str]:
-        """Return {module: digest} of the module of ``"module:function"`` and all that it imports
-        from the plugin's own packages; the module that holds the hooks is left out.
+        """Return {module: digest} of the module of ``"module:function"`` and of all modules that
+        it imports from the packages of the plugin, except the module that holds the hooks.
         """
         found: dict[str, str] = {}
         own = target.partition(":")[0]
-        waiting = [*_prefixes(own)]
-        while waiting:
-            module = waiting.pop()
+        to_scan = [*_prefixes(own)]
+        while to_scan:
+            module = to_scan.pop()
             path = None if module in found else self._find(module, plugin)
             if path is None:
                 continue
-            digest, *imports = self._remember(path, partial(_scan, module))
+            digest, *imports = self._cached(path, partial(_scan, module))
             found[module] = digest
-            waiting += imports
+            to_scan += imports
         if own != plugin.module:
             found.pop(plugin.module, None)
         return found
@@ -54,10 +54,10 @@ class SourceDigests:
 
 @lru_cache
 def own_roots(module: str, distribution_name: str) -> dict[str, Path]:
-    """Return {top-level name: its folder or file} of the distribution that holds ``module``.
+    """Return {top-level module: folder or file} of the distribution that holds ``module``.
 
-    An editable install has no list of files: there, whatever Python lies beside the plugin's own
-    package belongs to it.
+    An editable install has no list of its files: there, all Python files and packages beside the
+    plugin's package belong to it.
     """
     top = module.partition(".")[0]
     loaded = sys.modules.get(top)
@@ -96,8 +96,8 @@ def _module_path(module: str, roots: dict[str, Path]) -> Path | None:
     root = roots.get(top)
     if root is None or root.is_file():
         return None if rest else root
-    place = root.joinpath(*rest)
-    for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+    package = root.joinpath(*rest)
+    for path in (package / "__init__.py", package.with_name(f"{package.name}.py")):
         if path.is_file():
             return path
     return None
@@ -110,7 +110,7 @@ def _scan(module: str, path: Path) -> list[str]:
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
-        msg = f"{path} is not Python: {error}"
+        msg = f"{path} is not valid Python: {error}"
         raise PluginError(msg) from error
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = sorted(set(_imports(tree, package)))
@@ -119,7 +119,7 @@ def _scan(module: str, path: Path) -> list[str]:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Return every module that may be meant: ``from a import b`` is ``a`` and perhaps ``a.b``."""
+    """Yield every module that a file may import: ``from a import b`` gives ``a`` and ``a.b``."""
     import ast
 
     for node in ast.walk(tree):
@@ -136,13 +136,13 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _prefixes(module: str) -> Iterator[str]:
-    # importing a.b.c runs a and a.b too
+    # importing a.b.c also runs a and a.b
     names = module.split(".")
     return (".".join(names[: i + 1]) for i in range(len(names)))
 
 
 def _drop_docstrings(tree: ast.Module) -> None:
-    """Remove statements that are nothing but a string: they compute nothing."""
+    """Remove statements that are only a string: they compute nothing."""
     import ast
 
     for node in ast.walk(tree):

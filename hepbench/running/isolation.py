@@ -72,7 +72,7 @@ def end_children() -> None:
 
 
 def redirect(log: Path) -> None:
-    """Redirect the output of this process to a file, so that plugins do not write to the terminal."""
+    """Send the output of this process to a file: plugins must not write to the terminal."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

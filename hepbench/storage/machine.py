@@ -151,7 +151,7 @@ def forget_peak_memory() -> None:
 
 @cache
 def description() -> dict[str, str | float]:
-    """Return the hardware and system that costs depend on: host, processor, cores, memory, system."""
+    """Return what costs depend on: host, processor, cores, memory and operating system."""
     return {
         "host": platform.node(),
         "processor": _processor(),

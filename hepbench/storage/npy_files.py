@@ -103,7 +103,7 @@ class SparseImagesWriter:
 
 
 def new_writer(folder: Path, name: str, first: Array) -> NpyWriter | SparseImagesWriter:
-    """Return a writer for chunks like the first: of an npy file, or of a folder of sparse images."""
+    """Return a writer of arrays, or of sparse images if the first chunk is sparse."""
     if isinstance(first, SparseImages):
         return SparseImagesWriter(folder / f"{name}{SPARSE}", first)
     return NpyWriter(folder / f"{name}.npy", first)

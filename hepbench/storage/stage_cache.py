@@ -80,7 +80,7 @@ class StageCache:
         return msgspec.json.decode(manifest.result, type=kind)
 
     def remove(self, key: str) -> None:
-        """Remove a stage, complete or damaged; it is moved first, so that no run reads half of it."""
+        """Remove a stage; its folder is moved first, so that no run reads half of it."""
         with suppress(FileNotFoundError):
             trash = self.scratch() / "removed"
             self.folder(key).rename(trash)
