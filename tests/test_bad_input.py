@@ -230,4 +230,4 @@ def test_a_plugin_whose_source_is_no_python_is_one_line(two):
             "import os\n", "import os\n\n\ndef late():\n    import helper\n", 1
         )
     )
-    refused(two("run", "two.toml"), "helper.py", "is not Python")
+    refused(two("run", "two.toml"), "helper.py", "is not valid Python")

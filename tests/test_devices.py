@@ -89,7 +89,7 @@ def test_a_run_on_a_gpu_that_is_not_there_is_one_line(bench):
     (line,) = done.err.splitlines()
     assert line == (
         "hepbench: --device cuda: no NVIDIA GPU is visible on this machine; "
-        "use --device cpu or auto"
+        "use cpu or auto"
     )
     assert not (bench.folder / "results").exists()
 

@@ -140,7 +140,7 @@ def test_trimming_keeps_the_codes_of_an_encoder():
 def test_a_masked_network_is_not_trimmed(network):
     """Masks name parameters that trimming may drop."""
     network.masks = {"encoder.mean.weight": torch.ones_like(network.encoder.mean.weight).bool()}
-    with pytest.raises(PluginError, match="masked network cannot be trimmed"):
+    with pytest.raises(PluginError, match="network with masks cannot be trimmed"):
         network.trim()
 
 
@@ -255,7 +255,7 @@ def edited(folder, **changes):
 
 HOSTILE = {
     "a model that is not installed": ({"model": "os"}, "no model named 'os'"),
-    "a step that runs code": ({"preprocess": ["os:system"]}, "no known model's"),
+    "a step that runs code": ({"preprocess": ["os:system"]}, "belongs to no known model"),
     "a step that is told too much": (
         {"preprocess": ["standardise[mean=1]"]},
         "standardise is expected",
@@ -296,7 +296,7 @@ def test_a_file_that_is_cut_or_missing_is_refused(network, tmp_path, name, share
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ResultsError, match="holds no whole network"):
+    with pytest.raises(ResultsError, match="incomplete or damaged"):
         stored_networks.load(tmp_path, tinynets.KNOWN)
 
 

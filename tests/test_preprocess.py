@@ -158,7 +158,7 @@ def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
 
 def test_zero_suppression_without_an_image_is_refused():
     """It would silently do nothing."""
-    with pytest.raises(PluginError, match="made for images; the inputs are table"):
+    with pytest.raises(PluginError, match="zero-suppression: the inputs are table; an image is expected"):
         preprocessing.build(["zero-suppression[below=1]"], {"table": (4,)})
 
 

@@ -35,7 +35,7 @@ def works_without(bench, name, *words):
         assert word in line
     doctor = bench("doctor")
     assert doctor.code == 1
-    assert f"wrong: {name}: " in doctor.out
+    assert f"problem: {name}: " in doctor.out
     bench.write("two.toml", SUITE)
     assert bench("run", "two.toml").code == 0
 

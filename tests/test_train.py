@@ -201,7 +201,7 @@ def test_two_objectives_on_one_part_are_told_apart_in_the_history():
     """Each has a rate, and terms of one name are refused."""
     context = fit(tinynets.fresh("vae").with_head(), OWN, ALL, epochs=1)
     assert {"rate.encoder", "rate.encoder.2", "rate.head"} <= set(context.history[0])
-    with pytest.raises(PluginError, match="two objectives have a term 'cross_entropy'"):
+    with pytest.raises(PluginError, match="two objectives have a term named 'cross_entropy'"):
         fit(tinynets.fresh().with_head(), ALL, ALL, epochs=1)
 
 
