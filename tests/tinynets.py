@@ -33,14 +33,8 @@ def data(n=200, **columns):
 def fresh(model="dense", *, steps=("standardise",), seed=0, inputs=None, **params):
     """Return a network as built from a seed, preprocessing fitted."""
     torch.manual_seed(seed)
-    task = {
-        "model": model,
-        "build": BUILDS[model],
-        "model_params": params,
-        "preprocess": steps,
-        "heads": KNOWN.heads,
-    }
-    network = network_runs.fresh(task, inputs or data().train.inputs, classes=2)
+    built = task(model, BUILDS[model], preprocess=steps, **params)
+    network = network_runs.fresh(built, inputs or data().train.inputs, classes=2)
     network.known = KNOWN
     return network
 
