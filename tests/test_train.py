@@ -514,7 +514,7 @@ WRONG = {
 def test_a_wrong_training_setting_is_one_line(what):
     """The message names the key, the value and what is allowed."""
     training, message = WRONG[what]
-    context = tinynets.context(targets={"flips": "nets:flipped"})
+    context = tinynets.context(augmentation_functions={"flips": "nets:flipped"})
     with pytest.raises(UsageError, match=message):
         context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, **training)
 
@@ -555,7 +555,7 @@ def test_masked_weights_are_zero_after_every_step(optimizer):
 
 def test_only_training_batches_are_augmented():
     """Validation uses the examples unchanged."""
-    context = tinynets.context(targets={"flips": "nets:flipped"})
+    context = tinynets.context(augmentation_functions={"flips": "nets:flipped"})
     network = tinynets.fresh().with_head()
     seen = {True: [], False: []}
 

@@ -258,11 +258,11 @@ def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _last_record(cell: str, records: Sequence[Record]) -> Record:
     """Return the newest record of a cell, given by its name or the beginning of its key."""
-    found = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
-    found = found or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
-    if not found:
+    meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
+    meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
+    if not meant:
         raise UsageError(unknown("cell", cell, {r.cell for r in records}))
-    return max(found, key=lambda r: str(r.provenance.get("finished", "")))
+    return max(meant, key=lambda r: str(r.provenance.get("finished", "")))
 
 
 def _counterpart(record: Record, plan: Plan) -> Cell:

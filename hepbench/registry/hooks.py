@@ -1,4 +1,4 @@
-"""The hooks of hepbench: five return specs, three observe a run and return nothing."""
+"""All hooks of hepbench: five return specs, three observe a run and return nothing."""
 
 from __future__ import annotations
 

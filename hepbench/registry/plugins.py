@@ -1,4 +1,4 @@
-"""Plugins: found through entry points and loaded; errors are kept with each plugin."""
+"""Find and load plugins through entry points, and keep the errors of broken ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Spec: TypeAlias = Dataset | Model | Method | Metric | Suite
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin from one entry point; ``error`` says why it was not loaded, or is empty."""
+    """One entry point; ``error`` is empty, or says in one line why the plugin was not loaded."""
 
     name: str
     module: str
@@ -60,14 +60,14 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry:
-    """A spec and the plugin that it comes from."""
+    """A spec and the plugin it comes from."""
 
     spec: Any
     plugin: Plugin
 
 
 class Registry:
-    """The installed specs by kind and name, and the observers."""
+    """All installed specs by kind and name, and the observers."""
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = list(plugins)
@@ -82,10 +82,10 @@ class Registry:
                 self.manager.register(plugin.loaded, name=f"{plugin.distribution}:{plugin.name}")
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return the entry of one name.
+        """Return the entry with this kind and name.
 
         Raises:
-            UsageError: no plugin has the name, or two have (the message names both distributions).
+            UsageError: no plugin provides it, or several do; the message names them.
         """
         found = self._entries.get((kind, name), [])
         if not found:
@@ -101,16 +101,16 @@ class Registry:
         return sorted(name for k, name in self._entries if k == kind)
 
     def entries(self, kind: str) -> Iterator[Entry]:
-        """Yield all entries of one kind in the order of names, including clashes."""
+        """Yield all entries of one kind sorted by name, also those with the same name."""
         for name in self.names(kind):
             yield from self._entries[kind, name]
 
     def clashes(self) -> list[str]:
-        """Return one line for each name that two plugins have."""
+        """Return one line for each name that several plugins provide."""
         return [_clash(k, n, e) for (k, n), e in sorted(self._entries.items()) if len(e) > 1]
 
     def observe(self, hook: str, **arguments: Any) -> list[str]:
-        """Call an observer hook in every plugin; return one line for each failure."""
+        """Call an observer hook in every plugin; return one line for each error."""
         failures = []
         for impl in getattr(self.manager.hook, hook).get_hookimpls():
             try:
@@ -138,7 +138,7 @@ def _points() -> Iterable[EntryPoint]:
 
 
 def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
-    """Load one entry point; the error of a broken plugin is kept in it, not raised."""
+    """Load one entry point; if it fails, return the plugin with its error instead of raising."""
     distribution = point.dist.name if point.dist else "unknown distribution"
     version = point.dist.version if point.dist else ""
     plugin = Plugin(point.name, point.module, distribution, version)
@@ -150,9 +150,9 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, specs=tuple(_specs(module)), loaded=module)
     except HepbenchError as error:
         return replace(plugin, error=str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported; the others work
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return replace(plugin, error=f"cannot be imported: {reason}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - reported; other plugins still work
+        where = f"{type(error).__name__}: {error}".splitlines()[0]
+        return replace(plugin, error=f"cannot be imported: {where}")
 
 
 def _manager() -> pluggy.PluginManager:
@@ -162,7 +162,7 @@ def _manager() -> pluggy.PluginManager:
 
 
 def _check_hooks(module: ModuleType) -> None:
-    """Raise PluginError for a hook that is misspelt, not marked, or has unknown arguments."""
+    """Raise PluginError if a hook is misspelt, not marked, or has unknown arguments."""
     for name, value in vars(module).items():
         marked = hasattr(value, f"{GROUP}_impl")
         if marked and name not in HOOKS:

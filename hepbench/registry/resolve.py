@@ -1,4 +1,4 @@
-"""Import a function by its ``"module:function"``."""
+"""Import a function by its name ``"module:function"``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hepbench.specs.errors import PluginError
 
 @cache
 def resolve(target: str) -> Any:
-    """Return the object named by ``"module:function"``, imported if needed.
+    """Import and return the function ``"module:function"``.
 
     Raises:
-        PluginError: the text has another form, or the module has no such name.
+        PluginError: the target has another form, or the module has no such name.
     """
     module, colon, name = target.partition(":")
     if not colon or not module or not name:

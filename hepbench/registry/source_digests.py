@@ -1,4 +1,4 @@
-"""Source digests of plugins: they change with the code, not with comments or docstrings."""
+"""Digests of a plugin's source, which ignore comments and docstrings."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 
 
 class SourceDigests:
-    """Source digests of the module of a function and of the modules that it imports.
+    """Source digests of a function's modules.
 
     Args:
-        cached: ``(path, compute) -> compute(path)``, from a cache while the file is unchanged.
+        cached: ``(path, compute) -> compute(path)``, cached until the file changes.
     """
 
     def __init__(self, cached: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
         self._cached = cached
 
     def digests(self, target: str, plugin: Plugin) -> dict[str, str]:
-        """Return {module: digest} of the module of ``"module:function"`` and of all modules that
-        it imports from the packages of the plugin, except the module that holds the hooks.
+        """Return {module: digest} for a function's module and its imports.
+
+        Only imports from the plugin's own packages count; the module with the hooks is left out.
+
+        Args:
+            target: ``"module:function"``.
+            plugin: the plugin that names it.
         """
         found: dict[str, str] = {}
         own = target.partition(":")[0]
@@ -54,10 +59,10 @@ class SourceDigests:
 
 @lru_cache
 def own_roots(module: str, distribution_name: str) -> dict[str, Path]:
-    """Return {top-level module: folder or file} of the distribution that holds ``module``.
+    """Return {top-level name: its folder or file} for the distribution that contains ``module``.
 
-    An editable install has no list of its files: there, all Python files and packages beside the
-    plugin's package belong to it.
+    An editable install has no list of files; all Python beside the plugin's own package then counts
+    as its own.
     """
     top = module.partition(".")[0]
     loaded = sys.modules.get(top)
@@ -119,7 +124,7 @@ def _scan(module: str, path: Path) -> list[str]:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield every module that a file may import: ``from a import b`` gives ``a`` and ``a.b``."""
+    """Yield all modules that may be imported: ``from a import b`` is ``a`` and perhaps ``a.b``."""
     import ast
 
     for node in ast.walk(tree):
@@ -136,13 +141,13 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _prefixes(module: str) -> Iterator[str]:
-    # importing a.b.c also runs a and a.b
+    # importing a.b.c runs a and a.b too
     names = module.split(".")
     return (".".join(names[: i + 1]) for i in range(len(names)))
 
 
 def _drop_docstrings(tree: ast.Module) -> None:
-    """Remove statements that are only a string: they compute nothing."""
+    """Remove statements that are only a string, since they compute nothing."""
     import ast
 
     for node in ast.walk(tree):

@@ -1,6 +1,6 @@
-"""Imports modules once in the fork server, which every worker would otherwise import itself.
+"""Import heavy modules once in the fork server, so that its workers need not.
 
-A module that fails to import is skipped; a worker that needs it reports the error.
+A module that cannot be imported is skipped; the worker that needs it reports the error.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ VARIABLE = "HEPBENCH_PRELOAD"
 
 
 for _name in filter(None, os.environ.get(VARIABLE, "").split(",")):
-    # any exception would end the server
+    # any error would end the server
     with suppress(BaseException):
         import_module(_name)
 
 
-# imported objects are never garbage: frozen, they are not visited, and so not copied, by workers
+# workers never collect objects that exist now, so their memory pages stay shared
 gc.collect()
 
 

@@ -41,7 +41,7 @@ class NetworkContext:
 
     Attributes:
         head: name of the method, if it declares a head.
-        targets: the dataset's augmentations, ``"module:function"`` by name.
+        augmentation_functions: the dataset's augmentations, ``"module:function"`` by name.
         report_progress: takes a short text about the progress of the training.
         history: a row for each epoch of each training; ``fit`` numbers the trainings from 0.
         best: index of the row whose weights the last training kept.
@@ -54,7 +54,7 @@ class NetworkContext:
     threads: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     head: str | None = None
-    targets: Mapping[str, str] = field(default_factory=dict)
+    augmentation_functions: Mapping[str, str] = field(default_factory=dict)
     report_progress: Callable[[str], None] = field(default=lambda _: None)
     history: list[Row] = field(default_factory=list)
     best: int | None = None
@@ -67,7 +67,7 @@ class NetworkContext:
     @property
     def augmentations(self) -> Mapping[str, Callable[[Inputs], Inputs]]:
         """The dataset's augmentations by name; each is imported when it is called."""
-        return {name: partial(_call, target) for name, target in self.targets.items()}
+        return {name: partial(_call, run) for name, run in self.augmentation_functions.items()}
 
     def with_head(self, network: Network, **params: Any) -> Network:
         """Return the same network with a new head."""
@@ -130,8 +130,9 @@ class NetworkContext:
         return self._sources[key][2]
 
     def _augmentation(self, name: str) -> Callable[[Inputs], Inputs]:
-        if name not in self.targets:
-            raise UsageError("training: augment: " + unknown("augmentation", name, self.targets))
+        if name not in self.augmentation_functions:
+            known = self.augmentation_functions
+            raise UsageError("training: augment: " + unknown("augmentation", name, known))
         return self.augmentations[name]
 
 

@@ -100,7 +100,7 @@ def _context(
         threads=task.threads,
         device=torch.device(settings.device),
         head=task.method if task.method in settings.heads else None,
-        targets=settings.augmentations,
+        augmentation_functions=settings.augmentations,
         report_progress=report_progress,
     )
 
