@@ -269,9 +269,9 @@ HOSTILE = {
     "an attribute that is no size": ({"sizes": {"encoder": {"encode": 3}}}, "has no size"),
     "a size of another form": ({"sizes": {"encoder.mean": {"in_features": [8]}}}, "has no size"),
     "a private attribute": ({"sizes": {"encoder": {"_version": 2}}}, "has no size"),
-    "a module that is not there": ({"sizes": {"encoder.gone": {"x": 1}}}, "no whole network"),
-    "parameters that the model lacks": ({"params": {"code": "x"}}, "no whole network"),
-    "other shapes": ({"shapes": {"table": [7]}}, "no whole network"),
+    "a module that is not there": ({"sizes": {"encoder.gone": {"x": 1}}}, "incomplete or damaged"),
+    "parameters that the model lacks": ({"params": {"code": "x"}}, "incomplete or damaged"),
+    "other shapes": ({"shapes": {"table": [7]}}, "incomplete or damaged"),
     "another number of classes": ({"classes": 3}, r"logits of 2 examples are \(2, 2\)"),
 }
 

@@ -47,7 +47,7 @@ def chosen(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def planned(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a plan; the verb receives them as ``choice`` and ``where``."""
+    """Add the options of a plan; the verb receives them as ``choice`` and ``local``."""
     override = "Override dataset.*, model.* or <method>.*"
     folder = "Folder of original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
     source = "Read original files if found, always files, or always samples."
@@ -65,13 +65,15 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def verb(**given: Any) -> Any:
         from hepbench.planning.matrix import Choice
-        from hepbench.running.session import Where, check_positive
+        from hepbench.running.session import LocalOptions, check_positive
 
         check_positive(seeds=given["seeds"], threads=given["threads"])
         names = ("datasets", "models", "methods", "seeds", "preset", "overrides")
         choice = Choice(**{name: given.pop(name) for name in names})
-        where = Where(**{name: given.pop(name) for name in ("data", "source", "threads", "device")})
-        return function(choice=choice, where=where, **given)
+        local = LocalOptions(
+            **{name: given.pop(name) for name in ("data", "source", "threads", "device")}
+        )
+        return function(choice=choice, local=local, **given)
 
     return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))
 
@@ -149,7 +151,7 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> None:
 
 
 @cli.command()
-@click.argument("what")
+@click.argument("figure")
 @results_argument
 @chosen
 @click.option(
@@ -252,7 +254,7 @@ def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
 )
 @json_option
 def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) -> int:
-    """Read a dataset's files whole and say what they hold; exit 1 where something is odd."""
+    """Read and summarise all files of a dataset; exit 1 if there is a warning."""
     from hepbench.cli import data_verbs
 
     text, code = data_verbs.check(dataset, folder=folder, source=source, as_json=as_json)
@@ -280,7 +282,7 @@ def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int
 
 @data.command("plot")
 @click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
-@click.argument("what", nargs=-1)
+@click.argument("figures", nargs=-1, metavar="[FIGURE]...")
 @click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
 @click.option(
     "--source", type=click.Choice(SOURCES), default="auto", help="What to draw, as in run."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
     from hepbench.running.runner import Runner
-    from hepbench.running.session import Session, Where
+    from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
 
@@ -29,7 +29,7 @@ def run(
     *,
     suite: str,
     choice: Choice,
-    where: Where,
+    local: LocalOptions,
     results: Path,
     fresh: bool,
     quiet: bool,
@@ -38,7 +38,7 @@ def run(
 ) -> int:
     """Run the cells of a suite without a good record, print its table, return the exit code."""
     session.check_positive(**limits)
-    opened = session.open_session(suite, choice, where)
+    opened = session.open_session(suite, choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
     todo = [c for c in opened.plan.cells if fresh or not _succeeded(records[c.key])]
@@ -162,11 +162,11 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def plan(*, suite: str, choice: Choice, where: Where, results: Path) -> str:
+def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> str:
     """Return a description of what a run would do."""
     from hepbench.running import grouping
 
-    opened = session.open_session(suite, choice, where)
+    opened = session.open_session(suite, choice, local)
     made, store = opened.plan, ResultsFolder(results)
     todo = [c for c in made.cells if not _succeeded(store.read(made.suite.name, c.key))]
     unrecorded = {cell.key for cell in todo}
@@ -205,24 +205,24 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> str:
     )
 
 
-def plot(what: str, results: Path, output: Path | None, **how: Any) -> Path:
+def plot(figure: str, results: Path, output: Path | None, **how: Any) -> Path:
     """Draw a figure of a results folder, and return its path."""
     from hepbench.plots import drawing
     from hepbench.registry.plugins import installed
 
-    drawing.check(what, output)
+    drawing.check(figure, output)
     metrics = _metrics(installed())
     request = drawing.Request(
         results=results, records=ResultsFolder(results).records(), metrics=metrics, **how
     )
-    return drawing.make(what, request, output)
+    return drawing.make(figure, request, output)
 
 
-def data_plot(dataset: str, what: Sequence[str], **how: Any) -> str:
+def data_plot(dataset: str, figures: Sequence[str], **how: Any) -> str:
     """Draw figures of a dataset, and return their paths."""
     from hepbench.plots.datasets import drawing
 
-    return "\n".join(map(str, drawing.make(dataset, what, **how)))
+    return "\n".join(map(str, drawing.make(dataset, figures, **how)))
 
 
 def why(
@@ -230,7 +230,7 @@ def why(
     cell: str,
     suite: str | None,
     choice: Choice,
-    where: Where,
+    local: LocalOptions,
     results: Path,
 ) -> str:
     """Return a text on which parts of a cell's key changed since its last record."""
@@ -238,7 +238,7 @@ def why(
 
     record = _last_record(cell, ResultsFolder(results).records())
     name = suite or record.provenance.get("suite_file") or record.suite
-    opened = session.open_session(name, choice, where)
+    opened = session.open_session(name, choice, local)
     now = _counterpart(record, opened.plan)
     if now.key == record.key:
         return f"{record.cell}: nothing changed since {record.provenance.get('finished', '?')}"

@@ -89,7 +89,7 @@ def _package_folder(package: str, distribution: str) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
+class LocalOptions:
     """The data folder of a run, and the threads and device that it uses.
 
     Attributes:
@@ -115,7 +115,7 @@ class Session:
     plan: Plan
 
 
-def open_session(name: str, choice: Choice, where: Where) -> Session:
+def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
     """Return the plan of a suite on this machine.
 
     Raises:
@@ -126,7 +126,7 @@ def open_session(name: str, choice: Choice, where: Where) -> Session:
     from hepbench.storage.stage_cache import StageCache
 
     registry = installed()
-    with local_environment(where) as environment:
+    with local_environment(local) as environment:
         new = plan.make(read_suite(name, registry), registry, environment, choice)
     new = replace(new, suite_file=name if is_path(name) else "")
     cache = StageCache(cache_folder())
@@ -134,7 +134,7 @@ def open_session(name: str, choice: Choice, where: Where) -> Session:
 
 
 @contextmanager
-def local_environment(where: Where) -> Iterator[LocalEnvironment]:
+def local_environment(local: LocalOptions) -> Iterator[LocalEnvironment]:
     """Yield the facts about this machine that a plan needs, then save the digests of files."""
     from hepbench.registry.source_digests import SourceDigests
     from hepbench.running.environment import LocalEnvironment
@@ -146,10 +146,10 @@ def local_environment(where: Where) -> Iterator[LocalEnvironment]:
         yield LocalEnvironment(
             digests,
             SourceDigests(digests),
-            folder=data_folder(where.data),
-            wanted=where.source,
-            threads=where.threads,
-            device=devices.find(where.device),
+            folder=data_folder(local.data),
+            wanted=local.source,
+            threads=local.threads,
+            device=devices.find(local.device),
         )
     finally:
         digests.save()

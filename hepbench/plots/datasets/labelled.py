@@ -176,8 +176,8 @@ def opened(
     asked = references.reference(reference)
     entry = installed().entry("dataset", asked.name)
     params = settings.dataset_params(entry.spec, asked.params)
-    where = session.Where(data=data, source=source)
-    with session.local_environment(where) as environment:
+    local = session.LocalOptions(data=data, source=source)
+    with session.local_environment(local) as environment:
         combination = _combination(entry, params)
         read, split, inputs = preparation(combination, SPLIT_SEED, environment)
         found = environment.found(entry)
