@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hepbench.storage import machine
@@ -65,7 +66,8 @@ def end_children() -> None:
     # in a loop, because children of a killed child become ours
     while children := machine.children():
         for child in children:
-            os.kill(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
             # not os.waitpid: the plugin may still ask for the exit status
             while machine.is_running(child):
                 time.sleep(0.001)
