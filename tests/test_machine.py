@@ -32,7 +32,8 @@ def start():
     yield started
     for child in children:
         child.kill()
-        child.communicate()
+        child.wait()
+        child.stdout.close()
 
 
 def test_running_children_are_listed(start):
@@ -54,7 +55,7 @@ def test_a_zombie_does_not_run(start):
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not machine.is_running(child.pid)
-    child.communicate()
+    child.wait()
     assert not machine.is_running(child.pid)
 
 
