@@ -143,7 +143,7 @@ def test_a_changed_data_file_affects_its_dataset_only(grid):
     why = grid("why", "points/one/fit#0", "--data", "data")
     assert why.code == 0
     assert "read.fingerprint" in why.out
-    assert "1 parts" in why.out
+    assert "1 part of its key" in why.out
 
 
 def test_a_changed_helper_module_affects_all_its_importers(grid):
@@ -165,15 +165,15 @@ def test_a_changed_module_affects_only_its_users(grid):
     [
         ("build", "plug_two:build", "plug_two:steeper", ["others/two/fit#0"]),
         ("run", "plug_fit:fit", "plug_fit:again", ["others/one/fit#0", "others/two/fit#0"]),
-        ("target", "plug_data:sample", "plug_data:other", ["others/one/fit#0", "others/two/fit#0"]),
+        ("reader", "plug_data:sample", "plug_data:other", ["others/one/fit#0", "others/two/fit#0"]),
     ],
 )
-def test_another_function_of_the_same_module_changes_the_key(grid, what, old, new, cells):
+def test_another_function_of_the_same_module_changes_the_key(grid, part, old, new, cells):
     """The function that builds, trains or reads is part of a key, not only its module."""
     change(grid.site / "plug.py", old, new)
     assert to_do(grid, "--dataset", "others") == cells
     why = grid("why", "others/two/fit#0", "--data", "data")
-    assert f"{what}: {old} -> {new}" in why.out
+    assert f"{part}: {old} -> {new}" in why.out
 
 
 def test_a_changed_sample_generator_affects_its_dataset(grid):
