@@ -161,7 +161,7 @@ def test_a_changed_module_affects_only_its_users(grid):
 
 
 @pytest.mark.parametrize(
-    ("what", "old", "new", "cells"),
+    ("part", "old", "new", "cells"),
     [
         ("build", "plug_two:build", "plug_two:steeper", ["others/two/fit#0"]),
         ("run", "plug_fit:fit", "plug_fit:again", ["others/one/fit#0", "others/two/fit#0"]),
