@@ -227,7 +227,7 @@ def scored(network: Network, test: Examples) -> dict[str, float]:
     scores = scoring.scores(network.eval(), test.inputs).astype(float)
     auc = metrics.auc(Predictions(labels=test.labels, scores=scores))
     counted = counting.count(network, tracing.batch(test.inputs, 1))
-    used = [p for name, p in network.named_parameters() if name in network.scoring()]
+    used = [p for name, p in network.named_parameters() if name in network.scoring_parameters()]
     total = sum(p.numel() for p in used)
     return {
         "auc": auc.value,

@@ -1,4 +1,4 @@
-"""The command ``hepbench``: errors that a user can mend are one line and exit 2."""
+"""The command ``hepbench``: a user error is printed in one line and ends with exit code 2."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def main() -> None:
     except click.ClickException as error:
         fail(error.format_message(), 2)
     except BrokenPipeError:
-        # whoever read our output, such as head, has seen enough
+        # the reader of our output, such as head, has closed the pipe
         sys.stderr.close()
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(message: str, code: int) -> None:
-    """Print one line on stderr and exit."""
+    """Print one line to stderr and exit."""
     sys.stderr.write(f"hepbench: {' '.join(message.split())}\n")
     sys.exit(code)
 
 
 def interrupted() -> None:
-    """Say that nothing is lost, and exit as shells expect after Ctrl-C."""
-    fail("interrupted; what is finished is kept, run the same command again to resume", 130)
+    """Print how to resume, and exit with the code for Ctrl-C."""
+    fail("interrupted; finished stages are kept, run the same command again to resume", 130)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Arrays on disk: what grows chunk by chunk is mapped back as it was."""
+"""Arrays on disk: chunks that are written are read back unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = st.sampled_from(["f4", "f8", "i8", "u2", "?", "S3", "c8", ">i4"])
     kind=KINDS, shape=array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5), data=st.data()
 )
 def test_any_array_is_mapped_as_numpy_wrote_it(tmp_path_factory, kind, shape, data):
-    """Shape, type and values are numpy's, empty arrays too."""
+    """Shape, type and values agree with numpy, also for empty arrays."""
     path = tmp_path_factory.mktemp("npy") / "a.npy"
     array = data.draw(arrays(kind, shape))
     np.save(path, array)
@@ -30,7 +30,7 @@ def test_any_array_is_mapped_as_numpy_wrote_it(tmp_path_factory, kind, shape, da
 
 
 def test_chunks_make_one_array(tmp_path):
-    """The number of rows is filled in when the file is closed."""
+    """The number of rows is written when the file is closed."""
     chunks = [np.arange(6, dtype=np.float32).reshape(n, -1) for n in (1, 2, 3)]
     same = [chunk.reshape(-1, 2) for chunk in chunks]
     file = disk.NpyWriter(tmp_path / "a.npy", same[0])
@@ -42,17 +42,17 @@ def test_chunks_make_one_array(tmp_path):
 
 
 def test_chunks_of_another_shape_or_type_are_refused(tmp_path):
-    """What came before and what came is said."""
+    """The message holds both shapes and types."""
     file = disk.NpyWriter(tmp_path / "a.npy", np.zeros((1, 2), np.float32))
-    with pytest.raises(DataError, match=r"float64.* after float32"):
+    with pytest.raises(DataError, match=r"float64\(2,\); float32\(2,\) is expected"):
         file.append(np.zeros((1, 2)))
-    with pytest.raises(DataError, match=r"\(3,\) after"):
+    with pytest.raises(DataError, match=r"\(3,\); .* is expected"):
         file.append(np.zeros((1, 3), np.float32))
     file.close()
 
 
 def test_a_mapped_array_is_read_only_and_names_no_file(tmp_path):
-    """A method cannot change shared data, nor find its neighbours through it."""
+    """A method cannot change shared data, or find other files through it."""
     np.save(tmp_path / "a.npy", np.arange(3))
     found = disk.map_npy(tmp_path / "a.npy")
     with pytest.raises(ValueError, match="read-only"):
@@ -65,7 +65,7 @@ def test_a_mapped_array_is_read_only_and_names_no_file(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:20], lambda b: b"x" + b[1:]])
 def test_a_damaged_file_is_a_results_error(tmp_path, damage):
-    """Cut short in its values or its header, or no npy file at all."""
+    """It ends in its values or its header, or is not an npy file."""
     np.save(tmp_path / "a.npy", np.arange(3))
     path = tmp_path / "a.npy"
     path.write_bytes(damage(path.read_bytes()))
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_a_results_error(tmp_path, damage):
 
 
 def test_objects_are_refused(tmp_path):
-    """No file is ever unpickled."""
+    """Nothing is unpickled."""
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ResultsError, match="plain numbers"):
         disk.map_npy(tmp_path / "a.npy")
@@ -90,8 +90,8 @@ def images(n, *image):
     ("image", "kind"),
     [((1, 16, 16), "u1"), ((1, 16, 17), "u2"), ((4, 128, 128), "u2"), ((5, 128, 128), "u4")],
 )
-def test_chunks_of_sparse_images_make_one(tmp_path, image, kind):
-    """Sparse or dense, none too; places take no more bytes than they need."""
+def test_chunks_of_sparse_images_make_one_array(tmp_path, image, kind):
+    """Chunks are sparse, dense or missing; positions use the smallest integer type."""
     dense = [images(n, *image) for n in (3, 1, 0, 2)]
     file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(dense[0]))
     for i, chunk in enumerate(dense):
@@ -106,28 +106,28 @@ def test_chunks_of_sparse_images_make_one(tmp_path, image, kind):
 
 
 def test_sparse_images_of_another_shape_are_refused(tmp_path):
-    """What came before and what came is said."""
+    """The message holds both shapes."""
     file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(images(2, 1, 3, 3)))
-    with pytest.raises(DataError, match=r"\(1, 3, 4\) after \(1, 3, 3\)"):
+    with pytest.raises(DataError, match=r"images are \(1, 3, 4\); \(1, 3, 3\) is expected"):
         file.append(images(2, 1, 3, 4))
     file.close()
 
 
 @pytest.mark.parametrize("name", ["ends", "positions", "values"])
-def test_sparse_images_of_which_some_are_lost_are_a_results_error(tmp_path, name):
-    """Each file is whole, and shorter than another says."""
+def test_sparse_images_with_lost_hits_are_a_results_error(tmp_path, name):
+    """Each file is readable, but one is shorter than the others say."""
     file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(images(0, 1, 9, 9)))
     file.append(images(9, 1, 9, 9))
     file.close()
     path = tmp_path / "a.sparse" / f"{name}.npy"
     np.save(path, np.load(path)[:-1])
-    with pytest.raises(ResultsError, match="cut short"):
+    with pytest.raises(ResultsError, match="is incomplete"):
         disk.open_stored(tmp_path / "a.sparse")
 
 
 @given(st.data())
-def test_joined_arrays_are_taken_as_one(data):
-    """Slices and rising rows; the type is the one that holds both."""
+def test_concatenated_arrays_are_indexed_as_one(data):
+    """Slices and sorted rows work; the type holds the values of both."""
     n, m = data.draw(st.integers(0, 5)), data.draw(st.integers(0, 5))
     one, other = np.arange(2 * n, dtype=np.float32).reshape(n, 2), np.ones((m, 2))
     whole, expected = disk.ConcatenatedArrays([one, other]), np.concatenate([one, other])

@@ -1,4 +1,4 @@
-"""Bad input: one line on stderr that says what, where and what is allowed; exit 2; nothing lost."""
+"""Bad input gives one line on stderr: what, where and what is allowed; exit 2, nothing lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def two(toys):
 
 
 def refused(done, *parts):
-    """Assert that a command was refused in one line that holds some words."""
+    """Assert that a command fails with one line that holds some words."""
     assert done.code == 2, (done.code, done.out, done.err)
     lines = done.err.splitlines()
     assert len(lines) == 1, done.err
@@ -69,7 +69,7 @@ WRONG_COMMANDS = [
 
 @pytest.mark.parametrize(("command", "parts"), WRONG_COMMANDS, ids=lambda x: " ".join(x)[:40])
 def test_a_wrong_command_is_refused_in_one_line(two, command, parts):
-    """What is wrong, where, and what is allowed or near."""
+    """It says what is wrong, where, and what is allowed or similar."""
     refused(two(*command), *parts)
 
 
@@ -105,14 +105,14 @@ def test_a_wrong_suite_is_refused_in_one_line(two, old, new, parts):
 
 
 def test_results_below_a_file_are_refused(two):
-    """A path below a file can hold no results; nothing is computed."""
+    """A file cannot hold a results folder; nothing is computed."""
     two.write("file", "")
     refused(two("run", "two.toml", "--results", "file/results"), "cannot write", "file/results")
     assert not (two.folder / "cache" / "stages").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_refused(two):
-    """The message says which folder it is and how to choose another."""
+    """The message names the folder and how to choose another."""
     two.write("file", "")
     two.environment["HEPBENCH_CACHE"] = str(two.folder / "file" / "cache")
     refused(two("run", "two.toml"), "cache", "HEPBENCH_CACHE")
@@ -120,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_refused(two):
 
 @pytest.fixture
 def mounted(two):
-    """Return a function that mounts a small or read-only file system in a namespace of its own."""
+    """Return a function that mounts a small or read-only file system in its own namespace."""
     if not shutil.which("unshare"):
         pytest.skip("needs Linux: unshare")
 
@@ -149,7 +149,7 @@ def test_a_read_only_results_folder_is_refused(two, mounted):
 
 
 def test_a_full_disk_under_the_results_loses_nothing(two, mounted):
-    """The run says that the disk is full; with room, the next one reads what was computed."""
+    """The run reports a full disk; once there is room, the next run reads the cached results."""
     options = ("run", "two.toml", "--results", "small/results", "--quiet")
     done = mounted("size=16k", two.folder / "small", *options)
     assert done.returncode == 2, done.stderr
@@ -159,7 +159,7 @@ def test_a_full_disk_under_the_results_loses_nothing(two, mounted):
 
 
 def test_a_full_disk_under_the_cache_is_one_line(two, mounted):
-    """The stage under way is lost, its cell is a failed record, and the code is 2."""
+    """The running stage is lost, its cell gets a failed record, and the exit code is 2."""
     two.environment["HEPBENCH_CACHE"] = str(two.folder / "small")
     options = ("run", "two.toml", "--quiet", "--set", "dataset.n=100000")
     done = mounted("size=600k", two.folder / "small", *options)
@@ -169,7 +169,7 @@ def test_a_full_disk_under_the_cache_is_one_line(two, mounted):
 
 
 def test_a_file_size_limit_is_one_line(two):
-    """RLIMIT_FSIZE, as batch systems set it, is told like a full disk."""
+    """RLIMIT_FSIZE, which batch systems set, is reported like a full disk."""
     import resource
 
     def limit():
@@ -181,8 +181,8 @@ def test_a_file_size_limit_is_one_line(two):
     assert "Traceback" not in done.out + done.err
 
 
-def test_a_cache_entry_cut_short_is_built_again(two):
-    """A stage whose file lost its end is found by its size and replaced."""
+def test_an_incomplete_cache_entry_is_built_again(two):
+    """A file of the wrong size shows it."""
     assert two("run", "two.toml").code == 0
     scores = next((two.folder / "cache" / "stages").glob("*/*/scores.npz"))
     size = scores.stat().st_size
@@ -194,8 +194,8 @@ def test_a_cache_entry_cut_short_is_built_again(two):
     assert two("verify").code == 0
 
 
-def test_a_cache_entry_with_other_contents_of_the_same_size_is_never_used(two):
-    """Damage that keeps the size fails the cell once, and the next run builds it again."""
+def test_a_damaged_cache_entry_of_the_right_size_is_not_used(two):
+    """It fails the cell once, and the next run builds it again."""
     assert two("run", "two.toml").code == 0
     before = two.records()["toy/line/fit#0"].metrics
     scores = next((two.folder / "cache" / "stages").glob("*/*/scores.npz"))
@@ -208,7 +208,7 @@ def test_a_cache_entry_with_other_contents_of_the_same_size_is_never_used(two):
     assert two.records()["toy/line/fit#0"].metrics == before
 
 
-def test_a_record_cut_short_is_named_and_written_again(two):
+def test_an_incomplete_record_is_named_and_written_again(two):
     """table and verify name the file; a run replaces it without computing anything."""
     assert two("run", "two.toml").code == 0
     record = next((two.folder / "results" / "two").glob("*.json"))
@@ -220,8 +220,8 @@ def test_a_record_cut_short_is_named_and_written_again(two):
     assert two("table").code == 0
 
 
-def test_a_plugin_whose_source_is_no_python_is_one_line(two):
-    """A helper module with a syntax error stops the plan, naming the file."""
+def test_a_syntax_error_in_a_plugin_is_one_line(two):
+    """The message names the helper module."""
     two.plugin((two.site / "toys.py").read_text(), "toys")
     (two.site / "helper.py").write_text("def broken(:\n")
     path = two.site / "toys.py"
@@ -230,4 +230,4 @@ def test_a_plugin_whose_source_is_no_python_is_one_line(two):
             "import os\n", "import os\n\n\ndef late():\n    import helper\n", 1
         )
     )
-    refused(two("run", "two.toml"), "helper.py", "is not Python")
+    refused(two("run", "two.toml"), "helper.py", "is not valid Python")

@@ -1,4 +1,4 @@
-"""Batches of sparse images: dense, as they would be, whatever was done with the ones before."""
+"""Batches of sparse images equal those of dense ones, however earlier batches were used."""
 
 from __future__ import annotations
 
@@ -43,10 +43,8 @@ def image(source, rows):
 
 
 @given(st.lists(st.tuples(ROWS, st.sampled_from(["drop", "keep", "keep a part", "write"]))))
-def test_batches_are_those_of_dense_images(asked):
-    """Of any rows and sizes, one after another; also where one is kept, in part or whole, or
-    written into, then or later.
-    """
+def test_batches_equal_those_of_dense_images(asked):
+    """For any rows and sizes, also while earlier batches are kept, in part or whole, or changed."""
     source = batches.source(examples(), Steps([]), device=CPU)
     kept = []
     for rows, does in asked:
@@ -69,8 +67,8 @@ def test_batches_are_those_of_dense_images(asked):
 
 
 @given(st.lists(ROWS, max_size=5))
-def test_preprocessed_batches_are_those_of_dense_images(asked):
-    """Held or not, bit for bit."""
+def test_preprocessed_batches_equal_those_of_dense_images(asked):
+    """In memory or streamed, bit for bit."""
     for steps in (Steps([]), standardise()):
         plain = batches.source(examples(DENSE), steps, device=CPU)
         for limit in (0, 10**9):
@@ -79,8 +77,8 @@ def test_preprocessed_batches_are_those_of_dense_images(asked):
                 assert torch.equal(image(source, rows), image(plain, rows))
 
 
-def test_a_buffer_that_nobody_holds_is_used_again():
-    """No memory is asked for again; what is held elsewhere is left alone."""
+def test_a_buffer_is_reused_when_its_batch_is_no_longer_in_use():
+    """No new memory is needed; batches still in use stay unchanged."""
     source = batches.source(examples(), Steps([]), device=CPU)
     rows = [torch.arange(i, i + 8) for i in range(20)]
     assert len({image(source, each).data_ptr() for each in rows}) == 1
@@ -93,7 +91,7 @@ def test_a_buffer_that_nobody_holds_is_used_again():
     assert len({each.data_ptr() for each in several}) == len(rows)
 
 
-def test_what_backward_needs_is_not_written_over():
+def test_inputs_needed_by_backward_are_not_overwritten():
     """A layer keeps its input for the gradient."""
     layer = torch.nn.Conv2d(SHAPE[0], 1, 2)
     source = batches.source(examples(), Steps([]), device=CPU)
@@ -116,15 +114,15 @@ def test_what_backward_needs_is_not_written_over():
         (standardise(), N * 2 * 4 * 3 * 4 - 1, batches.StreamedBatches),
     ],
 )
-def test_sparse_images_are_held_dense_only_where_that_is_quicker(monkeypatch, steps, limit, kind):
-    """Where there is preprocessing to save, and never more than a limit of their own."""
+def test_sparse_images_are_kept_dense_only_if_that_is_faster(monkeypatch, steps, limit, kind):
+    """That is the case with preprocessing, up to a limit for sparse images."""
     monkeypatch.setattr(batches, "IN_MEMORY_SPARSE_BYTES", limit)
     assert type(batches.source(examples(), steps, device=CPU)) is kind
 
 
 @given(st.integers(1, 10**5), st.integers(1, 10**6))
 def test_chunks_fit_into_memory(n, features):
-    """Every row once; no chunk is larger than CHUNK_BYTES, unless one example is."""
+    """They hold each row once; none is larger than CHUNK_BYTES, unless one example is."""
     table = np.broadcast_to(np.float32(0), (n, features))
     chunks = list(batches.chunks({"table": table}))
     assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks[:-1])]

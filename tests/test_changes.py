@@ -1,4 +1,4 @@
-"""What runs again after a change, and what 'hepbench why' says of it."""
+"""Cells that run again after a change, and the answer of 'hepbench why'."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ methods = ["fit"]
 
 @pytest.fixture
 def grid(bench):
-    """Return a workbench where the grid of two datasets and two models has been run."""
+    """Return a workbench where a suite of two datasets and two models has been run."""
     bench.plugin(PLUGIN, "plug")
     for name, source in MODULES.items():
         (bench.site / f"{name}.py").write_text(source)
@@ -129,61 +129,61 @@ def change(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_nothing_changed_and_nothing_is_to_do(grid):
+def test_without_a_change_nothing_runs(grid):
     """The same files, sources and parameters give the same keys."""
     assert to_do(grid) == []
     assert "nothing changed" in grid("why", "points/one/fit#0",
                                      "--data", "data").out  # fmt: skip
 
 
-def test_a_changed_data_file_concerns_its_dataset_alone(grid):
-    """One digit in the file makes its cells run again, and why names the file's fingerprint."""
+def test_a_changed_data_file_affects_its_dataset_only(grid):
+    """One changed digit runs the cells of the dataset again; why names the file's digest."""
     change(grid.folder / "data/points/points.txt", "0 -1.0", "0 -0.9")
     assert to_do(grid) == ["points/one/fit#0", "points/two/fit#0"]
     why = grid("why", "points/one/fit#0", "--data", "data")
     assert why.code == 0
     assert "read.fingerprint" in why.out
-    assert "1 parts" in why.out
+    assert "1 part of its key" in why.out
 
 
-def test_a_changed_helper_module_concerns_all_that_import_it(grid):
-    """Both models use the helper, one of them through the other; why names the module."""
+def test_a_changed_helper_module_affects_all_its_importers(grid):
+    """Both models use it, one through the other; why names the module."""
     change(grid.site / "plug_helper.py", "-x", "-2 * x")
     assert len(to_do(grid)) == 4
     why = grid("why", "others/two/fit#0", "--data", "data")
     assert "model_code.plug_helper" in why.out
 
 
-def test_a_changed_module_concerns_only_who_uses_it(grid):
-    """The second model's own module is nobody else's."""
+def test_a_changed_module_affects_only_its_users(grid):
+    """No other model uses the second model's module."""
     change(grid.site / "plug_two.py", "2.0", "3.0")
     assert to_do(grid) == ["others/two/fit#0", "points/two/fit#0"]
 
 
 @pytest.mark.parametrize(
-    ("what", "old", "new", "cells"),
+    ("part", "old", "new", "cells"),
     [
         ("build", "plug_two:build", "plug_two:steeper", ["others/two/fit#0"]),
         ("run", "plug_fit:fit", "plug_fit:again", ["others/one/fit#0", "others/two/fit#0"]),
-        ("target", "plug_data:sample", "plug_data:other", ["others/one/fit#0", "others/two/fit#0"]),
+        ("reader", "plug_data:sample", "plug_data:other", ["others/one/fit#0", "others/two/fit#0"]),
     ],
 )
-def test_another_function_of_a_module_concerns_who_names_it(grid, what, old, new, cells):
-    """Which function builds, trains or reads is part of a key, not only the module it stands in."""
+def test_another_function_of_the_same_module_changes_the_key(grid, part, old, new, cells):
+    """The function that builds, trains or reads is part of a key, not only its module."""
     change(grid.site / "plug.py", old, new)
     assert to_do(grid, "--dataset", "others") == cells
     why = grid("why", "others/two/fit#0", "--data", "data")
-    assert f"{what}: {old} -> {new}" in why.out
+    assert f"{part}: {old} -> {new}" in why.out
 
 
-def test_a_changed_sample_generator_concerns_its_dataset(grid):
-    """A dataset without files is what its code yields."""
+def test_a_changed_sample_generator_affects_its_dataset(grid):
+    """Without files, the data follow from the code."""
     change(grid.site / "plug_data.py", "> 0.2", "> 0.3")
     assert to_do(grid) == ["others/one/fit#0", "others/two/fit#0"]
 
 
-def test_a_changed_parameter_concerns_its_model(grid):
-    """why says the parameter, its old value and its new one."""
+def test_a_changed_parameter_affects_its_model(grid):
+    """why names the parameter, its old value and its new one."""
     assert to_do(grid, "--set", "model.slope=2.0") == [
         "others/one[slope=2.0]/fit#0",
         "points/one[slope=2.0]/fit#0",
@@ -193,8 +193,8 @@ def test_a_changed_parameter_concerns_its_model(grid):
     assert "model_params.slope: 1.0 -> 2.0" in why.out
 
 
-def test_comments_docstrings_and_layout_concern_nobody(grid):
-    """Only what is computed counts; the module that holds the hooks is left out."""
+def test_comments_docstrings_and_layout_change_no_key(grid):
+    """Neither does the module that holds the hooks."""
     for path in grid.site.glob("plug*.py"):
         text = path.read_text().replace("(", "(  # a comment\n", 1)
         path.write_text(f'"""Another docstring."""\n\n\n{text}\n# the end\n')
@@ -202,8 +202,8 @@ def test_comments_docstrings_and_layout_concern_nobody(grid):
     assert to_do(grid) == []
 
 
-def test_exactly_the_changed_cells_run_and_the_rest_is_read(grid):
-    """A run after a change computes what plan said, and its table shows all cells."""
+def test_only_changed_cells_run(grid):
+    """A run computes what plan announced, and its table shows all cells."""
     change(grid.site / "plug_two.py", "2.0", "3.0")
     done = grid("run", "grid.toml", "--data", "data")
     assert done.code == 0

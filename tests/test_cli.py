@@ -1,4 +1,4 @@
-"""The command line, as a user meets it."""
+"""The command line, as a user sees it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ methods = ["fit"]
 """
 
 
-def test_a_run_ends_with_a_table_and_a_second_one_does_no_work(toys):
-    """What is recorded is read, not computed again."""
+def test_a_run_prints_a_table_and_a_second_run_computes_nothing(toys):
+    """The second run reads the records."""
     toys.write("two.toml", SUITE)
     first = toys("run", "two.toml")
     assert first.code == 0, first.err
@@ -28,15 +28,15 @@ def test_a_run_ends_with_a_table_and_a_second_one_does_no_work(toys):
 
 
 @pytest.mark.parametrize("group", [(), ("data",)])
-def test_a_group_by_itself_shows_its_help(bench, group):
-    """In lines as they are meant to be read, and exit 2, for nothing was done."""
+def test_a_group_without_a_verb_shows_its_help(bench, group):
+    """The help keeps its lines; the exit code is 2."""
     done = bench(*group)
     assert (done.code, done.out) == (2, "")
     assert {"Options:", "Commands:"} <= set(done.err.splitlines())
 
 
 def test_a_cached_run_imports_nothing_heavy(toys):
-    """A second run answers without numpy, scikit-learn, scipy or torch."""
+    """A second run imports neither numpy, scikit-learn, scipy nor torch."""
     toys.write("two.toml", SUITE.replace("seeds = 2", "seeds = 1"))
     toys("run", "two.toml")
     toys.environment["PYTHONPROFILEIMPORTTIME"] = "1"

@@ -88,8 +88,7 @@ def test_a_run_on_a_gpu_that_is_not_there_is_one_line(bench):
     assert (done.code, done.out) == (2, "")
     (line,) = done.err.splitlines()
     assert line == (
-        "hepbench: --device cuda: no NVIDIA GPU is visible on this machine; "
-        "use --device cpu or auto"
+        "hepbench: --device cuda: no NVIDIA GPU is visible on this machine; use cpu or auto"
     )
     assert not (bench.folder / "results").exists()
 

@@ -1,4 +1,4 @@
-"""Networks: recipes, files, heads, masks, trimming and drawing anew."""
+"""Networks: recipes, files, heads, masks, trimming and reinitialising."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TABLE = tinynets.data().train.inputs
 
 @pytest.fixture
 def network():
-    """Return an autoencoder under its own head, not as it was drawn."""
+    """Return an autoencoder with its own head and changed weights."""
     made = tinynets.fresh("vae").with_head()
     with torch.no_grad():
         for parameter in made.parameters():
@@ -40,7 +40,7 @@ def reloaded(network, folder):
 
 
 def test_importing_hepbench_imports_no_torch():
-    """A plugin's hooks may import all that is public but the two objectives."""
+    """Hooks of a plugin may import all public names except the two objectives."""
     code = (
         "import sys; from hepbench import TRAINING, Encoder, Network, Objective, Step, Context; "
         "assert 'torch' not in sys.modules; from hepbench import classification, pretraining"
@@ -49,13 +49,13 @@ def test_importing_hepbench_imports_no_torch():
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error():
-    """The lazy names do not hide a misspelt one."""
+    """A misspelt name fails although public names are imported lazily."""
     with pytest.raises(AttributeError, match="clasification"):
         _ = hepbench.clasification
 
 
-def test_a_stored_network_scores_the_same_in_a_fresh_process(network, tmp_path):
-    """Bit for bit: nothing of a network is outside its recipe and its weights."""
+def test_a_stored_network_scores_the_same_in_a_new_process(network, tmp_path):
+    """Recipe and weights hold everything, bit for bit."""
     stored_networks.save(network, tmp_path)
     np.save(tmp_path / "expected.npy", scoring.scores(network, TABLE))
     code = (
@@ -70,8 +70,8 @@ def test_a_stored_network_scores_the_same_in_a_fresh_process(network, tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=paths)
 
 
-def test_loading_draws_nothing(network, tmp_path):
-    """A network that is rebuilt leaves torch's generator where it was."""
+def test_loading_does_not_change_the_random_state(network, tmp_path):
+    """Building the network leaves torch's generator as it was."""
     stored_networks.save(network, tmp_path)
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -80,8 +80,8 @@ def test_loading_draws_nothing(network, tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_masks_are_stored_beside_the_weights(network, tmp_path):
-    """What is pruned stays known to be pruned."""
+def test_masks_are_stored_with_the_weights(network, tmp_path):
+    """A loaded network still knows its pruned weights."""
     weight = network.encoder.mean.weight
     network.masks = {"encoder.mean.weight": weight > 0}
     network.apply_masks()
@@ -91,8 +91,8 @@ def test_masks_are_stored_beside_the_weights(network, tmp_path):
     assert tinynets.same(tinynets.state(again), tinynets.state(network))
 
 
-def test_a_head_that_a_method_declares_is_named_by_the_method(tmp_path):
-    """The recipe names no function: it cannot run code of its own."""
+def test_a_recipe_names_the_head_by_its_method(tmp_path):
+    """The recipe holds no function name, so it cannot run code."""
     network = tinynets.fresh().with_head("probe", hidden=5)
     assert network.recipe.head == recipes.Head("probe", {"hidden": 5})
     again = reloaded(network.eval(), tmp_path)
@@ -100,15 +100,15 @@ def test_a_head_that_a_method_declares_is_named_by_the_method(tmp_path):
     assert (scoring.scores(again, TABLE) == scoring.scores(network, TABLE)).all()
 
 
-def test_without_a_head_of_anyones_own_it_is_linear():
-    """Width in, classes out."""
+def test_the_default_head_is_linear():
+    """It maps latents to classes."""
     head = tinynets.fresh(width=7).with_head().head
     assert isinstance(head, nn.Linear)
     assert (head.in_features, head.out_features) == (7, 2)
 
 
-def test_a_new_head_takes_the_old_ones_place_and_its_masks():
-    """Masks of the encoder are kept, those of a head that is gone are not."""
+def test_a_new_head_replaces_the_old_head_and_its_masks():
+    """Masks of the encoder stay."""
     network = tinynets.fresh().with_head()
     network.masks = {n: p > 0 for n, p in network.named_parameters() if n.endswith("weight")}
     assert "head.weight" in network.masks
@@ -118,8 +118,8 @@ def test_a_new_head_takes_the_old_ones_place_and_its_masks():
     assert network.recipe.head is None
 
 
-def test_trimming_drops_what_scoring_does_not_use_and_no_score_changes(network, tmp_path):
-    """Decoder and spread go, a trimmed network is stored and loaded as such."""
+def test_trimming_removes_unused_modules_and_keeps_scores(network, tmp_path):
+    """Decoder and log-variance are removed; the trimmed network can be stored and loaded."""
     before = scoring.scores(network, TABLE)
     network.trim()
     names = {name.split(".")[1] for name, _ in network.encoder.named_parameters(prefix="e")}
@@ -130,22 +130,22 @@ def test_trimming_drops_what_scoring_does_not_use_and_no_score_changes(network, 
     assert (scoring.scores(again, TABLE) == before).all()
 
 
-def test_trimming_keeps_the_codes_of_an_encoder():
-    """Without a head, what scoring uses is what encode uses."""
+def test_trimming_keeps_the_latents_of_an_encoder():
+    """Without a head, scoring uses the modules that encode uses."""
     network = tinynets.fresh("vae").eval()
     before = network(network.example_inputs())
     assert torch.equal(network.trim()(network.example_inputs()), before)
 
 
 def test_a_masked_network_is_not_trimmed(network):
-    """Masks name parameters that trimming may drop."""
+    """Masks name parameters that trimming could remove."""
     network.masks = {"encoder.mean.weight": torch.ones_like(network.encoder.mean.weight).bool()}
-    with pytest.raises(PluginError, match="masked network cannot be trimmed"):
+    with pytest.raises(PluginError, match="network with masks cannot be trimmed"):
         network.trim()
 
 
 def shrunk():
-    """Return a network without half of its first layer: weights, norm and sizes."""
+    """Return a network with half of its first layer: weights, norm and sizes."""
     network = tinynets.fresh(width=8).with_head().eval()
     first, norm, second = (network.encoder.blocks[i] for i in (0, 1, 4))
     with torch.no_grad():
@@ -157,16 +157,16 @@ def shrunk():
     return network
 
 
-def test_a_network_is_rebuilt_to_its_stored_shapes(tmp_path):
-    """After structured pruning neither tensors nor sizes are those that the model builds."""
+def test_loading_restores_pruned_shapes(tmp_path):
+    """After structured pruning, tensors and sizes differ from those that the model builds."""
     network = shrunk()
     again = reloaded(network, tmp_path)
     assert again.encoder.blocks[1].num_features == 4
     assert (scoring.scores(again, TABLE) == scoring.scores(network, TABLE)).all()
 
 
-def test_sizes_that_no_tensor_tells_are_stored(tmp_path):
-    """Three heads of an attention instead of two: same weights, other scores."""
+def test_sizes_that_no_tensor_shows_are_stored(tmp_path):
+    """Three attention heads instead of two give other scores with the same weights."""
     network = tinynets.fresh("mixing").with_head().eval()
     before = scoring.scores(network, TABLE)
     attention = network.encoder.attention
@@ -176,8 +176,8 @@ def test_sizes_that_no_tensor_tells_are_stored(tmp_path):
     assert (scoring.scores(reloaded(network, tmp_path), TABLE) == after).all()
 
 
-def test_drawing_anew_keeps_shapes_masks_and_preprocessing():
-    """The small control of a pruned network: the same shape, untrained."""
+def test_reinitialising_keeps_shapes_masks_and_preprocessing():
+    """It gives the control of a pruned network: the same shapes, untrained."""
     network = shrunk()
     network.masks = {"head.weight": torch.rand_like(network.head.weight) < 0.5}
     before = tinynets.state(network)
@@ -192,8 +192,8 @@ def test_drawing_anew_keeps_shapes_masks_and_preprocessing():
     assert torch.equal(after["encoder.blocks.1.running_mean"], torch.zeros(4))
 
 
-def test_a_network_as_first_built_is_drawn_anew_as_the_model_draws():
-    """Same seed, same weights as a fresh one."""
+def test_reinitialising_an_unchanged_network_equals_building_it():
+    """The same seed gives the same weights as a new network."""
     torch.manual_seed(3)
     expected = tinynets.fresh("dense", seed=3)
     network = tinynets.fresh("dense", seed=0)
@@ -201,16 +201,16 @@ def test_a_network_as_first_built_is_drawn_anew_as_the_model_draws():
     assert tinynets.same(tinynets.state(network.reinitialise()), tinynets.state(expected))
 
 
-def test_a_copy_of_a_network_is_a_network_of_its_own(network):
-    """Methods try what they are not sure of on a copy."""
+def test_a_copy_of_a_network_is_independent(network):
+    """Methods can try a change on a copy."""
     other = copy.deepcopy(network)
     with torch.no_grad():
         other.encoder.mean.weight.zero_()
     assert network.encoder.mean.weight.any()
 
 
-def test_preprocessing_is_fitted_on_the_training_inputs_it_is_given():
-    """Mean 0 and standard deviation 1 there, constants untouched, in the scored network."""
+def test_preprocessing_is_fitted_on_training_inputs():
+    """They get mean 0 and standard deviation 1 in the scored network; constants stay unchanged."""
     table = TABLE["table"].copy()
     table[:, 2] = 7
     network = tinynets.fresh(inputs={"table": table})
@@ -222,15 +222,15 @@ def test_preprocessing_is_fitted_on_the_training_inputs_it_is_given():
     assert "preprocess.steps.0.mean_table" in network.state_dict()
 
 
-def test_a_step_is_fitted_to_what_the_steps_before_it_make():
-    """The largest standardised value is what the second step subtracts."""
+def test_a_step_is_fitted_after_the_steps_before_it():
+    """The second step subtracts the largest standardised value."""
     network = tinynets.fresh(steps=("standardise", "nets:Shift"))
     made = network.preprocess({"table": torch.tensor(TABLE["table"])})["table"]
     assert torch.equal(made.amax(0), torch.zeros(made.shape[1]))
 
 
-def test_padding_of_a_cloud_is_neither_counted_nor_moved():
-    """Real particles alone make the mean; padded ones stay 0."""
+def test_padding_of_a_cloud_is_ignored_and_stays_zero():
+    """Only real particles enter the mean."""
     rng = np.random.default_rng(0)
     mask = np.arange(5) < rng.integers(1, 6, 50)[:, None]
     cloud = (rng.normal(size=(50, 5, 3)) + 9).astype(np.float32) * mask[..., None]
@@ -255,7 +255,7 @@ def edited(folder, **changes):
 
 HOSTILE = {
     "a model that is not installed": ({"model": "os"}, "no model named 'os'"),
-    "a step that runs code": ({"preprocess": ["os:system"]}, "no known model's"),
+    "a step that runs code": ({"preprocess": ["os:system"]}, "belongs to no known model"),
     "a step that is told too much": (
         {"preprocess": ["standardise[mean=1]"]},
         "standardise is expected",
@@ -269,16 +269,16 @@ HOSTILE = {
     "an attribute that is no size": ({"sizes": {"encoder": {"encode": 3}}}, "has no size"),
     "a size of another form": ({"sizes": {"encoder.mean": {"in_features": [8]}}}, "has no size"),
     "a private attribute": ({"sizes": {"encoder": {"_version": 2}}}, "has no size"),
-    "a module that is not there": ({"sizes": {"encoder.gone": {"x": 1}}}, "no whole network"),
-    "parameters that the model lacks": ({"params": {"code": "x"}}, "no whole network"),
-    "other shapes": ({"shapes": {"table": [7]}}, "no whole network"),
+    "a module that is not there": ({"sizes": {"encoder.gone": {"x": 1}}}, "incomplete or damaged"),
+    "parameters that the model lacks": ({"params": {"code": "x"}}, "incomplete or damaged"),
+    "other shapes": ({"shapes": {"table": [7]}}, "incomplete or damaged"),
     "another number of classes": ({"classes": 3}, r"logits of 2 examples are \(2, 2\)"),
 }
 
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_recipe_is_refused(network, tmp_path, what):
-    """A recipe chooses among what is installed; it runs nothing and sets nothing else."""
+    """A recipe selects installed models; it cannot run code or set other attributes."""
     changes, message = HOSTILE[what]
     stored_networks.save(network, tmp_path)
     edited(tmp_path, **changes)
@@ -288,15 +288,15 @@ def test_a_hostile_recipe_is_refused(network, tmp_path, what):
 
 @pytest.mark.parametrize("name", [stored_networks.RECIPE, stored_networks.WEIGHTS])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99, None])
-def test_a_file_that_is_cut_or_missing_is_refused(network, tmp_path, name, share):
-    """Wherever it ends."""
+def test_an_incomplete_or_missing_file_is_refused(network, tmp_path, name, share):
+    """It may end at any byte."""
     stored_networks.save(network, tmp_path)
     path = tmp_path / name
     if share is None:
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ResultsError, match="holds no whole network"):
+    with pytest.raises(ResultsError, match="incomplete or damaged"):
         stored_networks.load(tmp_path, tinynets.KNOWN)
 
 
@@ -311,7 +311,7 @@ TAMPERED = {
 
 @pytest.mark.parametrize("what", TAMPERED)
 def test_weights_that_do_not_fit_the_recipe_are_refused(network, tmp_path, what):
-    """One trial pass shows what the names of tensors do not."""
+    """Scoring two examples finds errors that tensor names do not show."""
     stored_networks.save(network, tmp_path)
     path = tmp_path / stored_networks.WEIGHTS
     save_file(TAMPERED[what](load_file(path)), path)
@@ -321,7 +321,7 @@ def test_weights_that_do_not_fit_the_recipe_are_refused(network, tmp_path, what)
 
 @pytest.mark.parametrize("value", [Path, np.float32(1), (1, 2)])
 def test_parameters_that_json_cannot_hold_are_refused(network, tmp_path, value):
-    """A network that could not be rebuilt is not stored."""
+    """The network could not be rebuilt, so it is not stored."""
     network.recipe = msgspec.structs.replace(network.recipe, params={"width": value})
     with pytest.raises(PluginError, match="JSON"):
         stored_networks.save(network, tmp_path)

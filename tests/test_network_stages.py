@@ -1,4 +1,4 @@
-"""Networks on the real command line: stages, records, and faults that cannot pass."""
+"""Networks on the real command line: stages, records, and faults that are caught."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def install(bench):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Workbench:
-    """Return a workbench where every cell of the suite was tried."""
+    """Return a workbench where every cell of the suite was run."""
     bench = install(Workbench(tmp_path_factory.mktemp("nets")))
     done = bench("run", "nets.toml", "--jobs", "2", timeout=300)
     assert done.code in {1, 2}, done.err
@@ -68,7 +68,7 @@ def ran(tmp_path_factory) -> Workbench:
 
 @pytest.fixture(scope="module")
 def table(ran) -> str:
-    """Return the table, its lines joined."""
+    """Return the table with its lines joined."""
     return " ".join(ran("table").out.split())
 
 
@@ -83,8 +83,8 @@ def stages(bench, name):
 @pytest.mark.parametrize(
     "chain", ["scratch-net", "pre+probe", "fresh+probe", "both", "scratch-net+prune"]
 )
-def test_every_kind_of_chain_ends_in_a_record_with_metrics(ran, chain):
-    """Pretrained, probed, trained with two objectives or pruned."""
+def test_every_kind_of_chain_gives_a_record_with_metrics(ran, chain):
+    """Chains pretrain, probe, train with two objectives, or prune."""
     found = record(ran, "vae", chain)
     assert found.status == "ok", found.error
     # what is trained by labels and by its own loss has no unsupervised anomaly score
@@ -92,8 +92,8 @@ def test_every_kind_of_chain_ends_in_a_record_with_metrics(ran, chain):
     assert 0.4 < found.metrics["auc"].value <= 1
 
 
-def test_a_record_tells_of_each_epoch(ran):
-    """History, best epoch and parameters of the scored network: the decoder is not counted."""
+def test_a_record_holds_each_epoch(ran):
+    """It has history, best epoch and parameters of the scored network, without the decoder."""
     found = record(ran, "vae", "both")
     assert found.epochs == len(found.history) == 2
     assert {"loss", "reconstruction", "kl", "cross_entropy", "auc", "learning_rate.head"} <= set(
@@ -105,8 +105,8 @@ def test_a_record_tells_of_each_epoch(ran):
     assert found.cost.parameters == hidden + mean + head
 
 
-def test_the_best_epochs_figures_are_those_of_the_scored_network(ran):
-    """Validation in training and evaluation of stored scores agree."""
+def test_metrics_of_the_best_epoch_equal_those_of_the_scored_network(ran):
+    """Validation during training agrees with evaluation of stored scores."""
     for chain in ("scratch-net", "both", "scratch-net+prune"):
         found = record(ran, "vae", chain)
         last = [row for row in found.history if row["step"] == chain.count("+")]
@@ -114,8 +114,8 @@ def test_the_best_epochs_figures_are_those_of_the_scored_network(ran):
         assert found.metrics_validation["auc"].value == pytest.approx(best["auc"], abs=1e-6)
 
 
-def test_pruned_weights_are_told_apart_from_parameters(ran):
-    """Half of the first layer's weights are zero and still there."""
+def test_a_record_counts_zero_weights_and_parameters(ran):
+    """Half of the weights of the first layer are zero, and still count as parameters."""
     made = [p for p in stages(ran, "recipe.json") if json.loads(p.read_text())["model"] == "vae"]
     manifests = [json.loads((path.parent / "manifest.json").read_text()) for path in made]
     facts = [manifest["result"]["trained"] for manifest in manifests]
@@ -124,15 +124,15 @@ def test_pruned_weights_are_told_apart_from_parameters(ran):
 
 
 def test_chains_share_their_pretraining(ran):
-    """One stage made the encoder: it has a recipe without a head, and no scores."""
+    """One stage made the encoder; its recipe has no head, and it has no scores."""
     recipes = {p.parent: json.loads(p.read_text()) for p in stages(ran, "recipe.json")}
     encoders = [p for p, recipe in recipes.items() if recipe["head"] is None]
     assert len(encoders) == 1
     assert not (encoders[0] / "scores.npz").exists()
 
 
-def test_scores_are_probabilities_as_float32(ran):
-    """Softmax of the logits, rows adding to 1."""
+def test_scores_are_float32_probabilities(ran):
+    """They are the softmax of the logits; each row sums to 1."""
     for path in stages(ran, "scores.npz"):
         arrays = np.load(path)
         for scores in (arrays[part] for part in ("train", "validation", "test")):
@@ -141,15 +141,15 @@ def test_scores_are_probabilities_as_float32(ran):
 
 
 @pytest.mark.parametrize("model", ["mixing", "unsettled"])
-def test_scores_that_hang_on_their_neighbours_are_marked(ran, table, model):
-    """Attention across the batch, batch norm in training mode: said in record and table."""
+def test_scores_that_depend_on_the_batch_are_marked(ran, table, model):
+    """Record and table mark attention across the batch and batch norm in training mode."""
     found = record(ran, model, "scratch-net")
     assert any(w.startswith("batch-dependent") for w in found.warnings)
     assert "batch-dependent" in table
 
 
-def test_the_others_are_not_marked(ran):
-    """Rounding is no dependence."""
+def test_sound_scores_are_not_marked(ran):
+    """Rounding does not count as dependence on the batch."""
     for model in ("dense", "vae"):
         assert not record(ran, model, "scratch-net").warnings
 
@@ -164,22 +164,22 @@ CAUGHT = {
 
 
 @pytest.mark.parametrize("chain", CAUGHT)
-def test_a_method_that_breaks_its_promise_is_a_failed_cell(ran, table, chain):
-    """What is frozen changed, masks were lost, no classifier came back: one line says which."""
+def test_a_method_that_breaks_a_promise_fails_its_cell(ran, table, chain):
+    """One line names the frozen tensor, the lost mask or the missing classifier."""
     found = record(ran, "dense", chain)
     assert found.status == "failed"
     assert CAUGHT[chain] in found.error.message
     assert CAUGHT[chain] in table
 
 
-def test_a_network_whose_norm_moves_cannot_be_probed(ran):
-    """It moves in eval mode too, so the encoder was not frozen."""
+def test_a_norm_that_changes_in_eval_mode_cannot_be_probed(ran):
+    """The encoder would not be frozen."""
     found = record(ran, "unsettled", "fresh+probe")
     assert "running_mean, which is frozen" in found.error.message
 
 
-def test_records_are_the_same_on_one_job_and_from_a_cut_chain(ran, tmp_path):
-    """Bit-identical: in one process or in several, and from a stored start."""
+def test_records_do_not_depend_on_jobs_or_interruptions(ran, tmp_path):
+    """They are bit-identical from one process, from several, and from a stored start."""
     bench = install(Workbench(tmp_path))
     globs = ("-m", "vae", "-x", "pre+probe", "-x", "scratch-net+prune")
     bench("run", "nets.toml", "--jobs", "1", *globs)
@@ -189,7 +189,7 @@ def test_records_are_the_same_on_one_job_and_from_a_cut_chain(ran, tmp_path):
         assert one.predictions.sha256 == other.predictions.sha256
 
 
-def test_a_second_run_does_nothing(ran):
+def test_a_second_run_computes_nothing(ran):
     """Finished cells are cached; the epochs of a method are part of its key."""
     again = ran("run", "nets.toml", "-m", "vae", "--json").json
     assert again["cached"] == 5
@@ -198,7 +198,7 @@ def test_a_second_run_does_nothing(ran):
 
 
 def test_the_key_holds_preprocessing_and_torch(ran):
-    """What would change a number is part of the key."""
+    """Everything that could change a number is part of the key."""
     parts = record(ran, "dense", "scratch-net").key_parts["scratch-net dense"]
     assert parts["network"]["preprocess"] == ["standardise"]
     assert parts["libraries"]["torch"].startswith("2.")
@@ -206,8 +206,8 @@ def test_the_key_holds_preprocessing_and_torch(ran):
 
 
 @pytest.mark.parametrize("chain", ["pre+probe", "both"])
-def test_values_of_each_example_are_kept_where_the_encoders_own_loss_came_last(ran, chain):
-    """Beside the scores, of every part; the figures of validation are those of training."""
+def test_loss_values_are_stored_if_the_encoders_loss_was_trained_last(ran, chain):
+    """They are stored with the scores of every part, and agree with validation during training."""
     found = record(ran, "vae", chain)
     with np.load(ran.folder / "results" / found.predictions.path) as arrays:
         values = {n: a for n, a in arrays.items() if ".value." in n}
@@ -238,8 +238,8 @@ def test_values_of_each_example_are_kept_where_the_encoders_own_loss_came_last(r
         ("dense", "fresh+probe"),
     ],
 )
-def test_no_values_are_kept_of_an_encoder_that_its_own_loss_did_not_train_last(ran, model, chain):
-    """The metrics say why they have none, and the table has its reason."""
+def test_no_loss_values_are_stored_if_another_loss_was_trained_last(ran, model, chain):
+    """Metrics and table state the reason."""
     found = record(ran, model, chain)
     with np.load(ran.folder / "results" / found.predictions.path) as arrays:
         assert set(arrays.files) == {"train", "validation", "test"}
@@ -248,7 +248,7 @@ def test_no_values_are_kept_of_an_encoder_that_its_own_loss_did_not_train_last(r
         assert "last trained by its own loss" in found.metrics[name].undefined
 
 
-def test_values_are_verified_with_the_scores(ran):
+def test_loss_values_are_verified_with_the_scores(ran):
     """Their metrics are computed again."""
     done = ran("verify")
     assert done.code == 0, done.out
@@ -256,7 +256,7 @@ def test_values_are_verified_with_the_scores(ran):
 
 
 def test_preprocessing_is_a_parameter_of_every_network(ran):
-    """Shown in the label where it is not the model's own; what is built is told nothing of it."""
+    """Labels show it if it differs from the model's default; ``build`` does not receive it."""
     found = record(ran, "dense[preprocess=['signed-log','standardise']]", "scratch-net")
     assert found.status == "ok", found.error
     assert found.params["model"]["preprocess"] == ["signed-log", "standardise"]
@@ -269,7 +269,7 @@ def test_preprocessing_is_a_parameter_of_every_network(ran):
 
 
 def test_unknown_preprocessing_is_refused_when_planning(ran):
-    """Before anything runs, with what is allowed; an estimator has no such parameter."""
+    """The message says what is allowed; an estimator has no such parameter."""
     told = ran("plan", "nets.toml", "--set", "model.preprocess=['signed-lok']")
     assert told.code == 2
     assert "dense[preprocess]: no preprocessing step named 'signed-lok'" in told.err
@@ -279,8 +279,8 @@ def test_unknown_preprocessing_is_refused_when_planning(ran):
     assert "no parameter named 'model.preprocess'" in told.err
 
 
-def test_running_out_of_memory_is_called_so():
-    """Torch says RuntimeError; the worker's message names the limit for a MemoryError."""
+def test_running_out_of_memory_is_a_memory_error():
+    """Torch raises RuntimeError; the worker names the limit only for a MemoryError."""
     import torch
 
     with pytest.raises(MemoryError), scoring.memory_errors():
@@ -296,8 +296,8 @@ methods = ["scratch-net"]
 """
 
 
-def test_what_was_scored_is_costed_in_a_stage_of_its_own(bench):
-    """MACs, latencies and parameters of the scored network alone stand in the record."""
+def test_costs_of_the_scored_network_have_their_own_stage(bench):
+    """The record holds MACs, latencies and parameters of the scored network only."""
     install(bench).write("costed.toml", COSTED)
     assert bench("run", "costed.toml").code == 0
     (found,) = bench.records().values()

@@ -1,4 +1,4 @@
-"""Preprocessing steps: what they do by hand, and that the size of batches does not matter."""
+"""Preprocessing steps against values worked by hand, for any batch size."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inputs(n=90, seed=0):
 
 
 def fitted(name, values, size=90):
-    """Return a step that saw its training inputs in batches of a size."""
+    """Return a step fitted on training inputs in batches of a given size."""
     steps = preprocessing.build([name], {n: v.shape[1:] for n, v in values.items()})
     rows = len(next(iter(values.values())))
     spans = [slice(start, start + size) for start in range(0, rows, size)]
@@ -48,14 +48,14 @@ def fitted(name, values, size=90):
     return steps
 
 
-def test_the_core_lists_the_steps_that_it_has():
-    """Planning checks names without importing torch."""
+def test_the_list_of_steps_is_complete():
+    """Planning checks names with it, without importing torch."""
     assert set(STEPS) == set(preprocessing.STEPS)
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_constants_do_not_hang_on_the_size_of_batches(name):
-    """Bit by bit, but for sums, which are rounded otherwise."""
+def test_constants_do_not_depend_on_the_batch_size(name):
+    """They are bit-identical, except sums, which differ by rounding."""
     values = inputs()
     whole = fitted(name, values).state_dict()
     assert whole
@@ -66,8 +66,8 @@ def test_constants_do_not_hang_on_the_size_of_batches(name):
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_an_example_is_preprocessed_from_itself_alone(name):
-    """Alone as among others; masks stay as they are."""
+def test_preprocessing_does_not_depend_on_other_examples(name):
+    """An example alone gives the same as in a batch; masks stay unchanged."""
     values = inputs()
     step = fitted(name, values)
     some = {n: v[5:6] for n, v in values.items()}
@@ -78,8 +78,8 @@ def test_an_example_is_preprocessed_from_itself_alone(name):
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_what_is_no_real_particle_tells_nothing_and_becomes_zero(name):
-    """Neither a constant nor a result changes with what padding holds."""
+def test_padding_has_no_effect_and_becomes_zero(name):
+    """Neither constants nor results depend on the values in padding."""
     values = inputs()
     wild = {**values, "cloud": values["cloud"] + 1e6 * ~values["mask"][:, :, None]}
     clean, dirty = fitted(name, values), fitted(name, wild)
@@ -92,7 +92,7 @@ def test_what_is_no_real_particle_tells_nothing_and_becomes_zero(name):
 
 
 class Behind(nn.Module):
-    """A linear layer behind steps."""
+    """A linear layer after the steps."""
 
     def __init__(self, steps):
         super().__init__()
@@ -111,8 +111,8 @@ def network_behind(name, values):
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_steps_are_counted_with_what_stands_behind_them(name):
-    """No operator of a step is unknown to the counters."""
+def test_steps_are_counted_with_the_network(name):
+    """The counters know every operator of a step."""
     values = inputs()
     network = network_behind(name, values)
     found = counting.count(network, {n: v[:2] for n, v in values.items()})
@@ -122,31 +122,31 @@ def test_steps_are_counted_with_what_stands_behind_them(name):
 
 @needs_extra("hepbench[onnx]")
 @pytest.mark.parametrize("name", TOLD)
-def test_steps_are_exported_with_what_stands_behind_them(name, tmp_path):
-    """The graph scores as torch does."""
+def test_steps_are_exported_with_the_network(name, tmp_path):
+    """The ONNX graph scores as torch does."""
     values = inputs()
     network = network_behind(name, values)
     assert export.export(network, values, tmp_path / "steps.onnx") < export.TOLERANCE
 
 
-def test_zero_suppression_leaves_what_reaches_the_threshold():
-    """What lies below it becomes 0, whatever its sign; other inputs stay."""
+def test_zero_suppression_keeps_values_from_the_threshold_on():
+    """Smaller values become 0, whatever their sign; other inputs stay unchanged."""
     values = inputs() | {"image": torch.tensor([-5.0, -0.1, 0, 0.29, 0.3, 7]).view(1, 1, 2, 3)}
     made = fitted("zero-suppression[below=0.3]", values)(values)
     assert made["image"].flatten().tolist() == pytest.approx([0, 0, 0, 0, 0.3, 7])
     assert all(made[name] is values[name] for name in ("table", "cloud", "mask"))
 
 
-def test_steps_see_what_those_before_them_make():
-    """The median of the hits is that of those which are left."""
+def test_steps_are_fitted_one_after_another():
+    """The median of hits is taken after zero suppression."""
     image = torch.tensor([0.1, 0.2, 3, 5, 7]).view(1, 1, 1, 5)
     steps = preprocessing.build(["zero-suppression[below=1]", "signed-log"], {"image": (1, 1, 5)})
     steps.fit(lambda: iter([{"image": image}]))
     assert steps.steps[1].median_image.item() == pytest.approx(5, rel=2**-11)
 
 
-def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
-    """As it is written in records and recipes; its constants are stored beside it."""
+def test_a_step_with_a_parameter_is_rebuilt_from_its_name():
+    """Records and recipes hold the name with the parameter; fitted constants are stored."""
     values = inputs()
     step = fitted("zero-suppression[below=0.3]", values)
     again = preprocessing.build(["zero-suppression[below=0.3]"], {"image": (3, 5, 4)})
@@ -157,13 +157,15 @@ def test_a_step_that_was_told_a_number_is_rebuilt_from_its_text():
 
 
 def test_zero_suppression_without_an_image_is_refused():
-    """It would silently do nothing."""
-    with pytest.raises(PluginError, match="made for images; the inputs are table"):
+    """It would have no effect."""
+    with pytest.raises(
+        PluginError, match="zero-suppression: the inputs are table; an image is expected"
+    ):
         preprocessing.build(["zero-suppression[below=1]"], {"table": (4,)})
 
 
 def test_the_channel_maximum_is_the_largest_training_value():
-    """Of each channel; others' values may lie above it."""
+    """Values of other examples may be larger."""
     values = inputs()
     made = fitted("channel-maximum", values)(values)["image"]
     largest = values["image"].amax((0, 2, 3))
@@ -171,15 +173,15 @@ def test_the_channel_maximum_is_the_largest_training_value():
     assert made.amax((0, 2, 3)).tolist() == [1, 1, 1]
 
 
-def test_a_channel_without_positive_values_is_left_alone():
-    """Empty or negative: there is no share of a maximum."""
+def test_a_channel_without_positive_values_stays_unchanged():
+    """It may be all zeros or negative."""
     image = torch.stack([torch.zeros(4, 5, 5), -torch.rand(4, 5, 5)], 1)
     assert torch.equal(
         fitted("channel-maximum", {"image": image})({"image": image})["image"], image
     )
 
 
-def test_the_signed_log_counts_in_medians_of_the_hits():
+def test_the_signed_log_divides_by_the_median_hit():
     """0 stays 0, the median hit becomes log 2 with its sign, and the order stays."""
     image = torch.zeros(2, 1, 3, 3)
     image[0, 0, 0], image[1, 0, 1] = torch.tensor([1.0, -3, 100]), torch.tensor([2.0, 0, -8])
@@ -191,8 +193,8 @@ def test_the_signed_log_counts_in_medians_of_the_hits():
     assert not made[image == 0].any()
 
 
-def test_the_median_of_the_hits_is_that_of_numpy():
-    """Within the share that the bits which are dropped stand for, and never above."""
+def test_the_median_hit_agrees_with_numpy():
+    """It is never above, and below by less than the relative error of the ignored bits."""
     values = inputs(400)
     step = fitted("signed-log", values, 64)
     for channel in range(3):
@@ -203,15 +205,15 @@ def test_the_median_of_the_hits_is_that_of_numpy():
         assert median * (1 - 2**-11) <= found <= median
 
 
-def test_hits_too_small_to_divide_by_stay_finite():
-    """Subnormal numbers."""
+def test_signed_logs_of_subnormal_hits_are_finite():
+    """Dividing by a subnormal median would overflow."""
     image = torch.full((2, 1, 3, 3), 1e-42)
     made = fitted("signed-log", {"image": image})({"image": image})["image"]
     assert torch.isfinite(made).all()
 
 
 def test_a_channel_without_hits_stays_zero():
-    """Its median is 1: nothing is divided by 0."""
+    """Its median is set to 1."""
     image = torch.zeros(3, 1, 4, 4)
     step = fitted("signed-log", {"image": image})
     assert step.steps[0].median_image.tolist() == [1]

@@ -28,7 +28,7 @@ Caught = Callable[..., tuple[Done, Record]]
 
 
 def suite(bench: Workbench, models: str, *, more: str = "", **lists: str) -> None:
-    """Write ``suite.toml``: what there is of datasets, models and methods, separated by spaces."""
+    """Write ``suite.toml`` from names of datasets, models and methods, separated by spaces."""
     lists = {"datasets": "toy", "models": models, "methods": "fit", **lists}
     lines = (f"{name} = {names.split()}" for name, names in lists.items())
     bench.write(
@@ -37,12 +37,12 @@ def suite(bench: Workbench, models: str, *, more: str = "", **lists: str) -> Non
 
 
 def text(done: Done) -> str:
-    """Return what a command printed, its lines joined: notes are wrapped to the terminal."""
+    """Return the output of a command with its lines joined: notes are wrapped to the terminal."""
     return " ".join(done.out.split())
 
 
 def edited(bench: Workbench, *changes: tuple[str, str]) -> None:
-    """Install ``toys`` with some of its source replaced."""
+    """Install ``toys`` with parts of its source replaced."""
     source = TOYS.read_text()
     for old, new in changes:
         assert old in source
@@ -51,7 +51,7 @@ def edited(bench: Workbench, *changes: tuple[str, str]) -> None:
 
 
 def joined(bench: Workbench, record: Record) -> tuple[dict[str, np.ndarray], Path]:
-    """Return the stored labels of a record, and where its scores are."""
+    """Return the stored labels of a record, and the path of its scores."""
     results = bench.folder / "results"
     return dict(np.load(results / record.labels.path)), results / record.predictions.path
 
@@ -74,7 +74,7 @@ def place(tmp_path_factory) -> Workbench:
 
 @pytest.fixture(scope="module")
 def caught(place) -> Caught:
-    """Return a function that runs one cell, and returns how the run ended and the record."""
+    """Return a function that runs one cell, and returns the finished command and the record."""
 
     def run(dataset: str = "toy", model: str = "line", method: str = "fit") -> tuple[Done, Record]:
         done = place("run", "suite.toml", "-d", dataset, "-m", model, "-x", method)
@@ -88,7 +88,7 @@ def caught(place) -> Caught:
 
 @pytest.fixture(scope="module")
 def hunted(tmp_path_factory) -> Workbench:
-    """Return a workbench where hunters ran, the last ones when others had been evaluated."""
+    """Return a workbench where methods searched for labels, some after others were evaluated."""
     bench = Workbench(tmp_path_factory.mktemp("hunted"))
     bench.plugin(TOYS)
     bench.plugin(FAULTS / "hunter.py")
@@ -101,7 +101,7 @@ def hunted(tmp_path_factory) -> Workbench:
 
 
 def found(bench: Workbench, *moments: str) -> list[dict[str, bytes]]:
-    """Return names, memory and files as each hunt of these moments wrote them."""
+    """Return names, memory and files that the searches at these moments wrote."""
     paths = [p for m in moments for p in sorted((bench.folder / "hunt").glob(f"{m}-*.npz"))]
     assert len(paths) >= 2 * len(moments)
     return [{name: array.tobytes() for name, array in np.load(path).items()} for path in paths]
@@ -114,15 +114,15 @@ def stage(bench: Workbench, file: str) -> Path:
 
 
 def written(values: np.ndarray) -> list[bytes]:
-    """Return the first hundred values as the bytes of whatever they are likely to be kept in."""
+    """Return the first hundred values as bytes, in all types that may hold them."""
     kinds = ("i8", "i4", "i2", "i1", "f8", "f4", "f2", ">i8", ">i4")
     lines = (separator.join(map(str, values[:100])) for separator in ("", ",", ", ", "\n"))
     return [*(values[:100].astype(kind).tobytes() for kind in kinds), *map(str.encode, lines)]
 
 
 @pytest.mark.parametrize("moment", ["method", "unlabelled", "fit", "scores"])
-def test_a_hunt_for_test_labels_finds_none(hunted, moment):
-    """Neither in memory nor in files that are open, beside it or in a folder that it can name."""
+def test_a_search_for_test_labels_finds_none(hunted, moment):
+    """It searches memory, open files, folders beside them and folders that it can name."""
     sealed = np.load(stage(hunted, "test.npz") / "test.npz")["labels"]
     every = np.load(stage(hunted, "labelled.labels.npy") / "labelled.labels.npy")
     for hunt in found(hunted, moment):
@@ -132,14 +132,14 @@ def test_a_hunt_for_test_labels_finds_none(hunted, moment):
 
 
 def test_a_method_cannot_name_the_folders_that_hold_test_labels(hunted):
-    """Keys of the stages that read and split are in nothing that its process holds."""
+    """Its process does not hold the keys of the stages that read and split."""
     sealed = (stage(hunted, "test.npz"), stage(hunted, "labelled.labels.npy"))
     for hunt in found(hunted, "method", "unlabelled", "fit", "scores"):
         assert not any(folder.name.encode() in hunt["names"] for folder in sealed)
 
 
 def test_no_test_example_is_in_memory_before_the_method_has_returned(hunted):
-    """Neither its id nor its inputs."""
+    """Neither ids nor inputs are."""
     folder = stage(hunted, "test/ids.npy") / "test"
     ids, table = (np.load(folder / name) for name in ("ids.npy", "input.table.npy"))
     for hunt in found(hunted, "method", "unlabelled", "fit"):
@@ -148,15 +148,15 @@ def test_no_test_example_is_in_memory_before_the_method_has_returned(hunted):
 
 
 def test_a_method_without_labels_has_none_in_its_memory(hunted):
-    """Not in what it is given, and not up the stack."""
+    """They are neither in its data nor in variables of its callers."""
     with np.load(stage(hunted, "test.npz") / "train.npz") as columns:
         needles = written(columns["labels"])
     for hunt in found(hunted, "unlabelled"):
         assert not any(needle in hunt["memory"] for needle in needles)
 
 
-def test_the_hunt_finds_what_is_not_sealed(hunted):
-    """Training labels, the folder of the inputs, and, when they are scored, the test ids."""
+def test_the_search_finds_data_that_are_not_hidden(hunted):
+    """It finds training labels, the folder of the inputs, and test ids during scoring."""
     labels = np.load(stage(hunted, "test.npz") / "train.npz")["labels"]
     inputs = stage(hunted, "test/ids.npy")
     ids = np.load(inputs / "test" / "ids.npy")
@@ -168,7 +168,7 @@ def test_the_hunt_finds_what_is_not_sealed(hunted):
 
 
 def test_looks_at_a_test_set_are_counted_and_shown(toys):
-    """Each record that was scored on it is one look, also one that a newer record supersedes."""
+    """Each record scored on it counts as one look, also if a newer record replaces it."""
     suite(toys, "line", more="seeds = 2")
     assert "(200 examples): looked at 2 times" in text(toys("run", "suite.toml"))
     edited(toys, ("-self.slope", "-2 * self.slope"))
@@ -176,8 +176,8 @@ def test_looks_at_a_test_set_are_counted_and_shown(toys):
     assert "(200 examples): looked at 3 times" in text(toys("table"))
 
 
-def test_looks_at_the_same_test_examples_count_whatever_was_trained_on(toys):
-    """A limit of the training examples makes no new test set."""
+def test_looks_count_test_examples_whatever_the_training_examples(toys):
+    """A limit on training examples does not make a new test set."""
     suite(toys, "line", datasets="toy toy[n_train=300] toy[n_train=100]")
     done = toys("run", "suite.toml")
     tests = {joined(toys, r)[0]["test.ids"].tobytes() for r in toys.records().values()}
@@ -186,7 +186,7 @@ def test_looks_at_the_same_test_examples_count_whatever_was_trained_on(toys):
 
 
 def test_unlabelled_copies_of_test_examples_are_counted_and_named(caught):
-    """A method that sees unlabelled examples would train on test examples."""
+    """A method that uses unlabelled examples would train on test examples."""
     done, record = caught("unsealed")
     assert record.data.n_unlabelled == 1000
     assert record.data.duplicates.get("unlabelled_test") == 200
@@ -206,8 +206,8 @@ def test_training_examples_are_refused_as_validation(caught):
     assert "failed in stop-on-train line: ProtocolError: validation shares" in text(done)
 
 
-def test_what_a_method_does_to_its_inputs_does_not_change_what_is_scored(place, caught):
-    """Each part is scored on its inputs as they were laid out: one threshold fits all of them."""
+def test_a_method_that_changes_its_inputs_does_not_change_scores(place, caught):
+    """Each part is scored on its original inputs: one threshold fits all."""
     sound, rescaled = (
         np.load(joined(place, caught(method=method)[1])[1])
         for method in ("fit", "rescale-in-place")
@@ -216,8 +216,8 @@ def test_what_a_method_does_to_its_inputs_does_not_change_what_is_scored(place, 
         np.testing.assert_array_equal(sound[part], rescaled[part])
 
 
-def test_test_labels_never_move_the_threshold_of_the_accuracy(place, caught):
-    """Permuted, they change the accuracy and leave the threshold, which is from validation."""
+def test_test_labels_do_not_change_the_threshold_of_the_accuracy(place, caught):
+    """Permuted labels change the accuracy, but the threshold comes from validation."""
     _, record = caught()
     labels, scores = joined(place, record)
     test = joining.join(labels, scores)["test"]
@@ -238,7 +238,7 @@ def test_test_labels_never_move_the_threshold_of_the_accuracy(place, caught):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> tuple[Workbench, Done]:
-    """Return a workbench where two faulty metrics were computed, and how the run ended."""
+    """Return a workbench where two faulty metrics were computed, and the finished command."""
     bench = Workbench(tmp_path_factory.mktemp("measured"))
     bench.plugin(TOYS)
     for name in ("best_threshold", "tie_blind", "odd_scores"):
@@ -249,8 +249,8 @@ def measured(tmp_path_factory) -> tuple[Workbench, Done]:
     return bench, done
 
 
-def test_a_threshold_chosen_on_the_test_labels_is_named(measured):
-    """The metric that takes the best of all is named at every row."""
+def test_a_threshold_chosen_on_test_labels_is_reported(measured):
+    """Every row names the metric that takes the best threshold."""
     bench, done = measured
     for record in bench.records().values():
         (warning,) = [w for w in record.warnings if w.startswith("metric best_accuracy: ")]
@@ -258,8 +258,8 @@ def test_a_threshold_chosen_on_the_test_labels_is_named(measured):
         assert warning in text(done)
 
 
-def test_an_auc_that_is_blind_to_ties_is_named(measured):
-    """It says something else than one half of a model that says nothing."""
+def test_an_auc_that_ignores_ties_is_reported(measured):
+    """For constant scores it differs from one half."""
     bench, done = measured
     record = bench.records()["toy/constant/fit#0"]
     assert record.metrics["tie_blind_auc"].value != 0.5
@@ -269,7 +269,7 @@ def test_an_auc_that_is_blind_to_ties_is_named(measured):
 
 
 def test_constant_scores_have_an_auc_of_exactly_one_half(measured):
-    """Whatever the order of rows."""
+    """The order of rows has no effect."""
     bench, _ = measured
     record = bench.records()["toy/constant/fit#0"]
     assert record.metrics["auc"].value == 0.5
@@ -284,8 +284,8 @@ def reordered(p: Predictions, rows: np.ndarray) -> Predictions:
     return replace(p, labels=p.labels[rows], scores=p.scores[rows], ids=p.ids[rows])
 
 
-def test_a_metric_that_changes_its_arrays_spoils_no_other_figure(toys):
-    """It is named, and what the core says of the same scores stays what it was without it."""
+def test_a_metric_that_changes_its_arrays_affects_no_other_metric(toys):
+    """It is reported, and the core's metrics of the same scores stay the same."""
     suite(toys, "line", more="seeds = 2")
     toys("run", "suite.toml")
     before = toys.records()
@@ -301,8 +301,8 @@ def test_a_metric_that_changes_its_arrays_spoils_no_other_figure(toys):
 # --- 4: splits
 
 
-def test_copies_that_cross_the_split_are_counted_and_named(place, caught):
-    """Of every row twice, some validation and test rows equal a training row."""
+def test_copies_across_the_split_are_counted_and_reported(place, caught):
+    """With every row twice, some validation and test rows equal a training row."""
     done, record = caught("doubled")
     labels, _ = joined(place, record)
     rows = {part: set(labels[f"{part}.ids"] % 1000) for part in PARTS}
@@ -315,7 +315,7 @@ def test_copies_that_cross_the_split_are_counted_and_named(place, caught):
 
 
 def test_an_official_test_part_is_kept_and_its_copies_are_counted(place, caught):
-    """It holds the rows of the official file and no other, copies of training rows too."""
+    """It holds exactly the rows of the official file, also copies of training rows."""
     _, record = caught("borrowed")
     labels, _ = joined(place, record)
     assert sorted(labels["test.ids"]) == list(range(5000, 5200))
@@ -325,7 +325,7 @@ def test_an_official_test_part_is_kept_and_its_copies_are_counted(place, caught)
     assert copies["train_test"] + copies["validation_test"] == 200
 
 
-def test_an_id_that_stands_for_two_examples_is_refused(caught):
+def test_an_id_of_two_examples_is_refused(caught):
     """The record names the dataset and the id."""
     done, record = caught("repeated")
     assert done.code == 2
@@ -339,8 +339,8 @@ def test_an_id_that_stands_for_two_examples_is_refused(caught):
 
 
 @pytest.mark.parametrize("dataset", ["toy", "toy[n=5000]"])
-def test_scores_that_depend_on_their_neighbours_are_marked(caught, dataset):
-    """In a small test part, and in one of which only some examples are scored again."""
+def test_scores_that_depend_on_the_batch_are_marked(caught, dataset):
+    """Also in a test part that is scored again only in part."""
     done, record = caught(dataset, "neighbours")
     (warning,) = record.warnings or [""]
     assert re.fullmatch(
@@ -349,7 +349,7 @@ def test_scores_that_depend_on_their_neighbours_are_marked(caught, dataset):
     assert warning in text(done)
 
 
-def test_scores_of_examples_on_their_own_are_not_marked(caught):
+def test_scores_that_do_not_depend_on_the_batch_are_not_marked(caught):
     """A sound model has no note."""
     done, record = caught()
     assert record.warnings == []
@@ -366,8 +366,8 @@ def test_scores_of_examples_on_their_own_are_not_marked(caught):
         ("words", "numbers are expected"),
     ],
 )
-def test_scores_that_are_no_probabilities_fail_the_cell(caught, model, reason):
-    """With one line that says why, and without any figure."""
+def test_scores_that_are_not_probabilities_fail_the_cell(caught, model, reason):
+    """One line gives the reason, and the record has no metric."""
     done, record = caught(model=model)
     assert record.status == "failed"
     assert not record.metrics
@@ -377,8 +377,8 @@ def test_scores_that_are_no_probabilities_fail_the_cell(caught, model, reason):
     assert done.code == 2
 
 
-def test_an_accuracy_that_does_not_fit_its_auc_is_marked_with_what_is_odd(caught):
-    """Scores in the right order, all above one half."""
+def test_an_accuracy_that_contradicts_its_auc_is_marked(caught):
+    """Scores are in the right order, but all above one half."""
     done, record = caught(model="squashed")
     assert record.metrics["auc"].value > 0.8
     assert record.metrics["accuracy_at_half"].value == pytest.approx(0.5, abs=0.05)
@@ -399,7 +399,7 @@ def rows(bench: Workbench) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("seeds", "spread"), [(1, DASH), (3, r"±0\.\d+")])
 def test_both_uncertainties_are_shown(bench, seeds, spread):
-    """The test sample's and the spread over seeds, which is a dash for one."""
+    """They come from the test sample and from the spread over seeds: a dash for one seed."""
     edited(
         bench,
         ("self.parameters = 1", "self.turn = 0.0"),
@@ -426,8 +426,8 @@ def test_rows_with_other_splits_are_not_ranked_together(toys):
     assert not any(row["best"] for row in rows(toys).values())
 
 
-def test_rows_with_other_data_under_one_name_are_not_ranked_together(toys):
-    """A reader that now yields other inputs for the same ids and labels makes other data."""
+def test_rows_of_different_data_with_one_name_are_not_ranked_together(toys):
+    """A reader that yields other inputs for the same ids and labels makes other data."""
     suite(toys, "line")
     toys("run", "suite.toml")
     edited(toys, ('{"table": table}, ids', '{"table": table + table[::-1]}, ids'))
@@ -437,8 +437,8 @@ def test_rows_with_other_data_under_one_name_are_not_ranked_together(toys):
     assert sorted(row["comparable"] for row in rows(toys).values()) == [False, True]
 
 
-def test_seeds_of_different_code_are_not_averaged(toys):
-    """A model that was edited between two seeds is two rows: a mean would be of neither."""
+def test_seeds_of_different_source_digests_are_not_averaged(toys):
+    """A model edited between two seeds gives two rows."""
     suite(toys, "line", more="seeds = 2")
     toys("run", "suite.toml")
     edited(toys, ('inputs["table"][:, 0]', 'inputs["table"][:, 1]'))

@@ -1,6 +1,6 @@
-"""The protocol, points 3 and 5 to 9, where a fault leaves nothing to say: on the real command line.
+"""The protocol, points 3 and 5 to 9, for faults without a message, on the real command line.
 
-What is said of the others is held by ``faults/README.md`` and ``test_faults.py``.
+``faults/README.md`` and ``test_faults.py`` hold the messages of all other faults.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def hepbench_models():
 """
 
 
-def test_a_step_is_fitted_to_the_training_inputs_and_no_others(bench):
-    """What it was handed is exactly the training part, row by row."""
+def test_a_step_is_fitted_on_training_inputs_only(bench):
+    """It receives exactly the training part, row by row."""
     import numpy as np
 
     install(bench).plugin(RECORDS, "recorder")
@@ -92,7 +92,7 @@ def test_a_step_is_fitted_to_the_training_inputs_and_no_others(bench):
 # --- 5: annealed losses
 
 
-def test_losses_that_are_annealed_as_they_should_be_are_compared_at_their_final_weights(bench):
+def test_losses_are_compared_at_final_term_weights(bench):
     """The weight of a term is 0 in the first step; the loss of every epoch holds all of it."""
     install(bench)
     suite(bench, "vae", "both", cost=False, dataset="blobs[n=500]")
@@ -109,8 +109,8 @@ def test_losses_that_are_annealed_as_they_should_be_are_compared_at_their_final_
 # --- 7: what is pruned
 
 
-def test_lost_masks_leave_no_figure_that_claims_them(bench):
-    """Every weight is counted as what it is; where the mask was kept, half of them are zero."""
+def test_lost_masks_do_not_count_as_zeros(bench):
+    """Zero weights are counted in the network itself; with a mask, half of them are zero."""
     install(bench, "lost_masks")
     lost = ("prune-then-forget", "prune-without-masks", "prune+finetune-unmasked")
     chains = " ".join(f"scratch-net+{name}" for name in ("prune", *lost))
@@ -130,7 +130,7 @@ def test_lost_masks_leave_no_figure_that_claims_them(bench):
 
 @pytest.fixture(scope="module")
 def costed(tmp_path_factory) -> Workbench:
-    """Return a workbench where networks with hidden work and a claim were measured."""
+    """Return a workbench with the costs of networks with hidden operations and of a claim."""
     bench = install(Workbench(tmp_path_factory.mktemp("costed")), "hidden_work", "claims_flops")
     cells = {"in-a-step fused recurrent dense": "scratch-net", "dense": "scratch-net+claim-flops"}
     runs = [
@@ -153,16 +153,16 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("model", HIDDEN)
-def test_work_is_counted_wherever_it_is_done(costed, model):
-    """Worked by hand: a product in preprocessing, a fused block of attention, an LSTM."""
+def test_all_operations_of_a_network_are_counted(costed, model):
+    """Worked by hand: a product in preprocessing, a fused attention block, an LSTM."""
     found = costed.records()[f"blobs[n=500]/{model}/scratch-net#0"].cost
     assert found.macs == LAYER + HEAD + HIDDEN[model]
     assert found.flops == 2 * found.macs
     assert not found.gaps
 
 
-def test_a_mask_earns_no_flops_whatever_it_claims(costed):
-    """The FLOPs are those of the dense network; what zeros could save is a column of its own."""
+def test_a_mask_does_not_lower_the_flops(costed):
+    """They equal those of the dense network; savings by zeros have their own column."""
     names = ("auc", "parameters", "nonzero_parameters", "flops", "theoretical_macs")
     table = costed("table", "--format", "json", "--columns", ",".join(names)).json
     rows = {row["chain"]: row for row in table if row["model"] == "dense"}
@@ -176,8 +176,8 @@ def test_a_mask_earns_no_flops_whatever_it_claims(costed):
     assert re.search(r"AUC.* params +nonzero parameters +FLOPs +theoretical macs", plain)
 
 
-def test_work_that_no_counter_sees_is_a_dash_where_nothing_else_is_left():
-    """A network all of whose work is outside of torch has no FLOPs: not zero of them."""
+def test_a_network_without_countable_operations_has_a_dash():
+    """If all work happens outside torch, the FLOPs are unknown, not zero."""
     import torch
 
     from hepbench.cost import measure
@@ -196,7 +196,7 @@ def test_work_that_no_counter_sees_is_a_dash_where_nothing_else_is_left():
 
 
 def running(*pids: int) -> list[int]:
-    """Return those of some processes that still run."""
+    """Return the processes of a list that still run."""
     found = []
     for pid in pids:
         try:
@@ -209,7 +209,7 @@ def running(*pids: int) -> list[int]:
 
 @needs_linux("/proc", found=Path("/proc/self").exists())
 def test_no_process_of_a_plugin_outlives_its_stage(bench):
-    """A child, and one in a session of its own, are gone when the method has ended."""
+    """A child, and one in its own session, are killed when the method has ended."""
     import json
 
     install(bench, "works_on")
@@ -223,8 +223,8 @@ def test_no_process_of_a_plugin_outlives_its_stage(bench):
 
 
 @needs_linux("/proc", found=Path("/proc/stat").exists())
-def test_work_outside_of_any_run_is_told_where_latencies_were_measured(bench):
-    """A process that nobody knows of keeps a core busy meanwhile: the row says how many are."""
+def test_background_load_is_reported_with_latencies(bench):
+    """While an unrelated process keeps a core busy, the row states the load."""
     install(bench)
     suite(bench, "line", "fit", cost=True)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
@@ -284,8 +284,8 @@ def hepbench_models():
 """
 
 
-def test_costs_are_measured_alone_across_runs_with_caches_of_their_own(bench, tmp_path):
-    """While one run measures, no stage of the other works; their methods do work together."""
+def test_costs_are_measured_alone_across_runs(bench, tmp_path):
+    """During a measurement no stage of another run works; their methods do overlap."""
     install(bench).plugin(SPANS, "logs")
     (tmp_path / "spans").mkdir()
     suite(bench, " ".join(f"logs[number={i}]" for i in range(4)), "fit", cost=True)

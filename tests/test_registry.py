@@ -1,4 +1,4 @@
-"""Plugins: found through entry points; broken, misspelt, clashing and disabled ones are reported."""
+"""Plugins are found through entry points; broken, clashing and disabled ones are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hepbench_metrics():
 
 
 def works_without(bench, name, *words):
-    """Assert that a broken plugin is reported with its reason, and that the rest works."""
+    """Assert that a broken plugin is reported with the reason, and that all others work."""
     listed = bench("list", "plugins")
     assert listed.code == 0
     (line,) = [line for line in listed.out.splitlines() if line.split()[:1] == [name]]
@@ -35,13 +35,13 @@ def works_without(bench, name, *words):
         assert word in line
     doctor = bench("doctor")
     assert doctor.code == 1
-    assert f"wrong: {name}: " in doctor.out
+    assert f"problem: {name}: " in doctor.out
     bench.write("two.toml", SUITE)
     assert bench("run", "two.toml").code == 0
 
 
 def test_ten_lines_of_python_and_an_entry_point_are_a_plugin(toys):
-    """A metric of a third party is computed and shown like any other."""
+    """A third-party metric is computed and shown like any other."""
     toys.plugin(METRIC.format(name="mine"), "mine")
     toys.write("two.toml", SUITE)
     assert toys("run", "two.toml").code == 0
@@ -50,20 +50,20 @@ def test_ten_lines_of_python_and_an_entry_point_are_a_plugin(toys):
     assert "share" in toys("table", "--columns", "auc,share").out
 
 
-def test_a_plugin_that_cannot_be_imported_is_left_out(toys):
-    """Its distribution and the reason are listed; everything else works."""
+def test_a_plugin_that_cannot_be_imported_is_reported(toys):
+    """Its distribution and the reason are listed; all others work."""
     toys.plugin("import nowhere_to_be_found\n", "broken")
     works_without(toys, "broken", "No module named 'nowhere_to_be_found'")
 
 
-def test_a_plugin_that_exits_on_import_is_left_out(toys):
+def test_a_plugin_that_exits_on_import_is_reported(toys):
     """sys.exit in a module must not end hepbench."""
     toys.plugin("import sys\nsys.exit(0)\n", "leaver")
     works_without(toys, "leaver", "SystemExit")
 
 
 def test_a_misspelt_hook_is_reported_with_a_suggestion(toys):
-    """pluggy would ignore it in silence."""
+    """pluggy alone would ignore it."""
     toys.plugin(METRIC.format(name="typo").replace("hepbench_metrics", "hepbench_metric"), "typo")
     works_without(toys, "typo", "hepbench_metric", "Did you mean 'hepbench_metrics'?")
 
@@ -74,15 +74,15 @@ def test_a_hook_that_is_not_marked_is_reported(toys):
     works_without(toys, "bare", "@hookimpl")
 
 
-def test_a_hook_that_returns_something_else_is_reported(toys):
-    """What is expected is said."""
+def test_a_hook_with_a_wrong_return_value_is_reported(toys):
+    """The message says what is expected."""
     source = METRIC.format(name="wrong").replace("return [Metric(", "return [dict(")
     toys.plugin(source, "wrong")
     works_without(toys, "wrong", "a list of Metric is expected")
 
 
 def test_a_clash_stops_run_and_plan_but_not_list(toys):
-    """Both distributions are named, and how to leave one out."""
+    """The message names both distributions, and how to disable one."""
     toys.plugin(TOYS.read_text(), "others")
     toys.write("two.toml", SUITE)
     listed = toys("list")
@@ -96,8 +96,8 @@ def test_a_clash_stops_run_and_plan_but_not_list(toys):
     assert toys("run", "two.toml").code == 0
 
 
-def test_a_disabled_plugin_is_left_out(toys):
-    """HEPBENCH_DISABLE takes the names of plugins or distributions, with commas between."""
+def test_a_disabled_plugin_is_not_loaded(toys):
+    """HEPBENCH_DISABLE takes names of plugins or distributions, separated by commas."""
     toys.environment["HEPBENCH_DISABLE"] = "nothing, toys"
     listed = toys("list")
     assert "disabled by HEPBENCH_DISABLE" in listed.out
@@ -133,7 +133,7 @@ def hepbench_run_finished(run):
 
 
 def test_observers_see_a_run_and_cannot_break_it(toys):
-    """Start, every cell and the end are told; what an observer raises is one line."""
+    """They are called at the start, for every cell and at the end; an exception is one line."""
     toys.plugin(OBSERVER, "watcher")
     toys.write("two.toml", SUITE)
     done = toys("run", "two.toml")

@@ -1,4 +1,4 @@
-"""The training loop: what it trains, what it leaves alone, what it keeps and what it says."""
+"""The training loop: what it trains, freezes, keeps and reports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OWN = Objective(pretraining, {"encoder": RATE})
 
 
 def fit(network, *objectives, data=None, seed=0, **training):
-    """Train for a few steps; return what was lent."""
+    """Train for a few steps; return the context."""
     context = tinynets.context(seed)
     told = {"epochs": 2, "batch_size": 50, **training}
     context.fit(network, data or tinynets.data(), *(objectives or [ALL]), **told)
@@ -41,13 +41,13 @@ def fit(network, *objectives, data=None, seed=0, **training):
 
 
 def changed(network, before):
-    """Return the names of what a training changed."""
+    """Return the names of the tensors that a training changed."""
     after = network.state_dict()
     return {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
 
 
 class Given(nn.Module):
-    """An encoder for tests of the loop: terms and weights of terms are handed in."""
+    """An encoder for tests of the loop, built from given terms and term weights."""
 
     def __init__(self, terms, term_weights=None):
         super().__init__()
@@ -70,7 +70,7 @@ def given_network(terms, term_weights=None):
 
 
 def test_what_no_rate_names_is_frozen_buffers_too():
-    """A probe leaves the encoder bit-identical: weights, and batch norm's statistics."""
+    """A probe leaves the encoder bit-identical: weights and batch norm statistics."""
     network = tinynets.fresh().with_head("probe")
     before = tinynets.state(network)
     fit(network, HEAD)
@@ -80,7 +80,7 @@ def test_what_no_rate_names_is_frozen_buffers_too():
 
 
 def test_a_part_inside_the_encoder_can_be_trained_alone():
-    """The norm before the last layer neither learns nor counts."""
+    """The batch norm before the last layer keeps its weights and statistics."""
     network = tinynets.fresh().with_head()
     before = tinynets.state(network)
     fit(network, Objective(classification, {"encoder.blocks.4": RATE}))
@@ -88,7 +88,7 @@ def test_a_part_inside_the_encoder_can_be_trained_alone():
 
 
 def test_modules_that_no_rate_names_stay_in_eval_mode():
-    """Dropout drops where something is trained, and only there."""
+    """Dropout is active only in modules that are trained."""
     network = tinynets.fresh().with_head()
     seen = []
 
@@ -103,7 +103,7 @@ def test_modules_that_no_rate_names_stay_in_eval_mode():
 
 
 def test_preprocessing_is_never_trained():
-    """A rate for all parts means all but what was fitted at the start."""
+    """A learning rate for all parts does not change preprocessing."""
     network = tinynets.fresh().with_head()
     network.preprocess.steps[0].weight = nn.Parameter(torch.ones(1))
     before = tinynets.state(network)
@@ -112,7 +112,7 @@ def test_preprocessing_is_never_trained():
 
 
 def test_the_longest_prefix_gives_the_rate():
-    """Each part at its own rate, and the history says which."""
+    """Each part is trained with its own rate, which the history holds."""
     network = tinynets.fresh().with_head()
     rates = {"": 0.1, "encoder": 0.01, "encoder.blocks.4": 0.001}
     context = fit(network, Objective(classification, rates), epochs=1)
@@ -123,8 +123,8 @@ def test_the_longest_prefix_gives_the_rate():
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), min_size=1))
-def test_a_prefix_is_whole_names(parts):
-    """``block`` is no prefix of ``blocks.0``."""
+def test_a_prefix_matches_whole_names_only(parts):
+    """``block`` is not a prefix of ``blocks.0``."""
     prefixes = [".".join(part) for part in parts]
     for name in ("a.b.c", "ab.c", "c"):
         found = prefix_of(name, prefixes)
@@ -133,14 +133,14 @@ def test_a_prefix_is_whole_names(parts):
 
 
 def test_a_rate_for_nothing_is_an_error():
-    """The parts that there are are named."""
+    """The message lists the parts of the network."""
     with pytest.raises(PluginError, match="no parameter lies under 'haed'; the network has: enc"):
         fit(tinynets.fresh().with_head(), Objective(classification, {"haed": RATE}))
 
 
 @pytest.mark.parametrize("rates", [{}, {"head": 0.0}, {"head": -1.0}, {"head": float("nan")}])
 def test_rates_are_above_zero(rates):
-    """A part that is to be frozen is not named."""
+    """To freeze a part, leave out its name."""
     with pytest.raises(PluginError, match="learning rates above 0"):
         Objective(classification, rates)
 
@@ -149,7 +149,7 @@ def test_rates_are_above_zero(rates):
 
 
 def test_two_objectives_do_not_leak_gradients_into_each_other():
-    """What one alone trains is the same as if the other did not exist."""
+    """Parameters of one objective train the same with and without the other objective."""
     data = tinynets.data()
 
     def decoder(rate_of_head):
@@ -164,8 +164,8 @@ def test_two_objectives_do_not_leak_gradients_into_each_other():
     assert not torch.equal(head, other_head)
 
 
-def test_an_objective_adds_no_gradient_to_what_it_does_not_train():
-    """The encoder, that the first trains, gets nothing from the second's pass through it."""
+def test_an_objective_adds_no_gradient_to_parameters_of_another():
+    """The encoder, trained by the first, gets no gradient from the second's pass through it."""
     gradients = []
 
     def second(network, batch):
@@ -185,8 +185,8 @@ def test_an_objective_adds_no_gradient_to_what_it_does_not_train():
     assert all(torch.equal(a, b) for a, b in zip(gradients[0], seen[0], strict=True))
 
 
-def test_each_objective_has_an_optimiser_and_a_schedule_of_its_own():
-    """The rate that one plateau lowers is not the other's."""
+def test_each_objective_has_its_own_optimiser_and_schedule():
+    """A plateau of one objective does not lower the rate of the other."""
     flat = {"name": "ReduceLROnPlateau", "patience": 0, "factor": 0.1}
     network = tinynets.fresh("vae", kl_warmup=0).with_head()
 
@@ -198,25 +198,25 @@ def test_each_objective_has_an_optimiser_and_a_schedule_of_its_own():
     assert context.history[-1]["learning_rate.head"] < RATE / 5
 
 
-def test_two_objectives_on_one_part_are_told_apart_in_the_history():
-    """Each has a rate, and terms of one name are refused."""
+def test_the_history_distinguishes_two_objectives_on_one_part():
+    """Each has its own rate; two terms of the same name are refused."""
     context = fit(tinynets.fresh("vae").with_head(), OWN, ALL, epochs=1)
     assert {"learning_rate.encoder", "learning_rate.encoder.2", "learning_rate.head"} <= set(
         context.history[0]
     )
-    with pytest.raises(PluginError, match="two objectives have a term 'cross_entropy'"):
+    with pytest.raises(PluginError, match="two objectives have a term named 'cross_entropy'"):
         fit(tinynets.fresh().with_head(), ALL, ALL, epochs=1)
 
 
 def test_terms_have_one_value_for_each_example():
-    """A mean that was taken already cannot be weighted."""
+    """A term that is already a mean cannot be weighted, and is refused."""
     scalar = Objective(lambda n, b: {"x": n(b.inputs).mean()}, {"encoder": RATE})
     with pytest.raises(PluginError, match=r"term 'x' is \(\) for 50 examples"):
         fit(tinynets.fresh(), scalar)
 
 
-def test_classification_says_what_it_needs():
-    """A head and labels."""
+def test_classification_needs_a_head_and_labels():
+    """The message names what is missing."""
     with pytest.raises(PluginError, match="needs a head"):
         fit(tinynets.fresh(), Objective(classification, {"encoder": RATE}))
     with pytest.raises(PluginError, match="needs labels"):
@@ -227,8 +227,8 @@ def test_classification_says_what_it_needs():
 
 
 @pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD"])
-def test_the_loop_takes_the_steps_of_a_loop_written_by_hand(name):
-    """Same batches, same optimiser: the same weights, bit for bit."""
+def test_the_loop_equals_a_loop_written_by_hand(name):
+    """Same batches and optimiser give the same weights, bit for bit."""
     options = {"weight_decay": 0.1} if name != "SGD" else {"momentum": 0.9}
     data = tinynets.data()
     network = tinynets.fresh(dropout=0.0).with_head()
@@ -246,8 +246,8 @@ def test_the_loop_takes_the_steps_of_a_loop_written_by_hand(name):
     assert tinynets.same(tinynets.state(network), tinynets.state(twin))
 
 
-def test_the_same_seed_is_bit_identical_and_another_is_not():
-    """Order, dropout and sampling all follow from the seed."""
+def test_the_same_seed_gives_identical_weights_and_another_does_not():
+    """The order of examples, dropout and sampling follow from the seed."""
 
     def trained(seed):
         network = tinynets.fresh("vae").with_head()
@@ -261,7 +261,7 @@ def test_the_same_seed_is_bit_identical_and_another_is_not():
 
 
 def test_clipping_bounds_the_step():
-    """With plain SGD no step is longer than rate times norm."""
+    """With plain SGD no step is longer than learning rate times norm."""
     network = tinynets.fresh().with_head()
     before = torch.cat([p.detach().flatten().clone() for p in network.parameters()])
     fit(network, epochs=1, batch_size=200, gradient_clip=1e-3, optimizer={"name": "SGD"})
@@ -269,8 +269,8 @@ def test_clipping_bounds_the_step():
     assert 0 < (after - before).norm() <= RATE * 1e-3 * 1.001
 
 
-def test_no_epoch_trains_nothing_and_applies_the_masks():
-    """A pruning without further training is one of these."""
+def test_zero_epochs_apply_the_masks_and_train_nothing():
+    """This is used for pruning without further training."""
     network = tinynets.fresh().with_head()
     network.masks = {"head.weight": torch.zeros_like(network.head.weight).bool()}
     before = tinynets.state(network)
@@ -285,7 +285,7 @@ def test_no_epoch_trains_nothing_and_applies_the_masks():
 
 @settings(deadline=None, max_examples=5)
 @given(st.sampled_from([0.25, 8.0, 1024.0]))
-def test_only_the_proportions_of_weights_count(factor):
+def test_only_ratios_of_example_weights_matter(factor):
     """Cross sections in other units train the same network."""
     weights = np.random.default_rng(0).uniform(0.5, 2, 200)
 
@@ -301,8 +301,8 @@ def test_only_the_proportions_of_weights_count(factor):
     assert one.history[0]["loss"] == pytest.approx(two.history[0]["loss"], rel=1e-9)
 
 
-def test_an_example_of_weight_zero_counts_nowhere():
-    """Neither in the gradient nor in validation."""
+def test_an_example_of_weight_zero_has_no_effect():
+    """It changes neither gradients nor validation."""
     data = tinynets.data(100)
     wrong = data.train.labels.copy()
     wrong[::4] = 1 - wrong[::4]
@@ -322,7 +322,7 @@ def test_an_example_of_weight_zero_counts_nowhere():
 
 
 def test_the_loss_is_the_weighted_mean_of_weighted_terms():
-    """By hand."""
+    """The expected value is computed by hand."""
     terms = {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([10.0, 20.0])}
     assert total(terms, {}, None) == 17
     assert total(terms, {"b": 0.1}, None) == pytest.approx(3.5)
@@ -342,8 +342,8 @@ def job(network, data, *objectives, **training):
 
 
 @pytest.mark.parametrize("size", [7, 30, 100])
-def test_validation_is_of_the_whole_part_whatever_the_batches(size):
-    """A mean over examples, not over batches, and metrics of all of them at once."""
+def test_validation_does_not_depend_on_the_batch_size(size):
+    """The loss is a mean over examples, and metrics use all of them at once."""
     data = tinynets.data()
     network = tinynets.fresh().with_head()
     losses, row = validate(network, job(network, data, ALL, batch_size=size), {})
@@ -355,8 +355,8 @@ def test_validation_is_of_the_whole_part_whatever_the_batches(size):
     assert row["auc"] == pytest.approx(metrics.auc(predictions).value, abs=1e-9)
 
 
-def test_validation_leaves_every_generator_and_mode_as_it_was():
-    """Whatever a term draws, training goes on as if nothing had been."""
+def test_validation_restores_random_generators_and_modes():
+    """A term may draw random numbers without changing the training."""
 
     def noisy(network, batch):
         drawn = torch.rand(len(batch)) + np.random.rand() + random.random()  # noqa: NPY002
@@ -382,8 +382,8 @@ def test_validation_leaves_every_generator_and_mode_as_it_was():
     assert [module.training for module in network.modules()] == modes
 
 
-def test_terms_that_are_sampled_in_training_are_not_in_validation():
-    """In eval mode nothing is random: seeds change nothing, nor do batches."""
+def test_terms_are_not_sampled_in_validation():
+    """In eval mode they depend neither on the seed nor on the batches."""
     network = tinynets.fresh("vae")
     data = tinynets.data()
     rows = [
@@ -393,8 +393,8 @@ def test_terms_that_are_sampled_in_training_are_not_in_validation():
     assert rows[0] == pytest.approx(rows[1], rel=1e-6)
 
 
-def test_a_pass_is_made_once_for_loss_and_metrics():
-    """What classification computed is not computed again."""
+def test_loss_and_metrics_share_one_forward_pass():
+    """Metrics reuse the logits that classification computed."""
     network = tinynets.fresh().with_head()
     calls = []
     network.register_forward_hook(lambda *_: calls.append(1))
@@ -402,8 +402,8 @@ def test_a_pass_is_made_once_for_loss_and_metrics():
     assert len(calls) == 2
 
 
-def test_the_best_epochs_weights_are_those_that_are_kept():
-    """The validation loss of what is returned is the best of the history."""
+def test_the_weights_of_the_best_epoch_are_kept():
+    """The returned network has the best validation loss of the history."""
     data = tinynets.data(60)
     network = tinynets.fresh("dense", width=32, dropout=0.0).with_head()
     context = fit(network, data=data, epochs=20, batch_size=20)
@@ -414,16 +414,16 @@ def test_the_best_epochs_weights_are_those_that_are_kept():
 
 
 @pytest.mark.parametrize("monitor", ["auc", "cross_entropy", "accuracy"])
-def test_an_epoch_can_be_chosen_by_a_metric_or_by_one_term(monitor):
-    """The highest of a metric, the lowest of a term; the first of equals."""
+def test_the_best_epoch_can_follow_a_metric_or_one_term(monitor):
+    """Best is the highest metric or the lowest term, and the first among equals."""
     context = fit(tinynets.fresh().with_head(), epochs=5, monitor=monitor)
     figures = [row[monitor] for row in context.history]
     best = min(figures) if monitor == "cross_entropy" else max(figures)
     assert context.best == figures.index(best)
 
 
-def test_what_cannot_be_chosen_by_is_an_error():
-    """An encoder has no AUC; what there is is named."""
+def test_an_unknown_monitor_is_an_error():
+    """An encoder has no AUC; the message lists what it has."""
     with pytest.raises(
         UsageError, match="monitor is 'auc'; allowed here: loss, reconstruction, kl"
     ):
@@ -433,8 +433,8 @@ def test_what_cannot_be_chosen_by_is_an_error():
 # --- annealed terms
 
 
-def test_annealed_losses_are_compared_at_their_final_weights():
-    """The validation loss has the whole second term from the first epoch on; training does not."""
+def test_epochs_are_compared_at_final_term_weights():
+    """Validation uses the final weight of the second term in all epochs; training does not."""
     network = tinynets.fresh("vae", kl_warmup=1.0)
     context = fit(network, OWN, epochs=3)
     for row in context.history:
@@ -442,8 +442,8 @@ def test_annealed_losses_are_compared_at_their_final_weights():
     assert context.history[0]["train_loss"] < context.history[0]["loss"] + 10
 
 
-def test_training_sees_the_weight_of_its_moment():
-    """Progress goes from 0 towards 1, a step at a time."""
+def test_training_uses_the_current_term_weights():
+    """Progress rises from 0 towards 1, step by step."""
     asked = []
 
     def term_weights(progress):
@@ -457,8 +457,8 @@ def test_training_sees_the_weight_of_its_moment():
     assert steps == pytest.approx([i / 8 for i in range(8)])
 
 
-def test_patience_counts_from_when_the_weights_are_final():
-    """Before that, a loss that only grows stops nothing."""
+def test_patience_starts_when_term_weights_are_final():
+    """Before that, a rising loss does not stop the training."""
     network = given_network(None, lambda progress: {"late": min(1.0, progress / 0.5)})
 
     def terms(inputs):
@@ -473,8 +473,8 @@ def test_patience_counts_from_when_the_weights_are_final():
     assert context.best == 0
 
 
-def test_patience_stops_after_so_many_epochs_without_a_better_one():
-    """Without annealing it counts from the best."""
+def test_patience_stops_after_epochs_without_improvement():
+    """With constant term weights it counts from the best epoch."""
     network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
     context = fit(network, OWN, epochs=10, patience=3)
     assert len(context.history) == 4
@@ -493,7 +493,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_rates_follow_the_schedule(name):
-    """By hand; the history holds the rate of each epoch as it was trained."""
+    """Expected values are computed by hand; the history holds the rate of each epoch."""
     options, factors = EXPECTED[name]
     network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) * 0})
     context = fit(network, OWN, epochs=4, schedule={"name": name, **options})
@@ -522,21 +522,21 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_training_cannot_be_told_is_one_clear_line(what):
-    """It names the key, the value and what is allowed."""
+def test_a_wrong_training_setting_is_one_line(what):
+    """The message names the key, the value and what is allowed."""
     training, message = WRONG[what]
     context = tinynets.context(augmentation_functions={"flips": "nets:flipped"})
     with pytest.raises(UsageError, match=message):
         context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, **training)
 
 
-def test_the_defaults_of_params_are_those_of_the_loop():
+def test_default_parameters_equal_default_settings():
     """A method that passes the defaults of TRAINING trains as one that passes nothing."""
     assert fit_settings.fit_settings(defaults(TRAINING)) == fit_settings.fit_settings({})
 
 
 def test_a_training_that_diverges_is_an_error():
-    """A loss that is not a number is no best epoch."""
+    """A loss that is not finite cannot make an epoch the best."""
     network = given_network(lambda inputs: {"x": network.encoder.encode(inputs).sum(1) / 0})
     with pytest.raises(FloatingPointError, match=r"validation loss is .* after epoch 0"):
         fit(network, OWN)
@@ -547,7 +547,7 @@ def test_a_training_that_diverges_is_an_error():
 
 @pytest.mark.parametrize("optimizer", [{"name": "AdamW"}, {"name": "SGD", "momentum": 0.9}])
 def test_masked_weights_are_zero_after_every_step(optimizer):
-    """Momentum and decay move them; they never count in a forward pass."""
+    """Momentum and weight decay do not change them in any forward pass."""
     network = tinynets.fresh().with_head()
     weight = network.encoder.blocks[0].weight
     mask = torch.rand_like(weight) < 0.5
@@ -564,8 +564,8 @@ def test_masked_weights_are_zero_after_every_step(optimizer):
     assert weight[mask].all()
 
 
-def test_augmentations_are_for_training_batches_only():
-    """Validation sees the examples as they are."""
+def test_only_training_batches_are_augmented():
+    """Validation uses the examples unchanged."""
     context = tinynets.context(augmentation_functions={"flips": "nets:flipped"})
     network = tinynets.fresh().with_head()
     seen = {True: [], False: []}
@@ -587,7 +587,7 @@ def test_augmentations_are_for_training_batches_only():
 
 @given(st.integers(1, 300), st.integers(1, 50))
 def test_batches_hold_every_example_once(n, size):
-    """No batch is a single example, unless there is no other."""
+    """No batch has a single example, unless there is only one example."""
     order = np.random.default_rng(n).permutation(n)
     found = [rows.tolist() for rows in batches.spans(n, size, order)]
     assert [row for rows in found for row in rows] == order.tolist()
@@ -597,8 +597,8 @@ def test_batches_hold_every_example_once(n, size):
 
 
 @pytest.mark.parametrize(("least", "passes"), [(1, 1), (4, 1), (5, 2), (10, 3)])
-def test_few_examples_are_gone_through_again_until_there_are_steps_enough(least, passes):
-    """As a whole: each is seen as often as any other."""
+def test_an_epoch_repeats_few_examples_to_reach_its_minimum_of_steps(least, passes):
+    """Whole passes are repeated: each example is used equally often."""
     seen = []
 
     def terms(network, batch):
@@ -610,8 +610,8 @@ def test_few_examples_are_gone_through_again_until_there_are_steps_enough(least,
 
 
 @pytest.mark.parametrize("n", [99, 100, 101, 102])
-def test_annealing_knows_how_many_steps_there_are(n):
-    """A single example left over joins the batch before it: then there is a step less."""
+def test_term_weights_know_the_number_of_steps(n):
+    """A single example left over joins the last batch, which saves a step."""
     told = []
 
     def weights(progress):
@@ -627,8 +627,8 @@ def test_annealing_knows_how_many_steps_there_are(n):
     assert trained == [i / steps for i in range(steps)]
 
 
-def test_a_source_too_large_to_hold_gives_the_same_batches():
-    """Preprocessed batch by batch or all at once."""
+def test_streamed_batches_equal_batches_in_memory():
+    """Inputs are preprocessed batch by batch, or all at once."""
     weights = np.linspace(1, 2, 100)
     part = tinynets.examples(100, weights=weights, spectators={"mass": weights * 3})
     preprocess = tinynets.fresh().preprocess
@@ -646,10 +646,8 @@ def test_a_source_too_large_to_hold_gives_the_same_batches():
         assert torch.equal(one.labels, torch.tensor(part.labels)[rows])
 
 
-def test_arrays_that_cannot_be_written_to_are_copied():
-    """Stages map their arrays read-only; masks stay bool, neighbours become what torch takes as an
-    index, all else float32.
-    """
+def test_read_only_arrays_are_copied():
+    """Masks stay bool, neighbours become int64, and all other inputs float32."""
     array = np.arange(4, dtype=np.float64)
     array.flags.writeable = False
     made = batches.dense("table", array, torch.device("cpu"))
@@ -659,8 +657,8 @@ def test_arrays_that_cannot_be_written_to_are_copied():
     assert batches.dense("neighbours", array, torch.device("cpu")).dtype == torch.int64
 
 
-def test_codes_and_batches_are_those_of_the_network_in_eval_mode():
-    """What a method takes from them is what scoring will see."""
+def test_latents_and_batches_are_computed_in_eval_mode():
+    """A method gets from the context what scoring will compute."""
     network = tinynets.fresh().with_head()
     network.train()
     context, data = tinynets.context(), tinynets.data()
@@ -672,8 +670,8 @@ def test_codes_and_batches_are_those_of_the_network_in_eval_mode():
     assert torch.cat(ids).tolist() == data.validation.ids.tolist()
 
 
-def test_a_second_training_goes_on_in_the_same_history():
-    """Iterative pruning trains again and again; the best epoch is the last training's."""
+def test_a_second_training_extends_the_history():
+    """Iterative pruning trains repeatedly; the best epoch is that of the last training."""
     network, data, context = tinynets.fresh().with_head(), tinynets.data(), tinynets.context()
     for _ in range(2):
         context.fit(network, data, ALL, epochs=2, batch_size=50)
@@ -686,8 +684,8 @@ def test_a_second_training_goes_on_in_the_same_history():
     assert context.best in {2, 3}
 
 
-def test_progress_says_how_far_it_is():
-    """Epoch, rate and time left."""
+def test_progress_shows_epoch_rate_and_time_left():
+    """They stand in the text given to report_progress."""
     said = []
     context = tinynets.context(report_progress=said.append)
     context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, epochs=1, batch_size=50)

@@ -1,4 +1,4 @@
-"""The command line: one verb, one function, no logic. What is heavy is imported by the verb."""
+"""The command line: one function for each verb, no logic. Verbs import heavy modules themselves."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PATH = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="hepbench")
 def cli() -> None:
-    """Benchmarks for machine learning in high-energy physics, in figures you could defend."""
+    """Benchmarks for machine learning in high-energy physics, with numbers you can defend."""
 
 
 def chosen(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the globs that choose cells."""
+    """Add the options that select cells by globs."""
     glob = functools.partial(click.option, multiple=True, metavar="GLOB")
     options = [
         glob("-d", "--dataset", "datasets", help="Only these datasets."),
@@ -47,14 +47,14 @@ def chosen(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def planned(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that decide what a plan holds; the verb gets ``choice`` and ``where``."""
+    """Add the options of a plan; the verb receives them as ``choice`` and ``local``."""
     override = "Override dataset.*, model.* or <method>.*"
-    folder = "Original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
-    source = "Original file where found, or always one of both."
+    folder = "Folder of original files, DIR/<dataset>/<file>.  [HEPBENCH_DATA]"
+    source = "Read original files if found, always files, or always samples."
     device = "cpu, auto, cuda, cuda:N or mps."
     options = [
-        click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1."),
-        click.option("--preset", help="quick or paper, or one that a plugin has."),
+        click.option("--seeds", type=int, metavar="N", help="Run seeds 0 to N-1."),
+        click.option("--preset", help="Preset: quick, paper, or another of a plugin."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=override),
         click.option("--data", type=PATH, metavar="DIR", help=folder),
         click.option("--source", type=click.Choice(SOURCES), default="auto", help=source),
@@ -65,13 +65,15 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def verb(**given: Any) -> Any:
         from hepbench.planning.matrix import Choice
-        from hepbench.running.session import Where, check_positive
+        from hepbench.running.session import LocalOptions, check_positive
 
         check_positive(seeds=given["seeds"], threads=given["threads"])
         names = ("datasets", "models", "methods", "seeds", "preset", "overrides")
         choice = Choice(**{name: given.pop(name) for name in names})
-        where = Where(**{name: given.pop(name) for name in ("data", "source", "threads", "device")})
-        return function(choice=choice, where=where, **given)
+        local = LocalOptions(
+            **{name: given.pop(name) for name in ("data", "source", "threads", "device")}
+        )
+        return function(choice=choice, local=local, **given)
 
     return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))
 
@@ -88,11 +90,13 @@ results_argument = click.argument("results", type=PATH, default=RESULTS, metavar
 @click.argument("suite", default="standard")
 @planned
 @results_option
-@click.option("--jobs", type=int, help="Workers at a time.  [cores / threads]")
-@click.option("--timeout", type=float, metavar="S", help="Seconds that a stage may take.")
-@click.option("--memory", type=float, metavar="GB", help="Memory of a worker.  [its share]")
-@click.option("--fresh", is_flag=True, help="Compute again what is cached.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--jobs", type=int, help="Number of workers.  [cores / threads]")
+@click.option("--timeout", type=float, metavar="S", help="Time limit of a stage in seconds.")
+@click.option(
+    "--memory", type=float, metavar="GB", help="Memory limit of a worker.  [90 % of memory / jobs]"
+)
+@click.option("--fresh", is_flag=True, help="Ignore the cache and compute everything again.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def run(**given: Any) -> int:
     """Run a suite: a name that 'hepbench list suites' shows, or a TOML file."""
@@ -106,7 +110,7 @@ def run(**given: Any) -> int:
 @planned
 @results_option
 def plan(**given: Any) -> None:
-    """Show what run would do: cells, shared stages, what is cached, what does not fit and why."""
+    """Show what run would do: cells, stages, what is cached, which combinations are left out."""
     from hepbench.cli import verbs
 
     click.echo(verbs.plan(**given))
@@ -126,7 +130,7 @@ def list_(kind: str | None, as_json: bool) -> None:
 @click.argument("kind")
 @click.argument("name")
 def show(kind: str, name: str) -> None:
-    """Show one of them: parameters, presets, sources, files expected."""
+    """Show a dataset, model, method, metric, suite or plugin: parameters, presets, files."""
     from hepbench.cli import listing
 
     click.echo(listing.shown(kind, name))
@@ -135,36 +139,41 @@ def show(kind: str, name: str) -> None:
 @cli.command()
 @results_argument
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="plain")
-@click.option("--group", default="dataset", show_default=True, help="One table for each of these.")
-@click.option("--columns", metavar="NAME,...", help="Which columns, in this order.")
+@click.option(
+    "--group", default="dataset", show_default=True, help="Make one table for each value of this."
+)
+@click.option("--columns", metavar="NAME,...", help="Columns to show, in this order.")
 def table(results: Path, format_: str, group: str, columns: str | None) -> None:
-    """Show results as a table: each figure with the error of its test sample and over seeds."""
+    """Show results as a table: each value with its errors, from the test sample and over seeds."""
     from hepbench.cli import verbs
 
     click.echo(verbs.table(results, format_, group, columns), nl=False)
 
 
 @cli.command()
-@click.argument("what")
+@click.argument("figure")
 @results_argument
 @chosen
-@click.option("--group", default="dataset", show_default=True, help="One panel for each of these.")
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG.")
+@click.option(
+    "--group", default="dataset", show_default=True, help="Draw one panel for each value of this."
+)
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Output file: PNG, PDF or SVG.")
 @click.option(
     "--error",
     default="auc",
     show_default=True,
     metavar="METRIC",
-    help="Of error-vs-flops: what to show.",
+    help="Metric of error-vs-flops.",
 )
 @click.option(
     "--against",
     default="flops",
     show_default=True,
     metavar="COST",
-    help="flops, theoretical, latency, parameters, nonzero, or a metric.",
+    help="Horizontal axis of error-vs-flops: flops, theoretical, latency, parameters, nonzero, "
+    "or a metric.",
 )
-@click.option("--channels", is_flag=True, help="Of images: each channel by itself, not their sum.")
+@click.option("--channels", is_flag=True, help="Draw each channel of images, not their sum.")
 def plot(**given: Any) -> None:
     """Draw a figure: roc, training, overtraining, latents, reconstructions or error-vs-flops."""
     from hepbench.cli import verbs
@@ -185,9 +194,9 @@ def verify(results: Path) -> int:
 
 @cli.command()
 @click.argument("name")
-@click.option("--quick", is_flag=True, help="Leave out what takes more than a few seconds.")
+@click.option("--quick", is_flag=True, help="Skip checks that take more than a few seconds.")
 def check(name: str, quick: bool) -> int:
-    """Run the conformance tests of a plugin: a distribution, or a dataset, model, method, metric."""
+    """Run the conformance tests of a distribution, dataset, model, method or metric."""
     from hepbench.cli import verbs
 
     return verbs.check(name, quick=quick)
@@ -195,11 +204,11 @@ def check(name: str, quick: bool) -> int:
 
 @cli.command()
 @click.argument("cell")
-@click.option("--suite", help="The suite to compare with.  [the record's]")
+@click.option("--suite", help="Suite to compare with.  [suite of the record]")
 @planned
 @results_option
 def why(**given: Any) -> None:
-    """Say which parts of a cell's key changed since its last record."""
+    """Show which parts of a cell's key changed since its last record."""
     from hepbench.cli import verbs
 
     click.echo(verbs.why(**given))
@@ -207,7 +216,7 @@ def why(**given: Any) -> None:
 
 @cli.group()
 def data() -> None:
-    """Original files: what is at hand, what it holds, and how to get more."""
+    """Find, check, fetch and plot original files of datasets."""
 
 
 data_option = click.option("--data", "folder", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
@@ -220,7 +229,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @data_option
 @json_option
 def data_list(folder: Path | None, as_json: bool) -> None:
-    """List datasets: what is found where, what is missing and how to get it."""
+    """List datasets: files found, files missing, and how to get them."""
     from hepbench.cli import catalogue
 
     click.echo(catalogue.listed(folder, as_json=as_json))
@@ -231,7 +240,7 @@ def data_list(folder: Path | None, as_json: bool) -> None:
 @data_option
 @json_option
 def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
-    """Show all that is known of a dataset, and what is at hand of it."""
+    """Show the description of a dataset, and which of its files are found."""
     from hepbench.cli import catalogue
 
     click.echo(catalogue.info(dataset, folder, as_json=as_json))
@@ -241,7 +250,7 @@ def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
 @click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
 @data_option
 @click.option(
-    "--source", type=click.Choice(SOURCES), default="auto", help="As of run: which to read."
+    "--source", type=click.Choice(SOURCES), default="auto", help="What to read, as in run."
 )
 @json_option
 def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) -> int:
@@ -255,11 +264,14 @@ def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) ->
 
 @data.command("fetch")
 @click.argument("dataset")
-@click.option("--data", "folder", type=PATH, metavar="DIR", help="Where to.  [HEPBENCH_DATA]")
-@click.option("--file", "files", multiple=True, metavar="NAME", help="Only these files.")
+@click.option(
+    "--data", "folder", type=PATH, metavar="DIR", help="Folder to fetch to.  [HEPBENCH_DATA]"
+)
+@click.option("--file", "files", multiple=True, metavar="NAME", help="Fetch only these files.")
 def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int:
-    """Fetch original files into DIR/<dataset>, resuming what broke off; exit 1 where one must be
-    fetched with a browser.
+    """Fetch original files into DIR/<dataset>, and resume partial downloads.
+
+    Exit 1 if a file must be fetched with a browser.
     """
     from hepbench.cli import data_verbs
 
@@ -270,17 +282,24 @@ def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int
 
 @data.command("plot")
 @click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
-@click.argument("what", nargs=-1)
+@click.argument("figures", nargs=-1, metavar="[FIGURE]...")
 @click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
 @click.option(
-    "--source", type=click.Choice(SOURCES), default="auto", help="As of run: which to draw."
+    "--source", type=click.Choice(SOURCES), default="auto", help="What to draw, as in run."
 )
-@click.option("--compare", is_flag=True, help="The original file over the simulated sample.")
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="PNG, PDF or SVG, of one figure.")
+@click.option("--compare", is_flag=True, help="Draw the original dataset over the bundled sample.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="Output file of a single figure: PNG, PDF or SVG.",
+)
 def data_plot(**given: Any) -> None:
-    """Draw a dataset by class: means, spectra and occupancy of images, features of tables, particles
-    of clouds, views (an example as image, cloud and graph); all that fit it where none is named. Test
-    examples are not drawn.
+    """Draw a dataset by class, without its test examples.
+
+    Figures: means, spectra and occupancy (images), features (tables), particles (clouds), views (an
+    example as image, cloud and graph). Default: all figures that the dataset has.
     """
     from hepbench.cli import verbs
 
@@ -289,19 +308,19 @@ def data_plot(**given: Any) -> None:
 
 @data.command()
 @click.argument("dataset")
-@click.option("--events", type=int, default=1000, show_default=True, help="How many examples.")
+@click.option("--events", type=int, default=1000, show_default=True, help="Number of examples.")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--jobs", type=int, help="Processes.  [cores]")
+@click.option("--jobs", type=int, help="Number of processes.  [cores]")
 @click.option(
     "--out",
     type=PATH,
     metavar="DIR",
     default=Path("data"),
     show_default=True,
-    help="Written as DIR/<dataset>/<original file>.",
+    help="Folder to write to, as DIR/<dataset>/<original file>.",
 )
 def simulate(**given: Any) -> None:
-    """Simulate more of a dataset, in its original file format."""
+    """Simulate more examples of a dataset, in its original file format."""
     from hepbench.cli import data_verbs
 
     click.echo(data_verbs.simulate(**given))
@@ -310,7 +329,7 @@ def simulate(**given: Any) -> None:
 @cli.command()
 @click.option("--data", type=PATH, metavar="DIR", help="[HEPBENCH_DATA]")
 def doctor(data: Path | None) -> int:
-    """Show versions, the machine, plugins, data found and the cache; exit 1 if something is wrong."""
+    """Show versions, machine, plugins, data and cache; exit 1 if there are problems."""
     from hepbench.cli import listing
 
     text, code = listing.doctor(data)

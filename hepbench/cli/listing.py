@@ -1,4 +1,4 @@
-"""What is installed and what is at hand, in words."""
+"""Listings of what is installed, and of the state of the installation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL_KINDS = (*KINDS, "plugin")
 
 
 def _kind(text: str) -> str:
-    """Return a kind, given in singular or plural."""
+    """Return the singular of a kind that is given in singular or plural."""
     singular = text.removesuffix("s")
     if singular not in ALL_KINDS:
         raise UsageError(unknown("kind", text, [f"{kind}s" for kind in ALL_KINDS]))
@@ -33,7 +33,7 @@ def _kind(text: str) -> str:
 
 
 def listed(kind: str | None, *, as_json: bool) -> str:
-    """Return every name of a kind with its distribution and summary."""
+    """Return all names of a kind, each with its summary and distribution."""
     registry = installed()
     kinds = ALL_KINDS if kind is None else (_kind(kind),)
     rows = [row for each in kinds for row in _rows(registry, each)]
@@ -57,7 +57,7 @@ def _rows(registry: Registry, kind: str) -> list[dict[str, str]]:
                 "kind": "plugin",
                 "distribution": plugin.distribution,
                 "version": plugin.version,
-                "summary": f"left out: {plugin.error}" if plugin.error else plugin.module,
+                "summary": f"not loaded: {plugin.error}" if plugin.error else plugin.module,
             }
             for plugin in registry.plugins
         ]
@@ -83,7 +83,7 @@ def _summary(entry: Entry) -> str:
 
 
 def shown(kind: str, name: str) -> str:
-    """Return what is known of one of them."""
+    """Return the description of one dataset, model, method, metric, suite or plugin."""
     singular = _kind(kind)
     registry = installed()
     if singular == "plugin":
@@ -103,7 +103,7 @@ def _plugin(name: str, registry: Registry) -> str:
         if name in {plugin.name, plugin.distribution}:
             lines = [f"plugin {plugin.name} ({plugin.module})"]
             lines.append(f"from {plugin.distribution} {plugin.version}")
-            lines += [f"left out: {plugin.error}"] if plugin.error else []
+            lines += [f"not loaded: {plugin.error}"] if plugin.error else []
             return "\n".join([*lines, *(f"  {type(s).__name__} {s.name}" for s in plugin.specs)])
     raise UsageError(unknown("plugin", name, {p.name for p in registry.plugins}))
 
@@ -116,15 +116,15 @@ def _suite(name: str, registry: Registry) -> str:
     return "\n".join(lines)
 
 
-_QUIET = {"name", "summary"}
+_SHOWN_ABOVE = {"name", "summary"}
 
 
 def _fields(spec: Any) -> list[str]:
-    """Return the fields of a spec that say something, nested ones indented."""
+    """Return the fields of a spec that are not empty, nested ones indented."""
     lines = []
     for field in spec.__dataclass_fields__:
         value = getattr(spec, field)
-        if field not in _QUIET and value not in ((), {}, "", None, frozenset()):
+        if field not in _SHOWN_ABOVE and value not in ((), {}, "", None, frozenset()):
             lines += _field(field, value)
     return lines
 
@@ -144,9 +144,9 @@ def _plain(value: Any) -> str:
     if isinstance(value, Param):
         return _param(value)
     if hasattr(value, "__dataclass_fields__"):
-        silent: tuple[Any, ...] = ((), "", None, False, frozenset())
-        said = [f for f in value.__dataclass_fields__ if getattr(value, f) not in silent]
-        return "; ".join(f"{f} {_plain(getattr(value, f))}" for f in said)
+        empty: tuple[Any, ...] = ((), "", None, False, frozenset())
+        filled = [f for f in value.__dataclass_fields__ if getattr(value, f) not in empty]
+        return "; ".join(f"{f} {_plain(getattr(value, f))}" for f in filled)
     return str(value)
 
 
@@ -163,14 +163,14 @@ def _param(param: Param) -> str:
 
 
 def doctor(folder: Path | None) -> tuple[str, int]:
-    """Return the state of this installation, and 1 if something is wrong."""
+    """Return the state of this installation as text, and the exit code: 1 if there are problems."""
     registry = installed()
-    wrong = [f"{p.distribution}: {p.error}" for p in registry.plugins if p.error]
-    wrong = [line for line in wrong if "disabled by" not in line] + registry.clashes()
+    errors = [f"{p.distribution}: {p.error}" for p in registry.plugins if p.error]
+    problems = [line for line in errors if "disabled by" not in line] + registry.clashes()
     lines = [f"hepbench {__version__}"]
     lines += [f"{name} {version}" for name, version in machine.libraries().items()]
     lines += [f"{name}: {value}" for name, value in machine.description().items()]
-    lines.append(f"default workers: {session.default_jobs(1)} of 1 thread")
+    lines.append(f"workers by default: {session.default_jobs(1)}, with 1 thread each")
     lines += [
         f"plugin {p.name} from {p.distribution} {p.version}: {p.error or 'ok'}"
         for p in registry.plugins
@@ -178,8 +178,8 @@ def doctor(folder: Path | None) -> tuple[str, int]:
     root = session.cache_folder()
     lines.append(f"cache {root}: {_size(root) / 1e6:,.0f} MB")
     lines.append(catalogue.listed(folder))
-    lines += [f"wrong: {line}" for line in wrong] or ["nothing is wrong"]
-    return "\n".join(lines), 1 if wrong else 0
+    lines += [f"problem: {line}" for line in problems] or ["no problems found"]
+    return "\n".join(lines), 1 if problems else 0
 
 
 def _size(folder: Path) -> int:

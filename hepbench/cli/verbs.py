@@ -1,4 +1,4 @@
-"""What the verbs of the command line do."""
+"""The verbs of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
     from hepbench.running.runner import Runner
-    from hepbench.running.session import Session, Where
+    from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
 
@@ -29,25 +29,25 @@ def run(
     *,
     suite: str,
     choice: Choice,
-    where: Where,
+    local: LocalOptions,
     results: Path,
     fresh: bool,
     quiet: bool,
     as_json: bool,
     **limits: Any,
 ) -> int:
-    """Run what is missing of a suite, print its table, and return the exit code."""
+    """Run the cells of a suite without a good record, print its table, return the exit code."""
     session.check_positive(**limits)
-    opened = session.open_session(suite, choice, where)
+    opened = session.open_session(suite, choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
-    todo = [c for c in opened.plan.cells if fresh or not _good(records[c.key])]
+    todo = [c for c in opened.plan.cells if fresh or not _succeeded(records[c.key])]
     user_error = False
     if todo:
         store.check()
         opened.cache.check()
         if fresh:
-            _forget(opened, todo)
+            _remove_cached(opened, todo)
         runner = _runner(opened, store, limits, todo, quiet=quiet)
         records |= runner.finished
         user_error = runner.user_error
@@ -57,11 +57,11 @@ def run(
         _print(_summary(opened.plan, store, shown, len(todo)))
     else:
         _print(_tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
-        _print(_farewell(opened.plan, store, len(todo), failed))
+        _print(_closing_lines(opened.plan, store, len(todo), failed))
     return 2 if user_error else 1 if failed else 0
 
 
-def _good(record: Record | None) -> bool:
+def _succeeded(record: Record | None) -> bool:
     return record is not None and record.status == "ok"
 
 
@@ -73,7 +73,7 @@ def _runner(
     *,
     quiet: bool,
 ) -> Runner:
-    """Carry out the cells to do; Ctrl-C keeps what is finished."""
+    """Run the cells and return the runner; after Ctrl-C, finished stages stay in the cache."""
     from hepbench.running import progress
     from hepbench.running.executor import Limits
     from hepbench.running.local import LocalExecutor
@@ -83,7 +83,7 @@ def _runner(
     threads = opened.environment.threads
     jobs = limits["jobs"] or session.default_jobs(threads)
     memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
-    allowed = Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
+    worker_limits = Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
     recorder = Recorder(
         plan=opened.plan,
         environment=opened.environment,
@@ -97,7 +97,7 @@ def _runner(
             registry=opened.registry,
             cache=opened.cache,
             results=store,
-            executor=LocalExecutor(opened.cache, allowed),
+            executor=LocalExecutor(opened.cache, worker_limits),
             recorder=recorder,
             progress=display,
         )
@@ -105,7 +105,8 @@ def _runner(
     return runner
 
 
-def _forget(opened: Session, todo: Sequence[Cell]) -> None:
+def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
+    """Remove all stages of the cells from the cache."""
     from hepbench.planning.plan import lineage
 
     stages = opened.plan.stages
@@ -122,20 +123,22 @@ def _tabulate(
 
 
 def _metrics(registry: Registry) -> Metrics:
-    """Return direction and comparability of each metric."""
+    """Return of each metric whether higher is better, and what compared rows must share."""
     specs = [entry.spec for entry in registry.entries("metric")]
     return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
 
 
-def _farewell(plan: Plan, store: ResultsFolder, done: int, failed: int) -> str:
+def _closing_lines(plan: Plan, store: ResultsFolder, done: int, failed: int) -> str:
     cells, suite = len(plan.cells), plan.suite.name
     counts = f"{cells - done} cached, {done - failed} done, {failed} failed"
     lines = [f"{several(cells, 'cell')}: {counts}."]
     if plan.misfits:
-        lines.append(f"{len(plan.misfits)} combinations do not fit: hepbench plan {suite}")
+        lines.append(
+            f"{several(len(plan.misfits), 'combination')} left out; see hepbench plan {suite}"
+        )
     lines.append(f"Records: {store.root / suite}")
     if failed:
-        lines.append("Failed cells are tried again by the next run; their records say why.")
+        lines.append("The next run tries failed cells again; their records hold the error.")
     root = "" if str(store.root) == "results" else f" {store.root}"
     lines.append(f"Next: hepbench table{root} --format latex, or hepbench verify{root}")
     return "\n" + "\n".join(lines) + "\n"
@@ -159,13 +162,13 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def plan(*, suite: str, choice: Choice, where: Where, results: Path) -> str:
-    """Return what a run would do."""
+def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> str:
+    """Return a description of what a run would do."""
     from hepbench.running import grouping
 
-    opened = session.open_session(suite, choice, where)
+    opened = session.open_session(suite, choice, local)
     made, store = opened.plan, ResultsFolder(results)
-    todo = [c for c in made.cells if not _good(store.read(made.suite.name, c.key))]
+    todo = [c for c in made.cells if not _succeeded(store.read(made.suite.name, c.key))]
     unrecorded = {cell.key for cell in todo}
     wanted = [key for cell in todo for key in cell.needs]
     missing = grouping.missing(made.stages, wanted, opened.cache)
@@ -180,13 +183,13 @@ def plan(*, suite: str, choice: Choice, where: Where, results: Path) -> str:
     lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])
-        there = "cached" if opened.cache.find(stage.key) else "not needed"
-        state = "to run" if stage.key in missing else there
+        other = "cached" if opened.cache.find(stage.key) else "not needed"
+        state = "to run" if stage.key in missing else other
         lines.append(
             f"  {stage.name}  {stage.key[:10]}  {state}, for {several(len(needed), 'cell')}"
         )
     if made.misfits:
-        lines.append(f"{len(made.misfits)} combinations do not fit")
+        lines.append(f"{several(len(made.misfits), 'combination')} left out")
         lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]
     return "\n".join(lines)
 
@@ -202,25 +205,25 @@ def table(results: Path, format_: str, group: str, columns: str | None) -> str:
     )
 
 
-def plot(what: str, results: Path, output: Path | None, **how: Any) -> Path:
-    """Draw a figure of a results folder, and return where it is."""
+def plot(figure: str, results: Path, output: Path | None, **how: Any) -> Path:
+    """Draw a figure of a results folder, and return its path."""
     from hepbench.plots import drawing
     from hepbench.plots.request import Request
     from hepbench.registry.plugins import installed
 
-    drawing.check_figure(what, output)
+    drawing.check_figure(figure, output)
     metrics = _metrics(installed())
     request = Request(
         results=results, records=ResultsFolder(results).records(), metrics=metrics, **how
     )
-    return drawing.make(what, request, output)
+    return drawing.make(figure, request, output)
 
 
-def data_plot(dataset: str, what: Sequence[str], **how: Any) -> str:
-    """Draw figures of a dataset, and return where they are."""
+def data_plot(dataset: str, figures: Sequence[str], **how: Any) -> str:
+    """Draw figures of a dataset, and return their paths."""
     from hepbench.plots.datasets import drawing
 
-    return "\n".join(map(str, drawing.make(dataset, what, **how)))
+    return "\n".join(map(str, drawing.make(dataset, figures, **how)))
 
 
 def why(
@@ -228,25 +231,26 @@ def why(
     cell: str,
     suite: str | None,
     choice: Choice,
-    where: Where,
+    local: LocalOptions,
     results: Path,
 ) -> str:
-    """Return which parts of a cell's key changed since its last record."""
+    """Return a text on which parts of a cell's key changed since its last record."""
     from hepbench.storage.keys import differences
 
     record = _last_record(cell, ResultsFolder(results).records())
     name = suite or record.provenance.suite_file or record.suite
-    opened = session.open_session(name, choice, where)
+    opened = session.open_session(name, choice, local)
     now = _counterpart(record, opened.plan)
     if now.key == record.key:
         return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
     lines = differences(dict(record.key_parts), _builtins(now.key_parts))
-    head = f"{record.cell}: {len(lines)} parts of its key changed since its last record"
+    changed = several(len(lines), "part")
+    head = f"{record.cell}: {changed} of its key changed since its last record"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
 def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a key as a record holds them."""
+    """Return the parts of a key in the JSON types that a record holds."""
     import msgspec
 
     built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
@@ -254,7 +258,7 @@ def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _last_record(cell: str, records: Sequence[Record]) -> Record:
-    """Return the newest record whose name, or the beginning of whose key, was given."""
+    """Return the newest record of a cell, given by its name or the beginning of its key."""
     meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
     meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
     if not meant:
@@ -263,7 +267,7 @@ def _last_record(cell: str, records: Sequence[Record]) -> Record:
 
 
 def _counterpart(record: Record, plan: Plan) -> Cell:
-    """Return the planned cell of the same names and seed: the same parameters first, if any."""
+    """Return the planned cell of the same names and seed, with the same parameters if possible."""
     same_names = [c for c in plan.cells if _plain(c.name) == _plain(record.cell)]
     for cell in same_names:
         if cell.name == record.cell:
@@ -274,7 +278,7 @@ def _counterpart(record: Record, plan: Plan) -> Cell:
 
 
 def _plain(name: str) -> str:
-    """Return a cell's name without what is in brackets."""
+    """Return the name of a cell without the parameters in brackets."""
     plain, depth = "", 0
     for character in name:
         depth += character == "["
@@ -284,7 +288,7 @@ def _plain(name: str) -> str:
 
 
 def check(name: str, *, quick: bool) -> int:
-    """Run the conformance tests of what a name stands for; return the exit code."""
+    """Run the conformance tests of a name and print the results; return the exit code."""
     from hepbench import testing
 
     results = testing.check(name, quick=quick)
@@ -296,6 +300,6 @@ def check(name: str, *, quick: bool) -> int:
             _print(f"      {reason}\n")
     failed = sum(result.error is not None for result in results)
     skipped = sum(result.skipped is not None for result in results)
-    more = f", {skipped} skipped" if skipped else ""
-    _print(f"{len(results)} checks of {name}, {failed} failed{more}\n")
+    also = f", {skipped} skipped" if skipped else ""
+    _print(f"{several(len(results), 'check')} of {name}, {failed} failed{also}\n")
     return 1 if failed else 0

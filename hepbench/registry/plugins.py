@@ -48,7 +48,7 @@ Spec: TypeAlias = Dataset | Model | Method | Metric | Suite
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point; ``error`` is empty, or says in one line why the plugin was left out."""
+    """One entry point; ``error`` is empty, or says in one line why the plugin was not loaded."""
 
     name: str
     module: str
@@ -75,8 +75,8 @@ class Registry:
         self._entries: dict[tuple[str, str], list[Entry]] = {}
         for plugin in self.plugins:
             for spec in plugin.specs:
-                place = self._entries.setdefault((kind_of(spec), spec.name), [])
-                place.append(Entry(spec, plugin))
+                entries = self._entries.setdefault((kind_of(spec), spec.name), [])
+                entries.append(Entry(spec, plugin))
         self.manager = _manager()
         for plugin in self.plugins:
             if plugin.loaded is not None and not plugin.error:
@@ -91,7 +91,7 @@ class Registry:
         found = self._entries.get((kind, name), [])
         if not found:
             broken = [f"{p.distribution} ({p.error})" for p in self.plugins if p.error]
-            hint = f". Left out: {'; '.join(broken)}" if broken else ""
+            hint = f". Not loaded: {'; '.join(broken)}" if broken else ""
             raise UsageError(unknown(kind, name, self.names(kind)) + hint)
         if len(found) > 1:
             raise UsageError(_clash(kind, name, found))
@@ -123,7 +123,7 @@ class Registry:
 
 def kind_of(spec: Spec) -> str:
     """Return ``dataset``, ``model``, ``method``, ``metric`` or ``suite``."""
-    return next(kind for kind, of in KINDS.items() if isinstance(spec, of))
+    return next(kind for kind, spec_type in KINDS.items() if isinstance(spec, spec_type))
 
 
 @cache
@@ -178,15 +178,16 @@ def _check_hooks(module: ModuleType) -> None:
 
 
 def _specs(module: ModuleType) -> Iterator[Any]:
-    for kind, of in KINDS.items():
+    for kind, spec_type in KINDS.items():
         hook = getattr(module, f"hepbench_{kind}s", None)
         for spec in hook() if hook else ():
-            if not isinstance(spec, of):
-                msg = f"hepbench_{kind}s returned {spec!r}; a list of {of.__name__} is expected"
+            if not isinstance(spec, spec_type):
+                expected = f"a list of {spec_type.__name__} is expected"
+                msg = f"hepbench_{kind}s returned {spec!r}; {expected}"
                 raise PluginError(msg)
             yield spec
 
 
 def _clash(kind: str, name: str, entries: list[Entry]) -> str:
-    who = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
-    return f"{kind} '{name}' comes from {who}; disable one with HEPBENCH_DISABLE"
+    both = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
+    return f"{kind} '{name}' comes from {both}; disable one with HEPBENCH_DISABLE"

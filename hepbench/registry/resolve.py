@@ -18,7 +18,7 @@ def resolve(target: str) -> Any:
     """
     module, colon, name = target.partition(":")
     if not colon or not module or not name:
-        msg = f"'{target}' names no function: expected 'module:function'"
+        msg = f"'{target}' names no function; 'module:function' is expected"
         raise PluginError(msg)
     found = import_module(module)
     if not hasattr(found, name):

@@ -23,11 +23,11 @@ class SourceDigests:
     """Source digests of a function's modules.
 
     Args:
-        remember: ``(path, compute) -> compute(path)``, cached until the file changes.
+        cached: ``(path, compute) -> compute(path)``, cached until the file changes.
     """
 
-    def __init__(self, remember: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
-        self._remember = remember
+    def __init__(self, cached: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
+        self._cached = cached
 
     def digests(self, target: str, plugin: Plugin) -> dict[str, str]:
         """Return {module: digest} for a function's module and its imports.
@@ -40,15 +40,15 @@ class SourceDigests:
         """
         found: dict[str, str] = {}
         own = target.partition(":")[0]
-        waiting = [*_prefixes(own)]
-        while waiting:
-            module = waiting.pop()
+        to_scan = [*_prefixes(own)]
+        while to_scan:
+            module = to_scan.pop()
             path = None if module in found else self._find(module, plugin)
             if path is None:
                 continue
-            digest, *imports = self._remember(path, partial(_scan, module))
+            digest, *imports = self._cached(path, partial(_scan, module))
             found[module] = digest
-            waiting += imports
+            to_scan += imports
         if own != plugin.module:
             found.pop(plugin.module, None)
         return found
@@ -101,8 +101,8 @@ def _module_path(module: str, roots: dict[str, Path]) -> Path | None:
     root = roots.get(top)
     if root is None or root.is_file():
         return None if rest else root
-    place = root.joinpath(*rest)
-    for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+    package = root.joinpath(*rest)
+    for path in (package / "__init__.py", package.with_name(f"{package.name}.py")):
         if path.is_file():
             return path
     return None
@@ -115,7 +115,7 @@ def _scan(module: str, path: Path) -> list[str]:
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
-        msg = f"{path} is not Python: {error}"
+        msg = f"{path} is not valid Python: {error}"
         raise PluginError(msg) from error
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = sorted(set(_imports(tree, package)))

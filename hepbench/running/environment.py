@@ -1,4 +1,4 @@
-"""What a plan must know of this machine: files, digests of sources, versions."""
+"""Facts about this machine that a plan needs: files, digests of sources, versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LocalEnvironment:
-    """What a plan must know of this machine: see ``stages.Environment``."""
+    """Facts about this machine that a plan needs: see ``stages.Environment``."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class LocalEnvironment:
         self._digests: dict[str, Mapping[str, str]] = {}
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return the digests of the modules that a function is made of."""
+        """Return the digests of the module of a function and of the modules that it imports."""
         if target not in self._digests:
             self._digests[target] = self._sources.digests(target, entry.plugin)
         return self._digests[target]
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the files of a dataset; they are looked for once."""
+        """Return the files of a dataset; the search runs once."""
         name = entry.spec.name
         if name not in self._found:
             self._found[name] = find(entry.spec, self._folder, self._wanted, self._files)

@@ -1,4 +1,4 @@
-"""Which stages must run, and which of them share a process. Pure, but for asking the cache."""
+"""Grouping: which stages must run, and which share a process. Pure, except for cache look-ups."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 def missing(
     stages: Mapping[str, Stage], wanted: Iterable[str], cache: StageCache
 ) -> dict[str, Stage]:
-    """Return the stages that must run for the wanted ones to be there, parents first.
+    """Return the stages to run so that all wanted stages are in the cache, parents first.
 
-    A parent is needed only where a child is missing.
+    A parent is needed only if a child is missing.
     """
     found: dict[str, Stage] = {}
-    present: dict[str, bool] = {}
+    cached: dict[str, bool] = {}
 
     def visit(key: str) -> None:
-        if key not in present:
-            present[key] = cache.find(key) is not None
-            if not present[key]:
+        if key not in cached:
+            cached[key] = cache.find(key) is not None
+            if not cached[key]:
                 for parent in stages[key].parents:
                     visit(parent)
                 found[key] = stages[key]
@@ -35,20 +35,20 @@ def missing(
 
 
 def jobs(stages: Mapping[str, Stage]) -> list[list[Stage]]:
-    """Group stages that may share a process, so that its start is paid once.
+    """Group stages into jobs; the stages of a job share a process, which saves its start-up time.
 
-    Preparations of one dataset go together; methods of a chain where nobody else waits for the
-    ones before the last. What runs alone is a job of its own.
+    The stages that prepare a dataset form one job, and so do the methods of a chain if no other
+    stage depends on a method before the last. An exclusive stage is a job of its own.
     """
     children: dict[str, int] = {}
     for stage in stages.values():
         for parent in stage.parents:
             children[parent] = children.get(parent, 0) + 1
     groups: list[list[Stage]] = []
-    of: dict[str, list[Stage]] = {}
+    job_of: dict[str, list[Stage]] = {}
     for stage in stages.values():
-        near = [of[p] for p in stage.parents if p in of and of[p][-1].group == stage.group]
-        before = {id(group): group for group in near}
+        parents = [job_of[p] for p in stage.parents if p in job_of]
+        before = {id(job): job for job in parents if job[-1].group == stage.group}
         group = next(iter(before.values())) if len(before) == 1 else None
         alone = stage.exclusive or (group is not None and group[-1].exclusive)
         shared = group is not None and stage.group != "prepare" and children[group[-1].key] > 1
@@ -56,5 +56,5 @@ def jobs(stages: Mapping[str, Stage]) -> list[list[Stage]]:
             group = []
             groups.append(group)
         group.append(stage)
-        of[stage.key] = group
+        job_of[stage.key] = group
     return groups

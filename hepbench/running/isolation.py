@@ -1,4 +1,4 @@
-"""Isolation of a worker: it dies with its parent, and its children die with it."""
+"""Isolation of a worker: it is killed with its parent, and its children are killed with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hepbench.storage import machine
@@ -18,11 +20,11 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process, and its children, when the main process is gone.
+    """Let the kernel kill this process and its children when the main process ends.
 
-    The parent of a worker is the fork server, so a parent-death signal would not notice. The
-    main process holds the other end of a pipe: its end is signalled even to code that never
-    returns to Python.
+    A parent-death signal would not help: the parent of a worker is the fork server. Instead the
+    worker shares a pipe with the main process, and the kernel sends a signal when that pipe
+    closes, even while the worker runs code outside Python.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -40,7 +42,7 @@ def die_with_parent() -> None:
 
 
 def _watch(pipe: int) -> None:
-    """Where the kernel offers no such signal, a thread waits for the pipe to end."""
+    """Wait for the pipe to close in a thread, for kernels that send no signal."""
     import select
     from threading import Thread
 
@@ -52,7 +54,7 @@ def _watch(pipe: int) -> None:
 
 
 def adopt() -> None:
-    """Have the kernel make this process the parent of whatever its children leave behind (Linux)."""
+    """Let the kernel give orphans of this process's children to it, as its own (Linux only)."""
     if sys.platform == "linux":
         import ctypes
 
@@ -60,17 +62,19 @@ def adopt() -> None:
 
 
 def end_children() -> None:
-    """Kill what a plugin has started and left running, in whatever session or group."""
-    # those of a child become ours when it has ended
+    """Kill all processes that a plugin started and left running, in any session or group."""
+    # in a loop, because children of a killed child become ours
     while children := machine.children():
         for child in children:
-            os.kill(child, signal.SIGKILL)
-            # not reaped: whoever started it may still ask
-            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            # not os.waitpid: the plugin may still ask for the exit status
+            while machine.is_running(child):
+                time.sleep(0.001)
 
 
 def redirect(log: Path) -> None:
-    """Send what a plugin prints to a file: the parent's output is not its to write."""
+    """Send the output of this process to a file: plugins must not write to the terminal."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -1,4 +1,4 @@
-"""What the verbs share: where things are, and from options to a plan."""
+"""Sessions: from the options of a command to a plan and its folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Return ``HEPBENCH_CACHE``, or the platform's cache folder."""
+    """Return ``HEPBENCH_CACHE``, or the cache folder of the platform."""
     if chosen := os.environ.get("HEPBENCH_CACHE"):
         return Path(chosen).absolute()
     import platformdirs
@@ -37,28 +37,28 @@ def data_folder(chosen: Path | None) -> Path | None:
     """Return ``--data`` or ``HEPBENCH_DATA``.
 
     Raises:
-        DataError: it is no folder.
+        DataError: the folder does not exist.
     """
     folder = named_folder(chosen)
     if folder is not None and not folder.is_dir():
-        where = "--data" if chosen else "HEPBENCH_DATA"
-        msg = f"{where} {folder}: no such folder; expected one that holds <dataset>/<original file>"
+        option = "--data" if chosen else "HEPBENCH_DATA"
+        msg = f"{option} {folder}: no such folder; <dataset>/<original file> is expected in it"
         raise DataError(msg)
     return folder
 
 
 def named_folder(chosen: Path | None) -> Path | None:
-    """Return ``--data`` or ``HEPBENCH_DATA``, whether or not it is there."""
-    named = os.environ.get("HEPBENCH_DATA")
-    return chosen or (Path(named) if named else None)
+    """Return ``--data`` or ``HEPBENCH_DATA``, whether or not the folder exists."""
+    default = os.environ.get("HEPBENCH_DATA")
+    return chosen or (Path(default) if default else None)
 
 
 def read_suite(name: str, registry: Registry) -> SuiteFile:
-    """Return a suite by the name under which a plugin ships it, or by its path.
+    """Return the suite of a plugin by its name, or any suite by the path of its file.
 
     Raises:
         SuiteError: the file cannot be read or is not a suite.
-        UsageError: nobody ships one of that name.
+        UsageError: no plugin has a suite of that name.
     """
     if is_path(name):
         path = Path(name)
@@ -74,7 +74,7 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
 
 
 def is_path(suite: str) -> bool:
-    """Whether a suite was given as a file and not by its name."""
+    """Whether a suite was given as a path and not by its name."""
     return suite.endswith(".toml") or "/" in suite
 
 
@@ -83,20 +83,20 @@ def _package_folder(package: str, distribution: str) -> Path:
 
     found = find_spec(package)
     if found is None or found.origin is None:
-        msg = f"{distribution}: suite in package '{package}', which is not installed"
+        msg = f"{distribution}: its suite is in package '{package}', which is not installed"
         raise SuiteError(msg)
     return Path(found.origin).parent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
-    """Where a run finds its data, and what it computes on.
+class LocalOptions:
+    """The data folder of a run, and the threads and device that it uses.
 
     Attributes:
-        data: folder of the original files; None: ``HEPBENCH_DATA``.
-        source: original file where found, or always one of both.
-        threads: of each worker.
-        device: as ``--device`` names it.
+        data: folder of the original files; None means ``HEPBENCH_DATA``.
+        source: ``auto`` (the original file if found, else the sample), ``file`` or ``sample``.
+        threads: threads of each worker.
+        device: a value of ``--device``.
     """
 
     data: Path | None = None
@@ -107,7 +107,7 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A plan with all that it needs to be carried out."""
+    """A plan, with the registry, environment and cache that it needs to run."""
 
     registry: Registry
     environment: LocalEnvironment
@@ -115,7 +115,7 @@ class Session:
     plan: Plan
 
 
-def open_session(name: str, choice: Choice, where: Where) -> Session:
+def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
     """Return the plan of a suite on this machine.
 
     Raises:
@@ -126,16 +126,16 @@ def open_session(name: str, choice: Choice, where: Where) -> Session:
     from hepbench.storage.stage_cache import StageCache
 
     registry = installed()
-    with local_environment(where) as environment:
-        made = plan.make(read_suite(name, registry), registry, environment, choice)
-    made = replace(made, suite_file=name if is_path(name) else "")
+    with local_environment(local) as environment:
+        new = plan.make(read_suite(name, registry), registry, environment, choice)
+    new = replace(new, suite_file=name if is_path(name) else "")
     cache = StageCache(cache_folder())
-    return Session(registry=registry, environment=environment, cache=cache, plan=made)
+    return Session(registry=registry, environment=environment, cache=cache, plan=new)
 
 
 @contextmanager
-def local_environment(where: Where) -> Iterator[LocalEnvironment]:
-    """Yield what a plan must know of this machine; digests of files are kept for the next time."""
+def local_environment(local: LocalOptions) -> Iterator[LocalEnvironment]:
+    """Yield the facts about this machine that a plan needs, then save the digests of files."""
     from hepbench.registry.source_digests import SourceDigests
     from hepbench.running.environment import LocalEnvironment
     from hepbench.storage import devices
@@ -146,27 +146,27 @@ def local_environment(where: Where) -> Iterator[LocalEnvironment]:
         yield LocalEnvironment(
             digests,
             SourceDigests(digests),
-            folder=data_folder(where.data),
-            wanted=where.source,
-            threads=where.threads,
-            device=devices.find(where.device),
+            folder=data_folder(local.data),
+            wanted=local.source,
+            threads=local.threads,
+            device=devices.find(local.device),
         )
     finally:
         digests.save()
 
 
 def default_jobs(threads: int) -> int:
-    """Return how many workers keep every core busy with so many threads each."""
+    """Return the number of workers that keeps every core busy."""
     return max(1, machine.cores() // threads)
 
 
 def default_memory(jobs: int) -> int:
-    """Return the bytes that each of so many workers may take: nine tenths of its share."""
+    """Return the memory limit of a worker in bytes: 90 % of the memory, divided by the jobs."""
     return int(0.9 * machine.memory() / jobs)
 
 
 def check_positive(**values: Any) -> None:
-    """Raise UsageError for an option that must be above 0 and is not."""
+    """Raise UsageError if the value of an option is not above 0."""
     for name, value in values.items():
         if value is not None and value <= 0:
             msg = f"--{name} is {value}; a number above 0 is expected"

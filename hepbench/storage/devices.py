@@ -1,4 +1,4 @@
-"""Devices: what networks are trained and scored on, found without importing torch."""
+"""Devices that networks are trained and scored on, found without importing torch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from pathlib import Path
 from hepbench.specs.errors import UsageError
 
 NVIDIA = Path("/proc/driver/nvidia/gpus")
-"""A folder for each GPU, made by NVIDIA's driver (Linux)."""
+"""A folder with one entry for each GPU, made by the NVIDIA driver (Linux)."""
 
 FORMS = "cpu, auto, cuda, cuda:N and mps"
+"""The values that ``--device`` takes."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device.
+    """A processor or GPU.
 
     Attributes:
         kind: ``cpu``, ``cuda`` or ``mps``.
-        name: the GPU's model, such as ``NVIDIA H200``; empty for the processor. Kind and name are
-            parts of keys.
-        index: which of several GPUs of a machine; no part of keys.
+        name: model of the GPU, such as ``NVIDIA H200``; empty for the processor. Kind and name
+            are parts of keys.
+        index: which GPU of a machine with several; not part of keys.
     """
 
     kind: str = "cpu"
@@ -32,15 +33,15 @@ class Device:
     index: int | None = None
 
     def __str__(self) -> str:
-        """Return the name that torch has for it."""
+        """Return the name of the device in torch."""
         return self.kind if self.index is None else f"{self.kind}:{self.index}"
 
 
 def find(text: str) -> Device:
-    """Return the device that ``--device`` names; ``auto`` is a GPU where there is one.
+    """Return the device that ``--device`` names; ``auto`` is a GPU if there is one.
 
     Raises:
-        UsageError: the name is none of FORMS, or the device is not there.
+        UsageError: the text has none of the FORMS, or the machine has no such device.
     """
     match = re.fullmatch(r"(cpu|auto|mps|cuda)(?::(\d+))?", text)
     if match is None or (match[2] and match[1] != "cuda"):
@@ -53,7 +54,7 @@ def find(text: str) -> Device:
     if kind == "auto" and gpus:
         return Device("cuda", gpus[0], 0)
     if kind == "mps" and not _has_mps():
-        msg = f"--device {text}: this machine has no Apple GPU; cpu, auto and cuda are others"
+        msg = f"--device {text}: this machine has no Apple GPU; use cpu, auto or cuda"
         raise UsageError(msg)
     if kind == "mps" or (kind == "auto" and _has_mps()):
         return Device("mps", platform.machine())
@@ -62,7 +63,7 @@ def find(text: str) -> Device:
 
 def _cuda(text: str, index: int, gpus: list[str]) -> Device:
     if not gpus:
-        msg = f"--device {text}: no NVIDIA GPU is visible on this machine; use --device cpu or auto"
+        msg = f"--device {text}: no NVIDIA GPU is visible on this machine; use cpu or auto"
         raise UsageError(msg)
     if index >= len(gpus):
         last = len(gpus) - 1
@@ -74,7 +75,8 @@ def _cuda(text: str, index: int, gpus: list[str]) -> Device:
 def nvidia_gpus() -> list[str]:
     """Return the models of the visible NVIDIA GPUs, in torch's order.
 
-    ``CUDA_VISIBLE_DEVICES`` hides and orders them; entries other than numbers count as present.
+    ``CUDA_VISIBLE_DEVICES`` selects and orders them; an entry that is not a number, such as a
+    UUID, counts as a visible GPU.
     """
     folders = sorted(NVIDIA.glob("*")) if NVIDIA.is_dir() else []
     models = [_model(folder / "information") for folder in folders]
@@ -86,11 +88,11 @@ def nvidia_gpus() -> list[str]:
         if entry.isdigit() and int(entry) >= len(models):
             # CUDA stops at the first entry that does not exist
             break
-        visible.append(models[int(entry)] if entry.isdigit() else _any(models))
+        visible.append(models[int(entry)] if entry.isdigit() else _first(models))
     return visible if models else []
 
 
-def _any(models: list[str]) -> str:
+def _first(models: list[str]) -> str:
     return models[0] if models else ""
 
 

@@ -1,4 +1,4 @@
-"""Locks between processes: claims on a key, and the machine shared or alone."""
+"""Locks between processes: a claim on one file, and shared or exclusive use of the machine."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# one fixed place for the machine: TMPDIR and the cache folder may differ between runs
+# one fixed folder for all runs on the machine: their TMPDIR and cache folder may differ
 MACHINE_LOCKS = Path("/tmp")
 
 
 def claim(path: Path) -> int | None:
-    """Take a lock file without waiting; return its descriptor, or None while another holds it.
+    """Lock a file without waiting; return its descriptor, or None if another process has the lock.
 
-    The lock goes when the descriptor is closed or its process dies. ``release`` removes the file.
+    The lock ends when the descriptor is closed or the process dies. ``release`` removes the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # whoever held it may have removed the file between our open and our lock
+        # another process may have removed the file between our open and our lock
         if os.fstat(descriptor).st_ino == path.stat().st_ino:
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -35,7 +35,7 @@ def claim(path: Path) -> int | None:
 
 
 def release(path: Path, descriptor: int) -> None:
-    """Give a claim back and remove its file."""
+    """Release a claim and remove its file."""
     with suppress(FileNotFoundError):
         path.unlink()
     os.close(descriptor)
@@ -43,14 +43,14 @@ def release(path: Path, descriptor: int) -> None:
 
 @contextmanager
 def machine(*, alone: bool) -> Iterator[None]:
-    """Hold the machine: shared with other stages of any run, or alone.
+    """Use the machine: shared with stages of any run, or alone (exclusively).
 
-    A gate is taken first and given back once the machine is held: one that waits to be alone
-    keeps it, so that newcomers queue behind instead of starving it.
+    A second lock, the gate, is taken first and released once the machine is locked. A process
+    that waits to be alone keeps the gate, so that later processes wait behind it.
     """
-    with ExitStack() as held:
-        gate = _open("hepbench-gate.lock", held)
-        lock = _open("hepbench-machine.lock", held)
+    with ExitStack() as files:
+        gate = _open("hepbench-gate.lock", files)
+        lock = _open("hepbench-machine.lock", files)
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
@@ -59,10 +59,10 @@ def machine(*, alone: bool) -> Iterator[None]:
 
 @contextmanager
 def machine_now() -> Iterator[bool]:
-    """Share the machine without waiting: yields False where a stage is or waits to be alone."""
-    with ExitStack() as held:
-        gate = _open("hepbench-gate.lock", held)
-        lock = _open("hepbench-machine.lock", held)
+    """Share the machine without waiting; yield False if a stage uses it alone or waits to."""
+    with ExitStack() as files:
+        gate = _open("hepbench-gate.lock", files)
+        lock = _open("hepbench-machine.lock", files)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -73,14 +73,14 @@ def machine_now() -> Iterator[bool]:
             yield True
 
 
-def _open(name: str, held: ExitStack) -> int:
+def _open(name: str, files: ExitStack) -> int:
     path = MACHINE_LOCKS / name
     try:
-        # without O_CREAT: in a sticky folder Linux refuses that for another user's file
+        # without O_CREAT, which Linux refuses for a file of another user in a sticky folder
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with suppress(PermissionError):
             path.chmod(0o666)
-    held.callback(os.close, descriptor)
+    files.callback(os.close, descriptor)
     return descriptor

@@ -1,4 +1,4 @@
-"""The machine: time, hardware, versions and git are read here and nowhere else."""
+"""The machine: time, hardware, processes, versions and git are read here and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 COMPUTING = ("numpy", "scikit-learn", "torch")
-"""Distributions whose version is part of a method's key; torch's where the model is a network."""
+"""Distributions whose versions are part of the key of a method; torch only for networks."""
 
 
 def now() -> str:
-    """Return the time in UTC, ISO 8601."""
+    """Return the time in UTC, as in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 MEASURING = ("fvcore", "onnx", "onnxruntime")
-"""Distributions whose version is part of the key of a cost."""
+"""Distributions whose versions are part of the key of a cost."""
 
 
 @cache
 def libraries() -> dict[str, str]:
-    """Return the versions of the libraries that compute, and of Python."""
+    """Return the versions of Python and of the libraries that compute results."""
     found = {name: _version(name) for name in COMPUTING}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 
 @cache
 def cost_facts() -> dict[str, str]:
-    """Return what a latency depends on beside the stage: host, processor, and what counts."""
+    """Return facts in the key of a cost: host, processor, and libraries that count and time."""
     about = {name: str(description()[name]) for name in ("host", "processor")}
     return about | {name: _version(name) for name in MEASURING}
 
@@ -54,65 +58,100 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Return the machine's memory in bytes, or the container's where that is less."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory of the machine in bytes, or of the container if that is less."""
+    # not from psutil: importing it would slow down every plan
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
     except (OSError, ValueError):
-        return whole
-    return min(whole, limit)
+        return total
+    return min(total, limit)
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has held, in MB."""
+    """Return the largest memory that this process has used so far, in MB."""
+    # not from psutil, which has no peak of memory on Linux and macOS
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def children() -> list[int]:
-    """Return the children of this process that run and may be ended (Linux; elsewhere none is known).
+    """Return the running children of this process that may be killed.
 
-    What ignores SIGTERM, as Python's tracker of shared memory does, ends by itself.
+    Children that ignore SIGTERM, such as Python's resource tracker, are left out: they end by
+    themselves.
     """
+    if not _has_children():
+        return []
+    import psutil
+
+    found = psutil.Process().children()
+    return [child.pid for child in found if is_running(child.pid) and not _ignores_sigterm(child)]
+
+
+def _has_children() -> bool:
+    # much faster than to look through all processes; before Python 3.13 macOS has no waitid
+    if not hasattr(os, "waitid"):
+        return True
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return []
-    found = []
-    for path in Path("/proc").glob("[0-9]*/status"):
-        # it may be gone by now
-        with suppress(OSError):
-            said = dict(line.partition(":\t")[::2] for line in path.read_text().splitlines())
-            ignores = int(said["SigIgn"], 16) >> (signal.SIGTERM - 1) & 1
-            if said["PPid"] == str(os.getpid()) and said["State"][0] != "Z" and not ignores:
-                found.append(int(said["Pid"]))
-    return found
+        return False
+    return True
+
+
+def _ignores_sigterm(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except OSError:
+        # macOS does not list ignored signals
+        with suppress(psutil.Error):
+            return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+        return False
+    ignored = next(line.partition(":")[2] for line in lines if line.startswith("SigIgn"))
+    return bool(int(ignored, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and has not ended; a zombie has ended."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def worked_seconds() -> float | None:
-    """Return for how long the machine's cores have worked since it started, all of them together.
+    """Return how long all cores together have worked since the machine started; None if unknown.
 
-    What another machine on the same hardware took of them is work too. None where the system does
-    not say (it does on Linux).
+    Time that the hypervisor took for other virtual machines counts as work.
     """
+    import psutil
+
     try:
-        words = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
-        user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, words)
-    except (OSError, ValueError):
+        times = psutil.cpu_times()._asdict()
+    except OSError:
         return None
-    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+    # Linux counts guests in user and nice too
+    idle = {"idle", "iowait", "guest", "guest_nice"}
+    return float(sum(seconds for name, seconds in times.items() if name not in idle))
 
 
 def forget_peak_memory() -> None:
-    """Have ``peak_memory_mb`` begin at what is held now, where the system can (Linux)."""
+    """Make ``peak_memory_mb`` start again from the memory in use now (Linux only)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 @cache
 def description() -> dict[str, str | float]:
-    """Return what a figure of cost depends on: host, processor, cores, memory, system."""
+    """Return what costs depend on: host, processor, cores, memory and operating system."""
     return {
         "host": platform.node(),
         "processor": _processor(),
@@ -133,10 +172,10 @@ def _processor() -> str:
 
 @cache
 def git() -> str:
-    """Return the commit of the folder that the run was started in, ``+`` where it was edited."""
+    """Return the git commit of the working directory, with a ``+`` if files were edited."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip()
+    return found.stdout.strip()

@@ -1,15 +1,14 @@
-"""Arrays on disk: npy files that grow as chunks come, and are mapped when they are read.
+"""Arrays on disk: npy files that are written chunk by chunk and mapped when they are read.
 
-Sparse images are a folder of npy files, named ``*.sparse``: how many hits each image has at its
-end, where they are and what is there.
+Sparse images are a folder ``*.sparse`` of npy files: the index where the hits of each image end,
+and the positions and values of all hits.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -30,7 +29,7 @@ SPARSE = ".sparse"
 
 
 class NpyWriter:
-    """An npy file written chunk by chunk; the number of rows is filled in at the end."""
+    """Writes an npy file chunk by chunk; the number of rows is written at the end."""
 
     def __init__(self, path: Path, first: NDArray[Any]) -> None:
         self._file = path.open("wb")
@@ -43,11 +42,11 @@ class NpyWriter:
         """Add (n, ...) rows.
 
         Raises:
-            DataError: their shape or type is not that of the first chunk.
+            DataError: their shape or type differs from that of the first chunk.
         """
         if chunk.shape[1:] != self._shape or chunk.dtype != self._dtype:
-            got, expected = (chunk.dtype, chunk.shape[1:]), (self._dtype, self._shape)
-            msg = f"chunks differ: {got[0]}{got[1]} after {expected[0]}{expected[1]}"
+            found, first = f"{chunk.dtype}{chunk.shape[1:]}", f"{self._dtype}{self._shape}"
+            msg = f"chunks differ: rows are {found}; {first} is expected, as in the first chunk"
             raise DataError(msg)
         self._file.write(np.ascontiguousarray(chunk).data)
         self._rows += len(chunk)
@@ -59,7 +58,7 @@ class NpyWriter:
         self._file.close()
 
     def _write_header(self) -> None:
-        # numpy leaves room in the header for the first axis to grow
+        # numpy leaves space in the header for a longer first axis
         header = {
             "descr": npy.dtype_to_descr(self._dtype),
             "fortran_order": False,
@@ -69,31 +68,31 @@ class NpyWriter:
 
 
 class SparseImagesWriter:
-    """Sparse images written chunk by chunk into a folder."""
+    """Writes sparse images chunk by chunk into a folder."""
 
     def __init__(self, folder: Path, first: SparseImages) -> None:
         folder.mkdir()
         self._image, self._hits = first.image, 0
-        # 125 x 125 x 3 places fit into two bytes
-        self._place = np.min_scalar_type(math.prod(first.image) - 1)
+        # positions in 125 x 125 x 3 pixels fit into two bytes
+        self._position_type = np.min_scalar_type(math.prod(first.image) - 1)
         np.save(folder / "image.npy", np.array(first.image, np.int64), allow_pickle=False)
         self._ends = NpyWriter(folder / "ends.npy", np.empty(0, np.int64))
-        self._positions = NpyWriter(folder / "positions.npy", np.empty(0, self._place))
+        self._positions = NpyWriter(folder / "positions.npy", np.empty(0, self._position_type))
         self._values = NpyWriter(folder / "values.npy", np.empty(0, np.float32))
 
     def append(self, chunk: SparseImages | NDArray[Any]) -> None:
         """Add n images, sparse or dense.
 
         Raises:
-            DataError: their shape is not that of the first chunk.
+            DataError: their shape differs from that of the first chunk.
         """
         images = chunk if isinstance(chunk, SparseImages) else SparseImages.from_dense(chunk)
         if images.image != self._image:
-            msg = f"chunks differ: {images.image} after {self._image}"
+            msg = f"chunks differ: images are {images.image}; {self._image} is expected, as before"
             raise DataError(msg)
         _, positions, values = images.hits()
         self._ends.append(np.cumsum(images.ends - images.starts) + self._hits)
-        self._positions.append(positions.astype(self._place))
+        self._positions.append(positions.astype(self._position_type))
         self._values.append(values)
         self._hits += len(values)
 
@@ -104,26 +103,26 @@ class SparseImagesWriter:
 
 
 def new_writer(folder: Path, name: str, first: Array) -> NpyWriter | SparseImagesWriter:
-    """Return a file, or the folder of sparse images, that grows by chunks like the first."""
+    """Return a writer of arrays, or of sparse images if the first chunk is sparse."""
     if isinstance(first, SparseImages):
         return SparseImagesWriter(folder / f"{name}{SPARSE}", first)
     return NpyWriter(folder / f"{name}.npy", first)
 
 
 def stored(folder: Path, prefix: str = "") -> dict[str, Path]:
-    """Return where each array of a folder is, by what its name has behind the prefix."""
-    # glob would compile its pattern, anew in each worker
+    """Return the path of each array in a folder, by its name without the prefix."""
+    # not glob, which would compile its pattern again in each worker
     found = (path for path in sorted(folder.iterdir()) if path.name.startswith(prefix))
     return {p.stem.removeprefix(prefix): p for p in found if p.suffix in {".npy", SPARSE}}
 
 
 def open_stored(path: Path) -> Array:
-    """Return a stored array or sparse images, mapped read-only."""
+    """Return a stored array, or stored sparse images, mapped read-only."""
     return map_sparse_images(path) if path.suffix == SPARSE else map_npy(path)
 
 
 class ConcatenatedArrays:
-    """Arrays one behind another, taken by slices or rising rows; each stays where it is."""
+    """Several arrays as one, without copying them; indexed by a slice or by sorted rows."""
 
     def __init__(self, pieces: Sequence[Array]) -> None:
         self._pieces = pieces
@@ -149,13 +148,14 @@ def map_sparse_images(folder: Path) -> SparseImages:
     """Return sparse images, mapped read-only.
 
     Raises:
-        ResultsError: a file is damaged, or of another length than the others.
+        ResultsError: a file is damaged, or shorter or longer than the others.
     """
     names = ("image", "ends", "positions", "values")
     image, ends, positions, values = (map_npy(folder / f"{name}.npy") for name in names)
     hits = int(ends[-1]) if len(ends) else 0
     if not hits == len(positions) == len(values):
-        msg = f"{folder} is cut short: {len(positions)} and {len(values)} of {hits} hits"
+        found = f"{len(positions)} positions and {len(values)} values"
+        msg = f"{folder} is incomplete: {found}; {hits} hits are expected"
         raise ResultsError(msg)
     starts = np.concatenate([np.zeros(1, np.int64), ends])[: len(ends)]
     shape = tuple(map(int, image))
@@ -163,55 +163,27 @@ def map_sparse_images(folder: Path) -> SparseImages:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Return the array of an npy file, mapped read-only; it carries no path to its neighbours.
+    """Return the array of an npy file, mapped read-only. It does not reveal the path of the file.
 
     Raises:
-        ResultsError: the file is no npy file, holds objects, or is cut short.
+        ResultsError: the file is not an npy file, holds objects, or is incomplete.
     """
     with path.open("rb") as file:
         try:
-            shape, fortran, dtype = _header(file)
+            npy.read_magic(file)
+            shape, fortran, dtype = npy.read_array_header_1_0(file)
         except ValueError as error:
             msg = f"{path} is not an npy file: {error}"
             raise ResultsError(msg) from error
         count = math.prod(shape)
         if dtype.hasobject or fortran:
-            msg = f"{path}: arrays of plain numbers in C order are allowed, not {dtype}"
+            order = "Fortran" if fortran else "C"
+            msg = f"{path}: {dtype} in {order} order; plain numbers in C order are allowed"
             raise ResultsError(msg)
         if count == 0:
             return np.empty(shape, dtype)
-        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if len(whole) - file.tell() < count * dtype.itemsize:
-            msg = f"{path} is cut short"
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(mapped) - file.tell() < count * dtype.itemsize:
+            msg = f"{path} is incomplete"
             raise ResultsError(msg)
-        return np.frombuffer(whole, dtype, count, offset=file.tell()).reshape(shape)
-
-
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and type of an npy file; the file is left at its first number.
-
-    A plain header is read as JSON, for numpy's own reader compiles it as Python each time.
-    """
-    if npy.read_magic(file) == (1, 0):
-        start = file.tell()
-        size = int.from_bytes(file.read(2), "little")
-        text = file.read(size).decode("latin1")
-        for python, json_ in _AS_JSON:
-            text = text.replace(python, json_)
-        try:
-            header = json.loads(text)
-            return tuple(header["shape"]), header["fortran_order"], np.dtype(header["descr"])
-        except (ValueError, TypeError, KeyError):
-            file.seek(start)
-    return npy.read_array_header_1_0(file)
-
-
-_AS_JSON = (
-    ("'", '"'),
-    ("False", "false"),
-    ("True", "true"),
-    ("(", "["),
-    (",)", "]"),
-    (")", "]"),
-    (", }", "}"),
-)
+        return np.frombuffer(mapped, dtype, count, offset=file.tell()).reshape(shape)

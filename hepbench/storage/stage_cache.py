@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import locks
+from hepbench.storage import locks, machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,12 +24,12 @@ Result = TypeVar("Result", bound=msgspec.Struct)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in the folder of a finished stage.
+    """The files and the result of a finished stage.
 
     Attributes:
         files: sizes in bytes, by path relative to the folder.
-        took_seconds: that the stage ran.
-        result: the message that the stage returned.
+        took_seconds: how long the stage ran.
+        result: the message that the stage returned, as JSON.
     """
 
     files: dict[str, int]
@@ -38,10 +38,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageCache:
-    """Finished stages, each a folder that is renamed into place when it is whole.
+    """Finished stages, each in a folder that is moved into place when it is complete.
 
-    Its ``manifest.json`` lists the files with their sizes, so that a truncated entry is noticed and
-    built again.
+    Its ``manifest.json`` lists the files with their sizes, so that an incomplete stage is noticed
+    and run again.
     """
 
     def __init__(self, root: Path) -> None:
@@ -49,11 +49,11 @@ class StageCache:
         self._claims: dict[str, int] = {}
 
     def folder(self, key: str) -> Path:
-        """Return where a stage is kept, whether or not it is there."""
+        """Return the folder of a stage, whether or not it exists."""
         return self.root / "stages" / key[:2] / key
 
     def find(self, key: str) -> Manifest | None:
-        """Return the manifest of a finished stage, or None; a damaged entry is removed."""
+        """Return the manifest of a finished stage, or None; a damaged stage is removed."""
         folder = self.folder(key)
         try:
             manifest = _decoder.decode((folder / MANIFEST).read_bytes())
@@ -71,8 +71,8 @@ class StageCache:
         """Return the message that a finished stage returned.
 
         Raises:
-            FileNotFoundError: the stage is not there.
-            msgspec.MsgspecError: its message is another one.
+            FileNotFoundError: the stage is not in the cache.
+            msgspec.MsgspecError: its message is of another kind.
         """
         manifest = self.find(key)
         if manifest is None:
@@ -80,14 +80,14 @@ class StageCache:
         return msgspec.json.decode(manifest.result, type=kind)
 
     def remove(self, key: str) -> None:
-        """Remove a stage, whole or damaged; it is renamed first, so that nobody reads half of it."""
+        """Remove a stage; its folder is moved first, so that no run reads half of it."""
         with suppress(FileNotFoundError):
             trash = self.scratch() / "removed"
             self.folder(key).rename(trash)
             shutil.rmtree(trash.parent, ignore_errors=True)
 
     def check(self) -> None:
-        """Raise ResultsError, before any work is done, where the cache cannot be written."""
+        """Raise ResultsError if the cache cannot be written; called before any work is done."""
         self.scratch().rmdir()
 
     def scratch(self) -> Path:
@@ -97,11 +97,12 @@ class StageCache:
             parent.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
         except OSError as error:
-            msg = f"cache {self.root} cannot be written: {error.strerror}; set HEPBENCH_CACHE"
+            reason = f"cache {self.root} cannot be written: {error.strerror}"
+            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
             raise ResultsError(msg) from error
 
     def claim(self, keys: Iterable[str]) -> bool:
-        """Claim all of some keys, or none while another run works on one of them."""
+        """Claim all of the keys, or none if another run works on one of them."""
         taken: list[str] = []
         for key in keys:
             descriptor = locks.claim(self._claim_path(key))
@@ -113,15 +114,15 @@ class StageCache:
         return True
 
     def release(self, keys: Iterable[str]) -> None:
-        """Give claims back."""
+        """Release the claims on keys."""
         for key in keys:
             locks.release(self._claim_path(key), self._claims.pop(key))
 
     def sweep(self) -> None:
-        """Remove the scratch folders of processes that are gone."""
+        """Remove the scratch folders of processes that have ended."""
         for folder in (self.root / "tmp").glob("*-*"):
             pid = folder.name.partition("-")[0]
-            if pid.isdigit() and not _alive(int(pid)):
+            if pid.isdigit() and not machine.is_running(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _claim_path(self, key: str) -> Path:
@@ -129,9 +130,9 @@ class StageCache:
 
 
 def finish(scratch: Path, folder: Path, result: msgspec.Struct, took_seconds: float) -> None:
-    """Turn a scratch folder into a finished stage: manifest last, then one rename.
+    """Turn a scratch folder into a finished stage: write the manifest last, then move the folder.
 
-    Where another run has finished the same stage meanwhile, that one stays.
+    If another run has finished the same stage in the meantime, its folder stays.
     """
     files = {str(p.relative_to(scratch)): p.stat().st_size for p in _files(scratch)}
     raw = msgspec.Raw(msgspec.json.encode(result))
@@ -148,17 +149,6 @@ def finish(scratch: Path, folder: Path, result: msgspec.Struct, took_seconds: fl
 
 def _files(folder: Path) -> Iterable[Path]:
     return (Path(root) / name for root, _, names in os.walk(folder) for name in names)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        # in a container nobody may reap: a zombie counts as dead
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
 
 
 _decoder = msgspec.json.Decoder(Manifest)

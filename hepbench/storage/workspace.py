@@ -1,4 +1,4 @@
-"""Workspaces: where a stage reads and writes, and what its function is given."""
+"""Workspaces: the folders a stage reads and writes, and the type of its task."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Function = TypeVar("Function", bound="Callable[..., msgspec.Struct]")
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a stage works.
+    """The folders of a stage, and its way to report progress.
 
     Attributes:
         parents: finished folders of the stages that it depends on.
-        folder: where it writes; it is renamed into the cache when the stage has returned.
-        report_progress: takes a few words; calls in quick succession are dropped.
+        folder: where it writes; the folder moves into the cache when the stage has returned.
+        report_progress: takes a short text; of calls in quick succession only some are shown.
     """
 
     parents: Sequence[Path]
@@ -30,16 +30,16 @@ class Workspace:
 
 
 def stage(task: type[msgspec.Struct]) -> Callable[[Function], Function]:
-    """Mark a function ``(task, workspace) -> result`` as a stage that is given such a task."""
+    """Mark a function ``(task, workspace) -> result`` as a stage with this type of task."""
 
-    def marked(function: Function) -> Function:
+    def mark(function: Function) -> Function:
         function.task_type = task  # type: ignore[attr-defined]
         return function
 
-    return marked
+    return mark
 
 
 def task_type(function: Any) -> type[msgspec.Struct]:
-    """Return the type of task that a stage function is given."""
+    """Return the type of task that a stage function takes."""
     found: type[msgspec.Struct] = function.task_type
     return found

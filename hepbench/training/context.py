@@ -1,4 +1,4 @@
-"""What a method is lent where the model is a network: see ``specs.Context``."""
+"""The context of a method for networks, with its services: see ``specs.Context``."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from hepbench.training.fit_settings import Row
     from hepbench.training.networks.batches import BatchSource
     from hepbench.training.networks.network import Network
-    from hepbench.training.promises import Zeros
+    from hepbench.training.promises import ZeroCount
 
 
 KEPT_SOURCES = 4
-"""Parts of the data that are kept preprocessed between two calls of a method."""
+"""Parts of the data that stay preprocessed in memory between calls of a method."""
 
 
 @dataclass(kw_only=True)
@@ -40,14 +40,14 @@ class NetworkContext:
     """See ``specs.Context``.
 
     Attributes:
-        head: the method, where it declares a head.
+        head: name of the method, if it declares a head.
         augmentation_functions: the dataset's augmentations, ``"module:function"`` by name.
-        tell: takes a few words on how far the training is.
-        history: a row for each epoch of each training, ``fit`` counting these from 0.
-        best: the row whose weights the last training kept.
-        warnings: what the method said of its result.
-        began: weights of zero as each training began, masks applied.
-        seconds: that the method took.
+        report_progress: takes a short text about the progress of the training.
+        history: a row for each epoch of each training; ``fit`` numbers the trainings from 0.
+        best: index of the row whose weights the last training kept.
+        warnings: the method's warnings about its result.
+        zeros_at_start: zero weights at the start of each training, masks applied.
+        seconds: how long the method took.
     """
 
     seed: int
@@ -59,35 +59,35 @@ class NetworkContext:
     history: list[Row] = field(default_factory=list)
     best: int | None = None
     warnings: list[str] = field(default_factory=list)
-    began: list[dict[str, Zeros]] = field(default_factory=list)
+    zeros_at_start: list[dict[str, ZeroCount]] = field(default_factory=list)
     seconds: float = 0.0
     _fits: int = 0
     _sources: dict[tuple[int, int], tuple[Examples, Any, BatchSource]] = field(default_factory=dict)
 
     @property
     def augmentations(self) -> Mapping[str, Callable[[Inputs], Inputs]]:
-        """The dataset's, by name; what they name is imported when they are called."""
+        """The dataset's augmentations by name; each is imported when it is called."""
         return {name: partial(_call, run) for name, run in self.augmentation_functions.items()}
 
     def with_head(self, network: Network, **params: Any) -> Network:
-        """Return the same network under a new head."""
+        """Return the same network with a new head."""
         return network.with_head(self.head, **params)
 
     def fit(
         self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
     ) -> Network:
-        """Train in place and return the network as it was after its best epoch."""
-        told = fit_settings.fit_settings(training)
+        """Train in place and return the network with the weights of its best epoch."""
+        settings = fit_settings.fit_settings(training)
         network.to(self.device)
         network.apply_masks()
-        self.began.append(promises.zeros(network))
+        self.zeros_at_start.append(promises.zero_counts(network))
         weights = data.train.weights
         job = fit_settings.FitJob(
             train=self.source(network, data.train),
             validation=self.source(network, data.validation),
             objectives=objectives,
-            training=told,
-            augment=[self._augmentation(name) for name in told.augment],
+            training=settings,
+            augment=[self._augmentation(name) for name in settings.augment],
             weight=None if weights is None else float(np.mean(weights, dtype=np.float64)),
             seed=self.seed + self._fits,
             report_progress=self.report_progress,
@@ -100,33 +100,33 @@ class NetworkContext:
         return network
 
     def warn(self, text: str) -> None:
-        """Put into the record what must be said of the result."""
+        """Add a warning about the result to the record."""
         self.warnings.append(text)
 
     def encode(self, network: Network, examples: Examples) -> NDArray[np.float32]:
-        """Return (N, D) codes as numpy, in eval mode."""
+        """Return (N, D) latents as numpy, computed in eval mode."""
         with eval_mode(network), torch.no_grad():
-            made = [network.encoder.encode(b.inputs) for b in self.batches(network, examples)]
-        codes: NDArray[np.float32] = torch.cat(made).cpu().numpy()
-        return codes
+            pieces = [network.encoder.encode(b.inputs) for b in self.batches(network, examples)]
+        latents: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
+        return latents
 
     def batches(
         self, network: Network, examples: Examples, batch_size: int = 256
     ) -> Iterator[Examples]:
-        """Yield examples as dense preprocessed tensors, in their order."""
+        """Yield examples as dense preprocessed tensors, in the order of the data."""
         network.to(self.device)
         source = self.source(network, examples)
         return (source.batch(rows) for rows in batches.spans(len(source), batch_size))
 
     def source(self, network: Network, examples: Examples) -> BatchSource:
-        """Return a source of batches; of the last few, preprocessing is done once."""
+        """Return a source of batches; the last few sources are kept, already preprocessed."""
         key = (id(examples), id(network.preprocess))
         if key not in self._sources:
             while len(self._sources) >= KEPT_SOURCES:
                 self._sources.pop(next(iter(self._sources)))
-            made = batches.source(examples, network.preprocess, device=self.device)
-            # held beside it, so that no other object gets the same id
-            self._sources[key] = examples, network.preprocess, made
+            source = batches.source(examples, network.preprocess, device=self.device)
+            # the entry keeps both objects alive, so that no other object gets the same id
+            self._sources[key] = examples, network.preprocess, source
         return self._sources[key][2]
 
     def _augmentation(self, name: str) -> Callable[[Inputs], Inputs]:

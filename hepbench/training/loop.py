@@ -15,7 +15,7 @@ from torch import Tensor
 from hepbench.specs.errors import UsageError
 from hepbench.training import fit_settings, objectives, optimisation
 from hepbench.training.networks import batches
-from hepbench.training.validation import METRICS, FixedTermsCheck, validate, weights_of_terms
+from hepbench.training.validation import METRICS, FixedTermsCheck, encoder_term_weights, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -240,7 +240,7 @@ class _Loop:
     # --- weights of terms that vary
 
     def _term_weights(self, progress: float) -> Mapping[str, float]:
-        return weights_of_terms(self.network, progress)
+        return encoder_term_weights(self.network, progress)
 
     def _terms_are_final(self) -> bool:
         return self._term_weights(self._step / self._steps) == self._term_weights(1.0)

@@ -39,7 +39,7 @@ def run_network(
         task, data, before=before, seed=seed, report_progress=workspace.report_progress
     )
     stored_networks.save(network, workspace.folder)
-    score: Any = scoring.codes if network.head is None else scoring.scores
+    score: Any = scoring.latents if network.head is None else scoring.scores
 
     def score_stored(inputs: Inputs) -> Any:
         stored = stored_networks.load(workspace.folder, trusted_code(task))
@@ -48,7 +48,7 @@ def run_network(
     return MethodOutput(
         trained(network, context),
         scores=partial(score, network),
-        rescores=partial(scoring.scores, network, batch_size=scoring.RESCORED),
+        rescores=partial(scoring.scores, network, batch_size=scoring.RESCORING_BATCH_SIZE),
         score_stored=score_stored,
         values=partial(scoring.values, network) if task.own_loss else None,
     )
@@ -73,8 +73,8 @@ def run(
     determinism.seed(seed)
     with memory_errors():
         network = _start(task, data, before).to(torch.device(settings.device))
-        frozen = promises.frozen(task.method, network, settings.freezes)
-        zeros = promises.zeros(network)
+        frozen = promises.copy_frozen(task.method, network, settings.freezes)
+        zeros = promises.zero_counts(network)
         determinism.seed(seed)
         context = _context(task, settings, seed, report_progress)
         began = time.perf_counter()
@@ -84,8 +84,11 @@ def run(
     promises.check(task.method, result, frozen)
     if before:
         replaced = () if result.head is network.head else ("head.",)
-        context.began.append({n: z for n, z in zeros.items() if not n.startswith(replaced)})
-    context.warnings += promises.filled(context.began, {} if before else zeros, result)
+        context.zeros_at_start.append(
+            {n: z for n, z in zeros.items() if not n.startswith(replaced)}
+        )
+    first = {} if before else zeros
+    context.warnings += promises.revived_weights(context.zeros_at_start, first, result)
     return result.eval(), context
 
 
@@ -176,7 +179,7 @@ def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
 
 def trained(network: Network, context: NetworkContext) -> Trained:
     """Return what is known of a trained network; only parameters that a score depends on count."""
-    used = network.scoring()
+    used = network.scoring_parameters()
     parameters = [p for name, p in network.named_parameters() if name in used]
     history = [{n: float(v) for n, v in row.items()} for row in context.history]
     return Trained(

@@ -1,6 +1,6 @@
-"""Promises of a method: what it froze comes out bit-identical, what it pruned stays zero.
+"""Promises of a method: frozen parts stay bit-identical, pruned weights stay zero.
 
-They are checked on what it returned, whatever it says of itself.
+They are checked on the network that the method returns.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from hepbench.training.networks.network import Network
 
 
-def frozen(method: str, network: Network, parts: Sequence[str]) -> dict[str, Tensor]:
-    """Return copies of what may not change; preprocessing is always among it.
+def copy_frozen(method: str, network: Network, parts: Sequence[str]) -> dict[str, Tensor]:
+    """Return copies of the tensors that may not change; those of preprocessing are always included.
 
     Raises:
-        PluginError: a part that is declared frozen is none of the network's.
+        PluginError: the network has no part of a name that is declared frozen.
     """
     state = network.state_dict()
     modules = [name for name, _ in network.named_modules() if name]
     for part in parts:
         if part not in modules and part not in state:
             near = (name for name in modules if name.count(".") < 2)
-            msg = f"{method} freezes what is not there: {unknown('part', part, near)}"
+            msg = f"{method} freezes an unknown part: {unknown('part', part, near)}"
             raise PluginError(msg)
     prefixes = tuple(f"{part}." for part in (*parts, "preprocess"))
     return {n: t.clone() for n, t in state.items() if f"{n}.".startswith(prefixes)}
 
 
-def check(method: str, network: Network, held: Mapping[str, Tensor]) -> None:
-    """Check what a method made.
+def check(method: str, network: Network, frozen: Mapping[str, Tensor]) -> None:
+    """Check the network that a method returned against the copies of its frozen tensors.
 
     Raises:
-        ProtocolError: what is declared frozen is not bit-identical, or a masked weight is not 0.
+        ProtocolError: a frozen tensor is not bit-identical, or a masked weight is not 0.
     """
     state = network.state_dict()
-    for name, before in held.items():
+    for name, before in frozen.items():
         if name not in state or not _identical(before, state[name]):
             msg = f"{method} changed {name}, which is frozen"
             raise ProtocolError(msg)
@@ -58,42 +58,45 @@ def check(method: str, network: Network, held: Mapping[str, Tensor]) -> None:
 def _identical(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    # as bytes: NaN equals itself, and 0 is not -0
-    one, other = (t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
-    return torch.equal(one, other)
+    # compared as bytes, so that NaN equals NaN and 0 differs from -0
+    a_bytes, b_bytes = (t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(a_bytes, b_bytes)
 
 
-class Zeros(NamedTuple):
-    """How many weights of a matrix or a filter are zero, and how many there are."""
+class ZeroCount(NamedTuple):
+    """The number of zero weights in a parameter, and the number of all its weights."""
 
     zeros: int
     weights: int
 
 
-def zeros(network: nn.Module) -> dict[str, Zeros]:
-    """Return them by name; vectors, such as biases, are often drawn as zeros and say nothing."""
+def zero_counts(network: nn.Module) -> dict[str, ZeroCount]:
+    """Return the zeros of each matrix or filter by name; vectors (biases) often start as zeros."""
     found = {n: p for n, p in network.named_parameters() if p.ndim > 1}
-    return {n: Zeros(p.numel() - int(p.count_nonzero()), p.numel()) for n, p in found.items()}
+    return {n: ZeroCount(p.numel() - int(p.count_nonzero()), p.numel()) for n, p in found.items()}
 
 
-def filled(
-    began: Iterable[Mapping[str, Zeros]], drawn: Mapping[str, Zeros], network: nn.Module
+def revived_weights(
+    starts: Iterable[Mapping[str, ZeroCount]],
+    initial: Mapping[str, ZeroCount],
+    network: nn.Module,
 ) -> list[str]:
-    """Return a warning where weights that were set to zero before a training are no longer zero.
+    """Return a warning if weights that were zero at the start of a training are no longer zero.
 
     Args:
-        began: the weights as trainings began.
-        drawn: as the network was drawn: zeros of that are no pruning.
-        network: what came of it. Where a layer has another size now, weights were removed.
+        starts: the zeros at the start of each training.
+        initial: the zeros of the network as initialised: they are not pruned weights.
+        network: the network that the method returned. A layer of another size than before has
+            had weights removed, and is not compared.
     """
-    ends, worst = zeros(network), (0, 0)
-    for found in began:
-        pruned = [n for n, z in found.items() if 0 < z.zeros < z.weights and z != drawn.get(n)]
-        same = [n for n in pruned if n in ends and ends[n].weights == found[n].weights]
-        before, after = (sum(z[n].zeros for n in same) for z in (found, ends))
+    end, worst = zero_counts(network), (0, 0)
+    for start in starts:
+        pruned = [n for n, z in start.items() if 0 < z.zeros < z.weights and z != initial.get(n)]
+        same = [n for n in pruned if n in end and end[n].weights == start[n].weights]
+        before, after = (sum(z[n].zeros for n in same) for z in (start, end))
         if before - after > worst[0] - worst[1]:
             worst = before, after
     if worst == (0, 0):
         return []
     before, after = worst
-    return [f"pruning: {before} weights were zero when training began, {after} are at its end"]
+    return [f"pruning: {before} weights were zero when training started, {after} when it ended"]

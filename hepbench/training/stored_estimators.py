@@ -1,6 +1,6 @@
-"""Estimators on disk: plain values as JSON, arrays as npy, scikit-learn's objects by skops.
+"""Estimators on disk: plain values as JSON, arrays as npy, scikit-learn objects by skops.
 
-Nothing is ever unpickled.
+Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def save(estimator: Any, folder: Path) -> None:
     """Write ``vars(estimator)`` into a folder.
 
     Raises:
-        PluginError: a value can be stored in no safe way; the message names it.
+        PluginError: a value cannot be stored safely; the message names it.
     """
     state = vars(estimator)
     plain = {name: value for name, value in state.items() if _is_plain(value)}
@@ -34,7 +34,7 @@ def save(estimator: Any, folder: Path) -> None:
 
 
 def load(estimator: Any, folder: Path) -> Any:
-    """Put a stored state into what ``build`` returned, and return it.
+    """Load a stored state into an estimator as built, and return the estimator.
 
     Raises:
         ResultsError: a file is damaged, or holds a type that the estimator does not trust.
@@ -45,7 +45,7 @@ def load(estimator: Any, folder: Path) -> Any:
             with np.load(path, allow_pickle=False) as arrays:
                 state |= dict(arrays)
     except (OSError, ValueError) as error:
-        msg = f"{folder} holds no whole estimator: {error}"
+        msg = f"{folder}: the stored estimator is incomplete: {error}"
         raise ResultsError(msg) from error
     if (path := folder / "objects.skops").exists():
         state |= _undump(path, getattr(estimator, "trusts", ()))
@@ -75,7 +75,7 @@ def _dump(objects: dict[str, Any], path: Path, estimator: Any) -> None:
         msg = f"{where}: {error}"
         raise PluginError(msg) from error
     if untrusted:
-        msg = f"{where}: {', '.join(sorted(untrusted))} is not in its 'trusts'"
+        msg = f"{where}: {', '.join(sorted(untrusted))} is not listed in 'trusts' of the estimator"
         raise PluginError(msg)
 
 
@@ -86,7 +86,7 @@ def _undump(path: Path, trusts: Any) -> dict[str, Any]:
     try:
         state: dict[str, Any] = io.load(path, trusted=list(trusts))
     except UntrustedTypesFoundException as error:
-        msg = f"{path.name}: {error}; the estimator may list it in 'trusts'"
+        msg = f"{path.name}: {error}; the estimator may list this type in 'trusts'"
         raise ResultsError(msg) from error
     except Exception as error:
         msg = f"{path} is damaged: {type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Validation: losses and metrics on the whole validation part, never a running mean."""
+"""Validation: losses and metrics of the whole validation part, never a running mean."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from hepbench.training.networks.network import Network
 
 
-FEW = 64
-"""Validation examples on which terms are measured more than once at the same weights."""
+FIXED_TERMS_EXAMPLES = 64
+"""Validation examples on which terms are computed twice at the same weights."""
 
 
 METRICS: Mapping[str, Callable[[Predictions], Any]] = {
     "auc": metrics.auc,
     "accuracy": metrics.accuracy_at_half,
 }
-"""Of a classifier, after each epoch, on the whole validation part; higher is better."""
+"""Metrics of a classifier on the whole validation part after each epoch; higher is better."""
 
 
 def validate(
@@ -42,69 +42,72 @@ def validate(
 ) -> tuple[list[float], Row]:
     """Return each objective's loss on the whole validation part, and its terms and metrics.
 
-    Whatever is drawn is the same after every epoch, and training draws on as if nothing had been.
+    Validation draws the same random numbers after every epoch and leaves those of training as
+    they were.
     """
-    source, told = job.validation, job.objectives
-    sums: list[dict[str, Tensor]] = [{} for _ in told]
-    seen = _Seen()
-    with isolated_rng(job.seed), eval_mode(network), torch.no_grad(), _heard(network) as heard:
+    source = job.validation
+    sums: list[dict[str, Tensor]] = [{} for _ in job.objectives]
+    predictions = _ValidationPredictions()
+    with isolated_rng(job.seed), eval_mode(network), torch.no_grad(), _outputs(network) as outputs:
         for rows in spans(len(source), job.training.batch_size):
             batch = source.batch(rows)
-            for objective, found in zip(told, sums, strict=True):
+            for objective, found in zip(job.objectives, sums, strict=True):
                 terms = objective.terms(network, batch)
                 objectives.check(terms, len(batch))
                 for name, term in terms.items():
-                    found[name] = found.get(name, 0.0) + _summed(term, batch.weights)
+                    found[name] = found.get(name, 0.0) + _weighted_sum(term, batch.weights)
             if network.head is not None and batch.labels is not None:
-                logits = heard.pop(id(batch.inputs), None)
-                seen.add(network(batch.inputs) if logits is None else logits, batch)
-            heard.clear()
-            seen.weigh(batch)
-            # the next batch may be written where this one is
+                logits = outputs.pop(id(batch.inputs), None)
+                predictions.add(network(batch.inputs) if logits is None else logits, batch)
+            outputs.clear()
+            predictions.count(batch)
+            # the next batch may reuse the memory of this one
             del batch, terms
-    means = [{name: float(s) / seen.total for name, s in found.items()} for found in sums]
+    means = [{name: float(s) / predictions.total for name, s in found.items()} for found in sums]
     losses = [sum(term_weights.get(n, 1.0) * v for n, v in found.items()) for found in means]
-    return losses, {**_joined(means), **seen.figures()}
+    return losses, {**_merged(means), **predictions.metrics()}
 
 
 class FixedTermsCheck:
-    """Terms of some validation examples at the weights of one moment, to be found again later.
+    """Checks that the terms of some validation examples stay the same for the same weights.
 
-    What is annealed inside of a term makes losses of different epochs incomparable: at the same
-    weights one epoch would be better than another.
+    A term that changes by itself during training makes the losses of different epochs
+    incomparable: with the same weights, one epoch would be better than another.
     """
 
     def __init__(self, network: Network, job: FitJob) -> None:
-        self._network, self._lesson = network, job
-        # a buffer that is a single number may well be a counter, and no weight
+        self._network, self._job = network, job
+        # a buffer of a single number may be a counter, not a weight
         counters = {name for name, buffer in network.named_buffers() if not buffer.ndim}
-        self._weights = _copied(network, without=counters)
-        self._terms = self._measured()
+        self._weights = _copy(network, without=counters)
+        self._terms = self._compute()
 
     def check(self) -> None:
-        """Measure again, at the same weights; the network is left as it is.
+        """Compute the terms again with the weights of before; the network keeps its present ones.
 
         Raises:
-            ProtocolError: a term, or its final weight, is another than before.
+            ProtocolError: a term, or its final weight, has changed.
         """
-        present = _copied(self._network)
+        present = _copy(self._network)
         self._network.load_state_dict(self._weights, strict=False)
-        found = self._measured()
+        found = self._compute()
         self._network.load_state_dict(present, strict=False)
         for name, before in self._terms.items():
             if abs(found[name] - before) > 1e-7 + 1e-4 * abs(before):
                 msg = (
-                    f"{name} went from {before:.3g} to {found[name]:.3g} in training, at the same "
-                    "weights and examples, so losses of different epochs cannot be compared; what "
-                    "is annealed belongs in term_weights(progress), what is learnt in parameters "
-                    "and buffers"
+                    f"{name} changed from {before:.3g} to {found[name]:.3g} during training, for "
+                    "the same weights and examples, so losses of different epochs cannot be "
+                    "compared; change the weight of a term in term_weights(progress), and keep "
+                    "learned values in parameters and buffers"
                 )
                 raise ProtocolError(msg)
 
-    def _measured(self) -> Row:
-        network, job = self._network, self._lesson
-        batch = job.validation.batch(next(iter(spans(len(job.validation), FEW))))
-        found = {f"the final weight of {n!r}": w for n, w in weights_of_terms(network, 1.0).items()}
+    def _compute(self) -> Row:
+        network, job = self._network, self._job
+        batch = job.validation.batch(next(iter(spans(len(job.validation), FIXED_TERMS_EXAMPLES))))
+        found = {
+            f"the final weight of {n!r}": w for n, w in encoder_term_weights(network, 1.0).items()
+        }
         with isolated_rng(job.seed), eval_mode(network), torch.no_grad():
             for objective in job.objectives:
                 for name, term in objective.terms(network, batch).items():
@@ -112,50 +115,50 @@ class FixedTermsCheck:
         return found
 
 
-def weights_of_terms(network: Network, progress: float) -> Mapping[str, float]:
+def encoder_term_weights(network: Network, progress: float) -> Mapping[str, float]:
     """Return the weights of the encoder's terms; ``progress`` is 1 at the end of training."""
-    weigh = getattr(network.encoder, "term_weights", None)
-    found: Mapping[str, float] = weigh(progress) if weigh else {}
+    term_weights = getattr(network.encoder, "term_weights", None)
+    found: Mapping[str, float] = term_weights(progress) if term_weights else {}
     return found
 
 
-def _copied(network: Network, without: Collection[str] = ()) -> dict[str, Tensor]:
+def _copy(network: Network, without: Collection[str] = ()) -> dict[str, Tensor]:
     state = network.state_dict()
     return {name: tensor.clone() for name, tensor in state.items() if name not in without}
 
 
-def _summed(term: Tensor, weights: Tensor | None) -> Tensor:
-    found = term.double()
-    return found.sum() if weights is None else (found * weights).sum()
+def _weighted_sum(term: Tensor, weights: Tensor | None) -> Tensor:
+    values = term.double()
+    return values.sum() if weights is None else (values * weights).sum()
 
 
-def _joined(means: Sequence[Row]) -> Row:
+def _merged(means: Sequence[Row]) -> Row:
     found: Row = {}
     for row in means:
         if clash := sorted(set(found) & set(row)):
-            msg = f"two objectives have a term {clash[0]!r}; give them names of their own"
+            msg = f"two objectives have a term named {clash[0]!r}; give each term a different name"
             raise PluginError(msg)
         found |= row
     return found
 
 
 @contextmanager
-def _heard(network: nn.Module) -> Iterator[dict[int, Tensor]]:
-    """Keep what the network returns, by its inputs: metrics need no second pass."""
+def _outputs(network: nn.Module) -> Iterator[dict[int, Tensor]]:
+    """Collect the outputs by the id of their inputs, so that metrics need no second pass."""
     outputs: dict[int, Tensor] = {}
 
-    def hear(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def collect(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         outputs[id(inputs[0])] = output
 
-    handle = network.register_forward_hook(hear)
+    handle = network.register_forward_hook(collect)
     try:
         yield outputs
     finally:
         handle.remove()
 
 
-class _Seen:
-    """Logits, labels and weights of the validation part, as batches go by."""
+class _ValidationPredictions:
+    """Logits, labels and weights of the validation part, collected batch by batch."""
 
     def __init__(self) -> None:
         self.total = 0.0
@@ -163,18 +166,20 @@ class _Seen:
         self._labels: list[Tensor] = []
         self._weights: list[Tensor] = []
 
-    def weigh(self, batch: Examples) -> None:
+    def count(self, batch: Examples) -> None:
+        """Add the weights of a batch to the total, or the number of examples without weights."""
         self.total += len(batch) if batch.weights is None else float(batch.weights.double().sum())
 
     def add(self, logits: Tensor, batch: Examples) -> None:
+        """Add the logits of a batch, with its labels and weights."""
         assert batch.labels is not None
         self._logits.append(logits)
         self._labels.append(batch.labels)
         if batch.weights is not None:
             self._weights.append(batch.weights)
 
-    def figures(self) -> Row:
-        """Return each metric that has a value here."""
+    def metrics(self) -> Row:
+        """Return the metrics that are defined for these examples."""
         if not self._logits:
             return {}
         predictions = Predictions(

@@ -296,7 +296,9 @@ def test_methods_train_every_parameter_that_they_name(method):
     names = {name for name, _ in result.named_parameters()}
     expected = names
     if "pretrain" not in spec.needs:
-        expected = {name for name in result.scoring() if not is_under(name, spec.freezes)}
+        expected = {
+            name for name in result.scoring_parameters() if not is_under(name, spec.freezes)
+        }
     now = result.state_dict()
     assert {name for name in names if not torch.equal(now[name], before[name])} == expected
     buffers = {name for name in now if name not in names and not name.startswith("head.")}

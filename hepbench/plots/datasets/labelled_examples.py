@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from hepbench.data.finding import DataFiles, Wanted
     from hepbench.planning.stages import Stage
-    from hepbench.running.session import Where
+    from hepbench.running.session import LocalOptions
     from hepbench.specs.dataset import Dataset
     from hepbench.specs.types import Array, Inputs, Params
     from hepbench.storage.records import Origin
@@ -170,14 +170,13 @@ def opened(
     """
     from hepbench.planning import settings
     from hepbench.registry.plugins import installed
-    from hepbench.running.session import Where
     from hepbench.specs import references
 
     asked = references.reference(reference)
     entry = installed().entry("dataset", asked.name)
     params = settings.dataset_params(entry.spec, asked.params)
-    where = Where(data=data, source=source)
-    shown, found = _read(_combination(entry, params), where, report_progress)
+    local = LocalOptions(data=data, source=source)
+    shown, found = _read(_combination(entry, params), local, report_progress)
     return replace(
         shown,
         name=reference,
@@ -189,14 +188,14 @@ def opened(
 
 
 def _read(
-    combination: Combination, where: Where, report_progress: Callable[[str], None]
+    combination: Combination, local: LocalOptions, report_progress: Callable[[str], None]
 ) -> tuple[LabelledExamples, DataFiles]:
     """Return the examples, with warnings of the reader as notes, and the files that were read."""
     from hepbench.planning.stages import preparation
     from hepbench.running import session
     from hepbench.storage.stage_cache import StageCache
 
-    with session.local_environment(where) as environment:
+    with session.local_environment(local) as environment:
         read, split, inputs = preparation(combination, SPLIT_SEED, environment)
         found = environment.found(combination.dataset)
     cache = StageCache(session.cache_folder())

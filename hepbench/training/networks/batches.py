@@ -1,7 +1,6 @@
-"""Batches: dense preprocessed tensors, made once and gathered by index where they fit in memory.
+"""Batches of dense preprocessed tensors: made once if they fit in memory, else batch by batch.
 
-Sparse images are written into a buffer that is used again, batch by batch: that is quicker than to
-gather dense ones.
+Sparse images are written into a reused buffer, which is faster than gathering dense images.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 
 IN_MEMORY_BYTES = 2_000_000_000
-"""Inputs up to this size are preprocessed once and held; larger ones batch by batch."""
+"""Inputs up to this size are preprocessed once and kept; larger ones batch by batch."""
 
 
 IN_MEMORY_SPARSE_BYTES = 500_000_000
-"""The same for sparse images, which take fifty times their memory when they are dense: held only
-where steps of preprocessing take longer than to gather them (125 x 125 x 8, 128 a batch: 94 ms to
+"""The same limit for sparse images, which take fifty times the memory when they are dense. They
+are kept only if preprocessing takes longer than gathering (125 x 125 x 8, batches of 128: 94 ms to
 gather; 15 ms to make dense, 215 ms to make dense and standardise)."""
 
 
@@ -41,26 +40,26 @@ CHUNK_ROWS = 4096
 
 
 CHUNK_BYTES = 16_000_000
-"""Of the inputs of a chunk when they are dense. What steps of preprocessing make of larger ones is
-memory new from the system each time: at 64 MB they take twice as long."""
+"""Dense size of the inputs of a chunk. For larger chunks, the results of preprocessing steps take
+new memory from the system each time: with 64 MB the steps take twice as long."""
 
 
 BUFFERS = 2
-"""Buffers of sparse images: while a batch is made, a training loop holds the one before."""
+"""Buffers of sparse images: a training loop holds one batch while the next is made."""
 
 
 Rows = slice | Tensor
 
 
 class BatchSource(Protocol):
-    """Examples from which batches are taken."""
+    """Examples that are read in batches."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of examples."""
         ...
 
     def batch(self, rows: Rows) -> Examples:
-        """Return some of them as tensors, preprocessed."""
+        """Return some examples as preprocessed tensors."""
         ...
 
 
@@ -69,23 +68,23 @@ def source(
 ) -> BatchSource:
     """Return examples as a source of batches on a device.
 
-    Inputs become float32, but for masks, which stay bool, and neighbours: int64.
+    Inputs become float32, except masks (bool) and neighbours (int64).
     """
     size = len(examples) * row_bytes(examples.inputs)
     if any(isinstance(array, SparseImages) for array in examples.inputs.values()):
-        plain = isinstance(preprocess, Steps) and not len(preprocess.steps)
-        limit = 0 if plain else min(limit, IN_MEMORY_SPARSE_BYTES)
+        no_steps = isinstance(preprocess, Steps) and not len(preprocess.steps)
+        limit = 0 if no_steps else min(limit, IN_MEMORY_SPARSE_BYTES)
     return (InMemoryBatches if size <= limit else StreamedBatches)(examples, preprocess, device)
 
 
 def row_bytes(inputs: Inputs) -> int:
-    """Return the bytes of an example's inputs when they are dense."""
+    """Return the size of the dense inputs of an example, in bytes."""
     sizes = {name: math.prod(array.shape[1:]) for name, array in inputs.items()}
     return sum(size * (8 if name == "neighbours" else 4) for name, size in sizes.items())
 
 
 def chunks(inputs: Inputs) -> Iterator[slice]:
-    """Yield the rows of chunks of the inputs that fit into CHUNK_BYTES."""
+    """Yield the rows of each chunk of the inputs; a chunk fits into CHUNK_BYTES."""
     n = len(next(iter(inputs.values())))
     step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(row_bytes(inputs), 1)))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
@@ -97,19 +96,20 @@ def steps(n: int, size: int) -> int:
 
 
 def spans(n: int, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Rows]:
-    """Yield the rows of each batch. A single one left over joins the batch before it: batch norm
-    cannot be trained on one example.
+    """Yield the rows of each batch.
+
+    If a single row is left over it joins the last batch: batch norm cannot train on one example.
     """
     starts = list(range(0, n, size))
     if len(starts) > 1 and n - starts[-1] == 1:
         starts.pop()
-    whole = None if order is None else torch.from_numpy(order)
+    shuffled = None if order is None else torch.from_numpy(order)
     for start, end in zip(starts, [*starts[1:], n], strict=True):
-        yield slice(start, end) if whole is None else whole[start:end]
+        yield slice(start, end) if shuffled is None else shuffled[start:end]
 
 
 class _Columns:
-    """What belongs to examples beside their inputs, as tensors."""
+    """Ids, labels, weights and other columns of examples, as tensors."""
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self.ids = _tensor(examples.ids, device)
@@ -132,7 +132,7 @@ class _Columns:
 
 
 class InMemoryBatches:
-    """Preprocessed once: batches are gathered by index."""
+    """Examples preprocessed once and kept in memory; batches are gathered by index."""
 
     def __init__(self, examples: Examples, preprocess: nn.Module, device: torch.device) -> None:
         self._columns = _Columns(examples, device)
@@ -156,7 +156,7 @@ class InMemoryBatches:
 
 
 class StreamedBatches:
-    """Too large to hold: each batch is read and preprocessed when it is asked for."""
+    """Examples too large for memory: each batch is read and preprocessed on request."""
 
     def __init__(self, examples: Examples, preprocess: nn.Module, device: torch.device) -> None:
         self._columns = _Columns(examples, device)
@@ -179,7 +179,7 @@ class StreamedBatches:
 
 
 class RawInputs:
-    """Inputs as dense tensors, before they are preprocessed."""
+    """Inputs as dense tensors, before preprocessing."""
 
     def __init__(self, inputs: Inputs, device: torch.device) -> None:
         self._inputs, self._device = inputs, device
@@ -205,66 +205,67 @@ class RawInputs:
 
 
 class DenseImageBuffers:
-    """Makes sparse images dense, in buffers that nobody holds any longer."""
+    """Makes sparse images dense, in buffers that are reused once no batch in them is in use."""
 
     def __init__(self) -> None:
-        self._buffers: list[_Buffer] = []
+        self._buffers: list[_ImageBuffer] = []
 
     def __call__(self, images: SparseImages) -> Tensor:
-        """Return a tensor that stays as it is for as long as it is held."""
+        """Return a dense tensor; its memory is not reused while the tensor is in use."""
         free = [buffer for buffer in self._buffers if buffer.is_free()]
         if not free:
-            # what is held elsewhere is left to its holder
-            self._buffers = [*self._buffers[1 - BUFFERS :], _Buffer()]
-        return (free or self._buffers)[-1].filled(images)
+            # the oldest buffer now belongs to whoever still uses its batch
+            self._buffers = [*self._buffers[1 - BUFFERS :], _ImageBuffer()]
+        return (free or self._buffers)[-1].fill(images)
 
 
-class _Buffer:
-    """Zeros but for the hits of the last batch: only these are cleared for the next."""
+class _ImageBuffer:
+    """Memory for a batch of images: only the hits of the last batch are cleared for the next."""
 
     def __init__(self) -> None:
         self._flat = np.zeros(0, np.float32)
         self._hits = np.empty(0, np.int64)
-        self._written = False
-        self._lent: Tensor | None = None
+        self._modified = False
+        self._batch: Tensor | None = None
         self._view: Callable[[], NDArray[np.float32] | None] = lambda: None
 
     def is_free(self) -> bool:
-        """Whether nobody holds the last batch, or a part of it."""
-        if self._lent is not None:
-            # of a tensor made in inference mode nobody counts the writing
-            self._written |= self._lent.is_inference() or self._lent._version > 0
-            self._lent = None
-        # a tensor's memory holds the array that it was made of, whatever view of it is left
+        """Whether the last batch, and every part of it, is no longer in use."""
+        if self._batch is not None:
+            # torch does not count changes of a tensor made in inference mode
+            self._modified |= self._batch.is_inference() or self._batch._version > 0
+            self._batch = None
+        # the memory of a tensor keeps its numpy array alive, whichever view of it is left
         free = self._view() is None
-        # who holds it still may write into it later
-        self._written |= not free
+        # whoever still uses the batch may change it later
+        self._modified |= not free
         return free
 
-    def filled(self, images: SparseImages) -> Tensor:
+    def fill(self, images: SparseImages) -> Tensor:
+        """Return the images as a dense tensor in this buffer."""
         places, values = images.places()
         size = math.prod(images.shape)
         if size > len(self._flat):
             self._flat = np.zeros(size, np.float32)
-        elif self._written:
+        elif self._modified:
             self._flat.fill(0)
         else:
             self._flat[self._hits] = 0
         self._flat[places] = values
-        self._hits, self._written = places, False
+        self._hits, self._modified = places, False
         view = self._flat[:size].reshape(images.shape)
-        self._lent, self._view = torch.from_numpy(view), weakref.ref(view)
-        return self._lent
+        self._batch, self._view = torch.from_numpy(view), weakref.ref(view)
+        return self._batch
 
 
 def dense(name: str, array: Any, device: torch.device) -> Tensor:
-    """Return a copy of an input as a tensor: bool stays, neighbours become int64, all else float32."""
+    """Return a copy of an input as a tensor: bool, int64 for neighbours, otherwise float32."""
     values = np.asarray(array)
     kind: type = np.bool_ if values.dtype == np.bool_ else np.float32
     if name == "neighbours":
-        # what torch takes as an index
+        # the type of indices in torch
         kind = np.int64
-    # the arrays of a stage are mapped and cannot be written to, which torch does not allow
+    # copied, because the arrays of a stage are mapped read-only, which torch does not allow
     return torch.from_numpy(np.array(values, kind)).to(device)
 
 

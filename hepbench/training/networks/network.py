@@ -1,4 +1,4 @@
-"""Network: preprocessing, an encoder and perhaps a head in one module, with its recipe."""
+"""Network: preprocessing, encoder and optional head in one module, with its recipe."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Network(nn.Module):
     """See ``specs.Network``.
 
-    Calling it takes preprocessed inputs: whoever makes batches applies ``preprocess``, once where
-    it can. ``known`` is the code that the recipe's names stand for.
+    Call it with preprocessed inputs: batches are preprocessed when they are made, once if they
+    fit in memory. ``known`` holds the functions that the names in the recipe refer to.
     """
 
     encoder: Any
@@ -48,47 +48,49 @@ class Network(nn.Module):
         self.masks: dict[str, Tensor] = {}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, classes) logits of preprocessed inputs, or (N, D) codes without a head."""
-        code: Tensor = self.encoder.encode(inputs)
+        """Return (N, classes) logits of preprocessed inputs, or (N, D) latents without a head."""
+        latents: Tensor = self.encoder.encode(inputs)
         if self.head is None:
-            return code
-        logits: Tensor = self.head(code)
+            return latents
+        logits: Tensor = self.head(latents)
         return logits
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """The device of the tensors."""
         return next((t.device for t in self.state_dict().values()), torch.device("cpu"))
 
     @property
     def width(self) -> int:
-        """Size of a code."""
+        """Number of latents of an example."""
         with eval_mode(self), torch.no_grad():
-            code = self.encoder.encode(self.example_inputs())
-        if not isinstance(code, Tensor) or code.ndim != 2 or len(code) != 2:
-            shape = tuple(code.shape) if isinstance(code, Tensor) else type(code).__name__
+            latents = self.encoder.encode(self.example_inputs())
+        if not isinstance(latents, Tensor) or latents.ndim != 2 or len(latents) != 2:
+            is_tensor = isinstance(latents, Tensor)
+            shape = tuple(latents.shape) if is_tensor else type(latents).__name__
             msg = f"{self.recipe.model}: encode returned {shape} for 2 examples; (2, D) is expected"
             raise PluginError(msg)
-        return code.shape[1]
+        return latents.shape[1]
 
     def example_inputs(self, n: int = 2) -> dict[str, Tensor]:
-        """Return n inputs of the right shapes: zeros, and every particle real."""
-        kinds = {"mask": torch.bool, "neighbours": torch.int64}
-        made = {
-            name: torch.zeros((n, *shape), dtype=kinds.get(name), device=self.device)
+        """Return n inputs of the right shapes: all zeros, and every particle real."""
+        dtypes = {"mask": torch.bool, "neighbours": torch.int64}
+        zeros = {
+            name: torch.zeros((n, *shape), dtype=dtypes.get(name), device=self.device)
             for name, shape in self.recipe.input_shapes.items()
         }
-        return {name: ~values if name == "mask" else values for name, values in made.items()}
+        return {name: ~values if name == "mask" else values for name, values in zeros.items()}
 
     def with_head(self, method: str | None = None, **params: Any) -> Network:
-        """Return a network of the same modules under a new head.
+        """Return a network of the same modules with a new head.
 
         Args:
-            method: which declares the head; None: the encoder's own, or linear.
-            params: of the head, of JSON's types.
+            method: name of the method that declares the head; None takes the encoder's own head,
+                or a linear one.
+            params: parameters of the head, of JSON types.
 
         Raises:
-            PluginError: what was made is no module.
+            PluginError: the head is not a module.
         """
         width, classes = self.width, self.recipe.classes
         head: Any
@@ -102,14 +104,14 @@ class Network(nn.Module):
             msg = f"{method or self.recipe.model}: head returned {type(head).__name__}; "
             raise PluginError(msg + "an nn.Module is expected")
         recipe = msgspec.structs.replace(self.recipe, head=Head(method, params))
-        made = Network(
+        network = Network(
             recipe, self.known, preprocess=self.preprocess, encoder=self.encoder, head=head
         )
-        made.masks = {n: m for n, m in self.masks.items() if not n.startswith("head.")}
-        return made.to(self.device)
+        network.masks = {n: m for n, m in self.masks.items() if not n.startswith("head.")}
+        return network.to(self.device)
 
     def drop_head(self) -> None:
-        """Make it an encoder again."""
+        """Remove the head, so that the network is an encoder again."""
         self.head = None
         self.recipe = msgspec.structs.replace(self.recipe, head=None)
         self.masks = {n: m for n, m in self.masks.items() if not n.startswith("head.")}
@@ -121,45 +123,47 @@ class Network(nn.Module):
                 parameter = self.get_parameter(name)
                 parameter.mul_(mask.to(parameter.device))
 
-    def scoring(self) -> set[str]:
-        """Return the names of the parameters that a score depends on."""
-        wanted = [(p, p.requires_grad) for p in self.parameters()]
+    def scoring_parameters(self) -> set[str]:
+        """Return the names of the parameters that the scores depend on."""
+        required = [(p, p.requires_grad) for p in self.parameters()]
         self.requires_grad_(True)
         try:
             with eval_mode(self):
                 outputs = self(self.example_inputs())
-            names, parameters = zip(*self.named_parameters(), strict=True) if wanted else ((), ())
+            names, parameters = zip(*self.named_parameters(), strict=True) if required else ((), ())
             if not outputs.requires_grad:
                 return set()
-            found = torch.autograd.grad(outputs.sum(), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(outputs.sum(), parameters, allow_unused=True)
         finally:
-            for parameter, before in wanted:
+            for parameter, before in required:
                 parameter.requires_grad_(before)
-        return {name for name, gradient in zip(names, found, strict=True) if gradient is not None}
+        pairs = zip(names, gradients, strict=True)
+        return {name for name, gradient in pairs if gradient is not None}
 
     def trim(self) -> Network:
-        """Drop what scoring does not use (decoder, log-variance), in place, and return it.
+        """Remove modules that scoring does not use (decoder, log-variance); return the network.
 
         Raises:
-            PluginError: it is masked, or the scores would change.
+            PluginError: the network has masks, or the scores would change.
         """
         if self.masks:
-            msg = "a masked network cannot be trimmed: trim it first, then prune"
+            msg = "a network with masks cannot be trimmed: trim it first, then prune"
             raise PluginError(msg)
-        used = self.scoring()
+        used = self.scoring_parameters()
         with eval_mode(self), torch.no_grad():
             before = self(self.example_inputs())
-            keep(self, {name for name, _ in self.named_parameters()}, used)
+            remove_unused(self, {name for name, _ in self.named_parameters()}, used)
             same = torch.equal(before, self(self.example_inputs()))
         if not same:
-            msg = f"{self.recipe.model}: scores hang on modules that they take no weight from; "
-            raise PluginError(msg + "it cannot be trimmed")
+            msg = f"{self.recipe.model}: the scores depend on modules without parameters, so "
+            raise PluginError(msg + "unused modules cannot be removed safely")
         return self
 
     def reinitialise(self) -> Network:
-        """Draw every weight anew, in place, and return it; shapes, masks, preprocessing stay.
+        """Draw all weights again, in place, and return the network.
 
-        A module whose shapes are as first built gets the model's own draw, another its layer's.
+        Shapes, masks and preprocessing stay. Modules with their original shapes are initialised
+        as the model does it, modules of other shapes by their own ``reset_parameters``.
         """
         drawn = build(self.recipe, self.known).to(self.device).state_dict()
         own = {n: t for n, t in self.state_dict().items() if not n.startswith("preprocess.")}
@@ -178,22 +182,22 @@ class Network(nn.Module):
 
 
 def _tensors(path: str, module: nn.Module) -> list[str]:
-    """Return the names of the tensors that a module holds itself."""
+    """Return the names of the tensors of a module, without those of its submodules."""
     found = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     return [f"{path}.{leaf}" if path else leaf for leaf, _ in found]
 
 
 def build(recipe: Recipe, known: TrustedCode) -> Network:
-    """Return a network as first built; torch's generator draws its weights.
+    """Return a newly built network; torch's global generator draws its weights.
 
     Raises:
-        ResultsError: the recipe names code that is not known.
-        PluginError: what the model builds is no Encoder.
+        ResultsError: the recipe names a model, a head or a step that is not trusted.
+        PluginError: the model does not build an encoder.
     """
     for step in recipe.preprocess:
         asked = reference(step)
         if asked.name not in {*preprocessing.STEPS, *known.steps}:
-            msg = f"preprocessing step {step!r} is no known model's"
+            msg = f"preprocessing step {step!r} belongs to no known model"
             raise ResultsError(msg)
         if form := expected_form(asked):
             msg = f"preprocessing step {step!r}; {form} is expected"
@@ -204,29 +208,29 @@ def build(recipe: Recipe, known: TrustedCode) -> Network:
         msg = f"{recipe.model}: build returned {type(encoder).__name__}; "
         raise PluginError(msg + "an nn.Module with encode(inputs) is expected")
     steps = preprocessing.build(recipe.preprocess, shapes)
-    bare = msgspec.structs.replace(recipe, head=None, sizes={})
-    network = Network(bare, known, preprocess=steps, encoder=encoder)
+    headless = msgspec.structs.replace(recipe, head=None, sizes={})
+    network = Network(headless, known, preprocess=steps, encoder=encoder)
     return network.with_head(recipe.head.method, **recipe.head.params) if recipe.head else network
 
 
-def keep(network: nn.Module, held: Collection[str], names: Collection[str]) -> None:
-    """Delete, topmost first, each module that holds some of ``held`` and none of ``names``; then
-    single tensors. In a sequence an identity takes its place.
+def remove_unused(network: nn.Module, tensors: Collection[str], used: Collection[str]) -> None:
+    """Delete the modules that hold tensors but no used one, outer modules first; then single
+    unused tensors. In a sequence, a deleted module is replaced by an identity.
     """
-    held, names = set(held), set(names)
+    left, used = set(tensors), set(used)
     for path, _ in list(network.named_modules()):
-        mine = {name for name in held if name.startswith(f"{path}.")} if path else set()
-        if mine and not mine & names:
+        mine = {name for name in left if name.startswith(f"{path}.")} if path else set()
+        if mine and not mine & used:
             _delete(network, path)
-            held -= mine
-    for name in held - names:
+            left -= mine
+    for name in left - used:
         path, _, leaf = name.rpartition(".")
         setattr(network.get_submodule(path), leaf, None)
 
 
 def _delete(network: nn.Module, path: str) -> None:
-    above, _, leaf = path.rpartition(".")
-    parent = network.get_submodule(above)
+    parent_path, _, leaf = path.rpartition(".")
+    parent = network.get_submodule(parent_path)
     if isinstance(parent, nn.Sequential):
         setattr(parent, leaf, nn.Identity())
     else:

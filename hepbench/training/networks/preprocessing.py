@@ -1,10 +1,10 @@
-"""Preprocessing: steps inside the network, fitted once, on training inputs alone.
+"""Preprocessing: steps inside the network, fitted once, on training inputs only.
 
-Their constants are buffers, so they are stored, scored and exported with the network. Of a cloud
-only real particles count, and padding becomes 0.
+Their constants are buffers, so they are stored, scored and exported with the network. Only real
+particles of a cloud count, and padding becomes 0.
 
-What reference experiments need is here, but for two things: padding of images is part of the
-encoder, which cuts it off again where it reconstructs, and flips are augmentations of a dataset.
+The steps cover the reference experiments, with two exceptions: the encoder pads images, because it
+must remove the padding from its reconstructions, and flips are augmentations of a dataset.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Steps(nn.Module):
-    """Several steps, one after another."""
+    """Several steps, applied one after another."""
 
     def __init__(self, steps: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -39,10 +39,10 @@ class Steps(nn.Module):
         return inputs
 
     def fit(self, batches: Callable[[], Iterable[Mapping[str, Tensor]]]) -> None:
-        """Fit each step to what those before it make of the training inputs.
+        """Fit each step on the training inputs after the steps before it.
 
         Args:
-            batches: called once for each step.
+            batches: returns the batches of training inputs; called once for each step.
         """
         for i, step in enumerate(self.steps):
             before = Steps(list(self.steps)[:i])
@@ -55,7 +55,7 @@ class Standardise(nn.Module):
     """Subtract the mean and divide by the standard deviation, feature by feature.
 
     Features are the last axis of ``table``, ``scalars`` and ``cloud``, and the channels of an
-    ``image``, of which every pixel counts. Masks, neighbours and constant features are left alone.
+    ``image``, where every pixel counts. Masks, neighbours and constant features stay unchanged.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -66,16 +66,16 @@ class Standardise(nn.Module):
             self.register_buffer(f"std_{name}", torch.ones(n))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set means and standard deviations, gathered in float64 batch by batch."""
+        """Set means and standard deviations, summed in float64 batch by batch."""
         found: dict[str, tuple[int, Tensor, Tensor]] = {}
         for batch in batches:
             for name in self.sizes:
                 # each real particle or pixel is a row
                 rows = _real(name, batch).movedim(_axis(name), -1).reshape(-1, self.sizes[name])
-                found[name] = _merged(found.get(name), rows.double())
+                found[name] = _with_rows(found.get(name), rows.double())
         for name, (n, mean, squares) in found.items():
             std = (squares / max(n, 1)).sqrt()
-            # rounding alone can spread a constant a little
+            # rounding can give a constant feature a small spread
             constant = std <= 1e-7 * mean.abs()
             getattr(self, f"mean_{name}").copy_(mean.masked_fill(constant, 0))
             getattr(self, f"std_{name}").copy_(std.masked_fill(constant, 1))
@@ -85,13 +85,15 @@ class Standardise(nn.Module):
         made = dict(inputs)
         for name in self.sizes:
             values = inputs[name]
-            mean, std = (_along(self, f"{what}_{name}", name, values) for what in ("mean", "std"))
+            mean, std = (_constants(self, f"{n}_{name}", name, values) for n in ("mean", "std"))
             made[name] = _without_padding(name, (values - mean) / std, inputs)
         return made
 
 
-def _merged(before: tuple[int, Tensor, Tensor] | None, rows: Tensor) -> tuple[int, Tensor, Tensor]:
-    """Return count, mean and sum of squared deviations with more rows (Chan et al., 1979)."""
+def _with_rows(
+    before: tuple[int, Tensor, Tensor] | None, rows: Tensor
+) -> tuple[int, Tensor, Tensor]:
+    """Return count, mean and sum of squared deviations after adding rows (Chan et al., 1979)."""
     n, mean = len(rows), rows.sum(0) / max(len(rows), 1)
     squares = (rows - mean).square().sum(0)
     if before is None:
@@ -103,7 +105,7 @@ def _merged(before: tuple[int, Tensor, Tensor] | None, rows: Tensor) -> tuple[in
 
 
 class ChannelMaximum(nn.Module):
-    """Divide each channel or feature by its largest value; where that is not above 0, leave it."""
+    """Divide each channel or feature by its largest value, unless that is 0 or less."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class ChannelMaximum(nn.Module):
             self.register_buffer(f"maximum_{name}", torch.ones(n))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the maxima of all batches together."""
+        """Set the maxima over all batches."""
         found = {name: torch.zeros(n) for name, n in self.sizes.items()}
         for batch in batches:
             for name, before in found.items():
@@ -124,23 +126,23 @@ class ChannelMaximum(nn.Module):
             getattr(self, f"maximum_{name}").copy_(maximum.masked_fill(maximum == 0, 1))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the inputs as shares of their maxima."""
+        """Return the inputs divided by their maxima."""
         made = dict(inputs)
         for name in self.sizes:
-            shares = inputs[name] / _along(self, f"maximum_{name}", name, inputs[name])
-            made[name] = _without_padding(name, shares, inputs)
+            scaled = inputs[name] / _constants(self, f"maximum_{name}", name, inputs[name])
+            made[name] = _without_padding(name, scaled, inputs)
         return made
 
 
 class SignedLog(nn.Module):
-    """Take sign(x) log(1 + |x| / m), m being the median |x| of the hits of a channel or feature.
+    """Take sign(x) log(1 + |x| / m), with m the median |x| of the hits of a channel or feature.
 
-    Hits are what is not 0; 0 stays 0. A channel without hits has m = 1.
+    Hits are values other than 0; 0 stays 0. A channel without hits has m = 1.
     """
 
     DROPPED = 12
-    """Bits of a float32 that are not told apart when hits are counted: m is too low by less than
-    a share of 2^-11, the same for batches of any size."""
+    """Lowest bits of a float32 that are ignored when hits are counted: m is too low by a relative
+    error below 2^-11, whatever the size of the batches."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
@@ -149,8 +151,8 @@ class SignedLog(nn.Module):
             self.register_buffer(f"median_{name}", torch.ones(n))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the medians, from hits counted by the leading bits of their size."""
-        # the bits of floats that are not negative are in their order
+        """Set the medians, from hits counted by the leading bits of |x|."""
+        # floats of at least 0 have the same order as their bits read as whole numbers
         bins = 2 ** (31 - self.DROPPED)
         found = {name: torch.zeros(n, bins, dtype=torch.int64) for name, n in self.sizes.items()}
         for batch in batches:
@@ -162,77 +164,76 @@ class SignedLog(nn.Module):
             median = getattr(self, f"median_{name}")
             for i, count in enumerate(counts):
                 if n := int(count.sum()):
-                    # the lower of two in the middle
+                    # the lower median if the number of hits is even
                     middle = torch.searchsorted(count.cumsum(0), (n + 1) // 2)
                     value = (middle << self.DROPPED).int().view(torch.float32)
-                    # smaller ones cannot be divided by
+                    # dividing by a smaller number could overflow
                     median[i] = value.clamp_min(torch.finfo(torch.float32).tiny)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the logarithms."""
+        """Return the signed logarithms of the inputs."""
         made = dict(inputs)
         for name in self.sizes:
             values = inputs[name]
-            scaled = values / _along(self, f"median_{name}", name, values)
+            scaled = values / _constants(self, f"median_{name}", name, values)
             made[name] = _without_padding(name, scaled.sign() * scaled.abs().log1p(), inputs)
         return made
 
 
 class ZeroSuppression(nn.Module):
-    """Set pixels of an ``image`` below a threshold to 0, so negative ones too; nothing is fitted.
+    """Set pixels of an ``image`` below a threshold to 0, negative ones too; nothing is fitted.
 
-    Other inputs are left alone. Channels in which the sign means something are not made for it.
+    Other inputs stay unchanged. Do not use it for channels where the sign carries information.
 
-    Source: Andrews et al., NIM A 977, 164304 (2020), arXiv:1902.08276: quark and gluon jets below
-    1e-3, of energies in GeV.
+    Source: Andrews et al., NIM A 977, 164304 (2020), arXiv:1902.08276: quark and gluon jets, with
+    a threshold of 1e-3 for energies in GeV.
 
     Raises:
-        PluginError: there is no image.
+        PluginError: the inputs hold no image.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, below: float) -> None:
         super().__init__()
         if "image" not in shapes:
-            msg = f"zero-suppression is made for images; the inputs are {', '.join(shapes)}"
+            msg = f"zero-suppression: the inputs are {', '.join(shapes)}; an image is expected"
             raise PluginError(msg)
         self.register_buffer("below", torch.tensor(float(below)))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Do nothing: the threshold was given."""
+        """Do nothing: the threshold is a parameter."""
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the inputs, the image without what lies below the threshold."""
+        """Return the inputs, with pixels below the threshold set to 0."""
         image = inputs["image"]
         return {**inputs, "image": image.masked_fill(image < self.get_buffer("below"), 0)}
 
 
 def _features(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return how many features or channels each input has; masks and neighbours have none."""
-    without = {"mask", "neighbours"}
-    named = {name: shape for name, shape in shapes.items() if name not in without}
-    return {name: shape[0] if name == "image" else shape[-1] for name, shape in named.items()}
+    """Return the number of features or channels of each input, without masks and neighbours."""
+    numeric = {n: shape for n, shape in shapes.items() if n not in {"mask", "neighbours"}}
+    return {name: shape[0] if name == "image" else shape[-1] for name, shape in numeric.items()}
 
 
 def _axis(name: str) -> int:
-    """Return the axis of features in a batch."""
+    """Return the axis of the features or channels in a batch."""
     return 1 if name == "image" else -1
 
 
 def _real(name: str, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return what counts of an input: all of it, but of a cloud the real particles (n, features)."""
+    """Return the values to fit on: of a cloud its real particles (n, features), else all values."""
     values = batch[name]
     return values[batch["mask"]] if name == "cloud" and "mask" in batch else values
 
 
 def _without_padding(name: str, values: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return values that are 0 where a cloud has no real particle."""
+    """Return the values, set to 0 for the padding of a cloud."""
     if name == "cloud" and "mask" in inputs:
         return values * inputs["mask"][..., None]
     return values
 
 
-def _along(step: nn.Module, buffer: str, name: str, values: Tensor) -> Tensor:
-    """Return a constant of each feature, to be broadcast over values."""
+def _constants(step: nn.Module, buffer: str, name: str, values: Tensor) -> Tensor:
+    """Return a fitted constant for each feature, in a shape that broadcasts over the values."""
     shape = [1] * values.ndim
     shape[_axis(name)] = -1
     return step.get_buffer(buffer).view(shape)
@@ -244,19 +245,19 @@ STEPS: Mapping[str, Callable[..., Step]] = {
     "signed-log": SignedLog,
     "zero-suppression": ZeroSuppression,
 }
-"""The core's own, by the names that ``specs.STEPS`` lists."""
+"""The steps of the core, by the names that ``specs.STEPS`` lists."""
 
 
 def build(steps: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Steps:
-    """Return steps that are not fitted yet.
+    """Return new steps, not yet fitted.
 
     Raises:
-        PluginError: a name is none of the core's, and no ``"module:class"`` of a module.
+        PluginError: a name is neither a step of the core nor the ``"module:class"`` of a module.
     """
-    return Steps([_built(step, shapes) for step in steps])
+    return Steps([_build_step(step, shapes) for step in steps])
 
 
-def _built(step: str, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+def _build_step(step: str, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
     asked = reference(step)
     if asked.name in STEPS:
         made = STEPS[asked.name](shapes, **asked.params)

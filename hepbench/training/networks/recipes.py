@@ -1,4 +1,4 @@
-"""Recipes: what a network is rebuilt from, as plain values that run no code of their own."""
+"""Recipes: plain values from which a network is rebuilt; a recipe cannot run code."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Size = int | list[int]
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A head: the method that declares it (None: the encoder's own, or linear), its parameters."""
+    """A head: its parameters and the method that declares it (None: the encoder's, or linear)."""
 
     method: str | None = None
     params: dict[str, Any] = {}
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a network is rebuilt from, beside its weights.
+    """Everything from which a network is rebuilt, except its weights.
 
     Attributes:
-        model, params: as in the plan.
-        preprocess: names of steps.
-        shapes: of one example, by input.
-        classes: how many logits a head gives.
+        model, params: name and parameters of the model, as in the plan.
+        preprocess: names of the preprocessing steps.
+        shapes: shape of each input of an example.
+        classes: number of logits of a head.
         head: None for an encoder.
-        sizes: module -> attribute -> whole numbers that differ from the network as first built:
-            what structured pruning leaves behind and no tensor tells, such as the heads of an
-            attention.
+        sizes: module -> attribute -> whole numbers that differ from the newly built network.
+            Structured pruning changes sizes that no tensor shows, such as the number of
+            attention heads.
     """
 
     model: str
@@ -48,18 +48,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """What ``Model.build`` and steps are handed."""
+        """Input shapes in the form that ``Model.build`` and the steps take."""
         return {name: tuple(shape) for name, shape in self.shapes.items()}
 
 
 @dataclass(frozen=True)
 class TrustedCode:
-    """The code that recipes may name; whatever else they name is refused.
+    """The functions that recipes may name; all other names are refused.
 
     Attributes:
         models: name -> ``"module:function"`` that builds the encoder.
         heads: name of the method that declares a head -> ``"module:function"``.
-        steps: the models' own steps, ``"module:class"``; the core's need not be here.
+        steps: the preprocessing steps of the models, ``"module:class"``; steps of the core are
+            always allowed.
     """
 
     models: Mapping[str, str]
@@ -67,23 +68,23 @@ class TrustedCode:
     steps: frozenset[str] = frozenset()
 
     def model(self, name: str) -> str:
-        """Return what builds a model's encoder.
+        """Return the name of the function that builds a model's encoder.
 
         Raises:
-            ResultsError: no such model is known.
+            ResultsError: the model is unknown.
         """
-        return _named("model", name, self.models)
+        return _trusted("model", name, self.models)
 
     def head(self, method: str) -> str:
-        """Return what builds the head that a method declares.
+        """Return the name of the function that builds the head of a method.
 
         Raises:
-            ResultsError: no such method is known, or it declares no head.
+            ResultsError: the method is unknown or declares no head.
         """
-        return _named("head of a method", method, self.heads)
+        return _trusted("head of a method", method, self.heads)
 
 
-def _named(kind: str, name: str, known: Mapping[str, str]) -> str:
+def _trusted(kind: str, name: str, known: Mapping[str, str]) -> str:
     if name not in known:
         raise ResultsError(unknown(kind, name, known))
     return known[name]
@@ -98,6 +99,6 @@ def decode(data: bytes) -> Recipe:
     """Return the recipe in ``data``.
 
     Raises:
-        msgspec.MsgspecError: it is not one.
+        msgspec.MsgspecError: the data are not a recipe.
     """
     return msgspec.json.decode(data, type=Recipe)

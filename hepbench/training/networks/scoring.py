@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from hepbench.training.networks.network import Network
 
 
-SCORED = 1000
-"""Examples a batch when a part is scored."""
+BATCH_SIZE = 1000
+"""Examples in a batch when a part of the data is scored."""
 
 
 ZERO = 0.01
-"""Relative to the largest entry of the same code, in size: what is no larger counts as zero."""
+"""A latent counts as zero if it is at most this fraction of the largest latent of its example."""
 
 
-RESCORED = 16
-"""Examples a batch when some are scored again: in other company they must score the same."""
+RESCORING_BATCH_SIZE = 16
+"""Examples in a batch when some are scored again: in other batches the scores must be the same."""
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Call torch's way of running out of memory by its name."""
+    """Raise MemoryError when torch runs out of memory."""
     try:
         yield
     except RuntimeError as error:
@@ -49,51 +49,53 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-def scores(network: Network, inputs: Inputs, *, batch_size: int = SCORED) -> NDArray[np.float32]:
+def scores(
+    network: Network, inputs: Inputs, *, batch_size: int = BATCH_SIZE
+) -> NDArray[np.float32]:
     """Return (N, classes) float32: softmax of the logits in float64."""
     with memory_errors():
-        found = [softmax(network(b.inputs)) for b in _batches(network, inputs, batch_size)]
-    return np.concatenate(found)
+        pieces = [softmax(network(b.inputs)) for b in _batches(network, inputs, batch_size)]
+    return np.concatenate(pieces)
 
 
 def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
-    """Return (N,) float32 of each example, in eval mode: what its encoder's own loss makes of it.
+    """Return the loss values of each example, (N,) float32, computed in eval mode.
 
-    They are the terms of that loss, unweighted; where one of them is ``kl``, ``elbo``, their sum at
-    the final weights, which is the negative of the evidence lower bound; and ``latent_zeros``, the
-    share of the code's entries that are no larger than ZERO times the largest.
+    They are the unweighted terms of the encoder's own loss; ``elbo`` (the negative evidence lower
+    bound: the sum of all terms with their final weights) if there is a term ``kl``; and
+    ``latent_zeros``, the fraction of latents that are at most ZERO times the largest.
 
     Raises:
-        PluginError: a term has not one value for each example.
+        PluginError: a term does not have one value for each example.
     """
     encoder, found = network.encoder, defaultdict[str, list["Tensor"]](list)
-    weigh = getattr(encoder, "term_weights", None)
-    final = weigh(1.0) if weigh else {}
+    term_weights = getattr(encoder, "term_weights", None)
+    final = term_weights(1.0) if term_weights else {}
     with memory_errors():
-        for batch in _batches(network, inputs, SCORED):
+        for batch in _batches(network, inputs, BATCH_SIZE):
             terms = encoder.pretraining_terms(batch.inputs)
             objectives.check(terms, len(batch))
             for name, term in terms.items():
                 found[name].append(term)
             if "kl" in terms:
                 found["elbo"].append(sum(final.get(n, 1.0) * t for n, t in terms.items()))
-            size = encoder.encode(batch.inputs).abs()
-            zeros = size <= ZERO * size.amax(1, keepdim=True)
+            sizes = encoder.encode(batch.inputs).abs()
+            zeros = sizes <= ZERO * sizes.amax(1, keepdim=True)
             found["latent_zeros"].append(zeros.float().mean(1))
     return {name: torch.cat(pieces).float().cpu().numpy() for name, pieces in found.items()}
 
 
-def codes(network: Network, inputs: Inputs) -> NDArray[np.float32]:
-    """Return the (N, D) codes of a network without a head."""
-    made = [network(b.inputs) for b in _batches(network, inputs, SCORED)]
-    found: NDArray[np.float32] = torch.cat(made).cpu().numpy()
+def latents(network: Network, inputs: Inputs) -> NDArray[np.float32]:
+    """Return the (N, D) latents of a network without a head."""
+    pieces = [network(b.inputs) for b in _batches(network, inputs, BATCH_SIZE)]
+    found: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
     return found
 
 
 def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:
     n = len(next(iter(inputs.values())))
-    plain = Examples(inputs=inputs, ids=np.arange(n))
-    source = batches.source(plain, network.preprocess, device=network.device, limit=0)
+    examples = Examples(inputs=inputs, ids=np.arange(n))
+    source = batches.source(examples, network.preprocess, device=network.device, limit=0)
     size = max(1, min(size, batches.CHUNK_BYTES // max(batches.row_bytes(inputs), 1)))
     with eval_mode(network), torch.no_grad():
         for rows in batches.spans(n, size):
@@ -101,7 +103,7 @@ def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:
 
 
 def softmax(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return (N, classes) float32 scores, rows adding to 1, computed in float64."""
+    """Return (N, classes) float32 scores, each row summing to 1, computed in float64."""
     scores: np.ndarray[Any, np.dtype[np.float32]] = (
         torch.softmax(logits.double(), 1).float().cpu().numpy()
     )

@@ -1,7 +1,7 @@
-"""Networks on disk: a JSON recipe, and safetensors. Nothing is ever unpickled.
+"""Networks on disk: a recipe as JSON, and weights as safetensors. Nothing is unpickled.
 
-A network is rebuilt by the code that its recipe names, then brought to the stored shapes: pruned
-networks have other shapes than the model builds, and attributes that no tensor tells of.
+A network is built again from its recipe, then changed to the stored shapes: a pruned network has
+other shapes than the model builds, and other attributes such as the number of attention heads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hepbench.specs.errors import PluginError, ResultsError
 from hepbench.training.networks import recipes
 from hepbench.training.networks.determinism import eval_mode, isolated_rng
-from hepbench.training.networks.network import Network, build, keep
+from hepbench.training.networks.network import Network, build, remove_unused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,12 +38,12 @@ def save(network: Network, folder: Path) -> None:
     """Write a network into a folder.
 
     Raises:
-        PluginError: a parameter of the model or of its head is not of JSON's types.
+        PluginError: a parameter of the model or of its head is not of a JSON type.
     """
     _check_json(network.recipe)
-    recipe = msgspec.structs.replace(network.recipe, sizes=_changes(network))
+    recipe = msgspec.structs.replace(network.recipe, sizes=_changed_sizes(network))
     masks = {f"{MASK}{name}": mask for name, mask in network.masks.items()}
-    # cloned: tied weights share memory, which safetensors refuses
+    # cloned, because tied weights share memory, which safetensors refuses
     tensors = {n: t.detach().cpu().contiguous().clone() for n, t in _state(network).items()}
     tensors |= {name: mask.cpu().contiguous() for name, mask in masks.items()}
     save_file(tensors, folder / WEIGHTS)
@@ -52,12 +52,12 @@ def save(network: Network, folder: Path) -> None:
 
 def _check_json(recipe: Recipe) -> None:
     try:
-        whole = recipes.decode(recipes.encode(recipe)) == recipe
+        unchanged = recipes.decode(recipes.encode(recipe)) == recipe
     except (TypeError, msgspec.MsgspecError) as error:
-        msg = f"{recipe.model}: parameters must be of JSON's types: {error}"
+        msg = f"{recipe.model}: parameters must be of JSON types: {error}"
         raise PluginError(msg) from error
-    if not whole:
-        msg = f"{recipe.model}: JSON would change the parameters (a tuple becomes a list)"
+    if not unchanged:
+        msg = f"{recipe.model}: parameters change when stored as JSON (a tuple becomes a list)"
         raise PluginError(msg)
 
 
@@ -65,19 +65,20 @@ def load(folder: Path, known: TrustedCode) -> Network:
     """Return the network in a folder, on the CPU, in eval mode.
 
     Raises:
-        ResultsError: a file is damaged, names code that is not known, or does not fit the other.
+        ResultsError: a file is damaged, names a function that is not trusted, or does not fit the
+            other file.
     """
     try:
         recipe = recipes.decode((folder / RECIPE).read_bytes())
         tensors = load_file(folder / WEIGHTS)
         network = _assemble(recipe, tensors, known)
-        _try_out(network)
+        _check_outputs(network)
     except ResultsError as error:
         msg = f"{folder}: {error}"
         raise ResultsError(msg) from error
     except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        msg = f"{folder} holds no whole network: {what[:500]}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        msg = f"{folder}: the stored network is incomplete or damaged: {reason[:500]}"
         raise ResultsError(msg) from error
     return network
 
@@ -94,7 +95,8 @@ def _assemble(recipe: Recipe, stored: Mapping[str, Tensor], known: TrustedCode) 
     for name, mask in masks.items():
         if mask.dtype != torch.bool or mask.shape != network.get_parameter(name).shape:
             msg = (
-                f"the mask of {name} is {mask.dtype} {tuple(mask.shape)}; one bool a weight is due"
+                f"the mask of {name} is {mask.dtype} {tuple(mask.shape)}; one bool for each weight "
+                "is expected"
             )
             raise ResultsError(msg)
     network.masks = masks
@@ -102,12 +104,12 @@ def _assemble(recipe: Recipe, stored: Mapping[str, Tensor], known: TrustedCode) 
 
 
 def _reshape(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Drop what has no stored tensor, and make room for those of another shape."""
+    """Remove modules without stored tensors, and resize tensors of another shape."""
     built = network.state_dict()
     if extra := sorted(set(tensors) - set(built)):
         msg = f"the model has no tensor {extra[0]!r}"
         raise ResultsError(msg)
-    keep(network, built, tensors)
+    remove_unused(network, built, tensors)
     for name, tensor in tensors.items():
         if built[name].shape == tensor.shape:
             continue
@@ -122,8 +124,8 @@ def _reshape(network: Network, tensors: Mapping[str, Tensor]) -> None:
             setattr(module, leaf, empty)
 
 
-def _try_out(network: Network) -> None:
-    """Whatever does not fit together shows in one pass."""
+def _check_outputs(network: Network) -> None:
+    """Score 2 examples: a network whose parts do not fit together raises an error."""
     with eval_mode(network), torch.no_grad():
         outputs = network(network.example_inputs())
     if network.head is not None and outputs.shape != (2, network.recipe.classes):
@@ -140,7 +142,7 @@ def _state(network: Network) -> dict[str, Tensor]:
 
 
 def _sizes(module: nn.Module) -> dict[str, Size]:
-    """Return the attributes of a module that are whole numbers, or lists of them."""
+    """Return the attributes of a module that are whole numbers, or lists of whole numbers."""
     found: dict[str, Size] = {}
     for name, value in vars(module).items():
         if name.startswith("_"):
@@ -152,33 +154,34 @@ def _sizes(module: nn.Module) -> dict[str, Size]:
     return found
 
 
-def _changes(network: Network) -> dict[str, dict[str, Size]]:
-    """Return {module: {attribute: size}} where they differ from the network as first built."""
+def _changed_sizes(network: Network) -> dict[str, dict[str, Size]]:
+    """Return {module: {attribute: size}} for sizes that differ from the newly built network."""
     with isolated_rng(0):
         first = dict(build(network.recipe, network.known).named_modules())
     found = {}
     for path, module in network.named_modules():
         old = _sizes(first[path]) if path in first else {}
-        differing = {n: v for n, v in _sizes(module).items() if n in old and old[n] != v}
-        if differing:
-            found[path] = differing
+        changed = {n: v for n, v in _sizes(module).items() if n in old and old[n] != v}
+        if changed:
+            found[path] = changed
     return found
 
 
 def _resize(path: str, module: nn.Module, values: Mapping[str, Size]) -> None:
-    """Set sizes that the module has, in the form that they have.
+    """Set sizes that the module already has, in the same form (a number, or a list of a length).
 
     Raises:
-        ResultsError: there is no such size. Nothing else of a module can be set.
+        ResultsError: the module has no size of that name and form; no other attribute can be set.
     """
     old = _sizes(module)
     for name, value in values.items():
-        if name not in old or _form(old[name]) != _form(value):
-            msg = f"module {path!r} has no size {name!r} like {value!r}"
+        if name not in old or _length(old[name]) != _length(value):
+            msg = f"module {path!r} has no size {name!r} of the same form as {value!r}"
             raise ResultsError(msg)
         kind: Any = type(getattr(module, name))
         setattr(module, name, kind(value))
 
 
-def _form(value: Size) -> int | None:
+def _length(value: Size) -> int | None:
+    """Return the length of a list, None for a number."""
     return len(value) if isinstance(value, list) else None
