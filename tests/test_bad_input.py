@@ -215,7 +215,7 @@ def test_an_incomplete_record_is_named_and_written_again(two):
     whole = record.read_bytes()
     record.write_bytes(whole[:100])
     for verb in ("table", "verify"):
-        refused(two(verb), record.name, "cut short")
+        refused(two(verb), record.name, "truncated")
     assert two("run", "two.toml").code == 0
     assert two("table").code == 0
 

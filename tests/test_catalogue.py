@@ -77,7 +77,7 @@ def facts(forms):
 def test_what_is_missing_is_listed_with_the_way_to_get_it(forms):
     """By command where there is a link, by browser where there is a page only."""
     block = listed(forms)
-    assert block.startswith("forms: runs read the simulated sample (1,200 examples, 1.5 kB)")
+    assert block.startswith("forms: runs read the bundled sample (1,200 examples, 1.5 kB)")
     assert "missing  jets.h5, 2 MB" in block
     assert (
         "missing  more.h5 (unlabelled)\n           in a browser: https://host.example/share"
@@ -156,7 +156,7 @@ EXPECTED = (
     "sha256 abab",
     "link https://host.example/jets.h5",
     "page https://host.example/about",
-    "simulated sample (1,200 examples, 1.5 kB)",
+    "bundled sample (1,200 examples, 1.5 kB)",
 )
 
 

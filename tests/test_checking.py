@@ -247,9 +247,9 @@ def test_check_exits_0_1_and_2(bench_counted):
 def test_check_reads_what_a_run_would(bench_counted):
     """The file where there is one, the sample where there is none or it is asked for."""
     sample = bench_counted(*CHECK, "--source", "sample")
-    assert "simulated sample" in sample.out
+    assert "bundled sample" in sample.out
     elsewhere = bench_counted("data", "check", "counted")
-    assert "simulated sample" in elsewhere.out
+    assert "bundled sample" in elsewhere.out
     missing = bench_counted("data", "check", "counted", "--source", "file")
     assert missing.code == 2
     assert "no original file" in missing.err

@@ -22,7 +22,7 @@ from hepbench.specs.errors import UsageError
 PLUGINS = Path(__file__).parent / "plugins"
 
 DATA_FAULTS = [
-    ("no-source", "it has a sample or a reader", "neither"),
+    ("no-source", "has a sample or a reader", "neither"),
     ("no-function", "every function named in the spec exists", "no 'simple'"),
     ("no-summary", "the summary is one line and all parameters are JSON values", "one line"),
     (
@@ -30,23 +30,27 @@ DATA_FAULTS = [
         "the summary is one line and all parameters are JSON values",
         "JSON has no tuple",
     ),
-    ("reads-no-file", "missing files are an error of one line", "no labelled file"),
-    ("missing-wrong-error", "missing files are an error of one line", "FileNotFoundError"),
-    ("missing-two-lines", "missing files are an error of one line", "2 lines"),
-    ("damaged-unnoticed", "a damaged jets.csv is an error of one line", "read without an error"),
-    ("no-role", "its sample can be read", "(role, Examples) is expected"),
-    ("unlabelled-only", "its sample can be read", "no labelled example"),
-    ("miscounted", "its sample can be read", "Sample.examples is 7"),
+    ("reads-no-file", "missing files give a one-line error", "no labelled file"),
+    ("missing-wrong-error", "missing files give a one-line error", "FileNotFoundError"),
+    ("missing-two-lines", "missing files give a one-line error", "2 lines"),
+    ("damaged-unnoticed", "a damaged jets.csv gives a one-line error", "read without an error"),
+    ("no-role", "the sample can be read", "(role, Examples) is expected"),
+    ("unlabelled-only", "the sample can be read", "no labelled example"),
+    ("miscounted", "the sample can be read", "Sample.examples is 7"),
     ("units-too-few", "view 'table' keeps rows, order and shapes", "2 names and 1 units"),
     ("too-wide", "inputs are as declared: names, shapes, finite numbers", "(3,); (2,) is"),
     ("not-finite", "inputs are as declared: names, shapes, finite numbers", "not finite"),
     ("names-too-few", "inputs are as declared: names, shapes, finite numbers", "1 different"),
-    ("ids-repeated", "ids are int64, each of one example", "such as [8]"),
-    ("ids-float", "ids are int64, each of one example", "float64"),
-    ("label-out-of-range", "labels are int64 and in range; every class is there", "0 to 2; 0 to 1"),
-    ("label-missing", "labels are int64 and in range; every class is there", "background"),
+    ("ids-repeated", "ids are int64 and unique", "such as [8]"),
+    ("ids-float", "ids are int64 and unique", "float64"),
+    (
+        "label-out-of-range",
+        "labels are int64 and in range, with every class present",
+        "0 to 2; 0 to 1",
+    ),
+    ("label-missing", "labels are int64 and in range, with every class present", "background"),
     ("weight-negative", "weights are positive and finite", "-1.0 to 1.0"),
-    ("label-among-inputs", "no input is the label", "column 1 of 'table'"),
+    ("label-among-inputs", "no input column equals the label", "column 1 of 'table'"),
     ("official-rows", "the official test set is (N,) bool, or None", "int64 (100,)"),
     ("view-drops", "view 'table' keeps rows, order and shapes", "from 400"),
     ("view-sorts", "view 'table' keeps rows, order and shapes", "not those rows"),
@@ -55,9 +59,9 @@ DATA_FAULTS = [
     ("view-renames", "view 'table' keeps rows, order and shapes", "makes tables and no 'table'"),
     ("view-writes", "view 'table' keeps rows, order and shapes", "read-only"),
     ("augmented-twice", "augmentation 'doubles' keeps rows and shapes", "(128, 2); (64, 2)"),
-    ("augmented-as-numpy", "augmentation 'as-numpy' keeps rows and shapes", "is no tensor"),
-    ("ids-from-clock", "another process reads the same", "labelled 'ids' differ"),
-    ("label-rare", "it is prepared as in a run; each part has every class", "'signal'"),
+    ("augmented-as-numpy", "augmentation 'as-numpy' keeps rows and shapes", "is not a tensor"),
+    ("ids-from-clock", "another process reads the same sample", "labelled 'ids' differ"),
+    ("label-rare", "can be prepared as in a run, with every class in each part", "'signal'"),
 ]
 MODEL_FAULTS = [
     ("imports-missing-module", "every function named in the spec exists", "no_such_module"),
@@ -314,8 +318,8 @@ def test_a_failed_check_raises_its_reason(faulty):
     """A plugin author's pytest shows the reason."""
     checks = {str(check): check for check in testing.checks("ids-repeated")}
     checks["dataset ids-repeated: weights are positive and finite"]()
-    with pytest.raises(PluginError, match="ids are of several examples"):
-        checks["dataset ids-repeated: ids are int64, each of one example"]()
+    with pytest.raises(PluginError, match="ids are used by several examples"):
+        checks["dataset ids-repeated: ids are int64 and unique"]()
 
 
 def test_check_prints_failures_and_exits_1(bench):
@@ -323,7 +327,7 @@ def test_check_prints_failures_and_exits_1(bench):
     bench.plugin(PLUGINS / "faulty.py")
     done = bench("check", "ids-repeated")
     assert done.code == 1
-    assert "FAIL  dataset ids-repeated: ids are int64, each of one example\n      1 ids" in done.out
+    assert "FAIL  dataset ids-repeated: ids are int64 and unique\n      1 ids" in done.out
     assert "ok    dataset ids-repeated: weights are positive and finite" in done.out
     sound = bench("check", "sound-method", "--quick")
     assert sound.code == 0, sound.out

@@ -48,7 +48,7 @@ DAMAGED = {
 
 
 class _Sample:
-    """A dataset and its sample, which is read once for all claims."""
+    """A dataset and its sample; the sample is read once for all claims."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
@@ -78,42 +78,60 @@ class _Sample:
 
 def dataset_claims(entry: Entry) -> list[Claim]:
     """Return the claims about a dataset."""
-    it = _Sample(entry)
-    spec = it.spec
-    claims = [Claim("it has a sample or a reader", partial(_has_source, spec)), *spec_claims(spec)]
+    sample = _Sample(entry)
+    spec = sample.spec
+    claims = [Claim("has a sample or a reader", partial(_has_source, spec)), *spec_claims(spec)]
     if spec.original:
-        claims.append(Claim("missing files are an error of one line", partial(_misses, it)))
-        claims += [Claim(f"a damaged {file.name} is an error of one line",
-                         partial(_refuses, it, file)) for file in spec.files]  # fmt: skip
+        claims.append(Claim("missing files give a one-line error", partial(_misses, sample)))
+        claims += [
+            Claim(f"a damaged {file.name} gives a one-line error", partial(_refuses, sample, file))
+            for file in spec.files
+        ]
     if spec.known:
         claims.append(
-            Claim("everything in 'known' is a value that it has", partial(_is_known, spec))
+            Claim("every name in 'known' exists in the dataset", partial(_is_known, spec))
         )
-    return claims + (_of_sample(it) if spec.sample else [])
+    return claims + (_of_sample(sample) if spec.sample else [])
 
 
-def _of_sample(it: _Sample) -> list[Claim]:
-    augmentations = it.spec.augmentations
+def _of_sample(sample: _Sample) -> list[Claim]:
+    augmentations = sample.spec.augmentations
     return [
-        Claim("its sample can be read", partial(_is_read, it), first=True),
-        Claim("inputs are as declared: names, shapes, finite numbers", partial(_is_declared, it)),
-        Claim("ids are int64, each of one example", partial(_has_ids, it)),
-        Claim("labels are int64 and in range; every class is there", partial(_has_labels, it)),
-        Claim("weights are positive and finite", partial(_has_weights, it)),
-        Claim("no input is the label", partial(_hides_labels, it)),
-        *([Claim("the official test set is (N,) bool, or None", partial(_has_official, it))]
-          if it.spec.split.official else []),
-        *(Claim(f"view '{name}' keeps rows, order and shapes", partial(_is_viewed, it, name))
-          for name in it.spec.views),
-        *(Claim(f"augmentation '{name}' keeps rows and shapes", partial(_is_augmented, it, name))
-          for name in augmentations),
-        Claim("another process reads the same", partial(_reads_the_same, it)),
-        Claim("it is prepared as in a run; each part has every class", partial(_is_prepared, it)),
-    ]  # fmt: skip
+        Claim("the sample can be read", partial(_is_read, sample), first=True),
+        Claim(
+            "inputs are as declared: names, shapes, finite numbers", partial(_is_declared, sample)
+        ),
+        Claim("ids are int64 and unique", partial(_has_ids, sample)),
+        Claim(
+            "labels are int64 and in range, with every class present", partial(_has_labels, sample)
+        ),
+        Claim("weights are positive and finite", partial(_has_weights, sample)),
+        Claim("no input column equals the label", partial(_hides_labels, sample)),
+        *(
+            [Claim("the official test set is (N,) bool, or None", partial(_has_official, sample))]
+            if sample.spec.split.official
+            else []
+        ),
+        *(
+            Claim(f"view '{name}' keeps rows, order and shapes", partial(_is_viewed, sample, name))
+            for name in sample.spec.views
+        ),
+        *(
+            Claim(
+                f"augmentation '{name}' keeps rows and shapes", partial(_is_augmented, sample, name)
+            )
+            for name in augmentations
+        ),
+        Claim("another process reads the same sample", partial(_reads_the_same, sample)),
+        Claim(
+            "can be prepared as in a run, with every class in each part",
+            partial(_is_prepared, sample),
+        ),
+    ]
 
 
 def _has_source(spec: Dataset) -> None:
-    need(spec.sample or spec.original, "it has neither 'sample' nor 'original'")
+    need(spec.sample or spec.original, "neither 'sample' nor 'original' is set")
 
 
 def _is_known(spec: Dataset) -> None:
@@ -121,29 +139,29 @@ def _is_known(spec: Dataset) -> None:
     need(not wrong, f"known names {wrong[:1]}; see Original.known for the names that exist")
 
 
-def _misses(it: _Sample) -> None:
-    labelled = any(file.role == "labelled" for file in it.spec.files)
+def _misses(sample: _Sample) -> None:
+    labelled = any(file.role == "labelled" for file in sample.spec.files)
     need(labelled, "'original' is never read: its 'files' name no labelled file")
     with TemporaryDirectory() as folder:
-        _expect_one_line(it, Path(folder), "an empty folder")
+        _expect_one_line(sample, Path(folder), "an empty folder")
 
 
-def _refuses(it: _Sample, file: File) -> None:
+def _refuses(sample: _Sample, file: File) -> None:
     """Damage every file of a form in the same way, with this file under each of its names."""
-    same = [other for other in it.spec.files if other.form == file.form]
+    same = [other for other in sample.spec.files if other.form == file.form]
     others = [other.name for other in same if other is not file]
     for name in (file.name, *file.variants):
         for case, content in DAMAGED.items():
             with TemporaryDirectory() as folder:
                 for path in (Path(folder) / each for each in (name, *others)):
                     path.write_bytes(content)
-                _expect_one_line(it, Path(folder), f"{name} with {case}")
+                _expect_one_line(sample, Path(folder), f"{name} with {case}")
 
 
-def _expect_one_line(it: _Sample, folder: Path, case: str) -> None:
+def _expect_one_line(sample: _Sample, folder: Path, case: str) -> None:
     try:
-        assert it.spec.original is not None
-        for _ in resolve(it.spec.original.read)(folder, **it.read_params):
+        assert sample.spec.original is not None
+        for _ in resolve(sample.spec.original.read)(folder, **sample.read_params):
             pass
     except HepbenchError as error:
         lines = len(str(error).splitlines())
@@ -152,22 +170,22 @@ def _expect_one_line(it: _Sample, folder: Path, case: str) -> None:
         msg = f"{case}: {type(error).__name__} ({error}); a DataError with the reason is expected"
         raise PluginError(msg) from error
     else:
-        msg = f"{case}: it is read without an error"
+        msg = f"{case}: read without an error"
         raise PluginError(msg)
 
 
-def _is_read(it: _Sample) -> None:
-    need("labelled" in it.roles, "it yields no labelled example")
+def _is_read(sample: _Sample) -> None:
+    need("labelled" in sample.roles, "the sample has no labelled example")
     # raises if a file of the sample is missing
-    SampleEnvironment().found(it.entry)
-    stated = it.spec.sample.examples if it.spec.sample else None
-    found = sum(map(len, it.roles.values()))
-    need(stated in {None, found}, f"Sample.examples is {stated}; it has {found} examples")
+    SampleEnvironment().found(sample.entry)
+    stated = sample.spec.sample.examples if sample.spec.sample else None
+    found = sum(map(len, sample.roles.values()))
+    need(stated in {None, found}, f"Sample.examples is {stated}; the sample has {found} examples")
 
 
-def _is_declared(it: _Sample) -> None:
-    for role, examples in it.roles.items():
-        for name, declared in it.spec.inputs.items():
+def _is_declared(sample: _Sample) -> None:
+    for role, examples in sample.roles.items():
+        for name, declared in sample.spec.inputs.items():
             need(name in examples.inputs, f"{role} examples have no '{name}', which is declared")
             _check_input(f"{role} '{name}'", examples.inputs[name], declared)
         mask = examples.inputs.get("mask")
@@ -180,28 +198,28 @@ def _check_input(where: str, given: Array, declared: Input) -> None:
     need(shape == tuple(declared.shape), f"{where} is {shape}; {declared.shape} is declared")
     need(array.dtype.kind in "fiub", f"{where} is {array.dtype}; numbers are expected")
     values = array.hits()[2] if isinstance(array, SparseImages) else array
-    need(np.isfinite(values).all(), f"{where} holds a value that is not finite")
+    need(np.isfinite(values).all(), f"{where} has a value that is not finite")
     if names:
         # an image's channels come first, the features of anything else last
         size = shape[0] if len(shape) == 3 else shape[-1]
         need(len(names) == size, f"{where}: {len(names)} different names for {size} features")
 
 
-def _has_ids(it: _Sample) -> None:
-    for role, examples in it.roles.items():
+def _has_ids(sample: _Sample) -> None:
+    for role, examples in sample.roles.items():
         kind = np.asarray(examples.ids).dtype
         need(kind == np.int64, f"{role} ids are {kind}; int64 is expected")
-    unlabelled = [e.ids for role, e in it.roles.items() if role == "unlabelled"]
-    for ids in ([e.ids for e in it.with_labels.values()], unlabelled):
+    unlabelled = [e.ids for role, e in sample.roles.items() if role == "unlabelled"]
+    for ids in ([e.ids for e in sample.with_labels.values()], unlabelled):
         whole = np.concatenate([np.empty(0, np.int64), *ids])
         values, counts = np.unique(whole, return_counts=True)
         twice = values[counts > 1]
-        need(not len(twice), f"{len(twice)} ids are of several examples, such as {twice[:1]}")
+        need(not len(twice), f"{len(twice)} ids are used by several examples, such as {twice[:1]}")
 
 
-def _has_labels(it: _Sample) -> None:
-    classes = it.spec.classes
-    for role, examples in it.with_labels.items():
+def _has_labels(sample: _Sample) -> None:
+    classes = sample.spec.classes
+    for role, examples in sample.with_labels.items():
         labels = np.asarray(examples.labels)
         need(labels.dtype == np.int64, f"{role} labels are {labels.dtype}; int64 is expected")
         low, high = labels.min(), labels.max()
@@ -211,49 +229,52 @@ def _has_labels(it: _Sample) -> None:
         need(not missing, f"no {role} example is of class {', '.join(missing)}")
 
 
-def _has_weights(it: _Sample) -> None:
-    for role, examples in it.roles.items():
+def _has_weights(sample: _Sample) -> None:
+    for role, examples in sample.roles.items():
         if examples.weights is not None:
             low, high = np.min(examples.weights), np.max(examples.weights)
             fine = low > 0 and high < np.inf
             need(fine, f"{role} weights are {low} to {high}; above 0 is expected")
 
 
-def _hides_labels(it: _Sample) -> None:
-    examples = it.roles["labelled"][:500]
+def _hides_labels(sample: _Sample) -> None:
+    examples = sample.roles["labelled"][:500]
     labels = np.asarray(examples.labels)[:, None]
     for name, array in examples.inputs.items():
         columns = np.asarray(array).reshape(len(labels), -1)
-        told = (columns == labels).all(0) | (columns == 1 - labels).all(0)
-        need(not told.any(), f"column {told.argmax()} of '{name}' equals the label")
+        equal = (columns == labels).all(0) | (columns == 1 - labels).all(0)
+        need(not equal.any(), f"column {equal.argmax()} of '{name}' equals the label")
 
 
-def _has_official(it: _Sample) -> None:
-    ids = it.roles["labelled"].ids
-    params = it.chosen(it.spec.split.params)
-    found = resolve(it.spec.split.official or "")(ids, **params)
+def _has_official(sample: _Sample) -> None:
+    ids = sample.roles["labelled"].ids
+    params = sample.chosen(sample.spec.split.params)
+    found = resolve(sample.spec.split.official or "")(ids, **params)
     array = np.asarray(found)
     fine = found is None or (array.dtype == bool and array.shape == (len(ids),))
-    need(fine, f"it is {array.dtype} {array.shape}; bool ({len(ids)},) or None is expected")
+    need(
+        fine,
+        f"it is {array.dtype} {array.shape}; bool ({len(ids)},) or None is expected",
+    )
 
 
-def _is_viewed(it: _Sample, name: str) -> None:
-    whole = read_only(it.roles["labelled"].inputs)
-    stated = it.spec.views[name]
-    view = partial(resolve(stated.run), **it.chosen(stated.params))
-    made, n = view(whole), len(it.roles["labelled"])
+def _is_viewed(sample: _Sample, name: str) -> None:
+    whole = read_only(sample.roles["labelled"].inputs)
+    stated = sample.spec.views[name]
+    view = partial(resolve(stated.run), **sample.chosen(stated.params))
+    made, n = view(whole), len(sample.roles["labelled"])
     # raises if the numbers of names and units differ
-    naming.described(it.spec, name, it.params)
-    need(name in made, f"it makes {', '.join(sorted(made)) or 'nothing'} and no '{name}'")
+    naming.described(sample.spec, name, sample.params)
+    need(name in made, f"returns {', '.join(sorted(made)) or 'nothing'}, without '{name}'")
     for key, array in made.items():
-        need(len(array) == n, f"it makes {len(array)} rows of '{key}' from {n}")
-        if key in it.spec.inputs:
-            _check_input(f"by default, its '{key}'", array, it.spec.inputs[key])
+        need(len(array) == n, f"returns {len(array)} rows of '{key}' for {n}")
+        if key in sample.spec.inputs:
+            _check_input(f"with default parameters, '{key}'", array, sample.spec.inputs[key])
     for rows in (np.arange(n)[::-1], np.arange(n // 3), np.arange(n)[n // 2 :: 7]):
         part = view({key: array[rows] for key, array in whole.items()})
         for key, array in made.items():
             same = _equal(part[key], array[rows])
-            need(same, f"'{key}' of some rows is not those rows of '{key}' of all")
+            need(same, f"'{key}' of some rows differs from those rows of '{key}' of all examples")
 
 
 def _equal(a: Array, b: Array) -> bool:
@@ -263,47 +284,47 @@ def _equal(a: Array, b: Array) -> bool:
     return np.array_equal(a, b)
 
 
-def _is_augmented(it: _Sample, name: str) -> None:
+def _is_augmented(sample: _Sample, name: str) -> None:
     import torch
 
     from hepbench.training.networks import batches
 
     # as in a training: batches are dense tensors
-    inputs = batches.RawInputs(it.roles["labelled"].inputs, torch.device("cpu"))(slice(64))
+    inputs = batches.RawInputs(sample.roles["labelled"].inputs, torch.device("cpu"))(slice(64))
     before = {key: tensor.clone() for key, tensor in inputs.items()}
-    made = resolve(it.spec.augmentations[name])(dict(inputs))
+    made = resolve(sample.spec.augmentations[name])(dict(inputs))
     for key, tensor in inputs.items():
         # the memory of a batch is used again for the next
-        need(torch.equal(before[key], tensor), f"it writes into '{key}', which it is given")
+        need(torch.equal(before[key], tensor), f"writes into its input '{key}'")
         shape, expected = tuple(getattr(made.get(key), "shape", ())), tuple(tensor.shape)
         need(shape == expected, f"'{key}' is {shape}; {expected} is expected")
-        need(isinstance(made[key], torch.Tensor), f"'{key}' is no tensor; batches are tensors")
+        need(isinstance(made[key], torch.Tensor), f"'{key}' is not a tensor; batches are tensors")
 
 
-def _reads_the_same(it: _Sample) -> None:
-    assert it.spec.sample is not None
+def _reads_the_same(sample: _Sample) -> None:
+    assert sample.spec.sample is not None
     target = "hepbench.conformance.datasets:digests"
-    again = run_in_fresh_process(target, it.spec.sample.read, it.read_params)
-    for name, digest in _digests(it.roles).items():
+    again = run_in_fresh_process(target, sample.spec.sample.read, sample.read_params)
+    for name, digest in _digests(sample.roles).items():
         need(again.get(name) == digest, f"{name} differ if another process reads them")
 
 
-def _is_prepared(it: _Sample) -> None:
-    inputs = tuple(dict.fromkeys((*it.spec.inputs, *it.spec.views)))
+def _is_prepared(sample: _Sample) -> None:
+    inputs = tuple(dict.fromkeys((*sample.spec.inputs, *sample.spec.views)))
     with TemporaryDirectory() as folder:
-        prepared(it.entry, inputs, Path(folder))
+        prepared(sample.entry, inputs, Path(folder))
 
 
 def _joined(chunks: Iterable[Any]) -> dict[str, Examples]:
-    """Return the examples of each role, chunk behind chunk."""
+    """Return the examples of each role, with all chunks joined."""
     roles: dict[str, list[Examples]] = {}
     for chunk in chunks:
         pair = isinstance(chunk, tuple) and len(chunk) == 2 and isinstance(chunk[1], Examples)
-        need(pair, f"it yields a {type(chunk).__name__}; (role, Examples) is expected")
+        need(pair, f"the reader yields a {type(chunk).__name__}; (role, Examples) is expected")
         role, examples = chunk
-        need(role in ROLES, f"it yields role {role!r}; {', '.join(ROLES)} are allowed")
-        blind = role != "unlabelled" and examples.labels is None
-        need(not blind, f"{role} examples without labels")
+        need(role in ROLES, f"the reader yields role {role!r}; {', '.join(ROLES)} are allowed")
+        no_labels = role != "unlabelled" and examples.labels is None
+        need(not no_labels, f"{role} examples without labels")
         roles.setdefault(role, []).append(examples)
     return {role: _concatenated(found) for role, found in roles.items()}
 

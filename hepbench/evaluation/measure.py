@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
     """Return every metric of one part; a metric without a value says why."""
+    from threadpoolctl import threadpool_limits
+
     classes = predictions.scores.shape[1]
-    return {
-        entry.spec.name: _value(entry.spec.compute, predictions)
-        for entry in metrics
-        if entry.spec.classes in {None, classes}
-    }
+    # the last digits of a long sum depend on the number of threads
+    with threadpool_limits(1):
+        return {
+            entry.spec.name: _value(entry.spec.compute, predictions)
+            for entry in metrics
+            if entry.spec.classes in {None, classes}
+        }
 
 
 def _value(compute: str, predictions: Predictions) -> Value:

@@ -153,9 +153,8 @@ class SparseImages:
         if np.ndim(starts) != 1:
             msg = f"sparse images are taken by rows; got an index of {np.ndim(rows)} axes"
             raise IndexError(msg)
-        return self.unchecked(
-            starts, self.ends[rows], self.positions, self.values, image=self.image
-        )
+        hits = self.positions, self.values
+        return self.unchecked(starts, self.ends[rows], *hits, image=self.image)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the dense array, for ``np.asarray``."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tinynets
 import torch
 from hepbench_methods import hepbench_methods
 from hepbench_models import CONV_VAE, SPARSE_AE
@@ -49,22 +50,16 @@ def training_data(n=60, **shape):
 
 
 def task(name, *, preset=None, **params):
-    """Return what the stage is told of a model."""
+    """Return the task of a worker that builds a model."""
     spec = MODELS[name]
-    told = {**defaults(spec.all_params, preset or ""), **({} if preset else SMALL), **params}
-    preprocess = told.pop("preprocess")
-    return {
-        "model": name,
-        "build": spec.build,
-        "model_params": told,
-        "preprocess": preprocess,
-        "heads": {m.name: m.head for m in METHODS.values() if m.head},
-    }
+    chosen = {**defaults(spec.all_params, preset or ""), **({} if preset else SMALL), **params}
+    heads = {m.name: m.head for m in METHODS.values() if m.head}
+    return tinynets.task(name, spec.build, heads=heads, **chosen)
 
 
-def fresh(name, data, *, seed=0, **told):
+def fresh(name, data, *, seed=0, **params):
     torch.manual_seed(seed)
-    return network_runs.fresh(task(name, **told), data.train.inputs, classes=2)
+    return network_runs.fresh(task(name, **params), data.train.inputs, classes=2)
 
 
 def built(name, shape, preset="paper", **params):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tinynets
 import torch
 from hepbench_datasets import (
     BOOSTED_JETS,
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hepbench import DataError, SparseImages
-from hepbench.cost import counting, export, tracing, whole_network
+from hepbench.cost import counting, export, preprocessed_network, tracing
 from hepbench.registry.resolve import resolve
 from hepbench.specs.parameters import defaults
 from hepbench.training import network_runs
@@ -316,14 +317,14 @@ def test_a_graph_network_is_counted_and_exported(tmp_path):
         **boosted_jets_clouds.cloud(inputs, size=64, points=points),
         **boosted_jets_clouds.graph(inputs, size=64, points=points, k=k),
     }
-    task = {"model": "edges", "build": "graphnets:Edges", "model_params": {"width": width},
-            "preprocess": ("signed-log", "standardise"), "heads": {}}  # fmt: skip
+    steps = ("signed-log", "standardise")
+    task = tinynets.task("edges", "graphnets:Edges", preprocess=steps, width=width)
     torch.manual_seed(0)
     network = network_runs.fresh(task, made, classes=2).with_head()
     tensors = batches.RawInputs(made, torch.device("cpu"))(slice(None))
     assert tensors["neighbours"].dtype == torch.int64
     assert torch.equal(network.preprocess(tensors)["neighbours"], tensors["neighbours"])
-    whole = whole_network.Whole(network)
+    whole = preprocessed_network.PreprocessedNetwork(network)
     counted = counting.count(whole, tracing.batch(tensors, 1))
     assert counted.macs == counted.cross_check
     assert counted.macs == points * k * 2 * len(boosted_jets_clouds.FEATURES) * width + width * 2

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import tinynets
 import torch
 from hepbench_methods import hepbench_methods, svm
 from hepbench_models import MLP, TRANSFORMER_AE
@@ -26,6 +27,7 @@ torch.set_num_threads(1)
 
 MODELS = {"mlp": MLP, "transformer-ae": TRANSFORMER_AE}
 METHODS = {method.name: method for method in hepbench_methods()}
+HEADS = {method.name: method.head for method in METHODS.values() if method.head}
 # those that train an encoder, or on one as it was drawn; what prunes follows a classifier
 TRAIN_FROM_FRESH = [
     n for n, m in METHODS.items() if "epochs" in m.params and "classifier" not in m.after
@@ -77,16 +79,10 @@ def training_data(**shape):
 
 
 def task(name, *, preset=None, **params):
-    """Return what the stage is told of a model."""
+    """Return the task of a worker that builds a model."""
     spec = MODELS[name]
-    base = {**defaults(spec.params, preset or ""), **({} if preset else SMALL[name])}
-    return {
-        "model": name,
-        "build": spec.build,
-        "model_params": {**base, **params},
-        "preprocess": spec.preprocess,
-        "heads": {m.name: m.head for m in METHODS.values() if m.head},
-    }
+    chosen = {**defaults(spec.all_params, preset or ""), **({} if preset else SMALL[name])}
+    return tinynets.task(name, spec.build, heads=HEADS, **{**chosen, **params})
 
 
 def fresh(name, data, *, seed=0, **params):
@@ -268,7 +264,7 @@ def test_same_seed_same_scores_and_stored_networks_score_the_same(name, chain, t
     scores = scoring.scores(network, inputs)
     assert np.array_equal(scores, scoring.scores(again, inputs))
     stored_networks.save(network, tmp_path)
-    known = TrustedCode(models={name: MODELS[name].build}, heads=task(name)["heads"])
+    known = TrustedCode(models={name: MODELS[name].build}, heads=HEADS)
     assert np.array_equal(scores, scoring.scores(stored_networks.load(tmp_path, known), inputs))
 
 

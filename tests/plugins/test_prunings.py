@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import tinynets
 import torch
 from conftest import TESTS, Workbench
 from hepbench_methods import channels, hepbench_methods, pruning
@@ -155,13 +156,7 @@ def data(model, n=120):
 def classifier(model, seed=0):
     """Return a network whose weights and statistics are all different, as after a training."""
     build, params = BUILDS[model]
-    task = {
-        "model": model,
-        "build": build,
-        "model_params": params,
-        "preprocess": ("standardise",),
-        "heads": HEADS,
-    }
+    task = tinynets.task(model, build, preprocess=("standardise",), heads=HEADS, **params)
     torch.manual_seed(seed)
     network = network_runs.fresh(task, examples(model, 50).inputs, classes=2).with_head()
     network.known = KNOWN

@@ -170,12 +170,13 @@ def opened(
     """
     from hepbench.planning import settings
     from hepbench.registry.plugins import installed
+    from hepbench.running import session
     from hepbench.specs import references
 
     asked = references.reference(reference)
     entry = installed().entry("dataset", asked.name)
     params = settings.dataset_params(entry.spec, asked.params)
-    local = LocalOptions(data=data, source=source)
+    local = session.LocalOptions(data=data, source=source)
     shown, found = _read(_combination(entry, params), local, report_progress)
     return replace(
         shown,
