@@ -56,7 +56,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
 
 
-def task(model, build, *, preprocess=(), heads=None, **params):
+def task(model, build, *, preprocess=(), method_heads=None, **params):
     """Return the task of a worker that builds a network; no method is applied to it."""
     return MethodTask(
         method="",
@@ -69,5 +69,5 @@ def task(model, build, *, preprocess=(), heads=None, **params):
         classes=2,
         steps=[],
         seed=0,
-        network=NetworkTask(preprocess=list(preprocess), heads=heads or {}),
+        network=NetworkTask(preprocess=list(preprocess), heads=method_heads or {}),
     )

@@ -54,7 +54,7 @@ def task(name, *, preset=None, **params):
     spec = MODELS[name]
     chosen = {**defaults(spec.all_params, preset or ""), **({} if preset else SMALL), **params}
     heads = {m.name: m.head for m in METHODS.values() if m.head}
-    return tinynets.task(name, spec.build, heads=heads, **chosen)
+    return tinynets.task(name, spec.build, method_heads=heads, **chosen)
 
 
 def fresh(name, data, *, seed=0, **params):
@@ -336,7 +336,7 @@ def test_same_seed_same_scores_and_stored_networks_score_the_same(name, chain, t
     scores = scoring.scores(network, inputs)
     assert np.array_equal(scores, scoring.scores(again, inputs))
     stored_networks.save(network, tmp_path)
-    known = TrustedCode(models={name: MODELS[name].build}, heads=task(name)["heads"])
+    known = TrustedCode(models={name: MODELS[name].build}, heads=task(name).network.heads)
     assert np.array_equal(scores, scoring.scores(stored_networks.load(tmp_path, known), inputs))
 
 

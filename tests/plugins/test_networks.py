@@ -82,7 +82,7 @@ def task(name, *, preset=None, **params):
     """Return the task of a worker that builds a model."""
     spec = MODELS[name]
     chosen = {**defaults(spec.all_params, preset or ""), **({} if preset else SMALL[name])}
-    return tinynets.task(name, spec.build, heads=HEADS, **{**chosen, **params})
+    return tinynets.task(name, spec.build, method_heads=HEADS, **{**chosen, **params})
 
 
 def fresh(name, data, *, seed=0, **params):

@@ -156,7 +156,7 @@ def data(model, n=120):
 def classifier(model, seed=0):
     """Return a network whose weights and statistics are all different, as after a training."""
     build, params = BUILDS[model]
-    task = tinynets.task(model, build, preprocess=("standardise",), heads=HEADS, **params)
+    task = tinynets.task(model, build, preprocess=("standardise",), method_heads=HEADS, **params)
     torch.manual_seed(seed)
     network = network_runs.fresh(task, examples(model, 50).inputs, classes=2).with_head()
     network.known = KNOWN
@@ -500,7 +500,6 @@ def test_a_layer_that_cannot_shrink_is_left_and_said(model):
     assert network.encoder.first.weight.shape[0] == 8
     assert network.encoder.second.out_features == 3
     assert context.warnings == ["pruning: cannot shrink encoder.first"]
-    assert network_runs.facts(network, context)["warnings"] == context.warnings
 
 
 def test_what_torch_pruning_misplaces_is_left_alone():
