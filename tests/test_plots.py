@@ -457,6 +457,7 @@ def test_samples_have_mean_and_covariance_of_the_latents():
 def pictured():
     """Return an autoencoder, and 2,000 of 2,500 sparse images; dense they have 16 MB."""
     import spots
+    import tinynets
     import torch
 
     from hepbench.plots import trained_networks
@@ -464,9 +465,9 @@ def pictured():
 
     ((_, test),) = spots.sample(2500, side=32)
     inputs = {"image": SparseImages.from_dense(test.inputs["image"])}
-    task = {"model": "ae", "build": "spots:Autoencoder", "model_params": {}, "preprocess": []}
+    task = tinynets.task("ae", "spots:Autoencoder")
     torch.manual_seed(0)
-    network = network_runs.fresh({**task, "heads": {}}, inputs, classes=2).eval()
+    network = network_runs.fresh(task, inputs, classes=2).eval()
     rows = np.sort(np.random.default_rng(5).permutation(2500)[:2000])
     sealed = Examples(inputs=inputs, ids=test.ids + 7)
     return trained_networks.TrainedNetwork("pre", network, sealed, rows, test.labels[rows])

@@ -330,9 +330,9 @@ def test_an_id_of_two_examples_is_refused(caught):
     done, record = caught("repeated")
     assert done.code == 2
     assert record.status == "failed"
-    assert record.error.message.startswith("repeated: id 123 stands for more than one example")
+    assert record.error.message.startswith("repeated: two examples have the id 123")
     assert not record.metrics
-    assert "failed in split repeated: PluginError: repeated: id 123" in text(done)
+    assert "failed in split repeated: PluginError: repeated: two examples have the id 123" in text(done)
 
 
 # --- 6 and 11: scores

@@ -221,7 +221,7 @@ class _Resolver:
         return tuple(steps) if fresh else self._whole(tuple(steps))
 
     def _whole(self, steps: tuple[Named, ...]) -> tuple[Named, ...]:
-        """Return a chain with the methods before its first step that it follows by default."""
+        """Return a chain that is completed at the front with the methods it needs by default."""
         seen = [steps[0][0].spec.name]
         while (before := steps[0][0].spec.after[0]) not in {"fresh", "encoder", "classifier"}:
             if before in seen:

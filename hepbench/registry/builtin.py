@@ -38,7 +38,7 @@ def _of_own_loss() -> list[Metric]:
         _metric("kl", "mean KL divergence of the posterior from the prior, in nats", **lower),
         _metric(
             "latent_sparsity",
-            "mean fraction of latents of at most 1 % of the largest of an example",
+            "mean fraction of latents that are at most 1 % of the example's largest latent",
         ),
         _metric(
             "auc_reconstruction", "AUC with the reconstruction error as the signal score", classes=2

@@ -106,7 +106,7 @@ class _Execution:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Kill what still runs when the body is left, for whatever reason."""
+        """Kill the workers that still run at the end of the body, also after an error."""
         try:
             yield
         finally:

@@ -112,7 +112,7 @@ def from_bytes(parts: Array) -> Array:
 
 
 def towers(row: Array, pixel: Array, energy: Array) -> tuple[Array, Array, Array]:
-    """Return image index, tower and energy of towers, from hits in towers of equal pixels."""
+    """Combine the hits of each tower, whose pixels are equal: image index, tower, energy."""
     corner = (pixel // SIDE % TOWER == 0) & (pixel % SIDE % TOWER == 0)
     tower = pixel // SIDE // TOWER * (SIDE // TOWER) + pixel % SIDE // TOWER
     return row[corner], tower[corner], energy[corner] * TOWER**2
