@@ -332,7 +332,9 @@ def test_an_id_of_two_examples_is_refused(caught):
     assert record.status == "failed"
     assert record.error.message.startswith("repeated: two examples have the id 123")
     assert not record.metrics
-    assert "failed in split repeated: PluginError: repeated: two examples have the id 123" in text(done)
+    assert "failed in split repeated: PluginError: repeated: two examples have the id 123" in text(
+        done
+    )
 
 
 # --- 6 and 11: scores
