@@ -347,7 +347,7 @@ def test_a_network_that_depends_on_the_order_of_points_fails_the_contract_tests(
     done = run("check", "places", "--quick", timeout=600)
     assert done.code == 1
     failed = [line for line in done.out.splitlines() if line.startswith("FAIL")]
-    assert failed == ["FAIL  model places: permuted particles score the same"]
+    assert failed == ["FAIL  model places: permuting particles does not change scores"]
 
 
 @pytest.mark.slow
