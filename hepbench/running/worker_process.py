@@ -139,11 +139,17 @@ class WorkerProcess:
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
     """Hold Ctrl-C back until the body has run; it is delivered then."""
+    held: list[Any] = []
+    # the mask is of this thread and of the worker; another thread may still receive the signal
+    handler = signal.signal(signal.SIGINT, lambda *args: held.append(args))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

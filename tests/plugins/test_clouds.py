@@ -337,7 +337,10 @@ def test_a_graph_network_passes_the_contract_tests(run):
     """Order of points, padding, batches, device, storage, trimming, export."""
     done = run("check", "edges", "--quick", timeout=600)
     assert done.code == 0, done.out
-    for claim in ("permuted particles score the same", "more padding changes no score"):
+    for claim in (
+        "permuting particles does not change scores",
+        "more padding does not change scores",
+    ):
         assert f"ok    model edges: {claim}" in done.out
 
 
