@@ -10,28 +10,13 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from hepbench.specs.renamed import PARAMETERS
 from hepbench.storage import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hepbench.specs.types import Json
-
-
-PARAMETERS = {
-    "rate": "learning_rate",
-    "encoder_rate": "encoder_learning_rate",
-    "head_rate": "head_learning_rate",
-    "clip": "gradient_clip",
-    "least_steps": "min_steps",
-    "choose": "monitor",
-    "annealed": "kl_warmup",
-    "spreads": "init_std",
-    "code": "latent_dim",
-    "feature_share": "feature_fraction",
-    "masked_share": "masked_fraction",
-}
-"""Parameters of models and methods: old name -> new name."""
 
 
 PARAMETER_VALUES = {("after", "restart"): "reinitialise"}
