@@ -192,6 +192,23 @@ def test_the_old_name_of_a_parameter_is_answered_with_the_new_one(changes, messa
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("setting", "listed"),
+    [
+        ("dataset.sizes=1", ["dataset.features", "dataset.n_train"]),
+        ("mlp.width=1", ["dataset.*", "model.*", "scratch.*"]),
+        ("width=1", ["dataset.*", "model.*", "scratch.*"]),
+    ],
+)
+def test_an_unknown_parameter_lists_those_of_its_owner_or_the_owners(setting, listed):
+    """Not all parameters of a suite: there are hundreds."""
+    with pytest.raises(UsageError) as caught:
+        expanded(overrides=[setting])
+    names = str(caught.value).partition("Known: ")[2].split(", ")
+    assert set(listed) <= set(names)
+    assert {name.partition(".")[0] for name in names} == {name.partition(".")[0] for name in listed}
+
+
 OWN = """
 name = "one"
 [[run]]

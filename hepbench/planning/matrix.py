@@ -182,8 +182,11 @@ class _Resolver:
 
     def _why_unused(self, path: str) -> str:
         head, _, name = path.rpartition(".")
-        names = {p.removeprefix(f"{head}.") for p in self.known if p.startswith(f"{head}.")}
-        return renamed(name, names) or unknown("parameter", path, self.known)
+        of_head = {p.rpartition(".")[2] for p in self.known if p.startswith(f"{head}.")}
+        # a few dozen methods have hundreds of parameters: list those of one, or the methods
+        groups = {f"{p.partition('.')[0]}.*" for p in self.known}
+        listed = {f"{head}.{n}" for n in of_head} or groups
+        return renamed(name, of_head) or unknown("parameter", path, self.known, listed=listed)
 
     def _named(self, kind: str, texts: Sequence[str]) -> list[Named]:
         found: list[Named] = []

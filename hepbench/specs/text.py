@@ -8,14 +8,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return a one-line message for an unknown name, with a suggestion if a known name is similar."""
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, listed: Iterable[str] | None = None
+) -> str:
+    """Return a one-line message for an unknown name, with a suggestion if a known name is similar.
+
+    Args:
+        kind, name: what is unknown.
+        known: all names of this kind.
+        listed: what the message lists if all known names are too many.
+    """
     from difflib import get_close_matches
 
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}"
+    shown = names if listed is None else sorted(listed)
+    return f"no {kind} named '{name}'.{hint} Known: {', '.join(shown) or 'none'}"
 
 
 DASH = "\N{EN DASH}"
