@@ -1,10 +1,12 @@
-"""Conformance tests in a plugin author's own pytest; the command line has ``hepbench check NAME``::
+"""Conformance tests in a plugin author's own pytest; the command line has ``hepbench check NAME``.
 
-from hepbench.testing import checks
+In a test file of the plugin::
 
-@pytest.mark.parametrize("check", checks("my-plugin"), ids=str)
-def test_conformance(check):
-    check()
+    from hepbench.testing import checks
+
+    @pytest.mark.parametrize("check", checks("my-plugin"), ids=str)
+    def test_conformance(check):
+        check()
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hepbench_models import MLP
 
 from hepbench import Examples, UsageError
 from hepbench.conformance.suites import SampleEnvironment
@@ -21,9 +20,11 @@ from hepbench.training.networks.preprocessing import Steps
 @pytest.fixture
 def gpus(tmp_path, monkeypatch):
     """Stand in for NVIDIA's driver: two GPUs of different models."""
-    for place, model in (("0000:01:00.0", "NVIDIA H200"), ("0000:02:00.0", "NVIDIA L4")):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "information").write_text(f"Model: \t\t {model}\nIRQ: 7\n")
+    for bus, model in ((1, "NVIDIA H200"), (2, "NVIDIA L4")):
+        folder = tmp_path / f"0000:0{bus}:00.0"
+        folder.mkdir()
+        lines = [f"Model: \t\t {model}", "IRQ: 7", f"GPU UUID: \t GPU-{bus}{bus}ab"]
+        (folder / "information").write_text("\n".join(lines))
     monkeypatch.setattr(devices, "NVIDIA", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -51,6 +52,7 @@ def test_a_device_is_found_by_its_name(text, found):
 
 @pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize(("visible", "models"), [
+    ("-1", []), ("0,-1,1", ["NVIDIA H200"]), ("GPU-22", ["NVIDIA L4"]), ("GPU-3", []),
     ("1", ["NVIDIA L4"]), ("1,0", ["NVIDIA L4", "NVIDIA H200"]), ("", []), ("0,7,1", ["NVIDIA H200"]),
 ])  # fmt: skip
 def test_hidden_gpus_are_not_there(monkeypatch, visible, models):
@@ -76,7 +78,7 @@ def test_another_name_is_refused(text):
 
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_auto_is_the_processor(monkeypatch):
-    """And so are machines with another system."""
+    """Without an Apple GPU, too."""
     monkeypatch.setattr(devices, "_has_mps", lambda: False)
     assert devices.find("auto") == Device()
 
@@ -93,9 +95,9 @@ def test_a_run_on_a_gpu_that_is_not_there_is_one_line(bench):
     assert not (bench.folder / "results").exists()
 
 
-def keys_on(device):
+def keys_on(device, model="mlp"):
     """Return the key of each stage of one cell, planned for a device."""
-    matrix = Matrix(datasets=["higgs"], models=["mlp"], methods=["scratch"])
+    matrix = Matrix(datasets=["higgs"], models=[model], methods=["scratch"])
     environment = SampleEnvironment(device=device)
     suite = SuiteFile(name="s", run=[matrix])
     return plan.make(suite, installed(), environment, Choice()).cells[0].stage_keys
@@ -113,7 +115,11 @@ def test_kind_and_model_of_a_device_are_parts_of_keys_and_the_index_is_not():
         assert cpu[stage] == first[stage] == other[stage]
     for stage in ("scratch mlp", "cost"):
         assert len({cpu[stage], first[stage], other[stage]}) == 3
-    assert MLP.name == "mlp"
+
+
+def test_an_estimator_has_the_same_keys_on_every_device():
+    """It uses the processor, so a GPU changes neither its training nor its cost."""
+    assert keys_on(Device(), "gbdt") == keys_on(Device("cuda", "NVIDIA H200", 0), "gbdt")
 
 
 @pytest.mark.parametrize("limit", [0, batches.IN_MEMORY_BYTES])

@@ -251,7 +251,7 @@ def test_a_server_that_is_busy_is_asked_again(server, tmp_path):
     assert whole(of(server, tmp_path), tmp_path)
     (tmp_path / "jets.h5").unlink()
     server.answers = [503] * 3
-    assert refused(of(server, tmp_path), "answers 503", "0 bytes are kept")
+    assert refused(of(server, tmp_path), "answers 503 (Service Unavailable); by hand")
 
 
 def test_redirects_are_followed_with_the_range(server, tmp_path):

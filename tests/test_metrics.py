@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from hepbench import EmptyClassError, Measured, Predictions, UndefinedMetricError
+from hepbench import (
+    EmptyClassError,
+    Measured,
+    Metric,
+    PluginError,
+    Predictions,
+    UndefinedMetricError,
+)
 from hepbench.evaluation import metrics
 
 TWO_CLASSES = [
@@ -462,3 +469,9 @@ def test_values_that_are_missing_are_said_to_be(values, reason):
     """Never 0.0."""
     with pytest.raises(UndefinedMetricError, match=re.escape(reason)):
         metrics.kl(with_values(values))
+
+
+def test_an_unknown_aspect_of_comparison_is_refused():
+    """A misspelt aspect would compare values that must not be compared."""
+    with pytest.raises(PluginError, match=r"no aspect named 'splits'. Did you mean 'split'"):
+        Metric(name="m", compute="m:m", higher_is_better=True, same=frozenset({"splits"}))

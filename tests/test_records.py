@@ -220,3 +220,9 @@ def test_what_is_no_record_is_no_record_of_an_old_schema(data):
     """It is refused as any other damaged file."""
     with pytest.raises(msgspec.MsgspecError):
         decode(data.encode())
+
+
+def test_a_damaged_byte_inside_a_string_is_damage():
+    """msgspec raises another error for it; readers of records know one."""
+    with pytest.raises(msgspec.MsgspecError, match="invalid text"):
+        decode(b'{"schema_version": 2, "suite": "s\xff"}')

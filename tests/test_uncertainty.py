@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hepbench.evaluation import uncertainty
+from hepbench.evaluation.seed_averages import SeedAverage, over_seeds
+from hepbench.storage.records import Value
 
 # a loaded machine is no failure
 steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -165,11 +167,12 @@ def test_an_inverse_has_the_relative_error_of_its_share():
 
 def test_seed_spread_is_the_scatter_of_one_run():
     """1, 2, 3, 4: mean 2.5, sample standard deviation sqrt(5 / 3), not that over sqrt(4)."""
-    assert uncertainty.seed_spread([1.0, 2.0, 3.0, 4.0]) == (2.5, pytest.approx(math.sqrt(5 / 3)))
+    found = over_seeds([Value(value) for value in (1.0, 2.0, 3.0, 4.0)])
+    assert (found.value, found.spread) == (2.5, pytest.approx(math.sqrt(5 / 3)))
 
 
 def test_a_single_seed_has_no_spread():
     """Not zero: unknown."""
-    assert uncertainty.seed_spread([0.8]) == (0.8, None)
-    with pytest.raises(ValueError, match="at least one"):
-        uncertainty.seed_spread([])
+    found = over_seeds([Value(0.8)])
+    assert (found.value, found.spread) == (0.8, None)
+    assert over_seeds([]) == SeedAverage()

@@ -107,13 +107,14 @@ def _holdings(spec: Dataset, folder: Path | None) -> Holdings:
     found = finding.present(spec, place) if place else {}
     form = finding.whole_form(spec.files, found)
     files = [_state(file, found.get(file.name)) for file in spec.files]
+    source, problem = _source(spec, folder)
     return Holdings(
         name=spec.name,
         summary=spec.summary,
         folder=str(place) if place else None,
-        source=_source(spec, form, files),
+        source=source,
         form=form,
-        problem=_problem(spec, folder),
+        problem=problem,
         files=files,
         sample_bytes=_sample_bytes(spec),
         sample_examples=spec.sample.examples if spec.sample else None,
@@ -121,21 +122,13 @@ def _holdings(spec: Dataset, folder: Path | None) -> Holdings:
     )
 
 
-def _source(spec: Dataset, form: str | None, files: Sequence[FileState]) -> Origin | None:
-    """Return the source that runs read: see ``DataFiles``."""
-    if form is None:
-        return "sample" if spec.sample else None
-    marked = any(state.simulated and state.file.form == form for state in files)
-    return "simulated" if marked else "file"
-
-
-def _problem(spec: Dataset, folder: Path | None) -> str | None:
+def _source(spec: Dataset, folder: Path | None) -> tuple[Origin | None, str | None]:
+    """Return the source that runs read, or None and why a run would be refused."""
     try:
         # checksums do not matter here
-        finding.find(spec, folder, "auto", lambda *_: "")
+        return finding.find(spec, folder, "auto", lambda *_: "").source, None
     except HepbenchError as error:
-        return str(error)
-    return None
+        return None, str(error)
 
 
 def _sample_bytes(spec: Dataset) -> int | None:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 FORMATS = ("plain", "github", "latex", "csv", "json", "html")
 
 
-KINDS = ("datasets", "models", "methods", "metrics", "suites", "plugins")
-
-
 RESULTS = Path("results")
 
 

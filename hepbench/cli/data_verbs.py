@@ -133,7 +133,6 @@ def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Pat
     """Simulate examples into the original file format; return a line with their path."""
     import time
 
-    from hepbench.registry.plugins import installed
     from hepbench.registry.resolve import resolve
     from hepbench.storage import machine
 

@@ -1,10 +1,4 @@
-"""Conformance tests: ``hepbench check NAME``, and the same in a plugin author's own pytest::
-
-    from hepbench.testing import checks
-
-    @pytest.mark.parametrize("check", checks("my-plugin"), ids=str)
-    def test_conformance(check):
-        check()
+"""Conformance tests: ``hepbench check NAME``, and ``hepbench.testing`` for pytest.
 
 Each check tests one claim about one thing that a plugin provides. The other modules of
 ``hepbench/conformance`` hold the claims, one module for each kind of plugin.
@@ -24,7 +18,7 @@ from hepbench.conformance import datasets, estimator_methods, estimators, metric
 from hepbench.conformance.claims import spec_claims
 from hepbench.registry.plugins import KINDS, installed, kind_of
 from hepbench.specs.errors import HepbenchError, UsageError
-from hepbench.specs.text import unknown
+from hepbench.specs.text import several, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -201,4 +195,4 @@ def _source_line(error: Exception) -> str:
 
 
 def _left_out_note(count: int) -> str:
-    return f"; {count} other claims depend on this one and were left out" if count else ""
+    return f"; left out because of this: {several(count, 'other claim')}" if count else ""

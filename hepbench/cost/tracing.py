@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hepbench.training.networks.determinism import eval_mode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -38,14 +40,8 @@ class Positional(nn.Module):
 @contextmanager
 def eval_without_gradients(network: nn.Module) -> Iterator[None]:
     """Use eval mode without gradients; afterwards restore the mode of every module."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with eval_mode(network), torch.no_grad():
+        yield
 
 
 @contextmanager

@@ -194,10 +194,9 @@ class Fetch:
             else:
                 return
             if failures > len(WAITS_SECONDS):
-                kept = (
-                    f"{self.partial.size():,} bytes are kept: the same command continues from there"
-                )
-                self._refuse(f"{reason}; {kept}")
+                kept = self.partial.size()
+                more = f"; {kept:,} bytes are kept: the same command continues from there"
+                self._refuse(reason + (more if kept else ""))
             wait = WAITS_SECONDS[max(failures - 1, 0)]
             self.report_progress(f"{reason}; next try in {wait} s")
             time.sleep(wait)

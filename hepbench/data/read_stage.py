@@ -207,5 +207,6 @@ def _wrong_labels(examples: Examples, classes: int) -> str:
         return "examples of this role need labels"
     labels = np.asarray(examples.labels)
     if len(labels) and not -1 <= labels.min() <= labels.max() < classes:
-        return f"labels from {labels.min()} to {labels.max()}; 0 to {classes - 1} expected"
+        allowed = f"0 to {classes - 1} expected, or -1 for an unknown class"
+        return f"labels from {labels.min()} to {labels.max()}; {allowed}"
     return ""

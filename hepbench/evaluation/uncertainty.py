@@ -1,4 +1,4 @@
-"""Uncertainties: errors from the size of the test sample, and the spread over seeds.
+"""Uncertainties: errors from the size of the test sample.
 
 Weights are event weights, not counts: doubling all of them changes no error. They enter variances
 squared, and intervals through the effective number of examples, ``(sum w)^2 / sum w^2``. Equal
@@ -15,8 +15,6 @@ import numpy as np
 from hepbench.specs.metric import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hepbench.specs.types import Array
 
 
@@ -183,16 +181,3 @@ def perfect_order(n: float) -> float:
     with probability AUC^n at most; the interval holds the AUCs for which this is at least 32 %.
     """
     return -math.expm1(math.log1p(-ONE_SIGMA) / n)
-
-
-def seed_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean over seeds and the sample standard deviation (n - 1 below the sum).
-
-    It is the deviation of one run, not of the mean: the expected difference of a further seed. It
-    is None for a single seed.
-    """
-    if not len(values):
-        msg = "seed_spread needs at least one value"
-        raise ValueError(msg)
-    found = np.asarray(values, dtype=float)
-    return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else None

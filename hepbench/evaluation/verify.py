@@ -77,8 +77,12 @@ def differences(record: Record, root: Path, entries: list[Entry]) -> tuple[list[
         lines += [
             f"{part} {name}: its metric is not installed" for name in sorted({*values} - known)
         ]
+        lines += [
+            f"{part} {name}: recorded, and not defined for this number of classes"
+            for name in sorted({*values} & known - again.keys())
+        ]
         lines += _compare(part, values, again)
-        count += len(values)
+        count += len(again)
     return lines, count
 
 

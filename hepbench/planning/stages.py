@@ -10,6 +10,7 @@ import msgspec
 from hepbench.cost.messages import CostTask
 from hepbench.data.messages import inputs_task, read_task, split_task
 from hepbench.storage import keys
+from hepbench.storage.devices import Device
 from hepbench.training.messages import MethodTask, NetworkTask
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from hepbench.specs.method import Method
     from hepbench.specs.model import Model
     from hepbench.specs.types import Json
-    from hepbench.storage.devices import Device
 
 NETWORK_IMPORTS = ("hepbench.training.network_runs", "numpy.ctypeslib", "torch._dynamo")
 """Modules that every worker would import for a network; torch imports the last one when the first
@@ -251,10 +251,15 @@ def _digests(environment: Environment, targets: Iterable[tuple[str, Entry]]) -> 
     return {k: v for t, entry in targets for k, v in environment.sources(t, entry).items()}
 
 
+def device_of(task: MethodTask, environment: Environment) -> Device:
+    """Return what a model is trained and scored on: an estimator uses the processor."""
+    return environment.device if task.network else Device()
+
+
 def cost_stage(scored: Stage, inputs: Stage, environment: Environment) -> Stage:
     """Return the stage that measures what scoring costs, of the model that a method made."""
     assert isinstance(scored.task, MethodTask)
-    device = environment.device
+    device = device_of(scored.task, environment)
     return Stage(
         kind="cost",
         name=f"cost of {scored.name}",

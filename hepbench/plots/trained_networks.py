@@ -202,7 +202,8 @@ def _check_code(record: Record) -> None:
     """Raise ResultsError if the code that rebuilds the network changed since it was trained."""
     steps = (part for part in record.key_parts.items() if "method" in part[1])
     _, last = max(steps, key=lambda part: part[0].count("+"))
-    if last["numerics"] != keys.NUMERICS["method"]:
+    # keys of schema 1 have no part "network"
+    if last["numerics"] != keys.NUMERICS["method"] or "network" not in last:
         msg = f"its network was trained by another version of hepbench; {_again(record)}"
         raise ResultsError(msg)
     for name in _changed(last):
@@ -249,8 +250,6 @@ def _decoding(kept: _CachedStages) -> str:
     """Return the last step that trained the model's own loss, or the first step."""
     for name in reversed(kept.methods):
         for entry in kept.results[name].trained.history or ():
-            if any(
-                n not in KNOWN_TERMS and not n.startswith(("rate", "learning_rate")) for n in entry
-            ):
+            if any(n not in KNOWN_TERMS and not n.startswith("learning_rate") for n in entry):
                 return name
     return kept.methods[0]

@@ -74,6 +74,11 @@ class _Job:
         return [stage.key for stage in self.stages]
 
     @property
+    def unfinished(self) -> str:
+        """The key of the stage under way, or of the next one between two stages."""
+        return self.current if self.current in self.keys else self.keys[0]
+
+    @property
     def outside(self) -> set[str]:
         """The stages of other jobs that it depends on."""
         return {p for stage in self.stages for p in stage.parents} - set(self.keys)
@@ -167,7 +172,9 @@ class _Execution:
             self.cache.release(job.keys)
             yield from self._fail_dependants(job)
         elif job.stages:
-            # a worker that was started is always among those to be killed
+            # Ctrl-C waits until the worker has its order, since it would fail on half of one, and is
+            # among those to be killed. The worker inherits this, and unblocks Ctrl-C when it has
+            # left the terminal's process group.
             with interrupts_blocked():
                 job.worker = WorkerProcess.start(self.context, self._order(job))
                 self.running.append(job)
@@ -192,11 +199,13 @@ class _Execution:
     # --- ending
 
     def _receive(self, job: _Job) -> Iterator[Outcome]:
+        # asked first: a worker that ends now may still send an event before it does
+        ended = job.running.has_ended()
         for event in job.running.events():
             yield from self._handle(job, event)
             if job not in self.running:
                 return
-        if job.running.has_ended():
+        if ended or job.running.connection is None:
             yield from self._ended(job)
 
     def _handle(self, job: _Job, event: Event) -> Iterator[Outcome]:
@@ -220,13 +229,18 @@ class _Execution:
         if not job.stages:
             self._close(job)
             return
-        key = job.current if job.current in job.keys else job.keys[0]
         kind, message = job.running.death()
-        yield from self._fail(job, Outcome(key=key, status="failed", type=kind, message=message))
+        failure = Outcome(key=job.unfinished, status="failed", type=kind, message=message)
+        yield from self._fail(job, failure)
 
     def _time_out(self, job: _Job) -> Iterator[Outcome]:
+        """Fail the stage that takes too long; a worker without stages left is only killed."""
+        if not job.stages:
+            job.running.kill()
+            self._close(job)
+            return
         message = f"no end after {self.limits.timeout:g} s (--timeout)"
-        failure = Outcome(key=job.current, status="timeout", type="Timeout", message=message)
+        failure = Outcome(key=job.unfinished, status="timeout", type="Timeout", message=message)
         yield from self._fail(job, failure)
 
     def _fail(self, job: _Job, failure: Outcome) -> Iterator[Outcome]:

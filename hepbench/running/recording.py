@@ -13,9 +13,10 @@ from hepbench.cost.messages import CostResult
 from hepbench.data import duplicates
 from hepbench.data.messages import ReadResult, SplitResult
 from hepbench.evaluation import joining, measure
+from hepbench.planning.stages import device_of
 from hepbench.running.executor import Outcome
 from hepbench.specs.references import uses
-from hepbench.storage import devices, machine
+from hepbench.storage import machine
 from hepbench.storage.records import (
     Cost,
     DataSummary,
@@ -218,10 +219,10 @@ class Recorder:
         )
 
     def _device(self, cell: Cell) -> Device:
-        """Return what a cell was trained and scored on; estimators use the processor."""
+        """Return what a cell was trained and scored on, as it is recorded."""
         task = self.plan.stages[cell.final].task
         assert isinstance(task, MethodTask)
-        chosen = self.environment.device if task.network else devices.Device()
+        chosen = device_of(task, self.environment)
         return Device(
             kind=chosen.kind,
             name=chosen.name or str(machine.description()["processor"]),

@@ -50,6 +50,8 @@ def server(stages: Iterable[Stage], threads: int) -> ForkServerContext:
     os.environ[preload.VARIABLE] = ",".join([*own, *imports])
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    # the order in which ``devices`` finds the GPUs
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["hepbench.running.preload"])
     return context
@@ -69,14 +71,12 @@ class WorkerProcess:
 
     @classmethod
     def start(cls, context: ForkServerContext, order: JobOrder) -> WorkerProcess:
-        """Fork a worker that carries out an order."""
+        """Fork a worker that carries out an order; Ctrl-C must be blocked meanwhile."""
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
             target=worker.main, args=(msgspec.json.encode(order), theirs), daemon=True
         )
-        # Ctrl-C waits until the worker has been sent its order: it would fail on half of one. The
-        # worker inherits this, and unblocks it when it has left the terminal's process group.
-        with interrupts_blocked(), _hidden_main():
+        with _hidden_main():
             process.start()
             started = cls(process, ours, Path(order.scratch))
         theirs.close()

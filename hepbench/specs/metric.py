@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hepbench.specs.errors import PluginError
 from hepbench.specs.parameters import check_name
 from hepbench.specs.renamed import unknown_attribute
+from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
     from hepbench.specs.types import Array, Inputs
@@ -60,6 +62,10 @@ class Predictions:
         __getattr__ = unknown_attribute
 
 
+ASPECTS = ("data", "split", "labels", "preset", "preprocess")
+"""Aspects in which two results may differ, so that their values must not be compared."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """A metric computed from predictions.
@@ -69,9 +75,11 @@ class Metric:
         compute: ``(Predictions) -> float | Measured``; raises UndefinedMetricError if it has no
             value.
         higher_is_better: direction; None if neither is better: rows are not ranked by it.
-        same: aspects that must be equal for two values to be compared: names among ``data``, ``split``,
-            ``labels``, ``preset``, ``preprocess``.
+        same: names of ASPECTS that must be equal for two values to be compared.
         classes: the number of classes it needs; None means any.
+
+    Raises:
+        PluginError: the name, or an aspect, is not allowed.
     """
 
     name: str
@@ -83,3 +91,6 @@ class Metric:
 
     def __post_init__(self) -> None:
         check_name("metric", self.name)
+        for name in sorted(self.same - {*ASPECTS}):
+            msg = f"metric {self.name}: {unknown('aspect', name, ASPECTS)}"
+            raise PluginError(msg)

@@ -73,36 +73,37 @@ def _cuda(text: str, index: int, gpus: list[str]) -> Device:
 
 
 def nvidia_gpus() -> list[str]:
-    """Return the models of the visible NVIDIA GPUs, in torch's order.
+    """Return the models of the visible NVIDIA GPUs, in the order of their PCI addresses.
 
-    ``CUDA_VISIBLE_DEVICES`` selects and orders them; an entry that is not a number, such as a
-    UUID, counts as a visible GPU.
+    ``CUDA_VISIBLE_DEVICES`` selects and orders them, by number or by (the start of) a UUID.
     """
     folders = sorted(NVIDIA.glob("*")) if NVIDIA.is_dir() else []
-    models = [_model(folder / "information") for folder in folders]
+    gpus = [_information(folder) for folder in folders]
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return models
+        return [model for model, _ in gpus]
     visible = []
     for entry in filter(None, map(str.strip, chosen.split(","))):
-        if entry.isdigit() and int(entry) >= len(models):
-            # CUDA stops at the first entry that does not exist
+        named = gpus[int(entry) :][:1] if entry.isdigit() else _with_uuid(entry, gpus)
+        if not named:
+            # CUDA stops at the first entry that does not exist, such as -1
             break
-        visible.append(models[int(entry)] if entry.isdigit() else _first(models))
-    return visible if models else []
+        visible.append(named[0][0])
+    return visible
 
 
-def _first(models: list[str]) -> str:
-    return models[0] if models else ""
+def _with_uuid(start: str, gpus: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [gpu for gpu in gpus if start.startswith("GPU-") and gpu[1].startswith(start)]
 
 
-def _model(information: Path) -> str:
+def _information(folder: Path) -> tuple[str, str]:
+    """Return model and UUID of a GPU; the UUID is empty if the driver does not tell it."""
     try:
-        lines = information.read_text().splitlines()
+        lines = (folder / "information").read_text().splitlines()
     except OSError:
-        return "NVIDIA GPU"
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
-    return found[0] if found else "NVIDIA GPU"
+        lines = []
+    found = {name.strip(): value.strip() for name, _, value in (s.partition(":") for s in lines)}
+    return found.get("Model") or "NVIDIA GPU", found.get("GPU UUID", "")
 
 
 def _has_mps() -> bool:

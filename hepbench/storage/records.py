@@ -372,6 +372,9 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
         version = _version_decoder.decode(data).schema_version
         if version == SCHEMA_VERSION:
             raise
+    except UnicodeDecodeError as error:
+        msg = f"invalid text: {error.reason}"
+        raise msgspec.DecodeError(msg) from error
     else:
         version = record.schema_version
     if version > SCHEMA_VERSION:

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from hepbench.specs.errors import UsageError
+from hepbench.specs.metric import ASPECTS
 from hepbench.specs.text import unknown
 from hepbench.storage.records import Cost
 
@@ -48,9 +49,6 @@ PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
 
 
 TIMES = ("latency", "train_seconds", "examples_per_second")
-
-
-ASPECTS = ("data", "split", "labels", "preset", "preprocess")
 
 
 LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.evaluation.seed_averages import over_seeds
+from hepbench.specs.metric import ASPECTS
 from hepbench.storage.records import Value
-from hepbench.tables.columns import ASPECTS, COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
+from hepbench.tables.columns import COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,8 +87,11 @@ class Row:
         found: dict[str, set[str]] = defaultdict(set)
         for record in self.ok or self.cells:
             made = record.provenance
-            said = (made.machine.processor, made.threads, made.device.kind, made.device.precision)
-            for name, value in zip(SETTING, said, strict=True):
+            # the name of a CPU is the processor
+            gpu = made.device.name if made.device.kind != "cpu" else ""
+            device = f"{made.device.kind} {gpu}".strip()
+            values = (made.machine.processor, made.threads, device, made.device.precision)
+            for name, value in zip(SETTING, values, strict=True):
                 found[name].add(str(value or "not recorded"))
         return {name: " and ".join(sorted(values)) for name, values in found.items()}
 

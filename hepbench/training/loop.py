@@ -15,7 +15,7 @@ from torch import Tensor
 from hepbench.specs.errors import UsageError
 from hepbench.training import fit_settings, objectives, optimisation
 from hepbench.training.networks import batches
-from hepbench.training.validation import METRICS, FixedTermsCheck, encoder_term_weights, validate
+from hepbench.training.validation import METRICS, FixedTermsCheck, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -142,7 +142,7 @@ class _Loop:
         self._passes = fit_settings.passes(settings, steps)
         self._steps = steps * self._passes * settings.epochs
         self._step = 0
-        self._progress = _ProgressReport(job)
+        self._progress = _ProgressReport(job, self._passes)
 
     def _state(self, objective: Objective) -> _ObjectiveState:
         settings = self.job.training
@@ -240,7 +240,7 @@ class _Loop:
     # --- weights of terms that vary
 
     def _term_weights(self, progress: float) -> Mapping[str, float]:
-        return encoder_term_weights(self.network, progress)
+        return objectives.encoder_term_weights(self.network, progress)
 
     def _terms_are_final(self) -> bool:
         return self._term_weights(self._step / self._steps) == self._term_weights(1.0)
@@ -296,12 +296,10 @@ def _scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | None
 
 
 class _ProgressReport:
-    """Reports how far a training is."""
+    """Reports how far a training is; an epoch has ``passes`` over the examples."""
 
-    def __init__(self, job: FitJob) -> None:
+    def __init__(self, job: FitJob, passes: int) -> None:
         self._report, self._epochs = job.report_progress, job.training.epochs
-        steps = batches.steps(len(job.train), job.training.batch_size)
-        passes = fit_settings.passes(job.training, steps)
         self._whole = len(job.train) * passes * max(self._epochs, 1)
         self._began = time.monotonic()
         self._next = self._began

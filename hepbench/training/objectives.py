@@ -47,6 +47,13 @@ def pretraining(network: Network, batch: Examples) -> Mapping[str, Tensor]:
     return terms
 
 
+def encoder_term_weights(network: Any, progress: float) -> Mapping[str, float]:
+    """Return the weights of the encoder's terms; ``progress`` is 1 at the end of training."""
+    term_weights = getattr(network.encoder, "term_weights", None)
+    found: Mapping[str, float] = term_weights(progress) if term_weights else {}
+    return found
+
+
 MEANS: Mapping[Terms, Terms] = {classification: _mean_classification}
 """Terms -> the same terms as means over a batch, which is faster than one value per example."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,7 @@ def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None
 
 
 def _apart(one: Any, other: Any) -> float:
-    """Return the largest difference between two arrays, relative to entries above 1."""
+    """Return the largest difference between two arrays, relative to entries above 1; inf for NaN."""
     a, b = (np.asarray(array, np.float64) for array in (one, other))
-    return float(abs(a - b).max() / max(1.0, abs(a).max()))
+    difference = float(abs(a - b).max() / max(1.0, abs(a).max()))
+    return math.inf if math.isnan(difference) else difference

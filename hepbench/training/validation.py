@@ -106,20 +106,14 @@ class FixedTermsCheck:
         network, job = self._network, self._job
         batch = job.validation.batch(next(iter(spans(len(job.validation), FIXED_TERMS_EXAMPLES))))
         found = {
-            f"the final weight of {n!r}": w for n, w in encoder_term_weights(network, 1.0).items()
+            f"the final weight of {n!r}": w
+            for n, w in objectives.encoder_term_weights(network, 1.0).items()
         }
         with isolated_rng(job.seed), eval_mode(network), torch.no_grad():
             for objective in job.objectives:
                 for name, term in objective.terms(network, batch).items():
                     found[f"the term {name!r}"] = float(term.double().mean())
         return found
-
-
-def encoder_term_weights(network: Network, progress: float) -> Mapping[str, float]:
-    """Return the weights of the encoder's terms; ``progress`` is 1 at the end of training."""
-    term_weights = getattr(network.encoder, "term_weights", None)
-    found: Mapping[str, float] = term_weights(progress) if term_weights else {}
-    return found
 
 
 def _copy(network: Network, without: Collection[str] = ()) -> dict[str, Tensor]:

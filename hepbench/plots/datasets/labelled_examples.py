@@ -67,7 +67,7 @@ class LabelledExamples:
         rows: (N,) indices of the examples in it, rising.
         columns: (N,) each: ``labels``, ``weights`` if there are any, ``spectator.*``.
         sealed: number of test examples, which are left out.
-        origin: original file, simulated file or sample: see ``plan.DataFiles``.
+        origin: original file, simulated file or sample: see ``finding.DataFiles``.
         params: all parameters of the dataset.
         notes: warnings and notes about its files.
         report_progress: is called with a few words while all examples are read.

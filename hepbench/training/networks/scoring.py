@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hepbench.specs.training_data import Examples
 from hepbench.training import objectives
 from hepbench.training.networks import batches
 from hepbench.training.networks.determinism import eval_mode
-from hepbench.training.networks.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +67,7 @@ def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
         PluginError: a term does not have one value for each example.
     """
     encoder, found = network.encoder, defaultdict[str, list["Tensor"]](list)
-    term_weights = getattr(encoder, "term_weights", None)
-    final = term_weights(1.0) if term_weights else {}
+    final = objectives.encoder_term_weights(network, 1.0)
     with memory_errors():
         for batch in _batches(network, inputs, BATCH_SIZE):
             terms = encoder.pretraining_terms(batch.inputs)
