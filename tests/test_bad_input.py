@@ -75,8 +75,8 @@ def test_a_wrong_command_is_refused_in_one_line(two, command, parts):
 
 WRONG_SUITES = [
     ("[[run]]", "[[run", ["two.toml", "line"]),
-    ("datasets", "dataset", ["unknown key 'dataset' at $.run[0]", "Did you mean 'datasets'?"]),
-    ('name = "two"', 'nmae = "two"', ["unknown key 'nmae' at $", "Did you mean 'name'?"]),
+    ("datasets", "dataset", ["$.run[0]: no key named 'dataset'", "Did you mean 'datasets'?"]),
+    ('name = "two"', 'nmae = "two"', ["$: no key named 'nmae'", "Did you mean 'name'?"]),
     ('["toy"]', '"toy"', ["$.run[0].datasets", "array"]),
     ('["toy"]', "[]", ["datasets at $.run[0] is empty"]),
     ('["toy"]', '["tyo"]', ["no dataset named 'tyo'", "Did you mean 'toy'?"]),

@@ -9,6 +9,7 @@ import msgspec
 
 from hepbench.specs.errors import SuiteError
 from hepbench.specs.references import alternatives
+from hepbench.specs.text import unknown
 from hepbench.storage.records import Published
 
 DEFAULT_PRESET = "quick"
@@ -94,20 +95,15 @@ def _explain(message: str) -> str:
     found = re.search(r"unknown field `([^`]+)`(?: - at `([^`]*)`)?", message)
     if found is None:
         return message
-    from difflib import get_close_matches
-
     name, place = found.group(1), found.group(2) or "$"
     kind = Matrix if ".run[" in place else Published if ".published[" in place else SuiteFile
-    allowed = list(kind.__struct_fields__)
-    near = get_close_matches(name, allowed, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown key '{name}' at {place}.{hint} Allowed: {', '.join(allowed)}"
+    return f"{place}: {unknown('key', name, kind.__struct_fields__)}"
 
 
 def _check(suite: SuiteFile, path: str) -> None:
     seeds = suite.seed_list()
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different numbers"
+        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different numbers from 0"
         raise SuiteError(msg)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name):
         msg = (

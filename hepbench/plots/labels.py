@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from hepbench.specs.references import chain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hepbench.specs.references import Reference
+
+
+def class_names(recorded: Sequence[str], n: int) -> Sequence[str]:
+    """Return the names of ``n`` classes; older records have none, so that classes are numbered."""
+    return recorded or [f"class {i}" for i in range(n)]
 
 
 def readable(label: str) -> str:

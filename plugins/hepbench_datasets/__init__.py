@@ -154,7 +154,6 @@ BOOSTED_JETS = Dataset(
         "image": View("hepbench_datasets.boosted_jets_views:resize", params=frozenset({"size"})),
         "table": View(
             "hepbench_datasets.boosted_jets_views:summarise",
-            params=frozenset({"size"}),
             names="hepbench_datasets.boosted_jets_views:FEATURES",
         ),
         **_clouds("boosted_jets_clouds", "size", names="FEATURES", units="UNITS"),
@@ -318,7 +317,6 @@ QUARK_GLUON = Dataset(
         ),
         "table": View(
             "hepbench_datasets.quark_gluon_views:summarise",
-            params=frozenset({"size", "scale"}),
             names="hepbench_datasets.quark_gluon_views:FEATURES",
         ),
         **_clouds("quark_gluon_clouds", "size", "scale", names="FEATURES", units="units"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.plots import selection, style, trained_networks
+from hepbench.plots import labels, selection, style, trained_networks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +150,7 @@ def _why_not(row: Row) -> str:
 
 def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Latents, seed: int) -> str:
     """Draw the four panels of one network; return a note about it."""
-    classes = panel.rows[i].aspects["labels"] or ("background", "signal")
+    classes = labels.class_names(panel.rows[i].aspects["labels"], int(found.labels.max()) + 1)
     shown, fractions = principal(found.values)
     _scatter(axes[0], shown, found.labels, classes)
     axes[0].set_xlabel(f"PC 1 ({fractions[0]:.0%})")

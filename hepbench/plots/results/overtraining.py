@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.evaluation.uncertainty import effective_number
-from hepbench.plots import selection, stored_predictions, style
+from hepbench.plots import labels, selection, stored_predictions, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,8 @@ def draw(request: Request) -> Figure:
 def _draw_row(above: Axes, below: Axes, row: Row, results: Path) -> None:
     train, test = (stored_predictions.of_row(results, row, part) for part in ("train", "test"))
     densities = []
-    for label, name in enumerate(_classes(row, test[0])):
+    names = labels.class_names(row.aspects["labels"], test[0].scores.shape[1])
+    for label, name in enumerate(names):
         colour = style.COLOURS[label % len(style.COLOURS)]
         fitted, unseen = histogram(train, label), histogram(test, label)
         pairs = zip(train, test, strict=True)
@@ -177,11 +178,6 @@ def _draw_ratio(axes: Axes, train: Histogram, test: Histogram, how: dict[str, An
         train.error[known] / train.density[known], test.error[known] / test.density[known]
     )
     axes.errorbar(CENTRES[known], ratio, ratio * relative, **how)
-
-
-def _classes(row: Row, predictions: Predictions) -> Sequence[str]:
-    known: Sequence[str] = row.aspects["labels"]
-    return known or [f"class {i}" for i in range(predictions.scores.shape[1])]
 
 
 def _span(values: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.plots import selection, style, trained_networks
+from hepbench.plots import labels, selection, style, trained_networks
 from hepbench.plots.results import latents
 from hepbench.specs.errors import ResultsError
 
@@ -214,7 +214,7 @@ def _block(request: Request, panel: Panel, i: int) -> Block:
 def _draw_block(part: Any, block: Block) -> None:
     style.title(part, block.title)
     if block.pairs.input == "image":
-        _draw_images(part, block.pairs, block.lines, block.row.aspects["labels"])
+        _draw_images(part, block.pairs, block.lines, _classes(block.row, block.pairs))
     else:
         _draw_profiles(part, block.pairs, block.row)
 
@@ -269,6 +269,10 @@ def _height(found: Pairs, lines: Sequence[Line]) -> float:
     return len(lines) * max(1.25 * float(height) / float(width), 0.5) + 0.6
 
 
+def _classes(row: Row, found: Pairs) -> Sequence[str]:
+    return labels.class_names(row.aspects["labels"], max(found.labels) + 1)
+
+
 def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequence[str]) -> None:
     axes = part.subplots(len(lines), SHOWN, squeeze=False)
     plain = style.pixel_colours(
@@ -285,8 +289,7 @@ def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequen
         bar.set_label("difference" if sign else "value", loc="center", fontsize="small")
         bar.ax.tick_params(labelsize="x-small", which="both", length=2)
     for ax, label, number in zip(axes[0], found.labels, found.ids, strict=False):
-        name = classes[label] if classes else f"class {label}"
-        ax.set_title(style.plain(f"{name}, id {number}"), fontsize="x-small")
+        ax.set_title(style.plain(f"{classes[label]}, id {number}"), fontsize="x-small")
     _walk_ends(axes, lines)
 
 
@@ -317,11 +320,11 @@ def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:
     axes = part.subplots(-(-n // 2), 2, squeeze=False, sharex=True).ravel()
     for spare in axes[n:]:
         spare.set_axis_off()
-    classes = row.aspects["labels"]
+    classes = _classes(row, found)
     for i, ax in enumerate(axes[:n]):
         _draw_profile(ax, found.originals[i], found.made[i])
-        name = classes[found.labels[i]] if classes else f"class {found.labels[i]}"
-        ax.set_title(style.plain(f"{name}, id {found.ids[i]}"), loc="left", fontsize="small")
+        title = style.plain(f"{classes[found.labels[i]]}, id {found.ids[i]}")
+        ax.set_title(title, loc="left", fontsize="small")
         ax.set_ylabel("preprocessed value" if i % 2 == 0 else "", loc="center", fontsize="small")
     places = np.arange(found.originals.shape[1])
     _name_features(axes[max(n - 2, 0) : n], places, _features(found, row))
