@@ -194,6 +194,17 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
     assert network.training
 
 
+@needs_extra("hepbench[onnx]")
+def test_measuring_keeps_the_mode_of_every_module(network, tmp_path):
+    """Batch norm in eval mode inside of a module in training mode: the export leaves both."""
+    network.layers.append(torch.nn.BatchNorm1d(2))
+    network.layers.eval()
+    before = [module.training for module in network.modules()]
+    result = measure.measure(network, {"table": TABLE}, folder=tmp_path, **QUICK)
+    assert result.export_difference < 1e-5
+    assert [module.training for module in network.modules()] == before
+
+
 def test_a_mask_saves_no_flops(network, tmp_path):
     """With half of the weights zero FLOPs are unchanged; ``theoretical_macs`` is smaller."""
     with torch.no_grad():

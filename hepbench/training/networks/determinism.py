@@ -56,11 +56,12 @@ def isolated_rng(value: int) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Hold a network in eval mode in the body; afterwards the mode of each module is put back."""
-    training = [module for module in network.modules() if module.training]
+    """Use a network in eval mode in the body; afterwards restore the mode of every module."""
+    # also of those in eval mode: the export to ONNX changes the mode of all of them
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        for module, training in modes:
+            module.training = training
