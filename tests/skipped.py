@@ -26,6 +26,7 @@ UNAVAILABLE = (
     "needs real data: set HEPBENCH_REAL_DATA",
     "needs Linux: ",
     "needs permission: ",
+    "needs a GPU: ",
 )
 """How the reasons of skips begin that may remain: nothing can be installed to undo them."""
 

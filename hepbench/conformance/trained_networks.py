@@ -173,7 +173,7 @@ def _agrees_on_other_device(model: ModelUnderTest) -> None:
     network = copy.deepcopy(model.trained).to(device)
     if device.type == "meta":
         _runs_without_values(network)
-        skip("this machine has no second device to compare scores on")
+        skip("needs a GPU: scores on it are compared with those on the CPU")
     _need_same(model.scores(network), model.expected, f"on {device.type}", DEVICE_TOLERANCE)
 
 

@@ -132,9 +132,9 @@ def _batch_dependence(
 
     try:
         found = again()
-        if (difference := _apart(found, scores[np.concatenate(pieces)])) <= ROUNDING:
+        if (difference := _largest_change(scores[np.concatenate(pieces)], found)) <= ROUNDING:
             return []
-        if (by_itself := _apart(found, again())) > ROUNDING:
+        if (by_itself := _largest_change(found, again())) > ROUNDING:
             return [f"not repeatable: scores change by up to {by_itself:.2g} from call to call"]
     except Exception as error:  # noqa: BLE001 - such as batch norm in training mode, of one example
         return [f"batch-dependent: a part cannot be scored by itself: {error}"]
@@ -149,13 +149,14 @@ def _dependent_values(
         return []
     pieces = _pieces(test)
     again = [output.values(test[rows].inputs) for rows in pieces]
-    rows, odd = np.concatenate(pieces), []
+    rows, warnings = np.concatenate(pieces), []
     for name in again[0]:
         before = found[f"test.value.{name}"][rows]
-        if (difference := _apart(np.concatenate([a[name] for a in again]), before)) > LOOSE:
+        after = np.concatenate([values[name] for values in again])
+        if (difference := _largest_change(before, after)) > LOOSE:
             what = f"by up to {difference:.2g} with their neighbours, or from call to call"
-            odd.append(f"batch-dependent: values of '{name}' change {what}")
-    return odd
+            warnings.append(f"batch-dependent: values of '{name}' change {what}")
+    return warnings
 
 
 def _pieces(test: Examples) -> list[NDArray[np.int64]]:
@@ -180,7 +181,7 @@ def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None
         msg = f"{task.model}: the result of {task.method} cannot be stored: {why}"
         raise PluginError(msg) from error
     # scores that differ from call to call have a warning already
-    if _apart(first, second) <= ROUNDING < (difference := _apart(first, again)):
+    if _largest_change(first, second) <= ROUNDING < (difference := _largest_change(first, again)):
         state = "parameters and buffers" if task.network else "attributes"
         msg = (
             f"{task.model}: stored and read again, its scores differ by up to "
@@ -189,8 +190,12 @@ def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None
         raise PluginError(msg)
 
 
-def _apart(one: Any, other: Any) -> float:
-    """Return the largest difference between two arrays, relative to entries above 1; inf for NaN."""
-    a, b = (np.asarray(array, np.float64) for array in (one, other))
-    difference = float(abs(a - b).max() / max(1.0, abs(a).max()))
-    return math.inf if math.isnan(difference) else difference
+def _largest_change(before: Any, after: Any) -> float:
+    """Return the largest difference of two arrays of scores, relative to entries above 1.
+
+    NaN in both is no difference; NaN in one of them is an infinite one.
+    """
+    a, b = (np.asarray(array, np.float64) for array in (before, after))
+    equal = (a == b) | (np.isnan(a) & np.isnan(b))
+    change = np.where(equal, 0.0, abs(a - b)).max()
+    return math.inf if math.isnan(change) else float(change / np.nanmax(abs(a), initial=1.0))

@@ -436,6 +436,8 @@ def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
         axes.set_xscale("log")
         axes.set_xlim(min(xs) / 2, max(xs) * 2)
     else:
+        # a common power of ten would cover the label of the axis
+        axes.ticklabel_format(axis="x", style="plain", useOffset=False)
         axes.margins(x=0.1)
     if min(ys) > 0 and max(ys) > 5 * min(ys):
         axes.set_yscale("log")

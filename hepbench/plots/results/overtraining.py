@@ -109,17 +109,25 @@ def _cumulative(scores: Array, weights: Array, points: Array) -> Array:
     return sums[np.searchsorted(scores[order], points, side="right")] / sums[-1]
 
 
+WIDTH = 4.6
+"""Width of a panel, in inches."""
+
+
 def draw(request: Request) -> Figure:
     """Draw a panel for each row, with the ratio of training to test below."""
     panels = selection.panels(request, "auc", most=MOST)
     rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
     across = 2 if len(rows) in {2, 4} else 3
-    figure, axes = style.grid(len(rows), across=across, width=4.6, heights=(3.0, 1.1))
+    figure, axes = style.grid(len(rows), across=across, width=WIDTH, heights=(3.0, 1.1))
+    # 12 characters are about an inch: titles that do not fit beside the names go above them
+    widest = max(len(panel.title) + len(panel.names[i]) for panel, i in rows)
+    above_names = "\n" if widest > 12 * WIDTH else ""
     for (above, below), (panel, i) in zip(axes, rows, strict=True):
         _draw_row(above, below, panel.rows[i], request.results)
         above.set_title(style.plain(panel.names[i]), loc="right", fontsize="small")
         if len(panels) > 1 or i == 0:
-            above.set_title(style.plain(panel.title), loc="left", fontweight="bold")
+            title = style.plain(panel.title) + above_names
+            above.set_title(title, loc="left", fontweight="bold")
     notes = [panel.caption for panel in panels]
     notes.append(
         "filled: test; points: training; each with area 1, mean over seeds; bars: statistical "

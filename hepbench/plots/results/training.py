@@ -271,7 +271,7 @@ def _draw_rates(axes: Axes, training: StepHistories) -> None:
         axes.set_yticks([])
         return
     axes.set_yscale("log")
-    axes.set_ylabel("rate", loc="center")
+    axes.set_ylabel("learning rate", loc="center")
     _draw_fits(axes, training)
     if len(training.rates) > 1:
         style.legend(axes, loc="lower left", fontsize="xx-small")
