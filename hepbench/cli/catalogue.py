@@ -48,7 +48,7 @@ class FileState:
     published_size: bool | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return JSON values, the fields of the file among them."""
+        """Return what ``--json`` prints of a file."""
         state = asdict(self)
         return {**state.pop("file"), **state}
 
@@ -77,7 +77,7 @@ class Holdings:
     generator: bool
 
     def plain(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return what ``--json`` prints."""
         return {**vars(self), "files": [state.plain() for state in self.files]}
 
 
@@ -123,7 +123,7 @@ def _holdings(spec: Dataset, folder: Path | None) -> Holdings:
 
 
 def _source(spec: Dataset, folder: Path | None) -> tuple[Origin | None, str | None]:
-    """Return the source that runs read, or None and why a run would be refused."""
+    """Return the source to print; None and the reason if a run would be refused."""
     try:
         # checksums do not matter here
         return finding.find(spec, folder, "auto", lambda *_: "").source, None

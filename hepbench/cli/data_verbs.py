@@ -112,7 +112,7 @@ def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
 
 
 def _checked(file: File) -> str:
-    """Describe which published checks the download passed."""
+    """Say in the printed line which published checks the download passed."""
     if file.sha256:
         return "its checksum matches the published one"
     if file.bytes:

@@ -123,7 +123,7 @@ def _tabulate(
 
 
 def _metrics(registry: Registry) -> Metrics:
-    """Return of each metric whether higher is better, and what compared rows must share."""
+    """Return what ``table`` and ``plot`` need to know of metrics: which end is better, aspects."""
     specs = [entry.spec for entry in registry.entries("metric")]
     return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
 

@@ -56,12 +56,12 @@ class _Sample:
         self.params = defaults(self.spec.params)
 
     def chosen(self, names: Collection[str]) -> dict[str, Any]:
-        """Return the default values of some parameters."""
+        """Return the default values of some parameters of the dataset under test."""
         return {name: self.params[name] for name in sorted(names)}
 
     @property
     def read_params(self) -> dict[str, Any]:
-        """The parameters that readers get."""
+        """The parameters that readers get in the claims."""
         return self.chosen(self.spec.read_params)
 
     @cached_property
@@ -316,7 +316,7 @@ def _is_prepared(sample: _Sample) -> None:
 
 
 def _joined(chunks: Iterable[Any]) -> dict[str, Examples]:
-    """Return the examples of each role, with all chunks joined."""
+    """Return what the dataset under test yields for each role, with all chunks joined."""
     roles: dict[str, list[Examples]] = {}
     for chunk in chunks:
         pair = isinstance(chunk, tuple) and len(chunk) == 2 and isinstance(chunk[1], Examples)

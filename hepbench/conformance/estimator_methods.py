@@ -43,7 +43,7 @@ class NearestNeighbour:
         self.points, self.labels, self.classes = np.zeros((0, 0)), np.zeros(0, np.int64), 0
 
     def fit(self, data: TrainingData, *, seed: int) -> None:  # noqa: ARG002
-        """Store the training examples.
+        """Store the training examples of the trial.
 
         Raises:
             ProtocolError: the examples have no labels.
@@ -88,7 +88,7 @@ class _MethodUnderTest:
 
     @property
     def spec(self) -> Method:
-        """The spec of the method."""
+        """The spec of the method under test."""
         spec: Method = self.entry.spec
         return spec
 

@@ -55,13 +55,13 @@ class EstimatorUnderTest:
 
     @property
     def spec(self) -> Model:
-        """The spec of the model."""
+        """The spec of the model under test."""
         spec: Model = self.entry.spec
         return spec
 
     @property
     def params(self) -> Params:
-        """Parameters as in a quick run: with preset ``quick``, if the model has one."""
+        """Parameters of the model under test: those of preset ``quick``, if it has one."""
         return defaults(self.spec.params, "quick")
 
     @cached_property
@@ -95,7 +95,7 @@ class EstimatorUnderTest:
         return self.fits[trial.name]
 
     def scores(self, trial: Trial, rows: Any = slice(None)) -> Array:
-        """Return the scores of the test part, or of some of its rows scored by themselves."""
+        """Return the trial's scores of its test part, or of some rows scored by themselves."""
         inputs = {name: array[rows] for name, array in trial.inputs.items()}
         return trials.score_estimator(self.fitted(trial), inputs, trial.classes)
 

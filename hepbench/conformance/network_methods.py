@@ -165,7 +165,7 @@ class MethodUnderTest:
 
 
 def _ignore_progress(words: str) -> None:
-    """Ignore the progress of a training."""
+    """Ignore the progress of a training that a claim starts."""
 
 
 def method_claims(entry: Entry, registry: Registry) -> list[Claim]:

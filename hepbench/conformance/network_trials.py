@@ -58,12 +58,12 @@ class ModelUnderTest:
 
     @property
     def params(self) -> Params:
-        """Parameters as in a quick run, ``preprocess`` among them: with preset ``quick``, if any."""
+        """Parameters of the model under test, and ``preprocess``: its preset ``quick``, if any."""
         return defaults(self.spec.all_params, "quick")
 
     @property
     def pretrains(self) -> bool:
-        """Whether the model has a pretraining loss."""
+        """Whether the model under test has a pretraining loss."""
         return "pretrain" in self.spec.offers
 
     @cached_property
@@ -104,13 +104,13 @@ class ModelUnderTest:
         )
 
     def build(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
-        """Return a newly built network with fitted preprocessing."""
+        """Return the model under test, newly built, with fitted preprocessing."""
         with as_in_a_worker(seed):
             inputs = trial.parts["train"].inputs
             return network_runs.fresh(self.task(params), inputs, classes=trial.classes)
 
     def classifier(self, trial: Trial | None = None) -> Network:
-        """Return a newly built network with a head."""
+        """Return the model under test, newly built, with a head."""
         network = self.build(trial or self.trial)
         with as_in_a_worker(SEED):
             return network.with_head()
@@ -129,18 +129,18 @@ class ModelUnderTest:
         return self.train(self.build(self.trial), self.trial)
 
     def all_terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
-        """Return the terms of all losses, one value per example."""
+        """Return the terms of all losses of the model under test, one value per example."""
         return {
             **self.pretraining_terms(network, batch),
             **objectives.classification(network, batch),
         }
 
     def pretraining_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
-        """Return the terms of the pretraining loss; none without one."""
+        """Return the terms of the pretraining loss of the model under test; none without one."""
         return objectives.pretraining(network, batch) if self.pretrains else {}
 
     def scores(self, network: Network, rows: Any = slice(None), *, size: int = 1000) -> Array:
-        """Return the scores of the test part, or of some of its rows, ``size`` at a time."""
+        """Return the trial's scores of its test part, or of some rows, ``size`` at a time."""
         inputs = {name: array[rows] for name, array in self.trial.inputs.items()}
         return score_network(network, inputs, size=size)
 
@@ -150,7 +150,7 @@ class ModelUnderTest:
         return self.scores(self.trained)
 
     def batch(self, network: Network, n: int = 32) -> Examples:
-        """Return the first training examples as a preprocessed batch."""
+        """Return the trial's first training examples as a preprocessed batch."""
         examples = self.trial.parts["train"][:n]
         return batches.source(examples, network.preprocess, device=network.device).batch(slice(n))
 

@@ -34,7 +34,7 @@ class SampleEnvironment:
         return {}
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the bundled sample of a dataset; its files must exist."""
+        """Return the bundled sample of a dataset of the suite under test; its files must exist."""
         return finding.find(entry.spec, None, "sample", lambda path, _: str(path))
 
 

@@ -40,12 +40,12 @@ class TinyAutoencoder(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, n))
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the means of the latents."""
+        """Return the means of the latents of this tiny model."""
         latent: Tensor = self.mean(self.blocks(self._flat(inputs)))
         return latent
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the reconstruction error and the KL divergence from a standard Gaussian."""
+        """Return this tiny model's reconstruction error and KL divergence from a Gaussian."""
         x = self._flat(inputs)
         hidden = self.blocks(x)
         mean, log_std = self.mean(hidden), self.log_std(hidden)
@@ -55,11 +55,11 @@ class TinyAutoencoder(nn.Module):
         return {"reconstruction": squares, "kl": kl}
 
     def term_weights(self, progress: float) -> dict[str, float]:
-        """Return the weight of the KL term, which grows during training."""
+        """Return this tiny model's weight of the KL term, which grows during training."""
         return {"kl": 0.1 * progress}
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the inputs decoded from their latents."""
+        """Return the inputs as this tiny model decodes them from their latents."""
         flat = self.decoder(self.encode(inputs))
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()], 1)
         shaped = zip(self.shapes.items(), parts, strict=True)

@@ -67,16 +67,16 @@ class Trial:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of one example."""
+        """Shape of each input of one example of the trial."""
         return {name: tuple(a.shape[1:]) for name, a in self.parts["train"].inputs.items()}
 
     @property
     def inputs(self) -> Inputs:
-        """Inputs of the test part."""
+        """Inputs of the test part of the trial."""
         return self.parts["test"].inputs
 
     def data(self, *, labels: bool = True) -> TrainingData:
-        """Return training and validation data as a method gets them."""
+        """Return the trial's training and validation data, as a method gets them."""
         train, validation = self.parts["train"], self.parts["validation"]
         data = TrainingData(train=train, validation=validation, classes=self.classes)
         return data if labels else data.without_labels()
@@ -211,7 +211,7 @@ def as_in_a_worker(seed: int) -> Iterator[None]:
 
 
 def build_estimator(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
-    """Build an estimator.
+    """Build an estimator for a trial.
 
     Raises:
         PluginError: the function returns something else.

@@ -73,7 +73,7 @@ class _CostReport:
         self.add(gaps=[*self.cost.gaps, text])
 
     def result(self) -> CostResult:
-        """Return the results as a message."""
+        """Return the measured cost as a message."""
         return CostResult(
             cost=self.cost,
             warnings=self.warnings,

@@ -84,7 +84,7 @@ class PartialFile:
 
     @property
     def path(self) -> Path:
-        """Path of the partial file."""
+        """Path of the partial download."""
         return self.target.with_name(f"{self.target.name}.part")
 
     @property
@@ -92,11 +92,11 @@ class PartialFile:
         return self.target.with_name(f"{self.target.name}.part.json")
 
     def size(self) -> int:
-        """Return its size in bytes; 0 if there is none."""
+        """Return the size of the partial download in bytes; 0 if there is none."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def note(self) -> dict[str, Any]:
-        """Return the note, or nothing if it is of another file."""
+        """Return the note on the download, or nothing if it is of another file."""
         try:
             found = json.loads(self._note.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -110,12 +110,12 @@ class PartialFile:
         self._note.write_text(json.dumps({k: v for k, v in found.items() if v}))
 
     def discard(self) -> None:
-        """Remove the partial file and its note."""
+        """Remove the partial download and its note."""
         for path in (self.path, self._note):
             path.unlink(missing_ok=True)
 
     def complete(self) -> None:
-        """Give the file its name, and remove the note."""
+        """Give the complete download its name, and remove the note."""
         self.path.replace(self.target)
         self._note.unlink(missing_ok=True)
 
@@ -138,7 +138,7 @@ class Fetch:
 
     @property
     def target(self) -> Path:
-        """Path of the complete file."""
+        """Path of the complete download."""
         return self.folder / self.file.name
 
     @property

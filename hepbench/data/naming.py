@@ -48,7 +48,7 @@ def with_unit(name: str, unit: str) -> str:
 
 
 def _texts(view: View, target: str, params: Params) -> Texts:
-    """Return the tuple that ``"module:NAME"`` stands for, under these parameters."""
+    """Return the names of features that a dataset's ``"module:NAME"`` stands for."""
     if not target:
         return ()
     found = resolve(target)

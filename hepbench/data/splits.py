@@ -80,7 +80,7 @@ def divide(
 def stratified(
     labels: NDArray[np.int64], ids: NDArray[np.int64], *, fraction: float, seed: int
 ) -> NDArray[np.int64]:
-    """Return the rows of a stratified fraction of examples, at least one of each class; with the
+    """Return rows of a split: a stratified fraction, at least one example of each class; with the
     same seed a smaller fraction is part of a larger one.
     """
     drawn = order(ids, seed)

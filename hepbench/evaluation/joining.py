@@ -64,7 +64,7 @@ def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predicti
 
 
 def _present(name: str) -> str:
-    """Return the present name of stored scores or values: older results have others."""
+    """Return today's name of scores or values to evaluate: older predictions have others."""
     first, dot, value = name.rpartition(".")
     return f"{first}{dot}{LOSS_VALUES.get(value, value)}"
 

@@ -49,7 +49,7 @@ def _value(compute: str, predictions: Predictions) -> Value:
 
 
 def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
-    """Return warnings about the metrics of a cell, ``name: what``."""
+    """Return warnings from the evaluation of a cell's metrics, ``name: what``."""
     found = []
     for threshold in (None, 0.5):
         if warning := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):

@@ -98,7 +98,7 @@ def _value(compute: Compute, predictions: Predictions) -> float:
 
 
 def _tied(classes: int) -> Predictions:
-    """Return 120 examples whose scores take few values, with such a validation part."""
+    """Return 120 examples with few distinct scores, to try a metric on, and as many to validate."""
     return replace(_with_few_scores(classes, seed=0), validation=_with_few_scores(classes, seed=1))
 
 

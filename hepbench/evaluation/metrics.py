@@ -289,12 +289,12 @@ class Part:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes that the scores tell apart."""
         return int(self.scores.shape[1])
 
     @cached_property
     def signal_scores(self) -> Array:
-        """Score of class 1, contiguous."""
+        """Score of class 1 that metrics are computed from, contiguous."""
         return np.ascontiguousarray(self.scores[:, 1])
 
     @cached_property
@@ -304,7 +304,7 @@ class Part:
 
     @cached_property
     def weights_by_class(self) -> list[Array]:
-        """Weights of the examples of each class."""
+        """Weights of the examples of each class, as metrics use them."""
         return [self.weights[self.labels == label] for label in range(self.classes)]
 
     def require_every_class(self) -> None:

@@ -69,7 +69,7 @@ def checked(
 
 
 def _check_type(where: str, value: Any, default: Any) -> None:
-    """Raise UsageError unless a value has the type of the default, if that is not None."""
+    """Raise UsageError unless a suite's value has the type of the default, if that is not None."""
     if default is None:
         return
     if isinstance(default, bool):

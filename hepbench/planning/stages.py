@@ -52,7 +52,7 @@ class Environment(Protocol):
         ...
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the files of a dataset."""
+        """Return the files of a dataset that go into the keys of its stages."""
         ...
 
 

@@ -28,7 +28,7 @@ def hepbench_metrics() -> list[Metric]:
 
 
 def _of_own_loss() -> list[Metric]:
-    """Return the metrics of networks whose encoder has a loss of its own."""
+    """Return the built-in specs of metrics of networks whose encoder has a loss of its own."""
     lower: dict[str, Any] = {
         "higher_is_better": False,
         "same": frozenset({"data", "split", "labels", "preprocess"}),

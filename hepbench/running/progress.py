@@ -42,7 +42,7 @@ class Progress(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Show one line."""
+        """Show one line while the run goes on."""
         ...
 
 
@@ -50,19 +50,19 @@ class Quiet:
     """Shows nothing."""
 
     def planned(self, stages: int) -> None:
-        """Show nothing."""
+        """Show nothing of the run."""
 
     def working(self, stage: str, progress: str) -> None:
-        """Show nothing."""
+        """Show nothing of the run."""
 
     def ended(self, stage: str) -> None:
-        """Show nothing."""
+        """Show nothing of the run."""
 
     def cell(self, record: Record) -> None:
-        """Show nothing."""
+        """Show nothing of the run."""
 
     def note(self, text: str) -> None:
-        """Show nothing."""
+        """Show nothing of the run."""
 
 
 class Lines(Quiet):
@@ -89,7 +89,7 @@ class Lines(Quiet):
             self.note(f"{self._how_far()}, {duration(now - self._started)}; now {under_way}")
 
     def ended(self, stage: str) -> None:  # noqa: ARG002 - of the protocol
-        """Count the stage."""
+        """Count the stage that has ended."""
         self.stages_done += 1
 
     def _how_far(self) -> str:
@@ -104,7 +104,7 @@ class Lines(Quiet):
         self.note(f"[{self.done:>{width}}/{self.total}] {summary(record)}")
 
     def note(self, text: str) -> None:
-        """Print one line."""
+        """Print one line while the run goes on."""
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
@@ -157,7 +157,7 @@ class Live(Lines):
         self.bars.update(self.all, description=self._how_far())
 
     def note(self, text: str) -> None:
-        """Print one line above the bars."""
+        """Print one line above the bars of the run."""
         self.bars.console.print(text, markup=False, highlight=False)
 
 
@@ -175,7 +175,7 @@ def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
 
 
 def ignore(_text: str) -> None:
-    """Ignore the progress of a piece of work."""
+    """Ignore the progress of a stage or a download."""
 
 
 class Ticker:

@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 
 
 def data_folder(chosen: Path | None) -> Path | None:
-    """Return ``--data`` or ``HEPBENCH_DATA``.
+    """Return the folder that a run reads from: ``--data`` or ``HEPBENCH_DATA``.
 
     Raises:
         DataError: the folder does not exist.

@@ -178,7 +178,7 @@ class Context(Protocol):
         ...
 
     def warn(self, text: str) -> None:
-        """Add a warning to the record, one line such as ``pruning: cannot shrink head``."""
+        """Add a method's warning to the record: one line, ``pruning: cannot shrink head``."""
         ...
 
     def encode(self, network: Network, examples: Examples) -> Array:

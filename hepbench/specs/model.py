@@ -74,7 +74,7 @@ class Model:
 
     @property
     def own_steps(self) -> frozenset[str]:
-        """Its own preprocessing steps, ``"module:class"``, those of presets too."""
+        """Preprocessing steps that a model's spec names, ``"module:class"``, also in presets."""
         lists = (self._steps.default, *self._steps.presets.values())
         return frozenset(step for steps in lists for step in steps if ":" in step)
 
@@ -116,7 +116,7 @@ class Step(Protocol):
     """
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the constants from training inputs; called once, before any training."""
+        """Set a step's constants from training inputs; called once, before any training."""
         ...
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

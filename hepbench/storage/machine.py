@@ -40,7 +40,7 @@ def libraries() -> dict[str, str]:
 
 @cache
 def cost_facts() -> dict[str, str]:
-    """Return facts in the key of a cost: host, processor, and libraries that count and time."""
+    """Return facts on this machine for the key of a cost: host, processor, measuring libraries."""
     about = {name: str(description()[name]) for name in ("host", "processor")}
     return about | {name: _version(name) for name in MEASURING}
 

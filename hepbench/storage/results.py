@@ -138,7 +138,7 @@ class ResultsFolder:
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file."""
+    """Return the sha256 of a stored file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
 
 
 def listed(texts: Iterable[str]) -> str:
-    """Return ``a, b and c``."""
+    """Return ``a, b and c`` for a note."""
     *first, last = texts
     return f"{', '.join(first)} and {last}" if first else last
 

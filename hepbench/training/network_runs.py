@@ -122,7 +122,7 @@ def _check_kind(task: MethodTask, result: Any) -> None:
 
 
 def network_task(task: MethodTask) -> NetworkTask:
-    """Return what a method stage needs for a network.
+    """Return what is needed to run a method on a network.
 
     Raises:
         PluginError: the model is an estimator.

@@ -173,7 +173,7 @@ class _ValidationPredictions:
             self._weights.append(batch.weights)
 
     def metrics(self) -> Row:
-        """Return the metrics that are defined for these examples."""
+        """Return the metrics of the validation part after an epoch, as far as they are defined."""
         if not self._logits:
             return {}
         predictions = Predictions(

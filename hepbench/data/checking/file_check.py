@@ -52,11 +52,11 @@ class _Summary:
 
     @property
     def unlabelled(self) -> int:
-        """The group of unlabelled examples, behind the groups of the classes."""
+        """The group of the checked file's unlabelled examples, after those of the classes."""
         return len(self.spec.classes)
 
     def add(self, role: str, examples: Examples) -> None:
-        """Add a chunk."""
+        """Add a chunk that was read to what is counted."""
         if not (n := len(examples)):
             return
         unknown = np.full(n, self.unlabelled)
@@ -125,7 +125,7 @@ class _Summary:
         return naming.described(self.spec, name, self.params)[0]
 
     def _count(self, name: str, array: NDArray[Any], groups: NDArray[np.int64]) -> None:
-        """Add one number for each example; values that are not finite are counted separately."""
+        """Add a number for each example of the checked file; those not finite are counted apart."""
         finite = np.isfinite(array)
         if name not in self.tallies:
             # a single number needs no name of its own

@@ -60,7 +60,7 @@ class Comparison:
     outside: bool
 
     def verdict(self) -> str:
-        """Return the last column of the table."""
+        """Return the last column of the summary of the checked files."""
         if self.found is None:
             return "not in these files"
         return "outside" if self.outside else "ok"
@@ -96,13 +96,13 @@ class Findings:
     warnings: Sequence[str]
 
     def json(self) -> str:
-        """Return everything as JSON."""
+        """Return everything found in the files as JSON."""
         import json
 
         return json.dumps(asdict(self), indent=1)
 
     def text(self) -> str:
-        """Return tables for a terminal."""
+        """Return tables of what was found in the files, for a terminal."""
         inputs = dict.fromkeys(channel.input for channel in self.channels)
         blocks = [self._head(), *map(self._statistics, inputs), self._known()]
         notes = [f"note: {line}" for line in self.notes]

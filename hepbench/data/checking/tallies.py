@@ -64,7 +64,7 @@ class Tally:
     def add(
         self, array: Array, groups: NDArray[np.int64], mask: NDArray[np.bool_] | None = None
     ) -> None:
-        """Add n examples.
+        """Add n examples to what is counted of the checked files.
 
         Args:
             array: (n, ...) finite numbers.

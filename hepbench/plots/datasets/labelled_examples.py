@@ -97,7 +97,7 @@ class LabelledExamples:
 
     @property
     def inputs(self) -> set[str]:
-        """Names of all inputs, including those that views make."""
+        """Names of all inputs to draw, including those that views make."""
         return available(self.spec)
 
     @property
@@ -241,7 +241,7 @@ def _columns(split: Path) -> dict[str, Array]:
 
 
 def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
-    """Return the dataset combined with a model that takes all its inputs."""
+    """Return the dataset to draw, combined with a model that takes all its inputs."""
     inputs = tuple(sorted(available(entry.spec)))
     model = Entry(Model(name="figure", summary="", inputs=inputs, build=""), entry.plugin)
     labels = (entry.spec.name, "figure", "")

@@ -93,7 +93,7 @@ def roc(predictions: Predictions) -> Roc:
 
 
 def _background_sums(part: metrics.Part) -> tuple[Array, Array]:
-    """Return cumulative sums over thresholds of the background's weights and squared weights."""
+    """Return what is drawn: cumulative sums of the background's weights and squared weights."""
     background = part.labels == 0
     mass = np.cumsum(np.bincount(part.curve.ties, part.weights * background))
     return mass, np.cumsum(np.bincount(part.curve.ties, part.weights**2 * background))

@@ -143,7 +143,7 @@ def _step_histories(name: str, row: Row) -> Iterator[StepHistories]:
 
 
 def steps(record: Record) -> list[str]:
-    """Return the names of the methods of a chain."""
+    """Return the names of the methods of a chain, for the panels."""
     return [step.name for step in chain(record.chain) if step.name != "fresh"]
 
 

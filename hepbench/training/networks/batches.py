@@ -84,7 +84,7 @@ def row_bytes(inputs: Inputs) -> int:
 
 
 def chunks(inputs: Inputs) -> Iterator[slice]:
-    """Yield the rows of each chunk of the inputs; a chunk fits into CHUNK_BYTES."""
+    """Yield the rows of each chunk of the inputs of a network; a chunk fits into CHUNK_BYTES."""
     n = len(next(iter(inputs.values())))
     step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(row_bytes(inputs), 1)))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
