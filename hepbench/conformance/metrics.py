@@ -77,7 +77,7 @@ def _rows(predictions: Predictions, rows: Any) -> Predictions:
 
 
 def _compute(spec: Metric, predictions: Predictions, what: str) -> float | None:
-    """Return the value of a metric; None if the value is undefined or only a limit."""
+    """Return the value of the metric under test; None if the value is undefined or only a limit."""
     try:
         found = resolve(spec.compute)(predictions)
     except UndefinedMetricError as error:
@@ -142,7 +142,7 @@ def _has_direction(spec: Metric, classes: int) -> None:
 
 
 def _good_and_bad(classes: int, seed: int) -> tuple[Predictions, Predictions]:
-    """Return calibrated scores, and the same scores with every second row shuffled."""
+    """Return made-up calibrated scores, and the same with every second row shuffled."""
     rng = np.random.default_rng(seed)
     whole = made_up_predictions(classes, n=400)
     odds = np.exp(rng.normal(size=(400, classes)))

@@ -102,7 +102,7 @@ class Network(Protocol):
         ...
 
     def example_inputs(self, n: int = 2) -> dict[str, Tensor]:
-        """Return n inputs of the right shapes, for tracing."""
+        """Return n inputs of the right shapes, for a method that traces the network."""
         ...
 
     def trim(self) -> Network:
@@ -114,7 +114,7 @@ class Network(Protocol):
         ...
 
     def apply_masks(self) -> None:
-        """Set pruned weights to zero."""
+        """Set pruned weights to zero: what a method may ask of a network."""
         ...
 
 
@@ -188,5 +188,5 @@ class Context(Protocol):
     def batches(
         self, network: Network, examples: Examples, batch_size: int = 256
     ) -> Iterator[Examples]:
-        """Yield examples as dense preprocessed tensors, in their order."""
+        """Yield examples to a method as dense preprocessed tensors, in their order."""
         ...

@@ -208,7 +208,7 @@ class _Loop:
         return float((found * weights).sum() / weights.sum()) * len(self._states)
 
     def _rows(self) -> Iterator[Rows]:
-        """Yield the rows of each batch of an epoch."""
+        """Yield the rows of each training batch of an epoch."""
         size = self.job.training.batch_size
         for _ in range(self._passes):
             order = self._rng.permutation(len(self.job.train))

@@ -245,7 +245,7 @@ class _Sums:
         self.first, self.mixed, self.second = np.zeros((3, classes, size))
 
     def add(self, labels: Array, weights: Array, values: Values) -> None:
-        """Add the values of some examples."""
+        """Add the values of some examples to the histograms."""
         classes = len(self.first)
         places = self.bins.places(values.values)
         self.weights[:, 0] += np.bincount(labels, weights, classes)
@@ -257,7 +257,7 @@ class _Sums:
             self._add_several(labels, weights, places, values.rows)
 
     def _add_single(self, labels: Array, weights: Array, places: Array) -> None:
-        """Add one value of each example."""
+        """Add one value of each example to the histograms."""
         classes, size = self.first.shape
         cell = labels * size + places
         linear, squared = (

@@ -96,7 +96,7 @@ def steps(n: int, size: int) -> int:
 
 
 def spans(n: int, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Rows]:
-    """Yield the rows of each batch.
+    """Yield the rows of each batch of a training.
 
     If a single row is left over it joins the last batch: batch norm cannot train on one example.
     """
@@ -149,7 +149,7 @@ class InMemoryBatches:
         return len(self._columns.ids)
 
     def batch(self, rows: Rows) -> Examples:
-        """Return a batch."""
+        """Return a batch of tensors for a network."""
         if isinstance(rows, Tensor):
             rows = rows.to(self._device)
         return self._columns.batch(rows, {n: _take(t, rows) for n, t in self._inputs.items()})
@@ -170,7 +170,7 @@ class StreamedBatches:
         return len(self._columns.ids)
 
     def batch(self, rows: Rows) -> Examples:
-        """Return a batch."""
+        """Return a batch of tensors for a network."""
         index: Any = rows.numpy() if isinstance(rows, Tensor) else rows
         inputs = self._raw.prepared(index, self._preprocess)
         if isinstance(rows, Tensor):
@@ -198,7 +198,7 @@ class RawInputs:
         return made
 
     def prepared(self, rows: Any, preprocess: nn.Module) -> Mapping[str, Tensor]:
-        """Return some rows, preprocessed."""
+        """Return some rows, preprocessed for a network."""
         with torch.no_grad():
             made: Mapping[str, Tensor] = preprocess(self(rows))
         return made

@@ -91,12 +91,12 @@ def _trusted(kind: str, name: str, known: Mapping[str, str]) -> str:
 
 
 def encode(recipe: Recipe) -> bytes:
-    """Return a recipe as JSON."""
+    """Return the recipe of a stored network as JSON."""
     return msgspec.json.format(msgspec.json.encode(recipe), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Recipe:
-    """Return the recipe in ``data``.
+    """Return the recipe of a stored network in ``data``.
 
     Raises:
         msgspec.MsgspecError: the data are not a recipe.
