@@ -61,7 +61,7 @@ def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str,
 
 
 def _target(folder: Path | None) -> Path:
-    """Return the folder that files are downloaded into; it need not exist yet."""
+    """Return the folder for ``data fetch``, from its options; it need not exist yet."""
     root = session.named_folder(folder)
     if root is None:
         msg = "fetch needs a folder: give --data DIR, or set HEPBENCH_DATA"
@@ -74,7 +74,7 @@ def _target(folder: Path | None) -> Path:
 
 
 def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
-    """Return the named files; if none is named, the files of the complete form, or of the first."""
+    """Return the files that the user named, or else those of the complete form, or of the first."""
     from hepbench.data import finding
 
     if not spec.files:

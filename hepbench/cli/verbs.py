@@ -106,7 +106,7 @@ def _runner(
 
 
 def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
-    """Remove all stages of the cells from the cache."""
+    """Remove all stages of the cells from the cache, for ``--fresh``."""
     from hepbench.planning.plan import lineage
 
     stages = opened.plan.stages
@@ -267,7 +267,7 @@ def _last_record(cell: str, records: Sequence[Record]) -> Record:
 
 
 def _counterpart(record: Record, plan: Plan) -> Cell:
-    """Return the planned cell of the same names and seed, with the same parameters if possible."""
+    """Return for ``why`` the planned cell of the same names, with the same parameters if any."""
     same_names = [c for c in plan.cells if _plain(c.name) == _plain(record.cell)]
     for cell in same_names:
         if cell.name == record.cell:
@@ -278,7 +278,7 @@ def _counterpart(record: Record, plan: Plan) -> Cell:
 
 
 def _plain(name: str) -> str:
-    """Return the name of a cell without the parameters in brackets."""
+    """Return for ``why`` the name of a cell without the parameters in brackets."""
     plain, depth = "", 0
     for character in name:
         depth += character == "["

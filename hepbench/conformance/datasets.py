@@ -61,7 +61,7 @@ class _Sample:
 
     @property
     def read_params(self) -> dict[str, Any]:
-        """The parameters that readers get in the claims."""
+        """The parameters that readers under test get."""
         return self.chosen(self.spec.read_params)
 
     @cached_property

@@ -104,7 +104,7 @@ class _MethodUnderTest:
         return self._run(self.spec, start, trial, params)
 
     def _start(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
-        """Return the estimator to start from: new, fitted, or made by a method in ``after``."""
+        """Return the estimator that the method under test starts from: new or fitted."""
         if "fresh" in after:
             return self.model.build()
         if "classifier" in after:

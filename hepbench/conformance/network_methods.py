@@ -92,7 +92,7 @@ class MethodUnderTest:
         return [start for start in STARTS if start in self.spec.after] or [self.spec.after[0]]
 
     def start(self, trial: Trial, name: str = "") -> Network:
-        """Return a network to start from: new, trained, or made by another method.
+        """Return a network for the method under test: new, trained, or made by another method.
 
         Each is made once and shared, so no claim may change it.
         """

@@ -182,7 +182,7 @@ def score_network(network: Network, inputs: Inputs, *, size: int = 1000) -> Arra
 
 
 def differing_tensors(one: nn.Module, other: nn.Module) -> list[str]:
-    """Return the names of parameters and buffers that are not bit-identical."""
+    """Return the names of tensors of the model under test that are not bit-identical."""
     first, second = one.state_dict(), other.state_dict()
     names = {*first} | {*second}
     return sorted(

@@ -251,7 +251,7 @@ def auc_in_sigma(examples: Examples, scores: Array) -> float:
 
 
 def same_distribution_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
-    """Return entries, those from the same distribution as ``owner`` first."""
+    """Return entries to try a plugin on, those from the same distribution as ``owner`` first."""
     return sorted(entries, key=lambda e: e.plugin.distribution != owner.plugin.distribution)
 
 

@@ -281,6 +281,6 @@ _WITHOUT_MACS = frozenset(_NAMES_WITHOUT_MACS.split())
 
 
 def one_line(error: Exception) -> str:
-    """Return type and first words of an error, in one line."""
+    """Return type and first words of an error in counting, in one line."""
     words = str(error).split()
     return f"{type(error).__name__}: {' '.join(words[:20])}"

@@ -35,7 +35,7 @@ class PreprocessedNetwork(nn.Module):
 def load_preprocessed(
     task: MethodTask, folder: Path, inputs: Inputs
 ) -> tuple[PreprocessedNetwork, dict[str, Tensor]]:
-    """Load the network in a folder; return it with its preprocessing, and dense inputs."""
+    """Load the network to measure from a folder; return it with preprocessing, and dense inputs."""
     cpu = torch.device("cpu")
     network = PreprocessedNetwork(stored_networks.load(folder, trusted_code(task)))
     return network, {name: batches.dense(name, array, cpu) for name, array in inputs.items()}

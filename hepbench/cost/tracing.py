@@ -39,7 +39,7 @@ class Positional(nn.Module):
 
 @contextmanager
 def eval_without_gradients(network: nn.Module) -> Iterator[None]:
-    """Use eval mode without gradients; afterwards restore the mode of every module."""
+    """Count in eval mode without gradients; afterwards restore the mode of every module."""
     with eval_mode(network), torch.no_grad():
         yield
 

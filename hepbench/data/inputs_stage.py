@@ -121,7 +121,7 @@ def _view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
 
 
 def _alike(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays are equal up to rounding."""
+    """Whether a view made two arrays that are equal up to rounding."""
     if a.shape != b.shape or a.dtype.kind not in "fiub":
         return a.shape == b.shape and bool((a == b).all())
     one, other = a.astype(np.float64), b.astype(np.float64)

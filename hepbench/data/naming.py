@@ -43,7 +43,7 @@ def described(spec: Dataset, name: str, params: Params) -> tuple[Texts, Texts]:
 
 
 def with_unit(name: str, unit: str) -> str:
-    """Return ``name [unit]``, or the name alone if it has no unit."""
+    """Return a feature's ``name [unit]``, or the name alone if it has no unit."""
     return f"{name} [{unit}]" if unit else name
 
 

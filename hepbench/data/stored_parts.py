@@ -62,7 +62,7 @@ def count(source: Path, role: str) -> int:
 
 
 def spectators(columns: Mapping[str, Array], part: str = "") -> dict[str, Array]:
-    """Return the spectators among stored columns; results of hepbench 0.1 have them as ``target.*``."""
+    """Return the spectators among columns that were read; hepbench 0.1 named them ``target.*``."""
     prefixes = (f"{part}spectator.", f"{part}target.")
     return {
         name.removeprefix(prefix): array

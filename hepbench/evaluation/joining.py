@@ -23,7 +23,7 @@ Arrays = dict[str, "NDArray[Any]"]
 
 
 def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
-    """Return the rows of the training examples that were scored; None for the usual selection."""
+    """Return the rows of training examples to evaluate; None for the usual selection."""
     with np.load(scores, allow_pickle=False) as arrays:
         return arrays["rows"] if "rows" in arrays.files else None
 

@@ -126,7 +126,7 @@ def _with_confident_scores(classes: int, *, repeat: int) -> Predictions:
 
 
 def _reordered(predictions: Predictions) -> Iterator[Predictions]:
-    """Yield the same examples sorted by class, in reverse, and shuffled twice."""
+    """Yield a metric's examples in other orders: by class, in reverse, shuffled twice."""
     rng = np.random.default_rng(2)
     by_class = np.argsort(predictions.labels, kind="stable")
     n = len(by_class)

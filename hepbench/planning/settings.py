@@ -41,7 +41,7 @@ def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
 def checked(
     spec: Dataset | Model | Method, chosen: Mapping[str, Any], base: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return chosen values; the text ``none`` becomes None, for which TOML has no word.
+    """Return a suite's values; the text ``none`` becomes None, for which TOML has no word.
 
     Args:
         spec: whose parameters are chosen.
@@ -86,7 +86,7 @@ def _check_type(where: str, value: Any, default: Any) -> None:
 
 
 def check_steps(model: Model, steps: Iterable[Any]) -> None:
-    """Raise UsageError unless each preprocessing step is known and has the parameters it needs."""
+    """Raise UsageError unless each preprocessing step that a suite sets is known and complete."""
     known = {*STEPS, *model.own_steps}
     for step in map(str, steps):
         asked = reference(step)
@@ -105,7 +105,7 @@ def flat(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def written(value: Any) -> str:
-    """Return a value as it is written in brackets, without spaces."""
+    """Return a value as a cell's label has it in brackets, without spaces."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return str(value).replace(" ", "")

@@ -48,7 +48,7 @@ class Environment(Protocol):
     measuring: Mapping[str, str]
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return the digests of the modules that ``"module:function"`` is made of."""
+        """Return the digests of ``"module:function"`` and its imports for a stage's key."""
         ...
 
     def found(self, entry: Entry) -> DataFiles:
@@ -197,7 +197,7 @@ def _method_task(c: Combination, i: int, seed: int, environment: Environment) ->
 
 
 def _has_own_loss(methods: Sequence[Entry]) -> bool:
-    """Return whether no method changed the encoder after the last that trained its own loss."""
+    """Return whether no later method of the chain changes the encoder that its own loss trained."""
     for entry in reversed(methods):
         method: Method = entry.spec
         if "pretrain" in method.needs:

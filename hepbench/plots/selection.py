@@ -188,7 +188,7 @@ def _title(row: Row, group: str, value: Any) -> str:
 
 
 def _incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
-    """Return the places of rows that must not be compared with most others, and why."""
+    """Return the places of rows that must not share a panel with most others, and why."""
     same = columns.same(columns.main)
     usual = standard(rows, same)
     found = {}

@@ -232,7 +232,7 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _network_parts(parts: Mapping[str, Any], model: Entry) -> Iterator[tuple[str, str, Entry]]:
-    """Yield name, target and plugin of the model's own preprocessing and of the methods' heads."""
+    """Yield what a network to draw is made of besides its model: preprocessing and heads."""
     for step in parts["network"]["preprocess"]:
         if ":" in step:
             yield f"the preprocessing {step}", step, model

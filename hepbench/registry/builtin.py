@@ -10,7 +10,7 @@ from hepbench.specs.metric import Metric
 
 @hookimpl
 def hepbench_metrics() -> list[Metric]:
-    """Return the metrics that every suite can show."""
+    """Return the built-in metrics, which every suite can show."""
     return [
         _metric("auc", "area under the ROC curve; macro one-vs-one for more than two classes"),
         _metric("accuracy", "fraction classified correctly, threshold chosen on validation"),
@@ -57,7 +57,7 @@ def _rejection(percent: int) -> Metric:
 
 
 def _metric(name: str, summary: str, *, higher_is_better: bool = True, **more: Any) -> Metric:
-    """Return the metric that the function of the same name computes."""
+    """Return the built-in spec of the metric that the function of the same name computes."""
     compute = f"hepbench.evaluation.metrics:{name}"
     return Metric(
         name=name, summary=summary, compute=compute, higher_is_better=higher_is_better, **more

@@ -42,13 +42,13 @@ class LocalEnvironment:
         self._digests: dict[str, Mapping[str, str]] = {}
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return the digests of the module of a function and of the modules that it imports."""
+        """Return digests of a function's module and its imports; this run computes them once."""
         if target not in self._digests:
             self._digests[target] = self._sources.digests(target, entry.plugin)
         return self._digests[target]
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the files of a dataset; the search runs once."""
+        """Return the files of a dataset for this run; the search runs once."""
         name = entry.spec.name
         if name not in self._found:
             self._found[name] = find(entry.spec, self._folder, self._wanted, self._files)

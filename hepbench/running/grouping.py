@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def missing(
     stages: Mapping[str, Stage], wanted: Iterable[str], cache: StageCache
 ) -> dict[str, Stage]:
-    """Return the stages to run so that all wanted stages are in the cache, parents first.
+    """Return the stages that the runner must run so that all wanted ones are cached, parents first.
 
     A parent is needed only if a child is missing.
     """

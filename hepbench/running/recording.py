@@ -261,7 +261,7 @@ def _supervised(c: Combination, test: Predictions) -> list[str]:
 
 
 def _cost_warnings(warnings: Sequence[str]) -> list[str]:
-    """Return the warnings about a cost, with one line for all latencies that were not steady."""
+    """Return warnings to record about a cost, one line for all latencies that were not steady."""
     unsteady = any(warning.startswith("latency:") for warning in warnings)
     others = [warning for warning in warnings if not warning.startswith("latency:")]
     line = "latency: not steady while it was measured (other work, or the processor's speed)"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Return ``HEPBENCH_CACHE``, or the cache folder of the platform."""
+    """Return the cache folder of a run: ``HEPBENCH_CACHE``, or that of the platform."""
     if chosen := os.environ.get("HEPBENCH_CACHE"):
         return Path(chosen).absolute()
     import platformdirs
@@ -166,7 +166,7 @@ def default_memory(jobs: int) -> int:
 
 
 def check_positive(**values: Any) -> None:
-    """Raise UsageError if the value of an option is not above 0."""
+    """Raise UsageError if the value of a run's option is not above 0."""
     for name, value in values.items():
         if value is not None and value <= 0:
             msg = f"--{name} is {value}; a number above 0 is expected"

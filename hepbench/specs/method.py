@@ -106,7 +106,7 @@ class Network(Protocol):
         ...
 
     def trim(self) -> Network:
-        """Drop the modules that scoring does not use (decoder, log-variance), in place."""
+        """Drop for a method the modules that scoring does not use (decoder, log-variance)."""
         ...
 
     def reinitialise(self) -> Network:
@@ -182,7 +182,7 @@ class Context(Protocol):
         ...
 
     def encode(self, network: Network, examples: Examples) -> Array:
-        """Return (N, D) latents as a numpy array, in eval mode."""
+        """Return to a method the (N, D) latents as a numpy array, in eval mode."""
         ...
 
     def batches(

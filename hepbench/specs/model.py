@@ -69,7 +69,7 @@ class Model:
 
     @property
     def all_params(self) -> dict[str, Param]:
-        """Its parameters, with ``preprocess`` if it is a network."""
+        """The parameters of a model's spec, with ``preprocess`` if it is a network."""
         return {**self.params, **({"preprocess": self._steps} if "encode" in self.offers else {})}
 
     @property

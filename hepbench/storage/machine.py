@@ -23,7 +23,7 @@ COMPUTING = ("numpy", "scikit-learn", "torch")
 
 
 def now() -> str:
-    """Return the time in UTC, as in ISO 8601."""
+    """Return this machine's time in UTC, as in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -33,7 +33,7 @@ MEASURING = ("fvcore", "onnx", "onnxruntime")
 
 @cache
 def libraries() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that compute results."""
+    """Return the versions of Python and of the computing libraries on this machine."""
     found = {name: _version(name) for name in COMPUTING}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
 
@@ -77,7 +77,7 @@ def peak_memory_mb() -> float:
 
 
 def children() -> list[int]:
-    """Return the running children of this process that may be killed.
+    """Return the child processes on this machine that may be killed.
 
     Children that ignore SIGTERM, such as Python's resource tracker, are left out: they end by
     themselves.

@@ -110,7 +110,7 @@ def new_writer(folder: Path, name: str, first: Array) -> NpyWriter | SparseImage
 
 
 def stored(folder: Path, prefix: str = "") -> dict[str, Path]:
-    """Return the path of each array in a folder, by its name without the prefix."""
+    """Return the path of each npy file in a folder, by its name without the prefix."""
     # not glob, which would compile its pattern again in each worker
     found = (path for path in sorted(folder.iterdir()) if path.name.startswith(prefix))
     return {p.stem.removeprefix(prefix): p for p in found if p.suffix in {".npy", SPARSE}}

@@ -173,8 +173,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def latency(self) -> float | None:
-        """Median time in ms to score one example: in ONNX Runtime if it was timed there, else in
-        torch, else in native Python.
+        """The recorded median time in ms to score one example: in ONNX Runtime if it was timed
+        there, else in torch, else in native Python.
         """
         single = {each.runtime: each.median_ms for each in self.latencies if each.batch == 1}
         found = (single[name] for name in ("onnxruntime", "torch", "native") if name in single)
@@ -182,7 +182,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def load(self) -> float | None:
-        """Cores that other processes kept busy while latencies were measured, at most."""
+        """The record of cores that others kept busy while latencies were measured, at most."""
         return max((each.load for each in self.latencies if each.load is not None), default=None)
 
 

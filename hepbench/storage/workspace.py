@@ -40,6 +40,6 @@ def stage(task: type[msgspec.Struct]) -> Callable[[Function], Function]:
 
 
 def task_type(function: Any) -> type[msgspec.Struct]:
-    """Return the type of task that a stage function takes."""
+    """Return the type of task that is stored with a stage function."""
     found: type[msgspec.Struct] = function.task_type
     return found

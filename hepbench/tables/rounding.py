@@ -60,7 +60,7 @@ def compact(average: SeedAverage, decimals: int) -> str:
 
 
 def value_only(average: SeedAverage, decimals: int) -> str:
-    """Return the value without its errors."""
+    """Return the table's value without its errors."""
     return DASH if average.value is None else _fixed(average.value, decimals)
 
 

@@ -54,12 +54,12 @@ class Row:
 
     @property
     def record(self) -> Record:
-        """One record, for everything that all seeds share."""
+        """One record of the row, for everything that all seeds share."""
         return (self.ok or self.cells)[0]
 
     @cached_property
     def data(self) -> DataSummary | None:
-        """The examples of its seeds; None if all failed."""
+        """The examples of the row's seeds; None if all failed."""
         return next((record.data for record in self.cells if record.data), None)
 
     @property
@@ -123,7 +123,7 @@ def collect(
 
 
 def age(record: Record) -> tuple[str, str, str]:
-    """Return a sort key that is larger for the newer of two records."""
+    """Return a key that sorts rows: larger for the newer of two records."""
     return (record.provenance.finished, record.key, record.status)
 
 
@@ -139,7 +139,7 @@ def recorded(record: Record, name: str) -> Value | None:
 
 
 def made_of(record: Record) -> dict[str, Any]:
-    """Return the key parts of a record without its seed, cost and installed metrics."""
+    """Return what rows are grouped by: key parts without seed, cost and installed metrics."""
     return {
         stage: {name: part for name, part in sorted(parts.items()) if name not in own}
         for stage, parts in sorted(record.key_parts.items())

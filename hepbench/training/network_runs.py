@@ -178,7 +178,7 @@ def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
 
 
 def trained(network: Network, context: NetworkContext) -> Trained:
-    """Return what is known of a trained network; only parameters that a score depends on count."""
+    """Return what a training reports of its network; only parameters that scores need count."""
     used = network.scoring_parameters()
     parameters = [p for name, p in network.named_parameters() if name in used]
     history = [{n: float(v) for n, v in row.items()} for row in context.history]

@@ -97,7 +97,7 @@ def check(terms: Mapping[str, Tensor], n: int) -> None:
 
 
 def prefix_of(name: str, prefixes: Iterable[str]) -> str | None:
-    """Return the longest prefix that fits a dotted name."""
+    """Return the longest prefix that fits the dotted name of a network's parameter."""
     fits = [p for p in prefixes if not p or name == p or name.startswith(f"{p}.")]
     return max(fits, key=len, default=None)
 

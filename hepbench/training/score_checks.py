@@ -144,7 +144,7 @@ def _batch_dependence(
 def _dependent_values(
     output: MethodOutput, test: Examples, found: Mapping[str, NDArray[Any]]
 ) -> list[str]:
-    """Return warnings about per-example values that change when computed in other batches."""
+    """Return warnings about a trained encoder's values that change in other batches."""
     if output.values is None:
         return []
     pieces = _pieces(test)
@@ -160,7 +160,7 @@ def _dependent_values(
 
 
 def _pieces(test: Examples) -> list[NDArray[np.int64]]:
-    """Return rows of some examples, one alone and the others in reverse."""
+    """Return rows to score a trained model on again: one alone and the others in reverse."""
     n = min(len(test), RESCORED)
     return [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]
 

@@ -94,7 +94,7 @@ class _Summary:
         return sum(map(len, self.columns.get((role, "ids"), ())))
 
     def _inputs(self, examples: Examples) -> Iterator[tuple[str, Array, Any]]:
-        """Yield name, array and mask of every input that was read and of every view with names."""
+        """Yield name, array and mask of what is checked: inputs that were read, and named views."""
         for name in self.spec.inputs:
             yield name, examples.inputs[name], examples.inputs.get("mask")
         for name, view in _named_views(self.spec).items():
@@ -189,7 +189,7 @@ def _findings(read: _Summary, found: DataFiles, seconds: float, **parts: Any) ->
 
 
 def _named_views(spec: Dataset) -> dict[str, View]:
-    """Return the views that have names and do not replace an input."""
+    """Return the views to check: those that have names and do not replace an input."""
     return {n: view for n, view in spec.views.items() if view.names and n not in spec.inputs}
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def channel_names(shape: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of channels or features; unnamed ones are numbered from 0.
+    """Return the names of the checked channels or features; unnamed ones are numbered from 0.
 
     Raises:
         PluginError: the number of names differs from the number of channels or features.

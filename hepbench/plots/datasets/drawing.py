@@ -131,7 +131,7 @@ def _caption(figure: Figure, several: Sequence[LabelledExamples], notes: Sequenc
 
 
 def _examples(shown: LabelledExamples) -> str:
-    """Return the numbers of examples of each class, and of sealed test examples."""
+    """Return for the caption the numbers of examples of each class, and of sealed test examples."""
     counts = zip(shown.counts, shown.spec.classes, strict=True)
     listed = ", ".join(f"{n:,} {name}" for n, name in counts)
     weighted = ", weighted" if "weights" in shown.columns else ""

@@ -145,7 +145,7 @@ class LabelledExamples:
 
 
 def available(spec: Dataset) -> set[str]:
-    """Return the names of a dataset's inputs, including those that its views make."""
+    """Return the names of the inputs that can be drawn, including those that views make."""
     return {*spec.inputs, *spec.views}
 
 
@@ -156,7 +156,7 @@ def opened(
     source: Wanted,
     report_progress: Callable[[str], None] = progress.ignore,
 ) -> LabelledExamples:
-    """Open a dataset; files that are not yet in the cache are read first.
+    """Open a dataset to draw it; files that are not yet in the cache are read first.
 
     Args:
         reference: the dataset's name, perhaps with parameters in brackets.
@@ -265,7 +265,7 @@ def _part(path: Path) -> dict[str, Array]:
 def _prepare(
     stages: Mapping[str, Stage], cache: StageCache, report_progress: Callable[[str], None]
 ) -> None:
-    """Run the stages that are missing in the cache.
+    """Run the stages that make what is drawn, if they are missing in the cache.
 
     Raises:
         DataError: files are invalid.

@@ -189,7 +189,7 @@ def _draw_ratio(axes: Axes, train: Histogram, test: Histogram, how: dict[str, An
 
 
 def _span(values: Sequence[float]) -> str:
-    """Return a p-value in words, or the range of several."""
+    """Return a p-value for the legend, or the range of several."""
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     if max(values) < 0.005:
         return "< 0.01"

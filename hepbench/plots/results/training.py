@@ -148,7 +148,7 @@ def steps(record: Record) -> list[str]:
 
 
 def step_history(record: Record, place: int) -> list[Entry]:
-    """Return the history of one step of the chain; older records have only that of the last step."""
+    """Return the curves of one step of a chain; older records have only those of the last."""
     last = float(len(steps(record)) - 1)
     return [entry for entry in record.history if entry.get("step", last) == place]
 

@@ -62,7 +62,7 @@ class Network(nn.Module):
 
     @property
     def width(self) -> int:
-        """Number of latents of an example."""
+        """Number of latents that the network gives an example."""
         with eval_mode(self), torch.no_grad():
             latents = self.encoder.encode(self.example_inputs())
         if not isinstance(latents, Tensor) or latents.ndim != 2 or len(latents) != 2:

@@ -183,5 +183,5 @@ def _resize(path: str, module: nn.Module, values: Mapping[str, Size]) -> None:
 
 
 def _length(value: Size) -> int | None:
-    """Return the length of a list, None for a number."""
+    """Return the length of a list among a layer's sizes, None for a number."""
     return len(value) if isinstance(value, list) else None
