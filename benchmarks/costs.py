@@ -1,6 +1,7 @@
 """Measure what hepbench costs, alternately with a reference for each number: see README.md.
 
     .venv/bin/python benchmarks/costs.py --make-benchopt
+    .venv/bin/python benchmarks/costs.py --before ../old      # another version is the reference
 
 CPU time includes all processes that a command started, also orphans.
 """
@@ -15,7 +16,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from itertools import count, product
@@ -446,6 +447,27 @@ def _larger(place: Place) -> list[Row]:
     ]
 
 
+def against_version(row: Row, checkout: Path) -> Row:
+    """Return the row with another version as its reference, in a checkout where ``make`` ran."""
+    return replace(
+        row,
+        theirs=partial(_cost_before, checkout.absolute(), row.name),
+        against="the other version",
+        ratio=None,
+        seconds=None,
+    )
+
+
+def _cost_before(checkout: Path, name: str) -> float:
+    """Measure a row by the other version's own benchmark, since its plugin API may differ."""
+    command = [".venv/bin/python", "benchmarks/costs.py", "--json", "--runs", "1", "--only", name]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    (row,) = json.loads(done.stdout)["rows"]
+    if not row["ours"]:
+        raise NotMeasurableError(row["why"])
+    return float(row["ours"][0])
+
+
 def marginal(cost: Callable[[int], float], n: int = 100) -> float:
     """Return the cost of one more: (cost of n - cost of 1) / (n - 1)."""
     return (cost(n) - cost(1)) / (n - 1)
@@ -576,7 +598,8 @@ def main() -> None:
         for row in rows(place):
             if not options.only or row.name in options.only:
                 sys.stderr.write(f"{row.what} ...\n")
-                found.append(measure(row, options.runs))
+                compared = against_version(row, options.before) if options.before else row
+                found.append(measure(compared, options.runs))
         modules = heavy(place)
     texts = notes(found, modules, whole=whole)
     if options.json:
@@ -596,6 +619,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--benchopt", type=Path, metavar="DIR", help="an environment with benchopt")
+    group.add_argument("--before", type=Path, metavar="DIR", help="a checkout of another version")
     group.add_argument("--make-benchopt", action="store_true", help=f"install {BENCHOPT}")
     return parser.parse_args()
 
