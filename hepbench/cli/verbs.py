@@ -171,7 +171,7 @@ def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> s
     todo = [c for c in made.cells if not _succeeded(store.read(made.suite.name, c.key))]
     unrecorded = {cell.key for cell in todo}
     wanted = [key for cell in todo for key in cell.needs]
-    missing = grouping.missing(made.stages, wanted, opened.cache)
+    missing = grouping.missing(made.stages, wanted, opened.cache.find)
     lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
     lines.append(
         f"{several(len(made.cells), 'cell')}, {len(made.cells) - len(todo)} of them recorded"

@@ -5,25 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hepbench.planning.stages import Stage
-    from hepbench.storage.stage_cache import StageCache
 
 
 def missing(
-    stages: Mapping[str, Stage], wanted: Iterable[str], cache: StageCache
+    stages: Mapping[str, Stage], wanted: Iterable[str], is_cached: Callable[[str], object]
 ) -> dict[str, Stage]:
     """Return the stages that the runner must run so that all wanted ones are cached, parents first.
 
     A parent is needed only if a child is missing.
+
+    Args:
+        is_cached: takes a key; called only for stages that will be read or run.
     """
     found: dict[str, Stage] = {}
     cached: dict[str, bool] = {}
 
     def visit(key: str) -> None:
         if key not in cached:
-            cached[key] = cache.find(key) is not None
+            cached[key] = bool(is_cached(key))
             if not cached[key]:
                 for parent in stages[key].parents:
                     visit(parent)

@@ -49,9 +49,9 @@ class Runner:
         self._observe("hepbench_run_started")
         self.cache.sweep()
         wanted = {cell.key: set(cell.needs) for cell in todo}
-        stages = grouping.missing(
-            self.plan.stages, (key for keys in wanted.values() for key in sorted(keys)), self.cache
-        )
+        keys = (key for keys in wanted.values() for key in sorted(keys))
+        # what stages and evaluation will read is looked at before, so that damage is mended now
+        stages = grouping.missing(self.plan.stages, keys, self.cache.intact)
         self.progress.planned(len(stages))
         cells = {cell.key: cell for cell in todo}
         for key, needs in wanted.items():
@@ -107,7 +107,7 @@ class Runner:
         self._keep(self.recorder.record(cell))
 
     def _keep(self, record: Record) -> None:
-        self.results.write(record)
+        record = self.results.write(record)
         self.finished[record.key] = record
         self.progress.cell(record)
         for failure in self.registry.observe("hepbench_cell_finished", record=record):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.2
 
+LONGEST_TEXT = 65536
+"""Characters of an exception's text or traceback that are reported."""
+
 USER_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
 """A full disk or quota, a file that may not grow or be written: the user can mend these."""
 
@@ -89,11 +92,11 @@ def failure(key: str, error: BaseException, memory: int) -> Failed:
     if isinstance(error, MemoryError):
         limit = f"; the limit is {memory / 1e9:.1f} GB (--memory)" if memory else ""
         message = f"out of memory{limit}"
-    trace = "" if user_error else "".join(traceback.format_exception(error))
+    trace = "" if user_error else "".join(traceback.format_exception(error))[-LONGEST_TEXT:]
     return Failed(
         key=key,
         type=type(error).__name__,
-        message=_valid(" ".join(message.split())),
+        message=_valid(" ".join(message[:LONGEST_TEXT].split())),
         traceback=_valid(trace),
         user_error=user_error,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import records
+from hepbench.storage import durable, records
 from hepbench.storage.records import Record, Stored
 
 if TYPE_CHECKING:
@@ -51,8 +51,11 @@ class ResultsFolder:
         except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
             return None
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record) -> Record:
         """Write a record, and remove the failed record that it replaces.
+
+        Returns:
+            The record as it is read from now on, with lists in place of tuples.
 
         Raises:
             ResultsError: the folder cannot be written; existing files are unchanged.
@@ -60,10 +63,12 @@ class ResultsFolder:
         good = self._path(record.suite, record.key)
         failed = good.with_name(f"{record.key}{FAILED}")
         path, other = (good, failed) if record.status == "ok" else (failed, None)
-        self._replace(path, lambda part: part.write_bytes(records.encode(record)))
+        text = records.encode(record)
+        self._replace(path, lambda part: part.write_bytes(text))
         if other is not None:
             with suppress(FileNotFoundError):
                 other.unlink()
+        return records.decode(text, name=path)
 
     def copy(self, source: Path, relative: str) -> Stored:
         """Copy a file into the results; return its path and checksum."""
@@ -121,7 +126,9 @@ class ResultsFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(part)
+                durable.sync(part)
                 part.replace(path)
+                durable.sync(path.parent)
             finally:
                 with suppress(OSError):
                     part.unlink()

@@ -274,7 +274,7 @@ def _prepare(
     from hepbench.running import executor, grouping, session
     from hepbench.running.local import LocalExecutor
 
-    missing = grouping.missing(stages, stages, cache)
+    missing = grouping.missing(stages, stages, cache.intact)
     limits = executor.Limits(memory=session.default_memory(1))
     executed = LocalExecutor(cache, limits).execute(missing, while_waiting=lambda: None)
     for outcome in executed:

@@ -1,0 +1,26 @@
+"""Files and folders that are on disk before anything else refers to them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Wait until the contents of a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder is on disk with all that is in it."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(folder / root / name)
+        sync(folder / root)
