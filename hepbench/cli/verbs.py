@@ -48,7 +48,8 @@ def run(
         opened.cache.check()
         if fresh:
             _remove_cached(opened, todo)
-        runner = _runner(opened, store, limits, todo, quiet=quiet)
+        before = {k: r for k, r in records.items() if r is not None and r.status == "ok"}
+        runner = run_cells(opened, store, limits, todo, quiet=quiet, replaced=before)
         records |= runner.finished
         user_error = runner.user_error
     shown = [record for record in records.values() if record is not None]
@@ -65,15 +66,21 @@ def _succeeded(record: Record | None) -> bool:
     return record is not None and record.status == "ok"
 
 
-def _runner(
+def run_cells(
     opened: Session,
     store: ResultsFolder,
     limits: Mapping[str, Any],
     todo: list[Cell],
     *,
     quiet: bool,
+    replaced: Mapping[str, Record],
 ) -> Runner:
-    """Run the cells and return the runner; after Ctrl-C, finished stages stay in the cache."""
+    """Run the cells and return the runner; after Ctrl-C, finished stages stay in the cache.
+
+    Args:
+        limits: ``jobs``, ``timeout`` and ``memory``; None: the default.
+        replaced: records that new ones replace and are compared with, by key.
+    """
     from hepbench.running import progress
     from hepbench.running.executor import Limits
     from hepbench.running.local import LocalExecutor
@@ -100,6 +107,7 @@ def _runner(
             executor=LocalExecutor(opened.cache, worker_limits),
             recorder=recorder,
             progress=display,
+            replaced=replaced,
         )
         runner.run(todo)
     return runner
@@ -237,7 +245,7 @@ def why(
     """Return a text on which parts of a cell's key changed since its last record."""
     from hepbench.storage.keys import differences
 
-    record = _last_record(cell, ResultsFolder(results).records())
+    record = last_record(cell, ResultsFolder(results).records())
     name = suite or record.provenance.suite_file or record.suite
     opened = session.open_session(name, choice, local)
     now = _counterpart(record, opened.plan)
@@ -257,7 +265,7 @@ def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
     return built
 
 
-def _last_record(cell: str, records: Sequence[Record]) -> Record:
+def last_record(cell: str, records: Sequence[Record]) -> Record:
     """Return the newest record of a cell, given by its name or the beginning of its key."""
     meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
     meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]

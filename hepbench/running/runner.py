@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hepbench.running import grouping
+from hepbench.running import grouping, reproducing
 from hepbench.storage import locks
 from hepbench.storage.records import Record, Run
 
@@ -29,6 +29,7 @@ class Runner:
     Attributes:
         executor: runs the missing stages.
         recorder: makes the records.
+        replaced: records, by key of cell, that new ones replace and are compared with.
         user_error: whether the user can mend a failure; the command line then exits 2.
         finished: records by key of cell, failed ones too.
     """
@@ -40,6 +41,7 @@ class Runner:
     executor: Executor
     recorder: Recorder
     progress: Progress
+    replaced: Mapping[str, Record] = field(default_factory=dict)
     user_error: bool = False
     finished: dict[str, Record] = field(default_factory=dict)
     _ready: deque[Cell] = field(default_factory=deque)
@@ -104,7 +106,8 @@ class Runner:
                 self._evaluate(self._ready.popleft())
 
     def _evaluate(self, cell: Cell) -> None:
-        self._keep(self.recorder.record(cell))
+        record, before = self.recorder.record(cell), self.replaced.get(cell.key)
+        self._keep(record if before is None else reproducing.compared(record, before))
 
     def _keep(self, record: Record) -> None:
         record = self.results.write(record)

@@ -1,0 +1,118 @@
+"""``hepbench verify --rerun``: run recorded cells again from nothing, and compare bit for bit."""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepbench.cli import verbs
+from hepbench.running import reproducing, session
+from hepbench.specs.errors import HepbenchError
+from hepbench.specs.text import several
+from hepbench.storage.results import ResultsFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepbench.planning.plan import Cell
+    from hepbench.running.session import LocalOptions, Session
+    from hepbench.storage.records import Record
+
+
+def rerun(results: Path, number: int, names: Sequence[str], data: Path | None) -> int:
+    """Run ``number`` drawn cells and the named ones again; mark and print those that differ.
+
+    Returns:
+        The exit code: 1 if a cell differs or could not be run.
+
+    Raises:
+        UsageError: no record has one of the names.
+    """
+    # the folder of one suite is as good as the folder of all
+    store = ResultsFolder(results if any(results.glob("*/*.json")) else results.parent)
+    good = [record for record in ResultsFolder(results).records() if record.status == "ok"]
+    named = [verbs.last_record(name, good) for name in names]
+    others = [record for record in good if record not in named]
+    wrong = 0
+    for record in [*named, *random.sample(others, min(number, len(others)))]:
+        line, differs = _compare(record, store, data)
+        wrong += differs
+        sys.stdout.write(f"{record.cell} ({record.key[:10]}): {line}\n")
+        sys.stdout.flush()
+    return 1 if wrong else 0
+
+
+def _compare(record: Record, store: ResultsFolder, data: Path | None) -> tuple[str, bool]:
+    """Return a line on one cell, and whether it is wrong."""
+    try:
+        again = _run_again(record, data)
+    except HepbenchError as error:
+        return f"not run again: {error}", True
+    if again is None:
+        return "not run again: its key has changed since; 'hepbench why' says in what", True
+    if again.error is not None:
+        return f"fails when run again: {again.error.type}: {again.error.message}", True
+    changed = reproducing.changes(record, again)
+    if not changed:
+        return "the same when run again", False
+    store.write(reproducing.marked(record, changed))
+    return "; ".join([f"differs when run again: {changed[0]}", *_more(changed)]), True
+
+
+def _more(changed: Sequence[str]) -> list[str]:
+    return [f"{several(len(changed) - 1, 'more value')} changed"] if len(changed) > 1 else []
+
+
+def _run_again(record: Record, data: Path | None) -> Record | None:
+    """Return a new record of a cell, made in an empty cache; None if its key has changed."""
+    opened = session.open_session(
+        record.provenance.suite_file or record.suite, _choice(record), _local(record, data)
+    )
+    cells = [cell for cell in opened.plan.cells if cell.key == record.key]
+    if not cells:
+        return None
+    # beside the cache: it has room, and paths that are short enough
+    session.cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rerun-", dir=session.cache_folder()) as folder:
+        return _record(opened, cells, Path(folder))
+
+
+def _record(opened: Session, cells: list[Cell], folder: Path) -> Record:
+    from hepbench.storage.stage_cache import StageCache
+
+    empty = replace(opened, cache=StageCache(folder / "cache"))
+    limits: dict[str, Any] = {"jobs": None, "timeout": None, "memory": None}
+    empty.cache.check()
+    runner = verbs.run_cells(
+        empty, ResultsFolder(folder / "results"), limits, cells, quiet=False, replaced={}
+    )
+    return runner.finished[cells[0].key]
+
+
+def _choice(record: Record) -> Any:
+    """Return the options that select the cell of a record."""
+    from hepbench.planning.matrix import Choice
+
+    return Choice(
+        datasets=[record.dataset],
+        models=[record.model],
+        methods=[record.chain],
+        seeds=record.seed + 1,
+        preset=record.preset,
+    )
+
+
+def _local(record: Record, data: Path | None) -> LocalOptions:
+    """Return where and on what the record was made."""
+    made = record.provenance
+    source = record.data.source if record.data else ""
+    return session.LocalOptions(
+        data=data,
+        source="sample" if source == "sample" else "auto",
+        threads=made.threads or 1,
+        device=made.device.kind or "cpu",
+    )
