@@ -195,15 +195,16 @@ class Place:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def stages(self) -> dict[str, dict[str, Any]]:
-        """Return the manifest of each finished stage of preparation."""
+        """Return the result of each finished stage of preparation."""
         found = {}
         for path in self.folder.glob("cache/stages/*/*/manifest.json"):
             manifest = json.loads(path.read_bytes())
-            kind = "read" if "counts" in manifest else "split" if "contents" in manifest else ""
+            result = manifest["result"]
+            kind = "read" if "counts" in result else "split" if "contents" in result else ""
             if not kind and any(name.startswith("train/") for name in manifest["files"]):
                 kind = "inputs"
             if kind:
-                found[kind] = manifest
+                found[kind] = result
         return found
 
     def run(self, *, kill_at: float = 0.0) -> Conversion:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from hepbench.specs.errors import HepbenchError
+from hepbench.specs.text import one_line
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
 
 def fail(message: str, code: int) -> None:
     """Print one line to stderr and exit."""
-    sys.stderr.write(f"hepbench: {' '.join(message.split())}\n")
+    sys.stderr.write(f"hepbench: {one_line(message)}\n")
     sys.exit(code)
 
 

@@ -17,7 +17,7 @@ import skipped
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hepbench.storage.records import Record
 
@@ -39,6 +39,7 @@ class Workbench:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def site(self) -> Path:
@@ -72,7 +73,9 @@ class Workbench:
         """Start ``hepbench`` with some arguments."""
         command = [sys.executable, "-P", "-m", "hepbench", *map(str, arguments)]
         settings = {"cwd": self.folder, "env": self.variables(), "text": True, **options}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
+        settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
+        self.started.append(subprocess.Popen(command, **settings))
+        return self.started[-1]
 
     def __call__(self, *arguments: str | Path, timeout: float = 120, **options: Any) -> Done:
         """Run ``hepbench`` with some arguments and wait for its end."""
@@ -120,9 +123,13 @@ class Done:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
-    """Return an empty workbench."""
-    return Workbench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    """Yield an empty workbench; what it started ends with the test, also with one that fails."""
+    bench = Workbench(tmp_path)
+    yield bench
+    for process in bench.started:
+        # the workers of a run end with it; one that goes on would keep the machine's lock
+        process.kill()
 
 
 @pytest.fixture

@@ -133,3 +133,11 @@ def test_a_fresh_run_is_compared_with_the_record_that_it_replaces(times):
     assert times("run", "times.toml", "--fresh", "-m", "clock").code == 0
     again = records(times)["clock#0"]["warnings"]
     assert sum(text.startswith("not reproducible") for text in again) == 1
+
+
+def test_a_run_with_more_seeds_shows_one_row_for_each_model(times):
+    """Records of this run and of an earlier one differ in nothing but the seed."""
+    assert times("run", "times.toml", "--seeds", "1", "--results", "other").code == 0
+    done = times("run", "times.toml", "--seeds", "2", "--results", "other")
+    assert done.out.count("\nsteady ") == 1
+    assert "changed since" not in done.out

@@ -189,7 +189,7 @@ def _stages(record: Record) -> _CachedStages:
     keys_of, parts = record.stage_keys, record.key_parts
     cache = StageCache(cache_folder())
     wanted = {n: k for n, k in keys_of.items() if n == "inputs" or "method" in parts.get(n, {})}
-    if not wanted or any(cache.find(key) is None for key in wanted.values()):
+    if not wanted or not all(cache.intact(key) for key in wanted.values()):
         msg = f"its network is no longer in the cache; {_again(record)}"
         raise ResultsError(msg)
     _check_code(record)

@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from multiprocessing import forkserver, resource_tracker
+from typing import TYPE_CHECKING, Any
 
 from hepbench.storage import machine
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+
+
+def leave_server() -> None:
+    """Close the descriptors that lead to the server and its resource tracker: no plugin may write
+    to them. What a plugin starts itself gets a tracker of its own.
+    """
+    server: Any = forkserver._forkserver
+    tracker: Any = resource_tracker._resource_tracker
+    for descriptor in (server._forkserver_alive_fd, tracker._fd):
+        if descriptor is not None:
+            os.close(descriptor)
+    server._forkserver_alive_fd = tracker._fd = None
 
 
 def die_with_parent() -> None:

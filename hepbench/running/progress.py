@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from hepbench.specs.text import duration, several
+from hepbench.specs.text import duration, one_line, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,7 +209,8 @@ class Ticker:
 def summary(record: Record) -> str:
     """Return the name and result of a cell in one line."""
     if record.error is not None:
-        return f"{record.cell}  {record.status}: {record.error.type}: {record.error.message}"
+        error = f"{record.error.type}: {record.error.message}"
+        return f"{record.cell}  {record.status}: {one_line(error)}"
     auc = record.metrics.get("auc")
     result = f"AUC {auc.value:.4f}" if auc and auc.value is not None else "no AUC"
     seconds = record.cost.train_seconds

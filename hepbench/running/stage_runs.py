@@ -78,28 +78,37 @@ def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], Non
         nonlocal reported
         if time.monotonic() - reported > REPORT_SECONDS:
             reported = time.monotonic()
-            report(Working(key, _valid(progress)))
+            report(Working(key, _valid(progress[:LONGEST_TEXT])))
 
     return report_progress
 
 
 def failure(key: str, error: BaseException, memory: int) -> Failed:
     """Return what is reported of an error; ``memory`` is the limit in bytes, 0 for none."""
-    message = explained(error) or str(error).strip() or type(error).__name__
+    message = _text(error)
     user_error = isinstance(error, HepbenchError) or (
         isinstance(error, OSError) and error.errno in USER_ERRORS
     )
     if isinstance(error, MemoryError):
         limit = f"; the limit is {memory / 1e9:.1f} GB (--memory)" if memory else ""
         message = f"out of memory{limit}"
-    trace = "" if user_error else "".join(traceback.format_exception(error))[-LONGEST_TEXT:]
+    trace = "" if user_error else "".join(traceback.format_exception(error))[:LONGEST_TEXT]
     return Failed(
         key=key,
         type=type(error).__name__,
-        message=_valid(" ".join(message[:LONGEST_TEXT].split())),
+        message=_valid(" ".join(message.split())),
         traceback=_valid(trace),
         user_error=user_error,
     )
+
+
+def _text(error: BaseException) -> str:
+    """Return the beginning of an error's text, or its type where it has none."""
+    try:
+        text = explained(error) or str(error)
+    except Exception as second:  # noqa: BLE001 - a plugin's error may fail to write its text
+        text = f"its text cannot be written: {type(second).__name__}"
+    return text[:LONGEST_TEXT].strip() or type(error).__name__
 
 
 def _valid(text: str) -> str:

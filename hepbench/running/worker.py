@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hepbench.running import messages
-from hepbench.running.isolation import adopt, die_with_parent, end_children, redirect
+from hepbench.running.isolation import adopt, die_with_parent, end_children, leave_server, redirect
 from hepbench.running.stage_runs import run_job
 from hepbench.storage import locks
 
@@ -28,6 +28,7 @@ def main(order: bytes, connection: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     job = msgspec.json.decode(order, type=messages.JobOrder)
     die_with_parent()
+    leave_server()
     redirect(Path(job.log))
     faulthandler.enable()
     # macOS has no limit that holds

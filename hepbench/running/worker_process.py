@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from hepbench.running.messages import Event, JobOrder
 
 STDERR_KEPT = 4000
+
+LARGEST_EVENT = 1 << 20
+"""Bytes; the texts in events are cut well before."""
+
+HEADER = 4
+"""Bytes of the length before each event, as ``Connection.send_bytes`` writes it."""
 
 OWN_IMPORTS = (
     "numpy.random",
@@ -62,12 +68,15 @@ class WorkerProcess:
     """A worker that was started.
 
     Attributes:
-        connection: to its events; None when it has closed its end.
+        connection: to its events; None when it has closed its end, or wrote no event into it.
+        garbled: whether something wrote no event into it.
     """
 
     process: ForkServerProcess
     connection: Connection | None
     scratch: Path
+    garbled: bool = False
+    _received: bytearray = field(default_factory=bytearray)
 
     @classmethod
     def start(cls, context: ForkServerContext, order: JobOrder) -> WorkerProcess:
@@ -89,12 +98,29 @@ class WorkerProcess:
         return signs if self.connection is None else [self.connection, *signs]
 
     def events(self) -> Iterator[Event]:
-        """Yield the events that have arrived."""
-        try:
-            while self.connection is not None and self.connection.poll():
-                yield messages.decode(self.connection.recv_bytes())
-        except (EOFError, ConnectionError):
-            self.connection = None
+        """Yield the events that have arrived; never wait, whatever a plugin wrote in their place."""
+        while self.connection is not None and self.connection.poll():
+            data = os.read(self.connection.fileno(), LARGEST_EVENT)
+            self._received += data
+            if not data:
+                self.connection, self.garbled = None, bool(self._received)
+            try:
+                yield from self._complete_events()
+            except (ValueError, msgspec.MsgspecError):
+                self.garbled, self.connection = True, None
+
+    def _complete_events(self) -> Iterator[Event]:
+        received = self._received
+        while len(received) >= HEADER:
+            end = HEADER + int.from_bytes(received[:HEADER], "big")
+            if end > HEADER + LARGEST_EVENT:
+                msg = "no length of an event"
+                raise ValueError(msg)
+            if len(received) < end:
+                return
+            data = bytes(received[HEADER:end])
+            del received[:end]
+            yield messages.decode(data)
 
     def has_ended(self) -> bool:
         """Return whether no more events can come."""
@@ -102,13 +128,19 @@ class WorkerProcess:
 
     def death(self) -> tuple[str, str]:
         """Return type and message of a failure for a worker that ended without reporting one."""
-        self.process.join(5)
+        if not self.garbled:
+            self.process.join(5)
         code = self.process.exitcode
+        if self.garbled and not code:
+            return "Garbled", "its events cannot be read: something else wrote into their channel"
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             return "Killed", f"killed by signal {-code} ({name}); out of memory is one reason"
         if code == 255:
-            return "Died", "died without leaving a status"
+            return (
+                "Killed",
+                "the process that starts workers was killed; out of memory is one reason",
+            )
         return "Exited", f"exited with code {code} in the middle of a stage"
 
     def log_tail(self) -> str:

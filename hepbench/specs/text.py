@@ -27,6 +27,14 @@ def unknown(
     return f"no {kind} named '{name}'.{hint} Known: {', '.join(shown) or 'none'}"
 
 
+def one_line(text: str) -> str:
+    """Return a text in one line, with control characters written out: ``\\x1b`` moves no cursor."""
+    if text.isprintable():
+        return text
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 DASH = "\N{EN DASH}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.specs import text
 from hepbench.specs.errors import ResultsError, UsageError
-from hepbench.specs.text import DASH, unknown
+from hepbench.specs.text import DASH, one_line, unknown
 from hepbench.tables import formats, rounding
 from hepbench.tables.columns import (
     COUNTS,
@@ -21,7 +21,7 @@ from hepbench.tables.columns import (
     check,
     title,
 )
-from hepbench.tables.notes import SIZES, SOURCES, listed, one_line
+from hepbench.tables.notes import SIZES, SOURCES, listed
 from hepbench.tables.ranking import rank
 from hepbench.tables.rows import collect, recorded
 

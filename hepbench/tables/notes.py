@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from hepbench.specs.text import one_line
 from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
 from hepbench.tables.columns import COUNTS, LOSS_METRICS, TIMES, title
@@ -44,13 +45,6 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
         *_changes(row, last),
     )
     return [one_line(note) for note in said]
-
-
-def one_line(text: str) -> str:
-    """Return a text without line breaks and control characters, which errors may contain."""
-    if text.isprintable():
-        return text
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def listed(texts: Iterable[str]) -> str:
