@@ -208,3 +208,47 @@ def test_only_changed_cells_run(grid):
     done = grid("run", "grid.toml", "--data", "data")
     assert done.code == 0
     assert "4 cells: 2 cached, 2 done, 0 failed." in done.out
+
+
+SQUASH = """
+import numpy as np
+
+def squash(x):
+    return 1 / (1 + np.exp(-SLOPE * x))
+"""
+CONSTANTS = {
+    "from plug import": f"from plug import SLOPE\n{SQUASH}",
+    "import plug": f"import plug\n{SQUASH}".replace("SLOPE", "plug.SLOPE"),
+    "from plug import *": f"from plug import *\n{SQUASH}",
+    "through another module": f"from plug_between import value\n{SQUASH}".replace(
+        "SLOPE", "value()"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", CONSTANTS)
+def test_a_constant_of_the_hooks_module_affects_its_users(grid, how):
+    """So does what the constant is computed from; why names the constant."""
+    hooks = grid.site / "plug.py"
+    hooks.write_text(
+        f"{hooks.read_text()}\nBASE = {{}}\nBASE['slope'] = 1.0\nSLOPE = BASE['slope']\n"
+    )
+    (grid.site / "plug_helper.py").write_text(CONSTANTS[how])
+    between = "from plug import SLOPE\n\ndef value():\n    return SLOPE\n"
+    (grid.site / "plug_between.py").write_text(between)
+    assert grid("run", "grid.toml", "--data", "data").code == 0
+    change(hooks, "= 1.0\n", "= 2.0\n")
+    assert len(to_do(grid)) == 4
+    assert "model_code.plug:" in grid("why", "others/one/fit#0", "--data", "data").out
+
+
+def test_other_statements_of_the_hooks_module_affect_nobody(grid):
+    """A model's new summary, or another constant, changes no key."""
+    hooks = grid.site / "plug.py"
+    hooks.write_text(f"{hooks.read_text()}\nSLOPE = 1.0\nOTHER = 1.0\n")
+    (grid.site / "plug_helper.py").write_text(CONSTANTS["from plug import"])
+    assert grid("run", "grid.toml", "--data", "data").code == 0
+    change(hooks, "OTHER = 1.0", "OTHER = 2.0")
+    assert to_do(grid, "--dataset", "others") == []
+    change(hooks, '"summary": ""}', '"summary": "new"}')
+    assert to_do(grid, "--dataset", "others") == []

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hepbench
-from hepbench.registry.source_digests import _drop_docstrings
+from hepbench.registry.syntax import drop_docstrings
 from hepbench.storage import keys
 
 CORE = Path(hepbench.__file__).parent
@@ -64,7 +64,7 @@ def digest(modules):
     found = hashlib.sha256()
     for name in modules:
         tree = ast.parse((CORE / f"{name}.py").read_bytes())
-        _drop_docstrings(tree)
+        drop_docstrings(tree)
         found.update(ast.dump(tree).encode())
     return found.hexdigest()[:16]
 

@@ -219,7 +219,7 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
     """
     from hepbench.registry.source_digests import SourceDigests
 
-    digests = SourceDigests(lambda path, compute: compute(path)).digests
+    digests = SourceDigests().digests
     model = installed().entry("model", parts["model"])
     build = model.spec.build
     if (build, digests(build, model.plugin)) != (parts.get("build"), parts["model_code"]):

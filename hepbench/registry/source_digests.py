@@ -2,59 +2,86 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hepbench.specs.errors import PluginError
+from hepbench.registry import syntax
 
 if TYPE_CHECKING:
-    import ast
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
+    from collections.abc import Callable, Iterable
 
     from hepbench.registry.plugins import Plugin
+
+Cached: TypeAlias = "Callable[[Path, Callable[[Path], Any], str], Any]"
+
+
+def computed(path: Path, compute: Callable[[Path], Any], kind: str = "") -> Any:  # noqa: ARG001
+    """Return ``compute(path)`` without a cache."""
+    return compute(path)
 
 
 class SourceDigests:
     """Source digests of a function's modules.
 
     Args:
-        cached: ``(path, compute) -> compute(path)``, cached until the file changes.
+        cached: ``(path, compute, kind) -> compute(path)``, cached by path and kind until the file
+            changes.
     """
 
-    def __init__(self, cached: Callable[[Path, Callable[[Path], list[str]]], list[str]]) -> None:
+    def __init__(self, cached: Cached = computed) -> None:
         self._cached = cached
 
     def digests(self, target: str, plugin: Plugin) -> dict[str, str]:
         """Return {module: digest} for a function's module and its imports.
 
-        Only imports from the plugin's own packages count; the module with the hooks is left out.
+        Only imports from the plugin's own packages count. The module with the hooks is left out,
+        except for the statements that define what others use of it: ``module:NAME,NAME``.
 
         Args:
             target: ``"module:function"``.
             plugin: the plugin that names it.
         """
         found: dict[str, str] = {}
+        names: set[str] = set()
         own = target.partition(":")[0]
-        to_scan = [*_prefixes(own)]
+        to_scan = [*syntax.prefixes(own)]
         while to_scan:
             module = to_scan.pop()
             path = None if module in found else self._find(module, plugin)
             if path is None:
                 continue
-            digest, *imports = self._cached(path, partial(_scan, module))
-            found[module] = digest
-            to_scan += imports
+            scanned = self._cached(path, partial(_scan, module), "source")
+            found[module] = scanned["digest"]
+            to_scan += scanned["imports"]
+            if module != plugin.module:
+                names |= _names_of(plugin.module, scanned["names"])
         if own != plugin.module:
             found.pop(plugin.module, None)
+            found |= self._definitions(names, plugin)
         return found
+
+    def _definitions(self, names: set[str], plugin: Plugin) -> dict[str, str]:
+        """Return the digest of those statements of the hooks module that define these names."""
+        path = self._find(plugin.module, plugin)
+        names = {n for n in names if self._find(f"{plugin.module}.{n}", plugin) is None}
+        if path is None or not names:
+            return {}
+        listed = ",".join(sorted(names))
+        compute = partial(syntax.definitions_digest, names=names)
+        digest: str = self._cached(path, compute, f"names {listed}")
+        return {f"{plugin.module}:{listed}": digest} if digest else {}
 
     def _find(self, module: str, plugin: Plugin) -> Path | None:
         return _module_path(module, own_roots(plugin.module, plugin.distribution))
+
+
+def _names_of(module: str, used: Iterable[str]) -> set[str]:
+    """Return those of the used names that are names of one module."""
+    start = f"{module}."
+    return {name[len(start) :].partition(".")[0] for name in used if name.startswith(start)}
 
 
 @lru_cache
@@ -108,54 +135,12 @@ def _module_path(module: str, roots: dict[str, Path]) -> Path | None:
     return None
 
 
-def _scan(module: str, path: Path) -> list[str]:
-    """Return [digest, *imported modules] of one file."""
-    import ast
-
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        msg = f"{path} is not valid Python: {error}"
-        raise PluginError(msg) from error
+def _scan(module: str, path: Path) -> dict[str, Any]:
+    """Return digest, imported modules and used names of one file."""
+    tree = syntax.parse(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    imports = sorted(set(_imports(tree, package)))
-    _drop_docstrings(tree)
-    return [hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], *imports]
-
-
-def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield all modules that may be imported: ``from a import b`` is ``a`` and perhaps ``a.b``."""
-    import ast
-
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _prefixes(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1]
-            start = ".".join(
-                [*(base if node.level else []), *([node.module] if node.module else [])]
-            )
-            yield from _prefixes(start)
-            yield from (f"{start}.{alias.name}" for alias in node.names if alias.name != "*")
-
-
-def _prefixes(module: str) -> Iterator[str]:
-    # importing a.b.c runs a and a.b too
-    names = module.split(".")
-    return (".".join(names[: i + 1]) for i in range(len(names)))
-
-
-def _drop_docstrings(tree: ast.Module) -> None:
-    """Remove statements that are only a string, since they compute nothing."""
-    import ast
-
-    for node in ast.walk(tree):
-        for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
-            if isinstance(body, list):
-                body[:] = [statement for statement in body if not _is_text(statement, ast)]
-
-
-def _is_text(statement: ast.stmt, ast: ModuleType) -> bool:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+    return {
+        "imports": sorted(set(syntax.imports(tree, package))),
+        "names": sorted(set(syntax.names_used(tree, package))),
+        "digest": syntax.tree_digest(tree),
+    }

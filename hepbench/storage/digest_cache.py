@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+SEPARATOR = "\n"
+"""Between the path of a file and the kind of its value."""
+
+
 def stamp(path: Path) -> list[int]:
     """Return size, times of change in ns, and inode of a file; a changed file has another stamp.
 
@@ -38,10 +42,14 @@ class DigestCache:
         except (OSError, ValueError):
             self._values = {}
 
-    def __call__(self, path: Path, compute: Callable[[Path], Any]) -> Any:
-        """Return ``compute(path)``, from the cache if the file has not changed."""
+    def __call__(self, path: Path, compute: Callable[[Path], Any], kind: str = "") -> Any:
+        """Return ``compute(path)``, from the cache if the file has not changed.
+
+        Args:
+            kind: of the value, if several are computed from one file.
+        """
         before = stamp(path)
-        name = str(path.absolute())
+        name = f"{path.absolute()}{SEPARATOR}{kind}" if kind else str(path.absolute())
         if name in self._values and self._values[name][0] == before:
             return self._values[name][1]
         value = compute(path)
@@ -58,7 +66,7 @@ class DigestCache:
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            kept = {name: value for name, value in self._values.items() if Path(name).exists()}
+            kept = {n: v for n, v in self._values.items() if Path(n.split(SEPARATOR)[0]).exists()}
             part.write_text(json.dumps(kept))
             part.replace(self._path)
             self._changed = False
