@@ -231,6 +231,8 @@ from pathlib import Path
 from hepbench.storage.stage_cache import StageCache
 from hepbench.running.executor import Limits
 from hepbench.running.local import LocalExecutor
+from hepbench.running.validity import Validity
+from hepbench.storage.digest_cache import DigestCache
 from hepbench.planning.stages import Stage
 from spans import Task
 
@@ -242,7 +244,8 @@ def one(key, exclusive):
                  exclusive=exclusive)
 
 stages = [one(f"{name}{i}", exclusive=i % 3 == 1) for i in range(6)]
-executor = LocalExecutor(StageCache(folder / "cache"), Limits(jobs=2))
+executor = LocalExecutor(StageCache(folder / "cache"), Limits(jobs=2),
+                         Validity(DigestCache(folder / "digests.json")))
 done = executor.execute({s.key: s for s in stages}, while_waiting=lambda: None)
 assert sum(o.status == "ok" for o in done) == 6
 """

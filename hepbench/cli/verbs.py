@@ -41,7 +41,8 @@ def run(
     opened = session.open_session(suite, choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
-    todo = [c for c in opened.plan.cells if fresh or not _succeeded(records[c.key])]
+    todo = [c for c in opened.plan.cells if fresh or not _is_current(records[c.key], opened)]
+    opened.environment.digests.save()
     user_error = False
     if todo:
         store.check()
@@ -62,8 +63,9 @@ def run(
     return 2 if user_error else 1 if failed else 0
 
 
-def _succeeded(record: Record | None) -> bool:
-    return record is not None and record.status == "ok"
+def _is_current(record: Record | None, opened: Session) -> bool:
+    """Return whether a record is one of success, and what its stages used is unchanged."""
+    return record is not None and record.status == "ok" and opened.validity.holds_for(record)
 
 
 def run_cells(
@@ -104,7 +106,7 @@ def run_cells(
             registry=opened.registry,
             cache=opened.cache,
             results=store,
-            executor=LocalExecutor(opened.cache, worker_limits),
+            executor=LocalExecutor(opened.cache, worker_limits, opened.validity),
             recorder=recorder,
             progress=display,
             replaced=replaced,
@@ -176,10 +178,10 @@ def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> s
 
     opened = session.open_session(suite, choice, local)
     made, store = opened.plan, ResultsFolder(results)
-    todo = [c for c in made.cells if not _succeeded(store.read(made.suite.name, c.key))]
+    todo = [c for c in made.cells if not _is_current(store.read(made.suite.name, c.key), opened)]
     unrecorded = {cell.key for cell in todo}
     wanted = [key for cell in todo for key in cell.needs]
-    missing = grouping.missing(made.stages, wanted, opened.cache.find)
+    missing = grouping.missing(made.stages, wanted, opened.cache.find_valid)
     lines = [f"suite {made.suite.name}, preset {made.preset}: {made.suite.summary}".rstrip(": ")]
     lines.append(
         f"{several(len(made.cells), 'cell')}, {len(made.cells) - len(todo)} of them recorded"
@@ -191,7 +193,7 @@ def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> s
     lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])
-        other = "cached" if opened.cache.find(stage.key) else "not needed"
+        other = "cached" if opened.cache.find_valid(stage.key) else "not needed"
         state = "to run" if stage.key in missing else other
         lines.append(
             f"  {stage.name}  {stage.key[:10]}  {state}, for {several(len(needed), 'cell')}"
@@ -249,11 +251,14 @@ def why(
     name = suite or record.provenance.suite_file or record.suite
     opened = session.open_session(name, choice, local)
     now = _counterpart(record, opened.plan)
-    if now.key == record.key:
+    if now.key != record.key:
+        lines = differences(dict(record.key_parts), _builtins(now.key_parts))
+        changed = several(len(lines), "part")
+        head = f"{record.cell}: {changed} of its key changed since its last record"
+    elif lines := opened.validity.changes(record):
+        head = f"{record.cell}: its key is the same, but not what it used for its last record"
+    else:
         return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
-    lines = differences(dict(record.key_parts), _builtins(now.key_parts))
-    changed = several(len(lines), "part")
-    head = f"{record.cell}: {changed} of its key changed since its last record"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 

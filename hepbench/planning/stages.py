@@ -83,6 +83,12 @@ class Stage:
     exclusive: bool = False
     key: str = ""
 
+    @property
+    def source_digests(self) -> Digests:
+        """The digests of sources among its parts, by module."""
+        parts = (self.parts.get(name, {}) for name in ("code", "model_code", "network_code"))
+        return {module: digest for part in parts for module, digest in part.items()}
+
 
 Prepared = tuple[Stage, Stage, Stage]
 """The read, split and inputs stage of a dataset."""

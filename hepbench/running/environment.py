@@ -34,7 +34,7 @@ class LocalEnvironment:
         self.device = device
         self.libraries: Mapping[str, str] = machine.libraries()
         self.measuring: Mapping[str, str] = machine.cost_facts()
-        self._files = digests
+        self.digests = digests
         self._sources = sources
         self._folder = folder
         self._wanted = wanted
@@ -51,5 +51,5 @@ class LocalEnvironment:
         """Return the files of a dataset for this run; the search runs once."""
         name = entry.spec.name
         if name not in self._found:
-            self._found[name] = find(entry.spec, self._folder, self._wanted, self._files)
+            self._found[name] = find(entry.spec, self._folder, self._wanted, self.digests)
         return self._found[name]

@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hepbench.running import grouping
+from hepbench.data.messages import ReadTask
+from hepbench.registry.libraries import plugin_packages
+from hepbench.registry.plugins import installed
+from hepbench.running import grouping, usage
 from hepbench.running.executor import Limits, Outcome
 from hepbench.running.messages import Done, Failed, JobOrder, StageOrder, Started, Working
+from hepbench.running.usage import UsageOrder
 from hepbench.running.worker_process import WorkerProcess, interrupts_blocked, server
+from hepbench.specs.errors import ChangedError
+from hepbench.storage.digest_cache import DIGESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
     from hepbench.planning.stages import Stage
     from hepbench.running.messages import Event
+    from hepbench.running.validity import Validity
     from hepbench.storage.stage_cache import StageCache
 
 POLL_SECONDS = 0.1
@@ -37,6 +44,7 @@ class LocalExecutor:
 
     cache: StageCache
     limits: Limits
+    validity: Validity
 
     def execute(
         self, stages: Mapping[str, Stage], *, while_waiting: Callable[[], None]
@@ -44,8 +52,16 @@ class LocalExecutor:
         """Run stages in processes of this machine, and yield their outcomes."""
         if not stages:
             return
+        plugins = installed().plugins
+        tops = plugin_packages(plugins)
         execution = _Execution(
-            self.cache, self.limits, server(stages.values(), self.limits.threads), set(stages)
+            cache=self.cache,
+            limits=self.limits,
+            validity=self.validity,
+            context=server(stages.values(), self.limits.threads, tops),
+            left=set(stages),
+            plugin_tops=tops,
+            hooks=sorted({plugin.module for plugin in plugins}),
         )
         execution.pending.extend(_Job(group) for group in grouping.jobs(stages))
         with execution.stopped():
@@ -93,14 +109,23 @@ class _Job:
         return self.worker
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Execution:
-    """An execution under way; ``left`` holds the keys of all stages that have not ended."""
+    """An execution under way.
+
+    Attributes:
+        left: keys of all stages that have not ended.
+        plugin_tops: top-level names of plugins.
+        hooks: their modules with hooks.
+    """
 
     cache: StageCache
     limits: Limits
+    validity: Validity
     context: ForkServerContext
     left: set[str]
+    plugin_tops: frozenset[str]
+    hooks: list[str]
     running: list[_Job] = field(default_factory=list)
     pending: deque[_Job] = field(default_factory=deque)
     failed: dict[str, Outcome] = field(default_factory=dict)
@@ -162,7 +187,7 @@ class _Execution:
             self.pending.append(job)
             return
         # another run may have finished some of them since the plan was made
-        there = [stage for stage in job.stages if self.cache.find(stage.key)]
+        there = [stage for stage in job.stages if self.cache.find_valid(stage.key)]
         self.cache.release(stage.key for stage in there)
         job.stages = [stage for stage in job.stages if stage not in there]
         for stage in there:
@@ -172,6 +197,9 @@ class _Execution:
             self.cache.release(job.keys)
             yield from self._fail_dependants(job)
         elif job.stages:
+            for stage in job.stages:
+                # an entry that is there was made with other files or versions
+                self.cache.remove(stage.key)
             # Ctrl-C waits until the worker has its order, since it would fail on half of one, and is
             # among those to be killed. The worker inherits this, and unblocks Ctrl-C when it has
             # left the terminal's process group.
@@ -185,6 +213,17 @@ class _Execution:
             exclusive=job.exclusive,
             memory=self.limits.memory,
             scratch=str(self.cache.scratch()),
+            usage=self._usage_order(job),
+        )
+
+    def _usage_order(self, job: _Job) -> UsageOrder:
+        # fingerprints of data files are in keys, wherever the files are
+        data = [file for s in job.stages if isinstance(s.task, ReadTask) for file in s.task.files]
+        return UsageOrder(
+            digests=str(self.cache.root / DIGESTS),
+            ignored=[f"{self.cache.root}/", *data],
+            plugin_tops=self.plugin_tops,
+            hooks=self.hooks,
         )
 
     def _stage_order(self, stage: Stage) -> StageOrder:
@@ -194,6 +233,7 @@ class _Execution:
             task=msgspec.Raw(msgspec.json.encode(stage.task)),
             parents=[str(self.cache.folder(parent)) for parent in stage.parents],
             folder=str(self.cache.folder(stage.key)),
+            planned=stage.source_digests,
         )
 
     # --- ending
@@ -216,6 +256,11 @@ class _Execution:
             yield Outcome(key=key, status="started")
         elif isinstance(event, Working):
             yield Outcome(key=key, status="working", progress=event.progress)
+        elif isinstance(event, Done) and (
+            label := self.validity.changed_in_run(self.cache.used(key))
+        ):
+            self.cache.remove(key)
+            yield from self._fail(job, _changed(key, label))
         elif isinstance(event, Done):
             job.stages = [stage for stage in job.stages if stage.key != key]
             self.left.discard(key)
@@ -273,6 +318,16 @@ class _Execution:
             self.running.remove(job)
             self.cache.release(job.keys)
             job.running.close()
+
+
+def _changed(key: str, label: str) -> Outcome:
+    return Outcome(
+        key=key,
+        status="failed",
+        type=ChangedError.__name__,
+        message=usage.changed(label),
+        user_error=True,
+    )
 
 
 def _failure(event: Failed) -> Outcome:

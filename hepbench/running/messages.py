@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hepbench.running.usage import UsageOrder
+
 
 class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A stage to run.
@@ -13,6 +15,7 @@ class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
         task: as JSON; the function says of which type it is.
         parents: folders of the stages that it depends on.
         folder: where the finished stage goes.
+        planned: digests of its sources when the run was planned, by module.
     """
 
     key: str
@@ -20,6 +23,7 @@ class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
     task: msgspec.Raw
     parents: list[str]
     folder: str
+    planned: dict[str, str]
 
 
 class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,12 +33,14 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
         exclusive: whether they run alone on the machine.
         memory: bytes that the worker may take; 0: no limit.
         scratch: a folder of its own.
+        usage: what it must know to tell what its stages used.
     """
 
     stages: list[StageOrder]
     exclusive: bool
     memory: int
     scratch: str
+    usage: UsageOrder
 
     @property
     def log(self) -> str:

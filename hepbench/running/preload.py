@@ -10,6 +10,8 @@ import os
 from contextlib import suppress
 from importlib import import_module
 
+from hepbench.registry import libraries
+
 VARIABLE = "HEPBENCH_PRELOAD"
 
 
@@ -17,6 +19,10 @@ for _name in filter(None, os.environ.get(VARIABLE, "").split(",")):
     # any error would end the server
     with suppress(BaseException):
         import_module(_name)
+
+
+# workers may ask for it, and it takes a tenth of a second
+libraries.packages()
 
 
 # workers never collect objects that exist now, so their memory pages stay shared

@@ -14,6 +14,7 @@ from hepbench.data import duplicates
 from hepbench.data.messages import ReadResult, SplitResult
 from hepbench.evaluation import joining, measure
 from hepbench.planning.stages import device_of
+from hepbench.running import usage
 from hepbench.running.executor import Outcome
 from hepbench.specs.references import uses
 from hepbench.storage import machine
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from hepbench.planning.stages import Environment
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Json
-    from hepbench.storage.records import Stored
+    from hepbench.storage.records import Stored, Usage
     from hepbench.storage.results import ResultsFolder
     from hepbench.storage.stage_cache import StageCache
 
@@ -117,6 +118,7 @@ class Recorder:
             epochs=None if last.history is None else len(last.history),
             best_epoch=last.best_epoch,
             history=_history(chain),
+            used=self._used(cell),
             data=self._data(cell, split, chain[-1]),
             warnings=[
                 *self._data_warnings(cell, split),
@@ -129,6 +131,15 @@ class Recorder:
             predictions=stored,
             labels=labels_stored,
         )
+
+    def _used(self, cell: Cell) -> dict[str, Usage]:
+        """Return what each stage of a cell used beside what the stages before it used."""
+        found: dict[str, Usage] = {}
+        for name in cell.stage_keys:
+            key = cell.stage_keys[name]
+            before = [self.cache.used(parent) for parent in self.plan.stages[key].parents]
+            found[name] = usage.added(self.cache.used(key), before)
+        return found
 
     def _chain(self, cell: Cell) -> list[MethodResult]:
         """Return what each method of a cell's chain returned."""

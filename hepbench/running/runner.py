@@ -53,7 +53,7 @@ class Runner:
         wanted = {cell.key: set(cell.needs) for cell in todo}
         keys = (key for keys in wanted.values() for key in sorted(keys))
         # what stages and evaluation will read is looked at before, so that damage is mended now
-        stages = grouping.missing(self.plan.stages, keys, self.cache.intact)
+        stages = grouping.missing(self.plan.stages, keys, self.cache.usable)
         self.progress.planned(len(stages))
         cells = {cell.key: cell for cell in todo}
         for key, needs in wanted.items():

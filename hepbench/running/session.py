@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hepbench.planning.suite_file import SuiteFile
     from hepbench.registry.plugins import Registry
     from hepbench.running.environment import LocalEnvironment
+    from hepbench.running.validity import Validity
     from hepbench.storage.stage_cache import StageCache
 
 
@@ -112,6 +113,7 @@ class Session:
     registry: Registry
     environment: LocalEnvironment
     cache: StageCache
+    validity: Validity
     plan: Plan
 
 
@@ -123,14 +125,18 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
     """
     from hepbench.planning import plan
     from hepbench.registry.plugins import installed
+    from hepbench.running.validity import Validity
     from hepbench.storage.stage_cache import StageCache
 
     registry = installed()
     with local_environment(local) as environment:
         new = plan.make(read_suite(name, registry), registry, environment, choice)
     new = replace(new, suite_file=name if is_path(name) else "")
-    cache = StageCache(cache_folder())
-    return Session(registry=registry, environment=environment, cache=cache, plan=new)
+    validity = Validity(environment.digests)
+    cache = StageCache(cache_folder(), validity.holds)
+    return Session(
+        registry=registry, environment=environment, cache=cache, validity=validity, plan=new
+    )
 
 
 @contextmanager
@@ -139,9 +145,9 @@ def local_environment(local: LocalOptions) -> Iterator[LocalEnvironment]:
     from hepbench.registry.source_digests import SourceDigests
     from hepbench.running.environment import LocalEnvironment
     from hepbench.storage import devices
-    from hepbench.storage.digest_cache import DigestCache
+    from hepbench.storage.digest_cache import DIGESTS, DigestCache
 
-    digests = DigestCache(cache_folder() / "digests.json")
+    digests = DigestCache(cache_folder() / DIGESTS)
     try:
         yield LocalEnvironment(
             digests,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hepbench.registry.resolve import resolve
+from hepbench.running import usage
 from hepbench.running.messages import Done, Failed, Started, Working
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.renamed import explained
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hepbench.running.messages import Event, JobOrder, StageOrder
+    from hepbench.running.trace import Trace
 
 REPORT_SECONDS = 0.2
 
@@ -31,16 +33,18 @@ USER_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCE
 """A full disk or quota, a file that may not grow or be written: the user can mend these."""
 
 
-def run_job(job: JobOrder, report: Callable[[Event], None]) -> bool:
+def run_job(job: JobOrder, trace: Trace, report: Callable[[Event], None]) -> bool:
     """Run stages until one fails; return whether all are done.
 
     Args:
+        job: the stages.
+        trace: of this process.
         report: called with each event, in the order in which they happen.
     """
     for stage in job.stages:
         report(Started(stage.key))
         try:
-            run_stage(stage, Path(job.scratch), report)
+            run_stage(stage, job, trace, report)
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, one stage fails
             report(failure(stage.key, error, job.memory))
             return False
@@ -48,13 +52,16 @@ def run_job(job: JobOrder, report: Callable[[Event], None]) -> bool:
     return True
 
 
-def run_stage(stage: StageOrder, scratch: Path, report: Callable[[Event], None]) -> None:
+def run_stage(
+    stage: StageOrder, job: JobOrder, trace: Trace, report: Callable[[Event], None]
+) -> None:
     """Run one stage in a scratch folder, and move it into the cache when it is finished.
 
     Raises:
         PluginError: the function is no stage, or returned no message.
+        ChangedError: a file that it used was changed meanwhile.
     """
-    folder = scratch / stage.key
+    folder = Path(job.scratch) / stage.key
     folder.mkdir()
     function = resolve(stage.run)
     task = msgspec.json.decode(stage.task, type=task_type(function))
@@ -67,7 +74,9 @@ def run_stage(stage: StageOrder, scratch: Path, report: Callable[[Event], None])
     if not isinstance(result, msgspec.Struct):
         msg = f"{stage.run} returned {type(result).__name__}; a message is expected"
         raise PluginError(msg)
-    stage_cache.finish(folder, Path(stage.folder), result, took)
+    before = [stage_cache.used_in(parent) for parent in workspace.parents]
+    used = usage.merged([*before, usage.used(trace, job.usage, stage.planned)])
+    stage_cache.finish(folder, Path(stage.folder), result, took_seconds=took, used=used)
 
 
 def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], None]:

@@ -15,6 +15,7 @@ import msgspec
 from hepbench.running import messages
 from hepbench.running.isolation import adopt, die_with_parent, end_children, leave_server, redirect
 from hepbench.running.stage_runs import run_job
+from hepbench.running.trace import Trace
 from hepbench.storage import locks
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ def main(order: bytes, connection: Connection) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     os.chdir(job.scratch)
     adopt()
+    trace = Trace(Path(job.scratch) / "opened", job.usage.plugin_tops)
     with locks.machine(alone=job.exclusive):
-        done = run_job(job, lambda event: connection.send_bytes(messages.encode(event)))
+        trace.install()
+        done = run_job(job, trace, lambda event: connection.send_bytes(messages.encode(event)))
         # before the machine is released: others may wait to be alone on it
         end_children()
     if not done:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hepbench.registry.libraries import is_library
 from hepbench.running import messages, preload, worker
 
 if TYPE_CHECKING:
@@ -47,9 +48,13 @@ OWN_IMPORTS = (
 )
 
 
-def server(stages: Iterable[Stage], threads: int) -> ForkServerContext:
-    """Return a context whose processes are forked from a server with the imports done."""
-    imports = dict.fromkeys(module for stage in stages for module in stage.imports)
+def server(stages: Iterable[Stage], threads: int, plugin_tops: frozenset[str]) -> ForkServerContext:
+    """Return a context whose processes are forked from a server with the imports done.
+
+    The server never imports a plugin: code that is edited later would live on in its workers.
+    """
+    wanted = dict.fromkeys(module for stage in stages for module in stage.imports)
+    imports = [module for module in wanted if is_library(module, plugin_tops)]
     own = [*OWN_IMPORTS]
     if any(module.startswith("sklearn") for module in imports):
         own.append("skops.io")

@@ -39,6 +39,10 @@ class ResultsError(HepbenchError):
     """Results or cache that cannot be read or written."""
 
 
+class ChangedError(HepbenchError):
+    """A file that was changed while a run used it."""
+
+
 class UndefinedMetricError(HepbenchError):
     """A metric that has no value on these examples, such as the AUC of a single class."""
 

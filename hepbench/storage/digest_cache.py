@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+DIGESTS = "digests.json"
+"""File of a cache folder that holds the digests."""
+
+
 SEPARATOR = "\n"
 """Between the path of a file and the kind of its value."""
 

@@ -231,15 +231,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a stage used while it ran, as observed.
 
     Attributes:
-        files: digest of each file that was read, by path.
+        files: digest of each file that was read, None where it was missing; by path, in packages
+            relative to the top-level one.
         distributions: version of each Python distribution that was imported.
-        environment: value of each environment variable that was read.
-        processes: commands of the processes that were started.
+        environment: hash of each environment variable that was read, None where it was not set.
+        processes: programs of the processes that were started.
     """
 
-    files: dict[str, str] = {}
+    files: dict[str, str | None] = {}
     distributions: dict[str, str] = {}
-    environment: dict[str, str] = {}
+    environment: dict[str, str | None] = {}
     processes: list[str] = []
 
 
@@ -294,7 +295,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         stage_keys: keys of the cell's stages by name: ``read``, ``split``, ``inputs``, each method
             (``pretrain+finetune net``), ``cost``. Empty where they are not known.
         key_parts: what each key was hashed from, by the same names and ``evaluate``.
-        used: what each stage used while it ran, by the same names.
+        used: what each stage used while it ran beside what the stages before it used, by the same
+            names. Empty in records of older versions.
         event_weights: where the weights of events were used.
         warnings: doubts about this record, ``name: what``.
         predictions: scores of each part; ``labels``: their ids, labels and weights.

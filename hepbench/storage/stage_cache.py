@@ -14,9 +14,10 @@ import msgspec
 
 from hepbench.specs.errors import ResultsError
 from hepbench.storage import durable, locks, machine
+from hepbench.storage.records import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 MANIFEST = "manifest.json"
@@ -35,12 +36,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         files: sizes in bytes, by path relative to the folder.
         checksums: their CRC-32, by the same paths; entries of older versions have none.
         took_seconds: how long the stage ran.
+        used: by the stage and by those that it depends on; None in entries of older versions.
         result: the message that the stage returned, as JSON.
     """
 
     files: dict[str, int]
     checksums: dict[str, int] = {}
     took_seconds: float = 0.0
+    used: Usage | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -49,10 +52,15 @@ class StageCache:
 
     Its ``manifest.json`` lists the files with their sizes and checksums, so that an incomplete or
     damaged stage is noticed and run again.
+
+    Args:
+        root: folder of the cache.
+        holds: tells whether what a stage used is still the same.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, holds: Callable[[Usage | None], bool] | None = None) -> None:
         self.root = root
+        self._holds = holds
         self._claims: dict[str, int] = {}
 
     def folder(self, key: str) -> Path:
@@ -90,6 +98,25 @@ class StageCache:
                 return True
         self.remove(key)
         return False
+
+    def find_valid(self, key: str) -> Manifest | None:
+        """Return the manifest of a finished stage if what it used is still the same.
+
+        Asked when a run is planned and before a stage starts; what the run has made stays.
+        """
+        manifest = self.find(key)
+        if manifest is None or (self._holds and not self._holds(manifest.used)):
+            return None
+        return manifest
+
+    def usable(self, key: str) -> bool:
+        """Return whether a stage is valid and intact: it need not run again."""
+        return self.find_valid(key) is not None and self.intact(key)
+
+    def used(self, key: str) -> Usage:
+        """Return what a finished stage and those that it depends on used."""
+        manifest = self.find(key)
+        return (manifest and manifest.used) or Usage()
 
     def result(self, key: str, kind: type[Result]) -> Result:
         """Return the message that a finished stage returned.
@@ -153,7 +180,9 @@ class StageCache:
         return self.root / "claims" / f"{key}.lock"
 
 
-def finish(scratch: Path, folder: Path, result: msgspec.Struct, took_seconds: float) -> None:
+def finish(
+    scratch: Path, folder: Path, result: msgspec.Struct, *, took_seconds: float, used: Usage
+) -> None:
     """Turn a scratch folder into a finished stage: write the manifest last, then move the folder.
 
     All is on disk before the folder moves, so a power cut leaves no half of a stage. If another run
@@ -164,6 +193,7 @@ def finish(scratch: Path, folder: Path, result: msgspec.Struct, took_seconds: fl
         files={name: path.stat().st_size for name, path in paths.items()},
         checksums={name: _crc(path) for name, path in paths.items()},
         took_seconds=took_seconds,
+        used=used,
         result=msgspec.Raw(msgspec.json.encode(result)),
     )
     (scratch / MANIFEST).write_bytes(_sealed(msgspec.json.encode(manifest)))
@@ -207,6 +237,11 @@ def _unsealed(text: bytes) -> bytes:
         msg = "the checksum differs"
         raise ValueError(msg)
     return text
+
+
+def used_in(folder: Path) -> Usage:
+    """Return what the stage in a finished folder used."""
+    return _decoder.decode(_unsealed((folder / MANIFEST).read_bytes())).used or Usage()
 
 
 _decoder = msgspec.json.Decoder(Manifest)

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from hepbench.data.finding import DataFiles, Wanted
     from hepbench.planning.stages import Stage
+    from hepbench.running.local import LocalExecutor
     from hepbench.running.session import LocalOptions
     from hepbench.specs.dataset import Dataset
     from hepbench.specs.types import Array, Inputs, Params
     from hepbench.storage.records import Origin
-    from hepbench.storage.stage_cache import StageCache
 
 
 PARTS = ("train", "validation")
@@ -194,13 +194,18 @@ def _read(
     """Return the examples, with warnings of the reader as notes, and the files that were read."""
     from hepbench.planning.stages import preparation
     from hepbench.running import session
+    from hepbench.running.executor import Limits
+    from hepbench.running.local import LocalExecutor
+    from hepbench.running.validity import Validity
     from hepbench.storage.stage_cache import StageCache
 
     with session.local_environment(local) as environment:
         read, split, inputs = preparation(combination, SPLIT_SEED, environment)
         found = environment.found(combination.dataset)
-    cache = StageCache(session.cache_folder())
-    _prepare({stage.key: stage for stage in (read, split)}, cache, report_progress)
+    validity = Validity(environment.digests)
+    cache = StageCache(session.cache_folder(), validity.holds)
+    executor = LocalExecutor(cache, Limits(memory=session.default_memory(1)), validity)
+    _prepare({stage.key: stage for stage in (read, split)}, executor, report_progress)
     assert isinstance(inputs.task, InputsTask)
     spec = combination.dataset.spec
     shown = gathered(spec, inputs.task, cache.folder(read.key), cache.folder(split.key))
@@ -263,7 +268,7 @@ def _part(path: Path) -> dict[str, Array]:
 
 
 def _prepare(
-    stages: Mapping[str, Stage], cache: StageCache, report_progress: Callable[[str], None]
+    stages: Mapping[str, Stage], executor: LocalExecutor, report_progress: Callable[[str], None]
 ) -> None:
     """Run the stages that make what is drawn, if they are missing in the cache.
 
@@ -271,13 +276,10 @@ def _prepare(
         DataError: files are invalid.
         PluginError: a stage failed for any other reason.
     """
-    from hepbench.running import executor, grouping, session
-    from hepbench.running.local import LocalExecutor
+    from hepbench.running import grouping
 
-    missing = grouping.missing(stages, stages, cache.intact)
-    limits = executor.Limits(memory=session.default_memory(1))
-    executed = LocalExecutor(cache, limits).execute(missing, while_waiting=lambda: None)
-    for outcome in executed:
+    missing = grouping.missing(stages, stages, executor.cache.usable)
+    for outcome in executor.execute(missing, while_waiting=lambda: None):
         if outcome.progress:
             report_progress(f"read {outcome.progress}")
         if outcome.user_error:

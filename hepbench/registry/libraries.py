@@ -1,0 +1,80 @@
+"""Libraries: what is installed beside plugins, and known by its version instead of its files."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from hepbench.registry.source_digests import own_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hepbench.registry.plugins import Plugin
+
+IN_KEYS = frozenset({"hepbench", "numpy", "sklearn", "torch"})
+"""Top-level names whose versions are part of keys."""
+
+SITE_PACKAGES = re.compile(r"/(?:site|dist)-packages/")
+
+
+def plugin_packages(plugins: Iterable[Plugin]) -> frozenset[str]:
+    """Return the top-level names that belong to plugins, wherever these are installed."""
+    found: set[str] = set()
+    for plugin in plugins:
+        found |= {plugin.module.partition(".")[0], *own_roots(plugin.module, plugin.distribution)}
+    return frozenset(found - IN_KEYS)
+
+
+def is_library(module: str, plugin_tops: Iterable[str]) -> bool:
+    """Return whether a module is hepbench's or a library's: its source is not edited in use."""
+    top = module.partition(".")[0]
+    if top in IN_KEYS or top in sys.stdlib_module_names:
+        return True
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    origin = (spec.origin or "") if spec else ""
+    return top not in plugin_tops and SITE_PACKAGES.search(origin) is not None
+
+
+@cache
+def _standard_roots() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    found = {paths["stdlib"], paths["platstdlib"]}
+    return tuple(f"{path}/" for path in found | {os.path.realpath(path) for path in found})
+
+
+def is_standard(path: str) -> bool:
+    """Return whether a file belongs to Python itself."""
+    return path.startswith(_standard_roots()) and SITE_PACKAGES.search(path) is None
+
+
+def site_top(path: str) -> str:
+    """Return the top-level name of a file in a folder of installed packages, or nothing."""
+    found = SITE_PACKAGES.search(path)
+    return path[found.end() :].partition("/")[0].removesuffix(".py") if found else ""
+
+
+@cache
+def distribution_of(top: str) -> tuple[str, str] | None:
+    """Return name and version of the distribution of a top-level name, None if there is none."""
+    for name in (top, *packages().get(top, ())):
+        try:
+            return name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+@cache
+def packages() -> Mapping[str, list[str]]:
+    """Return the distributions of each top-level name; takes a tenth of a second once."""
+    return metadata.packages_distributions()

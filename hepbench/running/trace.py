@@ -1,0 +1,177 @@
+"""The trace of a worker: which files are opened, which variables are read, which processes start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from importlib.util import source_from_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepbench.registry import libraries
+from hepbench.storage.digest_cache import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+STARTS = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0, "os.system": 0, "os.spawn": 1}
+"""Audit events of a new process -> place of its program among their arguments."""
+
+OWN_VARIABLES = frozenset(
+    {"HEPBENCH_PRELOAD", "CUDA_DEVICE_ORDER"}
+    | {f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")}
+)
+"""Environment variables that hepbench sets for its workers."""
+
+CORE = f"{Path(__file__).parent.parent}/"
+
+
+class Trace:
+    """What this process and the children that it forks do from now on.
+
+    Attributes:
+        opened: stamp of each file when it was first opened for reading; None if it was missing.
+        written: files that were opened for writing, or that another was renamed to.
+        started: programs of the processes that were started.
+        variables: environment variables that code outside libraries asked for.
+        modules_before: names of the modules that had been imported before.
+    """
+
+    def __init__(self, log: Path, plugin_tops: frozenset[str]) -> None:
+        self.opened: dict[str, list[int] | None] = {}
+        self.written: set[str] = set()
+        self.started: set[str] = set()
+        self.variables: set[str] = set()
+        self.modules_before = frozenset(sys.modules)
+        self.plugin_tops = plugin_tops
+        self._pid = os.getpid()
+        # children that are forked inherit it
+        self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def install(self) -> None:
+        """Begin: it lasts until the process ends."""
+        sys.addaudithook(self._audit)
+        self._watch_environment()
+        _compile_plugins(self.plugin_tops)
+
+    def add_children(self) -> None:
+        """Add what forked children have opened."""
+        size = os.fstat(self._log).st_size
+        lines = os.pread(self._log, size, 0).decode("utf-8", "surrogateescape").split("\0")
+        for line in filter(None, lines):
+            kind, path = line[0], line[1:]
+            if kind == "w":
+                self.written.add(path)
+            elif path not in self.opened:
+                self.opened[path] = _stamp(path)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        # an exception here would fail whatever the plugin does
+        with suppress(Exception):
+            if event == "open":
+                self._open(*arguments)
+            elif event == "os.rename":
+                self._add_written(_absolute(arguments[1]))
+            elif event in STARTS:
+                self.started.add(os.fsdecode(arguments[STARTS[event]])[:200])
+
+    def _open(self, path: Any, mode: str | None, flags: int) -> None:  # noqa: ARG002
+        # an open descriptor has been opened before
+        if isinstance(path, int):
+            return
+        name = _absolute(path)
+        if (flags & os.O_ACCMODE) == os.O_WRONLY or flags & (os.O_CREAT | os.O_TRUNC):
+            self._add_written(name)
+            return
+        if name.endswith(".pyc"):
+            name = _source(name)
+        if name in self.opened:
+            return
+        found = _stamp(name)
+        # folders and devices are no content
+        if found or not Path(name).exists():
+            self.opened[name] = found
+            self._tell_parent("r", name)
+
+    def _add_written(self, name: str) -> None:
+        self.written.add(name)
+        self._tell_parent("w", name)
+
+    def _tell_parent(self, kind: str, name: str) -> None:
+        if os.getpid() != self._pid:
+            os.write(self._log, f"{kind}{name}\0".encode("utf-8", "surrogateescape"))
+
+    def _watch_environment(self) -> None:
+        """Wrap the two functions through which ``os.environ`` handles its names."""
+        environment: Any = os.environ
+        encode: Callable[[str], bytes] = environment.encodekey
+        decode: Callable[[bytes], str] = environment.decodekey
+        listed = ""
+
+        def decodekey(key: bytes) -> str:
+            nonlocal listed
+            listed = decode(key)
+            return listed
+
+        def encodekey(key: str) -> bytes:
+            nonlocal listed
+            # a copy of the whole environment asks for each name that it was just told
+            if key != listed and key not in OWN_VARIABLES and self._asked_by_plugin():
+                self.variables.add(key)
+            listed = ""
+            return encode(key)
+
+        environment.decodekey, environment.encodekey = decodekey, encodekey
+
+    def _asked_by_plugin(self) -> bool:
+        frame: FrameType | None = sys._getframe(2)
+        # os.environ.get and os.getenv are themselves frames, in frozen modules
+        while frame is not None and frame.f_code.co_filename.startswith("<"):
+            frame = frame.f_back
+        return frame is not None and not _is_library(frame.f_code.co_filename, self.plugin_tops)
+
+
+def _absolute(path: Any) -> str:
+    # links stay: a package that is linked to is known by the path of the link
+    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+
+
+def _stamp(name: str) -> list[int] | None:
+    """Return the stamp of a regular file, None of all else."""
+    try:
+        return stamp(Path(name)) if Path(name).is_file() else None
+    except OSError:
+        return None
+
+
+def _source(compiled: str) -> str:
+    """Return the source of compiled Python, if its place tells."""
+    try:
+        return source_from_cache(compiled)
+    except (ValueError, NotImplementedError):
+        return compiled
+
+
+def _is_library(path: str, plugin_tops: frozenset[str]) -> bool:
+    top = libraries.site_top(path)
+    if top:
+        return top not in plugin_tops
+    return libraries.is_standard(path) or path.startswith(CORE)
+
+
+def _compile_plugins(plugin_tops: frozenset[str]) -> None:
+    """Compile the modules of plugins from source: Python trusts a .pyc while the size and the second
+    of its source's last change are the same.
+    """
+    get_code = SourceFileLoader.get_code
+
+    def compiled(loader: Any, fullname: str) -> Any:
+        path = loader.get_filename(fullname)
+        if _is_library(path, plugin_tops):
+            return get_code(loader, fullname)
+        return loader.source_to_code(loader.get_data(path), path)
+
+    SourceFileLoader.get_code = compiled  # type: ignore[method-assign, assignment]

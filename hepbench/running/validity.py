@@ -1,0 +1,88 @@
+"""Validity: whether what a finished stage or a record used is still the same."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from hepbench.registry import portable_paths
+from hepbench.running.usage import hashed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hepbench.storage.digest_cache import DigestCache
+    from hepbench.storage.records import Record, Usage
+
+
+UNKNOWN = "what it used is not recorded: it was made by an older hepbench"
+
+
+class Validity:
+    """Compares what was used with what is there; each file is looked at once in a run."""
+
+    def __init__(self, digests: DigestCache) -> None:
+        self._digests = digests
+        self._files: dict[str, str | None] = {}
+        self._versions: dict[str, str] = {}
+
+    def holds(self, used: Usage | None) -> bool:
+        """Return whether everything that was used is unchanged; False where it is not known."""
+        return used is not None and next(self._changes(used), None) is None
+
+    def holds_for(self, record: Record) -> bool:
+        """Return whether everything that the stages of a record used is unchanged."""
+        return bool(record.used) and all(map(self.holds, record.used.values()))
+
+    def changes(self, record: Record) -> list[str]:
+        """Return a line ``what: old -> new`` for each change since a record was made."""
+        if not record.used:
+            return [UNKNOWN]
+        lines = (line for used in record.used.values() for line in self._changes(used))
+        return list(dict.fromkeys(lines))
+
+    def changed_in_run(self, used: Usage) -> str:
+        """Return a file that a stage read with other contents than were seen before in this run,
+        or nothing; from now on, the contents count as seen.
+        """
+        for label, digest in used.files.items():
+            if self._files.setdefault(label, digest) != digest:
+                return label
+        return ""
+
+    def _changes(self, used: Usage) -> Iterator[str]:
+        for label, before in used.files.items():
+            if (now := self._file(label)) != before:
+                yield f"{label}: {before or 'absent'} -> {now or 'absent'}"
+        for name, version in used.distributions.items():
+            if (installed := self._version(name)) != version:
+                yield f"{name}: {version} -> {installed}"
+        for name, before in used.environment.items():
+            if (now := hashed(os.environ.get(name))) != before:
+                yield f"variable {name}: {_set(before)} -> {_set(now, before)}"
+
+    def _file(self, label: str) -> str | None:
+        if label not in self._files:
+            path = portable_paths.locate(label)
+            try:
+                found = None if path is None else portable_paths.digest(path, self._digests)
+            except OSError:
+                found = None
+            self._files[label] = found
+        return self._files[label]
+
+    def _version(self, name: str) -> str:
+        if name not in self._versions:
+            try:
+                self._versions[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                self._versions[name] = "absent"
+        return self._versions[name]
+
+
+def _set(value: str | None, other: str | None = None) -> str:
+    """Describe the hash of a variable."""
+    if value is None:
+        return "not set"
+    return "another value" if other else "set"
