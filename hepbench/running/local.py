@@ -52,22 +52,29 @@ class LocalExecutor:
         """Run stages in processes of this machine, and yield their outcomes."""
         if not stages:
             return
-        plugins = installed().plugins
-        tops = plugin_packages(plugins)
+        order = self._usage_order()
         execution = _Execution(
             cache=self.cache,
             limits=self.limits,
             validity=self.validity,
-            context=server(stages.values(), self.limits.threads, tops),
+            context=server(stages.values(), self.limits.threads, order.plugin_tops),
             left=set(stages),
-            plugin_tops=tops,
-            hooks=sorted({plugin.module for plugin in plugins}),
+            usage=order,
         )
         execution.pending.extend(_Job(group) for group in grouping.jobs(stages))
         with execution.stopped():
             while execution.busy:
                 yield from execution.step()
                 while_waiting()
+
+    def _usage_order(self) -> UsageOrder:
+        plugins = installed().plugins
+        return UsageOrder(
+            digests=str(self.cache.root / DIGESTS),
+            ignored=[f"{self.cache.root}/"],
+            plugin_tops=plugin_packages(plugins),
+            hooks=sorted({plugin.module for plugin in plugins}),
+        )
 
 
 @dataclass
@@ -115,8 +122,7 @@ class _Execution:
 
     Attributes:
         left: keys of all stages that have not ended.
-        plugin_tops: top-level names of plugins.
-        hooks: their modules with hooks.
+        usage: what every worker must know to tell what its stages used.
     """
 
     cache: StageCache
@@ -124,8 +130,7 @@ class _Execution:
     validity: Validity
     context: ForkServerContext
     left: set[str]
-    plugin_tops: frozenset[str]
-    hooks: list[str]
+    usage: UsageOrder
     running: list[_Job] = field(default_factory=list)
     pending: deque[_Job] = field(default_factory=deque)
     failed: dict[str, Outcome] = field(default_factory=dict)
@@ -213,17 +218,9 @@ class _Execution:
             exclusive=job.exclusive,
             memory=self.limits.memory,
             scratch=str(self.cache.scratch()),
-            usage=self._usage_order(job),
-        )
-
-    def _usage_order(self, job: _Job) -> UsageOrder:
-        # fingerprints of data files are in keys, wherever the files are
-        data = [file for s in job.stages if isinstance(s.task, ReadTask) for file in s.task.files]
-        return UsageOrder(
-            digests=str(self.cache.root / DIGESTS),
-            ignored=[f"{self.cache.root}/", *data],
-            plugin_tops=self.plugin_tops,
-            hooks=self.hooks,
+            usage=msgspec.structs.replace(
+                self.usage, ignored=[*self.usage.ignored, *_data_files(job)]
+            ),
         )
 
     def _stage_order(self, stage: Stage) -> StageOrder:
@@ -318,6 +315,11 @@ class _Execution:
             self.running.remove(job)
             self.cache.release(job.keys)
             job.running.close()
+
+
+def _data_files(job: _Job) -> list[str]:
+    """Return the data files that a job reads: keys hold their fingerprints, wherever they are."""
+    return [file for s in job.stages if isinstance(s.task, ReadTask) for file in s.task.files]
 
 
 def _changed(key: str, label: str) -> Outcome:

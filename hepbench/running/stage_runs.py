@@ -75,8 +75,13 @@ def run_stage(
         msg = f"{stage.run} returned {type(result).__name__}; a message is expected"
         raise PluginError(msg)
     before = [stage_cache.used_in(parent) for parent in workspace.parents]
-    used = usage.merged([*before, usage.used(trace, job.usage, stage.planned)])
+    used = usage.merged([*before, usage.used(trace, job.usage, _planned(job))])
     stage_cache.finish(folder, Path(stage.folder), result, took_seconds=took, used=used)
+
+
+def _planned(job: JobOrder) -> dict[str, str]:
+    """Return the planned digests of all stages of a job: they share the modules of a process."""
+    return {name: digest for stage in job.stages for name, digest in stage.planned.items()}
 
 
 def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], None]:

@@ -58,7 +58,7 @@ def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
     Args:
         trace: of the worker.
         order: see ``UsageOrder``.
-        planned: the stage's source digests when the run was planned, by module.
+        planned: source digests of the worker's stages when the run was planned, by module.
 
     Raises:
         ChangedError: a file was changed since it was opened, or since the plan was made.
