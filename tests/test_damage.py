@@ -30,7 +30,9 @@ def finished(tmp_path):
     (scratch / "images.sparse").mkdir(parents=True)
     (scratch / "scores.npy").write_bytes(bytes(range(256)) * 5000)
     (scratch / "images.sparse" / "ends.npy").write_bytes(b"ends")
-    stage_cache.finish(scratch, cache.folder("key"), Answer(0.5), 1.5)
+    stage_cache.finish(
+        scratch, cache.folder("key"), Answer(0.5), took_seconds=1.5, used=records.Usage()
+    )
     return cache
 
 

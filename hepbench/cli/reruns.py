@@ -53,7 +53,10 @@ def _compare(record: Record, store: ResultsFolder, data: Path | None) -> tuple[s
     except HepbenchError as error:
         return f"not run again: {error}", True
     if again is None:
-        return "not run again: its key has changed since; 'hepbench why' says in what", True
+        return (
+            "not run again: its key or what it used has changed; 'hepbench why' says in what",
+            True,
+        )
     if again.error is not None:
         return f"fails when run again: {again.error.type}: {again.error.message}", True
     changed = reproducing.changes(record, again)
@@ -68,12 +71,12 @@ def _more(changed: Sequence[str]) -> list[str]:
 
 
 def _run_again(record: Record, data: Path | None) -> Record | None:
-    """Return a new record of a cell, made in an empty cache; None if its key has changed."""
+    """Return a new record of a cell, made in an empty cache; None if it would be another cell's."""
     opened = session.open_session(
         record.provenance.suite_file or record.suite, _choice(record), _local(record, data)
     )
     cells = [cell for cell in opened.plan.cells if cell.key == record.key]
-    if not cells:
+    if not cells or opened.validity.changes(record):
         return None
     # beside the cache: it has room, and paths that are short enough
     session.cache_folder().mkdir(parents=True, exist_ok=True)

@@ -49,8 +49,8 @@ def run(
         opened.cache.check()
         if fresh:
             _remove_cached(opened, todo)
-        before = {k: r for k, r in records.items() if r is not None and r.status == "ok"}
-        runner = run_cells(opened, store, limits, todo, quiet=quiet, replaced=before)
+        current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
+        runner = run_cells(opened, store, limits, todo, quiet=quiet, replaced=current)
         records |= runner.finished
         user_error = runner.user_error
     shown = [record for record in records.values() if record is not None]

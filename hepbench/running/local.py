@@ -214,23 +214,13 @@ class _Execution:
 
     def _order(self, job: _Job) -> JobOrder:
         return JobOrder(
-            stages=[self._stage_order(stage) for stage in job.stages],
+            stages=[_stage_order(stage, self.cache) for stage in job.stages],
             exclusive=job.exclusive,
             memory=self.limits.memory,
             scratch=str(self.cache.scratch()),
             usage=msgspec.structs.replace(
                 self.usage, ignored=[*self.usage.ignored, *_data_files(job)]
             ),
-        )
-
-    def _stage_order(self, stage: Stage) -> StageOrder:
-        return StageOrder(
-            key=stage.key,
-            run=stage.run,
-            task=msgspec.Raw(msgspec.json.encode(stage.task)),
-            parents=[str(self.cache.folder(parent)) for parent in stage.parents],
-            folder=str(self.cache.folder(stage.key)),
-            planned=stage.source_digests,
         )
 
     # --- ending
@@ -320,6 +310,17 @@ class _Execution:
 def _data_files(job: _Job) -> list[str]:
     """Return the data files that a job reads: keys hold their fingerprints, wherever they are."""
     return [file for s in job.stages if isinstance(s.task, ReadTask) for file in s.task.files]
+
+
+def _stage_order(stage: Stage, cache: StageCache) -> StageOrder:
+    return StageOrder(
+        key=stage.key,
+        run=stage.run,
+        task=msgspec.Raw(msgspec.json.encode(stage.task)),
+        parents=[str(cache.folder(parent)) for parent in stage.parents],
+        folder=str(cache.folder(stage.key)),
+        planned=stage.source_digests,
+    )
 
 
 def _changed(key: str, label: str) -> Outcome:

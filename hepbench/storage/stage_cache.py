@@ -131,11 +131,14 @@ class StageCache:
         return msgspec.json.decode(manifest.result, type=kind)
 
     def remove(self, key: str) -> None:
-        """Remove a stage; its folder is moved first, so that no run reads half of it."""
-        with suppress(FileNotFoundError):
-            trash = self.scratch() / "removed"
-            self.folder(key).rename(trash)
-            shutil.rmtree(trash.parent, ignore_errors=True)
+        """Remove a stage if it is there; its folder is moved first, so that no run reads half of it."""
+        folder = self.folder(key)
+        if folder.exists():
+            trash = self.scratch()
+            # another run may have removed it meanwhile
+            with suppress(FileNotFoundError):
+                folder.rename(trash / "removed")
+            shutil.rmtree(trash, ignore_errors=True)
 
     def check(self) -> None:
         """Raise ResultsError if the cache cannot be written; called before any work is done."""
