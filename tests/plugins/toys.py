@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 
@@ -24,6 +27,60 @@ def first(inputs, *, columns):
     return {"table": inputs["table"][:, :columns]}
 
 
+class Mute(Exception):
+    """An error that cannot write its text."""
+
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def fail(error):
+    raise error
+
+
+def hoard():
+    kept = []
+    while True:
+        kept.append(np.zeros(1_000_000))
+        kept[-1][::512] = 1
+
+
+def write_everywhere(text):
+    for descriptor in range(3, 256):
+        with suppress(OSError):
+            os.write(descriptor, text)
+
+
+def patch():
+    import json
+
+    json.dumps = json.loads = json.dump = json.load = None
+    raise RuntimeError("patched")
+
+
+ACTIONS = {
+    "raise": lambda: fail(ValueError("told to raise")),
+    "exit": lambda: os._exit(3),
+    "leave": lambda: os._exit(0),
+    "quit": lambda: sys.exit(0),
+    "abort": os.abort,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "interrupt": lambda: fail(KeyboardInterrupt()),
+    "print": lambda: print("printed by a plugin"),
+    "hang": lambda: time.sleep(1000),
+    "hoard": hoard,
+    "surrogate": lambda: fail(RuntimeError("bad \udce9 text")),
+    "long": lambda: fail(RuntimeError("x" * 100_000_000)),
+    "mute": lambda: fail(Mute()),
+    "escape": lambda: fail(RuntimeError("\x1b[31mred\x07")),
+    "garbage": lambda: write_everywhere(b"garbage"),
+    "zeros": lambda: write_everywhere(bytes(64)),
+    "half": lambda: write_everywhere(b"\0\0\1\0"),
+    "close": lambda: os.closerange(3, 256),
+    "patch": patch,
+}
+
+
 class Line:
     """Scores by the first number; ``does`` says what goes wrong in its fit."""
 
@@ -33,22 +90,12 @@ class Line:
         self.parameters = 1
 
     def fit(self, data, *, seed):
-        if self.does == "raise":
-            raise ValueError("told to raise")
-        if self.does == "exit":
-            os._exit(3)
-        if self.does == "abort":
-            os.abort()
-        if self.does == "print":
-            print("printed by a plugin")
-        if self.does == "hang":
-            time.sleep(1000)
-        if self.does.startswith("sleep"):
+        if self.does == "clock":
+            self.slope = 1 + time.time_ns() % 1_000_003 / 1e6
+        elif self.does.startswith("sleep"):
             time.sleep(float(self.does[5:]))
-        hoard = []
-        while self.does == "hoard":
-            hoard.append(np.zeros(1_000_000))
-            hoard[-1][::512] = 1
+        elif self.does:
+            ACTIONS[self.does]()
 
     def scores(self, inputs):
         signal = 1 / (1 + np.exp(-self.slope * inputs["table"][:, 0].astype(float)))
