@@ -7,8 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hepbench.evaluation import measure
 from hepbench.running import messages
-from hepbench.running.stage_runs import LONGEST_TEXT, failure
+from hepbench.running.stage_runs import failure
+from hepbench.specs.text import LONGEST_TEXT
 from hepbench.storage import records, stage_cache
 from hepbench.storage.results import ResultsFolder
 from hepbench.storage.stage_cache import MANIFEST, StageCache
@@ -101,3 +103,14 @@ def test_a_written_record_equals_the_one_read_again(tmp_path):
     written = folder.write(tuples)
     assert written == folder.read(record.suite, record.key)
     assert written.key_parts == {"read": {"classes": ["a", "b"]}}
+
+
+def test_the_reason_of_an_undefined_metric_can_always_be_stored(monkeypatch):
+    """A plugin's metric may raise an error with any text; the record is written all the same."""
+
+    def fail(_predictions):
+        raise RuntimeError("bad \udce9")
+
+    monkeypatch.setattr(measure, "resolve", lambda _target: fail)
+    value = measure._value("plug:metric", None)
+    assert records.Value(undefined=r"RuntimeError: bad \udce9") == value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.cli import verbs
 from hepbench.running import reproducing, session
 from hepbench.specs.errors import HepbenchError
-from hepbench.specs.text import several
+from hepbench.specs.text import one_line, several
 from hepbench.storage.results import ResultsFolder
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def _compare(record: Record, store: ResultsFolder, data: Path | None) -> tuple[s
     try:
         again = _run_again(record, data)
     except HepbenchError as error:
-        return f"not run again: {error}", True
+        return f"not run again: {one_line(str(error))}", True
     if again is None:
         return (
             "not run again: its key or what it used has changed; 'hepbench why' says in what",
             True,
         )
     if again.error is not None:
-        return f"fails when run again: {again.error.type}: {again.error.message}", True
+        return one_line(f"fails when run again: {again.error.type}: {again.error.message}"), True
     changed = reproducing.changes(record, again)
     if not changed:
         return "the same when run again", False

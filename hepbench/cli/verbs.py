@@ -41,7 +41,8 @@ def run(
     opened = session.open_session(suite, choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
-    todo = [c for c in opened.plan.cells if fresh or not _is_current(records[c.key], opened)]
+    current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
+    todo = [cell for cell in opened.plan.cells if fresh or cell.key not in current]
     opened.environment.digests.save()
     user_error = False
     if todo:
@@ -49,7 +50,6 @@ def run(
         opened.cache.check()
         if fresh:
             _remove_cached(opened, todo)
-        current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
         runner = run_cells(opened, store, limits, todo, quiet=quiet, replaced=current)
         records |= runner.finished
         user_error = runner.user_error

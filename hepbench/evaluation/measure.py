@@ -10,6 +10,7 @@ from hepbench.evaluation import consistency, metric_audit
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import UndefinedMetricError
 from hepbench.specs.metric import Measured, Predictions
+from hepbench.specs.text import error_text
 from hepbench.storage.records import Value
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def _value(compute: str, predictions: Predictions) -> Value:
         stderr, low, high = (None if error is None else float(error) for error in errors)
         value = float(measured.value)
     except UndefinedMetricError as error:
-        return Value(undefined=str(error))
+        return Value(undefined=error_text(error))
     except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
-        return Value(undefined=f"{type(error).__name__}: {error}")
+        return Value(undefined=f"{type(error).__name__}: {error_text(error)}")
     if not math.isfinite(value):
         return Value(undefined=f"is {value}; a metric is finite or undefined")
     return Value(value, stderr, low, high, bool(measured.limit))

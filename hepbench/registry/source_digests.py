@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Cached: TypeAlias = "Callable[[Path, Callable[[Path], Any], str], Any]"
 
 
-def computed(path: Path, compute: Callable[[Path], Any], kind: str = "") -> Any:  # noqa: ARG001
+def computed(path: Path, compute: Callable[[Path], Any], _kind: str = "") -> Any:
     """Return ``compute(path)`` without a cache."""
     return compute(path)
 

@@ -105,7 +105,7 @@ class Lines(Quiet):
 
     def note(self, text: str) -> None:
         """Print one line while the run goes on."""
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{one_line(text)}\n")
         sys.stderr.flush()
 
 
@@ -158,7 +158,7 @@ class Live(Lines):
 
     def note(self, text: str) -> None:
         """Print one line above the bars of the run."""
-        self.bars.console.print(text, markup=False, highlight=False)
+        self.bars.console.print(one_line(text), markup=False, highlight=False)
 
 
 @contextmanager
@@ -209,8 +209,7 @@ class Ticker:
 def summary(record: Record) -> str:
     """Return the name and result of a cell in one line."""
     if record.error is not None:
-        error = f"{record.error.type}: {record.error.message}"
-        return f"{record.cell}  {record.status}: {one_line(error)}"
+        return f"{record.cell}  {record.status}: {record.error.type}: {record.error.message}"
     auc = record.metrics.get("auc")
     result = f"AUC {auc.value:.4f}" if auc and auc.value is not None else "no AUC"
     seconds = record.cost.train_seconds

@@ -134,12 +134,12 @@ class Recorder:
 
     def _used(self, cell: Cell) -> dict[str, Usage]:
         """Return what each stage of a cell used beside what the stages before it used."""
-        found: dict[str, Usage] = {}
-        for name in cell.stage_keys:
-            key = cell.stage_keys[name]
-            before = [self.cache.used(parent) for parent in self.plan.stages[key].parents]
-            found[name] = usage.added(self.cache.used(key), before)
-        return found
+        used = {key: self.cache.used(key) for key in cell.stage_keys.values()}
+        stages = self.plan.stages
+        return {
+            name: usage.added(used[key], [used[parent] for parent in stages[key].parents])
+            for name, key in cell.stage_keys.items()
+        }
 
     def _chain(self, cell: Cell) -> list[MethodResult]:
         """Return what each method of a cell's chain returned."""

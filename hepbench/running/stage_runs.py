@@ -14,7 +14,7 @@ from hepbench.registry.resolve import resolve
 from hepbench.running import usage
 from hepbench.running.messages import Done, Failed, Started, Working
 from hepbench.specs.errors import HepbenchError, PluginError
-from hepbench.specs.renamed import explained
+from hepbench.specs.text import LONGEST_TEXT, encodable, error_text
 from hepbench.storage import stage_cache
 from hepbench.storage.workspace import Workspace, task_type
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from hepbench.running.trace import Trace
 
 REPORT_SECONDS = 0.2
-
-LONGEST_TEXT = 65536
-"""Characters of an exception's text or traceback that are reported."""
 
 USER_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
 """A full disk or quota, a file that may not grow or be written: the user can mend these."""
@@ -92,14 +89,14 @@ def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], Non
         nonlocal reported
         if time.monotonic() - reported > REPORT_SECONDS:
             reported = time.monotonic()
-            report(Working(key, _valid(progress[:LONGEST_TEXT])))
+            report(Working(key, encodable(progress[:LONGEST_TEXT])))
 
     return report_progress
 
 
 def failure(key: str, error: BaseException, memory: int) -> Failed:
     """Return what is reported of an error; ``memory`` is the limit in bytes, 0 for none."""
-    message = _text(error)
+    message = error_text(error)
     user_error = isinstance(error, HepbenchError) or (
         isinstance(error, OSError) and error.errno in USER_ERRORS
     )
@@ -110,21 +107,7 @@ def failure(key: str, error: BaseException, memory: int) -> Failed:
     return Failed(
         key=key,
         type=type(error).__name__,
-        message=_valid(" ".join(message.split())),
-        traceback=_valid(trace),
+        message=" ".join(message.split()),
+        traceback=encodable(trace),
         user_error=user_error,
     )
-
-
-def _text(error: BaseException) -> str:
-    """Return the beginning of an error's text, or its type where it has none."""
-    try:
-        text = explained(error) or str(error)
-    except Exception as second:  # noqa: BLE001 - a plugin's error may fail to write its text
-        text = f"its text cannot be written: {type(second).__name__}"
-    return text[:LONGEST_TEXT].strip() or type(error).__name__
-
-
-def _valid(text: str) -> str:
-    """Return a text that can be encoded: file names may hold bytes that are no Unicode."""
-    return text.encode("utf-8", "backslashreplace").decode()

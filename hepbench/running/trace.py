@@ -65,7 +65,8 @@ class Trace:
             kind, path = line[0], line[1:]
             if kind == "w":
                 self.written.add(path)
-            elif path not in self.opened:
+            # whatever else a plugin wrote into the log names no file
+            elif kind == "r" and path not in self.opened:
                 self.opened[path] = _stamp(path)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -78,7 +79,7 @@ class Trace:
             elif event in STARTS:
                 self.started.add(os.fsdecode(arguments[STARTS[event]])[:200])
 
-    def _open(self, path: Any, mode: str | None, flags: int) -> None:  # noqa: ARG002
+    def _open(self, path: Any, _mode: str | None, flags: int) -> None:
         # an open descriptor has been opened before
         if isinstance(path, int):
             return
@@ -118,7 +119,7 @@ class Trace:
 
         def encodekey(key: str) -> bytes:
             nonlocal listed
-            # a copy of the whole environment asks for each name that it was just told
+            # a copy of the whole environment asks for each name that it has just got
             if key != listed and key not in OWN_VARIABLES and self._asked_by_plugin():
                 self.variables.add(key)
             listed = ""

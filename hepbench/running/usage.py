@@ -65,13 +65,13 @@ def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
     """
     cached = DigestCache(Path(order.digests))
     trace.add_children()
-    sorted_files = _Sorted(trace, order, planned)
-    for path, label in sorted_files.labels.items():
+    opened = _OpenedFiles(trace, order, planned)
+    for path, label in opened.labels.items():
         _check_stamp(label, path, trace.opened[path])
     _check_planned(planned, cached)
-    files = {label: _digest(path, cached) for path, label in sorted_files.labels.items()}
-    sources = [path for path in sorted_files.labels if path.endswith(".py")]
-    tops = {*sorted_files.tops, *_new_tops(trace), *_imported_tops(sources, cached)}
+    files = {label: _digest(path, cached) for path, label in opened.labels.items()}
+    sources = [path for path in opened.labels if path.endswith(".py")]
+    tops = {*opened.tops, *_new_tops(trace), *_imported_tops(sources, cached)}
     return Usage(
         files=dict(sorted(files.items())),
         distributions=dict(sorted(_distributions(tops - trace.plugin_tops))),
@@ -80,7 +80,7 @@ def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
     )
 
 
-class _Sorted:
+class _OpenedFiles:
     """The opened files that count by themselves, and the libraries of the others.
 
     Attributes:

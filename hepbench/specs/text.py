@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hepbench.specs.renamed import explained
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -33,6 +35,24 @@ def one_line(text: str) -> str:
         return text
     text = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+LONGEST_TEXT = 1 << 16
+"""Characters of an error's text or traceback that are kept."""
+
+
+def error_text(error: BaseException) -> str:
+    """Return the beginning of an error's text, which can be encoded; its type where it has none."""
+    try:
+        text = explained(error) or str(error)
+    except Exception as second:  # noqa: BLE001 - a plugin's error may fail to write its text
+        text = f"its text cannot be written: {type(second).__name__}"
+    return encodable(text[:LONGEST_TEXT].strip() or type(error).__name__)
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be encoded: file names may hold bytes that are no Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 DASH = "\N{EN DASH}"
