@@ -79,6 +79,13 @@ def test_an_unknown_cell_is_refused(times):
     assert "no cell named 'toy/lin/fit#0'" in done.err
 
 
+def test_a_missing_data_folder_is_refused(times):
+    """Before anything runs."""
+    done = times("verify", "--cell", "toy/line/fit#0", "--data", "nowhere")
+    assert done.code == 2
+    assert "--data nowhere: no such folder" in done.err
+
+
 def test_a_fresh_run_is_compared_with_the_record_that_it_replaces(times):
     """Only the model that depends on the time is marked, and keeps its mark."""
     assert times("run", "times.toml", "--fresh").code == 0

@@ -31,7 +31,9 @@ def rerun(results: Path, number: int, names: Sequence[str], data: Path | None) -
 
     Raises:
         UsageError: no record has one of the names.
+        DataError: the folder of original files does not exist.
     """
+    session.data_folder(data)
     # the folder of one suite is as good as the folder of all
     store = ResultsFolder(results if any(results.glob("*/*.json")) else results.parent)
     good = [record for record in ResultsFolder(results).records() if record.status == "ok"]
