@@ -405,7 +405,7 @@ def test_both_uncertainties_are_shown(bench, seeds, spread):
     edited(
         bench,
         ("self.parameters = 1", "self.turn = 0.0"),
-        ('if self.does == "raise"', 'self.turn = seed % 7 / 7\n        if self.does == "raise"'),
+        ("*, seed):\n", "*, seed):\n        self.turn = seed % 7 / 7\n"),
         ('inputs["table"][:, 0]', '(inputs["table"] @ [1, self.turn])'),
     )
     suite(bench, "line", more=f"seeds = {seeds}")
