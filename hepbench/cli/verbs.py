@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
+    from hepbench.running.executor import Limits
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
@@ -109,15 +110,11 @@ def run_cells(
         replaced: records that new ones replace and are compared with, by key.
     """
     from hepbench.running import progress
-    from hepbench.running.executor import Limits
     from hepbench.running.local import LocalExecutor
     from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
 
     threads = opened.environment.threads
-    jobs = limits["jobs"] or session.default_jobs(threads)
-    memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
-    worker_limits = Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
     recorder = Recorder(
         plan=opened.plan,
         environment=opened.environment,
@@ -132,13 +129,21 @@ def run_cells(
             registry=opened.registry,
             cache=opened.cache,
             results=store,
-            executor=LocalExecutor(opened.cache, worker_limits),
+            executor=LocalExecutor(opened.cache, _worker_limits(limits, threads)),
             recorder=recorder,
             progress=display,
             replaced=replaced,
         )
         runner.run(todo)
     return runner
+
+
+def _worker_limits(limits: Mapping[str, Any], threads: int) -> Limits:
+    from hepbench.running.executor import Limits
+
+    jobs = limits["jobs"] or session.default_jobs(threads)
+    memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
+    return Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
 
 
 def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
