@@ -36,6 +36,7 @@ from hepbench.storage.records import (
     Published,
     Value,
 )
+from hepbench.storage.results import Results
 from hepbench.tables.rows import collect
 
 
@@ -662,7 +663,7 @@ def test_reconstructions_use_the_step_that_trained_the_decoder(ran, monkeypatch)
     monkeypatch.syspath_prepend(str(ran.site))
     monkeypatch.setattr(trained_networks, "installed", plugins.installed.__wrapped__)
     found = ran.records()["spots[n=300]/spot-vae/pre+probe#0"]
-    results = ran.folder / "results"
+    results = Results(ran.folder / "results")
     assert trained_networks.load(results, found, most=5, decoding=True).step == "pre"
     scored = trained_networks.load(results, found, most=5)
     assert scored.step == "pre+probe"

@@ -75,6 +75,9 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))
 
 
+run_option = click.option("--run", metavar="NAME", help="Only the records of this run.")
+
+
 results_option = click.option(
     "--results", type=PATH, default=RESULTS, metavar="DIR", show_default=True
 )
@@ -87,6 +90,7 @@ results_argument = click.argument("results", type=PATH, default=RESULTS, metavar
 @click.argument("suite", default="standard")
 @planned
 @results_option
+@click.option("--name", default="", help="Name of the run, in its records.  [its start]")
 @click.option("--jobs", type=int, help="Number of workers.  [cores / threads]")
 @click.option("--timeout", type=float, metavar="S", help="Time limit of a stage in seconds.")
 @click.option(
@@ -135,21 +139,23 @@ def show(kind: str, name: str) -> None:
 
 @cli.command()
 @results_argument
+@run_option
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="plain")
 @click.option(
     "--group", default="dataset", show_default=True, help="Make one table for each value of this."
 )
 @click.option("--columns", metavar="NAME,...", help="Columns to show, in this order.")
-def table(results: Path, format_: str, group: str, columns: str | None) -> None:
+def table(**given: Any) -> None:
     """Show results as a table: each value with its errors, from the test sample and over seeds."""
     from hepbench.cli import verbs
 
-    click.echo(verbs.table(results, format_, group, columns), nl=False)
+    click.echo(verbs.table(**given), nl=False)
 
 
 @cli.command()
 @click.argument("figure")
 @results_argument
+@run_option
 @chosen
 @click.option(
     "--group", default="dataset", show_default=True, help="Draw one panel for each value of this."
@@ -180,6 +186,7 @@ def plot(**given: Any) -> None:
 
 @cli.command()
 @results_argument
+@run_option
 @click.option(
     "--rerun",
     type=click.IntRange(min=1),
@@ -190,20 +197,20 @@ def plot(**given: Any) -> None:
 @click.option(
     "--data", type=PATH, metavar="DIR", help="Folder of original files for --rerun and --cell."
 )
-def verify(results: Path, rerun: int | None, cells: tuple[str, ...], data: Path | None) -> int:
-    """Recompute every metric of every record from its stored predictions; exit 1 on a difference.
+def verify(results: Path, run: str | None, **again: Any) -> int:
+    """Recompute every metric of every record from its stored predictions.
 
-    Cells that are run again start from nothing, in a cache of their own, and must give the same
-    record bit for bit; a record that does not is marked.
+    Exit 1 if anything differs or is missing. Cells that are run again start from nothing, in a
+    cache of their own, and must give the same record bit for bit; a record that does not is marked.
     """
-    from hepbench.evaluation import verify as verifying
+    from hepbench.cli import verbs
 
-    lines, code = verifying.verify(results)
-    click.echo("\n".join(lines))
-    if rerun or cells:
+    text, code = verbs.verify(results, run)
+    click.echo(text)
+    if again["rerun"] or again["cells"]:
         from hepbench.cli import reruns
 
-        code |= reruns.rerun(results, rerun or 0, cells, data)
+        code |= reruns.rerun(results, again["rerun"] or 0, again["cells"], again["data"], run=run)
     return code
 
 
@@ -222,6 +229,7 @@ def check(name: str, quick: bool) -> int:
 @click.option("--suite", help="Suite to compare with.  [suite of the record]")
 @planned
 @results_option
+@run_option
 def why(**given: Any) -> None:
     """Show which parts of a cell's key changed since its last record."""
     from hepbench.cli import verbs

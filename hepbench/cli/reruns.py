@@ -23,8 +23,17 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record
 
 
-def rerun(results: Path, number: int, names: Sequence[str], data: Path | None) -> int:
+def rerun(
+    results: Path,
+    number: int,
+    names: Sequence[str],
+    data: Path | None,
+    *,
+    run: str | None = None,
+) -> int:
     """Run ``number`` drawn cells and the named ones again; mark and print those that differ.
+
+    In a packed file none is marked. ``run``: only cells that this run recorded.
 
     Returns:
         The exit code: 1 if a cell differs or could not be run.
@@ -34,9 +43,8 @@ def rerun(results: Path, number: int, names: Sequence[str], data: Path | None) -
         DataError: the folder of original files does not exist.
     """
     session.data_folder(data)
-    # the folder of one suite is as good as the folder of all
-    store = ResultsFolder(results if any(results.glob("*/*.json")) else results.parent)
-    good = [record for record in ResultsFolder(results).records() if record.status == "ok"]
+    store = ResultsFolder(results)
+    good = [record for record in store.records(run) if record.status == "ok"]
     named = [verbs.last_record(name, good) for name in names]
     others = [record for record in good if record not in named]
     wrong = 0
@@ -64,7 +72,8 @@ def _compare(record: Record, store: ResultsFolder, data: Path | None) -> tuple[s
     changed = reproducing.changes(record, again)
     if not changed:
         return "the same when run again", False
-    store.write(reproducing.marked(record, changed))
+    if not store.root.is_file():
+        store.rewrite(reproducing.marked(record, changed))
     return "; ".join([f"differs when run again: {changed[0]}", *_more(changed)]), True
 
 
@@ -94,7 +103,7 @@ def _record(opened: Session, cells: list[Cell], folder: Path) -> Record:
     limits: dict[str, Any] = {"jobs": None, "timeout": None, "memory": None}
     empty.cache.check()
     runner = verbs.run_cells(
-        empty, ResultsFolder(folder / "results"), limits, cells, quiet=False, replaced={}
+        empty, ResultsFolder(folder / "results"), limits, cells, name="", quiet=False, replaced={}
     )
     return runner.finished[cells[0].key]
 

@@ -10,15 +10,16 @@ from hepbench.running import session
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import several, unknown
 from hepbench.storage.records import ORIGINS
-from hepbench.storage.results import ResultsFolder
+from hepbench.storage.results import Results, ResultsFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
+    from hepbench.running.executor import Limits
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
@@ -31,6 +32,7 @@ def run(
     choice: Choice,
     local: LocalOptions,
     results: Path,
+    name: str,
     fresh: bool,
     quiet: bool,
     as_json: bool,
@@ -38,6 +40,7 @@ def run(
 ) -> int:
     """Run the cells of a suite without a good record, print its table, return the exit code."""
     session.check_positive(**limits)
+    _check_run_name(name)
     opened = session.open_session(suite, choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
@@ -50,7 +53,7 @@ def run(
         opened.cache.check()
         if fresh:
             _remove_cached(opened, todo)
-        runner = run_cells(opened, store, limits, todo, quiet=quiet, replaced=current)
+        runner = run_cells(opened, store, limits, todo, name=name, quiet=quiet, replaced=current)
         records |= runner.finished
         user_error = runner.user_error
     shown = [record for record in records.values() if record is not None]
@@ -60,7 +63,30 @@ def run(
     else:
         _print(_tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
         _print(_closing_lines(opened.plan, store, len(todo), failed))
+        if name:
+            _print(_other_runs(shown, name))
     return 2 if user_error else 1 if failed else 0
+
+
+LONGEST_NAME = 100
+
+
+def _check_run_name(name: str) -> None:
+    if not name.isprintable() or len(name) > LONGEST_NAME or name != name.strip():
+        msg = (
+            f"--name {name[:40]!r}: at most {LONGEST_NAME} printable characters are allowed, "
+            "without spaces around them"
+        )
+        raise UsageError(msg)
+
+
+def _other_runs(records: Iterable[Record], name: str) -> str:
+    """Return a line on the cells that an earlier run recorded; empty if there are none."""
+    others = [record.run for record in records if record.run != name]
+    if not others:
+        return ""
+    runs = ", ".join(sorted(set(others)))
+    return f"{several(len(others), 'cell')} recorded before stay with their run: {runs}\n"
 
 
 def _is_current(record: Record | None, opened: Session) -> bool:
@@ -74,6 +100,7 @@ def run_cells(
     limits: Mapping[str, Any],
     todo: list[Cell],
     *,
+    name: str,
     quiet: bool,
     replaced: Mapping[str, Record],
 ) -> Runner:
@@ -81,24 +108,22 @@ def run_cells(
 
     Args:
         limits: ``jobs``, ``timeout`` and ``memory``; None: the default.
+        name: of the run.
         replaced: records that new ones replace and are compared with, by key.
     """
     from hepbench.running import progress
-    from hepbench.running.executor import Limits
     from hepbench.running.local import LocalExecutor
     from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
 
     threads = opened.environment.threads
-    jobs = limits["jobs"] or session.default_jobs(threads)
-    memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
-    worker_limits = Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
     recorder = Recorder(
         plan=opened.plan,
         environment=opened.environment,
         cache=opened.cache,
         results=store,
         threads=threads,
+        name=name,
     )
     with progress.shown(len(todo), quiet=quiet) as display:
         runner = Runner(
@@ -106,13 +131,21 @@ def run_cells(
             registry=opened.registry,
             cache=opened.cache,
             results=store,
-            executor=LocalExecutor(opened.cache, worker_limits, opened.validity),
+            executor=LocalExecutor(opened.cache, _worker_limits(limits, threads), opened.validity),
             recorder=recorder,
             progress=display,
             replaced=replaced,
         )
         runner.run(todo)
     return runner
+
+
+def _worker_limits(limits: Mapping[str, Any], threads: int) -> Limits:
+    from hepbench.running.executor import Limits
+
+    jobs = limits["jobs"] or session.default_jobs(threads)
+    memory = int(limits["memory"] * 1e9) if limits["memory"] else session.default_memory(jobs)
+    return Limits(jobs=jobs, threads=threads, timeout=limits["timeout"], memory=memory)
 
 
 def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
@@ -204,29 +237,45 @@ def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> s
     return "\n".join(lines)
 
 
-def table(results: Path, format_: str, group: str, columns: str | None) -> str:
-    """Return the table of a results folder."""
+def table(*, results: Path, run: str | None, format_: str, group: str, columns: str | None) -> str:
+    """Return the table of a results folder or packed file."""
     from hepbench.registry.plugins import installed
 
     names = [name.strip() for name in columns.split(",")] if columns else None
-    records = ResultsFolder(results).records()
+    records = recorded(Results(results), run)
     return _tabulate(
         records, installed(), everything=records, format=format_, group=group, columns=names
     )
 
 
-def plot(figure: str, results: Path, output: Path | None, **how: Any) -> Path:
-    """Draw a figure of a results folder, and return its path."""
+def recorded(results: Results, run: str | None) -> list[Record]:
+    """Return the records of a run, or all; print a warning for each file that was skipped."""
+    found = results.records(run)
+    for line in results.skipped:
+        sys.stderr.write(f"hepbench: warning: {' '.join(line.split())}\n")
+    return found
+
+
+def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **how: Any) -> Path:
+    """Draw a figure of a results folder or packed file, and return its path."""
     from hepbench.plots import drawing
     from hepbench.plots.request import Request
     from hepbench.registry.plugins import installed
 
     drawing.check_figure(figure, output)
     metrics = _metrics(installed())
-    request = Request(
-        results=results, records=ResultsFolder(results).records(), metrics=metrics, **how
-    )
+    opened = Results(results)
+    request = Request(results=opened, records=recorded(opened, run), metrics=metrics, **how)
     return drawing.make(figure, request, output)
+
+
+def verify(results: Path, run: str | None) -> tuple[str, int]:
+    """Return what the verification of results found, and the exit code."""
+    from hepbench.evaluation import verify as verifying
+
+    opened = Results(results)
+    lines, code = verifying.verify(opened, recorded(opened, run))
+    return "\n".join(lines), code
 
 
 def data_plot(dataset: str, figures: Sequence[str], **how: Any) -> str:
@@ -243,11 +292,12 @@ def why(
     choice: Choice,
     local: LocalOptions,
     results: Path,
+    run: str | None,
 ) -> str:
     """Return a text on which parts of a cell's key changed since its last record."""
     from hepbench.storage.keys import differences
 
-    record = last_record(cell, ResultsFolder(results).records())
+    record = last_record(cell, recorded(Results(results), run))
     name = suite or record.provenance.suite_file or record.suite
     opened = session.open_session(name, choice, local)
     now = _counterpart(record, opened.plan)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from hepbench.data import splits
 from hepbench.data.splits import kept_train_rows
 from hepbench.data.stored_parts import spectators
+from hepbench.specs.errors import UndefinedMetricError
 from hepbench.specs.metric import Predictions
 from hepbench.storage.old_records import LOSS_VALUES
 
@@ -49,18 +50,46 @@ def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
 
 
 def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
-    """Return the predictions of each part; train and test hold a reference to validation."""
+    """Return the predictions of each part, with the scores of a file of the cache."""
     with np.load(scores, allow_pickle=False) as arrays:
-        beside = {"trained", "rows"}
-        found = {_present(n): arrays[n].astype(np.float64) for n in arrays.files if n not in beside}
-        if "trained" in arrays.files:
-            # examples whose labels were withheld were not trained on
-            rows = arrays["trained"]
-            seen = {n: a[rows] for n, a in labels.items() if n.startswith("train.")}
-            labels = {**labels, **seen}
-    validation = _part(labels, found, "validation", None)
-    others = {part: _part(labels, found, part, validation) for part in ("train", "test")}
-    return {**others, "validation": validation}
+        return joined(labels, dict(arrays))
+
+
+def joined(
+    labels: Mapping[str, NDArray[Any]], scores: Mapping[str, NDArray[Any]]
+) -> dict[str, Predictions]:
+    """Return the predictions of each part that is there; train and test refer to validation.
+
+    Where validation was left out when results were packed, what asks for it has no value.
+    """
+    beside = {"trained", "rows"}
+    found = {_present(n): a.astype(np.float64) for n, a in scores.items() if n not in beside}
+    if "trained" in scores:
+        # examples whose labels were withheld were not trained on
+        rows = scores["trained"]
+        seen = {n: a[rows] for n, a in labels.items() if n.startswith("train.")}
+        labels = {**labels, **seen}
+    left_out = cast("Predictions", LeftOut())
+    validation = _part(labels, found, "validation", None) if "validation" in found else left_out
+    parts: dict[str, Predictions] = {}
+    for part in sorted(found.keys() & {"train", "test"}):
+        parts[part] = _part(labels, found, part, validation)
+    if validation is not left_out:
+        parts["validation"] = validation
+    return parts
+
+
+LEFT_OUT = "the validation part was left out when the results were packed"
+
+
+class LeftOut:
+    """Stands for a part that was left out; whatever uses it has no value, rather than another."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UndefinedMetricError(LEFT_OUT)
+
+    def __bool__(self) -> bool:
+        raise UndefinedMetricError(LEFT_OUT)
 
 
 def _present(name: str) -> str:

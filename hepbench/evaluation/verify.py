@@ -1,89 +1,179 @@
-"""Verification: recompute every metric from the stored predictions alone."""
+"""Verification: recompute every metric from the stored predictions alone, and compare the rest of a
+record with its key parts and stored arrays.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import msgspec
 
-from hepbench.evaluation import joining, measure
+from hepbench.evaluation import joining, measure, record_checks
 from hepbench.registry.plugins import installed
+from hepbench.specs.errors import ResultsError
 from hepbench.specs.text import several
-from hepbench.storage.results import ResultsFolder, arrays, checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hepbench.registry.plugins import Entry
-    from hepbench.storage.records import Record, Value
+    from hepbench.specs.metric import Predictions
+    from hepbench.storage.records import Record, Stored, Value
+    from hepbench.storage.results import Results
+    from hepbench.storage.stored_arrays import Arrays
 
 
 TOLERANCE = 1e-9
 """Relative difference allowed: other processors round sums over examples differently."""
 
 
-def verify(results: Path) -> tuple[list[str], int]:
-    """Return a line for each difference, a summary, and the exit code.
+@dataclass
+class Findings:
+    """What the verification of records found.
 
-    Raises:
-        ResultsError: there is no record, or one is cut short.
+    Attributes:
+        different: what disagrees, a line each.
+        missing: what cannot be compared because it is not there, a line each.
+        recomputed: number of values that were recomputed.
+        left_out: number of values whose predictions were left out when the results were packed.
+        newer: metrics that were installed after the record was made.
+        keys_unchecked: whether the key parts are those of another version of hepbench.
     """
-    records = [record for record in ResultsFolder(results).records() if record.status == "ok"]
+
+    different: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    recomputed: int = 0
+    left_out: int = 0
+    newer: set[str] = field(default_factory=set)
+    keys_unchecked: bool = False
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines; those on what is missing say so."""
+        return [*self.different, *(f"missing: {line}" for line in self.missing)]
+
+
+def verify(results: Results, records: Iterable[Record]) -> tuple[list[str], int]:
+    """Return a line for each finding, a summary, and the exit code: 0 if there is no finding."""
     entries = list(installed().entries("metric"))
-    root = results if any(results.glob("*/*.json")) else results.parent
-    lines = []
-    wrong, values = 0, 0
-    for record in records:
-        found, count = differences(record, root, entries)
-        values += count
-        wrong += bool(found)
-        lines += [f"{record.cell} ({record.key[:10]}): {line}" for line in found]
-    summary = f"{len(records)} records, {values} values recomputed: "
-    summary += f"{several(wrong, 'record')} with differences" if wrong else "no difference"
-    return [*lines, summary], 1 if wrong else 0
+    chosen = [record for record in records if record.status == "ok"]
+    found = [check(record, results, entries) for record in chosen]
+    lines = [
+        f"{record.cell} ({record.key[:10]}): {line}"
+        for record, findings in zip(chosen, found, strict=True)
+        for line in findings.lines
+    ]
+    return [*lines, _summary(found)], 1 if lines else 0
 
 
-def differences(record: Record, root: Path, entries: list[Entry]) -> tuple[list[str], int]:
-    """Return what disagrees with the stored predictions, and how many values were recomputed."""
-    lines = []
-    for stored in (record.predictions, record.labels):
-        if stored is None:
-            return ["the record names no predictions"], 0
-        path = root / stored.path
-        if not path.is_file():
-            return [f"{stored.path} is missing"], 0
-        if checksum(path) != stored.sha256:
-            lines.append(f"{stored.path} was changed after the record was written")
-    assert record.predictions is not None
-    assert record.labels is not None
+def _summary(found: Sequence[Findings]) -> str:
+    values = sum(each.recomputed for each in found)
+    different = sum(bool(each.different) for each in found)
+    missing = sum(bool(each.missing) for each in found)
+    left_out = sum(each.left_out for each in found)
+    unchecked = sum(each.keys_unchecked for each in found)
+    newer = sorted(set[str]().union(*(each.newer for each in found)))
+    said = [f"{several(different, 'record')} with differences" if different else "no difference"]
+    if missing:
+        said.append(f"{several(missing, 'record')} with something missing")
+    if left_out:
+        said.append(f"{several(left_out, 'value')} left out when packed")
+    if unchecked:
+        said.append(f"keys of {several(unchecked, 'record')} of an older hepbench not checked")
+    if newer:
+        said.append(f"not recorded, as installed since: {', '.join(newer)}")
+    return f"{several(len(found), 'record')}, {values} values recomputed: {'; '.join(said)}"
+
+
+def check(record: Record, results: Results, entries: Sequence[Entry]) -> Findings:
+    """Return what disagrees in a record, or is missing."""
+    findings = Findings(different=list(record_checks.wrong_names(record)))
+    if record_checks.keys_can_be_checked(record):
+        findings.different += record_checks.wrong_keys(record)
+    else:
+        findings.keys_unchecked = True
+    labels = _arrays(record.labels, "labels", results, findings)
+    scores = _arrays(record.predictions, "predictions", results, findings)
+    if labels is not None and scores is not None:
+        try:
+            parts = joining.joined(labels, scores)
+            findings.different += record_checks.wrong_counts(record, parts)
+            _recompute(record, parts, entries, findings)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            findings.different.append(
+                f"predictions and labels do not fit together: {type(error).__name__}: {error}"
+            )
+    return findings
+
+
+def _arrays(
+    stored: Stored | None, what: str, results: Results, findings: Findings
+) -> Arrays | None:
+    """Return the arrays of a stored file; None, with a line in ``findings``, if there are none."""
+    if stored is None:
+        findings.missing.append(f"the record names no {what}")
+        return None
     try:
-        labels = arrays(root / record.labels.path)
-        parts = joining.join(labels, root / record.predictions.path)
-    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
-        return [*lines, f"{record.predictions.path} cannot be read: {error}"], 0
+        checksum, arrays = results.arrays(stored)
+    except (FileNotFoundError, NotADirectoryError):
+        findings.missing.append(stored.path)
+        return None
+    except ResultsError as error:
+        findings.different.append(str(error))
+        return None
+    if checksum != stored.sha256:
+        findings.different.append(f"{stored.path} was changed after the record was written")
+    return arrays
+
+
+def _recompute(
+    record: Record,
+    parts: Mapping[str, Predictions],
+    entries: Sequence[Entry],
+    findings: Findings,
+) -> None:
+    """Recompute the metrics of every part, and add what was found."""
     recorded = {
         "test": record.metrics,
         "train": record.metrics_train,
         "validation": record.metrics_validation,
     }
-    known = {entry.spec.name for entry in entries}
-    count = 0
+    kept = record.predictions.parts if record.predictions else ()
+    then = set(record.key_parts.get("evaluate", {}).get("metrics", ()))
     for part, values in recorded.items():
-        chosen = [entry for entry in entries if entry.spec.name in values]
-        again = measure.measure(chosen, parts[part])
-        lines += [
-            f"{part} {name}: its metric is not installed" for name in sorted({*values} - known)
-        ]
-        lines += [
-            f"{part} {name}: recorded, and not defined for this number of classes"
-            for name in sorted({*values} & known - again.keys())
-        ]
-        lines += _compare(part, values, again)
-        count += len(again)
-    return lines, count
+        if part not in parts:
+            if part in kept or not kept:
+                findings.missing.append(f"predictions of {part}")
+            findings.left_out += len(values)
+            continue
+        again = measure.measure(entries, parts[part])
+        # only values that were to be expected: what needs validation may be left out
+        absent = {n for n, value in again.items() if value.undefined == joining.LEFT_OUT}
+        findings.left_out += len(absent & values.keys())
+        findings.recomputed += len((again.keys() & values.keys()) - absent)
+        findings.newer |= again.keys() - values.keys() - then if then else set()
+        findings.missing += _unknown(part, values, again, then, entries)
+        compared = {n: value for n, value in again.items() if n in values and n not in absent}
+        findings.different += _compare(part, values, compared)
+
+
+def _unknown(
+    part: str,
+    recorded: Mapping[str, Value],
+    again: Mapping[str, Value],
+    then: set[str],
+    entries: Iterable[Entry],
+) -> Iterator[str]:
+    """Yield a line for each metric that is only recorded, or only recomputed."""
+    known = {entry.spec.name for entry in entries}
+    for name in sorted(recorded.keys() - again.keys()):
+        why = "is not defined for this number of classes" if name in known else "is not installed"
+        yield f"{part} {name}: recorded, but its metric {why}"
+    for name in sorted(again.keys() - recorded.keys()):
+        if name in then or not then:
+            yield f"{part} {name}: not recorded, but its metric is installed"
 
 
 def _compare(part: str, recorded: Mapping[str, Value], again: Mapping[str, Value]) -> list[str]:

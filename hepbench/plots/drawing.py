@@ -60,8 +60,13 @@ def make(figure: str, request: Request, output: Path | None = None) -> Path:
     from hepbench.plots import style
 
     check_figure(figure, output)
-    path = output or request.results / f"{figure}.png"
+    path = output or _beside(request.results.root, f"{figure}.png")
     module = import_module(f"hepbench.plots.results.{FIGURES[figure]}")
     with style.applied():
         style.save(module.draw(request), path)
     return path
+
+
+def _beside(results: Path, name: str) -> Path:
+    """Return the path of a figure in a results folder, or beside a packed file."""
+    return results.with_name(f"{results.stem}-{name}") if results.is_file() else results / name

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from hepbench.storage.records import Record
+    from hepbench.storage.results import Results
     from hepbench.tables.columns import Metrics
 
 
@@ -18,7 +18,7 @@ class Request:
     """What the user asked to draw.
 
     Attributes:
-        results: the folder with the records.
+        results: the folder or packed file with the records.
         records: all its records; the globs choose those that are drawn.
         metrics: direction and comparability of each metric.
         datasets, models, methods: globs; empty means all.
@@ -27,7 +27,7 @@ class Request:
         channels: draw each channel of an image separately instead of their sum.
     """
 
-    results: Path
+    results: Results
     records: Sequence[Record]
     metrics: Metrics
     datasets: Sequence[str] = ()

@@ -1,27 +1,34 @@
-"""Read the predictions that are stored beside records in a results folder."""
+"""Read the predictions that are stored beside records in results."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage.results import arrays, checksum
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hepbench.specs.metric import Predictions
     from hepbench.storage.records import Record, Stored
+    from hepbench.storage.results import Results
+    from hepbench.storage.stored_arrays import Arrays
     from hepbench.tables.rows import Row
 
 
-def of_row(results: Path, row: Row, part: str) -> list[Predictions]:
-    """Return the predictions for one part from each successful seed of a row."""
-    return [of_record(results, record)[part] for record in row.ok]
+def of_row(results: Results, row: Row, part: str) -> list[Predictions]:
+    """Return the predictions for one part from each successful seed of a row.
+
+    Raises:
+        ResultsError: see ``of_record``; or this part was left out when the results were packed.
+    """
+    found = [of_record(results, record) for record in row.ok]
+    if any(part not in each for each in found):
+        kept = ", ".join(found[0])
+        msg = f"{row.record.cell}: {results.root} holds no predictions of {part}, only of {kept}"
+        raise ResultsError(msg)
+    return [each[part] for each in found]
 
 
-def of_record(results: Path, record: Record) -> dict[str, Predictions]:
+def of_record(results: Results, record: Record) -> dict[str, Predictions]:
     """Return the stored predictions of each part.
 
     Raises:
@@ -29,25 +36,26 @@ def of_record(results: Path, record: Record) -> dict[str, Predictions]:
     """
     from hepbench.evaluation import joining
 
-    labels, scores = (_file(results, record, each) for each in (record.labels, record.predictions))
+    labels = _arrays(results, record, record.labels)
+    scores = _arrays(results, record, record.predictions)
     try:
-        return joining.join(arrays(labels), scores)
-    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
-        msg = f"{scores} cannot be read: {error}"
+        return joining.joined(labels, scores)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        msg = f"{record.cell}: its predictions do not fit its labels: {error}"
         raise ResultsError(msg) from error
 
 
-def _file(results: Path, record: Record, stored: Stored | None) -> Path:
+def _arrays(results: Results, record: Record, stored: Stored | None) -> Arrays:
     if stored is None:
         msg = f"{record.cell}: no predictions were recorded; run it again"
         raise ResultsError(msg)
-    # paths are relative to the results folder, but the folder of one suite may be given instead
-    root = results if (results / stored.path).is_file() else results.parent
-    path = root / stored.path
-    if not path.is_file():
-        msg = f"{record.cell}: {results / stored.path} is missing; run it again with --fresh"
+    path = results.root / stored.path
+    try:
+        checksum, arrays = results.arrays(stored)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"{record.cell}: {path} is missing; run it again with --fresh"
+        raise ResultsError(msg) from error
+    if checksum != stored.sha256:
+        msg = f"{path} was changed after the record was written: see hepbench verify {results.root}"
         raise ResultsError(msg)
-    if checksum(path) != stored.sha256:
-        msg = f"{path} was changed after the record was written: see hepbench verify {results}"
-        raise ResultsError(msg)
-    return path
+    return arrays

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hepbench.specs.training_data import Examples
     from hepbench.specs.types import Array
     from hepbench.storage.records import Record
+    from hepbench.storage.results import Results
     from hepbench.training.messages import MethodResult
     from hepbench.training.networks.network import Network
     from hepbench.training.networks.recipes import TrustedCode
@@ -64,7 +65,7 @@ def why_not(record: Record, *, offers: str = "encode") -> str:
     return ""
 
 
-def load(results: Path, record: Record, *, most: int, decoding: bool = False) -> TrainedNetwork:
+def load(results: Results, record: Record, *, most: int, decoding: bool = False) -> TrainedNetwork:
     """Return the network of a record that was scored, with test examples.
 
     Args:
@@ -92,7 +93,7 @@ def load(results: Path, record: Record, *, most: int, decoding: bool = False) ->
     return TrainedNetwork(name.rpartition(" ")[0], network, test, rows, labels)
 
 
-def _test_labels(results: Path, record: Record, test: Examples) -> Array:
+def _test_labels(results: Results, record: Record, test: Examples) -> Array:
     """Return the labels of all test examples; they come from the results, the inputs do not."""
     import numpy as np
 

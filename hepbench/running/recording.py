@@ -55,6 +55,7 @@ class Recorder:
 
     Attributes:
         threads: of each worker.
+        name: of the run; empty: it is called by its start.
         started: when the run began.
     """
 
@@ -63,6 +64,7 @@ class Recorder:
     cache: StageCache
     results: ResultsFolder
     threads: int
+    name: str = ""
     started: str = field(default_factory=machine.now)
     _labels: dict[str, tuple[joining.Arrays, Stored]] = field(default_factory=dict)
 
@@ -105,7 +107,8 @@ class Recorder:
         scores = self.cache.folder(cell.final) / "scores.npz"
         labels, labels_stored = self._labels_of(cell, scores)
         predictions = joining.join(labels, scores)
-        stored = self.results.copy(scores, f"{self.plan.suite.name}/predictions/{cell.key}.npz")
+        suite = self.plan.suite.name
+        stored = self.results.copy(scores, suite, f"predictions/{cell.key}.npz")
         metrics = {part: measure.measure(self.plan.metrics, p) for part, p in predictions.items()}
         last = chain[-1].trained
         return Record(
@@ -193,7 +196,7 @@ class Recorder:
             with path.open("wb") as file:
                 np.savez(file, allow_pickle=False, **labels)
 
-        return self.results.create(f"{self.plan.suite.name}/labels/{name}.npz", write)
+        return self.results.create(self.plan.suite.name, f"labels/{name}.npz", write)
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
         c = cell.combination
@@ -225,6 +228,7 @@ class Recorder:
             device=self._device(cell),
             threads=self.threads,
             suite_file=self.plan.suite_file,
+            run=self.name,
             started=self.started,
             finished=machine.now(),
         )

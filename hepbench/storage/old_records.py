@@ -1,7 +1,7 @@
-"""Records of schema 1, converted to schema 2. Pure: builtins in, builtins out.
+"""Records of schema 1, converted to schema 3. Pure: builtins in, builtins out.
 
-Parameters, metrics and terms of histories get their present names. Numbers, keys and the paths of
-stored files stay.
+Parameters, metrics and terms of histories get their present names, and the paths of stored files
+become relative to the suite's folder. Numbers and keys stay.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ HISTORY = {"rate": "learning_rate"}
 
 
 def convert(old: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a record of schema 1 as one of schema 2."""
+    """Return a record of schema 1 as one of schema 3."""
     parts = old.get("key_parts", {})
     stage_keys = _stage_keys(parts, old["key"])
     provenance = _provenance(old.get("provenance", {}))
-    methods = _methods(parts)
+    methods = keys.methods(parts)
     measured_on = stage_keys.get(methods[-1], "") if methods else ""
     return {
         **old,
-        "schema_version": 2,
+        "schema_version": 3,
         "model": _label(old["model"]),
         "chain": _label(old["chain"]),
         "params": _params(old["params"]),
@@ -55,7 +55,17 @@ def convert(old: Mapping[str, Json]) -> dict[str, Json]:
         "published": _published(old.get("published")),
         "error": _error(old.get("error")),
         **{name: _metrics(old.get(name, {})) for name in _PARTS},
+        **{name: _stored(old.get(name), old["suite"]) for name in ("predictions", "labels")},
     }
+
+
+def in_suite(path: str, suite: str) -> str:
+    """Return a path relative to the suite's folder; up to schema 2 it began with that folder."""
+    return path.removeprefix(f"{suite}/")
+
+
+def _stored(stored: Mapping[str, Json] | None, suite: str) -> dict[str, Json] | None:
+    return None if stored is None else {**stored, "path": in_suite(stored["path"], suite)}
 
 
 _PARTS = ("metrics", "metrics_train", "metrics_validation")
@@ -65,26 +75,8 @@ def _stage_keys(parts: Mapping[str, Json], cell: str) -> dict[str, str]:
     """Return the keys of a cell's stages by name, from what they were hashed from; none where
     another version of hepbench hashed them in another way.
     """
-    if not parts.keys() >= {"read", "split", "inputs", "evaluate"}:
-        return {}
-    found = {"read": keys.key(["read", parts["read"], ()])}
-    found["split"] = keys.key(["split", parts["split"], (found["read"],)])
-    found["inputs"] = keys.key(["inputs", parts["inputs"], (found["read"], found["split"])])
-    inputs = last = found["inputs"]
-    for name in _methods(parts):
-        parents = (inputs,) if last == inputs else (inputs, last)
-        last = found[name] = keys.key(["method", parts[name], parents])
-    if "cost" in parts:
-        found["cost"] = keys.key(["cost", parts["cost"], (inputs, last)])
-    whole = keys.key([parts["evaluate"], last, found["split"], found.get("cost", "")])
+    found, whole = keys.of_parts(parts)
     return found if whole == cell else {}
-
-
-def _methods(parts: Mapping[str, Json]) -> list[str]:
-    """Return the names of method stages in the order of their chain: 'pretrain net' comes before
-    'pretrain+finetune net'.
-    """
-    return sorted((name for name in parts if "method" in parts[name]), key=lambda n: n.count("+"))
 
 
 def _key_parts(name: str, parts: Mapping[str, Json]) -> dict[str, Json]:

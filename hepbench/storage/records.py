@@ -12,10 +12,10 @@ from hepbench.specs.types import Json
 from hepbench.storage import old_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -202,11 +202,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     cell: str = ""
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """A file in the results: its path relative to the results folder, and its checksum."""
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file that belongs to a record.
+
+    Attributes:
+        path: relative to the folder of the record's file, which is its suite's. In a record that
+            was read from results: relative to these results.
+        sha256: its checksum.
+        parts: the parts that were kept when the results were packed; empty: all.
+    """
 
     path: str
     sha256: str
+    parts: tuple[str, ...] = ()
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -264,6 +272,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         libraries: versions of Python and of the libraries that compute.
         threads: of each worker.
         suite_file: path of the suite file, as the run was given it.
+        run: name that the run was given; empty: it is called by its start.
         started, finished: UTC: start of the run, end of the cell.
     """
 
@@ -275,6 +284,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     device: Device = Device()
     threads: int | None = None
     suite_file: str = ""
+    run: str = ""
     started: str = ""
     finished: str = ""
 
@@ -340,6 +350,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """The cell's name, ``dataset/model/chain#seed``."""
         return f"{self.dataset}/{self.model}/{self.chain}#{self.seed}"
 
+    @property
+    def run(self) -> str:
+        """The name of the run that made it, by default the start of that run."""
+        return self.provenance.run or self.provenance.started
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run as observers see it: the suite, the results folder and how many cells there are."""
@@ -357,7 +372,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes, *, name: object = "the record") -> Record:
-    """Return the record in ``data``; one of schema 1 is converted.
+    """Return the record in ``data``; one of an older schema is converted.
 
     Args:
         data: JSON.
@@ -372,7 +387,7 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
     except msgspec.ValidationError:
         # only what could not be read is read twice: most records are of today's schema
         version = _version_decoder.decode(data).schema_version
-        if version == SCHEMA_VERSION:
+        if version in {2, SCHEMA_VERSION}:
             raise
     except UnicodeDecodeError as error:
         msg = f"invalid text: {error.reason}"
@@ -387,7 +402,28 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
         raise ResultsError(msg)
     if version == SCHEMA_VERSION:
         return record
-    return _converted(data)
+    return _in_suite(record) if version == 2 else _converted(data)
+
+
+STORED = ("predictions", "labels", "spectators")
+"""Fields of a record that name a stored file."""
+
+
+def with_paths(record: Record, change: Callable[[str], str]) -> Record:
+    """Return a record with changed paths of its stored files."""
+    stored = ((name, getattr(record, name)) for name in STORED)
+    changed = {
+        name: msgspec.structs.replace(each, path=change(each.path))
+        for name, each in stored
+        if each is not None
+    }
+    return msgspec.structs.replace(record, **changed)
+
+
+def _in_suite(record: Record) -> Record:
+    """Return a record of schema 2, whose paths begin with the suite's folder, as one of today's."""
+    changed = with_paths(record, lambda path: old_records.in_suite(path, record.suite))
+    return msgspec.structs.replace(changed, schema_version=SCHEMA_VERSION)
 
 
 def _converted(data: bytes) -> Record:
@@ -409,7 +445,7 @@ def comparable(record: Record) -> Mapping[str, Json]:
     built: dict[str, Json] = msgspec.to_builtins(record)
     for name in ("latencies", "train_seconds", "examples_per_second", "peak_memory_mb"):
         built["cost"].pop(name, None)
-    for name in ("started", "finished", "machine", "git", "suite_file"):
+    for name in ("started", "finished", "machine", "git", "suite_file", "run"):
         built["provenance"].pop(name, None)
     built["provenance"]["device"].pop("name", None)
     # warnings about latencies differ as latencies do

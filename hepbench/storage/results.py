@@ -1,43 +1,55 @@
-"""Results folder: one JSON file for each record, written completely or not at all, and its arrays."""
+"""Results: one JSON file for each record, and its arrays, in a folder or in a packed file."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import os
+import re
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from hepbench.specs.errors import ResultsError
-from hepbench.storage import durable, records
+from hepbench.specs.errors import ResultsError, UsageError
+from hepbench.specs.text import unknown
+from hepbench.storage import durable, records, untrusted_zip
 from hepbench.storage.records import Record, Stored
+from hepbench.storage.results_files import ResultsFiles, open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from hepbench.storage.stored_arrays import Arrays
 
 
 FAILED = ".failed.json"
 
 
-class ResultsFolder:
-    """A folder of records, ``<suite>/<key>.json``, with predictions and labels beside them."""
+class DamagedRecordError(ResultsError):
+    """The file of a record that is cut short, or holds the record of another key."""
+
+
+class Results:
+    """Records, ``<suite>/<key>.json``, with predictions and labels beside them, to read.
+
+    The folder of one suite can be given instead, and a zip file of such a folder.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.skipped: list[str] = []
+        """A line for each JSON file that is no record and was skipped."""
 
-    def check(self) -> None:
-        """Raise ResultsError if results cannot be written; called before any work is done."""
-        with self._writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
-            probe.write_bytes(b"hepbench")
-            probe.unlink()
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @cached_property
+    def files(self) -> ResultsFiles:
+        """The files of the folder, or of the packed file."""
+        return open_files(self.root)
 
     def read(self, suite: str, key: str) -> Record | None:
         """Return the record of a key; None if it is missing or damaged.
@@ -46,10 +58,132 @@ class ResultsFolder:
             ResultsError: a newer hepbench wrote it.
         """
         try:
-            path = self._path(suite, key)
-            return records.decode(path.read_bytes(), name=path)
-        except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+            return self._record(f"{suite}/{key}.json")
+        except (FileNotFoundError, NotADirectoryError, DamagedRecordError):
             return None
+
+    def records(self, run: str | None = None) -> list[Record]:
+        """Return all records, including failed ones, sorted by path.
+
+        Args:
+            run: only those of the run with this name.
+
+        Raises:
+            ResultsError: there is none, a record is damaged, or a newer hepbench wrote it.
+            UsageError: no run has this name.
+        """
+        names = self.files.record_names()
+        # garbage collections would traverse all records again and again
+        gc.disable()
+        try:
+            found = [record for name in names if (record := self._record_or_stray(name))]
+        finally:
+            gc.freeze()
+            gc.enable()
+        if not found:
+            msg = f"no results in {self.root}: no records in it; 'hepbench run' writes them"
+            raise ResultsError(msg)
+        return found if run is None else _of_run(found, run)
+
+    def suite_records(self, suite: str) -> list[Record]:
+        """Return the records of one suite, without damaged ones."""
+        names = (name for name in self.files.record_names() if name.startswith(f"{suite}/"))
+        found = (self.read(suite, name[len(suite) + 1 : -len(".json")]) for name in names)
+        return [record for record in found if record is not None]
+
+    def content(self, stored: Stored) -> bytes:
+        """Return the contents of a file that a record of these results names.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: it does not exist.
+            ResultsError: it lies outside of the results, or cannot be read.
+        """
+        return self.files.read(stored.path)
+
+    def arrays(self, stored: Stored) -> tuple[str, Arrays]:
+        """Return checksum and arrays of a stored file, cached: several records share labels.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: it does not exist.
+            ResultsError: it lies outside of the results, or cannot be read.
+        """
+        return _arrays(self, stored)
+
+    def _record_or_stray(self, name: str) -> Record | None:
+        """Return a record; None for another JSON file, which is added to ``skipped``."""
+        try:
+            return self._record(name)
+        except ResultsError as error:
+            if _RECORD_NAME.fullmatch(name.rpartition("/")[2]):
+                raise
+            self.skipped.append(f"skipped, as its name is not that of a record: {error}")
+            return None
+
+    def _record(self, name: str) -> Record:
+        where = self.root / name
+        try:
+            record = records.decode(self.files.read(name), name=where)
+        except msgspec.MsgspecError as error:
+            msg = f"{where} is truncated or not a record ({error}); remove it and run again"
+            raise DamagedRecordError(msg) from error
+        folder, _, file = name.rpartition("/")
+        if not record.key or not file.startswith(record.key):
+            msg = f"{where} holds the record {record.key} of {record.cell}; remove it and run again"
+            raise DamagedRecordError(msg)
+        return _placed(record, folder, where)
+
+
+def _placed(record: Record, folder: str, where: Path) -> Record:
+    """Return a record whose paths are relative to the results, not to its own folder.
+
+    Raises:
+        DamagedRecordError: a path leads outside of its folder.
+    """
+
+    def place(path: str) -> str:
+        if not untrusted_zip.stays_inside(path):
+            msg = f"{where} names the file {path[:200]!r}, which is not inside of its folder"
+            raise DamagedRecordError(msg)
+        return f"{folder}/{path}" if folder else path
+
+    return records.with_paths(record, place)
+
+
+def _of_run(found: list[Record], run: str) -> list[Record]:
+    chosen = [record for record in found if record.run == run]
+    if not chosen:
+        raise UsageError(unknown("run", run, {record.run for record in found}))
+    return chosen
+
+
+@lru_cache(maxsize=8)
+def _arrays(results: Results, stored: Stored) -> tuple[str, Arrays]:
+    from hepbench.storage import stored_arrays
+
+    data = results.content(stored)
+    try:
+        return hashlib.sha256(data).hexdigest(), stored_arrays.load(data)
+    except stored_arrays.DAMAGED as error:
+        msg = f"{results.root / stored.path} cannot be read: {error}"
+        raise ResultsError(msg) from error
+
+
+_RECORD_NAME = re.compile(r"[0-9a-f]{24}[^.]*(\.failed)?\.json")
+
+
+class ResultsFolder(Results):
+    """A results folder to read and to write."""
+
+    def check(self) -> None:
+        """Raise ResultsError if results cannot be written; called before any work is done."""
+        if self.root.is_file():
+            msg = f"--results {self.root} is a file: a run writes into a folder; unpack it first"
+            raise ResultsError(msg)
+        with self._writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            probe.write_bytes(b"hepbench")
+            probe.unlink()
 
     def write(self, record: Record) -> Record:
         """Write a record, and remove the failed record that it replaces.
@@ -68,54 +202,30 @@ class ResultsFolder:
         if other is not None:
             with suppress(FileNotFoundError):
                 other.unlink()
-        return records.decode(text, name=path)
+        return _placed(records.decode(text, name=path), record.suite, path)
 
-    def copy(self, source: Path, relative: str) -> Stored:
-        """Copy a file into the results; return its path and checksum."""
-        data = source.read_bytes()
-        self._replace(self.root / relative, lambda part: part.write_bytes(data))
-        return Stored(relative, hashlib.sha256(data).hexdigest())
-
-    def create(self, relative: str, write: Callable[[Path], object]) -> Stored:
-        """Create a file in the results with a function of its path; return path and checksum."""
-        path = self.root / relative
-        self._replace(path, write)
-        return Stored(relative, sha256(path))
-
-    def records(self) -> list[Record]:
-        """Return all records, including failed ones, sorted by path.
+    def rewrite(self, record: Record) -> None:
+        """Write a record that was read from these results, and changed, into its own file.
 
         Raises:
-            ResultsError: the folder is missing or holds no record, a file is not a record, or a
-                newer hepbench wrote it.
+            ResultsError: the folder cannot be written; existing files are unchanged.
         """
-        if not self.root.is_dir():
-            msg = f"no results in {self.root}: no such folder; 'hepbench run' creates it"
-            raise ResultsError(msg)
-        # as text: comparing paths part by part takes a fifth of the time of a large table
-        paths = sorted([*self.root.glob("*/*.json"), *self.root.glob("*.json")], key=str)
-        if not paths:
-            msg = f"no results in {self.root}: no records in it; 'hepbench run' writes them"
-            raise ResultsError(msg)
-        # garbage collections would traverse all records again and again
-        gc.disable()
-        try:
-            return [self._decode(path) for path in paths]
-        finally:
-            gc.freeze()
-            gc.enable()
+        folder = record.predictions.path.rpartition("predictions/")[0] if record.predictions else ""
+        inside = records.with_paths(record, lambda path: path.removeprefix(folder))
+        path = self.root / folder / f"{record.key}.json"
+        self._replace(path, lambda part: part.write_bytes(records.encode(inside)))
 
-    def suite_records(self, suite: str) -> list[Record]:
-        """Return the records of one suite, without damaged ones."""
-        found = (self.read(suite, path.stem) for path in sorted((self.root / suite).glob("*.json")))
-        return [record for record in found if record is not None]
+    def copy(self, source: Path, suite: str, name: str) -> Stored:
+        """Copy a file into the folder of a suite; return its path in there and its checksum."""
+        data = source.read_bytes()
+        self._replace(self.root / suite / name, lambda part: part.write_bytes(data))
+        return Stored(name, hashlib.sha256(data).hexdigest())
 
-    def _decode(self, path: Path) -> Record:
-        try:
-            return records.decode(path.read_bytes(), name=path)
-        except msgspec.MsgspecError as error:
-            msg = f"{path} is truncated or not a record ({error}); remove it and run again"
-            raise ResultsError(msg) from error
+    def create(self, suite: str, name: str, write: Callable[[Path], object]) -> Stored:
+        """Create a file in the folder of a suite with a function of its path; see ``copy``."""
+        path = self.root / suite / name
+        self._replace(path, write)
+        return Stored(name, sha256(path))
 
     def _path(self, suite: str, key: str) -> Path:
         return self.root / suite / f"{key}.json"
@@ -148,18 +258,3 @@ def sha256(path: Path) -> str:
     """Return the sha256 of a stored file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=64)
-def checksum(path: Path) -> str:
-    """Return the sha256 of a stored file, cached: several records share labels."""
-    return sha256(path)
-
-
-@lru_cache(maxsize=8)
-def arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a stored npz file by name, cached."""
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)

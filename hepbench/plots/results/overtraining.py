@@ -13,7 +13,6 @@ from hepbench.plots import labels, selection, stored_predictions, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from hepbench.plots.request import Request
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Array
+    from hepbench.storage.results import Results
     from hepbench.tables.rows import Row
 
 
@@ -138,7 +138,7 @@ def draw(request: Request) -> Figure:
     return figure
 
 
-def _draw_row(above: Axes, below: Axes, row: Row, results: Path) -> None:
+def _draw_row(above: Axes, below: Axes, row: Row, results: Results) -> None:
     train, test = (stored_predictions.of_row(results, row, part) for part in ("train", "test"))
     densities = []
     names = labels.class_names(row.aspects["labels"], test[0].scores.shape[1])

@@ -15,7 +15,6 @@ from hepbench.tables import rounding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from hepbench.plots.selection import Panel
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Array
+    from hepbench.storage.results import Results
     from hepbench.tables.rows import Row
 
 
@@ -158,7 +158,7 @@ def _legend(panel: Panel) -> list[str]:
 
 
 def _draw_panel(
-    axes: Sequence[Axes], panel: Panel, words: Sequence[str], results: Path, *, right: bool
+    axes: Sequence[Axes], panel: Panel, words: Sequence[str], results: Results, *, right: bool
 ) -> list[str]:
     """Draw one panel; return the notes about it."""
     above, below = axes[0], axes[-1]
