@@ -282,7 +282,7 @@ def test_verify_holds_that_counts_and_names_agree(results):
     """Of examples with the stored arrays, of the cell with its key."""
     lines = changed(results, data__n_test=7, model="other")
     assert any("test: 7 examples recorded, " in line for line in lines)
-    assert any("cell: recorded ['toy', 'other', 'fit', 0]" in line for line in lines)
+    assert any("cell: recorded ['toy', 'other', 'fit', " in line for line in lines)
 
 
 def test_verify_misses_a_metric_that_was_installed(results):
