@@ -215,6 +215,23 @@ def verify(results: Path, run: str | None, **again: Any) -> int:
 
 
 @cli.command()
+@results_argument
+@click.option(
+    "-o", "--output", type=PATH, metavar="FILE", required=True, help="The zip file to write."
+)
+@click.option("--parts", metavar="PART,...", help="Keep predictions of these parts only.")
+@click.option("--networks", is_flag=True, help="Add trained networks from the cache.")
+def pack(**given: Any) -> None:
+    """Pack results into one zip file: records, predictions, labels, histories and tables.
+
+    Verbs that take a results folder take this file too. Equal results give equal bytes.
+    """
+    from hepbench.cli import packing
+
+    click.echo(packing.pack(**given))
+
+
+@cli.command()
 @click.argument("name")
 @click.option("--quick", is_flag=True, help="Skip checks that take more than a few seconds.")
 def check(name: str, quick: bool) -> int:

@@ -61,7 +61,7 @@ def run(
     if as_json:
         _print(_summary(opened.plan, store, shown, len(todo)))
     else:
-        _print(_tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
+        _print(tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
         _print(_closing_lines(opened.plan, store, len(todo), failed))
         if name:
             _print(_other_runs(shown, name))
@@ -157,9 +157,10 @@ def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
         opened.cache.remove(key)
 
 
-def _tabulate(
+def tabulate(
     records: Sequence[Record], registry: Registry, everything: Sequence[Record], **how: Any
 ) -> str:
+    """Return the tables of records; ``everything`` counts as looks at their test sets."""
     from hepbench.tables import document
 
     return document.table(records, metrics=_metrics(registry), looked=everything, **how)
@@ -243,7 +244,7 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
 
     names = [name.strip() for name in columns.split(",")] if columns else None
     records = recorded(Results(results), run)
-    return _tabulate(
+    return tabulate(
         records, installed(), everything=records, format=format_, group=group, columns=names
     )
 

@@ -409,13 +409,17 @@ STORED = ("predictions", "labels", "spectators")
 """Fields of a record that name a stored file."""
 
 
+def stored_files(record: Record) -> dict[str, Stored]:
+    """Return the stored files that a record names, by field."""
+    named = {name: getattr(record, name) for name in STORED}
+    return {name: stored for name, stored in named.items() if stored is not None}
+
+
 def with_paths(record: Record, change: Callable[[str], str]) -> Record:
     """Return a record with changed paths of its stored files."""
-    stored = ((name, getattr(record, name)) for name in STORED)
     changed = {
-        name: msgspec.structs.replace(each, path=change(each.path))
-        for name, each in stored
-        if each is not None
+        name: msgspec.structs.replace(stored, path=change(stored.path))
+        for name, stored in stored_files(record).items()
     }
     return msgspec.structs.replace(record, **changed)
 

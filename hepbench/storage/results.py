@@ -72,18 +72,24 @@ class Results:
             ResultsError: there is none, a record is damaged, or a newer hepbench wrote it.
             UsageError: no run has this name.
         """
+        found = list(self.by_name().values())
+        return found if run is None else _of_run(found, run)
+
+    def by_name(self) -> dict[str, Record]:
+        """Return all records by the names of their files, sorted; see ``records``."""
         names = self.files.record_names()
         # garbage collections would traverse all records again and again
         gc.disable()
         try:
-            found = [record for name in names if (record := self._record_or_stray(name))]
+            read = ((name, self._record_or_stray(name)) for name in names)
+            found = {name: record for name, record in read if record is not None}
         finally:
             gc.freeze()
             gc.enable()
         if not found:
             msg = f"no results in {self.root}: no records in it; 'hepbench run' writes them"
             raise ResultsError(msg)
-        return found if run is None else _of_run(found, run)
+        return found
 
     def suite_records(self, suite: str) -> list[Record]:
         """Return the records of one suite, without damaged ones."""

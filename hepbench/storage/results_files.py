@@ -22,6 +22,13 @@ class ResultsFiles(Protocol):
     def record_names(self) -> list[str]:
         """Return the names of all JSON files where records may be, sorted."""
 
+    def names(self) -> list[str]:
+        """Return the names of all files but hidden ones, sorted.
+
+        Raises:
+            ResultsError: a file lies outside of the results.
+        """
+
     def read(self, name: str) -> bytes:
         """Return the contents of a file.
 
@@ -56,6 +63,12 @@ class FolderFiles:
         found = (glob(each, root_dir=self._root) for each in patterns)  # noqa: PTH207
         return sorted(name for names in found for name in names)
 
+    def names(self) -> list[str]:
+        """Return the names of all files but hidden ones, sorted."""
+        # unlike Path.rglob, glob follows links: the folder of a suite may be one
+        found = glob("**", root_dir=self._root, recursive=True)  # noqa: PTH207
+        return sorted(name for name in found if (self._root / name).is_file())
+
     def read(self, name: str) -> bytes:
         """Return the contents of a file; see ``ResultsFiles``."""
         path = self._root / name
@@ -84,6 +97,10 @@ class PackedFiles:
     def record_names(self) -> list[str]:
         """Return the names of all JSON files where records may be, sorted."""
         return sorted(filter(_RECORD_PLACE.fullmatch, self._members))
+
+    def names(self) -> list[str]:
+        """Return the names of all members, sorted."""
+        return sorted(self._members)
 
     def read(self, name: str) -> bytes:
         """Return the contents of a member; see ``ResultsFiles``."""

@@ -1,0 +1,170 @@
+"""Packing of results into one zip file; equal results give equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+import msgspec
+
+from hepbench.specs.errors import ResultsError
+from hepbench.storage import durable, keys, records, stored_arrays, untrusted_zip
+from hepbench.storage.records import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from hepbench.storage.records import Record
+    from hepbench.storage.results import Results
+    from hepbench.storage.stage_cache import StageCache
+
+
+NETWORKS = "networks"
+"""Folder of trained networks and estimators in a suite's folder, each under the key of its stage."""
+
+
+LEVEL = 9
+
+
+BESIDE = {"trained": "train", "rows": "train"}
+"""Arrays of predictions that belong to a part without having its name."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into a packed file.
+
+    Attributes:
+        parts: parts whose predictions and labels are kept, such as ``test``; empty: all.
+        networks: the cache that trained networks are taken from; None: they are not packed.
+        more: further files by name, such as tables; they replace those of the same name.
+    """
+
+    parts: Sequence[str] = ()
+    networks: StageCache | None = None
+    more: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def pack(results: Results, output: Path, contents: Contents) -> int:
+    """Write results into a zip file, which is complete before it gets its name.
+
+    What a results folder holds beside records is kept too, except hidden files. The files of the
+    folder of one suite get the name of that suite as their folder.
+
+    Args:
+        results: a results folder or packed file.
+        output: the zip file; an existing one is replaced.
+        contents: what goes into it.
+
+    Returns:
+        The number of files in it.
+
+    Raises:
+        ResultsError: results cannot be read or were changed since they were recorded, a network is
+            no longer in the cache, or the zip file cannot be written.
+    """
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with ZipFile(part, "w") as opened:
+            for name, data in _members(results, output, contents):
+                opened.writestr(_member(name, data), data, compresslevel=LEVEL)
+            count = len(opened.namelist())
+        durable.sync(part)
+        part.replace(output)
+        durable.sync(output.absolute().parent)
+    except OSError as error:
+        msg = f"cannot write {output}: {error.strerror}; choose another --output"
+        raise ResultsError(msg) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return count
+
+
+def _member(name: str, data: bytes) -> ZipInfo:
+    """Return the header of a member: no date, and compressed as far as reading it allows."""
+    member = ZipInfo(name)
+    member.external_attr = 0o100644 << 16
+    smallest = len(data) / untrusted_zip.LARGEST_RATIO
+    packed = len(zlib.compress(data, LEVEL))
+    member.compress_type = ZIP_DEFLATED if smallest < packed < len(data) else ZIP_STORED
+    return member
+
+
+def _members(results: Results, output: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of all files: those of records, then the others."""
+    found = results.by_name()
+    # the folder of one suite was given
+    prefix = "" if all("/" in name for name in found) else f"{next(iter(found.values())).suite}/"
+    done = set(contents.more)
+    for name, data in _files(results, found, output, contents):
+        if (full := f"{prefix}{name}") not in done:
+            done.add(full)
+            yield full, data
+    yield from sorted(contents.more.items())
+
+
+def _files(
+    results: Results, found: Mapping[str, Record], output: Path, contents: Contents
+) -> Iterator[tuple[str, bytes]]:
+    for name, record in found.items():
+        folder = name.rpartition("/")[0]
+        if contents.parts:
+            yield from _reduced(results, name, record, contents.parts)
+        if contents.networks is not None:
+            for file, data in _network(record, contents.networks):
+                yield f"{folder}/{NETWORKS}/{file}".lstrip("/"), data
+    for name in results.files.names():
+        if (results.root / name).absolute() != output.absolute():
+            yield name, results.files.read(name)
+
+
+def _reduced(
+    results: Results, name: str, record: Record, parts: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield a record and its stored arrays with some of the parts."""
+    folder = name.rpartition("/")[0]
+    kept: dict[str, Stored] = {}
+    for each, stored in records.stored_files(record).items():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            kept[each], data = _with_parts(results, stored, parts)
+            yield stored.path, data
+    record = msgspec.structs.replace(record, **kept)
+    inside = records.with_paths(record, lambda path: path.removeprefix(f"{folder}/"))
+    yield name, records.encode(inside)
+
+
+def _with_parts(results: Results, stored: Stored, parts: Sequence[str]) -> tuple[Stored, bytes]:
+    checksum, arrays = results.arrays(stored)
+    if checksum != stored.sha256:
+        path = results.root / stored.path
+        msg = f"{path} was changed after the record was written: see hepbench verify {results}"
+        raise ResultsError(msg)
+    part_of = {name: BESIDE.get(name, name.partition(".")[0]) for name in arrays}
+    held = set(part_of.values())
+    if not held & {*parts}:
+        msg = f"{results.root / stored.path} holds nothing of {', '.join(parts)}, only of "
+        raise ResultsError(msg + ", ".join(sorted(held)))
+    data = stored_arrays.save({n: a for n, a in arrays.items() if part_of[n] in parts})
+    kept = tuple(part for part in parts if part in held)
+    return Stored(stored.path, hashlib.sha256(data).hexdigest(), kept), data
+
+
+def _network(record: Record, cache: StageCache) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the network or estimator that a record scored, without its scores."""
+    if record.status != "ok":
+        return
+    key = record.stage_keys.get((keys.methods(record.key_parts) or [""])[-1], "")
+    manifest = cache.find(key) if key and cache.intact(key) else None
+    if manifest is None:
+        msg = f"{record.cell}: its network is no longer in the cache {cache.root}"
+        raise ResultsError(msg)
+    for name in sorted(manifest.files):
+        if name != "scores.npz":
+            yield f"{key}/{name}", (cache.folder(key) / name).read_bytes()
