@@ -46,3 +46,29 @@ def test_a_cached_run_imports_nothing_heavy(toys):
     assert "hepbench.tables.document" in imported
     # the plugin 'toys' imports numpy at its top; hepbench itself must not add to that
     assert not imported & {"torch", "sklearn", "scipy", "matplotlib"}
+
+
+def test_a_dataset_without_a_suite_runs_every_model_that_fits(toys):
+    """With each of its methods; why and verify find the cells again."""
+    planned = toys("plan", "-d", "toy[n=400]").out
+    for cell in ("line/fit", "gbdt/scratch", "mlp/scratch", "mlp/scratch+prune-iterative"):
+        assert f"toy[n=400]/{cell}#0" in planned
+    done = toys("run", "-d", "toy[n=400]", *("-m", "line", "-x", "fit", "--seeds", "2", "--json"))
+    assert done.code == 0, done.err
+    cells = [record["cell"] for record in done.json["records"]]
+    assert cells == ["toy[n=400]/line/fit#0", "toy[n=400]/line/fit#1"]
+    assert done.json["suite"] == "all-models"
+    assert "nothing changed" in toys("why", "toy[n=400]/line/fit#1").out
+    assert "the same when run again" in toys("verify", "--cell", "toy[n=400]/line/fit#1").out
+
+
+def test_every_model_needs_a_dataset(bench):
+    """Named with -d; a glob that matches none is told as in a suite."""
+    for arguments, text in (
+        (("all-models",), "name one with -d"),
+        (("-d", "nosuch"), "no dataset named 'nosuch'"),
+        (("-d", "*such"), "'*such' matches no dataset"),
+    ):
+        done = bench("plan", *arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert text in done.err

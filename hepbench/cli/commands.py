@@ -75,6 +75,9 @@ def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     return chosen(functools.reduce(lambda f, option: option(f), reversed(options), verb))
 
 
+suite_argument = click.argument("suite", required=False)
+
+
 run_option = click.option("--run", metavar="NAME", help="Only the records of this run.")
 
 
@@ -87,7 +90,7 @@ results_argument = click.argument("results", type=PATH, default=RESULTS, metavar
 
 
 @cli.command()
-@click.argument("suite", default="standard")
+@suite_argument
 @planned
 @results_option
 @click.option("--name", default="", help="Name of the run, in its records.  [its start]")
@@ -100,14 +103,18 @@ results_argument = click.argument("results", type=PATH, default=RESULTS, metavar
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def run(**given: Any) -> int:
-    """Run a suite: a name that 'hepbench list suites' shows, or a TOML file."""
+    """Run a suite: a name that 'hepbench list suites' shows, or a TOML file.
+
+    Without a suite, 'run' runs the suite standard, and 'run -d NAME' every model that fits this
+    dataset, with each of its methods.
+    """
     from hepbench.cli import verbs
 
     return verbs.run(**given)
 
 
 @cli.command()
-@click.argument("suite", default="standard")
+@suite_argument
 @planned
 @results_option
 def plan(**given: Any) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import several, unknown
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 def run(
     *,
-    suite: str,
+    suite: str | None,
     choice: Choice,
     local: LocalOptions,
     results: Path,
@@ -41,7 +43,7 @@ def run(
     """Run the cells of a suite without a good record, print its table, return the exit code."""
     session.check_positive(**limits)
     _check_run_name(name)
-    opened = session.open_session(suite, choice, local)
+    opened = session.open_session(session.suite_name(suite, choice), choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
     current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
@@ -206,11 +208,11 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def plan(*, suite: str, choice: Choice, local: LocalOptions, results: Path) -> str:
+def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Path) -> str:
     """Return a description of what a run would do."""
     from hepbench.running import grouping
 
-    opened = session.open_session(suite, choice, local)
+    opened = session.open_session(session.suite_name(suite, choice), choice, local)
     made, store = opened.plan, ResultsFolder(results)
     todo = [c for c in made.cells if not _is_current(store.read(made.suite.name, c.key), opened)]
     unrecorded = {cell.key for cell in todo}
@@ -300,6 +302,9 @@ def why(
 
     record = last_record(cell, recorded(Results(results), run))
     name = suite or record.provenance.suite_file or record.suite
+    chosen = [record.dataset] if name == ALL_MODELS else []
+    seeds = choice.seeds or record.seed + 1
+    choice = replace(choice, datasets=choice.datasets or chosen, seeds=seeds)
     opened = session.open_session(name, choice, local)
     now = _counterpart(record, opened.plan)
     if now.key != record.key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,7 +12,17 @@ from hepbench.specs.references import alternatives
 from hepbench.specs.text import unknown
 from hepbench.storage.records import Published
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 DEFAULT_PRESET = "quick"
+
+
+DEFAULT_SUITE = "standard"
+
+
+ALL_MODELS = "all-models"
+"""Name of the suite of every model on chosen datasets; no plugin brings it."""
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +91,17 @@ def parse(data: bytes, path: str) -> SuiteFile:
         raise SuiteError(msg) from error
     _check(suite, path)
     return msgspec.structs.replace(suite, run=[_written_out(matrix) for matrix in suite.run])
+
+
+def of_datasets(names: Sequence[str]) -> SuiteFile:
+    """Return the suite of every model that fits some datasets, with each of its methods.
+
+    Args:
+        names: of datasets, as in a ``[[run]]`` table.
+    """
+    matrix = Matrix(datasets=list(names), models=["*"], methods=["*"])
+    summary = "every model that fits, with each of its methods"
+    return SuiteFile(name=ALL_MODELS, summary=summary, run=[_written_out(matrix)])
 
 
 def _written_out(matrix: Matrix) -> Matrix:

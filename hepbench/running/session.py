@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepbench.planning import suite_file
+from hepbench.planning.suite_file import ALL_MODELS, DEFAULT_SUITE
 from hepbench.specs.errors import DataError, SuiteError, UsageError
 from hepbench.storage import machine
 
@@ -52,6 +53,11 @@ def named_folder(chosen: Path | None) -> Path | None:
     """Return ``--data`` or ``HEPBENCH_DATA``, whether or not the folder exists."""
     default = os.environ.get("HEPBENCH_DATA")
     return chosen or (Path(default) if default else None)
+
+
+def suite_name(given: str | None, choice: Choice) -> str:
+    """Return the suite of a command: where none is given, every model on the chosen datasets."""
+    return given or (ALL_MODELS if choice.datasets else DEFAULT_SUITE)
 
 
 def read_suite(name: str, registry: Registry) -> SuiteFile:
@@ -129,14 +135,30 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
     from hepbench.storage.stage_cache import StageCache
 
     registry = installed()
+    if name == ALL_MODELS:
+        suite, choice = _all_models(choice)
+    else:
+        suite = read_suite(name, registry)
     with local_environment(local) as environment:
-        new = plan.make(read_suite(name, registry), registry, environment, choice)
+        new = plan.make(suite, registry, environment, choice)
     new = replace(new, suite_file=name if is_path(name) else "")
     validity = Validity(environment.digests)
     cache = StageCache(cache_folder(), validity.holds)
     return Session(
         registry=registry, environment=environment, cache=cache, validity=validity, plan=new
     )
+
+
+def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:
+    """Return the suite of the chosen datasets, and what else was chosen.
+
+    Raises:
+        UsageError: no dataset was chosen.
+    """
+    if not choice.datasets:
+        msg = f"{ALL_MODELS} runs every model on a dataset: name one with -d"
+        raise UsageError(msg)
+    return suite_file.of_datasets(choice.datasets), replace(choice, datasets=())
 
 
 @contextmanager
