@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 import msgspec
@@ -223,6 +224,30 @@ def test_latency_grows_with_the_batch(network, tmp_path, runtime):
     found = result.cost.latencies
     times = {each.batch: each.median_ms for each in found if each.runtime == runtime}
     assert times[20_000] > 3 * times[1]
+
+
+class Slow:
+    """An estimator that takes the same time for each example."""
+
+    def fit(self, data, *, seed):
+        pass
+
+    def scores(self, inputs):
+        time.sleep(0.002 * len(inputs["table"]))
+        return np.full((len(inputs["table"]), 2), 0.5)
+
+
+def test_a_large_batch_is_halved_until_one_call_is_short_enough(tmp_path, monkeypatch):
+    """The record and its columns name its size; there is none if one example takes too long."""
+    monkeypatch.setattr(measure, "CALL_LIMIT_S", 0.05)
+    cost = recorded(measure.measure(Slow(), {"table": TABLE}, folder=tmp_path, **QUICK))
+    assert {each.batch for each in cost.latencies} == {1, cost.large_batch}
+    assert 2 <= cost.large_batch < 64
+    assert cost.batch_latency > cost.latency
+    monkeypatch.setattr(measure, "CALL_LIMIT_S", 0.0001)
+    cost = recorded(measure.measure(Slow(), {"table": TABLE}, folder=tmp_path, **QUICK))
+    assert [each.batch for each in cost.latencies] == [1]
+    assert (cost.large_batch, cost.batch_latency) == (None, None)
 
 
 def test_without_onnx_runtime_its_latency_is_a_gap(network, tmp_path, monkeypatch):

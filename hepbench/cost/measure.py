@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ from hepbench.storage import machine
 from hepbench.storage.records import Cost, Latency, Round
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torch import nn
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 LARGE = 256
 """The large batch size, measured besides batch size 1."""
 
+CALL_LIMIT_S = 1.0
+"""A call that scores the large batch takes less: where it would not, the batch is halved."""
+
+SPEED_UP = 4
+"""How much less an example takes in a large batch, at most."""
+
 MIN_ZERO_FRACTION = 0.01
 """Fraction of MACs with weights of zero above which ``theoretical_macs`` is reported."""
 
@@ -46,10 +53,10 @@ OPERATIONS = ("macs", "comparisons")
 
 @dataclass(frozen=True, kw_only=True)
 class TimingSettings:
-    """Settings of a latency measurement: threads, batch sizes, time limit per latency, device."""
+    """Settings of a latency measurement: threads, large batch, time limit per latency, device."""
 
     threads: int
-    sizes: tuple[int, ...]
+    large: int
     limit_s: float
     device: str = "cpu"
 
@@ -101,11 +108,11 @@ def measure(
             the work may depend on values. If there are fewer than ``large``, they are repeated.
         folder: where the exported graph, ``network.onnx``, is written.
         threads: number of threads of torch, ONNX Runtime, OpenMP and BLAS.
-        large: batch size, besides 1.
+        large: batch size, besides 1; halved until a call takes less than CALL_LIMIT_S.
         limit_s: time limit of each latency, in seconds.
         device: torch's name of a GPU, on which a network is timed too.
     """
-    settings = TimingSettings(threads=threads, sizes=(1, large), limit_s=limit_s, device=device)
+    settings = TimingSettings(threads=threads, large=large, limit_s=limit_s, device=device)
     report = _CostReport()
     if isinstance(scored, Estimator):
         _measure_estimator(scored, inputs, settings, report)
@@ -123,10 +130,11 @@ def _measure_network(
     from hepbench.cost import export, tracing
 
     _count(network, tracing.batch(inputs, 1), report)
-    batches = {n: tracing.batch(inputs, n) for n in settings.sizes}
-    calls = {("torch", n): _eager(network, tensors) for n, tensors in batches.items()}
     with _torch_threads(settings.threads), tracing.eval_without_gradients(network):
-        report.add(peak_memory_mb=_peak_memory(calls["torch", max(settings.sizes)]))
+        sizes = _sizes(lambda n: _eager(network, tracing.batch(inputs, n)), settings.large)
+        batches = {n: tracing.batch(inputs, n) for n in sizes}
+        calls = {("torch", n): _eager(network, tensors) for n, tensors in batches.items()}
+        report.add(peak_memory_mb=_peak_memory(calls["torch", max(sizes)]))
         if path := _exported(network, inputs, folder, report):
             session = export.session(path, threads=settings.threads)
             for n, tensors in batches.items():
@@ -249,10 +257,10 @@ def _measure_estimator(
     if not operations:
         name = type(estimator).__name__
         report.gap(f"operations: {name} has no cost() that counts them")
-    batches = {n: _rows(inputs, n) for n in settings.sizes}
-    calls = {("native", n): _native(estimator, rows) for n, rows in batches.items()}
     with _native_threads(settings.threads):
-        report.add(peak_memory_mb=_peak_memory(calls["native", max(settings.sizes)]))
+        sizes = _sizes(lambda n: _native(estimator, _rows(inputs, n)), settings.large)
+        calls = {("native", n): _native(estimator, _rows(inputs, n)) for n in sizes}
+        report.add(peak_memory_mb=_peak_memory(calls["native", max(sizes)]))
         _time(calls, settings, report)
 
 
@@ -299,6 +307,26 @@ def _native_threads(threads: int) -> Iterator[None]:
 
 
 # --- both
+
+
+def _sizes(call_of: Callable[[int], Call], large: int) -> tuple[int, ...]:
+    """Return the batch sizes to time: 1, and the large one if a call of it is short enough."""
+    one = call_of(1)
+    # the first call also sets things up
+    one()
+    seconds, n = _seconds(one), large
+    while n > 1 and n * seconds > SPEED_UP * CALL_LIMIT_S:
+        n //= 2
+    # where a call is certainly short, it is not made: it would add to the peak memory
+    while n > 1 and n * seconds > CALL_LIMIT_S / 2 and _seconds(call_of(n)) > CALL_LIMIT_S:
+        n //= 2
+    return (1, n) if n > 1 else (1,)
+
+
+def _seconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _peak_memory(call: Call) -> float:

@@ -176,8 +176,22 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The recorded median time in ms to score one example: in ONNX Runtime if it was timed
         there, else in torch, else in native Python.
         """
-        single = {each.runtime: each.median_ms for each in self.latencies if each.batch == 1}
-        found = (single[name] for name in ("onnxruntime", "torch", "native") if name in single)
+        return self._median(1)
+
+    @property
+    def large_batch(self) -> int | None:
+        """The recorded size of the large batch that was timed too, None if there was none."""
+        largest = max((each.batch for each in self.latencies), default=1)
+        return largest if largest > 1 else None
+
+    @property
+    def batch_latency(self) -> float | None:
+        """The recorded median time in ms to score the large batch, in the runtime of ``latency``."""
+        return self._median(self.large_batch or 0)
+
+    def _median(self, batch: int) -> float | None:
+        timed = {each.runtime: each.median_ms for each in self.latencies if each.batch == batch}
+        found = (timed[name] for name in ("onnxruntime", "torch", "native") if name in timed)
         return next(found, None)
 
     @property

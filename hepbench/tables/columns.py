@@ -35,8 +35,11 @@ class Labels(NamedTuple):
 LABELS = Labels._fields
 
 
-# of the latencies, one is a column; gaps are notes
-COSTS = (*(n for n in Cost.__struct_fields__ if n not in ("latencies", "gaps")), "latency", "load")
+# of the latencies, two are columns; gaps are notes
+COSTS = (
+    *(n for n in Cost.__struct_fields__ if n not in ("latencies", "gaps")),
+    *("latency", "large_batch", "batch_latency", "load"),
+)
 
 
 COUNTS = (*COSTS, "epochs", "best_epoch")
@@ -48,7 +51,7 @@ OTHERS = ("seeds", "published")
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
 
 
-TIMES = ("latency", "train_seconds", "examples_per_second")
+TIMES = ("latency", "batch_latency", "train_seconds", "examples_per_second")
 
 
 LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")

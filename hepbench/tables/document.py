@@ -240,7 +240,7 @@ def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> s
 def _count(name: str, value: float | None) -> str:
     if name == "train_seconds":
         return text.duration(value)
-    if name == "latency":
+    if name in {"latency", "batch_latency"}:
         return DASH if value is None else f"{value:.2g} ms"
     return rounding.number(value)
 
@@ -295,6 +295,8 @@ def _legend_of_others(tables: Iterable[formats.Table], columns: Columns) -> list
         lines.append(f"{listed(means)}: mean over seeds")
     if "latency" in columns.names:
         lines.append("latency: median per example, in ONNX Runtime (estimators: in Python)")
+    if "batch_latency" in columns.names:
+        lines.append("batch latency: median of one call that scores the large batch")
     if any("label_fraction=" in table.title for table in tables):
         lines.append(
             "label_fraction: fraction of the training labels that methods see, drawn anew for each "
