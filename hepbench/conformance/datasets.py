@@ -251,11 +251,12 @@ def _has_official(sample: _Sample) -> None:
     params = sample.chosen(sample.spec.split.params)
     found = resolve(sample.spec.split.official or "")(ids, **params)
     array = np.asarray(found)
-    fine = found is None or (array.dtype == bool and array.shape == (len(ids),))
+    usual = array.dtype in {np.dtype(bool), np.dtype(np.int8)} and array.shape == (len(ids),)
     need(
-        fine,
-        f"it is {array.dtype} {array.shape}; bool ({len(ids)},) or None is expected",
+        found is None or usual,
+        f"it is {array.dtype} {array.shape}; bool or int8 ({len(ids)},), or None, is expected",
     )
+    need(found is None or set(array.tolist()) <= {-1, 0, 1}, "it holds numbers other than -1, 0, 1")
 
 
 def _is_viewed(sample: _Sample, name: str) -> None:

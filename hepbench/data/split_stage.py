@@ -57,17 +57,17 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
     )
 
 
-def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArray[np.bool_] | None:
-    """Return which rows are the official test set, or None where there is none.
+def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArray[np.int8] | None:
+    """Return 1 for the rows of the official test set, -1 for rows in no part; None without one.
 
-    They are the last ``extra`` rows, or those that the dataset's function returns.
+    The test set is the last ``extra`` rows, or what the dataset's function returns.
     """
     if extra:
-        return np.arange(len(ids)) >= len(ids) - extra
+        return (np.arange(len(ids)) >= len(ids) - extra).astype(np.int8)
     if not task.official:
         return None
     official = resolve(task.official)(ids, **task.params)
-    return None if official is None else np.asarray(official, bool)
+    return None if official is None else np.asarray(official, np.int8)
 
 
 def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:

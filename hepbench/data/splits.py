@@ -39,7 +39,7 @@ def divide(
     *,
     fractions: Sequence[float],
     seed: int,
-    official: NDArray[np.bool_] | None = None,
+    official: NDArray[np.int8] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
     """Return the rows of train, validation and test, stratified by class.
 
@@ -48,8 +48,8 @@ def divide(
         ids: (N,) id of each example; the split depends on ids, not on the order of rows.
         fractions: of train, validation and test, adding to 1.
         seed: of the suite.
-        official: (N,) True for the rows of an official test set; train and validation divide
-            the remaining rows in their proportion.
+        official: (N,) 1 for the rows of an official test set, -1 for rows that are in no part;
+            train and validation divide the remaining rows in their proportion.
 
     Returns:
         The rows of each part in the pseudo-random order of their ids, classes evenly mixed: the
@@ -66,8 +66,8 @@ def divide(
         rows = np.flatnonzero(labels == label)
         rows = rows[np.lexsort((ids[rows], drawn[rows]))]
         if official is not None:
-            pieces["test"].append(rows[official[rows]])
-            rows = rows[~official[rows]]
+            pieces["test"].append(rows[official[rows] == 1])
+            rows = rows[official[rows] == 0]
         cuts = [round(train * len(rows)), round(validation * len(rows))]
         first, second, rest = np.split(rows, cuts)
         pieces["train"].append(first)

@@ -113,8 +113,9 @@ class Split:
     Attributes:
         train, validation, test: fractions that add to 1. With an official test set, train and
             validation divide the remaining examples in their proportion.
-        official: ``"module:function"`` of ``(ids, **params) -> (N,) bool or None``: True for the
-            rows of the official test set, None if the file is incomplete.
+        official: ``"module:function"`` of ``(ids, **params) -> (N,) bool, int8 or None``: True or
+            1 for the rows of the official test set, -1 for rows that are in no part, None if the
+            file is incomplete.
         params: names of the dataset's parameters that ``official`` gets.
     """
 

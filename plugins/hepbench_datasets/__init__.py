@@ -106,8 +106,11 @@ HIGGS = Dataset(
             units="hepbench_datasets.higgs:units",
         )
     },
-    params={"features": Param(28, (7, 21, 28))},
-    split=Split(official="hepbench_datasets.higgs:official"),
+    params={
+        "features": Param(28, (7, 21, 28)),
+        "split": Param("official", ("official", "write-up")),
+    },
+    split=Split(official="hepbench_datasets.higgs:official", params=frozenset({"split"})),
     generate="hepbench_datasets.simulate.higgs:generate",
 )
 

@@ -38,6 +38,7 @@ OVERFLOW = 2.0**128 - 2.0**103
 
 VIEWS = {7: slice(21, 28), 21: slice(0, 21), 28: slice(0, 28)}
 ROWS, TEST_ROWS = 11_000_000, 500_000
+WRITE_UP_TRAIN, WRITE_UP_TEST = 1_100_000, 100_000
 
 BLOCK_BYTES = 16 << 20
 LINE_BYTES = 1 << 20
@@ -105,10 +106,20 @@ def units(*, features: int) -> tuple[str, ...]:
     return HIGGS.inputs["table"].units[VIEWS[features]]
 
 
-def official(ids: Array, **_params: Any) -> Array | None:
-    """Return True for the last 500,000 rows, the official test set; None if the file is incomplete."""
-    whole = len(ids) == ROWS and ids.min() == 0 and ids.max() == ROWS - 1
-    return ids >= ROWS - TEST_ROWS if whole else None
+def official(ids: Array, *, split: str, **_params: Any) -> Array | None:
+    """Return 1 for test rows, 0 for rows to train with, -1 for others; None if the file is incomplete.
+
+    Args:
+        ids: (N,) positions of the rows in the file, from 0.
+        split: ``official``: the last 500,000 rows are the test set (Baldi et al.); ``write-up``: the
+            last 100,000 rows are, and the first 1,100,000 are trained with (seeds/002).
+    """
+    if len(ids) != ROWS or ids.min() != 0 or ids.max() != ROWS - 1:
+        return None
+    if split == "official":
+        return (ids >= ROWS - TEST_ROWS).astype(np.int8)
+    unused = (ids >= WRITE_UP_TRAIN) & (ids < ROWS - WRITE_UP_TEST)
+    return (ids >= ROWS - WRITE_UP_TEST).astype(np.int8) - unused.astype(np.int8)
 
 
 def _error(name: str, line: int, what: str, allowed: str) -> DataError:

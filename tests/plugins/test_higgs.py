@@ -302,15 +302,25 @@ def test_another_number_of_features_is_refused(features):
 def test_the_last_half_million_rows_of_the_complete_file_are_the_test_set():
     """The order of the ids does not matter."""
     ids = np.arange(11_000_000)[::-1]
-    test = higgs.official(ids, features=28)
-    assert test.sum() == 500_000
-    assert ids[test].min() == 10_500_000
+    test = higgs.official(ids, split="official")
+    assert (test == 1).sum() == 500_000
+    assert ids[test == 1].min() == 10_500_000
+    assert set(np.unique(test)) == {0, 1}
+
+
+def test_the_split_of_the_write_up_leaves_rows_out():
+    """Tested on the last 100,000 rows, trained with the first 1,100,000; the others are in no part."""
+    ids = np.random.default_rng(1).permutation(11_000_000)
+    parts = higgs.official(ids, split="write-up")
+    assert [(parts == part).sum() for part in (1, 0, -1)] == [100_000, 1_100_000, 9_800_000]
+    assert ids[parts == 1].min() == 10_900_000
+    assert ids[parts == 0].max() == 1_099_999
 
 
 @pytest.mark.parametrize("ids", [np.arange(10_977), np.arange(1, 11_000_001), np.arange(0)])
 def test_an_incomplete_file_has_no_official_test_set(ids):
     """Its last rows are not the official test rows."""
-    assert higgs.official(ids) is None
+    assert higgs.official(ids, split="official") is None
 
 
 def test_listing_the_datasets_imports_nothing_heavy():
