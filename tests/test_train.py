@@ -691,3 +691,24 @@ def test_progress_shows_epoch_rate_and_time_left():
     context.fit(tinynets.fresh().with_head(), tinynets.data(), ALL, epochs=1, batch_size=50)
     assert said[0].startswith("epoch 1/1, ")
     assert "examples/s" in said[0]
+
+
+def test_metrics_of_training_batches_are_those_of_their_scores():
+    """Where a step changes next to nothing, they are the metrics of the training part."""
+    data = tinynets.data()
+    network = tinynets.fresh("dense", dropout=0.0).with_head()
+    still = Objective(classification, {"head": 1e-12})
+    (row,) = fit(network, still, data=data, epochs=1).history
+    inputs = network.preprocess({"table": torch.tensor(data.train.inputs["table"])})
+    scores = softmax(network.eval()(inputs).detach())
+    predictions = Predictions(labels=data.train.labels, scores=scores)
+    assert row["train_auc"] == pytest.approx(metrics.auc(predictions).value, abs=1e-6)
+    assert row["train_accuracy"] == metrics.accuracy_at_half(predictions).value
+
+
+def test_only_a_classifier_has_metrics_of_training_batches():
+    """No epoch is chosen by them."""
+    (row,) = fit(tinynets.fresh("vae"), OWN, epochs=1).history
+    assert not {"train_auc", "train_accuracy"} & row.keys()
+    with pytest.raises(UsageError, match="monitor is 'train_auc'"):
+        fit(tinynets.fresh().with_head(), monitor="train_auc")

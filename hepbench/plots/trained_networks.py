@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from hepbench.training.networks.recipes import TrustedCode
 
 
-KNOWN_TERMS = {"epoch", "step", "fit", "train_loss", "loss", "auc", "accuracy", "cross_entropy"}
+KNOWN_TERMS = {
+    "epoch",
+    "step",
+    "fit",
+    "train_loss",
+    "train_auc",
+    "train_accuracy",
+    "loss",
+    "auc",
+    "accuracy",
+    "cross_entropy",
+}
 """Entries that every history may hold; a step with other entries trained the model's own loss."""
 
 

@@ -15,7 +15,13 @@ from torch import Tensor
 from hepbench.specs.errors import UsageError
 from hepbench.training import fit_settings, objectives, optimisation
 from hepbench.training.networks import batches
-from hepbench.training.validation import METRICS, FixedTermsCheck, validate
+from hepbench.training.validation import (
+    METRICS,
+    CollectedPredictions,
+    FixedTermsCheck,
+    collected_outputs,
+    validate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +46,9 @@ class FitResult:
     """The result of a training.
 
     Attributes:
-        history: one row per epoch: ``epoch``; ``train_loss``, the mean over the training batches;
-            ``loss`` and each of its terms on the whole validation part, with the final weights of
+        history: one row per epoch: ``epoch``; ``train_loss``, the mean over the training batches, and
+            of a classifier ``train_auc`` and ``train_accuracy`` of their scores, all as they were
+            trained on, with augmentation, dropout and the weights of that moment; ``loss`` and each of its terms on the whole validation part, with the final weights of
             the terms; ``auc`` and ``accuracy`` there, of a classifier; the ``learning_rate`` of each
             part during the epoch.
         best: the epoch whose weights were kept; None if none was trained.
@@ -164,7 +171,7 @@ class _Loop:
         """Train for an epoch, validate, and keep the weights if they are the best so far."""
         row: Row = {"epoch": number, **self._learning_rates()}
         objectives.set_modes(self.network, self.job.objectives)
-        row["train_loss"] = self._train()
+        row |= self._train()
         losses, values = validate(self.network, self.job, self._term_weights(1.0))
         row |= {"loss": sum(losses), **values}
         self.history.append(row)
@@ -179,33 +186,40 @@ class _Loop:
             self._terms_check.check()
         self._progress.epoch(number, row["loss"])
 
-    def _train(self) -> float:
-        """Return the mean loss of the batches of an epoch, as they were trained on."""
+    def _train(self) -> Row:
+        """Return mean loss and metrics of the batches of an epoch, as they were trained on."""
         varying = hasattr(self.network.encoder, "term_weights")
         precision = _autocast(self.job.training.precision, self.network.device)
         term_weights: Mapping[str, float] = {}
         losses: list[Tensor] = []
         sizes: list[int] = []
-        for rows in self._rows():
-            batch = self._batch(rows)
-            n = len(batch)
-            if varying:
-                term_weights = self._term_weights(self._step / self._steps)
-            for state in self._states:
-                with precision:
-                    loss = state.loss(self.network, batch, term_weights, check=not self._step)
-                state.step(loss, alone=len(self._states) == 1)
-                if self._masked:
-                    self._apply_masks()
-                losses.append(loss.detach())
-                sizes.append(n)
-            # the next batch may be written into the same memory
-            del batch, loss
-            self._step += 1
-            self._progress.batch(n)
+        predictions = CollectedPredictions()
+        with collected_outputs(self.network) as outputs:
+            for rows in self._rows():
+                batch = self._batch(rows)
+                n = len(batch)
+                if varying:
+                    term_weights = self._term_weights(self._step / self._steps)
+                for state in self._states:
+                    with precision:
+                        loss = state.loss(self.network, batch, term_weights, check=not self._step)
+                    state.step(loss, alone=len(self._states) == 1)
+                    if self._masked:
+                        self._apply_masks()
+                    losses.append(loss.detach())
+                    sizes.append(n)
+                if (logits := outputs.pop(id(batch.inputs), None)) is not None:
+                    predictions.add(logits.detach(), batch)
+                outputs.clear()
+                # the next batch may be written into the same memory
+                del batch, loss
+                self._step += 1
+                self._progress.batch(n)
         weights = torch.tensor(sizes, dtype=torch.float64)
         found = torch.stack(losses).double().cpu()
-        return float((found * weights).sum() / weights.sum()) * len(self._states)
+        mean = float((found * weights).sum() / weights.sum()) * len(self._states)
+        metrics = {f"train_{name}": value for name, value in predictions.metrics().items()}
+        return {"train_loss": mean, **metrics}
 
     def _rows(self) -> Iterator[Rows]:
         """Yield the rows of each training batch of an epoch."""
@@ -252,7 +266,7 @@ class _Loop:
             msg = f"validation loss is {row['loss']} after epoch {number}: training diverged; "
             raise FloatingPointError(msg + "try a lower learning_rate, or gradient_clip")
         monitor = self.job.training.monitor
-        known = [n for n in row if n not in {"epoch", "train_loss"} and not _is_rate(n)]
+        known = [n for n in row if n != "epoch" and not n.startswith(("train_", "learning_rate"))]
         if monitor not in known:
             msg = f"training: monitor is {monitor!r}; allowed here: {', '.join(known)}"
             raise UsageError(msg)
@@ -277,10 +291,6 @@ class _Loop:
             self._terms_check.check()
         if self.best is not None and self.best != len(self.history) - 1:
             self.network.load_state_dict(self._best_weights, strict=False)
-
-
-def _is_rate(name: str) -> bool:
-    return name.startswith("learning_rate")
 
 
 def _autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -1,4 +1,6 @@
-"""Validation: losses and metrics of the whole validation part, never a running mean."""
+"""Validation: losses and metrics of the whole validation part, never a running mean; the same metrics
+of training batches are collected here too.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,13 @@ def validate(
     """
     source = job.validation
     sums: list[dict[str, Tensor]] = [{} for _ in job.objectives]
-    predictions = _ValidationPredictions()
-    with isolated_rng(job.seed), eval_mode(network), torch.no_grad(), _outputs(network) as outputs:
+    predictions = CollectedPredictions()
+    with (
+        isolated_rng(job.seed),
+        eval_mode(network),
+        torch.no_grad(),
+        collected_outputs(network) as outputs,
+    ):
         for rows in spans(len(source), job.training.batch_size):
             batch = source.batch(rows)
             for objective, found in zip(job.objectives, sums, strict=True):
@@ -137,7 +144,7 @@ def _merged(means: Sequence[Row]) -> Row:
 
 
 @contextmanager
-def _outputs(network: nn.Module) -> Iterator[dict[int, Tensor]]:
+def collected_outputs(network: nn.Module) -> Iterator[dict[int, Tensor]]:
     """Collect the outputs by the id of their inputs, so that metrics need no second pass."""
     outputs: dict[int, Tensor] = {}
 
@@ -151,8 +158,8 @@ def _outputs(network: nn.Module) -> Iterator[dict[int, Tensor]]:
         handle.remove()
 
 
-class _ValidationPredictions:
-    """Logits, labels and weights of the validation part, collected batch by batch."""
+class CollectedPredictions:
+    """Logits, labels and weights of a part, collected batch by batch."""
 
     def __init__(self) -> None:
         self.total = 0.0
@@ -173,12 +180,12 @@ class _ValidationPredictions:
             self._weights.append(batch.weights)
 
     def metrics(self) -> Row:
-        """Return the metrics of the validation part after an epoch, as far as they are defined."""
+        """Return the metrics of all examples that were added, as far as they are defined."""
         if not self._logits:
             return {}
         predictions = Predictions(
             labels=torch.cat(self._labels).cpu().numpy(),
-            scores=softmax(torch.cat(self._logits)),
+            scores=softmax(torch.cat(self._logits).float()),
             weights=torch.cat(self._weights).double().cpu().numpy() if self._weights else None,
         )
         found = {}

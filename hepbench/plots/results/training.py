@@ -36,7 +36,7 @@ LOSSES = ("loss", "validation_loss")
 
 
 METRICS = ("auc", "accuracy")
-"""Validation metrics; the first one in a history is drawn."""
+"""Metrics of training batches (``train_auc``) and of the validation part."""
 
 
 MOST = 12
@@ -79,6 +79,7 @@ class StepHistories:
     def terms(self) -> list[str]:
         """Names of the terms of the validation loss, if it has several."""
         known = {*TIMES, *LOSSES, *METRICS, "fit", "step", "train_loss"}
+        known |= {f"train_{name}" for name in METRICS}
         if "loss" not in self.histories[0][0]:
             return []
         names = sorted({name for entry in self.histories[0] for name in entry} - known)
@@ -179,25 +180,25 @@ def draw(request: Request) -> Figure:
             "choose some with -d, -m or -x"
         )
         raise UsageError(msg)
-    metric = any(each.first(METRICS) for each in found)
+    metrics = [name for name in METRICS if any(each.first([name]) for each in found)]
     rates = any(each.rates for each in found)
-    heights = (2.7, *([1.6] if metric else []), *([1.1] if rates else []))
+    heights = (2.7, *([1.5] * len(metrics)), *([1.1] if rates else []))
     across = 2 if len(found) in {2, 4} else 3
     figure, axes = style.grid(len(found), across=across, width=4.4, heights=heights)
     for mine, each in zip(axes, found, strict=True):
-        _draw_training(mine, each, metric=metric, rates=rates)
+        _draw_training(mine, each, metrics=metrics, rates=rates)
     style.footer(figure, _notes(panels, found))
     return figure
 
 
 def _draw_training(
-    axes: Sequence[Axes], training: StepHistories, *, metric: bool, rates: bool
+    axes: Sequence[Axes], training: StepHistories, *, metrics: Sequence[str], rates: bool
 ) -> None:
-    """Draw one panel, from above: loss, metric if any training has one, learning rates likewise."""
+    """Draw one panel, from above: loss, and what any training has of metrics and learning rates."""
     below = list(axes[1:])
     _draw_loss(axes[0], training)
-    if metric:
-        _draw_metric(below.pop(0), training)
+    for name in metrics:
+        _draw_metric(below.pop(0), training, name)
     if rates:
         _draw_rates(below.pop(0), training)
     axes[-1].set_xlabel(training.time)
@@ -248,16 +249,18 @@ def _scale(axes: Axes) -> None:
         axes.set_ylim(top=high + 0.45 * (high - low or 1.0))
 
 
-def _draw_metric(axes: Axes, training: StepHistories) -> None:
-    name = training.first(METRICS)
-    if not name:
-        axes.text(0.5, 0.5, "no metric", transform=axes.transAxes, ha="center", color=style.GREY)
+def _draw_metric(axes: Axes, training: StepHistories, name: str) -> None:
+    if not training.first([name]):
+        axes.text(
+            0.5, 0.5, f"no {title(name)}", transform=axes.transAxes, ha="center", color=style.GREY
+        )
         axes.set_yticks([])
         return
-    _draw_line(axes, training, name, "", style.COLOURS[1], "-")
+    _draw_line(axes, training, f"train_{name}", "training", style.COLOURS[0], (0, (5, 1.5)))
+    _draw_line(axes, training, name, "validation", style.COLOURS[1], "-")
     _draw_best(axes, training, name, style.COLOURS[1])
     _draw_fits(axes, training)
-    axes.set_ylabel(f"validation {title(name)}")
+    axes.set_ylabel(title(name))
 
 
 def _draw_rates(axes: Axes, training: StepHistories) -> None:
@@ -309,7 +312,10 @@ def _draw_fits(axes: Axes, training: StepHistories) -> None:
 
 
 def _notes(panels: Sequence[Panel], found: Sequence[StepHistories]) -> list[str]:
-    texts = ["open circles: the epoch of each seed whose weights were kept"]
+    texts = [
+        "open circles: the epoch of each seed whose weights were kept",
+        "dashed: training batches, as they were trained on; solid: the whole validation part",
+    ]
     if any(len(each.histories) > 1 for each in found):
         texts.append("lines and bands: mean and standard deviation over seeds")
     if any(each.name.endswith(" more") for each in found):
