@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hepbench._version import __version__
+from hepbench.running import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,36 @@ SOURCES = ("auto", "file", "sample")
 PATH = click.Path(path_type=Path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Verb(click.Command):
+    """A verb: stdout is for its result alone, and help that cannot be written is a user error."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Parse the arguments, and write help if they ask for it."""
+        with streams.written_stdout():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out the verb."""
+        with streams.reserved_stdout():
+            return super().invoke(ctx)
+
+
+class Verbs(click.Group):
+    """A group of verbs."""
+
+    command_class = Verb
+    group_class = type
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Parse the arguments before the verb, and write help if they ask for it."""
+        with streams.written_stdout():
+            return super().make_context(*arguments, **more)
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="hepbench")
 def cli() -> None:
     """Benchmarks for machine learning in high-energy physics, with numbers you can defend."""
@@ -121,7 +151,7 @@ def plan(**given: Any) -> None:
     """Show what run would do: cells, stages, what is cached, which combinations are left out."""
     from hepbench.cli import verbs
 
-    click.echo(verbs.plan(**given))
+    streams.write_line(verbs.plan(**given))
 
 
 @cli.command("list")
@@ -131,7 +161,7 @@ def list_(kind: str | None, as_json: bool) -> None:
     """List datasets, models, methods, metrics, suites and plugins."""
     from hepbench.cli import listing
 
-    click.echo(listing.listed(kind, as_json=as_json))
+    streams.write_line(listing.listed(kind, as_json=as_json))
 
 
 @cli.command()
@@ -141,7 +171,7 @@ def show(kind: str, name: str) -> None:
     """Show a dataset, model, method, metric, suite or plugin: parameters, presets, files."""
     from hepbench.cli import listing
 
-    click.echo(listing.shown(kind, name))
+    streams.write_line(listing.shown(kind, name))
 
 
 @cli.command()
@@ -156,7 +186,7 @@ def table(**given: Any) -> None:
     """Show results as a table: each value with its errors, from the test sample and over seeds."""
     from hepbench.cli import verbs
 
-    click.echo(verbs.table(**given), nl=False)
+    streams.write(verbs.table(**given))
 
 
 @cli.command()
@@ -188,7 +218,7 @@ def plot(**given: Any) -> None:
     """Draw a figure: roc, training, overtraining, latents, reconstructions or error-vs-flops."""
     from hepbench.cli import verbs
 
-    click.echo(verbs.plot(**given))
+    streams.write_line(verbs.plot(**given))
 
 
 @cli.command()
@@ -213,7 +243,7 @@ def verify(results: Path, run: str | None, **again: Any) -> int:
     from hepbench.cli import verbs
 
     text, code = verbs.verify(results, run)
-    click.echo(text)
+    streams.write_line(text)
     if again["rerun"] or again["cells"]:
         from hepbench.cli import reruns
 
@@ -258,7 +288,7 @@ def why(**given: Any) -> None:
     """Show which parts of a cell's key changed since its last record."""
     from hepbench.cli import verbs
 
-    click.echo(verbs.why(**given))
+    streams.write_line(verbs.why(**given))
 
 
 @cli.group()
@@ -279,7 +309,7 @@ def data_list(folder: Path | None, as_json: bool) -> None:
     """List datasets: files found, files missing, and how to get them."""
     from hepbench.cli import catalogue
 
-    click.echo(catalogue.listed(folder, as_json=as_json))
+    streams.write_line(catalogue.listed(folder, as_json=as_json))
 
 
 @data.command("info")
@@ -290,7 +320,7 @@ def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
     """Show the description of a dataset, and which of its files are found."""
     from hepbench.cli import catalogue
 
-    click.echo(catalogue.info(dataset, folder, as_json=as_json))
+    streams.write_line(catalogue.info(dataset, folder, as_json=as_json))
 
 
 @data.command("check")
@@ -305,7 +335,7 @@ def data_check(dataset: str, folder: Path | None, source: Any, as_json: bool) ->
     from hepbench.cli import data_verbs
 
     text, code = data_verbs.check(dataset, folder=folder, source=source, as_json=as_json)
-    click.echo(text)
+    streams.write_line(text)
     return code
 
 
@@ -323,7 +353,7 @@ def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int
     from hepbench.cli import data_verbs
 
     text, code = data_verbs.fetch(dataset, folder=folder, files=files)
-    click.echo(text)
+    streams.write_line(text)
     return code
 
 
@@ -350,7 +380,7 @@ def data_plot(**given: Any) -> None:
     """
     from hepbench.cli import verbs
 
-    click.echo(verbs.data_plot(**given))
+    streams.write_line(verbs.data_plot(**given))
 
 
 @data.command()
@@ -370,7 +400,7 @@ def simulate(**given: Any) -> None:
     """Simulate more examples of a dataset, in its original file format."""
     from hepbench.cli import data_verbs
 
-    click.echo(data_verbs.simulate(**given))
+    streams.write_line(data_verbs.simulate(**given))
 
 
 @cli.command()
@@ -380,5 +410,5 @@ def doctor(data: Path | None) -> int:
     from hepbench.cli import listing
 
     text, code = listing.doctor(data)
-    click.echo(text)
+    streams.write_line(text)
     return code

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepbench.cli import verbs
-from hepbench.running import reproducing, session
+from hepbench.running import reproducing, session, streams
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line, several
 from hepbench.storage.results import ResultsFolder
@@ -51,8 +50,7 @@ def rerun(
     for record in [*named, *random.sample(others, min(number, len(others)))]:
         line, differs = _compare(record, store, data)
         wrong += differs
-        sys.stdout.write(f"{record.cell} ({record.key[:10]}): {line}\n")
-        sys.stdout.flush()
+        streams.write_line(f"{record.cell} ({record.key[:10]}): {line}")
     return 1 if wrong else 0
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hepbench.planning.suite_file import ALL_MODELS
-from hepbench.running import session
+from hepbench.running import session, streams
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import several, unknown
+from hepbench.specs.text import one_line, several, unknown
 from hepbench.storage.records import ORIGINS
 from hepbench.storage.results import Results, ResultsFolder
 
@@ -61,12 +61,14 @@ def run(
     shown = [record for record in records.values() if record is not None]
     failed = sum(record.status != "ok" for record in shown)
     if as_json:
-        _print(_summary(opened.plan, store, shown, len(todo)))
+        streams.write(_summary(opened.plan, store, shown, len(todo)))
     else:
-        _print(tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
-        _print(_closing_lines(opened.plan, store, len(todo), failed))
+        streams.write(
+            tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite))
+        )
+        streams.write(_closing_lines(opened.plan, store, len(todo), failed))
         if name:
-            _print(_other_runs(shown, name))
+            streams.write(_other_runs(shown, name))
     return 2 if user_error else 1 if failed else 0
 
 
@@ -203,11 +205,6 @@ def _summary(plan: Plan, store: ResultsFolder, records: Sequence[Record], done: 
     return json.dumps(summary, indent=1) + "\n"
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Path) -> str:
     """Return a description of what a run would do."""
     from hepbench.running import grouping
@@ -255,7 +252,7 @@ def recorded(results: Results, run: str | None) -> list[Record]:
     """Return the records of a run, or all; print a warning for each file that was skipped."""
     found = results.records(run)
     for line in results.skipped:
-        sys.stderr.write(f"hepbench: warning: {' '.join(line.split())}\n")
+        sys.stderr.write(f"hepbench: warning: {one_line(line)}\n")
     return found
 
 
@@ -364,11 +361,11 @@ def check(name: str, *, quick: bool) -> int:
     for result in results:
         reason = result.error or result.skipped
         word = "FAIL" if result.error else "skip" if result.skipped else "ok  "
-        _print(f"{word}  {result.subject}: {result.claim}\n")
+        streams.write(f"{word}  {result.subject}: {result.claim}\n")
         if reason is not None:
-            _print(f"      {reason}\n")
+            streams.write(f"      {reason}\n")
     failed = sum(result.error is not None for result in results)
     skipped = sum(result.skipped is not None for result in results)
     also = f", {skipped} skipped" if skipped else ""
-    _print(f"{several(len(results), 'check')} of {name}, {failed} failed{also}\n")
+    streams.write(f"{several(len(results), 'check')} of {name}, {failed} failed{also}\n")
     return 1 if failed else 0

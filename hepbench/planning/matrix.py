@@ -16,7 +16,7 @@ from hepbench.specs.model import Model
 from hepbench.specs.parameters import defaults, preset_names
 from hepbench.specs.references import assignment, chain, reference
 from hepbench.specs.renamed import renamed
-from hepbench.specs.text import unknown
+from hepbench.specs.text import LONGEST_NAME, enumerated, shortened, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -195,7 +195,7 @@ class _Resolver:
             ref = reference(text)
             names = ref.matches(known) if ref.is_glob else [ref.name]
             if not names:
-                msg = f"'{text}' matches no {kind}. Known: {', '.join(known) or 'none'}"
+                msg = f"'{shortened(text, LONGEST_NAME)}' matches no {kind}. Known: {enumerated(known)}"
                 raise UsageError(msg)
             found += [(self.registry.entry(kind, name), ref.params) for name in names]
         return found
@@ -348,7 +348,8 @@ def _why_none(
         labels = sorted({item.labels[place] for item in items})
         for glob in globs[place]:
             if not any(fits(label, glob) for label in labels):
-                return f"'{glob}' matches no {kind} of this suite. It has: {', '.join(labels)}"
+                named = shortened(glob, LONGEST_NAME)
+                return f"'{named}' matches no {kind} of this suite. It has: {enumerated(labels)}"
     for item in kept:
         if isinstance(item, Misfit):
             return f"no cell can be run: {'/'.join(item.labels)}: {item.reason}"

@@ -19,6 +19,8 @@ from hepbench.planning.stages import (
     preparation,
     with_key,
 )
+from hepbench.planning.suite_file import MOST_CELLS
+from hepbench.specs.errors import UsageError
 from hepbench.storage import keys
 
 if TYPE_CHECKING:
@@ -107,7 +109,11 @@ def make(suite: SuiteFile, registry: Registry, environment: Environment, choice:
         UsageError: see ``matrix.expand``.
     """
     combinations, misfits = matrix.expand(suite, registry, choice)
-    seeds = suite.seed_list() if choice.seeds is None else list(range(choice.seeds))
+    seeds = range(choice.seeds) if choice.seeds is not None else suite.seed_list()
+    if len(combinations) * len(seeds) > MOST_CELLS:
+        number = len(combinations) * len(seeds)
+        msg = f"{number:,} cells; at most {MOST_CELLS:,} are allowed, choose fewer --seeds"
+        raise UsageError(msg)
     metrics = tuple(registry.entry("metric", name) for name in registry.names("metric"))
     preset = choice.preset or suite.preset
     builder = _Builder(suite=suite, preset=preset, environment=environment, metrics=metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.dataset import Dataset, all_params_of
@@ -10,7 +11,7 @@ from hepbench.specs.model import STEPS, Model, expected_form
 from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.references import reference
 from hepbench.specs.renamed import renamed
-from hepbench.specs.text import unknown
+from hepbench.specs.text import LONGEST_NAME, shortened, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,6 +53,10 @@ def checked(
         UsageError: a name is unknown, or a value is not allowed or of another type.
     """
     params = all_params(spec)
+    for name, value in chosen.items():
+        if wrong := _no_json(value):
+            msg = f"{spec.name}[{shortened(name, LONGEST_NAME)}] is {wrong}"
+            raise UsageError(msg)
     found = {name: None if value == "none" else value for name, value in chosen.items()}
     for name in found:
         if name not in params:
@@ -66,6 +71,23 @@ def checked(
         if value is not None or not params[name].may_be_none:
             _check_type(f"{spec.name}[{name}]", value, base[name])
     return found
+
+
+LARGEST_NUMBER = 2**63 - 1
+
+
+def _no_json(value: Any) -> str:
+    """Return why a value cannot be a parameter, as records and keys could not hold it; or nothing."""
+    if isinstance(value, (dict, list)):
+        inside = value.values() if isinstance(value, dict) else value
+        return next(filter(None, map(_no_json, inside)), "")
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}; a finite number is expected"
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        return f"{shortened(str(value), LONGEST_NAME)}; at most {LARGEST_NUMBER} is allowed"
+    if not isinstance(value, (str, int, float)) and value is not None:
+        return f"{value}; a number, a text, a list or a table is expected"
+    return ""
 
 
 def _check_type(where: str, value: Any, default: Any) -> None:

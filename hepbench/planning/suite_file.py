@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hepbench.specs import toml
 from hepbench.specs.errors import SuiteError
-from hepbench.specs.references import alternatives
-from hepbench.specs.text import unknown
+from hepbench.specs.references import alternatives, count_alternatives
+from hepbench.specs.text import shortened, unknown
 from hepbench.storage.records import Published
 
 if TYPE_CHECKING:
@@ -85,11 +88,14 @@ def parse(data: bytes, path: str) -> SuiteFile:
             the place in the file.
     """
     try:
-        suite = msgspec.toml.decode(data, type=SuiteFile)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        # editors on Windows begin a file with a byte order mark
+        tables = toml.loads(data.removeprefix(codecs.BOM_UTF8).decode())
+        suite = msgspec.convert(tables, SuiteFile, strict=True)
+    except (msgspec.ValidationError, toml.TomlError, UnicodeDecodeError) as error:
         msg = f"{path}: {_explain(str(error))}"
         raise SuiteError(msg) from error
     _check(suite, path)
+    _check_size(suite, path)
     return msgspec.structs.replace(suite, run=[_written_out(matrix) for matrix in suite.run])
 
 
@@ -121,16 +127,33 @@ def _explain(message: str) -> str:
     return f"{place}: {unknown('key', name, kind.__struct_fields__)}"
 
 
+LONGEST = 100
+"""Characters of a suite's name."""
+
+
+LARGEST_INTEGER = 2**63 - 1
+
+
+MOST_CELLS = 100_000
+"""Cells of a suite, and the seeds of each."""
+
+
 def _check(suite: SuiteFile, path: str) -> None:
-    seeds = suite.seed_list()
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different numbers from 0"
-        raise SuiteError(msg)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name):
+    _check_seeds(suite, path)
+    # it names a folder
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name) or len(suite.name) > LONGEST:
         msg = (
-            f"{path}: name at $.name is {suite.name!r}; letters, digits, '-', '_', '.' are allowed"
+            f"{path}: name at $.name is {shortened(suite.name, LONGEST)!r}; at most {LONGEST} "
+            "letters, digits, '-', '_', '.' are allowed"
         )
         raise SuiteError(msg)
+    for i, published in enumerate(suite.published):
+        if wrong := [n for n, value in published.metrics.items() if not isfinite(value)]:
+            msg = f"{path}: metrics at $.published[{i}]: '{wrong[0]}' is no finite number"
+            raise SuiteError(msg)
+        if not 0 <= (published.n_test or 0) <= LARGEST_INTEGER:
+            msg = f"{path}: n_test at $.published[{i}] must be a number of examples"
+            raise SuiteError(msg)
     for i, matrix in enumerate(suite.run):
         for field in ("datasets", "models", "methods"):
             if not getattr(matrix, field):
@@ -139,3 +162,28 @@ def _check(suite: SuiteFile, path: str) -> None:
     if not suite.run:
         msg = f"{path}: no [[run]]; at least one is needed"
         raise SuiteError(msg)
+
+
+def _check_seeds(suite: SuiteFile, path: str) -> None:
+    if isinstance(suite.seeds, int) and suite.seeds > MOST_CELLS:
+        msg = f"{path}: seeds at $.seeds is {suite.seeds:,}; at most {MOST_CELLS:,} are allowed"
+        raise SuiteError(msg)
+    seeds = suite.seed_list()
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different numbers from 0"
+        raise SuiteError(msg)
+    for name, seed in (("seeds", max(seeds)), ("split_seed", suite.split_seed)):
+        if not 0 <= seed <= LARGEST_INTEGER:
+            msg = f"{path}: {name} at $.{name}: {seed} is not allowed, only 0 to {LARGEST_INTEGER}"
+            raise SuiteError(msg)
+
+
+def _check_size(suite: SuiteFile, path: str) -> None:
+    """Raise SuiteError if a table has too many cells, before they are made."""
+    for i, matrix in enumerate(suite.run):
+        axes = (matrix.datasets, matrix.models, matrix.methods)
+        numbers = [sum(map(count_alternatives, axis)) for axis in axes]
+        cells = prod([*numbers, len(matrix.label_fractions) or 1, len(suite.seed_list())])
+        if cells > MOST_CELLS:
+            msg = f"{path}: $.run[{i}] has {cells:,} cells; at most {MOST_CELLS:,} are allowed"
+            raise SuiteError(msg)

@@ -18,11 +18,11 @@ import msgspec
 from hepbench.data.messages import ReadTask
 from hepbench.registry.libraries import plugin_packages
 from hepbench.registry.plugins import installed
-from hepbench.running import grouping, usage
+from hepbench.running import grouping, interrupts, usage
 from hepbench.running.executor import Limits, Outcome
 from hepbench.running.messages import Done, Failed, JobOrder, StageOrder, Started, Working
 from hepbench.running.usage import UsageOrder
-from hepbench.running.worker_process import WorkerProcess, interrupts_blocked, server
+from hepbench.running.worker_process import WorkerProcess, server
 from hepbench.specs.errors import ChangedError
 from hepbench.storage.digest_cache import DIGESTS
 
@@ -205,10 +205,10 @@ class _Execution:
             for stage in job.stages:
                 # an entry that is there was made with other files or versions
                 self.cache.remove(stage.key)
-            # Ctrl-C waits until the worker has its order, since it would fail on half of one, and is
-            # among those to be killed. The worker inherits this, and unblocks Ctrl-C when it has
+            # they wait until the worker has its order, since it would fail on half of one, and is
+            # among those to be killed. The worker inherits this, and receives signals when it has
             # left the terminal's process group.
-            with interrupts_blocked():
+            with interrupts.held_back():
                 job.worker = WorkerProcess.start(self.context, self._order(job))
                 self.running.append(job)
 

@@ -124,7 +124,7 @@ class Live(Lines):
         self.bars = Bars(
             BarColumn(bar_width=20, table_column=Column(min_width=20)),
             TimeElapsedColumn(table_column=Column(min_width=7)),
-            TextColumn("{task.description}", table_column=words),
+            TextColumn("{task.description}", table_column=words, markup=False),
             console=Console(stderr=True),
             expand=True,
         )
@@ -138,7 +138,7 @@ class Live(Lines):
 
     def working(self, stage: str, progress: str) -> None:
         """Show the stage in a line of its own."""
-        text = f"{stage}  {progress}" if progress else stage
+        text = one_line(f"{stage}  {progress}" if progress else stage)
         if stage in self.running:
             self.bars.update(self.running[stage], description=text)
         else:
@@ -195,7 +195,7 @@ class Ticker:
             return
         self._last_line = time.monotonic()
         start, end = ("\r\x1b[K", "") if self._live else ("", "\n")
-        sys.stderr.write(f"{start}{self._name}: {text}{end}")
+        sys.stderr.write(f"{start}{self._name}: {one_line(text)}{end}")
         sys.stderr.flush()
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.planning import suite_file
 from hepbench.planning.suite_file import ALL_MODELS, DEFAULT_SUITE
 from hepbench.specs.errors import DataError, SuiteError, UsageError
-from hepbench.storage import machine
+from hepbench.storage import machine, regular_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +28,20 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Return the cache folder of a run: ``HEPBENCH_CACHE``, or that of the platform."""
+    """Return the cache folder of a run: ``HEPBENCH_CACHE``, or that of the platform.
+
+    Raises:
+        UsageError: that of the platform is not known, as without a home folder.
+    """
     if chosen := os.environ.get("HEPBENCH_CACHE"):
         return Path(chosen).absolute()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("hepbench", appauthor=False))
+    found = Path(platformdirs.user_cache_dir("hepbench", appauthor=False))
+    if not found.is_absolute():
+        msg = f"the cache folder {found} has no absolute path; set HEPBENCH_CACHE to a folder"
+        raise UsageError(msg)
+    return found
 
 
 def data_folder(chosen: Path | None) -> Path | None:
@@ -60,6 +69,10 @@ def suite_name(given: str | None, choice: Choice) -> str:
     return given or (ALL_MODELS if choice.datasets else DEFAULT_SUITE)
 
 
+LARGEST_SUITE = 10_000_000
+"""Bytes of a suite's file."""
+
+
 def read_suite(name: str, registry: Registry) -> SuiteFile:
     """Return the suite of a plugin by its name, or any suite by the path of its file.
 
@@ -74,7 +87,7 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
         package, _, relative = entry.spec.path.partition(":")
         path = _package_folder(package, entry.plugin.distribution) / relative
     try:
-        return suite_file.parse(path.read_bytes(), str(path))
+        return suite_file.parse(regular_files.read(path, most=LARGEST_SUITE), str(path))
     except OSError as error:
         msg = f"suite {path}: {error.strerror}"
         raise SuiteError(msg) from error
@@ -194,8 +207,14 @@ def default_memory(jobs: int) -> int:
 
 
 def check_positive(**values: Any) -> None:
-    """Raise UsageError if the value of a run's option is not above 0."""
+    """Raise UsageError if the value of a run's option is not above 0, or too large."""
     for name, value in values.items():
-        if value is not None and value <= 0:
-            msg = f"--{name} is {value}; a number above 0 is expected"
+        most = LARGEST.get(name, math.inf)
+        if value is not None and not 0 < value <= most:
+            limit = "" if most == math.inf else f" and at most {most:,}"
+            msg = f"--{name} is {value}; a number above 0{limit} is expected"
             raise UsageError(msg)
+
+
+LARGEST = {"jobs": 1000, "threads": 1000, "memory": 1_000_000, "timeout": 1e9, "events": 10**12}
+"""Largest values of options of commands."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hepbench.running import messages
+from hepbench.running import interrupts, messages
 from hepbench.running.isolation import adopt, die_with_parent, end_children, leave_server, redirect
 from hepbench.running.stage_runs import run_job
 from hepbench.running.trace import Trace
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 def main(order: bytes, connection: Connection) -> None:
     """Run a ``JobOrder``, reporting events to the parent; exit 1 at the first failure."""
     os.setpgid(0, 0)
-    # blocked since before the fork: Ctrl-C in a terminal is for the main process alone
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # held back since before the fork: Ctrl-C in a terminal is for the main process alone
+    interrupts.receive()
     job = msgspec.json.decode(order, type=messages.JobOrder)
     die_with_parent()
     leave_server()
@@ -34,7 +33,7 @@ def main(order: bytes, connection: Connection) -> None:
     faulthandler.enable()
     # macOS has no limit that holds
     if job.memory and sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
+        _limit_memory(job.memory)
     os.chdir(job.scratch)
     adopt()
     trace = Trace(Path(job.scratch) / "opened", job.usage.plugin_tops)
@@ -45,3 +44,10 @@ def main(order: bytes, connection: Connection) -> None:
         end_children()
     if not done:
         sys.exit(1)
+
+
+def _limit_memory(size: int) -> None:
+    """Limit the memory of this worker in bytes, if the shell (``ulimit -d``) has no lower limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY or size < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))

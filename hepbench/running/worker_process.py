@@ -10,8 +10,10 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import process, resource_tracker, util
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -64,8 +66,28 @@ def server(stages: Iterable[Stage], threads: int, plugin_tops: frozenset[str]) -
     # the order in which ``devices`` finds the GPUs
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     context = multiprocessing.get_context("forkserver")
+    _shorten_socket_paths()
+    # its start would let signals through that are held back while the server starts
+    resource_tracker.ensure_running()
     context.set_forkserver_preload(["hepbench.running.preload"])
     return context
+
+
+LONGEST_SOCKET_FOLDER = 60
+"""Bytes of the path of a folder for sockets: the whole path may have 107 on Linux, 103 on macOS."""
+
+
+def _shorten_socket_paths() -> None:
+    """Choose a folder for the sockets of the server and its workers, if that of TMPDIR has a path
+    that is too long.
+    """
+    settings: dict[str, Any] = process.current_process()._config  # type: ignore[attr-defined]
+    too_long = len(os.fsencode(tempfile.gettempdir())) > LONGEST_SOCKET_FOLDER
+    if "tempdir" not in settings and too_long:
+        folder = tempfile.mkdtemp(prefix="hepbench-", dir="/tmp")
+        # after everything that multiprocessing ends
+        util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
+        settings["tempdir"] = folder
 
 
 @dataclass
@@ -85,7 +107,7 @@ class WorkerProcess:
 
     @classmethod
     def start(cls, context: ForkServerContext, order: JobOrder) -> WorkerProcess:
-        """Fork a worker that carries out an order; Ctrl-C must be blocked meanwhile."""
+        """Fork a worker that carries out an order; interrupts must be held back meanwhile."""
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
             target=worker.main, args=(msgspec.json.encode(order), theirs), daemon=True
@@ -171,22 +193,6 @@ class WorkerProcess:
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self.connection is not None:
             self.connection.close()
-
-
-@contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back until the body has run; it is delivered then."""
-    held: list[Any] = []
-    # the mask is of this thread and of the worker; another thread may still receive the signal
-    handler = signal.signal(signal.SIGINT, lambda *args: held.append(args))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if held:
-            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

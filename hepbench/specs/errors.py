@@ -39,6 +39,10 @@ class ResultsError(HepbenchError):
     """Results or cache that cannot be read or written."""
 
 
+class OutputError(HepbenchError):
+    """Standard output that cannot be written."""
+
+
 class ChangedError(HepbenchError):
     """A file that was changed while a run used it."""
 

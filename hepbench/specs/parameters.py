@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hepbench.specs.errors import PluginError
+from hepbench.specs.text import LONGEST_NAME, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,6 +152,10 @@ def check_params(spec: str, params: Mapping[str, Param]) -> None:
 
 def check_name(kind: str, name: str) -> None:
     """Raise PluginError unless a name can be written in suites and in file names."""
-    if not name or not all(c.isalnum() or c in "-_." for c in name) or not name[0].isalnum():
-        msg = f"{kind} name {name!r}: letters, digits, '-', '_' and '.' are allowed"
+    plain = name and all(c.isalnum() or c in "-_." for c in name) and name[0].isalnum()
+    if not plain or len(name) > LONGEST_NAME:
+        msg = (
+            f"{kind} name {shortened(name, LONGEST_NAME)!r}: at most {LONGEST_NAME} letters, digits, "
+            "'-', '_' and '.' are allowed"
+        )
         raise PluginError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from fnmatch import fnmatchcase
@@ -36,12 +37,20 @@ def alternatives(text: str) -> list[str]:
 
     Several braces multiply, as in a shell. Braces with a ``=`` inside are TOML tables and stay.
     """
-    braces = re.search(r"\{([^{}=]*,[^{}=]*)\}", text)
+    braces = _BRACES.search(text)
     if braces is None:
         return [text]
     before, after = text[: braces.start()], text[braces.end() :]
     values = braces.group(1).split(",")
     return [whole for v in values for whole in alternatives(before + v.strip() + after)]
+
+
+def count_alternatives(text: str) -> int:
+    """Return the number of alternatives of a text with braces, without making them."""
+    return math.prod(found.count(",") + 1 for found in _BRACES.findall(text))
+
+
+_BRACES = re.compile(r"\{([^{}=]*,[^{}=]*)\}")
 
 
 def reference(text: str) -> Reference:
@@ -91,12 +100,14 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 def _value(text: str) -> Any:
-    import tomllib
+    from hepbench.specs import toml
 
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        found = toml.loads(f"v = {text}")
+    except toml.TomlError:
         return text
+    # a text of several lines may hold other keys
+    return found["v"] if found.keys() == {"v"} else text
 
 
 def _outside_brackets(text: str, separator: str) -> list[str]:

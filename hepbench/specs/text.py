@@ -26,15 +26,63 @@ def unknown(
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     shown = names if listed is None else sorted(listed)
-    return f"no {kind} named '{name}'.{hint} Known: {', '.join(shown) or 'none'}"
+    return f"no {kind} named '{shortened(name, LONGEST_NAME)}'.{hint} Known: {enumerated(shown)}"
+
+
+MOST_NAMES = 20
+"""Names that a message lists."""
+
+
+LONGEST_NAME = 100
+"""Characters of a name in a message."""
+
+
+def enumerated(names: Iterable[str]) -> str:
+    """Return names for a message, separated by commas; of many or long ones only the beginning."""
+    found = list(names)
+    shown = [shortened(name, LONGEST_NAME) for name in found[:MOST_NAMES]]
+    if len(found) > MOST_NAMES:
+        shown.append(f"and {len(found) - MOST_NAMES:,} more")
+    return ", ".join(shown) or "none"
+
+
+LONGEST_LINE = 1500
+"""Characters of an error on the command line."""
+
+
+def shortened(text: str, most: int = LONGEST_LINE) -> str:
+    """Return a text of at most ``most`` characters, without its middle if need be."""
+    if len(text) <= most:
+        return text
+    kept = (most - 3) // 2
+    return f"{text[:kept]}...{text[-kept:]}"
 
 
 def one_line(text: str) -> str:
     """Return a text in one line, with control characters written out: ``\\x1b`` moves no cursor."""
-    if text.isprintable():
-        return text
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if text.isprintable() else _written_out(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, but for the ends of its lines, are written out."""
+    return "\n".join(map(_printable_line, text.split("\n")))
+
+
+def _printable_line(line: str) -> str:
+    if line.isprintable():
+        return line
+    # lines of CSV end with it
+    end = "\r" if line.endswith("\r") else ""
+    return _written_out(line.removesuffix("\r")) + end
+
+
+def _written_out(text: str) -> str:
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    # JSON leaves DEL as it is, and reads it only in this notation
+    return r"\u007f" if character == "\x7f" else character.encode("unicode_escape").decode()
 
 
 LONGEST_TEXT = 1 << 16

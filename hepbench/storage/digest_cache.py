@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hepbench.storage import regular_files
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,10 +43,10 @@ class DigestCache:
         self._path = path
         self._changed = False
         try:
-            stored = json.loads(path.read_bytes())
-            self._values: dict[str, Any] = stored if isinstance(stored, dict) else {}
-        except (OSError, ValueError):
-            self._values = {}
+            stored = json.loads(regular_files.read_text(path))
+        except (OSError, ValueError, RecursionError):
+            stored = {}
+        self._values: dict[str, Any] = _well_formed(stored)
 
     def __call__(self, path: Path, compute: Callable[[Path], Any], kind: str = "") -> Any:
         """Return ``compute(path)``, from the cache if the file has not changed.
@@ -71,6 +73,16 @@ class DigestCache:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
             kept = {n: v for n, v in self._values.items() if Path(n.split(SEPARATOR)[0]).exists()}
-            part.write_text(json.dumps(kept))
-            part.replace(self._path)
+            try:
+                part.write_text(json.dumps(kept))
+                part.replace(self._path)
+            finally:
+                part.unlink(missing_ok=True)
             self._changed = False
+
+
+def _well_formed(stored: Any) -> dict[str, Any]:
+    """Return the entries of a file of digests that are pairs, of a stamp and a value."""
+    if not isinstance(stored, dict):
+        return {}
+    return {n: v for n, v in stored.items() if isinstance(v, list) and len(v) == 2}

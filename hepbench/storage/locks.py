@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hepbench.specs.errors import ResultsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -76,11 +78,20 @@ def machine_now() -> Iterator[bool]:
 def _open(name: str, files: ExitStack) -> int:
     path = MACHINE_LOCKS / name
     try:
+        descriptor = _opened(path)
+    except OSError as error:
+        msg = f"lock {path} cannot be opened: {error.strerror}; hepbench needs a file there"
+        raise ResultsError(msg) from error
+    files.callback(os.close, descriptor)
+    return descriptor
+
+
+def _opened(path: Path) -> int:
+    try:
         # without O_CREAT, which Linux refuses for a file of another user in a sticky folder
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with suppress(PermissionError):
             path.chmod(0o666)
-    files.callback(os.close, descriptor)
-    return descriptor
+        return descriptor

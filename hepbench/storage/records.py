@@ -406,6 +406,9 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
     except UnicodeDecodeError as error:
         msg = f"invalid text: {error.reason}"
         raise msgspec.DecodeError(msg) from error
+    except RecursionError as error:
+        msg = "nested too deeply"
+        raise msgspec.DecodeError(msg) from error
     else:
         version = record.schema_version
     if version > SCHEMA_VERSION:

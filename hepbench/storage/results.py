@@ -119,6 +119,10 @@ class Results:
         """Return a record; None for another JSON file, which is added to ``skipped``."""
         try:
             return self._record(name)
+        except FileNotFoundError:
+            # a link to nowhere, or a run has just replaced it
+            self.skipped.append(f"skipped, as it is missing: {self.root / name}")
+            return None
         except ResultsError as error:
             if _RECORD_NAME.fullmatch(name.rpartition("/")[2]):
                 raise

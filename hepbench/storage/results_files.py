@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from zipfile import ZipFile
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import untrusted_zip
+from hepbench.storage import regular_files, untrusted_zip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,16 +73,26 @@ class FolderFiles:
         """Return the contents of a file; see ``ResultsFiles``."""
         path = self._root / name
         # records are many, and name no other file before they are read
-        if not name.endswith(".json") and not self._is_inside(name):
+        if not _is_text(name) and not self._is_inside(name):
             msg = f"{path} leads outside of the results; files of records must be in their folder"
             raise ResultsError(msg)
-        return path.read_bytes()
+        try:
+            return regular_files.read_text(path) if _is_text(name) else regular_files.read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            msg = f"cannot read {path}: {error.strerror}"
+            raise ResultsError(msg) from error
 
     def _is_inside(self, name: str) -> bool:
         # a suite's folder may be a link to another disk; what is in it may not lead outside
         inside = (self._root.resolve(), (self._root / name.partition("/")[0]).resolve())
         real = (self._root / name).resolve()
         return untrusted_zip.stays_inside(name) and any(map(real.is_relative_to, inside))
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith(".json")
 
 
 class PackedFiles:

@@ -6,18 +6,18 @@ import os
 import shutil
 import tempfile
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import durable, locks, machine
+from hepbench.storage import durable, locks, machine, regular_files
 from hepbench.storage.records import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 MANIFEST = "manifest.json"
@@ -74,13 +74,13 @@ class StageCache:
         """
         folder = self.folder(key)
         try:
-            manifest = _decoder.decode(_unsealed((folder / MANIFEST).read_bytes()))
+            manifest = _decoder.decode(_unsealed(regular_files.read_text(folder / MANIFEST)))
             if all((folder / n).stat().st_size == size for n, size in manifest.files.items()):
                 return manifest
         except (FileNotFoundError, NotADirectoryError):
             if not folder.exists():
                 return None
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, OSError, RecursionError, ValueError):
             pass
         self.remove(key)
         return None
@@ -136,30 +136,30 @@ class StageCache:
         if folder.exists():
             trash = self.scratch()
             # another run may have removed it meanwhile
-            with suppress(FileNotFoundError):
+            with self._writing(), suppress(FileNotFoundError):
                 folder.rename(trash / "removed")
             shutil.rmtree(trash, ignore_errors=True)
 
     def check(self) -> None:
         """Raise ResultsError if the cache cannot be written; called before any work is done."""
         self.scratch().rmdir()
+        with self._writing():
+            for name in ("stages", "claims"):
+                (self.root / name).mkdir(exist_ok=True)
 
     def scratch(self) -> Path:
         """Return a new empty folder on the cache's file system."""
-        try:
+        with self._writing():
             parent = self.root / "tmp"
             parent.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-        except OSError as error:
-            reason = f"cache {self.root} cannot be written: {error.strerror}"
-            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
-            raise ResultsError(msg) from error
 
     def claim(self, keys: Iterable[str]) -> bool:
         """Claim all of the keys, or none if another run works on one of them."""
         taken: list[str] = []
         for key in keys:
-            descriptor = locks.claim(self._claim_path(key))
+            with self._writing():
+                descriptor = locks.claim(self._claim_path(key))
             if descriptor is None:
                 self.release(taken)
                 return False
@@ -178,6 +178,16 @@ class StageCache:
             pid = folder.name.partition("-")[0]
             if pid.isdigit() and not machine.is_running(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self.root
+            reason = f"cache {self.root} cannot be written: {where}: {error.strerror}"
+            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
+            raise ResultsError(msg) from error
 
     def _claim_path(self, key: str) -> Path:
         return self.root / "claims" / f"{key}.lock"
