@@ -11,8 +11,15 @@ from hepbench.running import interrupts, streams
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line, shortened
 
-LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+SHELL_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 """Too many open files, no memory, too many processes."""
+
+
+PLACES = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
+}
+"""A file or folder that cannot be used, for a reason that the user can mend."""
 
 
 def main() -> None:
@@ -31,11 +38,11 @@ def main() -> None:
     except click.ClickException as error:
         fail(error.format_message(), 2)
     except MemoryError:
-        fail("out of memory; 'ulimit -a' shows the limits of this shell", 2)
+        fail(f"out of memory{SEE_LIMITS}", 2)
     except OSError as error:
-        if error.errno not in LIMITS:
+        if error.errno not in SHELL_LIMITS | PLACES:
             raise
-        fail(f"{error.strerror}; 'ulimit -a' shows the limits of this shell", 2)
+        fail(_described(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -43,6 +50,15 @@ def _command() -> object:
     from hepbench.cli.commands import cli
 
     return cli.main(standalone_mode=False)
+
+
+def _described(error: OSError) -> str:
+    if error.errno in SHELL_LIMITS:
+        return f"{error.strerror}{SEE_LIMITS}"
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+
+
+SEE_LIMITS = "; 'ulimit -a' shows the limits of this shell"
 
 
 def fail(message: str, code: int) -> None:

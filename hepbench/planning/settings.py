@@ -11,7 +11,7 @@ from hepbench.specs.model import STEPS, Model, expected_form
 from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.references import reference
 from hepbench.specs.renamed import renamed
-from hepbench.specs.text import LONGEST_NAME, shortened, unknown
+from hepbench.specs.text import LONGEST_NAME, encodable, shortened, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,6 +85,8 @@ def _no_json(value: Any) -> str:
         return f"{value}; a finite number is expected"
     if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
         return f"{shortened(str(value), LONGEST_NAME)}; at most {LARGEST_NUMBER} is allowed"
+    if isinstance(value, str) and encodable(value) != value:
+        return "a text with bytes that are no Unicode"
     if not isinstance(value, (str, int, float)) and value is not None:
         return f"{value}; a number, a text, a list or a table is expected"
     return ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.planning import suite_file
 from hepbench.planning.suite_file import ALL_MODELS, DEFAULT_SUITE
 from hepbench.specs.errors import DataError, SuiteError, UsageError
+from hepbench.specs.text import encodable
 from hepbench.storage import machine, regular_files
 
 if TYPE_CHECKING:
@@ -31,17 +32,25 @@ def cache_folder() -> Path:
     """Return the cache folder of a run: ``HEPBENCH_CACHE``, or that of the platform.
 
     Raises:
-        UsageError: that of the platform is not known, as without a home folder.
+        UsageError: its path is not Unicode, or not known, as without a home folder.
     """
     if chosen := os.environ.get("HEPBENCH_CACHE"):
-        return Path(chosen).absolute()
+        return _unicode(Path(chosen).absolute(), "HEPBENCH_CACHE")
     import platformdirs
 
     found = Path(platformdirs.user_cache_dir("hepbench", appauthor=False))
     if not found.is_absolute():
         msg = f"the cache folder {found} has no absolute path; set HEPBENCH_CACHE to a folder"
         raise UsageError(msg)
-    return found
+    return _unicode(found, "the cache folder")
+
+
+def _unicode(path: Path, what: str) -> Path:
+    """Return a path that workers are told; they cannot be told one with bytes that are no Unicode."""
+    if encodable(str(path)) != str(path):
+        msg = f"{what} {path} has bytes that are no Unicode; rename or choose another folder"
+        raise UsageError(msg)
+    return path
 
 
 def data_folder(chosen: Path | None) -> Path | None:
@@ -49,13 +58,16 @@ def data_folder(chosen: Path | None) -> Path | None:
 
     Raises:
         DataError: the folder does not exist.
+        UsageError: its path is not Unicode.
     """
     folder = named_folder(chosen)
-    if folder is not None and not folder.is_dir():
-        option = "--data" if chosen else "HEPBENCH_DATA"
+    if folder is None:
+        return None
+    option = "--data" if chosen else "HEPBENCH_DATA"
+    if not folder.is_dir():
         msg = f"{option} {folder}: no such folder; <dataset>/<original file> is expected in it"
         raise DataError(msg)
-    return folder
+    return _unicode(folder, option)
 
 
 def named_folder(chosen: Path | None) -> Path | None:
@@ -154,7 +166,7 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
         suite = read_suite(name, registry)
     with local_environment(local) as environment:
         new = plan.make(suite, registry, environment, choice)
-    new = replace(new, suite_file=name if is_path(name) else "")
+    new = replace(new, suite_file=encodable(name) if is_path(name) else "")
     validity = Validity(environment.digests)
     cache = StageCache(cache_folder(), validity.holds)
     return Session(

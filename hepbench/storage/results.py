@@ -88,6 +88,7 @@ class Results:
             gc.enable()
         if not found:
             msg = f"no results in {self.root}: no records in it; 'hepbench run' writes them"
+            msg = "; ".join([msg, *self.skipped[:1]])
             raise ResultsError(msg)
         return found
 
