@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hepbench.specs.errors import ResultsError, UsageError
+from hepbench.specs.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -268,7 +268,7 @@ def title(part: Any, text: str) -> None:
 
 def heading(axes: Axes, title: str, *, source: str, sizes: str, inches: float) -> None:
     """Write the dataset, its source and its sizes above axes of this width; sizes only if they fit."""
-    name, source = plain(title), plain(source)
+    name, source = one_line(title), one_line(source)
     axes.set_title(rf"$\bf{{{mathematical(name)}}}$  $\it{{{mathematical(source)}}}$", loc="left")
     if len(name) + len(source) + len(sizes) + 6 < 13 * inches:
         axes.set_title(plain(sizes), loc="right", fontsize="small")
@@ -287,10 +287,18 @@ def footer(figure: Figure, notes: Iterable[str], *, size: float = 8.5) -> None:
 
 def plain(text: str) -> str:
     """Return a text escaped so that matplotlib shows it literally."""
-    return text.replace("$", r"\$")
+    # fonts have no sign for a control character, and an SVG may not hold one
+    return printable(text).replace("$", r"\$")
 
 
 def mathematical(text: str) -> str:
     """Return a text escaped for math mode, where spaces and signs have another meaning."""
-    text = text.replace("-", "\N{HYPHEN}")
-    return re.sub(r"([\\{}_^%#&~ ])", r"\\\1", text)
+    return "".join(_MATHEMATICAL.get(sign, sign) for sign in one_line(text))
+
+
+_MATHEMATICAL = {
+    **{sign: rf"\{sign}" for sign in "{}_%#$ "},
+    **{sign: rf"\text{{{sign}}}" for sign in '^~`"'},
+    "-": "\N{HYPHEN}",
+    "\\": r"\backslash{}",
+}

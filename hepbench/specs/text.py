@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from typing import TYPE_CHECKING
 
 from hepbench.specs.renamed import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+COMPARED = 200
+"""Names before and behind an unknown one that a suggestion is taken from."""
 
 
 def unknown(
@@ -23,7 +28,10 @@ def unknown(
     from difflib import get_close_matches
 
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+    # looking at all of many thousand names would take seconds; a misspelt one is near in order
+    place = bisect(names, name)
+    around = names[max(0, place - COMPARED) : place + COMPARED]
+    near = get_close_matches(name, around, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     shown = names if listed is None else sorted(listed)
     return f"no {kind} named '{shortened(name, LONGEST_NAME)}'.{hint} Known: {enumerated(shown)}"

@@ -8,7 +8,8 @@ from typing import Any
 DEEPEST = 100
 """Parts of a dotted key, and tables and arrays in each other."""
 
-_STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*')
+# a quote that nothing closes ends with its line, so that no part is looked at twice
+_STRINGS = re.compile(r""""(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|#[^\n]*""")
 
 
 class TomlError(ValueError):
