@@ -265,7 +265,7 @@ def pack(**given: Any) -> None:
     """
     from hepbench.cli import packing
 
-    click.echo(packing.pack(**given))
+    streams.write_line(packing.pack(**given))
 
 
 @cli.command()

@@ -69,6 +69,10 @@ def pack(results: Results, output: Path, contents: Contents) -> int:
         ResultsError: results cannot be read or were changed since they were recorded, a network is
             no longer in the cache, or the zip file cannot be written.
     """
+    if output.exists() and not output.is_file():
+        # a device such as /dev/null would be replaced
+        msg = f"cannot write {output}: not a regular file; choose another --output"
+        raise ResultsError(msg)
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         with ZipFile(part, "w") as opened:
