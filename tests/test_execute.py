@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
 from pathlib import Path
 
 import msgspec
+import pytest
 from needs import needs_linux
 
 from hepbench.planning.stages import Stage
@@ -194,19 +196,30 @@ def test_no_worker_outlives_the_main_process(toys):
     assert workers(scratch) == []
 
 
-def test_ctrl_c_exits_130_and_keeps_what_is_finished(toys):
-    """An interrupted run says how to go on, and a rerun resumes."""
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated (SIGTERM)"),
+        (signal.SIGHUP, "hung up (SIGHUP)"),
+    ],
+)
+def test_a_signal_ends_a_run_and_keeps_what_is_finished(toys, number, word):
+    """Ctrl-C, a batch system's SIGTERM and the SIGHUP of a closed terminal reach the server of workers
+    too: one line says how to go on, the exit code names the signal, and a rerun resumes.
+    """
     toys.write("many.toml", suite(["line", "line[does=hang]"]))
-    process = toys.start("run", "many.toml", "--jobs", "1")
+    process = toys.start("run", "many.toml", "--jobs", "1", start_new_session=True)
     deadline = time.monotonic() + 30
     while not list((toys.folder / "results").glob("many/*.json")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted" in err.splitlines()[-1]
-    assert "Traceback" not in err
+    assert process.returncode == 128 + number
+    *cells, last = err.splitlines()
+    assert last.startswith(f"hepbench: {word}; finished stages are kept"), err
+    assert len(cells) <= 1, err
     again = toys("plan", "many.toml")
     assert "2 cells, 1 of them recorded" in again.out
 

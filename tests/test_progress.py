@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from hepbench.running import progress
@@ -33,3 +35,16 @@ def test_stages_are_told_now_and_then(clock, capsys):
     lines.working("scratch mlp", "epoch 3/3")
     told = "1 of 9 stages, 0 of 4 cells, 31 s; now scratch mlp epoch 2/3\n"
     assert capsys.readouterr().err == told
+
+
+def test_what_a_stage_reports_is_no_markup_and_no_escape(monkeypatch):
+    """A terminal shows brackets and control characters of a plugin's text as they are."""
+    screen = io.StringIO()
+    monkeypatch.setattr(progress.sys, "stderr", screen)
+    live = progress.Live(1)
+    live.planned(1)
+    live.working("fit line[/x]", "\x1b]0;title\x07")
+    # what cannot be rendered raises here
+    live.bars.console.print(live.bars.get_renderable())
+    assert "[/x]" in screen.getvalue()
+    assert "\x1b]" not in screen.getvalue()

@@ -53,10 +53,6 @@ def checked(
         UsageError: a name is unknown, or a value is not allowed or of another type.
     """
     params = all_params(spec)
-    for name, value in chosen.items():
-        if wrong := _no_json(value):
-            msg = f"{spec.name}[{shortened(name, LONGEST_NAME)}] is {wrong}"
-            raise UsageError(msg)
     found = {name: None if value == "none" else value for name, value in chosen.items()}
     for name in found:
         if name not in params:
@@ -70,6 +66,10 @@ def checked(
     for name, value in found.items():
         if value is not None or not params[name].may_be_none:
             _check_type(f"{spec.name}[{name}]", value, base[name])
+    for name, value in found.items():
+        if wrong := _no_json(value):
+            msg = f"{spec.name}[{name}] is {wrong}"
+            raise UsageError(msg)
     return found
 
 

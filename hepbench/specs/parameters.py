@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hepbench.specs.errors import PluginError
@@ -34,7 +34,7 @@ class Range:
         # a bool is an int in Python; type() keeps it out
         return (
             type(value) in ({int} if self.whole else {int, float})
-            and isfinite(value)
+            and -inf < value < inf
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
             and (self.above is None or value > self.above)

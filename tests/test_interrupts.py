@@ -1,0 +1,57 @@
+"""Signals that end a run: held back while a worker starts, and taken once."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from hepbench.running import interrupts
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Install the handlers for one test."""
+    before = {number: signal.getsignal(number) for number in interrupts.WORDS}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr(interrupts, "_last", [-interrupts.REPEAT_SECONDS])
+    interrupts.install()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_signal_waits_until_a_worker_has_started():
+    """It is delivered right after the body."""
+    reached = False
+    with pytest.raises(interrupts.Interrupted) as caught, interrupts.held_back():
+        signal.raise_signal(signal.SIGTERM)
+        reached = True
+    assert reached
+    assert caught.value.number == signal.SIGTERM
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_second_signal_does_not_disturb_the_end(monkeypatch):
+    """``timeout`` sends one to the process and one to its group; a late one counts again."""
+    with pytest.raises(interrupts.Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    late = time.monotonic() + interrupts.REPEAT_SECONDS
+    monkeypatch.setattr(interrupts.time, "monotonic", lambda: late)
+    with pytest.raises(interrupts.Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_what_is_ignored_stays_ignored():
+    """nohup starts a program that ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupts.install()
+        with interrupts.held_back():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
