@@ -25,11 +25,16 @@ def installed(monkeypatch):
 @pytest.mark.usefixtures("installed")
 def test_a_signal_waits_until_a_worker_has_started():
     """It is delivered right after the body."""
-    reached = False
-    with pytest.raises(interrupts.Interrupted) as caught, interrupts.held_back():
-        signal.raise_signal(signal.SIGTERM)
-        reached = True
-    assert reached
+    done = []
+
+    def start():
+        with interrupts.held_back():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("started")
+
+    with pytest.raises(interrupts.Interrupted) as caught:
+        start()
+    assert done == ["started"]
     assert caught.value.number == signal.SIGTERM
 
 

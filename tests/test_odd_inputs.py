@@ -339,6 +339,7 @@ class Outcome(NamedTuple):
 
 def prepared(folder: Path) -> Path:
     """Prepare a folder where ``two.toml`` has been run, with the command ``hepbench``."""
+    folder.mkdir(exist_ok=True)
     bench = Workbench(folder)
     bench.plugin(TESTS / "plugins" / "toys.py")
     bench.write("two.toml", SUITE)
@@ -425,7 +426,9 @@ def show(chosen: list[str]) -> None:
             shutil.rmtree(folder)
             line = found.err.replace(place, "").strip().replace("|", r"\|")
             line = line if len(line) <= 110 else f"{line[:107]}..."
-            print(f"| {row.kind} | {found.code} | {found.seconds:.1f} | {found.megabytes:.0f} | {line} |")
+            print(
+                f"| {row.kind} | {found.code} | {found.seconds:.1f} | {found.megabytes:.0f} | {line} |"
+            )
             for fault in faults(row, found):
                 print(f"WRONG: {fault}: {found.out[-300:]!r} {found.err[-1000:]!r}")
 
