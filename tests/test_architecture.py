@@ -15,8 +15,8 @@ from hepbench.registry.plugins import KINDS, installed
 CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
 PURE = (
-    *("specs/parameters", "specs/references", "specs/text", "storage/keys", "storage/records"),
-    "storage/old_records",
+    *("specs/parameters", "specs/references", "specs/text", "specs/toml", "storage/keys"),
+    *("storage/records", "storage/old_records"),
     *("data/splits", "data/duplicates", "data/checking/findings", "data/checking/tallies"),
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
     *("evaluation/consistency", "planning/matrix", "planning/settings", "planning/stages"),
@@ -187,6 +187,14 @@ def test_pure_modules_do_no_io(name):
     """Values in, values out: no file, clock, process or global generator."""
     modules = {found.partition(":")[0].split(".")[0] for found in imports(CORE / f"{name}.py")}
     assert not modules & EFFECTS
+
+
+def test_one_module_writes_to_stdout():
+    """It escapes control characters, and keeps out what plugins print."""
+    for name, path in modules().items():
+        if name != "hepbench.running.streams":
+            text = path.read_text()
+            assert not {w for w in ("click.echo", "sys.stdout", " print(") if w in text}, name
 
 
 def test_everything_public_is_there():

@@ -34,6 +34,8 @@ class Verb(click.Command):
         """Parse the arguments, and write help if they ask for it."""
         with streams.written_stdout():
             return super().make_context(*arguments, **more)
+        # whoever asked for help has read enough of it
+        raise click.exceptions.Exit(0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Carry out the verb."""
@@ -51,6 +53,8 @@ class Verbs(click.Group):
         """Parse the arguments before the verb, and write help if they ask for it."""
         with streams.written_stdout():
             return super().make_context(*arguments, **more)
+        # whoever asked for help has read enough of it
+        raise click.exceptions.Exit(0)
 
 
 @click.group(

@@ -81,7 +81,7 @@ def suite_name(given: str | None, choice: Choice) -> str:
     return given or (ALL_MODELS if choice.datasets else DEFAULT_SUITE)
 
 
-LARGEST_SUITE = 10_000_000
+LARGEST_SUITE = 1_000_000
 """Bytes of a suite's file."""
 
 

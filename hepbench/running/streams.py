@@ -81,7 +81,7 @@ def reserved_stdout() -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """Write a text to stdout, with its control characters written out.; see ``written_stdout``.
+    """Write a text to stdout, with its control characters written out; see ``written_stdout``.
 
     Raises:
         OutputError: it cannot be written.
@@ -95,7 +95,8 @@ def write(text: str) -> None:
         encoding = sys.__stdout__.encoding if sys.__stdout__ else "utf-8"
         data = text.encode(encoding, "backslashreplace")
         while data:
-            data = data[os.write(_own_stdout[0], data) :]
+            written = os.write(_own_stdout[0], data)
+            data = data[written:]
 
 
 def write_line(text: object) -> None:
