@@ -107,7 +107,9 @@ def of_datasets(names: Sequence[str]) -> SuiteFile:
     """
     matrix = Matrix(datasets=list(names), models=["*"], methods=["*"])
     summary = "every model that fits, with each of its methods"
-    return SuiteFile(name=ALL_MODELS, summary=summary, run=[_written_out(matrix)])
+    suite = SuiteFile(name=ALL_MODELS, summary=summary, run=[matrix])
+    _check_size(suite, "-d")
+    return msgspec.structs.replace(suite, run=[_written_out(matrix)])
 
 
 def _written_out(matrix: Matrix) -> Matrix:
