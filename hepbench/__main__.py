@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 
 import click
@@ -30,6 +31,9 @@ def main() -> None:
         code = _command()
     except interrupts.Interrupted as interrupted:
         fail(interrupted.message, 128 + interrupted.number)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        # raised by a plugin
+        fail(interrupts.Interrupted(signal.SIGINT).message, 128 + signal.SIGINT)
     except HepbenchError as error:
         fail(str(error), 2)
     except click.exceptions.NoArgsIsHelpError as error:

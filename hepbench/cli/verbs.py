@@ -11,6 +11,7 @@ from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session, streams
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import one_line, several, unknown
+from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
 from hepbench.storage.results import Results, ResultsFolder
 
@@ -53,6 +54,7 @@ def run(
     if todo:
         store.check()
         opened.cache.check()
+        locks.check()
         if fresh:
             _remove_cached(opened, todo)
         runner = run_cells(opened, store, limits, todo, name=name, quiet=quiet, replaced=current)

@@ -33,7 +33,7 @@ def main(order: bytes, connection: Connection) -> None:
     faulthandler.enable()
     # macOS has no limit that holds
     if job.memory and sys.platform == "linux":
-        _limit_memory(job.memory)
+        job = msgspec.structs.replace(job, memory=_limit_memory(job.memory))
     os.chdir(job.scratch)
     adopt()
     trace = Trace(Path(job.scratch) / "opened", job.usage.plugin_tops)
@@ -46,8 +46,9 @@ def main(order: bytes, connection: Connection) -> None:
         sys.exit(1)
 
 
-def _limit_memory(size: int) -> None:
-    """Limit the memory of this worker in bytes, if the shell (``ulimit -d``) has no lower limit."""
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    if most == resource.RLIM_INFINITY or size < most:
-        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+def _limit_memory(size: int) -> int:
+    """Limit the memory of this worker in bytes; return a lower limit that the shell has set."""
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    lowest = min([size, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_DATA, (lowest, lowest))
+    return lowest

@@ -22,6 +22,7 @@ import msgspec
 
 from hepbench.registry.libraries import is_library
 from hepbench.running import messages, preload, worker
+from hepbench.specs.errors import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,8 +83,12 @@ def _shorten_socket_paths() -> None:
     that is too long.
     """
     settings: dict[str, Any] = process.current_process()._config  # type: ignore[attr-defined]
-    too_long = len(os.fsencode(tempfile.gettempdir())) > LONGEST_SOCKET_FOLDER
-    if "tempdir" not in settings and too_long:
+    try:
+        usual = tempfile.gettempdir()
+    except OSError as error:
+        msg = f"{error.strerror}; set TMPDIR to a folder that can be written"
+        raise ResultsError(msg) from error
+    if "tempdir" not in settings and len(os.fsencode(usual)) > LONGEST_SOCKET_FOLDER:
         folder = tempfile.mkdtemp(prefix="hepbench-", dir="/tmp")
         # after everything that multiprocessing ends
         util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)

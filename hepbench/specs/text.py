@@ -85,12 +85,20 @@ def _printable_line(line: str) -> str:
 
 
 def _written_out(text: str) -> str:
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() or _is_space(c) else _escaped(c) for c in text)
+
+
+def _is_space(character: str) -> bool:
+    """Return whether a character is a space, such as a thin one, and ends no line."""
+    return character.isspace() and character > "\x9f" and character not in "\u2028\u2029"
 
 
 def _escaped(character: str) -> str:
-    # JSON leaves DEL as it is, and reads it only in this notation
-    return r"\u007f" if character == "\x7f" else character.encode("unicode_escape").decode()
+    if character < " ":
+        return character.encode("unicode_escape").decode()
+    # JSON may hold the others as they are, and reads only this notation of them
+    data = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{data[i : i + 2].hex()}" for i in range(0, len(data), 2))
 
 
 LONGEST_TEXT = 1 << 16

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MACHINE_LOCKS = Path("/tmp")
 
 
+GATE, MACHINE = "hepbench-gate.lock", "hepbench-machine.lock"
+
+
 def claim(path: Path) -> int | None:
     """Lock a file without waiting; return its descriptor, or None if another process has the lock.
 
@@ -51,8 +54,8 @@ def machine(*, alone: bool) -> Iterator[None]:
     that waits to be alone keeps the gate, so that later processes wait behind it.
     """
     with ExitStack() as files:
-        gate = _open("hepbench-gate.lock", files)
-        lock = _open("hepbench-machine.lock", files)
+        gate = _open(GATE, files)
+        lock = _open(MACHINE, files)
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
@@ -63,8 +66,8 @@ def machine(*, alone: bool) -> Iterator[None]:
 def machine_now() -> Iterator[bool]:
     """Share the machine without waiting; yield False if a stage uses it alone or waits to."""
     with ExitStack() as files:
-        gate = _open("hepbench-gate.lock", files)
-        lock = _open("hepbench-machine.lock", files)
+        gate = _open(GATE, files)
+        lock = _open(MACHINE, files)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -73,6 +76,13 @@ def machine_now() -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def check() -> None:
+    """Raise ResultsError if the locks of the machine cannot be used; called before any work."""
+    with ExitStack() as files:
+        for name in (GATE, MACHINE):
+            _open(name, files)
 
 
 def _open(name: str, files: ExitStack) -> int:
