@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import contextmanager
@@ -45,6 +46,14 @@ def install() -> None:
     for number in WORDS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)
+    os.register_at_fork(after_in_child=_leave)
+
+
+def _leave() -> None:
+    """Let signals end a process that a plugin has forked, as if they had never been handled."""
+    for number in WORDS:
+        if signal.getsignal(number) is _raise:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _raise(number: int, _frame: object) -> None:
