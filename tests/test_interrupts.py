@@ -66,10 +66,15 @@ def test_what_is_ignored_stays_ignored():
 @pytest.mark.usefixtures("installed")
 def test_a_forked_process_ends_at_a_signal_without_a_word():
     """Pools of processes end theirs with SIGTERM."""
+    read, write = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(write, b"!")
         time.sleep(60)
         os._exit(0)
+    os.read(read, 1)
+    os.close(read)
+    os.close(write)
     os.kill(child, signal.SIGTERM)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
