@@ -194,7 +194,7 @@ MORE_SUITES = [
     Row("escape in a parameter", "hepbench plan s.toml", "", 0, RED, {"s.toml": suite() + "set = { 'model.does' = \"\\u001b[31m\" }"}),
     Row("escape in a failed cell", "hepbench run s.toml", RED, 1, RED, {"s.toml": suite() + "set = { 'model.does' = \"\\u001b[31m\" }"}),
     Row("1,000 datasets, none chosen", "hepbench plan s.toml -d x", "and 980 more", files={"s.toml": suite(datasets=str([f"toy[n={i}]" for i in range(100, 1100)]))}),
-    Row("folder as a suite", "hepbench run ./site", "suite site: not a regular file"),
+    Row("folder as a suite", "hepbench run ./site", "suite site: Is a directory"),
     Row("FIFO as a suite", "mkfifo f.toml; hepbench run f.toml", "suite f.toml: not a regular file"),
     Row("endless suite", "hepbench run /dev/zero", "suite /dev/zero: not a regular file"),
     Row("suite of 3 GB", "truncate -s 3G s.toml; hepbench run s.toml", "suite s.toml: 3,221,225,472 bytes"),

@@ -47,7 +47,8 @@ def cache_folder() -> Path:
 
 def _unicode(path: Path, what: str) -> Path:
     """Return a path that workers are told; they cannot be told one with bytes that are no Unicode."""
-    if encodable(str(path)) != str(path):
+    whole = str(path.absolute())
+    if encodable(whole) != whole:
         msg = f"{what} {path} has bytes that are no Unicode; rename or choose another folder"
         raise UsageError(msg)
     return path
