@@ -255,6 +255,8 @@ def record(change: str) -> str:
 
 ESCAPED = record('sed -i \'s/"dataset": "toy"/"dataset": "\\\\u001b[31m"/\' $r')
 
+SIGNS = record('sed -i \'s#"dataset": "toy"#"dataset": "\\\\u001b$x$ {}_^~%"#\' $r')
+
 RESULTS = [
     Row("record that is a folder", record("rm $r; mkdir $r") + "; hepbench table", "Is a directory"),
     Row("record that is a folder, run", record("rm $r; mkdir $r") + "; hepbench run two.toml", "Is a directory"),
@@ -275,7 +277,7 @@ RESULTS = [
     Row("read-only results", "hepbench run two.toml --results /sys/x", "cannot write /sys/x"),
     Row("file for a suite's results", f"rm -r results/two; touch results/two; {AGAIN}", "cannot write results/two"),
     Row("pack onto a FIFO", "mkfifo f; hepbench pack -o f", "cannot write f: not a regular file"),
-    Row("figure with signs", f"{ESCAPED}; sed -i 's/u001b.31m/u001b[$x$ _{{=\\\\^\"\\\\/]/' $r; hepbench plot roc -o x.svg && python -c 'import xml.dom.minidom as m; print(m.parse(\"x.svg\"))'", "", 0, "Document"),
+    Row("figure with an escape", f"{SIGNS}; hepbench plot roc -o x.svg && python -c 'import xml.dom.minidom as m; print(m.parse(\"x.svg\"))'", "", 0, "x.svg\n<xml"),
 ]
 
 REBUILT = [
