@@ -8,6 +8,7 @@ import click
 
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line
+from hepbench.storage.durable import DISK_ERRORS
 
 
 def main() -> None:
@@ -31,6 +32,11 @@ def main() -> None:
         # the reader of our output, such as head, has closed the pipe
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = "" if error.filename is None else f": {error.filename}"
+        fail(f"{error.strerror}{where}", 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -30,17 +29,32 @@ if TYPE_CHECKING:
 
 BY_DESCRIPTOR = {
     **dict.fromkeys((1, 18, 20, 296, 328), "write"),
-    **{40: "write", 326: "write", 285: "allocate", 77: "truncate"},
-    **{74: "fsync", 75: "fsync", 277: "fsync"},
+    40: "write",
+    326: "write",
+    285: "allocate",
+    77: "truncate",
+    74: "fsync",
+    75: "fsync",
+    277: "fsync",
 }
 """System calls whose first argument is a descriptor; of copy_file_range it is the third."""
 
 BY_PATH = {
-    **{82: ("rename", None, 1), 264: ("rename", 2, 3), 316: ("rename", 2, 3)},
-    **{86: ("link", None, 1), 265: ("link", 2, 3), 88: ("link", None, 1), 266: ("link", 1, 2)},
-    **{83: ("mkdir", None, 0), 258: ("mkdir", 0, 1)},
-    **{85: ("create", None, 0), 2: ("create", None, 0), 257: ("create", 0, 1)},
-    **{87: ("remove", None, 0), 84: ("remove", None, 0), 263: ("remove", 0, 1)},
+    82: ("rename", None, 1),
+    264: ("rename", 2, 3),
+    316: ("rename", 2, 3),
+    86: ("link", None, 1),
+    265: ("link", 2, 3),
+    88: ("link", None, 1),
+    266: ("link", 1, 2),
+    83: ("mkdir", None, 0),
+    258: ("mkdir", 0, 1),
+    85: ("create", None, 0),
+    2: ("create", None, 0),
+    257: ("create", 0, 1),
+    87: ("remove", None, 0),
+    84: ("remove", None, 0),
+    263: ("remove", 0, 1),
 }
 """System calls by path -> places of the folder's descriptor and of the path that it makes."""
 
@@ -102,7 +116,7 @@ class Interceptor:
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def run(
-        self, command: Sequence[str], env: Mapping[str, str], timeout: float = 120
+        self, command: Sequence[str], env: Mapping[str, str], timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and wait until its descendants have ended too."""
         ours, theirs = socket.socketpair()
@@ -114,7 +128,8 @@ class Interceptor:
             socket.send_fds(theirs, [self.main.to_bytes(4, "little")], [_install()])
 
         with subprocess.Popen(
-            command, cwd=self.folder, env=env, text=True, preexec_fn=intercept,
+            command, cwd=self.folder, env=env, text=True, preexec_fn=intercept,  # noqa: PLW1509
+           
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             try:
@@ -176,11 +191,11 @@ class Interceptor:
 
 def general(path: str) -> str:
     """Return a path without what differs from run to run."""
-    path = re.sub(r"(^|/)tmp/\d+-[^/]+", r"\1tmp/*", path)
+    path = re.sub(r"(^|/)tmp/[^/~]*-\d+~[^/]+", r"\1tmp/*", path)
     path = re.sub(r"pymp-[^/]+", "pymp-*", path)
     path = re.sub(r"listener-[^/]+", "listener-*", path)
     path = re.sub(r"^temporary/[a-z0-9_]{8}$", "temporary/*", path)
-    return re.sub(r"([.-])\d{2,}(?=$|\.part$)", r"\1*", path)
+    return re.sub(r"~[^/~]*-\d+(?=\.part$)", "~*", path)
 
 
 def _what(thread: int, call: int, arguments: list[int]) -> tuple[str, str]:

@@ -30,7 +30,6 @@ from conftest import TESTS, Workbench
 from interceptor import Interceptor, Point, general
 
 from hepbench.storage import records
-from hepbench.storage.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -132,7 +131,7 @@ class Driver:
         (folder / "temporary").mkdir()
         bench.environment["TMPDIR"] = str(folder / "temporary")
         # compiled modules of the plugin and digests are there before the points are counted
-        assert bench(*COMMAND).code == 0
+        assert bench(*COMMAND, timeout=900).code == 0
         time.sleep(OLD_SECONDS)
         driver = cls(bench)
         driver.bench.forget()
@@ -156,9 +155,11 @@ class Driver:
         done, passed = self.intercepted(point, ACTIONS[action])
         faults = [] if point in passed else ["not reached"]
         faults += self.wrong_end(done, state(self.bench.folder), action, point)
-        again = self.bench(*COMMAND)
+        again = self.bench(*COMMAND, timeout=900)
         if again.code:
-            faults.append(f"lost: the next run exits {again.code}: {(again.out + again.err)[-500:]}")
+            faults.append(
+                f"lost: the next run exits {again.code}: {(again.out + again.err)[-500:]}"
+            )
         faults += self.wrong_state(state(self.bench.folder))
         return Trial(
             point, action, faults, done.returncode, told(done), round(time.monotonic() - began, 2)

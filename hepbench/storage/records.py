@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -381,8 +383,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as indented JSON with sorted keys."""
-    return msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
+    """Return a record as indented JSON with sorted keys, its checksum first."""
+    text = msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
+    return _with_checksum(text.removeprefix(b"{"))
+
+
+def _with_checksum(rest: bytes) -> bytes:
+    return b'{\n "checksum": "%08x",%b' % (zlib.crc32(rest), rest)
 
 
 def decode(data: bytes, *, name: object = "the record") -> Record:
@@ -394,8 +401,9 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
 
     Raises:
         ResultsError: a newer hepbench wrote it.
-        msgspec.MsgspecError: it is no record.
+        msgspec.MsgspecError: it is no record, or not as it was written.
     """
+    _compare_checksum(data)
     try:
         record = _decoder.decode(data)
     except msgspec.ValidationError:
@@ -417,6 +425,14 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
     if version == SCHEMA_VERSION:
         return record
     return _in_suite(record) if version == 2 else _converted(data)
+
+
+def _compare_checksum(data: bytes) -> None:
+    """Raise an error if a record is not as it was written; those of older versions tell nothing."""
+    found = _CHECKSUM.match(data)
+    if found and data != _with_checksum(data[found.end() :]):
+        msg = "its checksum differs: it was changed after it was written"
+        raise msgspec.DecodeError(msg)
 
 
 STORED = ("predictions", "labels", "spectators")
@@ -475,6 +491,10 @@ def comparable(record: Record) -> Mapping[str, Json]:
 
 class _Version(msgspec.Struct):
     schema_version: int = SCHEMA_VERSION
+
+
+_CHECKSUM = re.compile(rb'\{\n ".{8}": ".{8}",', re.DOTALL)
+"""The beginning of a record with a checksum, even if one bit of its name has changed."""
 
 
 _decoder = msgspec.json.Decoder(Record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 import re
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
@@ -14,7 +13,7 @@ import msgspec
 
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import unknown
-from hepbench.storage import durable, records, untrusted_zip
+from hepbench.storage import durable, records, temporary, untrusted_zip
 from hepbench.storage.records import Record, Stored
 from hepbench.storage.results_files import ResultsFiles, open_files
 
@@ -187,9 +186,10 @@ class ResultsFolder(Results):
             raise ResultsError(msg)
         with self._writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
+            probe = temporary.part(self.root / "probe")
             probe.write_bytes(b"hepbench")
             probe.unlink()
+            self._sweep()
 
     def write(self, record: Record) -> Record:
         """Write a record, and remove the failed record that it replaces.
@@ -206,8 +206,8 @@ class ResultsFolder(Results):
         text = records.encode(record)
         self._replace(path, lambda part: part.write_bytes(text))
         if other is not None:
-            with suppress(FileNotFoundError):
-                other.unlink()
+            with self._writing(other):
+                other.unlink(missing_ok=True)
         return _placed(records.decode(text, name=path), record.suite, path)
 
     def rewrite(self, record: Record) -> None:
@@ -237,7 +237,7 @@ class ResultsFolder(Results):
         return self.root / suite / f"{key}.json"
 
     def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = temporary.part(path)
         with self._writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -249,14 +249,19 @@ class ResultsFolder(Results):
                 with suppress(OSError):
                     part.unlink()
 
+    def _sweep(self) -> None:
+        """Remove the temporary files of processes that have ended."""
+        for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):
+            for part in filter(temporary.is_left_over, self.root.glob(pattern)):
+                part.unlink(missing_ok=True)
+
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            msg = (
-                f"cannot write {error.filename or path}: {error.strerror}; choose another --results"
-            )
+            reason = f"cannot write {error.filename or path}: {error.strerror or error}"
+            msg = f"{reason}; choose another --results"
             raise ResultsError(msg) from error
 
 

@@ -6,18 +6,18 @@ import os
 import shutil
 import tempfile
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import durable, locks, machine
+from hepbench.storage import durable, locks, temporary
 from hepbench.storage.records import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 MANIFEST = "manifest.json"
@@ -136,30 +136,28 @@ class StageCache:
         if folder.exists():
             trash = self.scratch()
             # another run may have removed it meanwhile
-            with suppress(FileNotFoundError):
+            with self._writing(), suppress(FileNotFoundError):
                 folder.rename(trash / "removed")
             shutil.rmtree(trash, ignore_errors=True)
 
     def check(self) -> None:
         """Raise ResultsError if the cache cannot be written; called before any work is done."""
-        self.scratch().rmdir()
+        with self._writing():
+            self.scratch().rmdir()
 
     def scratch(self) -> Path:
         """Return a new empty folder on the cache's file system."""
-        try:
+        with self._writing():
             parent = self.root / "tmp"
             parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-        except OSError as error:
-            reason = f"cache {self.root} cannot be written: {error.strerror}"
-            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
-            raise ResultsError(msg) from error
+            return Path(tempfile.mkdtemp(prefix=f"{temporary.owner()}~", dir=parent))
 
     def claim(self, keys: Iterable[str]) -> bool:
         """Claim all of the keys, or none if another run works on one of them."""
         taken: list[str] = []
         for key in keys:
-            descriptor = locks.claim(self._claim_path(key))
+            with self._writing():
+                descriptor = locks.claim(self._claim_path(key))
             if descriptor is None:
                 self.release(taken)
                 return False
@@ -173,11 +171,24 @@ class StageCache:
             locks.release(self._claim_path(key), self._claims.pop(key))
 
     def sweep(self) -> None:
-        """Remove the scratch folders of processes that have ended."""
-        for folder in (self.root / "tmp").glob("*-*"):
-            pid = folder.name.partition("-")[0]
-            if pid.isdigit() and not machine.is_running(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove the temporary files, scratch folders and claims of processes that have ended."""
+        for folder in filter(temporary.is_left_over, (self.root / "tmp").glob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            for part in filter(temporary.is_left_over, self.root.glob(".*.part")):
+                part.unlink()
+            for path in (self.root / "claims").glob("*.lock"):
+                if (descriptor := locks.claim(path)) is not None:
+                    locks.release(path, descriptor)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"cache {self.root} cannot be written: {error.strerror or error}"
+            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
+            raise ResultsError(msg) from error
 
     def _claim_path(self, key: str) -> Path:
         return self.root / "claims" / f"{key}.lock"
