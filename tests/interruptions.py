@@ -32,7 +32,7 @@ from interceptor import Interceptor, Point, general
 from hepbench.storage import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from subprocess import CompletedProcess
 
 SUITES = {
@@ -44,12 +44,8 @@ cost = false
 seeds = 4
 [[run]]
 datasets = ["toy[n=100]"]
-models = ["line", "line[slope=2]"]
+models = ["line", "line[slope=2]", "line[slope=3]"]
 methods = ["fit"]
-[[run]]
-datasets = ["toy[n=100]"]
-models = ["line"]
-methods = ["fit+again"]
 """,
     ),
     "network": (
@@ -66,7 +62,17 @@ methods = ["scratch-net"]
 }
 """By name: a plugin of the tests, and a suite that uses it."""
 
-ACTIONS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "kill": -signal.SIGKILL}
+ACTIONS = {
+    "ENOSPC": errno.ENOSPC,
+    "EIO": errno.EIO,
+    "kill": -signal.SIGKILL,
+    "full": errno.ENOSPC,
+}
+"""What happens at a point -> the decision; after ``full``, all that needs room fails too."""
+
+NEEDS_ROOM = {"write", "create", "mkdir", "allocate", "truncate", "link"}
+
+KEY = "[0-9a-f]{24}"
 
 DRAWN = "lost", "duplicated", "different"
 
@@ -94,12 +100,13 @@ class Trial:
     """An interrupted run, and the run after it.
 
     Attributes:
+        points: where it was interrupted.
         faults: what is wrong, a line each; nothing in a good trial.
         code: exit status of the interrupted run.
         told: what it said on the fault.
     """
 
-    point: Point
+    points: Sequence[Point]
     action: str
     faults: Sequence[str] = ()
     code: int = 0
@@ -135,41 +142,47 @@ class Driver:
         time.sleep(OLD_SECONDS)
         driver = cls(bench)
         driver.bench.forget()
-        done, driver.points = driver.intercepted(None, 0)
+        done, driver.points = driver.intercepted((), "kill")
         assert done.returncode == 0, done.stderr
         driver.expected = state(bench.folder)
         return driver
 
     def intercepted(
-        self, point: Point | None, decision: int
+        self, points: Sequence[Point], action: str
     ) -> tuple[CompletedProcess[str], list[Point]]:
-        """Run the suite, interrupted at a point; return how it ended, and all points."""
-        watched = Interceptor(self.bench.folder, lambda at: decision if at == point else 0)
+        """Run the suite, interrupted at some points; return how it ended, and all points."""
+        full = False
+
+        def decide(at: Point) -> int:
+            nonlocal full
+            if at in points:
+                full = action == "full"
+                return ACTIONS[action]
+            return ACTIONS[action] if full and at.call in NEEDS_ROOM else 0
+
+        watched = Interceptor(self.bench.folder, decide)
         command = [sys.executable, "-P", "-m", "hepbench", *COMMAND]
         return watched.run(command, self.bench.variables()), watched.points
 
-    def trial(self, point: Point, action: str) -> Trial:
-        """Interrupt a run at a point, run it again, and compare."""
+    def trial(self, action: str, points: Sequence[Point]) -> Trial:
+        """Interrupt a run at some points, run it again, and compare."""
         began = time.monotonic()
         self.bench.forget()
-        done, passed = self.intercepted(point, ACTIONS[action])
-        faults = [] if point in passed else ["not reached"]
-        faults += self.wrong_end(done, state(self.bench.folder), action, point)
+        done, passed = self.intercepted(points, action)
+        faults = [f"not reached: {point}" for point in points if point not in passed]
+        faults += self.wrong_end(done, action, points[0])
         again = self.bench(*COMMAND, timeout=900)
         if again.code:
             faults.append(
                 f"lost: the next run exits {again.code}: {(again.out + again.err)[-500:]}"
             )
         faults += self.wrong_state(state(self.bench.folder))
-        return Trial(
-            point, action, faults, done.returncode, told(done), round(time.monotonic() - began, 2)
-        )
+        seconds = round(time.monotonic() - began, 2)
+        return Trial([*points], action, faults, done.returncode, told(done), seconds)
 
-    def wrong_end(
-        self, done: CompletedProcess[str], left: State, action: str, point: Point
-    ) -> list[str]:
-        """Return what is wrong with the interrupted run itself."""
-        faults = []
+    def wrong_end(self, done: CompletedProcess[str], action: str, point: Point) -> list[str]:
+        """Return what is wrong with an interrupted run itself."""
+        faults, left = [], state(self.bench.folder)
         killed = action == "kill" and point.process == "main"
         if done.returncode not in ({-signal.SIGKILL} if killed else {0, 1, 2}):
             faults.append(f"exit code {done.returncode}: {done.stderr[-300:]}")
@@ -242,32 +255,51 @@ def told(done: CompletedProcess[str]) -> str:
     return next((line for line in lines if "failed in" in line or "hepbench: " in line), "")[:300]
 
 
-def chosen(points: Iterable[Point], sample: int | None) -> list[tuple[Point, str]]:
-    """Return points with actions, those first that differ in more than a key or a count.
+def series(points: Sequence[Point], sample: int | None = None) -> list[tuple[str, Sequence[Point]]]:
+    """Return actions, each with the points of one run; those first that differ in their kind.
 
-    Each point fails once, every other one with EIO, and its process is killed once.
+    Each point fails once, every other one with EIO, and its process is killed once. From one point
+    of each kind on the disk is full.
     """
-    errors = ("ENOSPC", "EIO")
-    every = [
-        (point, action)
-        for place, point in enumerate(points)
-        for action in (errors[place % 2], "kill")
-    ]
+    every: list[tuple[str, Sequence[Point]]] = []
+    for place, group in enumerate(groups(points)):
+        every += [(("ENOSPC", "EIO")[place % 2], group), ("kill", group), ("full", group[:1])]
     random.Random(1).shuffle(every)
-    kinds = {(*_kind(point), action): (point, action) for point, action in every}
-    first = {*kinds.values()}
-    return sorted(every, key=lambda each: each not in first)[:sample]
+    seen = set()
+    first, rest = [], []
+    for action, group in every:
+        kind = (action, *_kind(group[0]))
+        if kind not in seen:
+            first.append((action, group))
+        elif action != "full":
+            rest.append((action, group))
+        seen.add(kind)
+    return [*first, *rest][:sample]
+
+
+def groups(points: Sequence[Point]) -> list[list[Point]]:
+    """Return points in groups for one run: those alike of stages that one cell each depends on; the
+    other cells go on.
+    """
+    scored = {m[1] for p in points if (m := re.search(rf"/({KEY})/scores\.npz$", p.path))}
+    ends = tuple(f"/stages/{key[:2]}" for key in scored)
+    found: dict[object, list[Point]] = {}
+    for point in points:
+        one_cell = any(key in point.path for key in scored) or point.path.endswith(ends)
+        together = point.process == "worker" and one_cell
+        found.setdefault((*_kind(point), point.count) if together else point, []).append(point)
+    return list(found.values())
 
 
 def _kind(point: Point) -> tuple[str, str, str]:
-    return point.process, point.call, re.sub(r"[0-9a-f]{24}|(?<=stages/)..", "KEY", point.path)
+    return point.process, point.call, re.sub(rf"{KEY}|(?<=stages/)..", "KEY", point.path)
 
 
 def summary(trials: Sequence[Trial]) -> str:
     """Return the line that counts what a series of trials has shown."""
     kinds = Counter(fault.partition(":")[0] for trial in trials for fault in trial.faults)
     minutes = sum(trial.seconds for trial in trials) / 60
-    points = len({trial.point for trial in trials})
+    points = len({point for trial in trials for point in trial.points})
     shown = {name: kinds.pop(name, 0) for name in DRAWN} | dict(kinds)
     counts = ", ".join(f"{name} {count}" for name, count in shown.items())
     return f"{points} points, {len(trials)} interrupted runs, {minutes:.0f} minutes: {counts}"
@@ -278,7 +310,7 @@ def logged(log: Path | None) -> list[Trial]:
     if log is None or not log.exists():
         return []
     rows: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
-    return [Trial(**{**row, "point": Point(**row["point"])}) for row in rows]
+    return [Trial(**{**row, "points": [Point(**each) for each in row["points"]]}) for row in rows]
 
 
 def main() -> int:
@@ -291,20 +323,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial after these")
     options = parser.parse_args()
     trials = logged(options.log)
-    known = {(trial.point, trial.action) for trial in trials}
+    known = [(trial.action, trial.points) for trial in trials]
     end = time.monotonic() + 60 * options.minutes
     with TemporaryDirectory(dir="/tmp", prefix="i-") as folder:
         driver = Driver.of(Path(folder), options.suite)
         calls = options.calls.split(",") if options.calls else None
         points = [point for point in driver.points if calls is None or point.call in calls]
-        todo = [each for each in chosen(points, options.sample) if each not in known]
-        print(f"{len(driver.points)} points, {len(todo)} trials to do", flush=True)
-        for point, action in todo:
+        todo = [each for each in series(points, options.sample) if each not in known]
+        print(f"{len(driver.points)} points, {len(todo)} runs to interrupt", flush=True)
+        for action, group in todo:
             if time.monotonic() > end:
                 break
-            trials.append(trial := driver.trial(point, action))
+            trials.append(trial := driver.trial(action, group))
             for fault in trial.faults:
-                print(f"{action} at {point}: {fault}", flush=True)
+                print(f"{action} at {group[0]}: {fault}", flush=True)
             if options.log:
                 with options.log.open("a") as file:
                     file.write(json.dumps(asdict(trial)) + "\n")
