@@ -20,6 +20,7 @@ import re
 import signal
 import sys
 import time
+import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -258,12 +259,13 @@ def told(done: CompletedProcess[str]) -> str:
 def series(points: Sequence[Point], sample: int | None = None) -> list[tuple[str, Sequence[Point]]]:
     """Return actions, each with the points of one run; those first that differ in their kind.
 
-    Each point fails once, every other one with EIO, and its process is killed once. From one point
+    Each point fails once, half of them with EIO, and its process is killed once. From one point
     of each kind on the disk is full.
     """
     every: list[tuple[str, Sequence[Point]]] = []
-    for place, group in enumerate(groups(points)):
-        every += [(("ENOSPC", "EIO")[place % 2], group), ("kill", group), ("full", group[:1])]
+    for group in groups(points):
+        error = ("ENOSPC", "EIO")[zlib.crc32(str(group[0]).encode()) % 2]
+        every += [(error, group), ("kill", group), ("full", group[:1])]
     random.Random(1).shuffle(every)
     seen = set()
     first, rest = [], []
