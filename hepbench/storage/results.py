@@ -189,7 +189,8 @@ class ResultsFolder(Results):
             probe = temporary.part(self.root / "probe")
             probe.write_bytes(b"hepbench")
             probe.unlink()
-            self._sweep()
+            # what runs that were killed have left
+            temporary.remove_left_over(self.root, ".*.part", "*/.*.part", "*/*/.*.part")
 
     def write(self, record: Record) -> Record:
         """Write a record, and remove the failed record that it replaces.
@@ -248,12 +249,6 @@ class ResultsFolder(Results):
             finally:
                 with suppress(OSError):
                     part.unlink()
-
-    def _sweep(self) -> None:
-        """Remove the temporary files of processes that have ended."""
-        for pattern in (".*.part", "*/.*.part", "*/*/.*.part"):
-            for part in filter(temporary.is_left_over, self.root.glob(pattern)):
-                part.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:

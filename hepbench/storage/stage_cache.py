@@ -175,8 +175,7 @@ class StageCache:
         for folder in filter(temporary.is_left_over, (self.root / "tmp").glob("*")):
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
-            for part in filter(temporary.is_left_over, self.root.glob(".*.part")):
-                part.unlink()
+            temporary.remove_left_over(self.root, ".*.part")
             for path in (self.root / "claims").glob("*.lock"):
                 if (descriptor := locks.claim(path)) is not None:
                     locks.release(path, descriptor)

@@ -23,6 +23,21 @@ def part(path: Path) -> Path:
     return path.with_name(f".{path.name}~{owner()}.part")
 
 
+def remove_left_over(folder: Path, *patterns: str) -> None:
+    """Remove the temporary files in a folder that processes of this machine have left.
+
+    Args:
+        folder: need not exist.
+        patterns: of their paths in it.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for pattern in patterns:
+        for path in filter(is_left_over, folder.glob(pattern)):
+            path.unlink(missing_ok=True)
+
+
 def is_left_over(path: Path) -> bool:
     """Whether a temporary file or folder belongs to a process of this machine that has ended."""
     found = re.search(r"([^~]*)-(\d+)(?:~[^~]*|\.part)$", path.name)
