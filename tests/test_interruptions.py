@@ -159,3 +159,14 @@ def test_one_flipped_bit_in_any_file_of_the_results_is_told(toys):
     flip(record, 5000)
     assert toys("run", "two.toml").code == 1
     assert json.loads(record.read_bytes())["metrics"] == before["metrics"]
+
+
+def test_a_damaged_record_of_other_cells_is_told_by_a_run(toys):
+    """The run counts how often the test set was looked at, and cannot count this one."""
+    toys.write("two.toml", SUITE)
+    toys("run", "two.toml")
+    failed = next((toys.folder / "results").rglob("*.failed.json"))
+    flip(failed, 5000)
+    done = toys("run", "two.toml", "-m", "line")
+    assert done.code == 0
+    assert failed.name in done.err

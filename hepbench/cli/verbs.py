@@ -63,7 +63,9 @@ def run(
     if as_json:
         _print(_summary(opened.plan, store, shown, len(todo)))
     else:
-        _print(tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite)))
+        everything = store.suite_records(shown[0].suite)
+        _warn_of_skipped(store)
+        _print(tabulate(shown, opened.registry, everything=everything))
         _print(_closing_lines(opened.plan, store, len(todo), failed))
         if name:
             _print(_other_runs(shown, name))
@@ -254,9 +256,13 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
 def recorded(results: Results, run: str | None) -> list[Record]:
     """Return the records of a run, or all; print a warning for each file that was skipped."""
     found = results.records(run)
+    _warn_of_skipped(results)
+    return found
+
+
+def _warn_of_skipped(results: Results) -> None:
     for line in results.skipped:
         sys.stderr.write(f"hepbench: warning: {' '.join(line.split())}\n")
-    return found
 
 
 def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **how: Any) -> Path:

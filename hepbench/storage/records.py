@@ -385,11 +385,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def encode(record: Record) -> bytes:
     """Return a record as indented JSON with sorted keys, its checksum first."""
     text = msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
-    return _with_checksum(text.removeprefix(b"{"))
+    rest = text.removeprefix(b"{")
+    return _checksum_field(rest) + rest
 
 
-def _with_checksum(rest: bytes) -> bytes:
-    return b'{\n "checksum": "%08x",%b' % (zlib.crc32(rest), rest)
+def _checksum_field(rest: bytes | memoryview) -> bytes:
+    return b'{\n "checksum": "%08x",' % zlib.crc32(rest)
 
 
 def decode(data: bytes, *, name: object = "the record") -> Record:
@@ -430,7 +431,7 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
 def _compare_checksum(data: bytes) -> None:
     """Raise an error if a record is not as it was written; those of older versions tell nothing."""
     found = _CHECKSUM.match(data)
-    if found and data != _with_checksum(data[found.end() :]):
+    if found and found[0] != _checksum_field(memoryview(data)[found.end() :]):
         msg = "its checksum differs: it was changed after it was written"
         raise msgspec.DecodeError(msg)
 

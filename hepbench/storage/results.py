@@ -40,7 +40,7 @@ class Results:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.skipped: list[str] = []
-        """A line for each JSON file that is no record and was skipped."""
+        """A line for each JSON file that was skipped: it is no record, or a damaged one."""
 
     def __str__(self) -> str:
         return str(self.root)
@@ -91,10 +91,15 @@ class Results:
         return found
 
     def suite_records(self, suite: str) -> list[Record]:
-        """Return the records of one suite, without damaged ones."""
-        names = (name for name in self.files.record_names() if name.startswith(f"{suite}/"))
-        found = (self.read(suite, name[len(suite) + 1 : -len(".json")]) for name in names)
-        return [record for record in found if record is not None]
+        """Return the records of one suite; damaged ones are added to ``skipped``."""
+        found = []
+        for name in self.files.record_names():
+            if name.startswith(f"{suite}/"):
+                try:
+                    found.append(self._record(name))
+                except DamagedRecordError as error:
+                    self.skipped.append(f"skipped: {error}")
+        return found
 
     def content(self, stored: Stored) -> bytes:
         """Return the contents of a file that a record of these results names.
