@@ -97,6 +97,9 @@ class Results:
             if name.startswith(f"{suite}/"):
                 try:
                     found.append(self._record(name))
+                except FileNotFoundError:
+                    # another run has just replaced it
+                    continue
                 except DamagedRecordError as error:
                     self.skipped.append(f"skipped: {error}")
         return found
