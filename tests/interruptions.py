@@ -332,6 +332,8 @@ def main() -> int:
         calls = options.calls.split(",") if options.calls else None
         points = [point for point in driver.points if calls is None or point.call in calls]
         todo = [each for each in series(points, options.sample) if each not in known]
+        # at the end what happens at a point of each kind only
+        todo.sort(key=lambda each: each[0] == "full")
         print(f"{len(driver.points)} points, {len(todo)} runs to interrupt", flush=True)
         for action, group in todo:
             if time.monotonic() > end:
