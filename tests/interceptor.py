@@ -134,7 +134,7 @@ class Interceptor:
         ) as process:  # fmt: skip
             try:
                 out, err = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
+            except BaseException:
                 process.kill()
                 raise
         watcher.join(20)

@@ -324,6 +324,8 @@ def main() -> int:
     parser.add_argument("--calls", help="such as write,rename,fsync")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial after these")
     options = parser.parse_args()
+    # ends the run under way too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     trials = logged(options.log)
     known = [(trial.action, trial.points) for trial in trials]
     end = time.monotonic() + 60 * options.minutes
