@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -120,18 +121,21 @@ class Interceptor:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and wait until its descendants have ended too."""
         ours, theirs = socket.socketpair()
-        watcher = Thread(target=self._watch, args=(ours,))
+        watcher = Thread(target=self._watch, args=(ours,), daemon=True)
         watcher.start()
 
         def intercept() -> None:
             self.main = os.getpid()
             socket.send_fds(theirs, [self.main.to_bytes(4, "little")], [_install()])
 
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         with subprocess.Popen(
-            command, cwd=self.folder, env=env, text=True, preexec_fn=intercept,  # noqa: PLW1509
-           
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
+            command,
+            cwd=self.folder,
+            env=env,
+            preexec_fn=intercept,  # noqa: PLW1509 - the other thread only waits
+            **pipes,
+        ) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
             except BaseException:
@@ -151,16 +155,14 @@ class Interceptor:
         poll.register(listener, select.POLLIN)
         while poll.poll()[0][1] & select.POLLIN:
             request = bytearray(NOTIFICATION.size)
-            try:
+            # the process may be killed meanwhile
+            with suppress(FileNotFoundError, ProcessLookupError):
                 fcntl.ioctl(listener, RECEIVE, request)
                 number, thread, _, call, _, _, *arguments = NOTIFICATION.unpack(request)
                 error = self._judge(thread, call, arguments)
                 # flag 1: the kernel carries the call out
                 answer = ANSWER.pack(number, 0, -error, 0 if error else 1)
                 fcntl.ioctl(listener, SEND, answer)
-            except (FileNotFoundError, ProcessLookupError):
-                # the process was killed meanwhile
-                continue
         os.close(listener)
 
     def _judge(self, thread: int, call: int, arguments: list[int]) -> int:
