@@ -5,8 +5,8 @@
     python tests/interruptions.py --sample 20     # some of the points
 
 A run is interrupted at one point, and the same command is run again undisturbed. Its records,
-predictions and labels must then be those of a run that was never disturbed. ``--log`` keeps what was
-done, so that a long series can be continued.
+predictions and labels must then be those of a run that was never disturbed, and nothing else may be
+left. ``--log`` keeps what was done, so that a long series can be continued.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ NEEDS_ROOM = {"write", "create", "mkdir", "allocate", "truncate", "link"}
 
 KEY = "[0-9a-f]{24}"
 
-DRAWN = "lost", "duplicated", "different"
+COUNTED = "lost", "duplicated", "different"
 
 OLD_SECONDS = 2.1
 """Digests of files are kept when the files are older than this."""
@@ -302,7 +302,7 @@ def summary(trials: Sequence[Trial]) -> str:
     kinds = Counter(fault.partition(":")[0] for trial in trials for fault in trial.faults)
     minutes = sum(trial.seconds for trial in trials) / 60
     points = len({point for trial in trials for point in trial.points})
-    shown = {name: kinds.pop(name, 0) for name in DRAWN} | dict(kinds)
+    shown = {name: kinds.pop(name, 0) for name in COUNTED} | dict(kinds)
     counts = ", ".join(f"{name} {count}" for name, count in shown.items())
     return f"{points} points, {len(trials)} interrupted runs, {minutes:.0f} minutes: {counts}"
 

@@ -62,6 +62,7 @@ def test_an_interrupted_run_is_completed_by_the_next(driver):
 
 
 @intercepting
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "path", "action", "words"),
     [
