@@ -9,8 +9,10 @@ import errno
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
 import interruptions
 import numpy as np
@@ -19,7 +21,9 @@ from interceptor import Interceptor, supported
 from interruptions import Driver, groups, series
 from needs import needs_linux
 
+from hepbench.specs.errors import ResultsError
 from hepbench.storage import npy_files, temporary
+from hepbench.storage.results_files import open_files
 
 intercepting = needs_linux("a seccomp filter that asks", found=supported())
 
@@ -171,3 +175,20 @@ def test_a_damaged_record_of_other_cells_is_told_by_a_run(toys):
     done = toys("run", "two.toml", "-m", "line")
     assert done.code == 0
     assert failed.name in done.err
+
+
+def test_no_flipped_bit_in_a_packed_file_goes_unnoticed(tmp_path):
+    """It is told, or every file is as it was: dates, for one, are no part of results."""
+    path = tmp_path / "packed.zip"
+    with ZipFile(path, "w") as packed:
+        for name in ("a/0123456789abcdef01234567.json", "a/predictions/x.npz"):
+            packed.writestr(name, name * 3)
+    files = open_files(path)
+    before = {name: files.read(name) for name in files.names()}
+    for bit in range(8 * path.stat().st_size):
+        flip(path, bit)
+        with suppress(ResultsError):
+            files = open_files(path)
+            files.check()
+            assert {name: files.read(name) for name in files.names()} == before
+        flip(path, bit)

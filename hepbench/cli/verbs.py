@@ -283,6 +283,7 @@ def verify(results: Path, run: str | None) -> tuple[str, int]:
     from hepbench.evaluation import verify as verifying
 
     opened = Results(results)
+    opened.files.check()
     lines, code = verifying.verify(opened, recorded(opened, run))
     return "\n".join(lines), code
 
