@@ -11,15 +11,13 @@ import click
 from hepbench.running import interrupts, streams
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line, shortened
+from hepbench.storage.durable import DISK_ERRORS
 
 SHELL_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 """Too many open files, no memory, too many processes."""
 
 
-PLACES = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
-}
+PLACES = DISK_ERRORS | {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
 """A file or folder that cannot be used, for a reason that the user can mend."""
 
 

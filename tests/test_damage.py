@@ -113,3 +113,16 @@ def test_the_reason_of_an_undefined_metric_can_always_be_stored(monkeypatch):
     monkeypatch.setattr(measure, "resolve", lambda _target: fail)
     value = measure._value("plug:metric", None)
     assert records.Value(undefined=r"RuntimeError: bad \udce9") == value
+
+
+def test_one_changed_bit_anywhere_in_a_record_is_noticed():
+    """In its checksum and in fields that nobody shows, too."""
+    path = next(path for path in sorted(BASELINE.glob("*.json")) if "failed" not in path.name)
+    record = records.decode(path.read_bytes(), name=path)
+    good = records.encode(record)
+    assert records.decode(good) == record
+    for bit in [*range(400), *range(400, 8 * len(good), 61)]:
+        changed = bytearray(good)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(msgspec.MsgspecError):
+            records.decode(bytes(changed))

@@ -65,9 +65,9 @@ def run(
     if as_json:
         streams.write(_summary(opened.plan, store, shown, len(todo)))
     else:
-        streams.write(
-            tabulate(shown, opened.registry, everything=store.suite_records(shown[0].suite))
-        )
+        everything = store.suite_records(shown[0].suite)
+        _warn_of_skipped(store)
+        streams.write(tabulate(shown, opened.registry, everything=everything))
         streams.write(_closing_lines(opened.plan, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
@@ -253,9 +253,13 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
 def recorded(results: Results, run: str | None) -> list[Record]:
     """Return the records of a run, or all; print a warning for each file that was skipped."""
     found = results.records(run)
+    _warn_of_skipped(results)
+    return found
+
+
+def _warn_of_skipped(results: Results) -> None:
     for line in results.skipped:
         sys.stderr.write(f"hepbench: warning: {one_line(line)}\n")
-    return found
 
 
 def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **how: Any) -> Path:
@@ -276,6 +280,7 @@ def verify(results: Path, run: str | None) -> tuple[str, int]:
     from hepbench.evaluation import verify as verifying
 
     opened = Results(results)
+    opened.files.check()
     lines, code = verifying.verify(opened, recorded(opened, run))
     return "\n".join(lines), code
 

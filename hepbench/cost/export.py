@@ -80,6 +80,7 @@ def write(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> None:
 
     Raises:
         ExportError: the exporter fails.
+        OSError: the file cannot be written.
     """
     tensors = batch(inputs, TRACED)
     axes = {name: {0: "batch"} for name in (*tensors, "logits")}
@@ -96,6 +97,9 @@ def write(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> None:
                 output_names=["logits"],
                 dynamic_axes=axes,
             )
+    # a full disk says nothing about the network
+    except OSError:
+        raise
     # any error of the exporter is an error about this network
     except Exception as error:
         path.unlink(missing_ok=True)

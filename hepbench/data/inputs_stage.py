@@ -44,12 +44,12 @@ def inputs(task: InputsTask, workspace: Workspace) -> InputsResult:
             columns = {"ids": columns["ids"]}
         (folder / part).mkdir()
         for name, array in columns.items():
-            np.save(folder / part / f"{name}.npy", array, allow_pickle=False)
+            npy_files.save(folder / part / f"{name}.npy", array)
         _lay_out(task, source, rows, folder / part)
     if n := count(source, "unlabelled"):
         (folder / "unlabelled").mkdir()
         ids = npy_files.map_npy(source / "unlabelled.ids.npy")
-        np.save(folder / "unlabelled" / "ids.npy", ids, allow_pickle=False)
+        npy_files.save(folder / "unlabelled" / "ids.npy", ids)
         _lay_out(task, source, np.arange(n), folder / "unlabelled", role="unlabelled")
     return InputsResult()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from hepbench.running.usage import UsageOrder
@@ -41,6 +43,11 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     scratch: str
     usage: UsageOrder
+
+    @property
+    def cache(self) -> str:
+        """The cache folder, which the scratch folder is in."""
+        return str(Path(self.scratch).parents[1])
 
     @property
     def log(self) -> str:

@@ -15,7 +15,7 @@ from hepbench.running import usage
 from hepbench.running.messages import Done, Failed, Started, Working
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.text import LONGEST_TEXT, encodable, error_text
-from hepbench.storage import stage_cache
+from hepbench.storage import durable, stage_cache
 from hepbench.storage.workspace import Workspace, task_type
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 0.2
 
-USER_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES}
-"""A full disk or quota, a file that may not grow or be written: the user can mend these."""
+USER_ERRORS = durable.DISK_ERRORS | {errno.EACCES}
+"""A full or broken disk, a file that may not be read or written: the user can mend these."""
 
 
 def run_job(job: JobOrder, trace: Trace, report: Callable[[Event], None]) -> bool:
@@ -43,7 +43,7 @@ def run_job(job: JobOrder, trace: Trace, report: Callable[[Event], None]) -> boo
         try:
             run_stage(stage, job, trace, report)
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, one stage fails
-            report(failure(stage.key, error, job.memory))
+            report(failure(stage.key, error, job.memory, cache=job.cache))
             return False
         report(Done(stage.key))
     return True
@@ -94,12 +94,20 @@ def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], Non
     return report_progress
 
 
-def failure(key: str, error: BaseException, memory: int) -> Failed:
-    """Return what is reported of an error; ``memory`` is the limit in bytes, 0 for none."""
+def failure(key: str, error: BaseException, memory: int, *, cache: str = "") -> Failed:
+    """Return what is reported of an error.
+
+    Args:
+        key: of the stage.
+        error: what was raised.
+        memory: the limit in bytes, 0 for none.
+        cache: folder that stages write into, named where the error of a disk names no file.
+    """
     message = error_text(error)
-    user_error = isinstance(error, HepbenchError) or (
-        isinstance(error, OSError) and error.errno in USER_ERRORS
-    )
+    disk_error = isinstance(error, OSError) and error.errno in USER_ERRORS
+    user_error = isinstance(error, HepbenchError) or disk_error
+    if isinstance(error, OSError) and disk_error and error.filename is None and cache:
+        message += f"; stages write into {cache}"
     if isinstance(error, MemoryError):
         limit = f"; the limit is {memory / 1e9:.1f} GB (--memory)" if memory else ""
         message = f"out of memory{limit}"

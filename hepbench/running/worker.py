@@ -13,7 +13,7 @@ import msgspec
 
 from hepbench.running import interrupts, messages
 from hepbench.running.isolation import adopt, die_with_parent, end_children, leave_server, redirect
-from hepbench.running.stage_runs import run_job
+from hepbench.running.stage_runs import failure, run_job
 from hepbench.running.trace import Trace
 from hepbench.storage import locks
 
@@ -29,6 +29,33 @@ def main(order: bytes, connection: Connection) -> None:
     job = msgspec.json.decode(order, type=messages.JobOrder)
     die_with_parent()
     leave_server()
+
+    def report(event: messages.Event) -> None:
+        connection.send_bytes(messages.encode(event))
+
+    try:
+        job, trace = _isolated(job)
+    except OSError as error:
+        report(failure(job.stages[0].key, error, job.memory, cache=job.cache))
+        sys.exit(1)
+    with locks.machine(alone=job.exclusive):
+        trace.install()
+        done = run_job(job, trace, report)
+        # before the machine is released: others may wait to be alone on it
+        end_children()
+    if not done:
+        sys.exit(1)
+
+
+def _isolated(job: messages.JobOrder) -> tuple[messages.JobOrder, Trace]:
+    """Give this process its log, its limit and its folder.
+
+    Returns:
+        The order with the limit that holds, and the trace of what this process uses.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     redirect(Path(job.log))
     faulthandler.enable()
     # macOS has no limit that holds
@@ -36,14 +63,7 @@ def main(order: bytes, connection: Connection) -> None:
         job = msgspec.structs.replace(job, memory=_limit_memory(job.memory))
     os.chdir(job.scratch)
     adopt()
-    trace = Trace(Path(job.scratch) / "opened", job.usage.plugin_tops)
-    with locks.machine(alone=job.exclusive):
-        trace.install()
-        done = run_job(job, trace, lambda event: connection.send_bytes(messages.encode(event)))
-        # before the machine is released: others may wait to be alone on it
-        end_children()
-    if not done:
-        sys.exit(1)
+    return job, Trace(Path(job.scratch) / "opened", job.usage.plugin_tops)
 
 
 def _limit_memory(size: int) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepbench.storage import regular_files
+from hepbench.storage import regular_files, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +70,7 @@ class DigestCache:
             return
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            part = temporary.part(self._path)
             kept = {n: v for n, v in self._values.items() if Path(n.split(SEPARATOR)[0]).exists()}
             try:
                 part.write_text(json.dumps(kept))

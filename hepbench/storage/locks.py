@@ -41,7 +41,8 @@ def claim(path: Path) -> int | None:
 
 def release(path: Path, descriptor: int) -> None:
     """Release a claim and remove its file."""
-    with suppress(FileNotFoundError):
+    # a file that cannot be removed is no claim: the lock is
+    with suppress(OSError):
         path.unlink()
     os.close(descriptor)
 

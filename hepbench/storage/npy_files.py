@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,14 @@ class NpyWriter:
         npy.write_array_header_1_0(self._file, header)
 
 
+def save(path: Path, array: NDArray[Any]) -> None:
+    """Write an npy file; where the disk is full this fails, while ``numpy.save`` may lose the end of
+    the array without an error.
+    """
+    with closing(NpyWriter(path, array)) as file:
+        file.append(array)
+
+
 class SparseImagesWriter:
     """Writes sparse images chunk by chunk into a folder."""
 
@@ -75,7 +84,7 @@ class SparseImagesWriter:
         self._image, self._hits = first.image, 0
         # positions in 125 x 125 x 3 pixels fit into two bytes
         self._position_type = np.min_scalar_type(math.prod(first.image) - 1)
-        np.save(folder / "image.npy", np.array(first.image, np.int64), allow_pickle=False)
+        save(folder / "image.npy", np.array(first.image, np.int64))
         self._ends = NpyWriter(folder / "ends.npy", np.empty(0, np.int64))
         self._positions = NpyWriter(folder / "positions.npy", np.empty(0, self._position_type))
         self._values = NpyWriter(folder / "values.npy", np.empty(0, np.float32))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
+from glob import escape
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import msgspec
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import durable, keys, records, stored_arrays, untrusted_zip
+from hepbench.storage import durable, keys, records, stored_arrays, temporary, untrusted_zip
 from hepbench.storage.records import Stored
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def pack(results: Results, output: Path, contents: Contents) -> int:
         # a device such as /dev/null would be replaced
         msg = f"cannot write {output}: not a regular file; choose another --output"
         raise ResultsError(msg)
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    part = temporary.part(output)
     try:
+        temporary.remove_left_over(output.parent, f".{escape(output.name)}~*.part")
         with ZipFile(part, "w") as opened:
             for name, data in _members(results, output, contents):
                 opened.writestr(_member(name, data), data, compresslevel=LEVEL)
@@ -83,7 +84,7 @@ def pack(results: Results, output: Path, contents: Contents) -> int:
         part.replace(output)
         durable.sync(output.absolute().parent)
     except OSError as error:
-        msg = f"cannot write {output}: {error.strerror}; choose another --output"
+        msg = f"cannot write {output}: {error.strerror or error}; choose another --output"
         raise ResultsError(msg) from error
     finally:
         with suppress(OSError):

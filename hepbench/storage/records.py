@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -381,8 +383,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as indented JSON with sorted keys."""
-    return msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
+    """Return a record as indented JSON with sorted keys, its checksum first."""
+    text = msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
+    rest = text.removeprefix(b"{")
+    return _checksum_field(rest) + rest
+
+
+def _checksum_field(rest: bytes | memoryview) -> bytes:
+    return b'{\n "checksum": "%08x",' % zlib.crc32(rest)
 
 
 def decode(data: bytes, *, name: object = "the record") -> Record:
@@ -394,8 +402,9 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
 
     Raises:
         ResultsError: a newer hepbench wrote it.
-        msgspec.MsgspecError: it is no record.
+        msgspec.MsgspecError: it is no record, or not as it was written.
     """
+    _compare_checksum(data)
     try:
         record = _decoder.decode(data)
     except msgspec.ValidationError:
@@ -420,6 +429,14 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
     if version == SCHEMA_VERSION:
         return record
     return _in_suite(record) if version == 2 else _converted(data)
+
+
+def _compare_checksum(data: bytes) -> None:
+    """Raise an error if a record is not as it was written; those of older versions tell nothing."""
+    found = _CHECKSUM.match(data)
+    if found and found[0] != _checksum_field(memoryview(data)[found.end() :]):
+        msg = "its checksum differs: it was changed after it was written"
+        raise msgspec.DecodeError(msg)
 
 
 STORED = ("predictions", "labels", "spectators")
@@ -478,6 +495,10 @@ def comparable(record: Record) -> Mapping[str, Json]:
 
 class _Version(msgspec.Struct):
     schema_version: int = SCHEMA_VERSION
+
+
+_CHECKSUM = re.compile(rb'\{\n ".{8}": ".{8}",', re.DOTALL)
+"""The beginning of a record with a checksum, even if one bit of its name has changed."""
 
 
 _decoder = msgspec.json.Decoder(Record)

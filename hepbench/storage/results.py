@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 import re
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
@@ -14,7 +13,7 @@ import msgspec
 
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import unknown
-from hepbench.storage import durable, records, untrusted_zip
+from hepbench.storage import durable, records, temporary, untrusted_zip
 from hepbench.storage.records import Record, Stored
 from hepbench.storage.results_files import ResultsFiles, open_files
 
@@ -41,7 +40,7 @@ class Results:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.skipped: list[str] = []
-        """A line for each JSON file that is no record and was skipped."""
+        """A line for each JSON file that was skipped: it is no record, or a damaged one."""
 
     def __str__(self) -> str:
         return str(self.root)
@@ -93,10 +92,18 @@ class Results:
         return found
 
     def suite_records(self, suite: str) -> list[Record]:
-        """Return the records of one suite, without damaged ones."""
-        names = (name for name in self.files.record_names() if name.startswith(f"{suite}/"))
-        found = (self.read(suite, name[len(suite) + 1 : -len(".json")]) for name in names)
-        return [record for record in found if record is not None]
+        """Return the records of one suite; damaged ones are added to ``skipped``."""
+        found = []
+        for name in self.files.record_names():
+            if name.startswith(f"{suite}/"):
+                try:
+                    found.append(self._record(name))
+                except FileNotFoundError:
+                    # another run has just replaced it
+                    continue
+                except DamagedRecordError as error:
+                    self.skipped.append(f"skipped: {error}")
+        return found
 
     def content(self, stored: Stored) -> bytes:
         """Return the contents of a file that a record of these results names.
@@ -192,9 +199,11 @@ class ResultsFolder(Results):
             raise ResultsError(msg)
         with self._writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
+            probe = temporary.part(self.root / "probe")
             probe.write_bytes(b"hepbench")
             probe.unlink()
+            # what runs that were killed have left
+            temporary.remove_left_over(self.root, ".*.part", "*/.*.part", "*/*/.*.part")
 
     def write(self, record: Record) -> Record:
         """Write a record, and remove the failed record that it replaces.
@@ -211,8 +220,8 @@ class ResultsFolder(Results):
         text = records.encode(record)
         self._replace(path, lambda part: part.write_bytes(text))
         if other is not None:
-            with suppress(FileNotFoundError):
-                other.unlink()
+            with self._writing(other):
+                other.unlink(missing_ok=True)
         return _placed(records.decode(text, name=path), record.suite, path)
 
     def rewrite(self, record: Record) -> None:
@@ -242,7 +251,7 @@ class ResultsFolder(Results):
         return self.root / suite / f"{key}.json"
 
     def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = temporary.part(path)
         with self._writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -259,9 +268,8 @@ class ResultsFolder(Results):
         try:
             yield
         except OSError as error:
-            msg = (
-                f"cannot write {error.filename or path}: {error.strerror}; choose another --results"
-            )
+            reason = f"cannot write {error.filename or path}: {error.strerror or error}"
+            msg = f"{reason}; choose another --results"
             raise ResultsError(msg) from error
 
 

@@ -37,6 +37,9 @@ class ResultsFiles(Protocol):
             ResultsError: it lies outside of the results, or is damaged.
         """
 
+    def check(self) -> None:
+        """Raise ResultsError if a file is damaged, as far as the files themselves tell it."""
+
 
 def open_files(path: Path) -> ResultsFiles:
     """Return the files of a results folder, or of a packed file.
@@ -84,6 +87,9 @@ class FolderFiles:
             msg = f"cannot read {path}: {error.strerror}"
             raise ResultsError(msg) from error
 
+    def check(self) -> None:
+        """Do nothing: only records tell what the files of a folder should hold."""
+
     def _is_inside(self, name: str) -> bool:
         # a suite's folder may be a link to another disk; what is in it may not lead outside
         inside = (self._root.resolve(), (self._root / name.partition("/")[0]).resolve())
@@ -118,6 +124,11 @@ class PackedFiles:
             raise FileNotFoundError(name)
         with self._reading():
             return untrusted_zip.read_member(self._zip, self._members[name])
+
+    def check(self) -> None:
+        """Read all members: each has a checksum, and its name twice."""
+        for name in self._members:
+            self.read(name)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from hepbench.specs.errors import ResultsError
-from hepbench.storage import durable, locks, machine, regular_files
+from hepbench.storage import durable, locks, regular_files, temporary
 from hepbench.storage.records import Usage
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ class StageCache:
 
     def check(self) -> None:
         """Raise ResultsError if the cache cannot be written; called before any work is done."""
-        self.scratch().rmdir()
         with self._writing():
+            self.scratch().rmdir()
             for name in ("stages", "claims"):
                 (self.root / name).mkdir(exist_ok=True)
 
@@ -152,7 +152,7 @@ class StageCache:
         with self._writing():
             parent = self.root / "tmp"
             parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+            return Path(tempfile.mkdtemp(prefix=f"{temporary.owner()}~", dir=parent))
 
     def claim(self, keys: Iterable[str]) -> bool:
         """Claim all of the keys, or none if another run works on one of them."""
@@ -173,11 +173,23 @@ class StageCache:
             locks.release(self._claim_path(key), self._claims.pop(key))
 
     def sweep(self) -> None:
-        """Remove the scratch folders of processes that have ended."""
-        for folder in (self.root / "tmp").glob("*-*"):
-            pid = folder.name.partition("-")[0]
-            if pid.isdigit() and not machine.is_running(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove the temporary files, scratch folders and claims of processes that have ended."""
+        for folder in filter(temporary.is_left_over, (self.root / "tmp").glob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            temporary.remove_left_over(self.root, ".*.part")
+            for path in (self.root / "claims").glob("*.lock"):
+                if (descriptor := locks.claim(path)) is not None:
+                    locks.release(path, descriptor)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"cache {self.root} cannot be written: {error.strerror or error}"
+            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
+            raise ResultsError(msg) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

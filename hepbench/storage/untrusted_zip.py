@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import zlib
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ LARGEST_RATIO = 100
 """How much larger than in the zip file a member may be."""
 
 
+LONGEST_END = (1 << 16) + 100
+"""Bytes after the last entry of a zip file's directory, at most: a comment, and what states its size."""
+
+
 DAMAGED = (BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError, zlib.error)
 """What reading a damaged or hostile zip file may raise; RuntimeError stands for encryption."""
 
@@ -28,7 +33,8 @@ def checked_members(opened: ZipFile, size: int) -> dict[str, ZipInfo]:
         size: its size in bytes.
 
     Raises:
-        ValueError: a member leads outside, is a link, is there twice, or its size cannot be true.
+        ValueError: a member leads outside, is a link, is there twice or not at all, or its size
+            cannot be true.
     """
     found: dict[str, ZipInfo] = {}
     for member in opened.infolist():
@@ -40,10 +46,29 @@ def checked_members(opened: ZipFile, size: int) -> dict[str, ZipInfo]:
             msg = f"member {name[:100]!r} is there twice"
             raise ValueError(msg)
         found[name] = member
+    stated, listed = _stated_count(opened), len(opened.infolist())
+    if stated != listed:
+        msg = f"it states {stated} members and lists {listed}"
+        raise ValueError(msg)
     if sum(member.compress_size for member in found.values()) > size:
         msg = "its members are together larger than the file"
         raise ValueError(msg)
     return {name: member for name, member in found.items() if not name.endswith("/")}
+
+
+def _stated_count(opened: ZipFile) -> int:
+    """Return how many members the end of a zip file states: one damaged entry may hide another."""
+    file = opened.fp
+    assert file is not None
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - LONGEST_END))
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    count = int.from_bytes(tail[end + 10 : end + 12], "little")
+    large = tail.rfind(b"PK\6\6", 0, end)
+    if count == 0xFFFF and large >= 0:
+        count = int.from_bytes(tail[large + 32 : large + 40], "little")
+    return count
 
 
 def stays_inside(name: str) -> bool:

@@ -21,6 +21,7 @@ def save(estimator: Any, folder: Path) -> None:
 
     Raises:
         PluginError: a value cannot be stored safely; the message names it.
+        OSError: a file cannot be written.
     """
     state = vars(estimator)
     plain = {name: value for name, value in state.items() if _is_plain(value)}
@@ -71,6 +72,8 @@ def _dump(objects: dict[str, Any], path: Path, estimator: Any) -> None:
     try:
         io.dump(objects, path)
         untrusted = set(io.get_untrusted_types(file=path)) - set(getattr(estimator, "trusts", ()))
+    except OSError:
+        raise
     except Exception as error:
         msg = f"{where}: {error}"
         raise PluginError(msg) from error

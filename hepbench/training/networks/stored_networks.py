@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from hepbench.specs.errors import PluginError, ResultsError
@@ -46,7 +46,8 @@ def save(network: Network, folder: Path) -> None:
     # cloned, because tied weights share memory, which safetensors refuses
     tensors = {n: t.detach().cpu().contiguous().clone() for n, t in _state(network).items()}
     tensors |= {name: mask.cpu().contiguous() for name, mask in masks.items()}
-    save_file(tensors, folder / WEIGHTS)
+    # not save_file, whose errors do not say that the disk is full
+    (folder / WEIGHTS).write_bytes(safetensors.save(tensors))
     (folder / RECIPE).write_bytes(recipes.encode(recipe))
 
 
@@ -70,7 +71,7 @@ def load(folder: Path, known: TrustedCode) -> Network:
     """
     try:
         recipe = recipes.decode((folder / RECIPE).read_bytes())
-        tensors = load_file(folder / WEIGHTS)
+        tensors = safetensors.load_file(folder / WEIGHTS)
         network = _assemble(recipe, tensors, known)
         _check_outputs(network)
     except ResultsError as error:
