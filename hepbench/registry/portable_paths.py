@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hepbench.registry import syntax
+from hepbench.registry.plugins import kind_of
 from hepbench.specs.errors import PluginError
 from hepbench.storage.results import sha256
 
 if TYPE_CHECKING:
+    from hepbench.registry.plugins import Spec
     from hepbench.registry.source_digests import Cached
 
 
@@ -43,6 +45,21 @@ class Packages:
                 return path, ""
         top, folder = self._tops[place]
         return (f"{top}{path[len(folder) :]}" if path != folder else Path(path).name), top
+
+
+def declared(name: str, spec: Spec) -> str:
+    """Return the label of a file that a spec declares, ``package:path`` or an absolute path.
+
+    Raises:
+        PluginError: there is no such file.
+    """
+    package, _, path = name.partition(":")
+    label = name if name.startswith("/") else f"{package.replace('.', '/')}/{path}"
+    found = locate(label)
+    if found is None or not found.is_file():
+        msg = f"{kind_of(spec)} {spec.name}: file '{name}', which it declares, is missing"
+        raise PluginError(msg)
+    return label
 
 
 def locate(label: str) -> Path | None:

@@ -10,11 +10,11 @@ from importlib.util import source_from_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepbench.registry import libraries
+from hepbench.registry import libraries, portable_paths
 from hepbench.storage.digest_cache import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
 STARTS = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0, "os.system": 0, "os.spawn": 1}
@@ -34,6 +34,7 @@ class Trace:
 
     Attributes:
         opened: stamp of each file when it was first opened for reading; None if it was missing.
+        declared: label of each file that a spec declares, by path; they count as opened.
         written: files that were opened for writing, or that another was renamed to.
         started: programs of the processes that were started.
         variables: environment variables that code outside libraries asked for.
@@ -42,6 +43,7 @@ class Trace:
 
     def __init__(self, log: Path, plugin_tops: frozenset[str]) -> None:
         self.opened: dict[str, list[int] | None] = {}
+        self.declared: dict[str, str] = {}
         self.written: set[str] = set()
         self.started: set[str] = set()
         self.variables: set[str] = set()
@@ -56,6 +58,13 @@ class Trace:
         sys.addaudithook(self._audit)
         self._watch_environment()
         _compile_plugins(self.plugin_tops)
+
+    def declare(self, labels: Iterable[str]) -> None:
+        """Count files as opened that a stage is about to open where no trace sees it."""
+        for label in labels:
+            path = str(portable_paths.locate(label) or label)
+            self.declared[path] = label
+            self.opened.setdefault(path, _stamp(path))
 
     def add_children(self) -> None:
         """Add what forked children have opened."""

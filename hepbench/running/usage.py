@@ -89,14 +89,14 @@ class _OpenedFiles:
     """
 
     def __init__(self, trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> None:
-        self.labels: dict[str, str] = {}
+        self.labels: dict[str, str] = dict(trace.declared)
         self.tops: set[str] = set()
         self._trace = trace
         self._packages = portable_paths.Packages()
         self._hooks = _files_in_keys(order.hooks, planned)
         ignored = tuple(order.ignored)
         for path in list(trace.opened):
-            if not path.startswith(ignored):
+            if path not in self.labels and not path.startswith(ignored):
                 self._sort(path)
 
     def _sort(self, path: str) -> None:
