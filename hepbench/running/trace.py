@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from importlib.util import source_from_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from hepbench.registry import libraries, portable_paths
 from hepbench.storage.digest_cache import stamp
@@ -26,6 +28,11 @@ OWN_VARIABLES = frozenset(
 )
 """Environment variables that hepbench sets for its workers."""
 
+METADATA = re.compile(r"/([^/-]+)(?:-[^/]*)?\.(?:dist|egg)-info/(?:METADATA|PKG-INFO)$")
+"""The file that holds the version of the distribution of this name."""
+
+PATHLIB = Path.home.__code__.co_filename
+
 CORE = f"{Path(__file__).parent.parent}/"
 
 
@@ -33,10 +40,16 @@ class Trace:
     """What this process and the children that it forks do from now on.
 
     Attributes:
+        search: where modules were searched for before.
         opened: stamp of each file when it was first opened for reading; None if it was missing.
         declared: label of each file that a spec declares, by path; they count as opened.
-        written: files that were opened for writing, or that another was renamed to.
+        listed: digest of the names in each folder that code outside libraries listed; None if it was
+            missing.
+        databases: files of SQLite among those that were opened: whether to write is not seen.
+        written: files that were opened for writing, or that another was renamed to; folders that
+            were made.
         started: programs of the processes that were started.
+        distributions: those whose version code outside libraries asked for.
         variables: environment variables that code outside libraries asked for.
         modules_before: names of the modules that had been imported before.
     """
@@ -44,19 +57,25 @@ class Trace:
     def __init__(self, log: Path, plugin_tops: frozenset[str]) -> None:
         self.opened: dict[str, list[int] | None] = {}
         self.declared: dict[str, str] = {}
+        self.listed: dict[str, str | None] = {}
+        self.databases: set[str] = set()
         self.written: set[str] = set()
         self.started: set[str] = set()
+        self.distributions: set[str] = set()
         self.variables: set[str] = set()
+        self.search = portable_paths.ModuleSearch()
         self.modules_before = frozenset(sys.modules)
         self.plugin_tops = plugin_tops
         self._pid = os.getpid()
+        self._listing = False
         # children that are forked inherit it
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def install(self) -> None:
         """Begin: it lasts until the process ends."""
         sys.addaudithook(self._audit)
-        self._watch_environment()
+        for environment in (os.environ, os.environb):
+            self._watch_environment(environment)
         _compile_plugins(self.plugin_tops)
 
     def declare(self, labels: Iterable[str]) -> None:
@@ -77,12 +96,24 @@ class Trace:
             # whatever else a plugin wrote into the log names no file
             elif kind == "r" and path not in self.opened:
                 self.opened[path] = _stamp(path)
+            elif kind == "l":
+                self.listed.setdefault(path, portable_paths.names_in(path))
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         # an exception here would fail whatever the plugin does
         with suppress(Exception):
             if event == "open":
                 self._open(*arguments)
+            elif event in {"os.listdir", "os.scandir"}:
+                self._list(*arguments)
+            elif event == "import" and arguments[1]:
+                self._open_library(arguments[1])
+            elif event == "ctypes.dlopen":
+                self._open_library(arguments[0])
+            elif event == "sqlite3.connect":
+                self._open_database(arguments[0])
+            elif event == "os.mkdir":
+                self._add_written(_absolute(arguments[0]))
             elif event == "os.rename":
                 self._add_written(_absolute(arguments[1]))
             elif event in STARTS:
@@ -100,11 +131,49 @@ class Trace:
             name = _source(name)
         if name in self.opened:
             return
+        if METADATA.search(name):
+            self._add_distribution(name)
+            return
+        self._add_opened(name)
+
+    def _add_opened(self, name: str) -> None:
+        if name in self.opened:
+            return
         found = _stamp(name)
         # folders and devices are no content
         if found or not Path(name).exists():
             self.opened[name] = found
             self._tell_parent("r", name)
+
+    def _open_library(self, path: Any) -> None:
+        """Note a compiled library that is loaded by its path; the system finds others by name."""
+        if path and os.sep in (name := os.fsdecode(path)):
+            self._add_opened(_absolute(name))
+
+    def _open_database(self, path: Any) -> None:
+        name = os.fsdecode(path)
+        if name.startswith("file:"):
+            name = unquote(name.removeprefix("file:").partition("?")[0])
+        if name and name != ":memory:":
+            self.databases.add(_absolute(name))
+            self._add_opened(_absolute(name))
+
+    def _add_distribution(self, name: str) -> None:
+        """Note the distribution whose metadata are read, if code outside libraries asked for them."""
+        if found := METADATA.search(name) if self._asked_by_plugin(4) else None:
+            self.distributions.add(found[1])
+
+    def _list(self, path: Any) -> None:
+        # the import system lists every folder that it searches
+        importing = sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")
+        if importing or isinstance(path, int) or self._listing or not self._asked_by_plugin(3):
+            return
+        name = _absolute(path or ".")
+        if name not in self.listed:
+            self._listing = True
+            self.listed[name] = portable_paths.names_in(name)
+            self._listing = False
+            self._tell_parent("l", name)
 
     def _add_written(self, name: str) -> None:
         self.written.add(name)
@@ -114,34 +183,47 @@ class Trace:
         if os.getpid() != self._pid:
             os.write(self._log, f"{kind}{name}\0".encode("utf-8", "surrogateescape"))
 
-    def _watch_environment(self) -> None:
-        """Wrap the two functions through which ``os.environ`` handles its names."""
-        environment: Any = os.environ
-        encode: Callable[[str], bytes] = environment.encodekey
-        decode: Callable[[bytes], str] = environment.decodekey
-        listed = ""
+    def _watch_environment(self, environment: Any) -> None:
+        """Wrap the two functions through which ``os.environ`` or ``os.environb`` handles names."""
+        encode: Callable[[Any], bytes] = environment.encodekey
+        decode: Callable[[bytes], Any] = environment.decodekey
+        listed = None
 
-        def decodekey(key: bytes) -> str:
+        def decodekey(key: bytes) -> Any:
             nonlocal listed
             listed = decode(key)
             return listed
 
-        def encodekey(key: str) -> bytes:
+        def encodekey(key: Any) -> bytes:
             nonlocal listed
+            encoded = encode(key)
             # a copy of the whole environment asks for each name that it has just got
-            if key != listed and key not in OWN_VARIABLES and self._asked_by_plugin():
-                self.variables.add(key)
-            listed = ""
-            return encode(key)
+            if key != listed and self._asked_by_plugin(2, _is_pathlib):
+                self.variables |= {os.fsdecode(key)} - OWN_VARIABLES
+            listed = None
+            return encoded
 
         environment.decodekey, environment.encodekey = decodekey, encodekey
 
-    def _asked_by_plugin(self) -> bool:
-        frame: FrameType | None = sys._getframe(2)
-        # os.environ.get and os.getenv are themselves frames, in frozen modules
-        while frame is not None and frame.f_code.co_filename.startswith("<"):
+    def _asked_by_plugin(
+        self, depth: int, through: Callable[[str], bool] = libraries.is_standard
+    ) -> bool:
+        """Return whether code outside libraries called what runs at this depth.
+
+        Args:
+            through: files of code that may have passed the call on, beside frozen modules.
+        """
+        frame: FrameType | None = sys._getframe(depth)
+        while frame is not None and (
+            frame.f_code.co_filename.startswith("<") or through(frame.f_code.co_filename)
+        ):
             frame = frame.f_back
         return frame is not None and not _is_library(frame.f_code.co_filename, self.plugin_tops)
+
+
+def _is_pathlib(path: str) -> bool:
+    """Return whether code is of ``Path.home``, whose result depends on a variable."""
+    return path == PATHLIB
 
 
 def _absolute(path: Any) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from hepbench.registry import portable_paths
+from hepbench.registry import libraries, portable_paths
 from hepbench.running.usage import hashed
 
 if TYPE_CHECKING:
@@ -75,10 +74,7 @@ class Validity:
 
     def _version(self, name: str) -> str:
         if name not in self._versions:
-            try:
-                self._versions[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                self._versions[name] = "absent"
+            self._versions[name] = libraries.version(name)
         return self._versions[name]
 
 
