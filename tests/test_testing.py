@@ -74,6 +74,11 @@ MODEL_FAULTS = [
         "no_such_module",
     ),
     (
+        "files-missing",
+        "every function and file named in the spec exists",
+        "model files-missing: file 'faulty:no_such_table.h5', which it declares, is missing",
+    ),
+    (
         "presets-not-json",
         "the summary is one line and all parameters are JSON values",
         "JSON has no tuple",

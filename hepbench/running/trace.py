@@ -68,6 +68,17 @@ class Trace:
         self.plugin_tops = plugin_tops
         self._pid = os.getpid()
         self._listing = False
+        self._handlers: dict[str, Callable[..., None]] = {
+            "open": self._open,
+            "os.listdir": self._list,
+            "os.scandir": self._list,
+            "import": self._import,
+            "ctypes.dlopen": self._open_library,
+            "sqlite3.connect": self._open_database,
+            "os.mkdir": self._make_folder,
+            "os.rename": self._rename,
+            **{event: self._start(event) for event in STARTS},
+        }
         # children that are forked inherit it
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
@@ -100,24 +111,18 @@ class Trace:
                 self.listed.setdefault(path, portable_paths.names_in(path))
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        # an exception here would fail whatever the plugin does
-        with suppress(Exception):
-            if event == "open":
-                self._open(*arguments)
-            elif event in {"os.listdir", "os.scandir"}:
-                self._list(*arguments)
-            elif event == "import" and arguments[1]:
-                self._open_library(arguments[1])
-            elif event == "ctypes.dlopen":
-                self._open_library(arguments[0])
-            elif event == "sqlite3.connect":
-                self._open_database(arguments[0])
-            elif event == "os.mkdir":
-                self._add_written(_absolute(arguments[0]))
-            elif event == "os.rename":
-                self._add_written(_absolute(arguments[1]))
-            elif event in STARTS:
-                self.started.add(os.fsdecode(arguments[STARTS[event]])[:200])
+        if handle := self._handlers.get(event):
+            # an exception here would fail whatever the plugin does
+            with suppress(Exception):
+                handle(*arguments)
+
+    def _start(self, event: str) -> Callable[..., None]:
+        place = STARTS[event]
+
+        def start(*arguments: Any) -> None:
+            self.started.add(os.fsdecode(arguments[place])[:200])
+
+        return start
 
     def _open(self, path: Any, _mode: str | None, flags: int) -> None:
         # an open descriptor has been opened before
@@ -144,6 +149,17 @@ class Trace:
         if found or not Path(name).exists():
             self.opened[name] = found
             self._tell_parent("r", name)
+
+    def _rename(self, _old: Any, new: Any, *_folders: int) -> None:
+        self._add_written(_absolute(new))
+
+    def _make_folder(self, path: Any, *_mode: int) -> None:
+        if not Path(name := _absolute(path)).exists():
+            self._add_written(name)
+
+    def _import(self, _module: str, path: str | None, *_search: Any) -> None:
+        # only of a compiled module is the path told
+        self._open_library(path)
 
     def _open_library(self, path: Any) -> None:
         """Note a compiled library that is loaded by its path; the system finds others by name."""

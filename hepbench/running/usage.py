@@ -135,7 +135,11 @@ class _OpenedFiles:
             label, top = self._named(path)
             if path in others or self._is_no_input(f"{path}/") or self._is_library(path, top):
                 continue
-            if portable_paths.names_in(path) != before:
+            now = portable_paths.names_in(path)
+            # a folder that was made or removed meanwhile is a temporary one
+            if (now is None) != (before is None):
+                continue
+            if now != before:
                 raise ChangedError(changed(f"{label}/"))
             found[f"{label}/"] = before
         return found
