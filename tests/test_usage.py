@@ -40,9 +40,9 @@ VENDORED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).with_name("vendor")))
-import vendored
 
 def slope():
+    import vendored
     return vendored.SLOPE
 """
 CASES = {

@@ -32,7 +32,7 @@ from hepbench.storage.records import (
 from hepbench.training.messages import MethodResult, MethodTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -147,13 +147,9 @@ class Recorder:
             name: usage.added(used[key], [used[parent] for parent in stages[key].parents])
             for name, key in cell.stage_keys.items()
         }
-        files = cell.key_parts["evaluate"].get("files", {})
-        labels = [label for declared in files.values() for label in declared]
-        return by_stage | ({"evaluate": self._declared(labels)} if labels else {})
-
-    def _declared(self, labels: Iterable[str]) -> Usage:
-        """Return the files that metrics declare, as they are now."""
-        return Usage(files={label: self.validity.digest(label) for label in labels})
+        labels = _metric_files(cell)
+        evaluate = Usage(files={label: self.validity.digest(label) for label in labels})
+        return by_stage | ({"evaluate": evaluate} if labels else {})
 
     def _chain(self, cell: Cell) -> list[MethodResult]:
         """Return what each method of a cell's chain returned."""
@@ -254,6 +250,12 @@ class Recorder:
             name=chosen.name or str(machine.description()["processor"]),
             precision=str(task.params.get("precision", "float32")),
         )
+
+
+def _metric_files(cell: Cell) -> list[str]:
+    """Return the labels of the files that the metrics of a cell declare."""
+    declared: Any = cell.key_parts["evaluate"].get("files", {})
+    return [label for labels in declared.values() for label in labels]
 
 
 def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
