@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ class ModuleSearch:
     """Where this process looks for modules at one moment."""
 
     def __init__(self) -> None:
-        self._folders = frozenset(map(os.path.abspath, sys.path))
+        self._folders = {*sys.path, *map(os.path.abspath, sys.path)}
         # editable installs may have finders of their own
         self._finders = [finder for finder in sys.meta_path if finder is not PathFinder]
 
@@ -36,8 +37,11 @@ class ModuleSearch:
         return any(self._is_at(path, finder, name) for finder in self._finders)
 
     def _is_at(self, path: str, finder: Any, name: str) -> bool:
-        spec = finder.find_spec(name, None, None)
-        return spec is not None and path in {spec.origin, *(spec.submodule_search_locations or ())}
+        # another library's finder may fail in its own way
+        with suppress(Exception):
+            spec = finder.find_spec(name, None, None)
+            return path in {spec.origin, *(spec.submodule_search_locations or ())}
+        return False
 
 
 class Packages:

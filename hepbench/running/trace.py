@@ -159,11 +159,13 @@ class Trace:
 
     def _import(self, _module: str, path: str | None, *_search: Any) -> None:
         # only of a compiled module is the path told
-        self._open_library(path)
+        if path:
+            self._open_library(path)
 
     def _open_library(self, path: Any) -> None:
         """Note a compiled library that is loaded by its path; the system finds others by name."""
-        if path and os.sep in (name := os.fsdecode(path)):
+        # compilers such as torch's load what they have just made
+        if path and os.sep in (name := os.fsdecode(path)) and self._asked_by_plugin():
             self._add_opened(_absolute(name))
 
     def _open_database(self, path: Any) -> None:
@@ -176,13 +178,13 @@ class Trace:
 
     def _add_distribution(self, name: str) -> None:
         """Note the distribution whose metadata are read, if code outside libraries asked for them."""
-        if found := METADATA.search(name) if self._asked_by_plugin(4) else None:
+        if (found := METADATA.search(name)) and self._asked_by_plugin():
             self.distributions.add(found[1])
 
     def _list(self, path: Any) -> None:
         # the import system lists every folder that it searches
         importing = sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")
-        if importing or isinstance(path, int) or self._listing or not self._asked_by_plugin(3):
+        if importing or isinstance(path, int) or self._listing or not self._asked_by_plugin():
             return
         name = _absolute(path or ".")
         if name not in self.listed:
@@ -214,27 +216,26 @@ class Trace:
             nonlocal listed
             encoded = encode(key)
             # a copy of the whole environment asks for each name that it has just got
-            if key != listed and self._asked_by_plugin(2, _is_pathlib):
+            if key != listed and self._asked_by_plugin(_is_pathlib):
                 self.variables |= {os.fsdecode(key)} - OWN_VARIABLES
             listed = None
             return encoded
 
         environment.decodekey, environment.encodekey = decodekey, encodekey
 
-    def _asked_by_plugin(
-        self, depth: int, through: Callable[[str], bool] = libraries.is_standard
-    ) -> bool:
-        """Return whether code outside libraries called what runs at this depth.
+    def _asked_by_plugin(self, through: Callable[[str], bool] = libraries.is_standard) -> bool:
+        """Return whether code outside libraries did what is being traced.
 
         Args:
-            through: files of code that may have passed the call on, beside frozen modules.
+            through: whether a file may have passed the call on, as frozen modules do.
         """
-        frame: FrameType | None = sys._getframe(depth)
-        while frame is not None and (
-            frame.f_code.co_filename.startswith("<") or through(frame.f_code.co_filename)
-        ):
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if not (name == __file__ or name.startswith("<") or through(name)):
+                return not _is_library(name, self.plugin_tops)
             frame = frame.f_back
-        return frame is not None and not _is_library(frame.f_code.co_filename, self.plugin_tops)
+        return False
 
 
 def _is_pathlib(path: str) -> bool:
