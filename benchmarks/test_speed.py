@@ -25,7 +25,7 @@ from hepbench.storage.records import Cost, DataSummary, Provenance, Record, Valu
 from hepbench.tables.document import table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hepbench.planning.plan import Plan
     from hepbench.registry.plugins import Entry
@@ -70,6 +70,10 @@ class Facts:
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
         """Return a digest at once, as from a cache."""
         return {target.partition(":")[0]: "0123456789abcdef"}
+
+    def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the names of the files: none are declared here."""
+        return tuple(files)
 
     def found(self, entry: Entry) -> DataFiles:  # noqa: ARG002
         """Return the bundled sample."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import needs
+import one_number
 import pytest
 import skipped
 from hypothesis import settings
@@ -137,6 +138,12 @@ def toys(bench: Workbench) -> Workbench:
     """Return a workbench with the plugin ``toys``: a dataset, models that misbehave, a method."""
     bench.plugin(TESTS / "plugins" / "toys.py")
     return bench
+
+
+@pytest.fixture
+def pack(bench: Workbench) -> Workbench:
+    """Return a workbench with the plugin package ``pack``, whose one number is ``pack.slope``."""
+    return one_number.install(bench)
 
 
 @pytest.fixture

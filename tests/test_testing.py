@@ -23,7 +23,7 @@ PLUGINS = Path(__file__).parent / "plugins"
 
 DATA_FAULTS = [
     ("no-source", "has a sample or a reader", "neither"),
-    ("no-function", "every function named in the spec exists", "no 'simple'"),
+    ("no-function", "every function and file named in the spec exists", "no 'simple'"),
     ("no-summary", "the summary is one line and all parameters are JSON values", "one line"),
     (
         "params-tuple",
@@ -68,7 +68,16 @@ DATA_FAULTS = [
     ("label-rare", "can be prepared as in a run, with every class in each part", "'signal'"),
 ]
 MODEL_FAULTS = [
-    ("imports-missing-module", "every function named in the spec exists", "no_such_module"),
+    (
+        "imports-missing-module",
+        "every function and file named in the spec exists",
+        "no_such_module",
+    ),
+    (
+        "files-missing",
+        "every function and file named in the spec exists",
+        "model files-missing: file 'faulty:no_such_table.h5', which it declares, is missing",
+    ),
     (
         "presets-not-json",
         "the summary is one line and all parameters are JSON values",

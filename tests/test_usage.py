@@ -4,64 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 
 import pytest
+from one_number import run, run_twice_and_change
 
-HOOKS = """
-from hepbench import Dataset, Examples, Input, Method, Model, Sample, hookimpl
-
-SLOPE = 1.0
-
-@hookimpl
-def hepbench_datasets():
-    return [Dataset(name="points", summary="", classes=("background", "signal"),
-                    inputs={"table": Input(shape=(1,))}, sample=Sample("pack.parts:sample"))]
-
-@hookimpl
-def hepbench_models():
-    return [Model(name="line", summary="", inputs=("table",), build="pack.parts:Line",
-                  offers=frozenset({"estimate"}))]
-
-@hookimpl
-def hepbench_methods():
-    return [Method(name="fit", summary="", run="pack.parts:fit", needs=frozenset({"estimate"}))]
-"""
-PARTS = """
-import numpy as np
-from hepbench import Examples
-from pack.slope import slope
-
-def sample():
-    x = np.random.default_rng(3).normal(size=(300, 1)).astype(np.float32)
-    yield "labelled", Examples(inputs={"table": x}, ids=np.arange(300),
-                               labels=(x[:, 0] > 0.2).astype(int))
-
-class Line:
-    def __init__(self, shapes):
-        self.slope = float(slope())
-
-    def fit(self, data, *, seed):
-        pass
-
-    def scores(self, inputs):
-        signal = 1 / (1 + np.exp(-self.slope * inputs["table"][:, 0].astype(float)))
-        return np.stack([1 - signal, signal], 1)
-
-def fit(start, data, context):
-    start.fit(data, seed=context.seed)
-    return start
-"""
-SUITE = """
-name = "s"
-cost = false
-[[run]]
-datasets = ["points"]
-models = ["line"]
-methods = ["fit"]
-"""
-INFO = "Metadata-Version: 2.1\nName: pack\nVersion: 0.1\n"
 READ_SIDE = "from pathlib import Path\ndef slope(): return Path('{side}').read_text()\n"
 DYNAMIC = "import importlib\ndef slope(): return importlib.import_module('{name}').SLOPE\n"
 PACKAGED = """
@@ -77,6 +26,24 @@ def slope():
     names = {}
     exec(Path('{side}').read_text(), names)
     return names['SLOPE']
+"""
+LOADED = """
+import importlib.util, sys
+
+def slope():
+    spec = importlib.util.spec_from_file_location("loaded", "{side}")
+    sys.modules["loaded"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SLOPE
+"""
+VENDORED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).with_name("vendor")))
+
+def slope():
+    import vendored
+    return vendored.SLOPE
 """
 CASES = {
     "a module imported by name": (
@@ -100,6 +67,27 @@ CASES = {
         "elsewhere/run.py",
         "SLOPE = {value}\n",
     ),
+    "package data by pkgutil": (
+        "import pkgutil\ndef slope(): return pkgutil.get_data('pack', 'slope.txt')\n",
+        "site/pack/slope.txt",
+        "{value}",
+    ),
+    "lines of a file": (
+        "import linecache\ndef slope(): return linecache.getline('{side}', 1)\n",
+        "elsewhere/table.csv",
+        "{value}\n",
+    ),
+    "a script that is run": (
+        "import runpy\ndef slope(): return runpy.run_path('{side}')['SLOPE']\n",
+        "elsewhere/script.py",
+        "SLOPE = {value}\n",
+    ),
+    "a module loaded from a path": (LOADED, "elsewhere/any.py", "SLOPE = {value}\n"),
+    "a module in a folder that the plugin adds to the path": (
+        VENDORED,
+        "site/pack/vendor/vendored.py",
+        "SLOPE = {value}\n",
+    ),
     "an editable distribution": (
         DYNAMIC.format(name="edited"),
         "other/edited.py",
@@ -111,42 +99,6 @@ CASES = {
         "SLOPE = {value}\n",
     ),
 }
-
-
-@pytest.fixture
-def pack(bench):
-    """Return a workbench with the plugin package ``pack``, whose one number is ``pack.slope``."""
-    for name, text in {"__init__": HOOKS, "parts": PARTS}.items():
-        bench.write(f"site/pack/{name}.py", text)
-    bench.write("site/pack-0.1.dist-info/METADATA", INFO)
-    bench.write("site/pack-0.1.dist-info/entry_points.txt", "[hepbench]\npack = pack\n")
-    bench.write("s.toml", SUITE)
-    bench.write("other/between.py", "import hidden\n")
-    folders = ("other", "conda/site-packages")
-    path = os.pathsep.join([str(bench.folder / "site"), *(str(bench.folder / f) for f in folders)])
-    bench.environment["PYTHONPATH"] = os.pathsep.join([path, os.environ.get("PYTHONPATH", "")])
-    return bench
-
-
-def run(bench, *options):
-    """Run the suite, and return how many cells ran."""
-    done = bench("run", "s.toml", *options)
-    assert done.code == 0, done.err
-    return int(done.out.partition(" cached, ")[2].partition(" ")[0])
-
-
-def auc(bench):
-    """Return the AUC of the only cell."""
-    return bench.records()["points/line/fit#0"].metrics["auc"].value
-
-
-def run_twice_and_change(bench, change):
-    """Check that a change of the sign of the slope is noticed, and nothing before it."""
-    assert (run(bench), run(bench)) == (1, 0)
-    before = auc(bench)
-    change()
-    assert run(bench) == 1
-    assert auc(bench) == pytest.approx(1 - before)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -163,6 +115,15 @@ def test_a_changed_file_runs_its_cells_again(pack, case):
         assert [line.split()[:2] for line in plan if "to run, for" in line] == [["fit", "line"]]
 
     run_twice_and_change(pack, change)
+
+
+def test_a_changed_file_that_git_ignores_runs_its_cells_again(pack):
+    """Git is not asked, in a working folder of its own too."""
+    pack.write("site/pack/slope.py", PACKAGED)
+    path = pack.write("site/pack/slope.txt", "1")
+    pack.write(".gitignore", "*.txt\n")
+    subprocess.run(["git", "init", "-q", pack.folder], check=True)
+    run_twice_and_change(pack, lambda: path.write_text("-1"))
 
 
 def test_a_changed_variable_runs_its_cells_again(pack):
@@ -256,6 +217,27 @@ def test_what_changes_no_content_runs_nothing_again(pack):
     (pack.folder / "elsewhere").mkdir()
     plan = pack("plan", "../s.toml", cwd=pack.folder / "elsewhere")
     assert "0 of them to run" in plan.out, plan.out
+
+
+def test_bytecode_runs_nothing_again(pack):
+    """Written, read, removed, or not written at all; the source behind it counts."""
+    pack.write("site/pack/slope.py", DYNAMIC.format(name="alone"))
+    source = pack.write("conda/site-packages/alone.py", "SLOPE = 1\n")
+    compiled = source.with_name("__pycache__")
+    pack.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    assert run(pack) == 1
+    pack.environment["PYTHONDONTWRITEBYTECODE"] = ""
+    assert run(pack) == 0
+    pack.forget()
+    assert run(pack) == 1
+    assert compiled.exists()
+    pack.forget()
+    assert run(pack) == 1
+    shutil.rmtree(compiled)
+    pack.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    assert run(pack) == 0
+    source.write_text("SLOPE = -1\n")
+    assert run(pack) == 1
 
 
 EDIT = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"

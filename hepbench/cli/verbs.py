@@ -128,6 +128,7 @@ def run_cells(
         environment=opened.environment,
         cache=opened.cache,
         results=store,
+        validity=opened.validity,
         threads=threads,
         name=name,
     )

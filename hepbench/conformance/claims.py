@@ -13,10 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import SkipTest
 
+from hepbench.registry import portable_paths
 from hepbench.registry.resolve import resolve
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import PluginError
 from hepbench.specs.parameters import as_params
+from hepbench.specs.suite import Suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +57,9 @@ def skip(reason: str) -> NoReturn:
 def spec_claims(spec: Spec) -> list[Claim]:
     """Return the claims about any spec; testing them runs none of the plugin's functions."""
     return [
-        Claim("every function named in the spec exists", partial(_exists, spec), first=True),
+        Claim(
+            "every function and file named in the spec exists", partial(_exists, spec), first=True
+        ),
         Claim(
             "the summary is one line and all parameters are JSON values", partial(_describes, spec)
         ),
@@ -67,6 +71,8 @@ def _exists(spec: Spec) -> None:
         need(callable(resolve(target)), f"'{target}' is not a function")
     for module in getattr(spec, "imports", ()):
         import_module(module)
+    for name in _files(spec):
+        portable_paths.declared(name, spec)
 
 
 def _targets(spec: Spec) -> Iterator[str]:
@@ -78,6 +84,18 @@ def _targets(spec: Spec) -> Iterator[str]:
         yield from (*(view.run for view in spec.views.values()), *spec.augmentations.values())
         if spec.split.official:
             yield spec.split.official
+
+
+def _files(spec: Spec) -> Iterator[str]:
+    """Yield the files that a spec declares beside the originals; a sample's have a claim of their own."""
+    if isinstance(spec, Dataset):
+        yield from spec.original.side_files if spec.original else ()
+        yield from (
+            *spec.split.files,
+            *(file for view in spec.views.values() for file in view.files),
+        )
+    elif not isinstance(spec, Suite):
+        yield from spec.files
 
 
 def _describes(spec: Any) -> None:

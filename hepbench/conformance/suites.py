@@ -10,11 +10,12 @@ from hepbench.conformance.claims import Claim, need
 from hepbench.data import finding
 from hepbench.planning import plan
 from hepbench.planning.matrix import Choice
+from hepbench.registry import portable_paths
 from hepbench.running import session
 from hepbench.storage.devices import Device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hepbench.data.finding import DataFiles
     from hepbench.registry.plugins import Entry, Registry
@@ -32,6 +33,10 @@ class SampleEnvironment:
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
         """Return no digests."""
         return {}
+
+    def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:
+        """Return the labels of the files that a spec declares; they must exist."""
+        return tuple(portable_paths.declared(name, entry.spec) for name in files)
 
     def found(self, entry: Entry) -> DataFiles:
         """Return the bundled sample of a dataset of the suite under test; its files must exist."""

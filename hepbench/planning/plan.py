@@ -183,7 +183,14 @@ class _Builder:
             "code": {e.spec.name: self.environment.sources(e.spec.compute, e) for e in plugins},
             "published": msgspec.to_builtins(published),
             "numerics": keys.NUMERICS["evaluate"],
+            **({"files": self._metric_files} if self._metric_files else {}),
         }
+
+    @cached_property
+    def _metric_files(self) -> dict[str, Json]:
+        """Labels of the files that metrics declare, by metric."""
+        declared = self.environment.declared
+        return {e.spec.name: list(declared(e.spec.files, e)) for e in self.metrics if e.spec.files}
 
 
 def _published(c: Combination, published: Iterable[Published]) -> Published | None:

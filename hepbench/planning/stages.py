@@ -55,6 +55,10 @@ class Environment(Protocol):
         """Return the files of a dataset that go into the keys of its stages."""
         ...
 
+    def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:
+        """Return the labels of files that a spec declares; raise PluginError if one is missing."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -70,6 +74,8 @@ class Stage:
             the test labels, which the group ``prepare`` reads.
         imports: modules worth importing once, before any worker starts.
         exclusive: whether it runs alone on the machine.
+        files: labels of the files that specs declare for its functions; their names are part of the
+            key, their contents are of what it used.
     """
 
     kind: str
@@ -81,6 +87,7 @@ class Stage:
     parents: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     exclusive: bool = False
+    files: tuple[str, ...] = ()
     key: str = ""
 
     @property
@@ -96,7 +103,9 @@ Prepared = tuple[Stage, Stage, Stage]
 
 def with_key(stage: Stage) -> Stage:
     """Return the stage with its key."""
-    return replace(stage, key=keys.key([stage.kind, stage.parts, stage.parents]))
+    named = {"files": list(stage.files)} if stage.files else {}
+    parts = {**stage.parts, **named}
+    return replace(stage, parts=parts, key=keys.key([stage.kind, parts, stage.parents]))
 
 
 def preparation(c: Combination, split_seed: int, environment: Environment) -> Prepared:
@@ -130,7 +139,16 @@ def _read(c: Combination, environment: Environment) -> Stage:
         task=task,
         parts=parts,
         group="prepare",
+        files=_side_files(c, found, environment),
     )
+
+
+def _side_files(c: Combination, found: DataFiles, environment: Environment) -> tuple[str, ...]:
+    """Return what the reader of original files opens beside them; a sample's are in its fingerprint."""
+    original = c.dataset.spec.original
+    if original is None or found.source == "sample":
+        return ()
+    return environment.declared(original.side_files, c.dataset)
 
 
 def _split(c: Combination, read: Stage, seed: int, environment: Environment) -> Stage:
@@ -144,12 +162,14 @@ def _split(c: Combination, read: Stage, seed: int, environment: Environment) -> 
         parts={**_builtins(task), "code": code, "numerics": keys.NUMERICS["split"]},
         parents=(read.key,),
         group="prepare",
+        files=environment.declared(c.dataset.spec.split.files, c.dataset),
     )
 
 
 def _inputs(c: Combination, read: Stage, split: Stage, environment: Environment) -> Stage:
     task = inputs_task(c.dataset.spec, c.model.spec.inputs, c.dataset_params)
     code = _digests(environment, ((call.run, c.dataset) for call in task.views.values()))
+    files = [file for name in task.views for file in c.dataset.spec.views[name].files]
     return Stage(
         kind="inputs",
         name=f"inputs {task.dataset}",
@@ -158,6 +178,7 @@ def _inputs(c: Combination, read: Stage, split: Stage, environment: Environment)
         parts={**_builtins(task), "code": code, "numerics": keys.NUMERICS["inputs"]},
         parents=(read.key, split.key),
         group="prepare",
+        files=environment.declared(files, c.dataset),
     )
 
 
@@ -175,6 +196,7 @@ def method_stage(
         parts=_method_parts(c, i, task, environment),
         parents=parents,
         group="methods",
+        files=_method_files(c, i, environment),
         imports=(*(NETWORK_IMPORTS if task.network else ()), *model.imports, *method.imports),
     )
 
@@ -243,6 +265,13 @@ def _method_parts(
     return {**parts, "network_code": _network_code(c, i, task.network, environment)}
 
 
+def _method_files(c: Combination, i: int, environment: Environment) -> tuple[str, ...]:
+    """Return what the functions of a model, of a method and of those before it open."""
+    entries = (c.model, *c.methods[: i + 1])
+    files = (f for entry in entries for f in environment.declared(entry.spec.files, entry))
+    return tuple(dict.fromkeys(files))
+
+
 def _network_code(
     c: Combination, i: int, task: NetworkTask, environment: Environment
 ) -> dict[str, str]:
@@ -281,4 +310,5 @@ def cost_stage(scored: Stage, inputs: Stage, environment: Environment) -> Stage:
         group="cost",
         imports=("hepbench.cost.measure", *scored.imports),
         exclusive=True,
+        files=scored.files,
     )

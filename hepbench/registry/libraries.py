@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 IN_KEYS = frozenset({"hepbench", "numpy", "sklearn", "torch"})
 """Top-level names whose versions are part of keys."""
 
+COMPUTES_WITH = {"sklearn": "scipy"}
+"""Top-level name in keys -> another one, whose version its results depend on too."""
+
 SITE_PACKAGES = re.compile(r"/(?:site|dist)-packages/")
 
 
@@ -72,6 +75,14 @@ def distribution_of(top: str) -> tuple[str, str] | None:
         except metadata.PackageNotFoundError:
             continue
     return None
+
+
+def version(name: str) -> str:
+    """Return the version of a distribution, ``absent`` if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 @cache

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
+from contextlib import suppress
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hepbench.registry import syntax
+from hepbench.registry.plugins import kind_of
 from hepbench.specs.errors import PluginError
 from hepbench.storage.results import sha256
 
 if TYPE_CHECKING:
+    from hepbench.registry.plugins import Spec
     from hepbench.registry.source_digests import Cached
 
 
-class Packages:
-    """The folders and files of the modules that this process has imported."""
+class ModuleSearch:
+    """Where this process looks for modules at one moment."""
 
     def __init__(self) -> None:
+        self._folders = {*sys.path, *map(os.path.abspath, sys.path)}
+        # editable installs may have finders of their own
+        self._finders = [finder for finder in sys.meta_path if finder is not PathFinder]
+
+    def finds(self, name: str, path: str) -> bool:
+        """Return whether a top-level module, which lies at ``path``, is found by its name."""
+        if os.path.dirname(path) in self._folders:  # noqa: PTH120 - asked of every module
+            return True
+        return any(self._is_at(path, finder, name) for finder in self._finders)
+
+    def _is_at(self, path: str, finder: Any, name: str) -> bool:
+        # another library's finder may fail in its own way
+        with suppress(Exception):
+            spec = finder.find_spec(name, None, None)
+            return path in {spec.origin, *(spec.submodule_search_locations or ())}
+        return False
+
+
+class Packages:
+    """The folders and files of the modules that this process has imported, as far as another
+    process finds them by their names.
+
+    Args:
+        search: where modules were searched for before plugins changed it.
+    """
+
+    def __init__(self, search: ModuleSearch) -> None:
         self._tops: dict[str, tuple[str, str]] = {}
         for name, module in list(sys.modules.items()):
             if "." in name or name in sys.stdlib_module_names:
                 continue
             folders = list(getattr(module, "__path__", ()))
             for path in folders or [getattr(module, "__file__", None)]:
-                if path:
+                if path and search.finds(name, path):
                     # a symlinked package is known by both of its paths
                     for place in (path, os.path.realpath(path)):
                         self._tops[place] = name, place
@@ -45,13 +77,28 @@ class Packages:
         return (f"{top}{path[len(folder) :]}" if path != folder else Path(path).name), top
 
 
+def declared(name: str, spec: Spec) -> str:
+    """Return the label of a file that a spec declares, ``package:path`` or an absolute path.
+
+    Raises:
+        PluginError: there is no such file.
+    """
+    package, _, path = name.partition(":")
+    label = name if name.startswith("/") else f"{package.replace('.', '/')}/{path}"
+    found = locate(label)
+    if found is None or not found.is_file():
+        msg = f"{kind_of(spec)} {spec.name}: file '{name}', which it declares, is missing"
+        raise PluginError(msg)
+    return label
+
+
 def locate(label: str) -> Path | None:
     """Return where the file of a label is now, None if its package is not found."""
     if label.startswith("/"):
         return Path(label)
-    top, _, rest = label.partition("/")
+    top, slash, rest = label.partition("/")
     folders = _folders(top.removesuffix(".py"))
-    if not rest:
+    if not slash:
         return next((folder / top for folder in folders), None)
     places = [folder / rest for folder in folders]
     return next((place for place in places if place.exists()), None)
@@ -75,7 +122,8 @@ def _folders(top: str) -> list[Path]:
 
 
 def digest(path: Path, cached: Cached) -> str:
-    """Return the digest of a file; of Python, without comments and docstrings.
+    """Return the digest of a file; of Python, without comments and docstrings; of a folder, that of
+    its names.
 
     Raises:
         OSError: the file does not exist or cannot be read.
@@ -85,4 +133,21 @@ def digest(path: Path, cached: Cached) -> str:
             return str(cached(path, syntax.digest, "syntax"))
         except PluginError:
             return sha256(path)
+    if path.is_dir():
+        return str(cached(path, _names_digest, "names"))
     return str(cached(path, sha256, "bytes"))
+
+
+def names_in(folder: str) -> str | None:
+    """Return the digest of the names in a folder, None if it cannot be listed."""
+    try:
+        return _names_digest(Path(folder))
+    except OSError:
+        return None
+
+
+def _names_digest(folder: Path) -> str:
+    # hidden files, and folders of compiled modules, come and go
+    names = {path.name for path in folder.iterdir()} - {"__pycache__"}
+    names = {name for name in names if name[0] != "."}
+    return hashlib.sha256(os.fsencode("/".join(sorted(names)))).hexdigest()[: syntax.DIGEST_LENGTH]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hepbench.data.finding import DataFiles, Wanted, find
+from hepbench.registry import portable_paths
 from hepbench.storage import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hepbench.registry.plugins import Entry
@@ -40,6 +41,7 @@ class LocalEnvironment:
         self._wanted = wanted
         self._found: dict[str, DataFiles] = {}
         self._digests: dict[str, Mapping[str, str]] = {}
+        self._labels: dict[str, str] = {}
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
         """Return digests of a function's module and its imports; this run computes them once."""
@@ -53,3 +55,14 @@ class LocalEnvironment:
         if name not in self._found:
             self._found[name] = find(entry.spec, self._folder, self._wanted, self.digests)
         return self._found[name]
+
+    def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:
+        """Return the labels of the files that a spec declares; each is looked for once.
+
+        Raises:
+            PluginError: a file is missing.
+        """
+        for name in files:
+            if name not in self._labels:
+                self._labels[name] = portable_paths.declared(name, entry.spec)
+        return tuple(self._labels[name] for name in files)

@@ -320,6 +320,7 @@ def _stage_order(stage: Stage, cache: StageCache) -> StageOrder:
         parents=[str(cache.folder(parent)) for parent in stage.parents],
         folder=str(cache.folder(stage.key)),
         planned=stage.source_digests,
+        files=stage.files,
     )
 
 

@@ -18,6 +18,7 @@ class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
         parents: folders of the stages that it depends on.
         folder: where the finished stage goes.
         planned: digests of its sources when the run was planned, by module.
+        files: labels of the files that specs declare for its functions.
     """
 
     key: str
@@ -26,6 +27,7 @@ class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
     parents: list[str]
     folder: str
     planned: dict[str, str]
+    files: tuple[str, ...] = ()
 
 
 class JobOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from hepbench.storage.records import (
     Machine,
     Provenance,
     Record,
+    Usage,
 )
 from hepbench.training.messages import MethodResult, MethodTask
 
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
     from hepbench.planning.matrix import Combination
     from hepbench.planning.plan import Cell, Plan
     from hepbench.planning.stages import Environment
+    from hepbench.running.validity import Validity
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Json
-    from hepbench.storage.records import Stored, Usage
+    from hepbench.storage.records import Stored
     from hepbench.storage.results import ResultsFolder
     from hepbench.storage.stage_cache import StageCache
 
@@ -54,6 +56,7 @@ class Recorder:
     """Makes the records of a run from what its stages left in the cache.
 
     Attributes:
+        validity: knows the digests of files.
         threads: of each worker.
         name: of the run; empty: it is called by its start.
         started: when the run began.
@@ -63,6 +66,7 @@ class Recorder:
     environment: Environment
     cache: StageCache
     results: ResultsFolder
+    validity: Validity
     threads: int
     name: str = ""
     started: str = field(default_factory=machine.now)
@@ -139,10 +143,13 @@ class Recorder:
         """Return what each stage of a cell used beside what the stages before it used."""
         used = {key: self.cache.used(key) for key in cell.stage_keys.values()}
         stages = self.plan.stages
-        return {
+        by_stage = {
             name: usage.added(used[key], [used[parent] for parent in stages[key].parents])
             for name, key in cell.stage_keys.items()
         }
+        labels = _metric_files(cell)
+        evaluate = Usage(files={label: self.validity.digest(label) for label in labels})
+        return by_stage | ({"evaluate": evaluate} if labels else {})
 
     def _chain(self, cell: Cell) -> list[MethodResult]:
         """Return what each method of a cell's chain returned."""
@@ -243,6 +250,12 @@ class Recorder:
             name=chosen.name or str(machine.description()["processor"]),
             precision=str(task.params.get("precision", "float32")),
         )
+
+
+def _metric_files(cell: Cell) -> list[str]:
+    """Return the labels of the files that the metrics of a cell declare."""
+    declared: Any = cell.key_parts["evaluate"].get("files", {})
+    return [label for labels in declared.values() for label in labels]
 
 
 def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:

@@ -65,6 +65,7 @@ def run_stage(
     workspace = Workspace(
         [Path(parent) for parent in stage.parents], folder, _throttled(stage.key, report)
     )
+    trace.declare(stage.files)
     began = time.perf_counter()
     result = function(task, workspace)
     took = time.perf_counter() - began

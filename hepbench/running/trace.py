@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from importlib.util import source_from_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from hepbench.registry import libraries
+from hepbench.registry import libraries, portable_paths
 from hepbench.storage.digest_cache import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
 STARTS = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0, "os.system": 0, "os.spawn": 1}
@@ -26,6 +28,11 @@ OWN_VARIABLES = frozenset(
 )
 """Environment variables that hepbench sets for its workers."""
 
+METADATA = re.compile(r"/([^/-]+)(?:-[^/]*)?\.(?:dist|egg)-info/(?:METADATA|PKG-INFO)$")
+"""The file that holds the version of the distribution of this name."""
+
+PATHLIB = Path.home.__code__.co_filename
+
 CORE = f"{Path(__file__).parent.parent}/"
 
 
@@ -33,29 +40,61 @@ class Trace:
     """What this process and the children that it forks do from now on.
 
     Attributes:
+        search: where modules were searched for before.
         opened: stamp of each file when it was first opened for reading; None if it was missing.
-        written: files that were opened for writing, or that another was renamed to.
+        declared: label of each file that a spec declares, by path; they count as opened.
+        listed: digest of the names in each folder that code outside libraries listed; None if it was
+            missing.
+        databases: files of SQLite among those that were opened: whether to write is not seen.
+        written: files that were opened for writing, or that another was renamed to; folders that
+            were made.
         started: programs of the processes that were started.
+        distributions: those whose version code outside libraries asked for.
         variables: environment variables that code outside libraries asked for.
         modules_before: names of the modules that had been imported before.
     """
 
     def __init__(self, log: Path, plugin_tops: frozenset[str]) -> None:
         self.opened: dict[str, list[int] | None] = {}
+        self.declared: dict[str, str] = {}
+        self.listed: dict[str, str | None] = {}
+        self.databases: set[str] = set()
         self.written: set[str] = set()
         self.started: set[str] = set()
+        self.distributions: set[str] = set()
         self.variables: set[str] = set()
+        self.search = portable_paths.ModuleSearch()
         self.modules_before = frozenset(sys.modules)
         self.plugin_tops = plugin_tops
         self._pid = os.getpid()
+        self._listing = False
+        self._handlers: dict[str, Callable[..., None]] = {
+            "open": self._open,
+            "os.listdir": self._list,
+            "os.scandir": self._list,
+            "import": self._import,
+            "ctypes.dlopen": self._open_library,
+            "sqlite3.connect": self._open_database,
+            "os.mkdir": self._make_folder,
+            "os.rename": self._rename,
+            **{event: self._start(event) for event in STARTS},
+        }
         # children that are forked inherit it
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def install(self) -> None:
         """Begin: it lasts until the process ends."""
         sys.addaudithook(self._audit)
-        self._watch_environment()
+        for environment in (os.environ, os.environb):
+            self._watch_environment(environment)
         _compile_plugins(self.plugin_tops)
+
+    def declare(self, labels: Iterable[str]) -> None:
+        """Count files as opened that a stage is about to open where no trace sees it."""
+        for label in labels:
+            path = str(portable_paths.locate(label) or label)
+            self.declared[path] = label
+            self.opened.setdefault(path, _stamp(path))
 
     def add_children(self) -> None:
         """Add what forked children have opened."""
@@ -68,16 +107,22 @@ class Trace:
             # whatever else a plugin wrote into the log names no file
             elif kind == "r" and path not in self.opened:
                 self.opened[path] = _stamp(path)
+            elif kind == "l":
+                self.listed.setdefault(path, portable_paths.names_in(path))
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        # an exception here would fail whatever the plugin does
-        with suppress(Exception):
-            if event == "open":
-                self._open(*arguments)
-            elif event == "os.rename":
-                self._add_written(_absolute(arguments[1]))
-            elif event in STARTS:
-                self.started.add(os.fsdecode(arguments[STARTS[event]])[:200])
+        if handle := self._handlers.get(event):
+            # an exception here would fail whatever the plugin does
+            with suppress(Exception):
+                handle(*arguments)
+
+    def _start(self, event: str) -> Callable[..., None]:
+        place = STARTS[event]
+
+        def start(*arguments: Any) -> None:
+            self.started.add(os.fsdecode(arguments[place])[:200])
+
+        return start
 
     def _open(self, path: Any, _mode: str | None, flags: int) -> None:
         # an open descriptor has been opened before
@@ -91,11 +136,62 @@ class Trace:
             name = _source(name)
         if name in self.opened:
             return
+        if METADATA.search(name):
+            self._add_distribution(name)
+            return
+        self._add_opened(name)
+
+    def _add_opened(self, name: str) -> None:
+        if name in self.opened:
+            return
         found = _stamp(name)
         # folders and devices are no content
         if found or not Path(name).exists():
             self.opened[name] = found
             self._tell_parent("r", name)
+
+    def _rename(self, _old: Any, new: Any, *_folders: int) -> None:
+        self._add_written(_absolute(new))
+
+    def _make_folder(self, path: Any, *_mode: int) -> None:
+        if not Path(name := _absolute(path)).exists():
+            self._add_written(name)
+
+    def _import(self, _module: str, path: str | None, *_search: Any) -> None:
+        # only of a compiled module is the path told
+        if path:
+            self._open_library(path)
+
+    def _open_library(self, path: Any) -> None:
+        """Note a compiled library that is loaded by its path; the system finds others by name."""
+        # compilers such as torch's load what they have just made
+        if path and os.sep in (name := os.fsdecode(path)) and self._asked_by_plugin():
+            self._add_opened(_absolute(name))
+
+    def _open_database(self, path: Any) -> None:
+        name = os.fsdecode(path)
+        if name.startswith("file:"):
+            name = unquote(name.removeprefix("file:").partition("?")[0])
+        if name and name != ":memory:":
+            self.databases.add(_absolute(name))
+            self._add_opened(_absolute(name))
+
+    def _add_distribution(self, name: str) -> None:
+        """Note the distribution whose metadata are read, if code outside libraries asked for them."""
+        if (found := METADATA.search(name)) and self._asked_by_plugin():
+            self.distributions.add(found[1])
+
+    def _list(self, path: Any) -> None:
+        # the import system lists every folder that it searches
+        importing = sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")
+        if importing or isinstance(path, int) or self._listing or not self._asked_by_plugin():
+            return
+        name = _absolute(path or ".")
+        if name not in self.listed:
+            self._listing = True
+            self.listed[name] = portable_paths.names_in(name)
+            self._listing = False
+            self._tell_parent("l", name)
 
     def _add_written(self, name: str) -> None:
         self.written.add(name)
@@ -105,34 +201,46 @@ class Trace:
         if os.getpid() != self._pid:
             os.write(self._log, f"{kind}{name}\0".encode("utf-8", "surrogateescape"))
 
-    def _watch_environment(self) -> None:
-        """Wrap the two functions through which ``os.environ`` handles its names."""
-        environment: Any = os.environ
-        encode: Callable[[str], bytes] = environment.encodekey
-        decode: Callable[[bytes], str] = environment.decodekey
-        listed = ""
+    def _watch_environment(self, environment: Any) -> None:
+        """Wrap the two functions through which ``os.environ`` or ``os.environb`` handles names."""
+        encode: Callable[[Any], bytes] = environment.encodekey
+        decode: Callable[[bytes], Any] = environment.decodekey
+        listed = None
 
-        def decodekey(key: bytes) -> str:
+        def decodekey(key: bytes) -> Any:
             nonlocal listed
             listed = decode(key)
             return listed
 
-        def encodekey(key: str) -> bytes:
+        def encodekey(key: Any) -> bytes:
             nonlocal listed
+            encoded = encode(key)
             # a copy of the whole environment asks for each name that it has just got
-            if key != listed and key not in OWN_VARIABLES and self._asked_by_plugin():
-                self.variables.add(key)
-            listed = ""
-            return encode(key)
+            if key != listed and self._asked_by_plugin(_is_pathlib):
+                self.variables |= {os.fsdecode(key)} - OWN_VARIABLES
+            listed = None
+            return encoded
 
         environment.decodekey, environment.encodekey = decodekey, encodekey
 
-    def _asked_by_plugin(self) -> bool:
-        frame: FrameType | None = sys._getframe(2)
-        # os.environ.get and os.getenv are themselves frames, in frozen modules
-        while frame is not None and frame.f_code.co_filename.startswith("<"):
+    def _asked_by_plugin(self, through: Callable[[str], bool] = libraries.is_standard) -> bool:
+        """Return whether code outside libraries did what is being traced.
+
+        Args:
+            through: whether a file may have passed the call on, as frozen modules do.
+        """
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if not (name == __file__ or name.startswith("<") or through(name)):
+                return not _is_library(name, self.plugin_tops)
             frame = frame.f_back
-        return frame is not None and not _is_library(frame.f_code.co_filename, self.plugin_tops)
+        return False
+
+
+def _is_pathlib(path: str) -> bool:
+    """Return whether code is of ``Path.home``, whose result depends on a variable."""
+    return path == PATHLIB
 
 
 def _absolute(path: Any) -> str:

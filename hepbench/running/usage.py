@@ -27,13 +27,18 @@ NO_INPUT = re.compile(
     r"|hosts|passwd|group|ssl/)"
     r"|^/usr/(?:share|lib|lib64)/(?:zoneinfo|locale|mime)/"
     r"|/\.(?:cache|config)/matplotlib/"
-    r"|\.(?:so|dylib|pyd)(?:\.[\d.]+)?$"
     r"|\.(?:dist|egg)-info/"
     r"|/pyvenv\.cfg$|\.pth$"
     # caches of compilers such as numba
     r"|/__pycache__/"
 )
 """Files that describe the machine, or that change no result while their library stays the same."""
+
+
+COMPILED = re.compile(r"\.(?:so|dylib|pyd)(?:\.[\d.]+)?$")
+
+SYSTEM = tuple({"/usr/", "/lib", "/opt/", f"{sys.prefix}/", f"{sys.base_prefix}/"})
+"""Where compiled libraries lie that a machine shares."""
 
 
 class UsageOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +72,18 @@ def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
     trace.add_children()
     opened = _OpenedFiles(trace, order, planned)
     for path, label in opened.labels.items():
-        _check_stamp(label, path, trace.opened[path])
+        if _is_changed(path, trace.opened[path]):
+            raise ChangedError(changed(label))
     _check_planned(planned, cached)
     files = {label: _digest(path, cached) for path, label in opened.labels.items()}
+    files |= opened.folders()
     sources = [path for path in opened.labels if path.endswith(".py")]
     tops = {*opened.tops, *_new_tops(trace), *_imported_tops(sources, cached)}
+    asked = ((name, libraries.version(name)) for name in trace.distributions)
+    tops |= {other for top, other in libraries.COMPUTES_WITH.items() if top in tops}
     return Usage(
         files=dict(sorted(files.items())),
-        distributions=dict(sorted(_distributions(tops - trace.plugin_tops))),
+        distributions=dict(sorted([*asked, *_distributions(tops - trace.plugin_tops)])),
         environment={name: hashed(os.environ.get(name)) for name in sorted(trace.variables)},
         processes=sorted(trace.started),
     )
@@ -89,30 +98,72 @@ class _OpenedFiles:
     """
 
     def __init__(self, trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> None:
-        self.labels: dict[str, str] = {}
+        self.labels: dict[str, str] = dict(trace.declared)
         self.tops: set[str] = set()
         self._trace = trace
-        self._packages = portable_paths.Packages()
+        self._packages = portable_paths.Packages(trace.search)
         self._hooks = _files_in_keys(order.hooks, planned)
-        ignored = tuple(order.ignored)
+        self._ignored = tuple(order.ignored)
         for path in list(trace.opened):
-            if not path.startswith(ignored):
+            if path not in self.labels:
                 self._sort(path)
 
     def _sort(self, path: str) -> None:
-        if path in self._trace.written or path in self._hooks or NO_INPUT.search(path):
+        if path in self._trace.written or path in self._hooks or self._is_no_input(path):
             return
-        if libraries.is_standard(path) or self._was_made_or_removed(path):
+        if self._was_made_or_removed(path) or self._is_changed_database(path):
             return
-        label, top = self._packages.label(path)
-        top = top or libraries.site_top(path)
-        if top in libraries.IN_KEYS:
+        label, top = self._named(path)
+        if top in libraries.IN_KEYS or self._is_shared(path, top):
             return
-        library = libraries.SITE_PACKAGES.search(path) and top not in self._trace.plugin_tops
-        if library and libraries.distribution_of(top):
+        if self._is_library(path, top) and libraries.distribution_of(top):
             self.tops.add(top)
         else:
             self.labels[path] = label
+
+    def folders(self) -> dict[str, str | None]:
+        """Return the digest of the names in each folder that was listed, by label.
+
+        Raises:
+            ChangedError: other names came or went meanwhile.
+        """
+        # a key may cover the files in a folder, or the stage may have written some of them
+        others = {os.path.dirname(path) for path in (*self._ignored, *self._trace.written)}  # noqa: PTH120
+        others |= {*sys.path, *self._trace.written}
+        found = {}
+        for path, before in self._trace.listed.items():
+            label, top = self._named(path)
+            if path in others or self._is_no_input(f"{path}/") or self._is_library(path, top):
+                continue
+            now = portable_paths.names_in(path)
+            # a folder that was made or removed meanwhile is a temporary one
+            if (now is None) != (before is None):
+                continue
+            if now != before:
+                raise ChangedError(changed(f"{label}/"))
+            found[f"{label}/"] = before
+        return found
+
+    def _named(self, path: str) -> tuple[str, str]:
+        """Return the label and the top-level name of a file, also of one in no imported package."""
+        label, top = self._packages.label(path)
+        return label, top or libraries.site_top(path)
+
+    def _is_no_input(self, path: str) -> bool:
+        ignored = path.startswith(self._ignored) or NO_INPUT.search(path)
+        return bool(ignored) or libraries.is_standard(path)
+
+    def _is_library(self, path: str, top: str) -> bool:
+        installed = libraries.SITE_PACKAGES.search(f"{path}/")
+        return installed is not None and top not in self._trace.plugin_tops
+
+    def _is_shared(self, path: str, top: str) -> bool:
+        """Return whether a compiled library is of a library or of the system."""
+        shared = path.startswith(SYSTEM) or self._is_library(path, top)
+        return shared and top not in self._trace.plugin_tops and bool(COMPILED.search(path))
+
+    def _is_changed_database(self, path: str) -> bool:
+        return path in self._trace.databases and _is_changed(path, self._trace.opened[path])
 
     def _was_made_or_removed(self, path: str) -> bool:
         """Return whether a file was missing and is there now, or the reverse; a place where Python
@@ -135,11 +186,16 @@ def _files_in_keys(hooks: Iterable[str], planned: Mapping[str, str]) -> set[str]
     return found
 
 
-def _check_stamp(label: str, path: str, before: list[int] | None) -> None:
-    now = stamp(Path(path)) if before else None
+def _is_changed(path: str, before: list[int] | None) -> bool:
+    """Return whether a file has another stamp than when it was opened, or is gone."""
+    if before is None:
+        return False
+    try:
+        now = stamp(Path(path))
+    except FileNotFoundError:
+        return True
     # without the time of the inode, which a new link changes too
-    if before and now and (now[:2], now[3]) != (before[:2], before[3]):
-        raise ChangedError(changed(label))
+    return (now[:2], now[3]) != (before[:2], before[3])
 
 
 def _check_planned(planned: Mapping[str, str], cached: DigestCache) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from hepbench.registry import portable_paths
+from hepbench.registry import libraries, portable_paths
 from hepbench.running.usage import hashed
 
 if TYPE_CHECKING:
@@ -51,18 +50,8 @@ class Validity:
                 return label
         return ""
 
-    def _changes(self, used: Usage) -> Iterator[str]:
-        for label, before in used.files.items():
-            if (now := self._file(label)) != before:
-                yield f"{label}: {before or 'absent'} -> {now or 'absent'}"
-        for name, version in used.distributions.items():
-            if (installed := self._version(name)) != version:
-                yield f"{name}: {version} -> {installed}"
-        for name, before in used.environment.items():
-            if (now := hashed(os.environ.get(name))) != before:
-                yield f"variable {name}: {_set(before)} -> {_set(now, before)}"
-
-    def _file(self, label: str) -> str | None:
+    def digest(self, label: str) -> str | None:
+        """Return the digest of a file, None if it is missing."""
         if label not in self._files:
             path = portable_paths.locate(label)
             try:
@@ -72,12 +61,20 @@ class Validity:
             self._files[label] = found
         return self._files[label]
 
+    def _changes(self, used: Usage) -> Iterator[str]:
+        for label, before in used.files.items():
+            if (now := self.digest(label)) != before:
+                yield f"{label}: {before or 'absent'} -> {now or 'absent'}"
+        for name, version in used.distributions.items():
+            if (installed := self._version(name)) != version:
+                yield f"{name}: {version} -> {installed}"
+        for name, before in used.environment.items():
+            if (now := hashed(os.environ.get(name))) != before:
+                yield f"variable {name}: {_set(before)} -> {_set(now, before)}"
+
     def _version(self, name: str) -> str:
         if name not in self._versions:
-            try:
-                self._versions[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                self._versions[name] = "absent"
+            self._versions[name] = libraries.version(name)
         return self._versions[name]
 
 

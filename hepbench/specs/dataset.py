@@ -11,6 +11,7 @@ from hepbench.specs.parameters import (
     Param,
     Range,
     as_params,
+    check_files,
     check_name,
     check_params,
 )
@@ -117,6 +118,7 @@ class Split:
             1 for the rows of the official test set, -1 for rows that are in no part, None if the
             file is incomplete.
         params: names of the dataset's parameters that ``official`` gets.
+        files: files that ``official`` opens through C libraries: see ``Model.files``.
     """
 
     train: float = 0.6
@@ -124,11 +126,13 @@ class Split:
     test: float = 0.2
     official: str | None = None
     params: frozenset[str] = frozenset()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-9:
             msg = f"split fractions must be positive and add to 1; got {self.fractions}"
             raise PluginError(msg)
+        check_files("split", self.files)
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -151,6 +155,7 @@ class View:
             names if this is empty. ``hepbench data check`` shows statistics of other views only if
             they have names.
         units: units of the channels or features, stated like ``names``.
+        files: files that ``run`` opens through C libraries: see ``Model.files``.
     """
 
     run: str
@@ -158,6 +163,10 @@ class View:
     params: frozenset[str] = frozenset()
     names: str = ""
     units: str = ""
+    files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_files(f"view {self.run}", self.files)
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,7 @@ class Original:
             run and on every machine. ``warnings.warn(text, hepbench.DataWarning)`` puts a warning
             about a file into the records.
         files: the files; ``read`` is called only if all files of one form exist.
+        side_files: other files that ``read`` opens through C libraries: see ``Model.files``.
         known: published or measured properties, ``(least, most)`` by name, used by
             ``hepbench data check``: ``fraction.<class>``, or
             ``<input>.<channel or feature>.<statistic>`` with ``mean``, ``min``, ``max`` or
@@ -201,9 +211,13 @@ class Original:
     read: str
     _: KW_ONLY
     files: tuple[File, ...] = ()
+    side_files: tuple[str, ...] = ()
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     citation: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        check_files(f"original {self.read}", self.side_files)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import as_params, check_name, check_params
+from hepbench.specs.parameters import as_params, check_files, check_name, check_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +42,7 @@ class Method:
             not allowed, or not of the default's type, are refused before anything runs. A method
             that trains takes ``training_params(...)`` in.
         imports: modules worth importing once, before any worker starts.
+        files: files that its functions open through C libraries: see ``Model.files``.
     """
 
     name: str
@@ -55,9 +56,11 @@ class Method:
     head: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("method", self.name)
+        check_files(f"method {self.name}", self.files)
         object.__setattr__(self, "params", as_params(self.params))
         check_params(f"method {self.name}", self.params)
         if not self.after:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import check_name
+from hepbench.specs.parameters import check_files, check_name
 from hepbench.specs.renamed import unknown_attribute
 from hepbench.specs.text import unknown
 
@@ -77,6 +77,8 @@ class Metric:
         higher_is_better: direction; None if neither is better: rows are not ranked by it.
         same: names of ASPECTS that must be equal for two values to be compared.
         classes: the number of classes it needs; None means any.
+        files: files that ``compute`` opens, by Python too: see ``Model.files``. What a metric opens
+            is not seen by itself.
 
     Raises:
         PluginError: the name, or an aspect, is not allowed.
@@ -88,9 +90,11 @@ class Metric:
     summary: str = ""
     same: frozenset[str] = frozenset({"data", "split", "labels"})
     classes: int | None = None
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("metric", self.name)
+        check_files(f"metric {self.name}", self.files)
         for name in sorted(self.same - {*ASPECTS}):
             msg = f"metric {self.name}: {unknown('aspect', name, ASPECTS)}"
             raise PluginError(msg)

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hepbench.specs.errors import PluginError
-from hepbench.specs.parameters import Param, as_params, check_name, check_params
+from hepbench.specs.parameters import Param, as_params, check_files, check_name, check_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +46,9 @@ class Model:
             as its parameter ``preprocess``. A ``Param`` of a list where presets change them.
         params: by name, a ``Param(default, allowed, presets)``, or a plain default.
         imports: modules worth importing once, before any worker starts.
+        files: files that its functions open through C libraries (HDF5, parquet, safetensors), which
+            a run cannot see: ``"package:path"``, or an absolute path. A result is used again only
+            while they are the same. What Python itself opens is seen without this.
         source: paper or document.
     """
 
@@ -57,10 +60,12 @@ class Model:
     preprocess: tuple[str, ...] | Param = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
+        check_files(f"model {self.name}", self.files)
         if "preprocess" in self.params:
             msg = f"model {self.name}: the core has the parameter preprocess itself"
             raise PluginError(msg)

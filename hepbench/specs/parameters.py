@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -159,3 +160,14 @@ def check_name(kind: str, name: str) -> None:
             "'-', '_' and '.' are allowed"
         )
         raise PluginError(msg)
+
+
+def check_files(owner: str, files: object) -> None:
+    """Raise PluginError unless each file of a spec is ``"package:path"`` or an absolute path."""
+    if not isinstance(files, tuple) or not all(map(_is_file, files)):
+        msg = f"{owner}: files: a tuple of 'package:path' or absolute paths is expected; got {files!r}"
+        raise PluginError(msg)
+
+
+def _is_file(name: object) -> bool:
+    return isinstance(name, str) and bool(re.match(r"/|\w+(\.\w+)*:[^/]", name))

@@ -256,7 +256,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         files: digest of each file that was read, None where it was missing; by path, in packages
-            relative to the top-level one.
+            relative to the top-level one. Of a folder that was listed (``pack/tables/``), the digest
+            of its names.
         distributions: version of each Python distribution that was imported.
         environment: hash of each environment variable that was read, None where it was not set.
         processes: programs of the processes that were started.

@@ -187,17 +187,8 @@ class StageCache:
         try:
             yield
         except OSError as error:
-            reason = f"cache {self.root} cannot be written: {error.strerror or error}"
-            msg = f"{reason}; set HEPBENCH_CACHE to another folder"
-            raise ResultsError(msg) from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
             where = error.filename or self.root
-            reason = f"cache {self.root} cannot be written: {where}: {error.strerror}"
+            reason = f"cache {self.root} cannot be written: {where}: {error.strerror or error}"
             msg = f"{reason}; set HEPBENCH_CACHE to another folder"
             raise ResultsError(msg) from error
 

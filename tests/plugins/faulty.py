@@ -279,6 +279,7 @@ def hepbench_models():
         model("builds-nothing", "faulty:nothing"),
         model("offers-too-much", offers=frozenset({"estimate", "temperature"})),
         model("imports-missing-module", imports=("no_such_module",)),
+        model("files-missing", files=("faulty:no_such_table.h5",)),
         model("presets-not-json", params={"fault": Param("", presets={"paper": ()})}),
     ]
 
