@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hepbench import Model, Param, Range, hookimpl
+from hepbench_models.image_specs import CNN, DUAL_CNN, GAUSSIAN_VAE, MULTI_INPUT_CNN, RESNET15, VIT
 
 COUNT = Range(least=1)
 POSITIVE = Range(above=0)
@@ -118,4 +119,6 @@ SPARSE_AE = Model(
 @hookimpl
 def hepbench_models() -> list[Model]:
     """Return the two estimators, then the networks."""
-    return [GBDT, LOGISTIC, MLP, TRANSFORMER_AE, CONV_VAE, SPARSE_AE]
+    autoencoders = [TRANSFORMER_AE, CONV_VAE, SPARSE_AE, GAUSSIAN_VAE]
+    images = [RESNET15, CNN, DUAL_CNN, MULTI_INPUT_CNN, VIT]
+    return [GBDT, LOGISTIC, MLP, *autoencoders, *images]
