@@ -138,12 +138,12 @@ def _noted(places: list[str]) -> Iterator[None]:
     """
     own = Path(torch.__file__).parent
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", torch.jit.TracerWarning)
+        warnings.simplefilter("always")
         try:
             yield
         finally:
-            found = {(w.filename, w.lineno) for w in caught}
+            traced = [w for w in caught if w.category.__name__ == "TracerWarning"]
+            found = {(w.filename, w.lineno) for w in traced}
             places += [
                 f"{Path(file).name}, line {line}: {linecache.getline(file, line).strip()}"
                 for file, line in sorted(found)
