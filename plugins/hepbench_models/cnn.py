@@ -12,6 +12,7 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Branch(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the units of the linear layer."""
+        # convolutions with channels last are faster by a quarter on a processor
+        image = image.contiguous(memory_format=torch.channels_last)
         return self.linear(self.layers(image).flatten(1))
 
 
