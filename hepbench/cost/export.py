@@ -48,6 +48,10 @@ CHECKED = 7
 """Batch size of the check: not a multiple of that of the trace."""
 
 
+LINES = 3
+"""Largest number of lines of a network that an error names."""
+
+
 TOLERANCE = 1e-5
 """Largest allowed difference between a score of the graph (a float32 probability) and torch's."""
 
@@ -148,7 +152,7 @@ def _noted(places: list[str]) -> Iterator[None]:
                 f"{Path(file).name}, line {line}: {linecache.getline(file, line).strip()}"
                 for file, line in sorted(found)
                 if not Path(file).is_relative_to(own)
-            ]
+            ][:LINES]
 
 
 def _write_newer(network: nn.Module, tensors: Tensors, path: Path) -> None:

@@ -68,3 +68,7 @@ def _forget(modules: set[str]) -> None:
     for name in modules:
         if name.partition(".")[0] in PACKAGES:
             del sys.modules[name]
+
+
+# a process that imports this module for its workers has timm for them too
+import_timm("timm")

@@ -22,6 +22,8 @@ from hepbench_models.timm_import import import_timm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    # hepbench also reads here that results depend on the version of timm
+    from timm.models.vision_transformer import VisionTransformer
     from torch import Tensor
 
 vision_transformer = import_timm("timm.models.vision_transformer")
@@ -52,7 +54,7 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         channels, *size = shapes["image"]
-        self.transformer = vision_transformer.VisionTransformer(
+        self.transformer: VisionTransformer = vision_transformer.VisionTransformer(
             img_size=tuple(size),
             patch_size=patch,
             in_chans=channels,
