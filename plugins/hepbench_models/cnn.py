@@ -12,7 +12,6 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -65,8 +64,6 @@ class Branch(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the units of the linear layer."""
-        # convolutions with channels last are faster by a quarter on a processor
-        image = image.contiguous(memory_format=torch.channels_last)
         return self.linear(self.layers(image).flatten(1))
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ class ResNet15(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the means of the last channels over the image."""
-        # convolutions with channels last are faster by a third on a processor
-        image = inputs["image"].contiguous(memory_format=torch.channels_last)
-        return self.blocks(self.first(image).relu()).mean((2, 3))
+        return self.blocks(self.first(inputs["image"]).relu()).mean((2, 3))
 
 
 def _convolution(n: int, m: int, kernel: int, stride: int) -> nn.Module:
