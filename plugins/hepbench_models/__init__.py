@@ -199,7 +199,7 @@ VIT = Model(
         "heads": Param(4, COUNT),
         "feed_forward": Param(128, COUNT),
     },
-    imports=("hepbench_models.vit",),
+    imports=("hepbench_models.timm_import",),
     source="seeds/004 (REFERENCE.md, R8); Dosovitskiy et al., arXiv:2010.11929",
 )
 
