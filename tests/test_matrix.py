@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hepbench import Method, UsageError
+from hepbench import Dataset, Input, Method, Model, UsageError, View
 from hepbench.planning import suite_file
 from hepbench.planning.matrix import Choice, expand
 from hepbench.registry.plugins import Plugin, Registry, installed
@@ -306,3 +306,122 @@ def test_what_a_run_says_wrongly_of_a_preset_is_refused(old, new, message):
     """As it is for a suite."""
     with pytest.raises(HepbenchError, match=message):
         expanded(settings=RUN.replace(old, new))
+
+
+# --- shapes
+
+
+def image_suite(dataset, model, **choice):
+    """Return combinations and misfits of one dataset and one model of those installed."""
+    run = suite_file.Matrix(datasets=[dataset, "higgs"], models=[model, "mlp"], methods=["scratch"])
+    return expand(suite_file.SuiteFile(name="s", run=[run]), installed(), Choice(**choice))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "reason"),
+    [
+        (
+            "boosted-jets",
+            "dual-cnn",
+            "dual-cnn does not fit boosted-jets: its images have 8 channels; two are expected",
+        ),
+        (
+            "electron-photon[channels=['time']]",
+            "dual-cnn",
+            "dual-cnn does not fit electron-photon: its images have 1 channel; two are expected",
+        ),
+        (
+            "boosted-jets",
+            "vit",
+            "vit does not fit boosted-jets: patches of 4 x 4 do not divide its images of 125 x 125",
+        ),
+        (
+            "electron-photon",
+            "vit[heads=3]",
+            "vit does not fit electron-photon: width 64 is no multiple of heads 3",
+        ),
+        (
+            "electron-photon",
+            "multi-input-cnn",
+            (
+                "multi-input-cnn takes 'scalars'; electron-photon has cloud, image, mask, "
+                "neighbours, table"
+            ),
+        ),
+        (
+            "electron-photon[channels=[]]",
+            "dual-cnn",
+            "electron-photon: channels is []; one or more of energy, time, each once, are allowed",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_the_images_is_a_misfit(dataset, model, reason):
+    """The reason is one line; other combinations are planned."""
+    combinations, misfits = image_suite(dataset, model)
+    assert {item.labels[:2] for item in combinations} == {(dataset, "mlp"), ("higgs", "mlp")}
+    assert [item.reason for item in misfits if item.labels[:2] == (dataset, model)] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model"),
+    [
+        ("electron-photon", "dual-cnn"),
+        ("electron-photon[channels=['time']]", "vit"),
+        ("boosted-jets[size=64]", "vit"),
+        ("boosted-jets", "vit[patch=5]"),
+        ("quark-gluon", "multi-input-cnn"),
+    ],
+)
+def test_views_decide_whether_a_model_fits(dataset, model):
+    """Their parameters change the size and the channels of images."""
+    combinations, _ = image_suite(dataset, model)
+    assert (dataset, model) in {item.labels[:2] for item in combinations}
+
+
+def strange(view, fits):
+    """Return the combinations of a dataset with a strange view and a model that looks at shapes."""
+    dataset = Dataset(
+        name="strange",
+        summary="a view of its own",
+        classes=("a", "b"),
+        inputs={"table": Input(shape=(3,))},
+        views={"table": View(view)},
+    )
+    model = Model(name="m", summary="m", inputs=("table",), build="", fits=fits)
+    method = Method(name="x", summary="x", run="")
+    registry = Registry([Plugin("p", "", "d", "1", specs=(dataset, model, method))])
+    run = suite_file.Matrix(datasets=["strange"], models=["m"], methods=["x"])
+    return expand(suite_file.SuiteFile(name="s", run=[run]), registry, Choice())
+
+
+def fits_anything(shapes):
+    return "" if shapes == {"table": (3,)} else str(shapes)
+
+
+def same(inputs):
+    return inputs
+
+
+def no_number(shapes):
+    return int(next(iter(shapes)))
+
+
+def first_row(inputs):
+    return {"table": inputs["table"][0]}
+
+
+@pytest.mark.parametrize(
+    ("view", "fits", "message"),
+    [
+        ("first_row", "fits_anything", "strange: view 'table' of no example: IndexError: index 0"),
+        ("same", "no_number", "m: test_matrix:no_number fails: ValueError: invalid literal"),
+        ("same", "same", "m: test_matrix:same returns {'table': (3,)}; one line of text, or ''"),
+    ],
+)
+def test_a_plugin_that_fails_while_shapes_are_found_is_named(view, fits, message):
+    """Its combination is left out, for a reason of one line; with nothing wrong it is planned."""
+    assert strange("test_matrix:same", "test_matrix:fits_anything")[0]
+    with pytest.raises(UsageError) as caught:
+        strange(f"test_matrix:{view}", f"test_matrix:{fits}")
+    assert str(caught.value).startswith(f"no cell can be run: strange/m/x: {message}")
+    assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from hepbench.registry import plugins
 from hepbench.registry.plugins import Entry, Plugin, Registry
 
 BUILDS = "can be built and encodes, also with each preset"
+FITS = "'fits' is right: inputs of every shape that it allows are encoded"
 OFFERS = "has a function for everything it offers"
 LATENTS = "latents have shape (examples, D), are float32 and finite"
 SCORES = "scores of two and of three classes are finite and add to 1"
@@ -45,6 +46,9 @@ MODEL_FAULTS = [
     ("paper-cannot-be-built", BUILDS, "preset 'paper': a width of 12 is not allowed"),
     ("latents-one-axis", BUILDS, "(2,) for 2 examples; (2, D) is expected"),
     ("too-many-halvings", BUILDS, "Kernel size can't be greater"),
+    ("fits-in-two-lines", BUILDS, "returns 'too\\nsmall'; one line of text, or '', is expected"),
+    ("fits-fails", BUILDS, "fits-fails: faulty_networks:fails fails: KeyError: 'cloud'"),
+    ("fits-wrongly", FITS, "'fits' allows {'image': (1, 9, 5)}: RuntimeError: Calculated"),
     (
         "offers-missing-pretraining",
         OFFERS,
@@ -156,7 +160,7 @@ def test_state_that_a_fresh_process_lacks_is_found(faulty):
 @pytest.mark.parametrize(
     "name",
     [
-        *("sound-net", "sound-cloud", "sound-image", "strided-image"),
+        *("sound-net", "sound-cloud", "sound-image", "strided-image", "fits-large"),
         *("sound-training", "sound-pretraining", "sound-probe", "sound-follower"),
         "refuses-masks",
     ],
@@ -176,7 +180,12 @@ def has_one_device():
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("sound-image", (2, 16, 16)), ("strided-image", (1, 64, 64))]
+    ("name", "shape"),
+    [
+        ("sound-image", (2, 16, 16)),
+        ("strided-image", (1, 64, 64)),
+        ("fits-large", (1, 64, 64)),
+    ],
 )
 def test_made_up_examples_are_small_unless_the_model_needs_large_ones(faulty, name, shape):
     """The shapes of a large dataset are used only if the model rejects smaller ones."""

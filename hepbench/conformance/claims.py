@@ -76,7 +76,7 @@ def _exists(spec: Spec) -> None:
 
 
 def _targets(spec: Spec) -> Iterator[str]:
-    for name in ("generate", "build", "run", "compute"):
+    for name in ("generate", "build", "fits", "run", "compute"):
         if target := getattr(spec, name, None):
             yield target
     if isinstance(spec, Dataset):

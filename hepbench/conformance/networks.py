@@ -24,6 +24,7 @@ from hepbench.conformance.network_trials import (
     score_network,
 )
 from hepbench.conformance.trials import SEED
+from hepbench.planning.input_shapes import why_unfit
 from hepbench.planning.stages import NETWORK_IMPORTS
 from hepbench.specs.errors import PluginError
 from hepbench.specs.model import Model
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hepbench.registry.plugins import Entry, Registry
+
+
+OTHER_SHAPES: tuple[Mapping[str, tuple[int, ...]], ...] = (
+    *({"image": image} for image in ((1, 9, 5), (3, 24, 12), (2, 1, 1))),
+    *({"cloud": (n, 4), "mask": (n,), "neighbours": (n, 2)} for n in (1, 3)),
+    {"table": (1,)},
+    {"scalars": (1,)},
+)
+"""Shapes of unusual examples, for models that say which shapes they take."""
 
 
 PROGRESS = tuple(np.linspace(0, 1, 11).tolist())
@@ -83,6 +93,9 @@ def _untrained_claims(model: ModelUnderTest) -> list[Claim]:
         ),
         model.claim("leaves its inputs unchanged", _leaves_inputs_unchanged, first=True),
     ]
+    if model.spec.fits:
+        text = "'fits' is right: inputs of every shape that it allows are encoded"
+        claims.append(model.claim(text, _takes_what_fits))
     if model.pretrains:
         claims += [
             model.claim(
@@ -110,6 +123,19 @@ def _builds(model: ModelUnderTest) -> None:
         except PluginError as error:
             msg = f"{name and f'preset {name!r}: '}{error}"
             raise PluginError(msg) from error
+
+
+def _takes_what_fits(model: ModelUnderTest) -> None:
+    for other in OTHER_SHAPES:
+        usual = model.trial.shapes
+        shapes = {name: other.get(name, shape) for name, shape in usual.items()}
+        if shapes == usual or why_unfit(model.spec, shapes, model.params):
+            continue
+        try:
+            assert model.build(trials.made_up_trial(shapes, 2, sizes=SIZES)).width
+        except Exception as error:
+            msg = f"'fits' allows {shapes}: {type(error).__name__}: {error}"
+            raise PluginError(" ".join(msg.split())) from error
 
 
 def _offers(model: ModelUnderTest) -> None:

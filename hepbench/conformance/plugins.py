@@ -42,7 +42,9 @@ def _is_light(plugin: Plugin) -> None:
         "from hepbench.registry.plugins import HOOKS, KINDS\n"
         "before = set(sys.modules)\n"
         "module = import_module(sys.argv[1])\n"
-        "[getattr(module, hook, list)() for hook in HOOKS[: len(KINDS)]]\n"
+        "specs = [spec for h in HOOKS[: len(KINDS)] for spec in getattr(module, h, list)()]\n"
+        "targets = {getattr(spec, 'fits', '').partition(':')[0] for spec in specs} - {''}\n"
+        "[import_module(name) for name in targets]\n"
         "print('\\n' + ' '.join({name.split('.')[0] for name in set(sys.modules) - before}))"
     )
     found = set(run_python(code, plugin.module).split())

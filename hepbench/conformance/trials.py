@@ -19,10 +19,12 @@ from hepbench.conformance.claims import need
 from hepbench.conformance.datasets import prepared, read_only
 from hepbench.data import stored_parts
 from hepbench.evaluation import metrics
+from hepbench.planning.input_shapes import why_unfit
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
 from hepbench.specs.metric import Predictions
-from hepbench.specs.model import Estimator
+from hepbench.specs.model import Estimator, Model
+from hepbench.specs.parameters import defaults
 from hepbench.specs.training_data import Examples, TrainingData
 from hepbench.training import score_checks, stored_estimators
 
@@ -98,7 +100,7 @@ def example_shapes(entry: Entry, registry: Registry) -> list[Shapes]:
     SHAPES come first, then the shapes of all matching datasets, however large.
 
     Raises:
-        PluginError: the model takes an input of unknown shape.
+        PluginError: the model takes an input of unknown shape, or fits none of these shapes.
     """
     found: list[Shapes] = [SHAPES]
     for dataset in matching_datasets(entry, registry):
@@ -116,7 +118,21 @@ def example_shapes(entry: Entry, registry: Registry) -> list[Shapes]:
         whole,
         f"input '{''.join(missing[:1])}' has no known shape: no installed dataset has this input",
     )
-    return [{name: each[name] for name in entry.spec.inputs} for each in whole]
+    return _fitting(
+        entry.spec, [{name: each[name] for name in entry.spec.inputs} for each in whole]
+    )
+
+
+def _fitting(model: Model, shapes: list[Shapes]) -> list[Shapes]:
+    """Return the shapes that a model takes.
+
+    Raises:
+        PluginError: it takes none of them.
+    """
+    params = defaults(model.params, "quick")
+    reasons = [why_unfit(model, each, params) for each in shapes]
+    need(not all(reasons), f"does not fit any known shapes: {reasons[0]}")
+    return [each for each, reason in zip(shapes, reasons, strict=True) if not reason]
 
 
 def made_up_trial(

@@ -1,9 +1,19 @@
-"""Export a network to ONNX, and check the graph against torch at another batch size."""
+"""Export a network to ONNX, and check the graph against torch at another batch size.
+
+Two exporters are tried. The older one traces a network with two examples, and is fast; code such as
+``self.token.expand(len(x), -1, -1)`` fixes the batch size of its graph. The newer one reads the code,
+follows the batch size through such lines, and takes several seconds.
+"""
 
 from __future__ import annotations
 
+import linecache
 import os
+import warnings
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +24,7 @@ from hepbench.cost.tracing import Positional, batch, eval_without_gradients, tra
 from hepbench.specs.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -27,12 +36,20 @@ OPSET = 17
 """The first opset with an operator for layer norm."""
 
 
+NEWER_OPSET = 18
+"""The first opset that the newer exporter writes without a conversion."""
+
+
 TRACED = 2
 """Batch size of the trace."""
 
 
 CHECKED = 7
 """Batch size of the check: not a multiple of that of the trace."""
+
+
+LINES = 3
+"""Largest number of lines of a network that an error names."""
 
 
 TOLERANCE = 1e-5
@@ -62,49 +79,114 @@ def export(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
         The largest difference between a score of the graph and torch's.
 
     Raises:
-        ExportError: a package is missing (see ``missing``); the network cannot be exported; the
-            graph fails at another batch size; or scores differ by more than TOLERANCE.
+        ExportError: a package is missing (see ``missing``); or with both exporters the network
+            cannot be exported, the graph fails at another batch size, or scores differ by more than
+            TOLERANCE. The lines of the network that fix a size are named.
+        OSError: the file cannot be written.
     """
     if missing_packages := missing():
         raise ExportError(missing_packages)
-    write(network, inputs, path)
+    fixed_sizes: list[str] = []
     try:
-        return check(network, inputs, path)
-    except ExportError:
-        path.unlink()
-        raise
+        return _attempt(partial(_write, fixed_sizes=fixed_sizes), network, inputs, path)
+    except ExportError as error:
+        older = error
+    try:
+        return _attempt(_write_newer, network, inputs, path)
+    except ExportError as error:
+        cause = f"; likely cause: a fixed number from {'; '.join(fixed_sizes)}" * bool(fixed_sizes)
+        msg = f"{older}; with the newer exporter: {error}{cause}"
+        raise ExportError(msg) from older
 
 
-def write(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> None:
-    """Export a network to an ONNX graph, without a check.
-
-    Raises:
-        ExportError: the exporter fails.
-        OSError: the file cannot be written.
-    """
-    tensors = batch(inputs, TRACED)
-    axes = {name: {0: "batch"} for name in (*tensors, "logits")}
+def _attempt(
+    write: Callable[[nn.Module, Tensors, Path], None],
+    network: nn.Module,
+    inputs: Mapping[str, Any],
+    path: Path,
+) -> float:
+    """Export with one exporter and check the graph; if that fails, no file is left."""
     try:
         with traceable(network):
-            torch.onnx.export(
-                Positional(network, tuple(tensors)),
-                tuple(tensors.values()),
-                path,
-                # the dynamo exporter needs onnxscript and five times as long, for the same graph
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=list(tensors),
-                output_names=["logits"],
-                dynamic_axes=axes,
-            )
+            write(network, batch(inputs, TRACED), path)
+        return check(network, inputs, path)
+    except ExportError:
+        path.unlink(missing_ok=True)
+        raise
     # a full disk says nothing about the network
     except OSError:
         raise
-    # any error of the exporter is an error about this network
+    # any error of an exporter is an error about this network
     except Exception as error:
         path.unlink(missing_ok=True)
         msg = f"the network cannot be exported to ONNX: {one_line(error)}"
         raise ExportError(msg) from error
+
+
+def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: list[str]) -> None:
+    """Export a network with the older exporter, and note lines that may fix the batch size."""
+    with _noted(fixed_sizes):
+        torch.onnx.export(
+            Positional(network, tuple(tensors)),
+            tuple(tensors.values()),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(tensors),
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch"} for name in (*tensors, "logits")},
+        )
+
+
+@contextmanager
+def _noted(places: list[str]) -> Iterator[None]:
+    """Add the lines outside of torch that turn a size or a value into a number.
+
+    The tracer warns of them: the number of two examples is part of its graph.
+    """
+    own = Path(torch.__file__).parent
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            traced = [w for w in caught if w.category.__name__ == "TracerWarning"]
+            found = {(w.filename, w.lineno) for w in traced}
+            places += [
+                f"{Path(file).name}, line {line}: {linecache.getline(file, line).strip()}"
+                for file, line in sorted(found)
+                if not Path(file).is_relative_to(own)
+            ][:LINES]
+
+
+def _write_newer(network: nn.Module, tensors: Tensors, path: Path) -> None:
+    """Export a network with the newer exporter.
+
+    Raises:
+        ExportError: onnxscript is not installed.
+    """
+    if find_spec("onnxscript") is None:
+        msg = "the newer exporter needs onnxscript: pip install 'hepbench[onnx]'"
+        raise ExportError(msg)
+    sizes = {0: torch.export.Dim("batch")}
+    program = torch.export.export(
+        Positional(network, tuple(tensors)).eval(),
+        tuple(tensors.values()),
+        dynamic_shapes=((sizes,) * len(tensors),),
+        # reads the code: a run with stand-ins for tensors would fix the batch size too
+        strict=True,
+    )
+    torch.onnx.export(
+        program,
+        (),
+        path,
+        dynamo=True,
+        opset_version=NEWER_OPSET,
+        input_names=list(tensors),
+        output_names=["logits"],
+        external_data=False,
+        verbose=False,
+    )
 
 
 def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hepbench.planning.input_shapes import shape_misfit
 from hepbench.planning.settings import all_params, check_steps, checked, flat, written
 from hepbench.registry.plugins import Entry
 from hepbench.specs.dataset import Dataset
@@ -244,8 +245,9 @@ class _Resolver:
         # the first step follows another method by default, so here 'fresh' was written before it
         text = text if steps[0][0].spec.after[0] == "fresh" else f"fresh+{text}"
         labels = (dataset_label, model_label, text)
-        reason = misfit(dataset[0].spec, model[0].spec, [entry.spec for entry, _ in steps])
-        if reason:
+        specs = dataset[0].spec, model[0].spec
+        reason = misfit(*specs, [entry.spec for entry, _ in steps])
+        if reason := reason or shape_misfit(*specs, dataset_params, model_params):
             return Misfit(labels, reason)
         return Combination(
             labels=labels,

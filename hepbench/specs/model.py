@@ -45,6 +45,10 @@ class Model:
             plugin's own as ``"module:class"``. Fitted on training inputs. Every network has them
             as its parameter ``preprocess``. A ``Param`` of a list where presets change them.
         params: by name, a ``Param(default, allowed, presets)``, or a plain default.
+        fits: ``"module:function"`` of ``(shapes, **params) -> str``: why the model cannot take
+            inputs of these shapes, such as ``patches of 4 x 4 do not divide its images of 30 x 30``,
+            or ''. Called when a run is planned, so its module imports nothing heavy. Empty: no
+            shape is refused.
         imports: modules worth importing once, before any worker starts.
         files: files that its functions open through C libraries (HDF5, parquet, safetensors), which
             a run cannot see: ``"package:path"``, or an absolute path. A result is used again only
@@ -59,6 +63,7 @@ class Model:
     offers: frozenset[str] = frozenset({"encode"})
     preprocess: tuple[str, ...] | Param = ()
     params: Mapping[str, Any] = field(default_factory=dict)
+    fits: str = ""
     imports: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     source: str = ""

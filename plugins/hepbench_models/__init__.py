@@ -1,4 +1,8 @@
-"""The models that come with hepbench: one module per architecture."""
+"""The models that come with hepbench: one module per architecture.
+
+All specs are here. The key of a stage leaves out the module with the hooks, but holds what it imports:
+a spec in a module of its own would change the keys of all models whenever it is edited.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +118,95 @@ SPARSE_AE = Model(
     source="seeds/000 (REFERENCE.md, R4)",
 )
 
+GAUSSIAN_VAE = Model(
+    name="gaussian-vae",
+    summary="Convolutional variational autoencoder of images with a Gaussian decoder",
+    inputs=("image",),
+    build="hepbench_models.gaussian_vae:GaussianVAE",
+    offers=frozenset({"encode", "pretrain", "reconstruct"}),
+    preprocess=CONV_PREPROCESS,
+    params={
+        "widths": Param([16, 32, 64, 128], COUNT, {"paper": [32, 64, 128, 256]}),
+        "latent_dim": Param(128, COUNT),
+        "slope": Param(0.2, Range(least=0)),
+        "output": Param("linear", ("sigmoid", "tanh", "linear"), {"paper": "tanh"}),
+        "beta": Param(1.0, Range(least=0)),
+        "kl_warmup": Param(0.2, Range(least=0, most=1)),
+        "deviation": Param(1.0, POSITIVE),
+        "learned": Param(True),
+    },
+    source="seeds/001 (REFERENCE.md, R5); Kingma and Welling, arXiv:1312.6114",
+)
+
+RESNET15 = Model(
+    name="resnet15",
+    summary="Residual network of images",
+    inputs=("image",),
+    build="hepbench_models.resnet15:ResNet15",
+    preprocess=("standardise",),
+    params={"width": Param(16, COUNT, {"paper": 64})},
+    source="seeds/000 (REFERENCE.md, R1); He, Zhang, Ren and Sun, arXiv:1512.03385",
+)
+
+CONVOLUTIONS = {
+    "widths": Param([16, 32, 64], COUNT, {"paper": [32, 64, 128]}),
+    "hidden": Param(64, COUNT, {"paper": 128}),
+    "dropout": Param(0.3, DROPOUT),
+}
+
+CNN = Model(
+    name="cnn",
+    summary="Convolutional network of images",
+    inputs=("image",),
+    build="hepbench_models.cnn:CNN",
+    preprocess=("standardise",),
+    params=CONVOLUTIONS,
+    source="seeds/004 (REFERENCE.md, R8)",
+)
+
+DUAL_CNN = Model(
+    name="dual-cnn",
+    summary="Convolutional network of images with a branch for each of two channels",
+    inputs=("image",),
+    build="hepbench_models.dual_cnn:DualCNN",
+    fits="hepbench_models.image_shapes:two_channels",
+    preprocess=("standardise",),
+    params=CONVOLUTIONS,
+    source="seeds/004 (REFERENCE.md, R8)",
+)
+
+MULTI_INPUT_CNN = Model(
+    name="multi-input-cnn",
+    summary="Convolutional network of an image, with a branch for each of several scalars",
+    inputs=("image", "scalars"),
+    build="hepbench_models.multi_input_cnn:MultiInputCNN",
+    preprocess=("standardise",),
+    params={**CONVOLUTIONS, "scalar_hidden": Param(8, COUNT)},
+    source="seeds/004 (REFERENCE.md, R8)",
+)
+
+VIT = Model(
+    name="vit",
+    summary="Vision transformer of images (timm)",
+    inputs=("image",),
+    build="hepbench_models.vit:ViT",
+    fits="hepbench_models.image_shapes:whole_patches",
+    preprocess=("standardise",),
+    params={
+        "patch": Param(4, COUNT),
+        "width": Param(64, COUNT),
+        "layers": Param(4, COUNT, {"paper": 8}),
+        "heads": Param(4, COUNT),
+        "feed_forward": Param(128, COUNT),
+    },
+    imports=("hepbench_models.timm_import",),
+    source="seeds/004 (REFERENCE.md, R8); Dosovitskiy et al., arXiv:2010.11929",
+)
+
 
 @hookimpl
 def hepbench_models() -> list[Model]:
     """Return the two estimators, then the networks."""
-    return [GBDT, LOGISTIC, MLP, TRANSFORMER_AE, CONV_VAE, SPARSE_AE]
+    autoencoders = [TRANSFORMER_AE, CONV_VAE, SPARSE_AE, GAUSSIAN_VAE]
+    images = [RESNET15, CNN, DUAL_CNN, MULTI_INPUT_CNN, VIT]
+    return [GBDT, LOGISTIC, MLP, *autoencoders, *images]

@@ -1,7 +1,7 @@
 """A plugin for tests: networks and methods for networks, each with one fault, named by the spec.
 
 Models without a fault are ``sound-net`` (a table), ``sound-cloud`` (particles), ``sound-image`` and
-``strided-image``, which needs images as large as those of dataset ``large``.
+``strided-image``, which needs images as large as those of dataset ``large``; ``fits-large`` says so.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Net(nn.Module):
             case "cut-when-traced" if torch.jit.is_tracing():
                 return self.last(self.first(x)[:, :1].expand(-1, self.last.in_features))
             case "batch-baked-in":
-                x = x + torch.zeros(int(x.shape[0]), 1, device=x.device)
+                x = x + torch.stack([row[:1] * 0 for row in x])
             case "unseeded-training" if self.training:
                 x = x + torch.tensor(np.random.default_rng().normal(size=x.shape)).float()
         latents = self.last(self.first(x))
@@ -199,6 +199,23 @@ class Image(nn.Module):
         return self.layers(inputs["image"]).flatten(1)
 
 
+def any_image(shapes, **_params):
+    return ""
+
+
+def large_images(shapes, *, halvings, **_params):
+    _, height, width = shapes["image"]
+    return "" if min(height, width) >= 2**halvings else f"its images are below {2**halvings}"
+
+
+def two_lines(shapes, **_params):
+    return "too\nsmall"
+
+
+def fails(shapes, **_params):
+    return shapes["cloud"]
+
+
 def nothing(shapes, **_params):
     return None
 
@@ -219,9 +236,10 @@ def cloud(name, build="Cloud"):
     return net(name, build, frozenset({"encode"}), inputs=inputs, params=params)
 
 
-def image(name, halvings):
+def image(name, halvings, fits=""):
     inputs, params = ("image",), {"halvings": halvings}
-    return net(name, "Image", frozenset({"encode"}), inputs=inputs, params=params)
+    fits = f"faulty_networks:{fits}" if fits else ""
+    return net(name, "Image", frozenset({"encode"}), inputs=inputs, params=params, fits=fits)
 
 
 @hookimpl
@@ -270,6 +288,10 @@ def hepbench_models():
         image("sound-image", 3),
         image("strided-image", 6),
         image("too-many-halvings", 7),
+        image("fits-large", 6, "large_images"),
+        image("fits-wrongly", 3, "any_image"),
+        image("fits-in-two-lines", 3, "two_lines"),
+        image("fits-fails", 3, "fails"),
     ]  # fmt: skip
 
 

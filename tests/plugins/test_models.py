@@ -24,6 +24,8 @@ from skops import io
 from threadpoolctl import threadpool_limits
 
 from hepbench import DataError, Estimator, Examples, HepbenchError, TrainingData
+from hepbench.registry.plugins import installed
+from hepbench.registry.source_digests import SourceDigests
 from hepbench.specs.parameters import defaults
 
 ROOT = Path(__file__).parents[2]
@@ -318,3 +320,15 @@ def test_listing_models_and_methods_imports_nothing_heavy():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_key_of_a_model_holds_no_spec_of_another():
+    """Only modules that the model itself imports: specs are where the hooks are."""
+    (plugin,) = (p for p in installed().plugins if p.module == "hepbench_models")
+    for spec in plugin.specs:
+        own = spec.build.partition(":")[0]
+        imported = set(SourceDigests().digests(spec.build, plugin))
+        assert own in imported
+        assert not {name for name in imported if "spec" in name}
+    gbdt = SourceDigests().digests(GBDT.build, plugin)
+    assert list(gbdt) == ["hepbench_models.gbdt"]
