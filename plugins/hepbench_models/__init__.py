@@ -223,7 +223,7 @@ MAE_VIT = Model(
         "mlp_ratio": Param(4.0, POSITIVE),
         "masked_fraction": Param(0.75, Range(above=0, below=1)),
     },
-    imports=("hepbench_models.mae_vit",),
+    imports=("hepbench_models.timm_import",),
     source="seeds/003 (REFERENCE.md, R7); He et al., arXiv:2111.06377",
 )
 
@@ -240,7 +240,7 @@ def _graph_network(
         fits=fits,
         preprocess=("signed-log", "standardise"),
         params={"width": Param(64, COUNT), "layers": Param(3, COUNT), **params},
-        imports=("hepbench_models.graphs",),
+        imports=("torch_geometric.nn",),
         source=f"seeds/001 (REFERENCE.md, R5); {source}",
     )
 
