@@ -491,6 +491,21 @@ def test_reconstructions_belong_to_the_drawn_examples(pictured):
     assert (found.error, found.count) == (pytest.approx(expected), 2000)
 
 
+def test_a_masked_autoencoder_is_drawn_with_what_it_sees(pictured):
+    """Between the original and the reconstruction; otherwise there is no such line."""
+    plain = reconstructions.pairs(pictured)
+    pictured.network.encoder.visible = lambda inputs: {"image": inputs["image"] * 0.5}
+    found = reconstructions.pairs(pictured)
+    assert plain.visible is None
+    assert (found.visible == found.originals / 2).all()
+    drawn = [
+        [line.name for line in reconstructions._lines(each, ["a", "b"], channels=False)][:4]
+        for each in (plain, found)
+    ]
+    assert drawn[0][:3] == ["original", "reconstruction", "difference"]
+    assert drawn[1] == ["original", "visible", "reconstruction", "difference"]
+
+
 def test_only_one_batch_and_the_drawn_images_are_in_memory(pictured):
     """The peak is below a quarter of all dense images; for a detector those are gigabytes."""
     size = 2000 * 2 * 32 * 32 * 4

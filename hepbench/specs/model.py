@@ -148,6 +148,8 @@ class Encoder(Protocol):
     - ``term_weights(progress) -> {name: weight}``: 1 for terms that it does not name; ``progress``
       rises from 0 to 1 during training and is 1 for validation;
     - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``;
+    - ``visible(inputs) -> inputs``: the values that ``reconstruct`` starts from, 0 where it sees
+      none: for plots of masked autoencoders;
     - ``posterior(inputs) -> (mean, log_variance)``, (N, D) each, if it is variational, and
       ``decode(latents) -> inputs``: for plots of the latents and of generated images.
     """

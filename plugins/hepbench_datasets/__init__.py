@@ -431,6 +431,6 @@ def hepbench_suites() -> list[Suite]:
         for name in (
             *("smoke", "quickstart", "standard"),
             *("higgs-transformer", "jet-vae", "sparse-ae", "pruning"),
-            *("electron-photon", "quark-gluon-vae"),
+            *("electron-photon", "quark-gluon-vae", "quark-gluon-gnn", "jet-mae"),
         )
     ]

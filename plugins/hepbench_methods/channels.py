@@ -217,12 +217,17 @@ def _perturbed(network: Network) -> Network:
 def _random_inputs(network: Network, n: int) -> dict[str, Tensor]:
     """Return n random inputs with a fixed seed."""
     generator = torch.Generator().manual_seed(0)
-    return {
-        name: values
-        if values.dtype == torch.bool
-        else torch.randn(values.shape, generator=generator).to(values)
-        for name, values in network.example_inputs(n).items()
-    }
+    return {name: _random(values, generator) for name, values in network.example_inputs(n).items()}
+
+
+def _random(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random numbers, or random indices of points; a mask stays as it is."""
+    if values.dtype == torch.bool:
+        return values
+    if not values.is_floating_point():
+        shape, points = values.shape, values.shape[1]
+        return torch.randint(points, shape, generator=generator).to(values)
+    return torch.randn(values.shape, generator=generator).to(values)
 
 
 def _logits(network: Network, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -260,7 +265,7 @@ def _candidates(network: Network) -> Iterator[tuple[str, list[Group]]]:
             yield layer, []
             continue
         if not all(place.makes for place in group.places):
-            yield layer, [group, _channels_last(network, group)]
+            yield layer, [group, _channels_last(network, group), _whole_heads(network, group)]
 
 
 def _heads(network: Network) -> Iterator[Group]:
@@ -311,6 +316,26 @@ def _channels_last(network: Network, group: Group) -> Group:
         return replace(place, positions=torch.arange(module.in_features).view(-1, n).T)
 
     return replace(group, places=tuple(last(place) for place in group.places))
+
+
+def _whole_heads(network: Network, group: Group) -> Group:
+    """Return the heads of a graph attention instead of their channels; other groups as they are.
+
+    Such a module is torch-geometric's: ``lin`` makes the channels of each head in turn, ``att_src``
+    and ``att_dst`` (1, 1, heads, channels) weigh them, and there are ``heads``.
+    """
+    weights = {"att_src", "att_dst"}
+    owners = {place.module for place in group.places if weights & place.axes.keys()}
+    if len(owners) != 1 or group.layer != f"{(name := owners.pop())}.lin":
+        return group
+    heads = network.get_submodule(name).heads
+    others = [place for place in group.places if not weights & place.axes.keys()]
+    if any(len(place.positions) % heads for place in others):
+        return group
+    whole = [replace(place, positions=place.positions.reshape(heads, -1)) for place in others]
+    one_each = torch.arange(heads)[:, None]
+    weighing = Place(name, dict.fromkeys(sorted(weights), 2), ("heads",), one_each)
+    return replace(group, places=(*whole, weighing))
 
 
 @contextmanager

@@ -204,9 +204,67 @@ VIT = Model(
 )
 
 
+# "paper" is R7 of REFERENCE.md, which is silent about masked_fraction and preprocessing
+MAE_VIT = Model(
+    name="mae-vit",
+    summary="Masked autoencoder: a vision transformer that predicts hidden patches of images (timm)",
+    inputs=("image",),
+    build="hepbench_models.mae_vit:MaskedAutoencoder",
+    offers=frozenset({"encode", "pretrain", "reconstruct"}),
+    fits="hepbench_models.image_shapes:several_patches",
+    preprocess=("signed-log",),
+    params={
+        "patch": Param(8, COUNT, {"paper": 5}),
+        "width": Param(96, COUNT, {"paper": 768}),
+        "layers": Param(4, COUNT, {"paper": 8}),
+        "decoder_width": Param(64, COUNT, {"paper": 512}),
+        "decoder_layers": Param(2, COUNT, {"paper": 4}),
+        "heads": Param(1, COUNT),
+        "mlp_ratio": Param(4.0, POSITIVE),
+        "masked_fraction": Param(0.75, Range(above=0, below=1)),
+    },
+    imports=("hepbench_models.timm_import",),
+    source="seeds/003 (REFERENCE.md, R7); He et al., arXiv:2111.06377",
+)
+
+
+def _graph_network(
+    name: str, summary: str, network: str, source: str, *, fits: str = "", **params: Param
+) -> Model:
+    """Return the spec of a graph network; its write-up, R5, is silent about all parameters."""
+    return Model(
+        name=name,
+        summary=f"Graph network of points: {summary} (torch-geometric)",
+        inputs=("cloud", "mask", "neighbours"),
+        build=f"hepbench_models.graphs:{network}",
+        fits=fits,
+        preprocess=("signed-log", "standardise"),
+        params={"width": Param(64, COUNT), "layers": Param(3, COUNT), **params},
+        imports=("torch_geometric.nn",),
+        source=f"seeds/001 (REFERENCE.md, R5); {source}",
+    )
+
+
+GCN = _graph_network(
+    "gcn", "neighbours weighted by their number", "GCN", "Kipf and Welling, arXiv:1609.02907"
+)
+
+GAT = _graph_network(
+    *("gat", "neighbours weighted by attention", "GAT", "Veličković et al., arXiv:1710.10903"),
+    fits="hepbench_models.cloud_shapes:whole_heads",
+    heads=Param(4, COUNT),
+)
+
+GIN = _graph_network("gin", "sums over neighbours", "GIN", "Xu et al., arXiv:1810.00826")
+
+GRAPHSAGE = _graph_network(
+    "graphsage", "means over neighbours", "GraphSAGE", "Hamilton et al., arXiv:1706.02216"
+)
+
+
 @hookimpl
 def hepbench_models() -> list[Model]:
     """Return the two estimators, then the networks."""
-    autoencoders = [TRANSFORMER_AE, CONV_VAE, SPARSE_AE, GAUSSIAN_VAE]
+    autoencoders = [TRANSFORMER_AE, CONV_VAE, SPARSE_AE, GAUSSIAN_VAE, MAE_VIT]
     images = [RESNET15, CNN, DUAL_CNN, MULTI_INPUT_CNN, VIT]
-    return [GBDT, LOGISTIC, MLP, *autoencoders, *images]
+    return [GBDT, LOGISTIC, MLP, *autoencoders, *images, GCN, GAT, GIN, GRAPHSAGE]

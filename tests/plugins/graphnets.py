@@ -1,35 +1,23 @@
-"""A plugin for tests: a graph network of one edge convolution, and a CNN of one convolution."""
+"""A plugin for tests: a graph network that depends on the order of points, and a small CNN."""
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from hepbench import Model, hookimpl
 
 
-class Edges(nn.Module):
-    """What each point and its neighbours are to each other, the largest of it, the mean of all."""
+class Places(nn.Module):
+    """The mean over points, times the place in the cloud of a neighbour: no graph network may do so."""
 
     def __init__(self, shapes, *, width=6):
         super().__init__()
-        self.edges = nn.Linear(2 * shapes["cloud"][1], width)
+        self.points = nn.Linear(shapes["cloud"][1], width)
 
     def encode(self, inputs):
-        points, real, near = inputs["cloud"], inputs["mask"], inputs["neighbours"]
-        k = near.shape[2]
-        places = near.flatten(1)[:, :, None].expand(-1, -1, points.shape[2])
-        there = points.gather(1, places).unflatten(1, (-1, k))
-        here = points[:, :, None].expand(-1, -1, k, -1)
-        made = self.edges(torch.cat([here, there - here], 3)).relu().amax(2)
-        return (made * real[:, :, None]).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
-
-
-class Places(Edges):
-    """The same, where a neighbour's place in the cloud counts: what no graph network may do."""
-
-    def encode(self, inputs):
-        return super().encode(inputs) * inputs["neighbours"][:, :1, 0].float()
+        real = inputs["mask"][:, :, None]
+        mean = (self.points(inputs["cloud"]) * real).sum(1) / real.sum(1).clamp_min(1)
+        return mean * inputs["neighbours"][:, :1, 0].float()
 
 
 class Pixels(nn.Module):
@@ -45,19 +33,15 @@ class Pixels(nn.Module):
 
 @hookimpl
 def hepbench_models():
-    graphs = [
+    return [
         Model(
-            name=build.lower(),
-            summary="one edge convolution",
+            name="places",
+            summary="depends on the order of points",
             inputs=("cloud", "mask", "neighbours"),
-            build=f"graphnets:{build}",
+            build="graphnets:Places",
             preprocess=("signed-log", "standardise"),
             params={"width": 6},
-        )
-        for build in ("Edges", "Places")
-    ]
-    return [
-        *graphs,
+        ),
         Model(
             name="pixels",
             summary="one convolution",

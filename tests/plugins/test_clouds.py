@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tinynets
-import torch
 from hepbench_datasets import (
     BOOSTED_JETS,
     ELECTRON_PHOTON,
@@ -24,11 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hepbench import DataError, SparseImages
-from hepbench.cost import counting, export, preprocessed_network, tracing
 from hepbench.registry.resolve import resolve
 from hepbench.specs.parameters import defaults
-from hepbench.training import network_runs
-from hepbench.training.networks import batches
 
 PIXEL = 0.5
 HOT = {0: 1.0, 1: 1.0}
@@ -272,7 +267,7 @@ cost = false
 
 [[run]]
 datasets = ["boosted-jets[size=64,points=40,k=4,n_train=100,n_validation=50,n_test=50]"]
-models = ["edges", "pixels"]
+models = ["gcn[width=8]", "pixels"]
 methods = ["scratch"]
 set = { "scratch.epochs" = 1 }
 """
@@ -293,11 +288,11 @@ def run(tmp_path_factory):
 @pytest.mark.slow
 def test_graph_networks_and_cnns_score_the_same_jets(run):
     """The same ids are in the same splits, by the hash of the split and by the stored predictions."""
-    edges, pixels = sorted(run.records().values(), key=lambda record: record.model)
-    assert (edges.model, pixels.model) == ("edges", "pixels")
-    assert edges.data == pixels.data
-    assert edges.labels == pixels.labels
-    assert edges.data.n_test == 50
+    gcn, pixels = sorted(run.records().values(), key=lambda record: record.model)
+    assert (gcn.model, pixels.model) == ("gcn[width=8]", "pixels")
+    assert gcn.data == pixels.data
+    assert gcn.labels == pixels.labels
+    assert gcn.data.n_test == 50
 
 
 @pytest.mark.slow
@@ -308,40 +303,16 @@ def test_no_score_of_a_graph_network_depends_on_other_examples(run):
         assert not [w for w in record.warnings if "batch" in w or "repeat" in w]
 
 
-def test_a_graph_network_is_counted_and_exported(tmp_path):
-    """Both FLOP counters agree with a count by hand; the ONNX graph agrees with torch at another
-    batch size."""
-    points, k, width = 40, 4, 6
-    inputs = {"image": jets(9)}
-    made = {
-        **boosted_jets_clouds.cloud(inputs, size=64, points=points),
-        **boosted_jets_clouds.graph(inputs, size=64, points=points, k=k),
-    }
-    steps = ("signed-log", "standardise")
-    task = tinynets.task("edges", "graphnets:Edges", preprocess=steps, width=width)
-    torch.manual_seed(0)
-    network = network_runs.fresh(task, made, classes=2).with_head()
-    tensors = batches.RawInputs(made, torch.device("cpu"))(slice(None))
-    assert tensors["neighbours"].dtype == torch.int64
-    assert torch.equal(network.preprocess(tensors)["neighbours"], tensors["neighbours"])
-    whole = preprocessed_network.PreprocessedNetwork(network)
-    counted = counting.count(whole, tracing.batch(tensors, 1))
-    assert counted.macs == counted.cross_check
-    assert counted.macs == points * k * 2 * len(boosted_jets_clouds.FEATURES) * width + width * 2
-    assert not counted.gaps
-    assert export.export(whole, tensors, tmp_path / "network.onnx") <= export.TOLERANCE
-
-
 @pytest.mark.slow
 def test_a_graph_network_passes_the_contract_tests(run):
     """Order of points, padding, batches, device, storage, trimming, export."""
-    done = run("check", "edges", "--quick", timeout=600)
+    done = run("check", "gcn", "--quick", timeout=600)
     assert done.code == 0, done.out
     for claim in (
         "permuting particles does not change scores",
         "more padding does not change scores",
     ):
-        assert f"ok    model edges: {claim}" in done.out
+        assert f"ok    model gcn: {claim}" in done.out
 
 
 @pytest.mark.slow

@@ -46,6 +46,7 @@ class Pairs:
         labels, ids: (n,) labels and ids of these examples.
         error: mean squared error over all values of ``count`` examples.
         step: the chain up to the step that trained the network.
+        visible: (n, ...), the values that the encoder sees, 0 elsewhere; None if it sees all.
         walk, samples: (steps, ...), decoded latents; None if the encoder cannot decode latents.
     """
 
@@ -57,6 +58,7 @@ class Pairs:
     error: float
     count: int
     step: str
+    visible: Array | None = None
     walk: Array | None = None
     samples: Array | None = None
 
@@ -111,9 +113,21 @@ def pairs(trained: TrainedNetwork) -> Pairs:
         error=error,
         count=len(trained.rows),
         step=trained.step,
+        visible=_visible(trained, name, originals),
         walk=walk,
         samples=samples,
     )
+
+
+def _visible(trained: TrainedNetwork, name: str, originals: Array) -> Array | None:
+    import torch
+
+    visible = getattr(trained.network.encoder, "visible", None)
+    if visible is None:
+        return None
+    with torch.no_grad():
+        found: Array = visible({name: torch.as_tensor(originals)})[name].cpu().numpy()
+    return found
 
 
 def _walk_and_samples(
@@ -254,6 +268,8 @@ def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Li
         behind = f"\n{names[i]}" if len(views) > 1 else ""
         first, second = (each[:, view].sum(axis=1) for each in (found.originals, found.made))
         yield Line(f"original{behind}", first)
+        if found.visible is not None:
+            yield Line(f"visible{behind}", found.visible[:, view].sum(axis=1))
         yield Line(f"reconstruction{behind}", second)
         yield Line(f"difference{behind}", second - first, signed=True)
     for name, images in (("walk", found.walk), ("samples", found.samples)):
