@@ -50,6 +50,8 @@ def run(
     current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
     todo = [cell for cell in opened.plan.cells if fresh or cell.key not in current]
     opened.environment.digests.save()
+    # also if nothing is left to do: a run may have been killed after its last record
+    opened.cache.sweep()
     user_error = False
     if todo:
         store.check()

@@ -49,7 +49,6 @@ class Runner:
     def run(self, todo: list[Cell]) -> None:
         """Run the cells that have no record; each ends in a record, of a failure if need be."""
         self._observe("hepbench_run_started")
-        self.cache.sweep()
         wanted = {cell.key: set(cell.needs) for cell in todo}
         keys = (key for keys in wanted.values() for key in sorted(keys))
         # what stages and evaluation will read is looked at before, so that damage is mended now
