@@ -86,10 +86,11 @@ def test_failures_of_every_kind_cost_one_cell_each(toys):
     errors = {r.model: r.error for r in found.values() if r.error}
     assert errors["line[does=raise]"].message == "told to raise"
     assert "told to raise" in errors["line[does=raise]"].traceback
-    assert errors["line[does=exit]"].message == "exited with code 3 in the middle of a stage"
+    exited = "the worker exited with code 3 in the middle of a stage"
+    assert errors["line[does=exit]"].message == exited
     assert "SIGABRT" in errors["line[does=abort]"].message
     assert "Fatal Python error: Aborted" in errors["line[does=abort]"].stderr
-    assert errors["line[does=hang]"].message == "no end after 8 s (--timeout)"
+    assert errors["line[does=hang]"].message == "the stage took longer than 8 s (--timeout)"
     assert errors["line[does=hoard]"].message == "out of memory; the limit is 0.5 GB (--memory)"
     for name, error in errors.items():
         assert name in done.out

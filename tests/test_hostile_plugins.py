@@ -7,15 +7,15 @@ ERRORS = {
     "long": "RuntimeError: " + "x" * (1 << 16),
     "mute": "Mute: its text cannot be written: ValueError",
     "escape": "RuntimeError: \x1b[31mred\x07",
-    "garbage": "Garbled: its events cannot be read: something else wrote into their channel",
-    "zeros": "Garbled: its events cannot be read: something else wrote into their channel",
-    "half": "Garbled: its events cannot be read: something else wrote into their channel",
-    "close": "Exited: exited with code 1 in the middle of a stage",
+    "garbage": "Garbled: the worker's reports cannot be read: other code wrote into the same pipe",
+    "zeros": "Garbled: the worker's reports cannot be read: other code wrote into the same pipe",
+    "half": "Garbled: the worker's reports cannot be read: other code wrote into the same pipe",
+    "close": "Exited: the worker exited with code 1 in the middle of a stage",
     "patch": "RuntimeError: patched",
     "quit": "SystemExit: 0",
-    "leave": "Exited: exited with code 0 in the middle of a stage",
+    "leave": "Exited: the worker exited with code 0 in the middle of a stage",
     "interrupt": "KeyboardInterrupt: KeyboardInterrupt",
-    "kill": "Killed: killed by signal 9 (SIGKILL); out of memory is one reason",
+    "kill": "Killed: the worker was killed by signal 9 (SIGKILL), perhaps out of memory",
 }
 
 

@@ -51,7 +51,7 @@ def test_a_cell_that_gives_another_result_is_marked(times, results):
     after = records(times)["line[does=clock]#0"]
     assert after["metrics"] == before["metrics"]
     (warning,) = [text for text in after["warnings"] if text.startswith("not reproducible: ")]
-    assert "run again with the same key, metrics." in warning
+    assert "a rerun with the same key changed metrics." in warning
     assert "not reproducible: run again" in times("table").out
 
 

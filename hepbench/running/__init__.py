@@ -1,1 +1,1 @@
-"""Carries out a plan: runner, executors, isolated workers, progress."""
+"""Run a plan: sessions, worker processes, signals, progress, traces of used files, records."""

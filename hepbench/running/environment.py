@@ -44,20 +44,20 @@ class LocalEnvironment:
         self._labels: dict[str, str] = {}
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return digests of a function's module and its imports; this run computes them once."""
+        """Return source digests of a function's module and its imports, computed once per run."""
         if target not in self._digests:
             self._digests[target] = self._sources.digests(target, entry.plugin)
         return self._digests[target]
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the files of a dataset for this run; the search runs once."""
+        """Return the files of a dataset on this machine, searched for once per run."""
         name = entry.spec.name
         if name not in self._found:
             self._found[name] = find(entry.spec, self._folder, self._wanted, self.digests)
         return self._found[name]
 
     def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:
-        """Return the labels of the files that a spec declares; each is looked for once.
+        """Return labels of the files that a plugin's spec declares, located once per run.
 
         Raises:
             PluginError: a file is missing.

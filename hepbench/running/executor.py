@@ -1,4 +1,4 @@
-"""Executors: what runs the stages of a plan, its limits, and the outcome of each stage."""
+"""The interface of an executor, which runs the stages of a plan, with its limits and outcomes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a run may use; ``timeout`` in seconds a stage, ``memory`` in bytes a worker."""
+    """Limits of a run: ``timeout`` in seconds per stage, ``memory`` in bytes per worker."""
 
     jobs: int = 1
     threads: int = 1
@@ -23,12 +23,12 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What happened to a stage.
+    """A change in the state of a stage: it started, reported progress, finished or failed.
 
     Attributes:
-        progress: how far it is, in a few words.
-        cause: key of the stage that failed, if it is another; the other fields describe that one.
-        user_error: the user can mend it (bad data, a full disk); the command line then exits 2.
+        progress: progress of the stage, in a few words.
+        cause: key of the parent whose failure is the reason; the other fields describe the parent.
+        user_error: the user can remove the cause (bad data, a full disk); exit status is then 2.
     """
 
     key: str
@@ -43,12 +43,12 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Runs stages that are missing from the cache: ``local.LocalExecutor`` on this machine."""
+    """The interface for running stages that the cache lacks; see ``local.LocalExecutor``."""
 
     def execute(
         self, stages: Mapping[str, Stage], *, while_waiting: Callable[[], None]
     ) -> Iterator[Outcome]:
-        """Run stages, parents first, and yield an outcome as each starts, reports and ends.
+        """Run stages, parents first; yield an outcome when a stage starts, reports or ends.
 
         A failed stage fails those that depend on it; all others still run.
 

@@ -1,4 +1,4 @@
-"""Grouping: which stages must run, and which share a process. Pure, except for cache look-ups."""
+"""Choose the stages that must run, and group those that share a worker process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def missing(
     stages: Mapping[str, Stage], wanted: Iterable[str], is_cached: Callable[[str], object]
 ) -> dict[str, Stage]:
-    """Return the stages that the runner must run so that all wanted ones are cached, parents first.
+    """Return the wanted stages that are not cached, and the parents that they need, parents first.
 
     A parent is needed only if a child is missing.
 
@@ -37,7 +37,7 @@ def missing(
 
 
 def jobs(stages: Mapping[str, Stage]) -> list[list[Stage]]:
-    """Group stages into jobs; the stages of a job share a process, which saves its start-up time.
+    """Group stages into jobs; the stages of a job share one worker process, which saves time.
 
     The stages that prepare a dataset form one job, and so do the methods of a chain if no other
     stage depends on a method before the last. An exclusive stage is a job of its own.

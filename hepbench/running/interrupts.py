@@ -1,4 +1,4 @@
-"""Interrupts: Ctrl-C, SIGTERM of a batch system and SIGHUP of a closed terminal end a run alike."""
+"""Interrupts: Ctrl-C, SIGTERM of a batch system and SIGHUP of a closed terminal end a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ WORDS = {
     signal.SIGTERM: "terminated (SIGTERM)",
     signal.SIGHUP: "hung up (SIGHUP)",
 }
-"""Signals that end a run, in words."""
+"""Signals that end a run, and what a message calls them."""
 
 
 REPEAT_SECONDS = 1.0
-"""A signal this soon after another is taken for the same: ``timeout`` and shells send two."""
+"""A signal so soon after another one is ignored: ``timeout`` and shells send each signal twice."""
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to end."""
+    """Raised when a signal such as Ctrl-C asks the run to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -33,7 +33,7 @@ class Interrupted(BaseException):
 
     @property
     def message(self) -> str:
-        """What happened to the run, and how to go on."""
+        """The message to the user: which signal ended the run, and how to resume it."""
         what = WORDS[signal.Signals(self.number)]
         return f"{what}; finished stages are kept, run the same command again to resume"
 
@@ -42,7 +42,7 @@ _last = [-REPEAT_SECONDS]
 
 
 def install() -> None:
-    """Raise ``Interrupted`` at each signal that is not ignored; nohup ignores SIGHUP."""
+    """Raise ``Interrupted`` when a signal of ``WORDS`` arrives, unless it is ignored (by nohup)."""
     for number in WORDS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)
@@ -50,7 +50,7 @@ def install() -> None:
 
 
 def _leave() -> None:
-    """Let signals end a process that a plugin has forked, as if they had never been handled."""
+    """Restore the default handling of signals in a process that a plugin has forked."""
     for number in WORDS:
         if signal.getsignal(number) is _raise:
             signal.signal(number, signal.SIG_DFL)
@@ -65,7 +65,7 @@ def _raise(number: int, _frame: object) -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Hold the signals back until the body has run; they are delivered then."""
+    """Delay Ctrl-C and other signals until the body has run."""
     held: list[int] = []
 
     def hold(number: int, _frame: object) -> None:
@@ -85,5 +85,5 @@ def held_back() -> Iterator[None]:
 
 
 def receive() -> None:
-    """Let signals reach this worker, which was forked while they were held back."""
+    """Let signals reach this worker again, which was forked while they were delayed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WORDS)

@@ -1,4 +1,4 @@
-"""Isolation of a worker: it is killed with its parent, and its children are killed with it."""
+"""Isolation of a worker process: it ends with the main process, and its children end with it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def leave_server() -> None:
-    """Close the descriptors that lead to the server and its resource tracker: no plugin may write
-    to them. What a plugin starts itself gets a tracker of its own.
+    """Close this worker's pipes to the fork server and its resource tracker.
+
+    Plugins must not write to them. What a plugin starts itself gets a tracker of its own.
     """
     server: Any = forkserver._forkserver
     tracker: Any = resource_tracker._resource_tracker
@@ -33,7 +34,7 @@ def leave_server() -> None:
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process and its children when the main process ends.
+    """Let the kernel kill this worker and its children when the main process ends.
 
     A parent-death signal would not help: the parent of a worker is the fork server. Instead the
     worker shares a pipe with the main process, and the kernel sends a signal when that pipe
@@ -55,7 +56,7 @@ def die_with_parent() -> None:
 
 
 def _watch(pipe: int) -> None:
-    """Wait for the pipe to close in a thread, for kernels that send no signal."""
+    """Kill this worker from a thread when the pipe closes, for kernels that send no signal."""
     import select
     from threading import Thread
 
@@ -67,7 +68,7 @@ def _watch(pipe: int) -> None:
 
 
 def adopt() -> None:
-    """Let the kernel give orphans of this process's children to it, as its own (Linux only)."""
+    """Make this worker the parent of grandchildren whose own parent ends (Linux only)."""
     if sys.platform == "linux":
         import ctypes
 
@@ -75,7 +76,7 @@ def adopt() -> None:
 
 
 def end_children() -> None:
-    """Kill all processes that a plugin started and left running, in any session or group."""
+    """Kill all processes that a plugin started in this worker and left running."""
     # in a loop, because children of a killed child become ours
     while children := machine.children():
         for child in children:
@@ -87,7 +88,7 @@ def end_children() -> None:
 
 
 def redirect(log: Path) -> None:
-    """Send the output of this process to a file: plugins must not write to the terminal."""
+    """Send what this worker prints to a log file: plugins must not write to the terminal."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

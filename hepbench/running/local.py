@@ -1,4 +1,4 @@
-"""The local executor: stages run in isolated processes of this machine.
+"""The local executor runs stages in isolated worker processes on this machine.
 
 A crash, a hang or running out of memory costs one stage; those that depend on it fail with it,
 others go on.
@@ -40,7 +40,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """See ``executor.Executor``."""
+    """Runs stages in worker processes on this machine: see ``executor.Executor``."""
 
     cache: StageCache
     limits: Limits
@@ -49,7 +49,7 @@ class LocalExecutor:
     def execute(
         self, stages: Mapping[str, Stage], *, while_waiting: Callable[[], None]
     ) -> Iterator[Outcome]:
-        """Run stages in processes of this machine, and yield their outcomes."""
+        """Run stages in worker processes on this machine, and yield their outcomes."""
         if not stages:
             return
         order = self._usage_order()
@@ -79,7 +79,7 @@ class LocalExecutor:
 
 @dataclass
 class _Job:
-    """Stages that share a process, one after another.
+    """The stages that one worker process runs, one after another.
 
     Attributes:
         current: key of the stage under way.
@@ -98,12 +98,12 @@ class _Job:
 
     @property
     def unfinished(self) -> str:
-        """The key of the stage under way, or of the next one between two stages."""
+        """The key of the stage that is running, or of the next one between two stages."""
         return self.current if self.current in self.keys else self.keys[0]
 
     @property
     def outside(self) -> set[str]:
-        """The stages of other jobs that it depends on."""
+        """The keys of stages of other jobs that this job depends on."""
         return {p for stage in self.stages for p in stage.parents} - set(self.keys)
 
     @property
@@ -118,7 +118,7 @@ class _Job:
 
 @dataclass(kw_only=True)
 class _Execution:
-    """An execution under way.
+    """The state of an executor while it runs stages: pending and running jobs, failures.
 
     Attributes:
         left: keys of all stages that have not ended.
@@ -141,7 +141,7 @@ class _Execution:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Kill the workers that still run at the end of the body, also after an error."""
+        """Kill all workers that still run when the body ends, also after an error."""
         try:
             yield
         finally:
@@ -150,7 +150,7 @@ class _Execution:
                 self._close(job)
 
     def step(self) -> Iterator[Outcome]:
-        """Start the jobs that can start, wait a little, and yield what happened."""
+        """Start the jobs that can start, wait a little, and yield outcomes of their stages."""
         yield from self._start_jobs()
         if not self.running:
             # another run has claimed what is left
@@ -179,7 +179,7 @@ class _Execution:
         return job.retry_at <= time.monotonic() and not job.outside & self.left
 
     def _others_could_run(self) -> bool:
-        """Return whether jobs run or could run that share the machine.
+        """Return whether any job that is not exclusive is running or could start.
 
         An exclusive job waits for them: while the last of them ends, other cores would be idle.
         """
@@ -257,7 +257,7 @@ class _Execution:
             yield from self._fail(job, _failure(event))
 
     def _ended(self, job: _Job) -> Iterator[Outcome]:
-        """Handle a worker that ended without reporting it: all is done, or it crashed."""
+        """Close the job of a worker that ended; if stages are left, the worker crashed."""
         if not job.stages:
             self._close(job)
             return
@@ -266,12 +266,12 @@ class _Execution:
         yield from self._fail(job, failure)
 
     def _time_out(self, job: _Job) -> Iterator[Outcome]:
-        """Fail the stage that takes too long; a worker without stages left is only killed."""
+        """Fail the running stage, which exceeds --timeout; kill its worker."""
         if not job.stages:
             job.running.kill()
             self._close(job)
             return
-        message = f"no end after {self.limits.timeout:g} s (--timeout)"
+        message = f"the stage took longer than {self.limits.timeout:g} s (--timeout)"
         failure = Outcome(key=job.unfinished, status="timeout", type="Timeout", message=message)
         yield from self._fail(job, failure)
 
@@ -286,7 +286,7 @@ class _Execution:
         yield from self._fail_dependants(job)
 
     def _fail_dependants(self, job: _Job) -> Iterator[Outcome]:
-        """Fail the stages of a job whose parents failed; the others are tried again."""
+        """Fail the stages of a job whose parents failed; put the others into a new job."""
         rest = []
         for stage in job.stages:
             cause = next((self.failed[p] for p in stage.parents if p in self.failed), None)
@@ -308,7 +308,7 @@ class _Execution:
 
 
 def _data_files(job: _Job) -> list[str]:
-    """Return the data files that a job reads: keys hold their fingerprints, wherever they are."""
+    """Return the original data files that a job reads; stage keys hold their fingerprints."""
     return [file for s in job.stages if isinstance(s.task, ReadTask) for file in s.task.files]
 
 

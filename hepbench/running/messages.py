@@ -10,7 +10,7 @@ from hepbench.running.usage import UsageOrder
 
 
 class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage to run.
+    """A stage that a worker is to run, as the main process sends it.
 
     Attributes:
         run: ``"module:function"`` of ``(task, workspace) -> result``.
@@ -31,7 +31,7 @@ class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Stages for one worker, in their order.
+    """The stages that one worker is to run, in order, with its memory limit and folders.
 
     Attributes:
         exclusive: whether they run alone on the machine.
@@ -48,36 +48,36 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cache(self) -> str:
-        """The cache folder, which the scratch folder is in."""
+        """The cache folder, which contains the scratch folder."""
         return str(Path(self.scratch).parents[1])
 
     @property
     def log(self) -> str:
-        """The file for all that plugins print."""
+        """The path of the file that receives what plugins print."""
         return f"{self.scratch}/log"
 
 
 class Started(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
-    """A stage begins."""
+    """A worker reports that a stage begins."""
 
     key: str
 
 
 class Working(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
-    """A stage reports in a few words how far it is."""
+    """A worker reports the progress of a stage, in a few words."""
 
     key: str
     progress: str
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
-    """A stage is finished, and its folder is in the cache."""
+    """A worker reports that a stage is finished and its folder is in the cache."""
 
     key: str
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True, tag_field="event", kw_only=True):
-    """A stage failed; ``user_error`` says whether the user can mend it."""
+    """A worker reports that a stage failed; ``user_error``: the user can remove the cause."""
 
     key: str
     type: str
@@ -90,12 +90,12 @@ Event = Started | Working | Done | Failed
 
 
 def encode(event: Event) -> bytes:
-    """Return an event as JSON."""
+    """Return an event of a worker as JSON."""
     return msgspec.json.encode(event)
 
 
 def decode(data: bytes) -> Event:
-    """Return the event in ``data``."""
+    """Return the event of a worker from its JSON."""
     return _decoder.decode(data)
 
 

@@ -1,4 +1,4 @@
-"""Import heavy modules once in the fork server, so that its workers need not.
+"""Import large libraries once in the fork server, so that no worker needs to import them.
 
 A module that cannot be imported is skipped; the worker that needs it reports the error.
 """

@@ -1,4 +1,4 @@
-"""Progress on stderr: a live display on a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 LINE_SECONDS = 30
-"""Time between two lines about running stages."""
+"""Seconds between two printed lines about running stages."""
 
 
 class Progress(Protocol):
-    """Receives the progress of a run."""
+    """The interface for displaying the progress of a run."""
 
     def planned(self, stages: int) -> None:
         """Show the number of stages that will run."""
         ...
 
     def working(self, stage: str, progress: str) -> None:
-        """Show that a stage is running, and its progress."""
+        """Show the progress of a running stage."""
         ...
 
     def ended(self, stage: str) -> None:
@@ -38,16 +38,16 @@ class Progress(Protocol):
         ...
 
     def cell(self, record: Record) -> None:
-        """Show a finished cell."""
+        """Show the result of a finished cell."""
         ...
 
     def note(self, text: str) -> None:
-        """Show one line while the run goes on."""
+        """Show a line of text during the run."""
         ...
 
 
 class Quiet:
-    """Shows nothing."""
+    """A progress display that shows nothing (``--quiet``)."""
 
     def planned(self, stages: int) -> None:
         """Show nothing of the run."""
@@ -66,8 +66,9 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """Prints a line for each finished cell, and sometimes one about running stages: costs are
-    measured when everything else is done, so most cells finish late.
+    """Prints a line for each finished cell, and from time to time one about running stages.
+
+    Costs are measured when everything else is done, so most cells finish late.
     """
 
     def __init__(self, total: int) -> None:
@@ -77,7 +78,7 @@ class Lines(Quiet):
         self._started = self._last_line = time.monotonic()
 
     def planned(self, stages: int) -> None:
-        """Store the number of stages that will run."""
+        """Set the number of stages that will run."""
         self.stages = stages
 
     def working(self, stage: str, progress: str) -> None:
@@ -104,7 +105,7 @@ class Lines(Quiet):
         self.note(f"[{self.done:>{width}}/{self.total}] {summary(record)}")
 
     def note(self, text: str) -> None:
-        """Print one line while the run goes on."""
+        """Print a line of text during the run."""
         sys.stderr.write(f"{one_line(text)}\n")
         sys.stderr.flush()
 
@@ -145,25 +146,25 @@ class Live(Lines):
             self.running[stage] = self.bars.add_task(text, total=None)
 
     def ended(self, stage: str) -> None:
-        """Remove the line of the stage."""
+        """Remove the line of a stage that has ended."""
         super().ended(stage)
         if stage in self.running:
             self.bars.remove_task(self.running.pop(stage))
         self.bars.update(self.all, advance=1, description=self._how_far())
 
     def cell(self, record: Record) -> None:
-        """Print the cell above the bars."""
+        """Print the result of a finished cell above the progress bars."""
         super().cell(record)
         self.bars.update(self.all, description=self._how_far())
 
     def note(self, text: str) -> None:
-        """Print one line above the bars of the run."""
+        """Print a line of text above the progress bars."""
         self.bars.console.print(one_line(text), markup=False, highlight=False)
 
 
 @contextmanager
 def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
-    """Show the progress of ``total`` cells: live on a terminal, in lines elsewhere."""
+    """Yield the display of a run of ``total`` cells: live on a terminal, lines elsewhere."""
     if quiet or not total:
         yield Quiet()
     elif sys.stderr.isatty():
@@ -175,11 +176,11 @@ def shown(total: int, *, quiet: bool) -> Iterator[Progress]:
 
 
 def ignore(_text: str) -> None:
-    """Ignore the progress of a stage or a download."""
+    """Ignore a progress report of a stage or a download."""
 
 
 class Ticker:
-    """Shows the progress of one long piece of work on stderr: in one line on a terminal, elsewhere
+    """Shows the progress of one long task on stderr: in one line on a terminal, elsewhere
     in a new line every ten seconds.
     """
 
@@ -190,7 +191,7 @@ class Ticker:
         self._last_line = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        """Show a text; calls in quick succession are dropped."""
+        """Show a progress text; calls in quick succession are dropped."""
         if time.monotonic() - self._last_line < (0.1 if self._live else 10):
             return
         self._last_line = time.monotonic()
@@ -207,7 +208,7 @@ class Ticker:
 
 
 def summary(record: Record) -> str:
-    """Return the name and result of a cell in one line."""
+    """Return one line with the name of a cell and its AUC or its error."""
     if record.error is not None:
         return f"{record.cell}  {record.status}: {record.error.type}: {record.error.message}"
     auc = record.metrics.get("auc")

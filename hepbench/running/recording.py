@@ -1,4 +1,4 @@
-"""Records: a finished cell is evaluated, and becomes a record; so does a failure."""
+"""Make the record of a cell: its metrics, costs and warnings, or the failure of a stage."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
     from hepbench.storage.stage_cache import StageCache
 
 DAMAGED = (BadZipFile, EOFError, KeyError, ValueError, FileNotFoundError)
-"""What reading a damaged file of the cache may raise, msgspec's errors among them."""
+"""Errors that reading a damaged cache file may raise, among them those of msgspec."""
 
 
 @dataclass(kw_only=True)
 class Recorder:
-    """Makes the records of a run from what its stages left in the cache.
+    """Makes the records of a run from the results of its stages in the cache.
 
     Attributes:
         validity: knows the digests of files.
@@ -90,7 +90,7 @@ class Recorder:
             )
 
     def failure(self, cell: Cell, outcome: Outcome) -> Record:
-        """Return the record of a cell of which a stage failed."""
+        """Return the record of a cell in which a stage failed."""
         stage = outcome.cause or outcome.key
         first = self.plan.waiting[stage][0]
         error = Failure(
@@ -140,7 +140,7 @@ class Recorder:
         )
 
     def _used(self, cell: Cell) -> dict[str, Usage]:
-        """Return what each stage of a cell used beside what the stages before it used."""
+        """Return what each stage of a cell used that the stages before it did not use."""
         used = {key: self.cache.used(key) for key in cell.stage_keys.values()}
         stages = self.plan.stages
         by_stage = {
@@ -152,7 +152,7 @@ class Recorder:
         return by_stage | ({"evaluate": evaluate} if labels else {})
 
     def _chain(self, cell: Cell) -> list[MethodResult]:
-        """Return what each method of a cell's chain returned."""
+        """Return the stored result of each method of a cell's chain, first method first."""
         found = []
         key: str | None = cell.final
         while key is not None:
@@ -168,7 +168,7 @@ class Recorder:
         return [*found.warnings, *found.notes, *read.warnings, *copies]
 
     def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:
-        """Return which examples a cell saw; those without their labels count as unlabelled."""
+        """Return the data summary of a cell; examples with hidden labels count as unlabelled."""
         found = self.environment.found(cell.combination.dataset)
         return DataSummary(
             source=found.source,
@@ -185,7 +185,7 @@ class Recorder:
         )
 
     def _labels_of(self, cell: Cell, scores: Path) -> tuple[joining.Arrays, Stored]:
-        """Return the labels of a split, read once, and where they are in the results."""
+        """Return the labels of a split, read once per run, and their file in the results folder."""
         rows = joining.chosen_rows(scores)
         name = cell.split
         if rows is not None:
@@ -241,7 +241,7 @@ class Recorder:
         )
 
     def _device(self, cell: Cell) -> Device:
-        """Return what a cell was trained and scored on, as it is recorded."""
+        """Return the device on which a cell was trained and scored, as its record names it."""
         task = self.plan.stages[cell.final].task
         assert isinstance(task, MethodTask)
         chosen = device_of(task, self.environment)
@@ -253,13 +253,13 @@ class Recorder:
 
 
 def _metric_files(cell: Cell) -> list[str]:
-    """Return the labels of the files that the metrics of a cell declare."""
+    """Return the paths (as in keys) of the files that the metrics of a cell declare."""
     declared: Any = cell.key_parts["evaluate"].get("files", {})
     return [label for labels in declared.values() for label in labels]
 
 
 def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
-    """Return the epochs of every method of a chain, each with the method's place in it."""
+    """Return the epochs of all methods of a chain, each with the position of its method."""
     return [
         {"step": float(step), **row}
         for step, result in enumerate(chain)
@@ -277,7 +277,7 @@ def _params(c: Combination) -> dict[str, Json]:
 
 
 def _supervised(c: Combination, test: Predictions) -> list[str]:
-    """Return a warning where the encoder's own loss, such as an anomaly score, depends on labels."""
+    """Return a warning if the encoder's own loss, used as an anomaly score, depends on labels."""
     jointly = [
         m.spec.name
         for m in c.methods
@@ -289,7 +289,7 @@ def _supervised(c: Combination, test: Predictions) -> list[str]:
 
 
 def _cost_warnings(warnings: Sequence[str]) -> list[str]:
-    """Return warnings to record about a cost, one line for all latencies that were not steady."""
+    """Return the warnings about a cell's cost, with one line for all unsteady latencies."""
     unsteady = any(warning.startswith("latency:") for warning in warnings)
     others = [warning for warning in warnings if not warning.startswith("latency:")]
     line = "latency: not steady while it was measured (other work, or the processor's speed)"
@@ -303,7 +303,7 @@ def _cost(
     *,
     measured_on: str,
 ) -> Cost:
-    """Return the cost of training, and that of scoring if it was measured.
+    """Return the recorded cost of training, and that of scoring if it was measured.
 
     Args:
         chain: results of the method stages, in their order.
@@ -329,7 +329,7 @@ def _cost(
 
 
 def _placed(latency: Latency, device: Device, measured_on: str) -> Latency:
-    """Return a latency with what was timed, and where: runtimes but ``torch-cuda`` use the CPU."""
+    """Return a latency with its device: all runtimes except ``torch-cuda`` use the CPU."""
     on_gpu = latency.runtime.removeprefix("torch-") == device.kind != "cpu"
     cpu = Device(kind="cpu", name=str(machine.description()["processor"]), precision="float32")
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""Equal keys, equal results: compare a record with one of the same cell, run again."""
+"""Check reproducibility: compare the record of a rerun cell with the record before it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 NAME = "not reproducible"
-"""The name of the warning in a record whose cell gave other results when it was run again."""
+"""The name of the warning in a record: a rerun of the cell gave different results."""
 
 
 COMPARED = (
     *("metrics", "metrics_validation", "metrics_train", "predictions"),
     *("history", "epochs", "best_epoch", "cost"),
 )
-"""Fields that may not differ, those first that readers care about most."""
+"""Fields of a record that a rerun must reproduce, the most important first."""
 
 
 def changes(before: Record, after: Record) -> list[str]:
@@ -40,9 +40,9 @@ def _results(record: Record) -> dict[str, Any]:
 
 
 def compared(record: Record, replaced: Record) -> Record:
-    """Return a new record, marked if it differs from the one that it replaces, or if that is marked.
+    """Return the record of a rerun, with a warning if its results differ from the old record's.
 
-    One repetition with the same result does not prove that all have it.
+    A warning of the old record stays: one more equal result does not prove reproducibility.
     """
     if changed := changes(replaced, record):
         return marked(record, changed)
@@ -51,8 +51,8 @@ def compared(record: Record, replaced: Record) -> Record:
 
 
 def marked(record: Record, changed: list[str]) -> Record:
-    """Return the record with a warning that names the first of the values that changed."""
+    """Return the record with a warning that names the first result that changed in a rerun."""
     more = f", and {several(len(changed) - 1, 'more value')}" if len(changed) > 1 else ""
     kept = [text for text in record.warnings if not text.startswith(f"{NAME}: ")]
-    warning = f"{NAME}: run again with the same key, {changed[0]}{more}"
+    warning = f"{NAME}: a rerun with the same key changed {changed[0]}{more}"
     return msgspec.structs.replace(record, warnings=[*kept, warning])

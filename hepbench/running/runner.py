@@ -1,4 +1,4 @@
-"""The runner: carries out a plan, and turns each finished cell into a record."""
+"""The runner runs the stages of a plan and stores a record for each finished cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Runner:
-    """Carries out a plan.
+    """Runs the stages of a plan and stores a record for each finished cell.
 
     Attributes:
         executor: runs the missing stages.
@@ -47,7 +47,7 @@ class Runner:
     _ready: deque[Cell] = field(default_factory=deque)
 
     def run(self, todo: list[Cell]) -> None:
-        """Run the cells that have no record; each ends in a record, of a failure if need be."""
+        """Run the cells that have no record, and store a record of each result or failure."""
         self._observe("hepbench_run_started")
         wanted = {cell.key: set(cell.needs) for cell in todo}
         keys = (key for keys in wanted.values() for key in sorted(keys))
@@ -97,7 +97,7 @@ class Runner:
                 self._keep(self.recorder.failure(cell, outcome))
 
     def _evaluate_if_free(self) -> None:
-        """Evaluate what is ready, unless a stage runs alone on the machine or waits to."""
+        """Evaluate finished cells, unless a cost measurement needs the machine for itself."""
         while self._ready:
             with locks.machine_now() as free:
                 if not free:

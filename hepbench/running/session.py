@@ -1,4 +1,4 @@
-"""Sessions: from the options of a command to a plan and its folders."""
+"""Open a session: make the plan of a run and choose its folders from a command's options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Return the cache folder of a run: ``HEPBENCH_CACHE``, or that of the platform.
+    """Return the cache folder of a run: ``HEPBENCH_CACHE``, or the platform's default.
 
     Raises:
         UsageError: its path is not Unicode, or not known, as without a home folder.
@@ -46,16 +46,16 @@ def cache_folder() -> Path:
 
 
 def _unicode(path: Path, what: str) -> Path:
-    """Return a path that workers are told; they cannot be told one with bytes that are no Unicode."""
+    """Return the path if it can be sent to workers as JSON, or raise UsageError."""
     whole = str(path.absolute())
     if encodable(whole) != whole:
-        msg = f"{what} {path} has bytes that are no Unicode; rename or choose another folder"
+        msg = f"{what} {path} is not valid Unicode; rename it or choose another folder"
         raise UsageError(msg)
     return path
 
 
 def data_folder(chosen: Path | None) -> Path | None:
-    """Return the folder that a run reads from: ``--data`` or ``HEPBENCH_DATA``.
+    """Return the existing folder of original data files: ``--data`` or ``HEPBENCH_DATA``.
 
     Raises:
         DataError: the folder does not exist.
@@ -72,13 +72,13 @@ def data_folder(chosen: Path | None) -> Path | None:
 
 
 def named_folder(chosen: Path | None) -> Path | None:
-    """Return ``--data`` or ``HEPBENCH_DATA``, whether or not the folder exists."""
+    """Return the folder that ``--data`` or ``HEPBENCH_DATA`` names, whether or not it exists."""
     default = os.environ.get("HEPBENCH_DATA")
     return chosen or (Path(default) if default else None)
 
 
 def suite_name(given: str | None, choice: Choice) -> str:
-    """Return the suite of a command: where none is given, every model on the chosen datasets."""
+    """Return the suite name of a command; the default is every model on the chosen datasets."""
     return given or (ALL_MODELS if choice.datasets else DEFAULT_SUITE)
 
 
@@ -87,7 +87,7 @@ LARGEST_SUITE = 1_000_000
 
 
 def read_suite(name: str, registry: Registry) -> SuiteFile:
-    """Return the suite of a plugin by its name, or any suite by the path of its file.
+    """Read the suite file of a run, given by the name of a plugin's suite or by its path.
 
     Raises:
         SuiteError: the file cannot be read or is not a suite.
@@ -107,7 +107,7 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
 
 
 def is_path(suite: str) -> bool:
-    """Whether a suite was given as a path and not by its name."""
+    """Return whether a suite was given as the path of a file, not by its name."""
     return suite.endswith(".toml") or "/" in suite
 
 
@@ -176,7 +176,7 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
 
 
 def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:
-    """Return the suite of the chosen datasets, and what else was chosen.
+    """Return a suite of every model on the chosen datasets, and the choice of models and methods.
 
     Raises:
         UsageError: no dataset was chosen.
@@ -189,7 +189,7 @@ def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:
 
 @contextmanager
 def local_environment(local: LocalOptions) -> Iterator[LocalEnvironment]:
-    """Yield the facts about this machine that a plan needs, then save the digests of files."""
+    """Yield the facts about this machine that a plan needs; at the end, save file digests."""
     from hepbench.registry.source_digests import SourceDigests
     from hepbench.running.environment import LocalEnvironment
     from hepbench.storage import devices
@@ -210,17 +210,17 @@ def local_environment(local: LocalOptions) -> Iterator[LocalEnvironment]:
 
 
 def default_jobs(threads: int) -> int:
-    """Return the number of workers that keeps every core busy."""
+    """Return the default of ``--jobs``: as many workers as keep every core busy."""
     return max(1, machine.cores() // threads)
 
 
 def default_memory(jobs: int) -> int:
-    """Return the memory limit of a worker in bytes: 90 % of the memory, divided by the jobs."""
+    """Return the default memory limit of a worker in bytes: 90 % of all memory, divided by jobs."""
     return int(0.9 * machine.memory() / jobs)
 
 
 def check_positive(**values: Any) -> None:
-    """Raise UsageError if the value of a run's option is not above 0, or too large."""
+    """Raise UsageError unless each option of a run is above 0 and not too large."""
     for name, value in values.items():
         most = LARGEST.get(name, math.inf)
         if value is not None and not 0 < value <= most:
@@ -230,4 +230,4 @@ def check_positive(**values: Any) -> None:
 
 
 LARGEST = {"jobs": 1000, "threads": 1000, "memory": 1_000_000, "timeout": 1e9, "events": 10**12}
-"""Largest values of options of commands."""
+"""The largest allowed values of options of a run."""

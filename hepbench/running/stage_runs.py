@@ -1,4 +1,4 @@
-"""Stage runs: the stages of a job, one after another, whoever hears of them."""
+"""Run the stages of a job one after another, and report their progress and end."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 0.2
 
 USER_ERRORS = durable.DISK_ERRORS | {errno.EACCES}
-"""A full or broken disk, a file that may not be read or written: the user can mend these."""
+"""Error numbers that users can act on: a full or broken disk, a file without permission."""
 
 
 def run_job(job: JobOrder, trace: Trace, report: Callable[[Event], None]) -> bool:
-    """Run stages until one fails; return whether all are done.
+    """Run the stages of a job until one fails; return whether all are done.
 
     Args:
         job: the stages.
@@ -78,12 +78,12 @@ def run_stage(
 
 
 def _planned(job: JobOrder) -> dict[str, str]:
-    """Return the planned digests of all stages of a job: they share the modules of a process."""
+    """Return the planned source digests of all stages of a job, which share a process."""
     return {name: digest for stage in job.stages for name, digest in stage.planned.items()}
 
 
 def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], None]:
-    """Return a reporter of progress that drops calls in quick succession."""
+    """Return a function that reports progress of a stage and drops calls in quick succession."""
     reported = 0.0
 
     def report_progress(progress: str) -> None:
@@ -96,7 +96,7 @@ def _throttled(key: str, report: Callable[[Event], None]) -> Callable[[str], Non
 
 
 def failure(key: str, error: BaseException, memory: int, *, cache: str = "") -> Failed:
-    """Return what is reported of an error.
+    """Return the event that reports the error of a failed stage.
 
     Args:
         key: of the stage.

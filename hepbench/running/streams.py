@@ -1,4 +1,4 @@
-"""Standard streams: stdout holds what hepbench says and nothing else, and stderr may be full."""
+"""Protect stdout and stderr: no plugin prints to stdout, and a broken stderr ends no run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 _own_stdout: list[int] = []
-"""The descriptor of stdout while ``reserved_stdout`` keeps it, else empty."""
+"""The real descriptor of stdout while ``reserved_stdout`` sends plugins' output to stderr."""
 
 
 def prepare() -> None:
-    """Let errors of stderr pass, and open /dev/null in place of closed streams, whose numbers the next
-    opened files would take.
+    """Ignore write errors of stderr, and open /dev/null in place of closed streams.
+
+    Otherwise the next opened files would take the numbers of closed streams.
 
     Raises:
         OutputError: stdout is closed.
@@ -39,7 +40,7 @@ def prepare() -> None:
 
 
 class Forgiving:
-    """A stream whose texts are dropped where they cannot be written, as on a full disk."""
+    """A stream that drops text that cannot be written, for example on a full disk."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -61,7 +62,7 @@ class Forgiving:
 
 @contextmanager
 def reserved_stdout() -> Iterator[None]:
-    """Keep stdout for ``write`` alone: what plugins print in the body goes to stderr."""
+    """Reserve stdout for ``write``: what plugins print while the body runs goes to stderr."""
     # a caller in this process, such as a test, may have put another stream in place
     before = sys.__stdout__
     if before is None or sys.stdout is not before or _own_stdout:
@@ -81,7 +82,7 @@ def reserved_stdout() -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """Write a text to stdout, with its control characters written out; see ``written_stdout``.
+    """Write a text to stdout, with control characters escaped; see ``written_stdout``.
 
     Raises:
         OutputError: it cannot be written.
@@ -106,7 +107,7 @@ def write_line(text: object) -> None:
 
 @contextmanager
 def written_stdout() -> Iterator[None]:
-    """Turn an error of the body, which writes to stdout and to nothing else, into an OutputError.
+    """Raise OutputError if the body, which writes only to stdout, fails to write.
 
     A reader that has seen enough ends the body without an error.
     """
@@ -121,7 +122,7 @@ def written_stdout() -> Iterator[None]:
 
 
 def _drop_stdout() -> None:
-    """Send what is left in buffers nowhere: it would fail again when the process ends."""
+    """Discard buffered output to stdout, which would fail again when the process ends."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, _own_stdout[0] if _own_stdout else 1, inheritable=not _own_stdout)
     os.close(null)

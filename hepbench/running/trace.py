@@ -1,4 +1,4 @@
-"""The trace of a worker: which files are opened, which variables are read, which processes start."""
+"""Trace a worker: files that it opens, variables that it reads, processes that it starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 STARTS = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0, "os.system": 0, "os.spawn": 1}
-"""Audit events of a new process -> place of its program among their arguments."""
+"""Python audit events of starting a process -> position of the program in their arguments."""
 
 OWN_VARIABLES = frozenset(
     {"HEPBENCH_PRELOAD", "CUDA_DEVICE_ORDER"}
@@ -29,7 +29,7 @@ OWN_VARIABLES = frozenset(
 """Environment variables that hepbench sets for its workers."""
 
 METADATA = re.compile(r"/([^/-]+)(?:-[^/]*)?\.(?:dist|egg)-info/(?:METADATA|PKG-INFO)$")
-"""The file that holds the version of the distribution of this name."""
+"""Matches the path of the file that holds the version of an installed distribution."""
 
 PATHLIB = Path.home.__code__.co_filename
 
@@ -37,10 +37,10 @@ CORE = f"{Path(__file__).parent.parent}/"
 
 
 class Trace:
-    """What this process and the children that it forks do from now on.
+    """Records what this worker and the children that it forks open, read and start.
 
     Attributes:
-        search: where modules were searched for before.
+        search: folders in which Python looked for modules before.
         opened: stamp of each file when it was first opened for reading; None if it was missing.
         declared: label of each file that a spec declares, by path; they count as opened.
         listed: digest of the names in each folder that code outside libraries listed; None if it was
@@ -83,21 +83,21 @@ class Trace:
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def install(self) -> None:
-        """Begin: it lasts until the process ends."""
+        """Begin to trace this worker, until it ends."""
         sys.addaudithook(self._audit)
         for environment in (os.environ, os.environb):
             self._watch_environment(environment)
         _compile_plugins(self.plugin_tops)
 
     def declare(self, labels: Iterable[str]) -> None:
-        """Count files as opened that a stage is about to open where no trace sees it."""
+        """Record declared files as opened, because C code may open them unseen."""
         for label in labels:
             path = str(portable_paths.locate(label) or label)
             self.declared[path] = label
             self.opened.setdefault(path, _stamp(path))
 
     def add_children(self) -> None:
-        """Add what forked children have opened."""
+        """Add the files that forked children of the worker have opened or written."""
         size = os.fstat(self._log).st_size
         lines = os.pread(self._log, size, 0).decode("utf-8", "surrogateescape").split("\0")
         for line in filter(None, lines):
@@ -163,7 +163,7 @@ class Trace:
             self._open_library(path)
 
     def _open_library(self, path: Any) -> None:
-        """Note a compiled library that is loaded by its path; the system finds others by name."""
+        """Record a compiled library that is loaded by its path; the system finds others by name."""
         # compilers such as torch's load what they have just made
         if path and os.sep in (name := os.fsdecode(path)) and self._asked_by_plugin():
             self._add_opened(_absolute(name))
@@ -177,7 +177,7 @@ class Trace:
             self._add_opened(_absolute(name))
 
     def _add_distribution(self, name: str) -> None:
-        """Note the distribution whose metadata are read, if code outside libraries asked for them."""
+        """Record a distribution whose version is read, if code outside libraries asked for it."""
         if (found := METADATA.search(name)) and self._asked_by_plugin():
             self.distributions.add(found[1])
 
@@ -202,7 +202,7 @@ class Trace:
             os.write(self._log, f"{kind}{name}\0".encode("utf-8", "surrogateescape"))
 
     def _watch_environment(self, environment: Any) -> None:
-        """Wrap the two functions through which ``os.environ`` or ``os.environb`` handles names."""
+        """Record the names of variables that are read from ``os.environ`` or ``os.environb``."""
         encode: Callable[[Any], bytes] = environment.encodekey
         decode: Callable[[bytes], Any] = environment.decodekey
         listed = None
@@ -224,7 +224,7 @@ class Trace:
         environment.decodekey, environment.encodekey = decodekey, encodekey
 
     def _asked_by_plugin(self, through: Callable[[str], bool] = libraries.is_standard) -> bool:
-        """Return whether code outside libraries did what is being traced.
+        """Return whether code outside libraries caused the event that is being traced.
 
         Args:
             through: whether a file may have passed the call on, as frozen modules do.
@@ -239,7 +239,7 @@ class Trace:
 
 
 def _is_pathlib(path: str) -> bool:
-    """Return whether code is of ``Path.home``, whose result depends on a variable."""
+    """Return whether a source file is that of ``Path.home``, whose result depends on a variable."""
     return path == PATHLIB
 
 
@@ -249,7 +249,7 @@ def _absolute(path: Any) -> str:
 
 
 def _stamp(name: str) -> list[int] | None:
-    """Return the stamp of a regular file, None of all else."""
+    """Return size and times of a regular file; None for anything else."""
     try:
         return stamp(Path(name)) if Path(name).is_file() else None
     except OSError:
@@ -257,7 +257,7 @@ def _stamp(name: str) -> list[int] | None:
 
 
 def _source(compiled: str) -> str:
-    """Return the source of compiled Python, if its place tells."""
+    """Return the path of the source of a .pyc file, or the given path if it is not known."""
     try:
         return source_from_cache(compiled)
     except (ValueError, NotImplementedError):
@@ -272,8 +272,9 @@ def _is_library(path: str, plugin_tops: frozenset[str]) -> bool:
 
 
 def _compile_plugins(plugin_tops: frozenset[str]) -> None:
-    """Compile the modules of plugins from source: Python trusts a .pyc while the size and the second
-    of its source's last change are the same.
+    """Compile modules of plugins from source, never from .pyc files, which may be outdated.
+
+    Python trusts a .pyc while the source has the same size and the same second of its last change.
     """
     get_code = SourceFileLoader.get_code
 

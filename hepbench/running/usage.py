@@ -1,4 +1,4 @@
-"""What a stage used, as its manifest tells it: the trace of its worker, filtered and digested."""
+"""Determine what a stage used (files, versions, variables) from the trace of its worker."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ NO_INPUT = re.compile(
     # caches of compilers such as numba
     r"|/__pycache__/"
 )
-"""Files that describe the machine, or that change no result while their library stays the same."""
+"""Paths of files that are no input: they describe the machine, or belong to a library's version."""
 
 
 COMPILED = re.compile(r"\.(?:so|dylib|pyd)(?:\.[\d.]+)?$")
 
 SYSTEM = tuple({"/usr/", "/lib", "/opt/", f"{sys.prefix}/", f"{sys.base_prefix}/"})
-"""Where compiled libraries lie that a machine shares."""
+"""Folders of compiled libraries that belong to the system or to Python."""
 
 
 class UsageOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker must know to tell what its stages used.
+    """Settings that a worker needs to determine which files and libraries its stages used.
 
     Attributes:
         digests: file of the cache of digests.
@@ -58,7 +58,7 @@ class UsageOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
-    """Return what a worker used until now.
+    """Return the files, versions, variables and processes that a worker has used until now.
 
     Args:
         trace: of the worker.
@@ -90,7 +90,7 @@ def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
 
 
 class _OpenedFiles:
-    """The opened files that count by themselves, and the libraries of the others.
+    """Sorts the files that a worker opened: some count one by one, others as part of a library.
 
     Attributes:
         labels: by path.
@@ -122,7 +122,7 @@ class _OpenedFiles:
             self.labels[path] = label
 
     def folders(self) -> dict[str, str | None]:
-        """Return the digest of the names in each folder that was listed, by label.
+        """Return the digest of the names in each folder that a worker listed, by label.
 
         Raises:
             ChangedError: other names came or went meanwhile.
@@ -145,7 +145,7 @@ class _OpenedFiles:
         return found
 
     def _named(self, path: str) -> tuple[str, str]:
-        """Return the label and the top-level name of a file, also of one in no imported package."""
+        """Return the label of an opened file and the top-level name of its package."""
         label, top = self._packages.label(path)
         return label, top or libraries.site_top(path)
 
@@ -158,7 +158,7 @@ class _OpenedFiles:
         return installed is not None and top not in self._trace.plugin_tops
 
     def _is_shared(self, path: str, top: str) -> bool:
-        """Return whether a compiled library is of a library or of the system."""
+        """Return whether a file is a compiled library of the system or of an installed package."""
         shared = path.startswith(SYSTEM) or self._is_library(path, top)
         return shared and top not in self._trace.plugin_tops and bool(COMPILED.search(path))
 
@@ -166,16 +166,18 @@ class _OpenedFiles:
         return path in self._trace.databases and _is_changed(path, self._trace.opened[path])
 
     def _was_made_or_removed(self, path: str) -> bool:
-        """Return whether a file was missing and is there now, or the reverse; a place where Python
-        looks for modules need not exist.
+        """Return whether an opened file has appeared or disappeared since, so that it is no input.
+
+        Neither is a missing entry of ``sys.path``.
         """
         there = self._trace.opened[path] is not None
         return there != Path(path).exists() or (not there and path in sys.path)
 
 
 def _files_in_keys(hooks: Iterable[str], planned: Mapping[str, str]) -> set[str]:
-    """Return the files of hooks modules that a stage's key covers: the plan holds the digests of
-    their definitions, or of modules in their package.
+    """Return the files of hooks modules that the key of a stage covers.
+
+    The plan holds the digests of their definitions, or of modules in their package.
     """
     found = set()
     for module in hooks:
@@ -187,7 +189,7 @@ def _files_in_keys(hooks: Iterable[str], planned: Mapping[str, str]) -> set[str]
 
 
 def _is_changed(path: str, before: list[int] | None) -> bool:
-    """Return whether a file has another stamp than when it was opened, or is gone."""
+    """Return whether a file was changed or removed since a worker opened it."""
     if before is None:
         return False
     try:
@@ -199,7 +201,7 @@ def _is_changed(path: str, before: list[int] | None) -> bool:
 
 
 def _check_planned(planned: Mapping[str, str], cached: DigestCache) -> None:
-    """Raise ChangedError if a module that was imported differs from the planned one."""
+    """Raise ChangedError if an imported module was changed since the run was planned."""
     for name, digest in planned.items():
         module, _, names = name.partition(":")
         file = getattr(sys.modules.get(module), "__file__", None)
@@ -216,7 +218,7 @@ def _check_planned(planned: Mapping[str, str], cached: DigestCache) -> None:
 
 
 def changed(label: str) -> str:
-    """Return the message on a file that was changed while a run went on."""
+    """Return the message about a file that was changed during a run."""
     return f"{label} was changed since the run began; run again"
 
 
@@ -228,14 +230,14 @@ def _digest(path: str, cached: DigestCache) -> str | None:
 
 
 def _new_tops(trace: Trace) -> Iterator[str]:
-    """Yield the top-level names of libraries that were imported since the trace began."""
+    """Yield the top-level names of packages that a worker imported since its trace began."""
     for name in list(sys.modules):
         if name not in trace.modules_before:
             yield name.partition(".")[0]
 
 
 def _imported_tops(sources: Iterable[str], cached: DigestCache) -> Iterator[str]:
-    """Yield what sources import: it may have been imported before the trace began."""
+    """Yield the top-level names that source files import, perhaps before the trace began."""
     for path in sources:
         yield from cached(Path(path), _tops, "tops")
 
@@ -249,7 +251,7 @@ def _tops(path: Path) -> list[str]:
 
 
 def _distributions(tops: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield name and version of the imported libraries among these names."""
+    """Yield name and version of the distribution of each imported library among the names."""
     for top in tops:
         module = sys.modules.get(top)
         file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
@@ -261,7 +263,7 @@ def _distributions(tops: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def merged(usages: Iterable[Usage]) -> Usage:
-    """Return what several stages used together; the last one has the last word."""
+    """Merge what several stages used; where they differ, the last one counts."""
     kinds: dict[str, dict[str, str | None]] = {}
     processes: set[str] = set()
     for usage in usages:
@@ -272,7 +274,7 @@ def merged(usages: Iterable[Usage]) -> Usage:
 
 
 def added(used: Usage, before: Iterable[Usage]) -> Usage:
-    """Return what a stage used beside what the stages before it used."""
+    """Return what a stage used and the stages before it did not."""
     known = merged(before)
     parts = {
         name: {n: v for n, v in getattr(used, name).items() if n not in getattr(known, name)}
@@ -283,7 +285,7 @@ def added(used: Usage, before: Iterable[Usage]) -> Usage:
 
 
 def hashed(value: str | None) -> str | None:
-    """Return a hash of the value of a variable, which may be a secret."""
+    """Return a hash of an environment variable's value, which may be a secret."""
     if value is None:
         return None
     return hashlib.sha256(os.fsencode(value)).hexdigest()[: syntax.DIGEST_LENGTH]

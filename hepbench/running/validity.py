@@ -1,4 +1,4 @@
-"""Validity: whether what a finished stage or a record used is still the same."""
+"""Check whether the files, versions and variables that a stage or record used are unchanged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record, Usage
 
 
-UNKNOWN = "what it used is not recorded: it was made by an older hepbench"
+UNKNOWN = "an older hepbench made it, which did not record the files and versions that were used"
 
 
 class Validity:
-    """Compares what was used with what is there; each file is looked at once in a run."""
+    """Compares what stages used with the present files and versions; digests each file once."""
 
     def __init__(self, digests: DigestCache) -> None:
         self._digests = digests
@@ -27,7 +27,7 @@ class Validity:
         self._versions: dict[str, str] = {}
 
     def holds(self, used: Usage | None) -> bool:
-        """Return whether everything that was used is unchanged; False where it is not known."""
+        """Return whether everything that a stage used is unchanged; False if nothing is recorded."""
         return used is not None and next(self._changes(used), None) is None
 
     def holds_for(self, record: Record) -> bool:
@@ -35,15 +35,16 @@ class Validity:
         return bool(record.used) and all(map(self.holds, record.used.values()))
 
     def changes(self, record: Record) -> list[str]:
-        """Return a line ``what: old -> new`` for each change since a record was made."""
+        """Return a line ``name: old -> new`` for each file, version or variable that changed."""
         if not record.used:
             return [UNKNOWN]
         lines = (line for used in record.used.values() for line in self._changes(used))
         return list(dict.fromkeys(lines))
 
     def changed_in_run(self, used: Usage) -> str:
-        """Return a file that a stage read with other contents than were seen before in this run,
-        or nothing; from now on, the contents count as seen.
+        """Return the first file that changed between stages of this run, or an empty string.
+
+        The contents that this stage read are remembered for the next call.
         """
         for label, digest in used.files.items():
             if self._files.setdefault(label, digest) != digest:
@@ -51,7 +52,7 @@ class Validity:
         return ""
 
     def digest(self, label: str) -> str | None:
-        """Return the digest of a file, None if it is missing."""
+        """Return the digest of a used file, computed once per run; None if the file is missing."""
         if label not in self._files:
             path = portable_paths.locate(label)
             try:
@@ -79,7 +80,7 @@ class Validity:
 
 
 def _set(value: str | None, other: str | None = None) -> str:
-    """Describe the hash of a variable."""
+    """Describe the hashed value of an environment variable: not set, set, or another value."""
     if value is None:
         return "not set"
     return "another value" if other else "set"

@@ -1,4 +1,4 @@
-"""A worker: an isolated process for the stages of one job."""
+"""The main function of a worker: an isolated process that runs the stages of one job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(order: bytes, connection: Connection) -> None:
-    """Run a ``JobOrder``, reporting events to the parent; exit 1 at the first failure."""
+    """Run the stages of a job in this worker and report events; exit 1 at the first failure."""
     os.setpgid(0, 0)
     # held back since before the fork: Ctrl-C in a terminal is for the main process alone
     interrupts.receive()
@@ -48,7 +48,7 @@ def main(order: bytes, connection: Connection) -> None:
 
 
 def _isolated(job: messages.JobOrder) -> tuple[messages.JobOrder, Trace]:
-    """Give this process its log, its limit and its folder.
+    """Set the log file, memory limit and working folder of this worker.
 
     Returns:
         The order with the limit that holds, and the trace of what this process uses.
@@ -67,7 +67,7 @@ def _isolated(job: messages.JobOrder) -> tuple[messages.JobOrder, Trace]:
 
 
 def _limit_memory(size: int) -> int:
-    """Limit the memory of this worker in bytes; return a lower limit that the shell has set."""
+    """Limit the memory of this worker; return the limit in bytes, lower if the shell sets one."""
     limits = resource.getrlimit(resource.RLIMIT_DATA)
     lowest = min([size, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
     resource.setrlimit(resource.RLIMIT_DATA, (lowest, lowest))

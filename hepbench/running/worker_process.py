@@ -1,4 +1,4 @@
-"""Worker processes, as the main process sees them: started, heard, killed.
+"""Start worker processes from the main process, receive their events, and kill them.
 
 They are forked from a clean server that has imported what the stages declare.
 """
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 STDERR_KEPT = 4000
 
 LARGEST_EVENT = 1 << 20
-"""Bytes; the texts in events are cut well before."""
+"""Largest size of a worker's event in bytes; longer texts are cut before."""
 
 HEADER = 4
-"""Bytes of the length before each event, as ``Connection.send_bytes`` writes it."""
+"""Size in bytes of the length field before each event, see ``Connection.send_bytes``."""
 
 OWN_IMPORTS = (
     "numpy.random",
@@ -52,7 +52,7 @@ OWN_IMPORTS = (
 
 
 def server(stages: Iterable[Stage], threads: int, plugin_tops: frozenset[str]) -> ForkServerContext:
-    """Return a context whose processes are forked from a server with the imports done.
+    """Return a multiprocessing context that forks workers from a server with libraries imported.
 
     The server never imports a plugin: code that is edited later would live on in its workers.
     """
@@ -79,9 +79,7 @@ LONGEST_SOCKET_FOLDER = 60
 
 
 def _shorten_socket_paths() -> None:
-    """Choose a folder for the sockets of the server and its workers, if that of TMPDIR has a path
-    that is too long.
-    """
+    """Use a folder in /tmp for the sockets of workers if the path of TMPDIR is too long."""
     settings: dict[str, Any] = process.current_process()._config  # type: ignore[attr-defined]
     try:
         usual = tempfile.gettempdir()
@@ -97,7 +95,7 @@ def _shorten_socket_paths() -> None:
 
 @dataclass
 class WorkerProcess:
-    """A worker that was started.
+    """A worker process that was started, with its connection and scratch folder.
 
     Attributes:
         connection: to its events; None when it has closed its end, or wrote no event into it.
@@ -112,7 +110,7 @@ class WorkerProcess:
 
     @classmethod
     def start(cls, context: ForkServerContext, order: JobOrder) -> WorkerProcess:
-        """Fork a worker that carries out an order; interrupts must be held back meanwhile."""
+        """Fork a worker for the stages of an order; the caller must delay signals meanwhile."""
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
             target=worker.main, args=(msgspec.json.encode(order), theirs), daemon=True
@@ -125,12 +123,12 @@ class WorkerProcess:
 
     @property
     def signs(self) -> list[Any]:
-        """What becomes ready when the worker reports or ends: see ``connection.wait``."""
+        """Objects for ``connection.wait``, ready when the worker reports an event or ends."""
         signs: list[Any] = [self.process.sentinel]
         return signs if self.connection is None else [self.connection, *signs]
 
     def events(self) -> Iterator[Event]:
-        """Yield the events that have arrived; never wait, whatever a plugin wrote in their place."""
+        """Yield the events of the worker that have arrived, without waiting for more."""
         while self.connection is not None and self.connection.poll():
             data = os.read(self.connection.fileno(), LARGEST_EVENT)
             self._received += data
@@ -155,25 +153,25 @@ class WorkerProcess:
             yield messages.decode(data)
 
     def has_ended(self) -> bool:
-        """Return whether no more events can come."""
+        """Return whether the worker has ended or can send no more events."""
         return self.connection is None or not self.process.is_alive()
 
     def death(self) -> tuple[str, str]:
-        """Return type and message of a failure for a worker that ended without reporting one."""
+        """Return error type and message for a worker that ended without reporting a failure."""
         if not self.garbled:
             self.process.join(5)
         code = self.process.exitcode
         if self.garbled and not code:
-            return "Garbled", "its events cannot be read: something else wrote into their channel"
+            message = "the worker's reports cannot be read: other code wrote into the same pipe"
+            return "Garbled", message
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            return "Killed", f"killed by signal {-code} ({name}); out of memory is one reason"
+            message = f"the worker was killed by signal {-code} ({name}), perhaps out of memory"
+            return "Killed", message
         if code == 255:
-            return (
-                "Killed",
-                "the process that starts workers was killed; out of memory is one reason",
-            )
-        return "Exited", f"exited with code {code} in the middle of a stage"
+            message = "the process that starts workers was killed, perhaps out of memory"
+            return "Killed", message
+        return "Exited", f"the worker exited with code {code} in the middle of a stage"
 
     def log_tail(self) -> str:
         """Return the end of what the worker wrote to stdout and stderr."""
@@ -183,7 +181,7 @@ class WorkerProcess:
             return ""
 
     def kill(self) -> None:
-        """Kill the worker and its children; an unreaped child keeps its process id from reuse."""
+        """Kill the worker and its children, also those that a crashed worker left behind."""
         pid = self.process.pid
         if pid is not None:
             # a worker that has crashed may have left children
@@ -194,7 +192,7 @@ class WorkerProcess:
         self.process.join(5)
 
     def close(self) -> None:
-        """Remove its scratch folder and close its connection."""
+        """Remove the worker's scratch folder and close its connection."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self.connection is not None:
             self.connection.close()
@@ -202,7 +200,7 @@ class WorkerProcess:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Hide the main script, which every worker would otherwise import again."""
+    """Hide the main script while a worker starts, which would otherwise import it again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
