@@ -158,7 +158,7 @@ CAUGHT = {
     "fresh+probe[cheats=encoder]": "probe changed encoder.blocks.0.weight, which is frozen",
     "fresh+probe[cheats=mode]": "probe changed encoder.blocks.1.running_mean, which is frozen",
     "scratch-net+prune[forgets=true]": "pruned weights of encoder.blocks.0.weight are not zero",
-    "headless": "headless makes a classifier and returned a network without a head",
+    "headless": "headless returned a network without a head; a classifier needs a head",
     "nothing": "nothing returned NoneType; a Network is expected",
 }
 

@@ -362,7 +362,7 @@ def test_scores_that_do_not_depend_on_the_batch_are_not_marked(caught):
     ("model", "reason"),
     [
         ("nan", "scores must be finite"),
-        ("narrow", "scores are (600,); (examples, classes) = (600, 2) is expected"),
+        ("narrow", "scores have shape (600,); (examples, classes) = (600, 2) is expected"),
         ("unnormed", "add to 1 in each row"),
         ("negative", "at least 0"),
         ("words", "numbers are expected"),

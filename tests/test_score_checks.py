@@ -24,7 +24,9 @@ def output(stored):
 def test_a_stored_model_with_other_scores_is_refused(stored):
     """Scores that are not numbers are other scores, too."""
     task = tinynets.task("tiny", "nets:Tiny")
-    with pytest.raises(PluginError, match="tiny: stored and read again, its scores differ"):
+    with pytest.raises(
+        PluginError, match="tiny: after it was stored and loaded, its scores differ"
+    ):
         score_checks.check_stored(task, output(stored), {"table": np.zeros((16, 3))})
 
 

@@ -27,7 +27,7 @@ class Validity:
         self._versions: dict[str, str] = {}
 
     def holds(self, used: Usage | None) -> bool:
-        """Return whether everything that a stage used is unchanged; False if nothing is recorded."""
+        """Return whether all that a stage used is unchanged; False if nothing is recorded."""
         return used is not None and next(self._changes(used), None) is None
 
     def holds_for(self, record: Record) -> bool:

@@ -1,1 +1,1 @@
-"""One method applied to one model: the training loop, validation, and checks of the result."""
+"""Train a model with a method: training loop, losses, validation, scores, stored models."""

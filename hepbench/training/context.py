@@ -1,4 +1,4 @@
-"""The context of a method for networks, with its services: see ``specs.Context``."""
+"""The context that a method for networks is given, with its services: see ``specs.Context``."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 KEPT_SOURCES = 4
-"""Parts of the data that stay preprocessed in memory between calls of a method."""
+"""Number of data parts that stay preprocessed in memory while a method trains a network."""
 
 
 @dataclass(kw_only=True)
 class NetworkContext:
-    """See ``specs.Context``.
+    """The services that a method for networks may use: see ``specs.Context``.
 
     Attributes:
         head: name of the method, if it declares a head.
@@ -70,13 +70,13 @@ class NetworkContext:
         return {name: partial(_call, run) for name, run in self.augmentation_functions.items()}
 
     def with_head(self, network: Network, **params: Any) -> Network:
-        """Return the same network with a new head."""
+        """Return the network with a new classification head."""
         return network.with_head(self.head, **params)
 
     def fit(
         self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
     ) -> Network:
-        """Train in place and return the network with the weights of its best epoch."""
+        """Train a network in place, and return it with the weights of its best epoch."""
         settings = fit_settings.fit_settings(training)
         network.to(self.device)
         network.apply_masks()
@@ -100,11 +100,11 @@ class NetworkContext:
         return network
 
     def warn(self, text: str) -> None:
-        """Add a warning about the result to the record."""
+        """Add a warning about a method's result to the record."""
         self.warnings.append(text)
 
     def encode(self, network: Network, examples: Examples) -> NDArray[np.float32]:
-        """Return (N, D) latents as numpy, computed in eval mode."""
+        """Return the (N, D) latents of examples as numpy, computed in eval mode."""
         with eval_mode(network), torch.no_grad():
             pieces = [network.encoder.encode(b.inputs) for b in self.batches(network, examples)]
         latents: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
@@ -119,7 +119,7 @@ class NetworkContext:
         return (source.batch(rows) for rows in batches.spans(len(source), batch_size))
 
     def source(self, network: Network, examples: Examples) -> BatchSource:
-        """Return a source of batches; the last few sources are kept, already preprocessed."""
+        """Return examples as a source of preprocessed batches; the last few sources are kept."""
         key = (id(examples), id(network.preprocess))
         if key not in self._sources:
             while len(self._sources) >= KEPT_SOURCES:

@@ -1,4 +1,4 @@
-"""One method applied to an estimator: built or loaded, fitted, stored."""
+"""Run one method on an estimator: build or load it, fit it, store it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EstimatorContext:
-    """The services that a method may use: see ``specs.Context``."""
+    """The services that a method for estimators may use: see ``specs.Context``."""
 
     seed: int
     threads: int
@@ -37,7 +37,7 @@ class EstimatorContext:
 def run_estimator(
     task: MethodTask, data: TrainingData, before: Sequence[Path], seed: int, workspace: Workspace
 ) -> MethodOutput:
-    """Run a method on an estimator and store what it made.
+    """Run a method on an estimator and store the fitted estimator.
 
     Raises:
         PluginError: it returns another type than it was given.
@@ -51,7 +51,7 @@ def run_estimator(
     # the state is put back into what build returns, so a wrapper would lose what it adds
     if type(result) is not type(start):
         found, expected = type(result).__name__, type(start).__name__
-        msg = f"{task.method} returned {found}; the type that it was given, {expected}, is expected"
+        msg = f"{task.method} returned {found}; {expected}, as it was given, is expected"
         raise PluginError(msg)
     stored_estimators.save(result, workspace.folder)
 
@@ -69,7 +69,7 @@ def _start(task: MethodTask, data: TrainingData, seed: int, before: Sequence[Pat
 
 
 def built(task: MethodTask, inputs: Inputs) -> Estimator:
-    """Return the estimator that a model builds for such inputs, not fitted.
+    """Return an unfitted estimator that a model builds for inputs of these shapes.
 
     Raises:
         PluginError: what the model builds is no Estimator.
@@ -83,13 +83,13 @@ def built(task: MethodTask, inputs: Inputs) -> Estimator:
 
 
 def _seed_global(seed: int) -> None:
-    """Seed the generators of code that takes none of its own."""
+    """Seed the global random generators, for estimators that have none of their own."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
 
 
 def _trained(task: MethodTask, result: Estimator, seconds: float) -> Trained:
-    """Return what an estimator reports about itself.
+    """Return what a fitted estimator reports: parameters, history, best epoch.
 
     Raises:
         PluginError: its history holds a value that is not finite.
@@ -100,8 +100,11 @@ def _trained(task: MethodTask, result: Estimator, seconds: float) -> Trained:
     ]
     for i, row in enumerate(history):
         if wrong := [name for name, value in row.items() if not math.isfinite(value)]:
-            msg = f"{task.model}: '{wrong[0]}' is {row[wrong[0]]} in row {i} of its history"
-            raise PluginError(msg + "; finite numbers are expected")
+            msg = (
+                f"{task.model}: '{wrong[0]}' is {row[wrong[0]]} in row {i} of the estimator's "
+                "history; finite numbers are expected"
+            )
+            raise PluginError(msg)
     return Trained(
         seconds=seconds,
         parameters=_whole(result, "parameters"),

@@ -1,4 +1,4 @@
-"""Fit settings: how a network is trained, and the job that holds them with data and objectives."""
+"""The settings of one training of a network, and the job that adds data and objectives."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def passes(settings: FitSettings, steps: int) -> int:
-    """Return the passes per epoch if one pass makes this many steps."""
+    """Return the passes over the training data per epoch, given the training steps of one pass."""
     return -(-settings.min_steps // max(1, steps))
 
 
@@ -85,7 +85,7 @@ def fit_settings(given: Mapping[str, Any]) -> FitSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FitJob:
-    """The data, objectives and settings of one training.
+    """The data, objectives and settings of one training of a network.
 
     Attributes:
         train, validation: sources of batches.

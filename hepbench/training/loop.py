@@ -1,4 +1,4 @@
-"""The training loop, the only one of the core."""
+"""The training loop for networks, with early stopping."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class FitResult:
-    """The result of a training.
+    """The result of training a network: a history, and the number of its best epoch.
 
     Attributes:
         history: one row per epoch: ``epoch``; ``train_loss``, the mean over the training batches, and
@@ -81,7 +81,7 @@ def fit(network: Network, job: FitJob) -> FitResult:
 
 @dataclass
 class _ObjectiveState:
-    """An objective with its optimiser; ``scaler`` is None unless gradients are scaled (fp16)."""
+    """One objective of a training, with its optimiser; ``scaler`` is for fp16 only."""
 
     objective: Objective
     terms: Callable[[Any, Any], Mapping[str, Tensor]]
@@ -94,14 +94,14 @@ class _ObjectiveState:
     def loss(
         self, network: Network, batch: Examples, term_weights: Mapping[str, float], *, check: bool
     ) -> Tensor:
-        """Return the mean loss of a batch; ``check`` the terms' shapes unless they are means."""
+        """Return the mean loss of a training batch; ``check``: check the shapes of its terms."""
         terms = self.terms(network, batch)
         if check and self.terms is self.objective.terms:
             objectives.check(terms, len(batch))
         return objectives.total(terms, term_weights, batch.weights)
 
     def step(self, loss: Tensor, *, alone: bool) -> None:
-        """Take a step; parameters of other objectives get no gradient from this one."""
+        """Take a training step on the parameters of this objective; no others get gradients."""
         for parameter in self.parameters:
             parameter.grad = None
         inputs = None if alone else self.parameters
@@ -123,7 +123,7 @@ class _ObjectiveState:
 
 
 class _Loop:
-    """A training under way."""
+    """The state of a training: network, objectives, best weights, history."""
 
     def __init__(self, network: Network, job: FitJob) -> None:
         self.network = network
@@ -168,7 +168,7 @@ class _Loop:
     # --- an epoch
 
     def epoch(self, number: int) -> None:
-        """Train for an epoch, validate, and keep the weights if they are the best so far."""
+        """Train for an epoch, validate, and copy the weights if they are the best so far."""
         row: Row = {"epoch": number, **self._learning_rates()}
         objectives.set_modes(self.network, self.job.objectives)
         row |= self._train()
@@ -187,7 +187,7 @@ class _Loop:
         self._progress.epoch(number, row["loss"])
 
     def _train(self) -> Row:
-        """Return mean loss and metrics of the batches of an epoch, as they were trained on."""
+        """Train on each batch of an epoch; return mean loss and metrics of the training batches."""
         varying = hasattr(self.network.encoder, "term_weights")
         precision = _autocast(self.job.training.precision, self.network.device)
         term_weights: Mapping[str, float] = {}
@@ -222,7 +222,7 @@ class _Loop:
         return {"train_loss": mean, **metrics}
 
     def _rows(self) -> Iterator[Rows]:
-        """Yield the rows of each training batch of an epoch."""
+        """Yield the row numbers of each training batch of an epoch."""
         size = self.job.training.batch_size
         for _ in range(self._passes):
             order = self._rng.permutation(len(self.job.train))
@@ -279,14 +279,14 @@ class _Loop:
             }
 
     def patience_is_over(self, number: int) -> bool:
-        """Return whether to stop; patience begins when the weights of all terms are final."""
+        """Return whether to stop early; patience begins when the weights of all terms are final."""
         patience = self.job.training.patience
         if patience is None or self._final_since is None or self.best is None:
             return False
         return number - max(self.best, self._final_since) >= patience
 
     def restore(self) -> None:
-        """Put the weights of the best epoch back, once all epochs are known to be comparable."""
+        """Load the weights of the best epoch, after a check that epochs can be compared."""
         if self._terms_check is not None:
             self._terms_check.check()
         if self.best is not None and self.best != len(self.history) - 1:
@@ -294,19 +294,19 @@ class _Loop:
 
 
 def _autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context of a forward pass in training."""
+    """Return a context in which forward passes of a training use the given precision."""
     if precision not in HALF:
         return nullcontext()
     return torch.autocast(device.type, dtype=HALF[precision])
 
 
 def _scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | None:
-    """Return what scales gradients, so that small ones are not lost in fp16."""
+    """Return a gradient scaler for fp16, in which small gradients would become zero."""
     return torch.amp.GradScaler(device.type) if precision == "fp16" else None
 
 
 class _ProgressReport:
-    """Reports how far a training is; an epoch has ``passes`` over the examples."""
+    """Reports the progress of a training: epoch, examples per second, time left."""
 
     def __init__(self, job: FitJob, passes: int) -> None:
         self._report, self._epochs = job.report_progress, job.training.epochs
@@ -317,7 +317,7 @@ class _ProgressReport:
         self._text = f"epoch 1/{self._epochs}"
 
     def batch(self, n: int) -> None:
-        """Count n examples, and report every REPORT_SECONDS."""
+        """Count n trained examples, and report progress every REPORT_SECONDS."""
         self._seen += n
         if (now := time.monotonic()) >= self._next:
             self._next = now + REPORT_SECONDS
@@ -326,5 +326,5 @@ class _ProgressReport:
             self._report(f"{self._text}, {rate:,.0f} examples/s, {left:,.0f} s left at most")
 
     def epoch(self, number: int, loss: float) -> None:
-        """Count an epoch that has ended."""
+        """Set the epoch and the loss that the next progress reports name."""
         self._text = f"epoch {min(number + 2, self._epochs)}/{self._epochs}, loss {loss:.4g}"

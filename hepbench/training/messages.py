@@ -1,4 +1,4 @@
-"""Messages: what the stage that runs a method is given, and what it returns."""
+"""Messages of the stage that trains a model with a method: its task and its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hepbench.specs.types import Json
 
 
 class NetworkTask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a method stage needs where the model is a network.
+    """The part of a method's task that concerns networks only.
 
     Attributes:
         preprocess: names of preprocessing steps.
@@ -28,7 +28,7 @@ class NetworkTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of a chain, and the model that it is applied to.
+    """The task of a method stage: run one method of a chain on a model.
 
     Attributes:
         run, build: ``"module:function"`` of the method, and of what builds the model.
@@ -58,7 +58,7 @@ class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a trained model.
+    """Facts about a trained model: number of parameters, history, training time.
 
     Attributes:
         seconds: that the method took.
@@ -76,7 +76,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MethodResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a method made.
+    """The result of a method stage: facts about the trained model, and warnings.
 
     Attributes:
         examples: training examples whose labels it saw.

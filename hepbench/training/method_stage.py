@@ -1,4 +1,4 @@
-"""The method stage: runs one method of a chain; the last one also scores every part."""
+"""The method stage: train a model with one method of a chain, and score all parts of the data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @stage(MethodTask)
 def method(task: MethodTask, workspace: Workspace) -> MethodResult:
-    """Run one method of a chain; score every part where it makes a classifier."""
+    """Run one method of a chain; if it makes a classifier, score all parts of the data."""
     source, *before = workspace.parents
     data, labelled = _training_data(task, source)
     seed = seeds.derive(task.seed, *task.steps)
@@ -45,7 +45,7 @@ def method(task: MethodTask, workspace: Workspace) -> MethodResult:
 
 
 def _training_data(task: MethodTask, source: Path) -> tuple[TrainingData, NDArray[np.int64] | None]:
-    """Return what the method is given, and which training rows keep their labels (None: all)."""
+    """Return the method's training data, and the training rows with labels (None: all rows)."""
     data = TrainingData(
         train=load_part(source, "train"),
         validation=load_part(source, "validation"),
@@ -61,7 +61,7 @@ def _training_data(task: MethodTask, source: Path) -> tuple[TrainingData, NDArra
 
 
 def _labelled_rows(train: Examples, task: MethodTask) -> NDArray[np.int64]:
-    """Return the rows whose labels methods may see: the same for every method."""
+    """Return the training rows whose labels methods may see, the same for every method."""
     seed = seeds.derive(task.seed, "label fraction")
     labels = np.asarray(train.labels)
     return splits.stratified(labels, train.ids, fraction=task.label_fraction, seed=seed)

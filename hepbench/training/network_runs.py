@@ -1,4 +1,4 @@
-"""One method applied to a network: built or loaded, trained by the method, checked, stored."""
+"""Run one method on a network: build or load it, train it, check and store the result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def run_network(
     task: MethodTask, data: TrainingData, before: Sequence[Path], seed: int, workspace: Workspace
 ) -> MethodOutput:
-    """Run a method on a network and store what it made."""
+    """Run a method on a network and store the trained network."""
     network, context = run(
         task, data, before=before, seed=seed, report_progress=workspace.report_progress
     )
@@ -62,7 +62,7 @@ def run(
     seed: int,
     report_progress: Callable[[str], None],
 ) -> tuple[Network, NetworkContext]:
-    """Run one method of a chain and check what it returns.
+    """Run one method of a chain on a network, and check the network that it returns.
 
     Raises:
         PluginError: it returns no network, or no classifier where it makes one.
@@ -106,7 +106,7 @@ def _context(
 
 
 def _check_kind(task: MethodTask, result: Any) -> None:
-    """Drop the head of an encoder.
+    """Check that a method returned a network of the promised kind; an encoder loses its head.
 
     Raises:
         PluginError: what a method returned is no network, or has no head where it needs one.
@@ -117,24 +117,24 @@ def _check_kind(task: MethodTask, result: Any) -> None:
     if task.makes == "encoder":
         result.drop_head()
     elif result.head is None:
-        msg = f"{task.method} makes a classifier and returned a network without a head"
+        msg = f"{task.method} returned a network without a head; a classifier needs a head"
         raise PluginError(msg)
 
 
 def network_task(task: MethodTask) -> NetworkTask:
-    """Return what is needed to run a method on a network.
+    """Return the part of a method's task that concerns networks.
 
     Raises:
         PluginError: the model is an estimator.
     """
     if task.network is None:
-        msg = f"{task.model}: an estimator; {task.method} is applied to networks here"
+        msg = f"{task.model} is an estimator, but a network is needed to apply {task.method}"
         raise PluginError(msg)
     return task.network
 
 
 def trusted_code(task: MethodTask) -> TrustedCode:
-    """Return the code that recipes of this chain may name."""
+    """Return the functions that stored networks of this chain may name in their recipes."""
     settings = network_task(task)
     return TrustedCode(
         models={task.model: task.build},
@@ -152,7 +152,7 @@ def _start(task: MethodTask, data: TrainingData, before: Sequence[Path]) -> Netw
 
 
 def fresh(task: MethodTask, inputs: Inputs, *more: Inputs, classes: int) -> Network:
-    """Return a network as built, with preprocessing fitted on training inputs.
+    """Return an untrained network of a model, with preprocessing fitted on training inputs.
 
     Args:
         task: names the model; torch's generator draws the weights.
@@ -178,7 +178,7 @@ def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
 
 
 def trained(network: Network, context: NetworkContext) -> Trained:
-    """Return what a training reports of its network; only parameters that scores need count."""
+    """Return facts about a trained network; only parameters that affect scores are counted."""
     used = network.scoring_parameters()
     parameters = [p for name, p in network.named_parameters() if name in used]
     history = [{n: float(v) for n, v in row.items()} for row in context.history]

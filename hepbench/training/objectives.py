@@ -1,4 +1,4 @@
-"""Objectives: the core's two, the loss from its terms, and parameters by learning rate."""
+"""Training objectives: classification and pretraining losses, and which parameters they train."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def classification(network: Network, batch: Examples) -> dict[str, Tensor]:
-    """Return the cross-entropy of each example, in nats.
+    """Return the cross-entropy loss of each example, in nats.
 
     Raises:
         PluginError: the network has no head, or the examples no labels.
@@ -42,31 +42,31 @@ def _classification(network: Network, batch: Examples, reduction: str) -> dict[s
 
 
 def pretraining(network: Network, batch: Examples) -> Mapping[str, Tensor]:
-    """Return the terms of the encoder's own loss, of each example."""
+    """Return the terms of the encoder's own loss (pretraining) for each example."""
     terms: Mapping[str, Tensor] = network.encoder.pretraining_terms(batch.inputs)
     return terms
 
 
 def encoder_term_weights(network: Any, progress: float) -> Mapping[str, float]:
-    """Return the weights of the encoder's terms; ``progress`` is 1 at the end of training."""
+    """Return the weights of the encoder's loss terms; ``progress`` is 1 at the end of training."""
     term_weights = getattr(network.encoder, "term_weights", None)
     found: Mapping[str, float] = term_weights(progress) if term_weights else {}
     return found
 
 
 MEANS: Mapping[Terms, Terms] = {classification: _mean_classification}
-"""Terms -> the same terms as means over a batch, which is faster than one value per example."""
+"""Function of loss terms per example -> faster function that returns their means over a batch."""
 
 
 def steps(objective: Objective, *, weighted: bool) -> Terms:
-    """Return the terms for training steps: per example if these are weighted, else their means."""
+    """Return the function that computes an objective's loss terms in training steps."""
     return objective.terms if weighted else MEANS.get(objective.terms, objective.terms)
 
 
 def total(
     terms: Mapping[str, Tensor], term_weights: Mapping[str, float], weights: Tensor | None
 ) -> Tensor:
-    """Return the mean over a batch of the weighted sum of its terms.
+    """Return the total loss of a batch: the mean over examples of the weighted sum of terms.
 
     Args:
         terms: (N,) each, or means already if there are no ``weights``.
@@ -86,24 +86,25 @@ def total(
 
 
 def check(terms: Mapping[str, Tensor], n: int) -> None:
-    """Raise PluginError unless each term has one value for each of n examples."""
+    """Raise PluginError unless each loss term has one value for each of n examples."""
     for name, term in terms.items():
         if tuple(term.shape) != (n,):
-            msg = f"term {name!r} is {tuple(term.shape)} for {n} examples; ({n},) is expected"
+            shape = tuple(term.shape)
+            msg = f"loss term {name!r} has shape {shape} for {n} examples; ({n},) is expected"
             raise PluginError(msg)
     if not terms:
-        msg = "an objective returned no term"
+        msg = "an objective returned no loss term"
         raise PluginError(msg)
 
 
 def prefix_of(name: str, prefixes: Iterable[str]) -> str | None:
-    """Return the longest prefix that fits the dotted name of a network's parameter."""
+    """Return the longest of the prefixes that match the dotted name of a network's parameter."""
     fits = [p for p in prefixes if not p or name == p or name.startswith(f"{p}.")]
     return max(fits, key=len, default=None)
 
 
 def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
-    """Return an optimiser's groups, ``[{"params", "lr", "parts"}]``, one per learning rate.
+    """Return an optimiser's parameter groups, ``[{"params", "lr", "parts"}]``, by learning rate.
 
     Parts with equal rates share a group, which saves a kernel per step. Preprocessing is never
     trained.
@@ -118,7 +119,7 @@ def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
             parts = ", ".join(
                 n for n, m in network.named_children() if any(True for _ in m.parameters())
             )
-            msg = f"no parameter lies under {part!r}; the network has: {parts or 'none'}"
+            msg = f"the network has no parameters in {part!r}; parts that have: {parts or 'none'}"
             raise PluginError(msg)
     for name, parameter in names.items():
         part_of = prefix_of(name, found)
@@ -134,7 +135,7 @@ def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
 
 
 def set_modes(network: nn.Module, objectives: Iterable[Objective]) -> None:
-    """Put parts with a learning rate into training mode and all others into eval mode.
+    """Set the trained parts of a network to training mode and all others to eval mode.
 
     In training mode batch norm would change the statistics of a frozen part.
     """

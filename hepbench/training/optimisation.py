@@ -1,4 +1,4 @@
-"""Optimisers and schedules of the learning rate, made from their settings."""
+"""Make torch optimisers and learning-rate schedules from training settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def optimizer(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> Optimizer:
-    """Return an optimiser for groups of parameters.
+    """Return a torch optimiser for groups of parameters.
 
     Args:
         groups: as torch takes them.
@@ -35,7 +35,7 @@ def optimizer(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> Opti
 def schedule(
     optimizer: Optimizer, settings: Mapping[str, Any] | None, epochs: int
 ) -> Callable[[float], None]:
-    """Return the function to call after each epoch with the objective's validation loss.
+    """Return a learning-rate schedule: a function of the validation loss, called every epoch.
 
     Args:
         optimizer: its learning rates are changed.

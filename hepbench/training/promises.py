@@ -1,4 +1,4 @@
-"""Promises of a method: frozen parts stay bit-identical, pruned weights stay zero.
+"""Check the promises of a method: frozen parts stay bit-identical, pruned weights stay zero.
 
 They are checked on the network that the method returns.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def copy_frozen(method: str, network: Network, parts: Sequence[str]) -> dict[str, Tensor]:
-    """Return copies of the tensors that may not change; those of preprocessing are always included.
+    """Return copies of tensors that a method may not change: preprocessing and frozen parts.
 
     Raises:
         PluginError: the network has no part of a name that is declared frozen.
@@ -38,7 +38,7 @@ def copy_frozen(method: str, network: Network, parts: Sequence[str]) -> dict[str
 
 
 def check(method: str, network: Network, frozen: Mapping[str, Tensor]) -> None:
-    """Check the network that a method returned against the copies of its frozen tensors.
+    """Check the frozen tensors and pruned weights of the network that a method returned.
 
     Raises:
         ProtocolError: a frozen tensor is not bit-identical, or a masked weight is not 0.
@@ -64,14 +64,14 @@ def _identical(a: Tensor, b: Tensor) -> bool:
 
 
 class ZeroCount(NamedTuple):
-    """The number of zero weights in a parameter, and the number of all its weights."""
+    """The numbers of zero weights and of all weights in one parameter of a network."""
 
     zeros: int
     weights: int
 
 
 def zero_counts(network: nn.Module) -> dict[str, ZeroCount]:
-    """Return the zeros of each matrix or filter by name; vectors (biases) often start as zeros."""
+    """Count the zero weights of each parameter except vectors (biases often start as zeros)."""
     found = {n: p for n, p in network.named_parameters() if p.ndim > 1}
     return {n: ZeroCount(p.numel() - int(p.count_nonzero()), p.numel()) for n, p in found.items()}
 
@@ -81,7 +81,7 @@ def revived_weights(
     initial: Mapping[str, ZeroCount],
     network: nn.Module,
 ) -> list[str]:
-    """Return a warning if weights that were zero at the start of a training are no longer zero.
+    """Return a warning if pruned weights, zero before a training, are no longer zero.
 
     Args:
         starts: the zeros at the start of each training.

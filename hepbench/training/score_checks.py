@@ -1,4 +1,4 @@
-"""Scores of every part, and the checks that a score depends on its own example only."""
+"""Score every part of the data, and check that each score depends on its own example only."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 RESCORED = 256
-"""Test examples that are scored again, in another order and other batches."""
+"""Number of test examples that a model scores again, in another order and other batches."""
 
 
 TRIED = 16
-"""Validation examples on which a stored model must score as it did before it was stored."""
+"""Number of validation examples that a stored model scores again, for comparison."""
 
 
 ROUNDING = 1e-5
-"""Largest difference of two scores of one example; scores are probabilities in float32."""
+"""Largest allowed difference between two scores (float32 probabilities) of one example."""
 
 
 LOOSE = 1e-3
-"""Largest relative difference of two values of one example: sums over many pixels round more."""
+"""Largest allowed relative difference between two loss values (sums over pixels) of one example."""
 
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """What a method made, already stored.
+    """The stored model that a method made, with functions that compute its scores.
 
     Attributes:
         trained: what is known of it.
@@ -65,7 +65,7 @@ def score_parts(
     *,
     labelled: NDArray[np.int64] | None,
 ) -> list[str]:
-    """Write scores and per-example values of every part; return warnings about them.
+    """Store scores and loss values of every part of the data; return warnings about them.
 
     Training examples are scored if their labels were seen. The file also says which these are:
     ``trained``, a mask, or their ``rows`` where there are more training examples than are kept.
@@ -103,15 +103,15 @@ def _which(examples: Examples, rows: NDArray[np.int64]) -> dict[str, NDArray[Any
 
 
 def checked_scores(model: str, scores: Any, expected: tuple[int, int]) -> NDArray[np.float32]:
-    """Return scores as float32 of the expected shape, (examples, classes).
+    """Check the scores of a model, and return them as float32 (examples, classes).
 
     Raises:
         PluginError: another shape, a value that is not finite, or rows that do not add to 1.
     """
     array = np.asarray(scores)
     if array.shape != expected:
-        msg = f"{model}: scores are {array.shape}; (examples, classes) = {expected} is expected"
-        raise PluginError(msg)
+        msg = f"{model}: scores have shape {array.shape}"
+        raise PluginError(f"{msg}; (examples, classes) = {expected} is expected")
     if array.dtype.kind not in "fiub":
         msg = f"{model}: scores are of type {array.dtype}; numbers are expected"
         raise PluginError(msg)
@@ -124,7 +124,7 @@ def checked_scores(model: str, scores: Any, expected: tuple[int, int]) -> NDArra
 def _batch_dependence(
     output: MethodOutput, test: Examples, scores: NDArray[np.float32]
 ) -> list[str]:
-    """Score some test examples again, one alone and the others in reverse: scores must not change."""
+    """Return a warning if test examples get other scores in reverse order or in other batches."""
     pieces = _pieces(test)
 
     def again() -> Any:
@@ -144,7 +144,7 @@ def _batch_dependence(
 def _dependent_values(
     output: MethodOutput, test: Examples, found: Mapping[str, NDArray[Any]]
 ) -> list[str]:
-    """Return warnings about a trained encoder's values that change in other batches."""
+    """Return warnings about loss values of examples that change in other batches."""
     if output.values is None:
         return []
     pieces = _pieces(test)
@@ -160,13 +160,13 @@ def _dependent_values(
 
 
 def _pieces(test: Examples) -> list[NDArray[np.int64]]:
-    """Return rows to score a trained model on again: one alone and the others in reverse."""
+    """Return batches of test rows to score again: a single row, then the others in reverse."""
     n = min(len(test), RESCORED)
     return [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]
 
 
 def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None:
-    """Check that the stored model scores as the model did: later stages read the stored one.
+    """Check that a model gives the same scores after it was stored and loaded.
 
     Raises:
         PluginError: it scores differently, since something is kept outside of its state.
@@ -184,14 +184,14 @@ def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None
     if _largest_change(first, second) <= ROUNDING < (difference := _largest_change(first, again)):
         state = "parameters and buffers" if task.network else "attributes"
         msg = (
-            f"{task.model}: stored and read again, its scores differ by up to "
+            f"{task.model}: after it was stored and loaded, its scores differ by up to "
             f"{difference:.2g}; whatever scores depend on must be in its {state}"
         )
         raise PluginError(msg)
 
 
 def _largest_change(before: Any, after: Any) -> float:
-    """Return the largest difference of two arrays of scores, relative to entries above 1.
+    """Return the largest difference between two arrays of scores, relative where they exceed 1.
 
     NaN in both is no difference; NaN in one of them is an infinite one.
     """

@@ -1,4 +1,4 @@
-"""Seeds: every random number of a run follows from the seed of the cell and its purpose."""
+"""Derive random seeds of methods from the seed of a cell and the names of its steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def derive(seed: int, *names: str) -> int:
-    """Return a seed below 2**31 for one purpose.
+    """Return a random seed below 2**31 for one purpose, from a cell's seed and names.
 
     It depends on names only (such as the steps of a chain), never on parameters or versions, so
     that two settings of a method are compared with the same random numbers.

@@ -1,4 +1,4 @@
-"""Estimators on disk: plain values as JSON, arrays as npy, scikit-learn objects by skops.
+"""Store and load estimators: plain values as JSON, arrays as npy, scikit-learn objects by skops.
 
 Nothing is unpickled.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def save(estimator: Any, folder: Path) -> None:
-    """Write ``vars(estimator)`` into a folder.
+    """Store the attributes of a fitted estimator in a folder.
 
     Raises:
         PluginError: a value cannot be stored safely; the message names it.
@@ -35,7 +35,7 @@ def save(estimator: Any, folder: Path) -> None:
 
 
 def load(estimator: Any, folder: Path) -> Any:
-    """Load a stored state into an estimator as built, and return the estimator.
+    """Load stored attributes into a newly built estimator, and return the estimator.
 
     Raises:
         ResultsError: a file is damaged, or holds a type that the estimator does not trust.

@@ -1,6 +1,4 @@
-"""Validation: losses and metrics of the whole validation part, never a running mean; the same metrics
-of training batches are collected here too.
-"""
+"""Losses and metrics of the whole validation part, and metrics of training batches."""
 
 from __future__ import annotations
 
@@ -29,20 +27,20 @@ if TYPE_CHECKING:
 
 
 FIXED_TERMS_EXAMPLES = 64
-"""Validation examples on which terms are computed twice at the same weights."""
+"""Number of validation examples whose loss terms are computed twice with the same weights."""
 
 
 METRICS: Mapping[str, Callable[[Predictions], Any]] = {
     "auc": metrics.auc,
     "accuracy": metrics.accuracy_at_half,
 }
-"""Metrics of a classifier on the whole validation part after each epoch; higher is better."""
+"""Metrics of a classifier on the validation part after each epoch; higher is better."""
 
 
 def validate(
     network: Network, job: FitJob, term_weights: Mapping[str, float]
 ) -> tuple[list[float], Row]:
-    """Return each objective's loss on the whole validation part, and its terms and metrics.
+    """Return each objective's loss, its terms and metrics on the whole validation part.
 
     Validation draws the same random numbers after every epoch and leaves those of training as
     they were.
@@ -76,7 +74,7 @@ def validate(
 
 
 class FixedTermsCheck:
-    """Checks that the terms of some validation examples stay the same for the same weights.
+    """Checks that loss terms do not change during training for the same weights and examples.
 
     A term that changes by itself during training makes the losses of different epochs
     incomparable: with the same weights, one epoch would be better than another.
@@ -90,7 +88,9 @@ class FixedTermsCheck:
         self._terms = self._compute()
 
     def check(self) -> None:
-        """Compute the terms again with the weights of before; the network keeps its present ones.
+        """Check that loss terms with the first weights are still the same.
+
+        The network keeps its present weights.
 
         Raises:
             ProtocolError: a term, or its final weight, has changed.
@@ -145,7 +145,7 @@ def _merged(means: Sequence[Row]) -> Row:
 
 @contextmanager
 def collected_outputs(network: nn.Module) -> Iterator[dict[int, Tensor]]:
-    """Collect the outputs by the id of their inputs, so that metrics need no second pass."""
+    """Collect the outputs of a network by the id of their inputs, for metrics of training."""
     outputs: dict[int, Tensor] = {}
 
     def collect(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -159,7 +159,7 @@ def collected_outputs(network: nn.Module) -> Iterator[dict[int, Tensor]]:
 
 
 class CollectedPredictions:
-    """Logits, labels and weights of a part, collected batch by batch."""
+    """Collects logits, labels and weights of a data part, batch by batch, to compute metrics."""
 
     def __init__(self) -> None:
         self.total = 0.0
@@ -168,11 +168,11 @@ class CollectedPredictions:
         self._weights: list[Tensor] = []
 
     def count(self, batch: Examples) -> None:
-        """Add the weights of a batch to the total, or the number of examples without weights."""
+        """Add a batch to the total weight, or to the number of examples if it has no weights."""
         self.total += len(batch) if batch.weights is None else float(batch.weights.double().sum())
 
     def add(self, logits: Tensor, batch: Examples) -> None:
-        """Add the logits of a batch, with its labels and weights."""
+        """Add the logits, labels and weights of a batch."""
         assert batch.labels is not None
         self._logits.append(logits)
         self._labels.append(batch.labels)
@@ -180,7 +180,7 @@ class CollectedPredictions:
             self._weights.append(batch.weights)
 
     def metrics(self) -> Row:
-        """Return the metrics of all examples that were added, as far as they are defined."""
+        """Return the defined metrics of all examples that were added."""
         if not self._logits:
             return {}
         predictions = Predictions(

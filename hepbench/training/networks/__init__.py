@@ -1,1 +1,1 @@
-"""Networks: built from recipes, fed with batches, scored, and stored."""
+"""Networks: their recipes, preprocessing, batches, scores and stored weights."""

@@ -1,4 +1,4 @@
-"""Batches of dense preprocessed tensors: made once if they fit in memory, else batch by batch.
+"""Batches of preprocessed tensors for a network, kept in memory or made one by one.
 
 Sparse images are written into a reused buffer, which is faster than gathering dense images.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 IN_MEMORY_BYTES = 2_000_000_000
-"""Inputs up to this size are preprocessed once and kept; larger ones batch by batch."""
+"""Inputs up to this size in bytes are preprocessed once; larger ones again for each batch."""
 
 
 IN_MEMORY_SPARSE_BYTES = 500_000_000
@@ -45,28 +45,28 @@ new memory from the system each time: with 64 MB the steps take twice as long.""
 
 
 BUFFERS = 2
-"""Buffers of sparse images: a training loop holds one batch while the next is made."""
+"""Number of memory buffers for sparse images: one for the present batch, one for the next."""
 
 
 Rows = slice | Tensor
 
 
 class BatchSource(Protocol):
-    """Examples that are read in batches."""
+    """The interface of a data part that a network reads in batches."""
 
     def __len__(self) -> int:
         """Return the number of examples."""
         ...
 
     def batch(self, rows: Rows) -> Examples:
-        """Return some examples as preprocessed tensors."""
+        """Return the examples of some rows as preprocessed tensors for a network."""
         ...
 
 
 def source(
     examples: Examples, preprocess: nn.Module, *, device: torch.device, limit: int = IN_MEMORY_BYTES
 ) -> BatchSource:
-    """Return examples as a source of batches on a device.
+    """Return examples as a source of preprocessed batches on a device.
 
     Inputs become float32, except masks (bool) and neighbours (int64).
     """
@@ -78,25 +78,25 @@ def source(
 
 
 def row_bytes(inputs: Inputs) -> int:
-    """Return the size of the dense inputs of an example, in bytes."""
+    """Return the size in bytes of the inputs of one example, as dense tensors."""
     sizes = {name: math.prod(array.shape[1:]) for name, array in inputs.items()}
     return sum(size * (8 if name == "neighbours" else 4) for name, size in sizes.items())
 
 
 def chunks(inputs: Inputs) -> Iterator[slice]:
-    """Yield the rows of each chunk of the inputs of a network; a chunk fits into CHUNK_BYTES."""
+    """Yield slices of a network's inputs, each with at most CHUNK_BYTES of dense tensors."""
     n = len(next(iter(inputs.values())))
     step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(row_bytes(inputs), 1)))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def steps(n: int, size: int) -> int:
-    """Return how many batches ``spans`` makes of n rows."""
+    """Return the number of training batches that ``spans`` makes of n examples."""
     return sum(1 for _ in spans(n, size))
 
 
 def spans(n: int, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Rows]:
-    """Yield the rows of each batch of a training.
+    """Yield the row numbers of each training batch of n examples.
 
     If a single row is left over it joins the last batch: batch norm cannot train on one example.
     """
@@ -109,7 +109,7 @@ def spans(n: int, size: int, order: NDArray[np.int64] | None = None) -> Iterator
 
 
 class _Columns:
-    """Ids, labels, weights and other columns of examples, as tensors."""
+    """The columns of examples other than inputs (ids, labels, weights) as tensors."""
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self.ids = _tensor(examples.ids, device)
@@ -132,7 +132,7 @@ class _Columns:
 
 
 class InMemoryBatches:
-    """Examples preprocessed once and kept in memory; batches are gathered by index."""
+    """A data part that is preprocessed once and kept in memory."""
 
     def __init__(self, examples: Examples, preprocess: nn.Module, device: torch.device) -> None:
         self._columns = _Columns(examples, device)
@@ -156,7 +156,7 @@ class InMemoryBatches:
 
 
 class StreamedBatches:
-    """Examples too large for memory: each batch is read and preprocessed on request."""
+    """A data part too large for memory: each batch is read and preprocessed on request."""
 
     def __init__(self, examples: Examples, preprocess: nn.Module, device: torch.device) -> None:
         self._columns = _Columns(examples, device)
@@ -179,7 +179,7 @@ class StreamedBatches:
 
 
 class RawInputs:
-    """Inputs as dense tensors, before preprocessing."""
+    """A network's inputs as dense tensors, before preprocessing."""
 
     def __init__(self, inputs: Inputs, device: torch.device) -> None:
         self._inputs, self._device = inputs, device
@@ -188,7 +188,7 @@ class RawInputs:
         }
 
     def __call__(self, rows: Any) -> dict[str, Tensor]:
-        """Return some rows."""
+        """Return the inputs of some examples as dense tensors."""
         made = {}
         for name, array in self._inputs.items():
             if name in self._densers:
@@ -198,20 +198,20 @@ class RawInputs:
         return made
 
     def prepared(self, rows: Any, preprocess: nn.Module) -> Mapping[str, Tensor]:
-        """Return some rows, preprocessed for a network."""
+        """Return the preprocessed inputs of some examples."""
         with torch.no_grad():
             made: Mapping[str, Tensor] = preprocess(self(rows))
         return made
 
 
 class DenseImageBuffers:
-    """Makes sparse images dense, in buffers that are reused once no batch in them is in use."""
+    """Makes sparse images dense in memory buffers, which later batches use again."""
 
     def __init__(self) -> None:
         self._buffers: list[_ImageBuffer] = []
 
     def __call__(self, images: SparseImages) -> Tensor:
-        """Return a dense tensor; its memory is not reused while the tensor is in use."""
+        """Return sparse images as a dense tensor in a buffer that no other tensor uses."""
         free = [buffer for buffer in self._buffers if buffer.is_free()]
         if not free:
             # the oldest buffer now belongs to whoever still uses its batch
@@ -220,7 +220,7 @@ class DenseImageBuffers:
 
 
 class _ImageBuffer:
-    """Memory for a batch of images: only the hits of the last batch are cleared for the next."""
+    """A memory buffer for one batch of dense images, zero except for the hits of that batch."""
 
     def __init__(self) -> None:
         self._flat = np.zeros(0, np.float32)
@@ -230,7 +230,7 @@ class _ImageBuffer:
         self._view: Callable[[], NDArray[np.float32] | None] = lambda: None
 
     def is_free(self) -> bool:
-        """Whether the last batch, and every part of it, is no longer in use."""
+        """Whether no tensor uses this buffer any more."""
         if self._batch is not None:
             # torch does not count changes of a tensor made in inference mode
             self._modified |= self._batch.is_inference() or self._batch._version > 0
@@ -242,7 +242,7 @@ class _ImageBuffer:
         return free
 
     def fill(self, images: SparseImages) -> Tensor:
-        """Return the images as a dense tensor in this buffer."""
+        """Return sparse images as a dense tensor in this buffer."""
         places, values = images.places()
         size = math.prod(images.shape)
         if size > len(self._flat):
@@ -259,7 +259,7 @@ class _ImageBuffer:
 
 
 def dense(name: str, array: Any, device: torch.device) -> Tensor:
-    """Return a copy of an input as a tensor: bool, int64 for neighbours, otherwise float32."""
+    """Return a copy of a network's input as a tensor: bool, int64 (neighbours) or float32."""
     values = np.asarray(array)
     kind: type = np.bool_ if values.dtype == np.bool_ else np.float32
     if name == "neighbours":

@@ -1,4 +1,4 @@
-"""Determinism: threads, deterministic algorithms, and the global random generators."""
+"""Make torch deterministic: number of threads, algorithms, seeds of global random generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_deterministic(threads: int) -> None:
-    """Fix the number of threads, and allow deterministic algorithms only.
+    """Set torch's number of threads, and allow deterministic algorithms only.
 
     An operation without one raises a RuntimeError that names it.
     """
@@ -34,7 +34,7 @@ def make_deterministic(threads: int) -> None:
 
 
 def seed(value: int) -> None:
-    """Seed the global generators: of dropout, initialisation, augmentations."""
+    """Seed the global random generators, which dropout, initialisation and augmentations use."""
     random.seed(value)
     np.random.seed(value)  # noqa: NPY002
     torch.manual_seed(value)
@@ -42,7 +42,7 @@ def seed(value: int) -> None:
 
 @contextmanager
 def isolated_rng(value: int) -> Iterator[None]:
-    """Seed the global generators in the body; afterwards their states are put back."""
+    """Seed the global random generators for the body; afterwards restore their states."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
@@ -56,7 +56,7 @@ def isolated_rng(value: int) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Use a network in eval mode in the body; afterwards restore the mode of every module."""
+    """Set a network to eval mode for the body; afterwards restore the mode of every module."""
     # also of those in eval mode: the export to ONNX changes the mode of all of them
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

@@ -1,4 +1,4 @@
-"""Network: preprocessing, encoder and optional head in one module, with its recipe."""
+"""A network: one module with preprocessing, encoder and optional head, and its recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Network(nn.Module):
-    """See ``specs.Network``.
+    """Preprocessing, encoder and optional head in one module: see ``specs.Network``.
 
     Call it with preprocessed inputs: batches are preprocessed when they are made, once if they
     fit in memory. ``known`` holds the functions that the names in the recipe refer to.
@@ -48,7 +48,7 @@ class Network(nn.Module):
         self.masks: dict[str, Tensor] = {}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, classes) logits of preprocessed inputs, or (N, D) latents without a head."""
+        """Return (N, classes) logits of preprocessed inputs; without a head, (N, D) latents."""
         latents: Tensor = self.encoder.encode(inputs)
         if self.head is None:
             return latents
@@ -57,12 +57,12 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the tensors."""
+        """The device that holds the tensors of the network."""
         return next((t.device for t in self.state_dict().values()), torch.device("cpu"))
 
     @property
     def width(self) -> int:
-        """Number of latents that the network gives an example."""
+        """Number of latents that the encoder computes for one example."""
         with eval_mode(self), torch.no_grad():
             latents = self.encoder.encode(self.example_inputs())
         if not isinstance(latents, Tensor) or latents.ndim != 2 or len(latents) != 2:
@@ -73,7 +73,7 @@ class Network(nn.Module):
         return latents.shape[1]
 
     def example_inputs(self, n: int = 2) -> dict[str, Tensor]:
-        """Return n inputs of the right shapes: all zeros, and every particle real."""
+        """Return inputs of n examples in the network's shapes: all zeros, every particle real."""
         dtypes = {"mask": torch.bool, "neighbours": torch.int64}
         zeros = {
             name: torch.zeros((n, *shape), dtype=dtypes.get(name), device=self.device)
@@ -82,7 +82,7 @@ class Network(nn.Module):
         return {name: ~values if name == "mask" else values for name, values in zeros.items()}
 
     def with_head(self, method: str | None = None, **params: Any) -> Network:
-        """Return a network of the same modules with a new head.
+        """Return a network that shares these modules but has a new head.
 
         Args:
             method: name of the method that declares the head; None takes the encoder's own head,
@@ -117,7 +117,7 @@ class Network(nn.Module):
         self.masks = {n: m for n, m in self.masks.items() if not n.startswith("head.")}
 
     def apply_masks(self) -> None:
-        """Set pruned weights to zero."""
+        """Set the pruned weights of the network to zero."""
         with torch.no_grad():
             for name, mask in self.masks.items():
                 parameter = self.get_parameter(name)
@@ -141,7 +141,7 @@ class Network(nn.Module):
         return {name for name, gradient in pairs if gradient is not None}
 
     def trim(self) -> Network:
-        """Remove modules that scoring does not use (decoder, log-variance); return the network.
+        """Remove modules that scores do not depend on (such as a decoder); return the network.
 
         Raises:
             PluginError: the network has masks, or the scores would change.
@@ -160,7 +160,7 @@ class Network(nn.Module):
         return self
 
     def reinitialise(self) -> Network:
-        """Draw all weights again, in place, and return the network.
+        """Draw all weights of the network again, in place, and return it.
 
         Shapes, masks and preprocessing stay. Modules with their original shapes are initialised
         as the model does it, modules of other shapes by their own ``reset_parameters``.
@@ -188,7 +188,7 @@ def _tensors(path: str, module: nn.Module) -> list[str]:
 
 
 def build(recipe: Recipe, known: TrustedCode) -> Network:
-    """Return a newly built network; torch's global generator draws its weights.
+    """Build the network that a recipe describes; torch's global generator draws its weights.
 
     Raises:
         ResultsError: the recipe names a model, a head or a step that is not trusted.
@@ -214,8 +214,9 @@ def build(recipe: Recipe, known: TrustedCode) -> Network:
 
 
 def remove_unused(network: nn.Module, tensors: Collection[str], used: Collection[str]) -> None:
-    """Delete the modules that hold tensors but no used one, outer modules first; then single
-    unused tensors. In a sequence, a deleted module is replaced by an identity.
+    """Delete the modules of a network that hold no used tensor, then single unused tensors.
+
+    Outer modules are deleted first. In a sequence, an identity replaces a deleted module.
     """
     left, used = set(tensors), set(used)
     for path, _ in list(network.named_modules()):

@@ -1,4 +1,4 @@
-"""Preprocessing: steps inside the network, fitted once, on training inputs only.
+"""Preprocessing steps, part of a network, which are fitted once on training inputs only.
 
 Their constants are buffers, so they are stored, scored and exported with the network. Only real
 particles of a cloud count, and padding becomes 0.
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 class Steps(nn.Module):
-    """Several steps, applied one after another."""
+    """Several preprocessing steps, applied one after another."""
 
     def __init__(self, steps: Iterable[nn.Module]) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the inputs after the last step."""
+        """Return the inputs after the last preprocessing step."""
         for step in self.steps:
             inputs = step(inputs)
         return inputs
 
     def fit(self, batches: Callable[[], Iterable[Mapping[str, Tensor]]]) -> None:
-        """Fit each step on the training inputs after the steps before it.
+        """Fit each preprocessing step on the training inputs as the earlier steps return them.
 
         Args:
             batches: returns the batches of training inputs; called once for each step.
@@ -52,7 +52,7 @@ class Steps(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Subtract the mean and divide by the standard deviation, feature by feature.
+    """Preprocessing: subtract each feature's mean and divide by its standard deviation.
 
     Features are the last axis of ``table``, ``scalars`` and ``cloud``, and the channels of an
     ``image``, where every pixel counts. Masks, neighbours and constant features stay unchanged.
@@ -66,7 +66,7 @@ class Standardise(nn.Module):
             self.register_buffer(f"std_{name}", torch.ones(n))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set means and standard deviations, summed in float64 batch by batch."""
+        """Set the features' means and standard deviations, summed in float64 batch by batch."""
         found: dict[str, tuple[int, Tensor, Tensor]] = {}
         for batch in batches:
             for name in self.sizes:
@@ -105,7 +105,7 @@ def _with_rows(
 
 
 class ChannelMaximum(nn.Module):
-    """Divide each channel or feature by its largest value, unless that is 0 or less."""
+    """Preprocessing: divide each channel or feature by its largest value, if that is positive."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class ChannelMaximum(nn.Module):
             self.register_buffer(f"maximum_{name}", torch.ones(n))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the maxima over all batches."""
+        """Set the largest value of each channel or feature over all batches."""
         found = {name: torch.zeros(n) for name, n in self.sizes.items()}
         for batch in batches:
             for name, before in found.items():
@@ -126,7 +126,7 @@ class ChannelMaximum(nn.Module):
             getattr(self, f"maximum_{name}").copy_(maximum.masked_fill(maximum == 0, 1))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the inputs divided by their maxima."""
+        """Return the inputs, with each channel or feature divided by its largest value."""
         made = dict(inputs)
         for name in self.sizes:
             scaled = inputs[name] / _constants(self, f"maximum_{name}", name, inputs[name])
@@ -135,7 +135,7 @@ class ChannelMaximum(nn.Module):
 
 
 class SignedLog(nn.Module):
-    """Take sign(x) log(1 + |x| / m), with m the median |x| of the hits of a channel or feature.
+    """Preprocessing: sign(x) log(1 + |x| / m); m is the median |x| of hits in a channel or feature.
 
     Hits are values other than 0; 0 stays 0. A channel without hits has m = 1.
     """
@@ -151,7 +151,7 @@ class SignedLog(nn.Module):
             self.register_buffer(f"median_{name}", torch.ones(n))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set the medians, from hits counted by the leading bits of |x|."""
+        """Set the median |x| of hits in each channel or feature, from counts of leading bits."""
         # floats of at least 0 have the same order as their bits read as whole numbers
         bins = 2 ** (31 - self.DROPPED)
         found = {name: torch.zeros(n, bins, dtype=torch.int64) for name, n in self.sizes.items()}
@@ -181,7 +181,7 @@ class SignedLog(nn.Module):
 
 
 class ZeroSuppression(nn.Module):
-    """Set pixels of an ``image`` below a threshold to 0, negative ones too; nothing is fitted.
+    """Preprocessing: set all pixels of an image below a threshold to 0, also negative ones.
 
     Other inputs stay unchanged. Do not use it for channels where the sign carries information.
 
@@ -200,7 +200,7 @@ class ZeroSuppression(nn.Module):
         self.register_buffer("below", torch.tensor(float(below)))
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Do nothing: the threshold is a parameter."""
+        """Do nothing: the threshold for pixels is a parameter, not fitted."""
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the inputs, with pixels below the threshold set to 0."""
@@ -209,24 +209,24 @@ class ZeroSuppression(nn.Module):
 
 
 def _features(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return the number of features or channels of each input, without masks and neighbours."""
+    """Return the number of features or channels of each input except masks and neighbours."""
     numeric = {n: shape for n, shape in shapes.items() if n not in {"mask", "neighbours"}}
     return {name: shape[0] if name == "image" else shape[-1] for name, shape in numeric.items()}
 
 
 def _axis(name: str) -> int:
-    """Return the axis of the features or channels in a batch."""
+    """Return the axis of the features or channels of an input in a batch."""
     return 1 if name == "image" else -1
 
 
 def _real(name: str, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return the values to fit on: of a cloud its real particles (n, features), else all values."""
+    """Return the values to fit preprocessing on: for a cloud, only those of real particles."""
     values = batch[name]
     return values[batch["mask"]] if name == "cloud" and "mask" in batch else values
 
 
 def _without_padding(name: str, values: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return the values, set to 0 for the padding of a cloud."""
+    """Return preprocessed values, with the padding of a cloud set to 0."""
     if name == "cloud" and "mask" in inputs:
         return values * inputs["mask"][..., None]
     return values
@@ -245,11 +245,11 @@ STEPS: Mapping[str, Callable[..., Step]] = {
     "signed-log": SignedLog,
     "zero-suppression": ZeroSuppression,
 }
-"""The steps of the core, by the names that ``specs.STEPS`` lists."""
+"""The preprocessing steps of hepbench, by the names that ``specs.STEPS`` lists."""
 
 
 def build(steps: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Steps:
-    """Return new steps, not yet fitted.
+    """Return new preprocessing steps, not yet fitted.
 
     Raises:
         PluginError: a name is neither a step of the core nor the ``"module:class"`` of a module.

@@ -1,4 +1,4 @@
-"""Recipes: plain values from which a network is rebuilt; a recipe cannot run code."""
+"""Recipes: plain values from which a stored network is rebuilt; a recipe cannot run code."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Size = int | list[int]
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A head: its parameters and the method that declares it (None: the encoder's, or linear)."""
+    """A network's head: its parameters, and the method that declares it (None: a default head)."""
 
     method: str | None = None
     params: dict[str, Any] = {}
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything from which a network is rebuilt, except its weights.
+    """All that is needed to rebuild a stored network, except its weights.
 
     Attributes:
         model, params: name and parameters of the model, as in the plan.
@@ -48,13 +48,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Input shapes in the form that ``Model.build`` and the steps take."""
+        """The network's input shapes as tuples, for ``Model.build`` and preprocessing steps."""
         return {name: tuple(shape) for name, shape in self.shapes.items()}
 
 
 @dataclass(frozen=True)
 class TrustedCode:
-    """The functions that recipes may name; all other names are refused.
+    """The functions that recipes of stored networks may name; other names are refused.
 
     Attributes:
         models: name -> ``"module:function"`` that builds the encoder.

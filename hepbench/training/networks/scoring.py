@@ -1,4 +1,4 @@
-"""Scores, latents and per-example loss values of a trained network."""
+"""Compute scores, latents and per-example loss values of a trained network."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = 1000
-"""Examples in a batch when a part of the data is scored."""
+"""Number of examples in a batch when a network scores a part of the data."""
 
 
 ZERO = 0.01
-"""A latent counts as zero if it is at most this fraction of the largest latent of its example."""
+"""A latent counts as zero up to this fraction of the largest latent of its example."""
 
 
 RESCORING_BATCH_SIZE = 16
-"""Examples in a batch when some are scored again: in other batches the scores must be the same."""
+"""Number of examples in a batch for the second scoring, which must give the same scores."""
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Raise MemoryError when torch runs out of memory."""
+    """Raise MemoryError if torch runs out of memory in the body."""
     try:
         yield
     except RuntimeError as error:
@@ -50,14 +50,14 @@ def memory_errors() -> Iterator[None]:
 def scores(
     network: Network, inputs: Inputs, *, batch_size: int = BATCH_SIZE
 ) -> NDArray[np.float32]:
-    """Return (N, classes) float32: softmax of the logits in float64."""
+    """Return (N, classes) float32 scores of a network: softmax of its logits in float64."""
     with memory_errors():
         pieces = [softmax(network(b.inputs)) for b in _batches(network, inputs, batch_size)]
     return np.concatenate(pieces)
 
 
 def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
-    """Return the loss values of each example, (N,) float32, computed in eval mode.
+    """Return the values of each loss term, (N,) float32 by name, computed in eval mode.
 
     They are the unweighted terms of the encoder's own loss; ``elbo`` (the negative evidence lower
     bound: the sum of all terms with their final weights) if there is a term ``kl``; and
@@ -83,7 +83,7 @@ def values(network: Network, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
 
 
 def latents(network: Network, inputs: Inputs) -> NDArray[np.float32]:
-    """Return the (N, D) latents of a network without a head."""
+    """Return the (N, D) latents that a network without a head computes."""
     pieces = [network(b.inputs) for b in _batches(network, inputs, BATCH_SIZE)]
     found: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
     return found
@@ -100,7 +100,7 @@ def _batches(network: Network, inputs: Inputs, size: int) -> Iterator[Examples]:
 
 
 def softmax(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return (N, classes) float32 scores, each row summing to 1, computed in float64."""
+    """Return the softmax of logits as (N, classes) float32, computed in float64."""
     scores: np.ndarray[Any, np.dtype[np.float32]] = (
         torch.softmax(logits.double(), 1).float().cpu().numpy()
     )

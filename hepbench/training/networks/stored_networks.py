@@ -1,4 +1,4 @@
-"""Networks on disk: a recipe as JSON, and weights as safetensors. Nothing is unpickled.
+"""Store and load networks: recipes as JSON, weights as safetensors; nothing is unpickled.
 
 A network is built again from its recipe, then changed to the stored shapes: a pruned network has
 other shapes than the model builds, and other attributes such as the number of attention heads.
@@ -35,7 +35,7 @@ MASK = "mask:"
 
 
 def save(network: Network, folder: Path) -> None:
-    """Write a network into a folder.
+    """Store a network in a folder.
 
     Raises:
         PluginError: a parameter of the model or of its head is not of a JSON type.
@@ -63,7 +63,7 @@ def _check_json(recipe: Recipe) -> None:
 
 
 def load(folder: Path, known: TrustedCode) -> Network:
-    """Return the network in a folder, on the CPU, in eval mode.
+    """Load a stored network from a folder, on the CPU, in eval mode.
 
     Raises:
         ResultsError: a file is damaged, names a function that is not trusted, or does not fit the
@@ -105,7 +105,7 @@ def _assemble(recipe: Recipe, stored: Mapping[str, Tensor], known: TrustedCode) 
 
 
 def _reshape(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Remove modules without stored tensors, and resize tensors of another shape."""
+    """Remove the network's modules without stored tensors; resize tensors of another shape."""
     built = network.state_dict()
     if extra := sorted(set(tensors) - set(built)):
         msg = f"the model has no tensor {extra[0]!r}"
@@ -126,7 +126,7 @@ def _reshape(network: Network, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_outputs(network: Network) -> None:
-    """Score 2 examples: a network whose parts do not fit together raises an error."""
+    """Check with 2 examples that the parts of a stored network fit together."""
     with eval_mode(network), torch.no_grad():
         outputs = network(network.example_inputs())
     if network.head is not None and outputs.shape != (2, network.recipe.classes):
@@ -143,7 +143,7 @@ def _state(network: Network) -> dict[str, Tensor]:
 
 
 def _sizes(module: nn.Module) -> dict[str, Size]:
-    """Return the attributes of a module that are whole numbers, or lists of whole numbers."""
+    """Return the sizes of a network's module: attributes that are integers or lists of them."""
     found: dict[str, Size] = {}
     for name, value in vars(module).items():
         if name.startswith("_"):
@@ -156,7 +156,7 @@ def _sizes(module: nn.Module) -> dict[str, Size]:
 
 
 def _changed_sizes(network: Network) -> dict[str, dict[str, Size]]:
-    """Return {module: {attribute: size}} for sizes that differ from the newly built network."""
+    """Return {module: {attribute: size}} for sizes that a newly built network does not have."""
     with isolated_rng(0):
         first = dict(build(network.recipe, network.known).named_modules())
     found = {}
@@ -169,7 +169,7 @@ def _changed_sizes(network: Network) -> dict[str, dict[str, Size]]:
 
 
 def _resize(path: str, module: nn.Module, values: Mapping[str, Size]) -> None:
-    """Set sizes that the module already has, in the same form (a number, or a list of a length).
+    """Change sizes of a network's module; a number stays a number, a list keeps its length.
 
     Raises:
         ResultsError: the module has no size of that name and form; no other attribute can be set.
@@ -177,12 +177,12 @@ def _resize(path: str, module: nn.Module, values: Mapping[str, Size]) -> None:
     old = _sizes(module)
     for name, value in values.items():
         if name not in old or _length(old[name]) != _length(value):
-            msg = f"module {path!r} has no size {name!r} of the same form as {value!r}"
+            msg = f"module {path!r} has no size {name!r} that could become {value!r}"
             raise ResultsError(msg)
         kind: Any = type(getattr(module, name))
         setattr(module, name, kind(value))
 
 
 def _length(value: Size) -> int | None:
-    """Return the length of a list among a layer's sizes, None for a number."""
+    """Return the length of a module's size if it is a list, None for a number."""
     return len(value) if isinstance(value, list) else None
