@@ -1,1 +1,1 @@
-"""The cost of scoring: operations, latency and memory of the model that was scored."""
+"""Measure the cost of scoring: parameters, operations (MACs), latency, memory, ONNX export."""

@@ -1,4 +1,4 @@
-"""The cost stage: measure the cost of scoring with the model that was scored."""
+"""The cost stage: measure the cost of scoring with a trained model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @stage(CostTask)
 def cost(task: CostTask, workspace: Workspace) -> CostResult:
-    """Measure the cost of scoring with the network or estimator that was scored."""
+    """Measure the cost of scoring with the trained network or estimator of a cell."""
     from hepbench.cost import measure
 
     method = task.method

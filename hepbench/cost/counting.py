@@ -1,4 +1,4 @@
-"""Count parameters and multiply-accumulates (MACs) of scoring one example.
+"""Count a network's parameters and its multiply-accumulates (MACs) for scoring one example.
 
 Convolutions, linear layers, matrix products and other contractions (attention, recurrent layers,
 pairwise distances) are counted: one MAC for each product that is summed. Biases, activations,
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 AGREEMENT = 0.01
-"""Two counts agree if they differ by at most this fraction."""
+"""The MACs of two counters agree if they differ by at most this fraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MacCount:
-    """MACs of scoring one example.
+    """The MACs of scoring one example, by two counters.
 
     Attributes:
         macs: None if the network cannot be traced; a lower bound if there are gaps.
@@ -58,19 +58,19 @@ class MacCount:
 
     @property
     def ratio(self) -> float | None:
-        """``macs`` divided by ``cross_check``; None if one of them is missing or zero."""
+        """Ratio of the two MAC counts; None if one of them is missing or zero."""
         return self.macs / self.cross_check if self.macs and self.cross_check else None
 
     @property
     def agrees(self) -> bool:
-        """Whether both counts agree within AGREEMENT."""
+        """Whether the two MAC counts agree within AGREEMENT."""
         if self.macs is None:
             return False
         return abs(self.macs - self.cross_check) <= AGREEMENT * max(self.macs, self.cross_check)
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings about this count, for the record."""
+        """Warnings about this MAC count, for the record."""
         found = []
         if self.gaps:
             too_low = ", so the number is too low" if self.macs else ""
@@ -89,7 +89,7 @@ class MacCount:
 
 
 def count(network: nn.Module, inputs: Tensors) -> MacCount:
-    """Count the MACs of scoring one example, the first of ``inputs``.
+    """Count the MACs that a network needs to score one example, the first of ``inputs``.
 
     The network is not changed. Work that depends on values, such as a loop until convergence, is
     counted as it happens for this example.
@@ -115,17 +115,17 @@ def count(network: nn.Module, inputs: Tensors) -> MacCount:
 
 
 def parameters(module: nn.Module) -> int:
-    """Return the number of parameters, trained or frozen; shared ones count once."""
+    """Return the number of a network's parameters, trained or frozen; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def nonzero_parameters(module: nn.Module) -> int:
-    """Return the number of parameters that are not zero."""
+    """Return the number of a network's parameters that are not zero."""
     return sum(int(torch.count_nonzero(parameter)) for parameter in module.parameters())
 
 
 def theoretical_macs(network: nn.Module, inputs: Tensors, macs: int) -> int:
-    """Return the MACs without the products whose weight is zero.
+    """Return the MACs of a network without those whose weight is zero.
 
     An ideal sparse kernel would need only these. The kernels that hepbench times multiply zeros
     too, so this number has its own column.
@@ -149,7 +149,7 @@ _LEAVING_KINDS = ("NumPy array", "Python list")
 
 
 def _walk(network: nn.Module, one: Tensors) -> tuple[Mapping[str, float], set[str]]:
-    """Return fvcore's counts by operator, and the names of operators that it does not count."""
+    """Return the MACs that fvcore counts by operator, and the names of uncounted operators."""
     # imported here: the import warns of deprecations in torch
     from fvcore.nn import FlopCountAnalysis
 
@@ -172,7 +172,7 @@ def _walk(network: nn.Module, one: Tensors) -> tuple[Mapping[str, float], set[st
 
 
 def _cross_check(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
-    """Return half of torch's FLOP count, and the names of work that it cannot count."""
+    """Return the MACs by torch's FLOP counter, and the names of operations that it cannot count."""
     counter = FlopCounterMode(display=False, custom_mapping=dict(UNKNOWN_TO_TORCH))
     with counter, _LeavingValues() as leaving_values:
         network(one)
@@ -180,7 +180,7 @@ def _cross_check(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
 
 
 class _LeavingValues(TorchFunctionMode):
-    """Counts values that leave torch without notice by the tracer."""
+    """Counts values that a network takes out of torch, where a tracer cannot follow them."""
 
     # a loop until convergence reads one number per iteration, a contraction reads very many
     MAX_NUMBERS = 64
@@ -201,7 +201,7 @@ class _LeavingValues(TorchFunctionMode):
 
     @property
     def gaps(self) -> set[str]:
-        """Names of the gaps in the count."""
+        """Descriptions of operations that are missing from the MAC count."""
         found = (
             {f"{self.numbers} numbers taken out of torch"}
             if self.numbers > self.MAX_NUMBERS
@@ -211,7 +211,7 @@ class _LeavingValues(TorchFunctionMode):
 
 
 class _ZeroProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the MACs whose weight is zero and part of a parameter."""
+    """Adds up the MACs of a network whose weight is zero and belongs to a parameter."""
 
     WEIGHTS: Mapping[Any, slice] = {
         torch.ops.aten.mm: slice(0, 2),

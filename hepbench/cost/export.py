@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 
 OPSET = 17
-"""The first opset with an operator for layer norm."""
+"""ONNX opset of the older exporter, the first with an operator for layer norm."""
 
 
 NEWER_OPSET = 18
-"""The first opset that the newer exporter writes without a conversion."""
+"""ONNX opset of the newer exporter, the first that needs no conversion."""
 
 
 TRACED = 2
-"""Batch size of the trace."""
+"""Batch size with which a network is traced for export."""
 
 
 CHECKED = 7
-"""Batch size of the check: not a multiple of that of the trace."""
+"""Batch size with which the ONNX graph is checked, not a multiple of the traced one."""
 
 
 LINES = 3
-"""Largest number of lines of a network that an error names."""
+"""Largest number of source lines that an error message of the export names."""
 
 
 TOLERANCE = 1e-5
-"""Largest allowed difference between a score of the graph (a float32 probability) and torch's."""
+"""Largest allowed difference between scores (probabilities) of the ONNX graph and of torch."""
 
 
 def missing() -> str:
-    """Return an error if packages needed for export are not installed, or an empty string."""
+    """Return an error message if packages for ONNX export are not installed, else ""."""
     missing_packages = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if not missing_packages:
         return ""
@@ -65,7 +65,7 @@ def missing() -> str:
 
 
 def export(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
-    """Export a network to an ONNX graph for any batch size, and check its scores against torch.
+    """Export a network to an ONNX graph for any batch size; check its scores against torch.
 
     The graph takes the named inputs, masks as booleans, and returns ``logits``. If the check fails
     the file is removed.
@@ -105,7 +105,7 @@ def _attempt(
     inputs: Mapping[str, Any],
     path: Path,
 ) -> float:
-    """Export with one exporter and check the graph; if that fails, no file is left."""
+    """Export a network to ONNX with one exporter, and check the graph; a failure leaves no file."""
     try:
         with traceable(network):
             write(network, batch(inputs, TRACED), path)
@@ -124,7 +124,7 @@ def _attempt(
 
 
 def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: list[str]) -> None:
-    """Export a network with the older exporter, and note lines that may fix the batch size."""
+    """Export a network with the older ONNX exporter; list code lines that may fix the batch size."""
     with _noted(fixed_sizes):
         torch.onnx.export(
             Positional(network, tuple(tensors)),
@@ -140,7 +140,7 @@ def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: lis
 
 @contextmanager
 def _noted(places: list[str]) -> Iterator[None]:
-    """Add the lines outside of torch that turn a size or a value into a number.
+    """Collect the code lines of a network that turn a tensor's size or value into a number.
 
     The tracer warns of them: the number of two examples is part of its graph.
     """
@@ -160,7 +160,7 @@ def _noted(places: list[str]) -> Iterator[None]:
 
 
 def _write_newer(network: nn.Module, tensors: Tensors, path: Path) -> None:
-    """Export a network with the newer exporter.
+    """Export a network with the newer ONNX exporter.
 
     Raises:
         ExportError: onnxscript is not installed.
@@ -190,7 +190,7 @@ def _write_newer(network: nn.Module, tensors: Tensors, path: Path) -> None:
 
 
 def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
-    """Return the largest difference between a score of a graph and torch's.
+    """Return the largest difference between scores of an ONNX graph and of torch.
 
     Raises:
         ExportError: the graph fails, or scores differ by more than TOLERANCE.
@@ -238,7 +238,7 @@ def session(path: str | os.PathLike[str], *, threads: int = 1) -> Any:
 
 
 def feeds(session: Any, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """Return the inputs of a session. Inputs that the network ignores are not part of the graph."""
+    """Return the inputs of an ONNX Runtime session, without inputs that the network ignores."""
     return {
         graph_input.name: _array(tensors[graph_input.name]) for graph_input in session.get_inputs()
     }
@@ -249,7 +249,7 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _scores(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the softmax of logits."""
+    """Return the scores of logits, their softmax."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     scores: NDArray[np.float64] = shifted / shifted.sum(1, keepdims=True)
     return scores

@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from hepbench.specs.types import Inputs
 
 LARGE = 256
-"""The large batch size, measured besides batch size 1."""
+"""The batch size at which latency is measured, besides batch size 1."""
 
 CALL_LIMIT_S = 1.0
-"""A call that scores the large batch takes less: where it would not, the batch is halved."""
+"""Time limit in seconds of a call that scores the large batch; else the batch is halved."""
 
 SPEED_UP = 4
-"""How much less an example takes in a large batch, at most."""
+"""Largest expected speed-up per example from a large batch."""
 
 MIN_ZERO_FRACTION = 0.01
-"""Fraction of MACs with weights of zero above which ``theoretical_macs`` is reported."""
+"""``theoretical_macs`` is reported if more than this fraction of MACs has a zero weight."""
 
 OPERATIONS = ("macs", "comparisons")
 
@@ -63,7 +63,7 @@ class TimingSettings:
 
 @dataclass
 class _CostReport:
-    """The results of a cost measurement, while they are collected."""
+    """Collects the results and warnings of a cost measurement."""
 
     cost: Cost = field(default_factory=Cost)
     warnings: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ class _CostReport:
     timed: list[TimedCall] = field(default_factory=list)
 
     def add(self, **fields: Any) -> None:
-        """Set fields of the cost."""
+        """Set fields of the measured cost."""
         self.cost = msgspec.structs.replace(self.cost, **fields)
 
     def gap(self, text: str) -> None:
@@ -100,7 +100,7 @@ def measure(
     limit_s: float = LIMIT_S,
     device: str = "cpu",
 ) -> CostResult:
-    """Measure the cost of scoring.
+    """Measure the cost of scoring with a network or estimator.
 
     Args:
         scored: a network on the CPU, called with a dict of named inputs; or an estimator.
@@ -145,7 +145,7 @@ def _measure_network(
 
 
 def _exported(network: nn.Module, inputs: Inputs, folder: Path, report: _CostReport) -> Path | None:
-    """Export a network. If that fails, note the reason and return None."""
+    """Export a network to ONNX; if that fails, report the reason and return None."""
     from hepbench.cost import export
 
     path = folder / "network.onnx"
@@ -206,7 +206,7 @@ def _eager(network: nn.Module, tensors: Tensors) -> Call:
 def _on_device(
     network: nn.Module, batches: Mapping[int, Tensors], device: str
 ) -> dict[tuple[str, int], Call]:
-    """Return calls on a GPU, with their own runtime name, such as ``torch-cuda``."""
+    """Return functions that score on a GPU, by runtime name (such as ``torch-cuda``) and batch."""
     copied = copy.deepcopy(network).to(device)
     on_device = {
         n: {name: tensor.to(device) for name, tensor in tensors.items()}
@@ -217,7 +217,7 @@ def _on_device(
 
 
 def _synchronised(call: Call, device: str) -> Call:
-    """Return a call that waits until the GPU has finished its work."""
+    """Return a function that calls another and waits until the GPU has finished."""
     import torch
 
     def finished() -> object:
@@ -265,7 +265,7 @@ def _measure_estimator(
 
 
 def _operations(estimator: Estimator) -> dict[str, Any]:
-    """Return the operations of scoring one example, as the estimator reports them.
+    """Return the operations per example that an estimator reports for scoring.
 
     Raises:
         PluginError: the report names other operations than OPERATIONS, or a number is not finite.
@@ -310,7 +310,7 @@ def _native_threads(threads: int) -> Iterator[None]:
 
 
 def _sizes(call_of: Callable[[int], Call], large: int) -> tuple[int, ...]:
-    """Return the batch sizes to time: 1, and the large one if a call of it is short enough."""
+    """Return the batch sizes to time: 1, and the large one or a smaller one if it takes too long."""
     one = call_of(1)
     # the first call also sets things up
     one()
@@ -330,7 +330,7 @@ def _seconds(call: Call) -> float:
 
 
 def _peak_memory(call: Call) -> float:
-    """Return the peak memory of this process, in MB, during the first run of a call.
+    """Return the peak memory of this process in MB while it scores for the first time.
 
     Libraries are included, as in the peak memory of training.
     """
@@ -342,7 +342,7 @@ def _peak_memory(call: Call) -> float:
 def _time(
     calls: Mapping[tuple[str, int], Call], settings: TimingSettings, report: _CostReport
 ) -> None:
-    """Time each runtime and batch, and note warnings about them."""
+    """Measure the latency of each runtime and batch size; add warnings to the report."""
     with measure_background_load() as load:
         timed = time_calls(calls, limit_s=settings.limit_s)
     report.add(latencies=[_latency(r, n, times, load.others) for (r, n), times in timed.items()])

@@ -9,13 +9,13 @@ from hepbench.training.messages import MethodTask
 
 
 class CostTask(msgspec.Struct, frozen=True):
-    """The task of a cost stage: the method stage whose model is measured."""
+    """The task of a cost stage: the task of the method whose trained model is measured."""
 
     method: MethodTask
 
 
 class TimedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """How precisely a latency was measured: see ``timing.CallTimes``."""
+    """The precision of a measured latency: see ``timing.CallTimes``."""
 
     runtime: str
     batch: int
@@ -26,7 +26,7 @@ class TimedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountedMacs(msgspec.Struct, frozen=True, kw_only=True):
-    """How multiply-accumulates were counted: see ``counting.MacCount``."""
+    """The details of counted multiply-accumulates (MACs): see ``counting.MacCount``."""
 
     by_operator: dict[str, int] = {}
     elementwise: int = 0

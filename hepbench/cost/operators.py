@@ -1,4 +1,4 @@
-"""MACs of the operators of a traced graph: handlers for fvcore, and operators without MACs."""
+"""Count the MACs of each torch operator in a traced network, as handlers for fvcore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape: TypeAlias = Sequence[int]
 
 
 Handler: TypeAlias = Callable[[list[Any], list[Any]], int]
-"""Returns the MACs of a node of the graph, from its inputs and outputs."""
+"""A function from inputs and outputs of an operator in a traced graph to its MACs."""
 
 
 def _shape(value: Any) -> Shape:
@@ -33,23 +33,25 @@ def _integers(value: Any) -> list[int] | None:
 
 
 def _contracted(inputs: list[Any], outputs: list[Any], *, matrix: int) -> int:
-    """Count a matrix product: each output value sums over the last axis of the first matrix."""
+    """Count the MACs of a matrix product: outputs times length of the last axis of ``matrix``."""
     return math.prod(_shape(outputs[0])) * _shape(inputs[matrix])[-1]
 
 
 def _convolution_mode(inputs: list[Any], outputs: list[Any]) -> int:
-    """Count a convolution with named padding, such as ``same``."""
+    """Count the MACs of a convolution with named padding, such as ``same``."""
     return math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:])
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> int:
-    """Count attention: products of queries and keys, then of weights and values."""
+    """Count the MACs of attention: products of queries and keys, then of weights and values."""
     query, key, out = _shape(inputs[0]), _shape(inputs[1]), _shape(outputs[0])
     return math.prod(out[:-1]) * key[-2] * (query[-1] + out[-1])
 
 
 def _distances(inputs: list[Any], outputs: list[Any]) -> int:
-    """Count distances. Above 25 points torch uses one matrix product, two columns wider."""
+    """Count the MACs of pairwise distances.
+
+    Above 25 points torch uses one matrix product, which is two columns wider."""
     a, b, power, mode = (*map(_shape, inputs[:2]), inputs[2].toIValue(), inputs[3].toIValue())
     by_product = power == 2 and (mode == 1 or (mode in (None, 0) and max(a[-2], b[-2]) > 25))
     return math.prod(_shape(outputs[0])) * (a[-1] + 2 * by_product)
@@ -61,7 +63,7 @@ def _tensordot(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _recurrent(inputs: list[Any], _outputs: list[Any]) -> int:
-    """Count a recurrent layer: every matrix of every layer is used at each step."""
+    """Count the MACs of recurrent layers, which use every matrix at each step."""
     lists = [value for value in inputs if value.node().kind() == "prim::ListConstruct"]
     shapes = [_shape(value) for value in lists[-1].node().inputs()]
     weights = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
@@ -74,13 +76,13 @@ def _recurrent_cell(inputs: list[Any], _outputs: list[Any]) -> int:
 
 
 def _einsum(inputs: list[Any], _outputs: list[Any]) -> int:
-    """Count an einsum as torch contracts it: pairs from the left, or along the given path."""
+    """Count the MACs of an einsum as torch computes it: pairs from the left, or a given path."""
     shapes = [_shape(value) for value in inputs[1].node().inputs()]
     return einsum_macs(inputs[0].toIValue(), shapes, _integers(inputs[2]))
 
 
 def einsum_macs(equation: str, shapes: Sequence[Shape], path: Sequence[int] | None = None) -> int:
-    """Return the MACs of an einsum. An axis of only one operand is summed before the product.
+    """Return the MACs of an einsum; an axis of only one operand is summed before the product.
 
     Args:
         equation: an equation for ``torch.einsum``; ``...`` is allowed.
@@ -107,7 +109,7 @@ def einsum_macs(equation: str, shapes: Sequence[Shape], path: Sequence[int] | No
 
 
 def _axes(equation: str, shapes: Sequence[Shape]) -> tuple[list[str], str]:
-    """Return the axes of each operand and of the result, one character each."""
+    """Return the axes of each operand and of the result of an einsum, one character each."""
     left, arrow, result = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     more = [
@@ -171,7 +173,7 @@ _OPAQUE = ("prim::Loop", "prim::If", "prim::CallMethod", "prim::CallFunction")
 
 
 def handlers(gaps: set[str]) -> dict[str, Handler]:
-    """Return a handler for each kind of node; names of uncounted nodes are added to ``gaps``."""
+    """Return a MAC counter for each operator; it adds names of uncounted operators to ``gaps``."""
     counted = {f"aten::{name}": _guarded(name, h, gaps) for name, h in _COUNTED.items()}
     left_out = {f"aten::{name}": _zero for name in _NOT_COUNTED}
     return {**counted, **left_out, **{name: _note_gap(name, gaps) for name in _OPAQUE}}
@@ -222,7 +224,7 @@ UNKNOWN_TO_TORCH: Mapping[Any, Any] = {
 
 
 def has_no_macs(kind: str) -> bool:
-    """Return whether an operator is known to have no MACs, from torch's tags or the list here."""
+    """Return whether a torch operator is known to need no MACs."""
     space, _, name = kind.partition("::")
     if space != "aten":
         return False
@@ -281,6 +283,6 @@ _WITHOUT_MACS = frozenset(_NAMES_WITHOUT_MACS.split())
 
 
 def one_line(error: Exception) -> str:
-    """Return type and first words of an error in counting, in one line."""
+    """Return one line with type and first words of an error during counting."""
     words = str(error).split()
     return f"{type(error).__name__}: {' '.join(words[:20])}"

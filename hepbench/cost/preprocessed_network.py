@@ -1,4 +1,4 @@
-"""The network whose cost is measured: with its preprocessing, on dense inputs."""
+"""Load the network whose cost is measured, together with its preprocessing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PreprocessedNetwork(nn.Module):
-    """A network with its preprocessing, so that work in preprocessing counts too."""
+    """A network that also runs its preprocessing, whose cost is measured too."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class PreprocessedNetwork(nn.Module):
 def load_preprocessed(
     task: MethodTask, folder: Path, inputs: Inputs
 ) -> tuple[PreprocessedNetwork, dict[str, Tensor]]:
-    """Load the network to measure from a folder; return it with preprocessing, and dense inputs."""
+    """Load the network whose cost is measured; return it with preprocessing, and dense inputs."""
     cpu = torch.device("cpu")
     network = PreprocessedNetwork(stored_networks.load(folder, trusted_code(task)))
     return network, {name: batches.dense(name, array, cpu) for name, array in inputs.items()}

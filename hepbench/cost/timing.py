@@ -1,4 +1,4 @@
-"""Latencies: time calls in turn until their medians are precise, and warn of doubtful ones."""
+"""Measure latencies: time calls in turn until their medians are precise; warn if they are not."""
 
 from __future__ import annotations
 
@@ -22,55 +22,55 @@ Call: TypeAlias = "Callable[[], object]"
 
 
 LIMIT_S = 1.0
-"""Time limit of one latency, in seconds, once the minimum number of calls is made."""
+"""Time limit in seconds for measuring one latency, after the minimum number of calls."""
 
 
 ROUNDS = 3
-"""Number of rounds. Every round times all calls, so a slow moment affects no call alone."""
+"""Number of rounds; each round times all calls, so that a slow moment affects all latencies."""
 
 
 WARM_UP_S, WARM_UP_CALLS = 0.05, 3
-"""Before each round, a call is repeated for so many seconds and so many times."""
+"""Seconds and number of calls for warming up before each round."""
 
 
 MIN_CALLS, CALLS_FOR_PRECISION, MAX_CALLS = 3, 64, 65_536
-"""Calls of a round: the minimum, the minimum before precision is tested, and the maximum."""
+"""Numbers of calls in a round: least, least before the precision is tested, and most."""
 
 
 MIN_S = 0.05
-"""Seconds before precision is tested: calls close in time agree better than calls far apart."""
+"""Seconds of timing before the precision is tested: calls close in time agree too well."""
 
 
 PRECISION = 0.02
-"""Target precision: half the width of the 95 % interval of the median, as a fraction of it."""
+"""Target precision of a latency: half-width of the median's 95 % interval / median."""
 
 
 PRECISION_WARNING = 0.1
-"""Above this precision value a record warns that the median is imprecise."""
+"""Above this precision value, a warning says that a latency is imprecise."""
 
 
 UNDER_LOAD = "latency under load"
 
 
 DRIFT_WARNING = 0.2
-"""Above this fraction between the medians of rounds a record warns that the speed changed."""
+"""If medians of rounds differ by more than this fraction, a warning says that speed changed."""
 
 
 LOAD_WARNING = 0.2
-"""Above this number of cores busy with other work a record warns of background load."""
+"""If other work keeps more cores busy than this, a warning says so."""
 
 
 THREADS_WARNING = 0.1
-"""Above this fraction of work done by other threads of the process a record warns."""
+"""If other threads do more than this fraction of the work, a warning says so."""
 
 
 WAITED_WARNING = 0.1
-"""Above this fraction of time off the processor a record warns that something else ran."""
+"""If a call waits for the processor for more than this fraction of time, a warning says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallTimes:
-    """Statistics of the duration of a call, over many calls.
+    """Statistics of the duration (latency) of many equal calls.
 
     Attributes:
         median, p95: in ms.
@@ -92,7 +92,7 @@ class CallTimes:
 
 @dataclass(frozen=True)
 class Round:
-    """One round: duration of each call in ns; wall time and processor time of all calls in s."""
+    """One round of timing: ns of each call; wall and processor time of all calls in s."""
 
     durations: list[int]
     wall: float
@@ -100,7 +100,7 @@ class Round:
 
 
 def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[Any, CallTimes]:
-    """Time several calls, in rounds, and return their statistics by name.
+    """Measure the latencies of several calls, in rounds; return their statistics by name.
 
     In every round each call is warmed up and repeated until its median is known to PRECISION, or
     until its part of ``limit_s`` is over. The garbage collector is off meanwhile.
@@ -113,7 +113,7 @@ def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[A
 
 
 def summary(rounds: Sequence[Round]) -> CallTimes:
-    """Return the statistics of all rounds together."""
+    """Return the latency statistics of all rounds together."""
     durations = [duration for one in rounds for duration in one.durations]
     median = float(np.median(durations))
     medians = [float(np.median(one.durations)) for one in rounds]
@@ -157,7 +157,7 @@ def _round(call: Call, limit_s: float) -> Round:
 
 
 def precision(durations: Sequence[float]) -> float:
-    """Return half the width of the 95 % interval of the median, as a fraction of the median.
+    """Return the precision of a latency: half-width of the median's 95 % interval / median.
 
     The interval lies between order statistics, so it assumes nothing about the distribution.
     """
@@ -189,7 +189,7 @@ def _is_enough(durations: Sequence[int], elapsed: float, limit_s: float) -> bool
 
 @dataclass
 class BackgroundLoad:
-    """The background load during a measurement.
+    """The background load of the machine while latencies are measured.
 
     Attributes:
         others: number of cores that other processes kept busy; None if the system does not tell.
@@ -200,7 +200,7 @@ class BackgroundLoad:
     threads: float = 0.0
 
     def warnings(self, threads: int) -> list[str]:
-        """Return the warnings about latencies measured with a number of threads."""
+        """Return warnings about background load, given the threads that the measured model used."""
         texts = []
         if self.others is not None and self.others > LOAD_WARNING:
             texts.append(f"other work kept {self.others:.1f} of {os.cpu_count()} cores busy")
@@ -212,7 +212,7 @@ class BackgroundLoad:
 
 @contextmanager
 def measure_background_load() -> Iterator[BackgroundLoad]:
-    """Measure the background load while the body runs; the result is set when the body ends."""
+    """Measure the background load while the body runs; the values are set when it ends."""
     load = BackgroundLoad()
     system_start, process_start, thread_start = (
         machine.worked_seconds(),
@@ -230,7 +230,7 @@ def measure_background_load() -> Iterator[BackgroundLoad]:
 
 
 def latency_warnings(latencies: Mapping[str, CallTimes], threads: int) -> list[str]:
-    """Return warnings about imprecise latencies, each kind once, about the worst latency."""
+    """Return one warning for each way in which latencies are imprecise, about the worst one."""
     texts = []
     for name, limit, words in _WARNINGS:
         # with several threads, the calling thread waits for the others

@@ -1,4 +1,4 @@
-"""Prepare a network for tracing: positional inputs, eval mode, attention without fused kernels.
+"""Prepare a network for tracing, which counting and export need: inputs, mode, plain kernels.
 
 A network takes a dict of named inputs, with the batch on the first axis, and returns (N, classes)
 logits.
@@ -25,28 +25,28 @@ Tensors: TypeAlias = "Mapping[str, Tensor]"
 
 
 class Positional(nn.Module):
-    """A network with positional inputs, as tracers call it."""
+    """A network with positional inputs, which tracers need, in place of inputs by name."""
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.network, self.names = network, tuple(names)
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Return the logits of inputs in the order of ``names``."""
+        """Return the network's logits for inputs in the order of ``names``."""
         logits: Tensor = self.network(dict(zip(self.names, tensors, strict=True)))
         return logits
 
 
 @contextmanager
 def eval_without_gradients(network: nn.Module) -> Iterator[None]:
-    """Count in eval mode without gradients; afterwards restore the mode of every module."""
+    """Set a network to eval mode without gradients; afterwards restore the mode of each module."""
     with eval_mode(network), torch.no_grad():
         yield
 
 
 @contextmanager
 def traceable(network: nn.Module) -> Iterator[None]:
-    """Make every operator visible to a tracer: no fused attention, no fast paths."""
+    """Make every operator of a network visible to a tracer: no fused attention, no fast paths."""
     fast = torch.backends.mha.get_fastpath_enabled()
     # fvcore leaves its hooks in place if a trace fails
     pairs = [(m._forward_hooks, m._forward_pre_hooks) for m in network.modules()]

@@ -110,8 +110,9 @@ def checked_scores(model: str, scores: Any, expected: tuple[int, int]) -> NDArra
     """
     array = np.asarray(scores)
     if array.shape != expected:
-        msg = f"{model}: scores have shape {array.shape}"
-        raise PluginError(f"{msg}; (examples, classes) = {expected} is expected")
+        allowed = f"(examples, classes) = {expected} is expected"
+        msg = f"{model}: scores have shape {array.shape}; {allowed}"
+        raise PluginError(msg)
     if array.dtype.kind not in "fiub":
         msg = f"{model}: scores are of type {array.dtype}; numbers are expected"
         raise PluginError(msg)
