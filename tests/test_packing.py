@@ -183,7 +183,7 @@ def test_networks_come_from_the_cache_or_are_missed(ran, results, tmp_path):
     empty = ran("pack", results, "-o", tmp_path / "no.zip", "--networks")
     (ran.folder / "moved").rename(ran.folder / "cache")
     assert (empty.code, empty.err.count("\n")) == (2, 1)
-    assert "its network is no longer in the cache" in empty.err
+    assert "the trained network is no longer in the cache" in empty.err
 
 
 def test_what_compresses_too_well_is_stored(ran, results, tmp_path):

@@ -236,7 +236,7 @@ def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
     steps = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
     assert [line.get_xdata().tolist() for line in steps] == [[1, 2], [8, 9]]
     assert (
-        "its seeds ran on several machines, so it is on no front"
+        "its seeds ran on several machines, so it is on no Pareto front"
         in figure.get_supxlabel().replace("\n", " ")
     )
 

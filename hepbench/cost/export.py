@@ -124,7 +124,7 @@ def _attempt(
 
 
 def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: list[str]) -> None:
-    """Export a network with the older ONNX exporter; list code lines that may fix the batch size."""
+    """Export a network with the older ONNX exporter; list lines that may fix the batch size."""
     with _noted(fixed_sizes):
         torch.onnx.export(
             Positional(network, tuple(tensors)),

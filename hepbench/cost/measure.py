@@ -310,7 +310,7 @@ def _native_threads(threads: int) -> Iterator[None]:
 
 
 def _sizes(call_of: Callable[[int], Call], large: int) -> tuple[int, ...]:
-    """Return the batch sizes to time: 1, and the large one or a smaller one if it takes too long."""
+    """Return the batch sizes to time: 1, and the largest up to ``large`` that is fast enough."""
     one = call_of(1)
     # the first call also sets things up
     one()

@@ -1,1 +1,1 @@
-"""Plots of records and of datasets."""
+"""Draw figures of recorded results and of datasets."""

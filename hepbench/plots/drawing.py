@@ -33,14 +33,14 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def check_figure(figure: str, output: Path | None) -> None:
-    """Raise UsageError if the figure is unknown or cannot be saved, before any work is done."""
+    """Raise UsageError if a figure of results is unknown or cannot be saved."""
     if figure not in FIGURES:
         raise UsageError(unknown("figure", figure, FIGURES))
     check_output(output)
 
 
 def check_output(output: Path | None) -> None:
-    """Raise UsageError if plotting is not installed or this file has no known suffix."""
+    """Raise UsageError if plotting is not installed or ``--output`` has no known suffix."""
     from hepbench.plots import style
 
     if output is not None and output.suffix.lower() not in SUFFIXES:
@@ -50,7 +50,7 @@ def check_output(output: Path | None) -> None:
 
 
 def make(figure: str, request: Request, output: Path | None = None) -> Path:
-    """Draw a figure, and return the path of its file.
+    """Draw a figure of results, save it, and return the path of its file.
 
     Raises:
         UsageError: the figure is unknown, or there is nothing to draw.
@@ -68,5 +68,5 @@ def make(figure: str, request: Request, output: Path | None = None) -> Path:
 
 
 def _beside(results: Path, name: str) -> Path:
-    """Return the path of a figure in a results folder, or beside a packed file."""
+    """Return the default path of a figure: in the results folder, or beside a packed file."""
     return results.with_name(f"{results.stem}-{name}") if results.is_file() else results / name

@@ -1,4 +1,4 @@
-"""Names of models and chains as figures show them."""
+"""Write names of models and chains as figures show them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def class_names(recorded: Sequence[str], n: int) -> Sequence[str]:
-    """Return the names of ``n`` classes; older records have none, so that classes are numbered."""
+    """Return the recorded names of ``n`` classes, or numbers where older records have no names."""
     return recorded or [f"class {i}" for i in range(n)]
 
 
 def readable(label: str) -> str:
-    """Return a label with its parameters in words: ``prune[ratio=0.8]`` is prune (ratio = 0.8)."""
+    """Write a label as figures show it: ``prune[ratio=0.8]`` becomes prune (ratio = 0.8)."""
     return " + ".join(map(readable_step, chain(label)))
 
 
 def readable_step(step: Reference) -> str:
-    """Return the name of one step of a chain with its parameters in words."""
+    """Write one step of a chain as figures show it, with its parameters."""
     given = ", ".join(f"{name} = {value}" for name, value in step.params.items())
     return f"{step.name} ({given})" if given else step.name

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asked to draw.
+    """A user's request for a figure of results.
 
     Attributes:
         results: the folder or packed file with the records.

@@ -1,4 +1,4 @@
-"""Choose the rows of a figure by globs, and divide them into panels. Pure.
+"""Choose the table rows that a figure of results shows, and divide them into panels.
 
 Rows of a panel that must not be compared with the others are marked with a dagger.
 """
@@ -36,7 +36,7 @@ MAX_REASONS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Rows of one dataset that are drawn together, best first.
+    """One panel of a figure of results: table rows of one dataset, best first.
 
     Attributes:
         title: the dataset, and the group's value if the figure is grouped by something else.
@@ -58,7 +58,7 @@ class Panel:
 
     @property
     def caption(self) -> str:
-        """Dataset, source, what all rows share, examples and seeds, in one line."""
+        """One line about the panel: dataset, source, what its rows share, examples, seeds."""
         parts = (self.source, self.shared, self.sizes)
         return f"{self.title}: {', '.join(filter(None, parts))}"
 
@@ -66,7 +66,7 @@ class Panel:
 def panels(
     request: Request, *names: str, why_not: Callable[[Row], str] = lambda _: "", most: int
 ) -> list[Panel]:
-    """Return one panel for each dataset and each value of the group.
+    """Return the panels of a figure of results, one for each dataset and each group.
 
     Args:
         request: the records and the globs.
@@ -95,7 +95,7 @@ def panels(
 def _divided(
     rows: Iterable[Row], why_not: Callable[[Row], str]
 ) -> tuple[dict[Any, list[Row]], dict[str, list[str]]]:
-    """Return the rows of each (group, dataset), and the names of undrawable rows by reason."""
+    """Return the drawable rows by group and dataset, and the names of other rows by reason."""
     drawable: dict[Any, list[Row]] = defaultdict(list)
     reasons: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -117,7 +117,7 @@ def _check_sizes(found: Iterable[Panel], most: int) -> None:
 
 
 def _listed_reasons(reasons: Mapping[str, Sequence[str]]) -> str:
-    """Return why some rows are not drawn, each reason once."""
+    """Return a text on why rows are not drawn, with each reason once."""
     texts = []
     for why, rows in reasons.items():
         others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
@@ -126,7 +126,7 @@ def _listed_reasons(reasons: Mapping[str, Sequence[str]]) -> str:
 
 
 def chosen(request: Request) -> list[Record]:
-    """Return the records that match the globs.
+    """Return the records that match the globs of a request.
 
     Raises:
         UsageError: a glob matches nothing, or no record matches all of them.
@@ -188,7 +188,7 @@ def _title(row: Row, group: str, value: Any) -> str:
 
 
 def _incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
-    """Return the places of rows that must not share a panel with most others, and why."""
+    """Return, by index, why some rows cannot be compared with most rows of their panel."""
     same = columns.same(columns.main)
     usual = standard(rows, same)
     found = {}
@@ -201,7 +201,7 @@ def _incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
 
 
 def _names(rows: Sequence[Row]) -> tuple[list[str], str]:
-    """Return a name for each row, from its model and all that differs, and what the rows share."""
+    """Return a legend name for each row (model and whatever differs), and what the rows share."""
     parts = {
         "suite": [f"suite {row.labels.suite}" for row in rows],
         "model": [readable(row.labels.model) for row in rows],

@@ -1,4 +1,4 @@
-"""Read the predictions that are stored beside records in results."""
+"""Read the predictions that are stored beside records in a results folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def of_row(results: Results, row: Row, part: str) -> list[Predictions]:
-    """Return the predictions for one part from each successful seed of a row.
+    """Return the stored predictions of each successful seed of a row, for one data part.
 
     Raises:
         ResultsError: see ``of_record``; or this part was left out when the results were packed.
@@ -29,7 +29,7 @@ def of_row(results: Results, row: Row, part: str) -> list[Predictions]:
 
 
 def of_record(results: Results, record: Record) -> dict[str, Predictions]:
-    """Return the stored predictions of each part.
+    """Return the stored predictions of a record, for each data part.
 
     Raises:
         ResultsError: they are missing, cannot be read, or were changed since.

@@ -1,4 +1,4 @@
-"""The style of all figures: mplhep's, at the width of a paper's column, in colour-blind safe colours."""
+"""The style of all figures: mplhep's, with colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ COLOURS = (
     *("#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#a96b59", "#94a4a2"),
     *("#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
-"""Ten colours that colour-blind readers can tell apart, in grey too; the most different ones come
-first. Source: Petroff, arXiv:2107.02270."""
+"""Ten colours that colour-blind readers can tell apart, the most different ones first.
+
+Source: Petroff, arXiv:2107.02270.
+"""
 
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (8, 3)))
@@ -44,7 +46,7 @@ BAND = 0.25
 
 
 WIDTH = 5.4
-"""Width of a figure with one panel, in inches: one and a half columns of a paper."""
+"""Width in inches of a figure with one panel: one and a half columns of a paper."""
 
 
 INSIDE = 6
@@ -52,15 +54,15 @@ INSIDE = 6
 
 
 FAINTEST = 1e-4
-"""Pixels below this fraction of the highest one are white."""
+"""Pixels below this fraction of the brightest pixel are white."""
 
 
 LONG = 36
-"""Names with more letters would hide curves: their legend goes below the axes."""
+"""If a legend's name has more letters, the legend is below the axes."""
 
 
 LEGEND_LETTERS = 56
-"""Longest line in a legend on the right, in letters; longer names are wrapped."""
+"""Largest number of letters in a line of a legend on the right."""
 
 
 SETTINGS: dict[str, Any] = {
@@ -96,7 +98,7 @@ METADATA: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "Creator": "hepbench", "Producer": None},
     ".svg": {"Date": None, "Creator": "hepbench"},
 }
-"""No time and no version, so that the same records give the same bytes."""
+"""Metadata of saved figures without time or version: equal records give equal bytes."""
 
 
 def require_plotting() -> None:
@@ -108,7 +110,7 @@ def require_plotting() -> None:
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Use this style, whatever the user's own settings are."""
+    """Use hepbench's figure style in the body, whatever matplotlib's settings are."""
     import matplotlib as mpl
     import mplhep
 
@@ -120,7 +122,7 @@ def applied() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that the suffix names.
+    """Save a figure in the format that its file's suffix names.
 
     Raises:
         ResultsError: it cannot be written.
@@ -144,7 +146,7 @@ def save(figure: Figure, path: Path) -> None:
 def grid(
     n: int, *, across: int, width: float, heights: Sequence[float]
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure of n panels; a panel is a column of axes that share their x axis.
+    """Return a figure with n panels, each a column of axes with a common x axis.
 
     Args:
         n: number of panels.
@@ -181,8 +183,10 @@ class Look(NamedTuple):
 
 
 def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
-    """Return a look for each (model, chain): a colour for each if there are few; otherwise a colour
-    for each model and a line style for each chain.
+    """Return colour, dashes and marker for the curve of each (model, chain).
+
+    If there are few, each gets its own colour; otherwise the colour shows the model, and the line
+    style the chain.
     """
     models = list(dict.fromkeys(model for model, _ in names))
     chains = list(dict.fromkeys(chain for _, chain in names))
@@ -202,13 +206,13 @@ def looks(names: Sequence[tuple[str, str]]) -> list[Look]:
 
 
 def legend_width(names: Sequence[str]) -> float:
-    """Return the width in inches of a legend on the right; 0 if it fits inside or below."""
+    """Return the width in inches that a legend needs on the right; 0 if it fits elsewhere."""
     longest = max(map(len, names), default=0)
     return 0.7 + 0.068 * min(longest, LEGEND_LETTERS) if len(names) > INSIDE else 0.0
 
 
 def legend(axes: Axes, lowest: Axes | None = None, *, right: bool = False, **how: Any) -> None:
-    """Add a legend: on the right if asked, below the axes if its names are long, else inside.
+    """Add a legend to axes: on the right if asked, below if its names are long, else inside.
 
     Args:
         axes: the axes with the curves.
@@ -230,21 +234,21 @@ def legend(axes: Axes, lowest: Axes | None = None, *, right: bool = False, **how
 
 
 def whole_ticks(axes: Axes) -> None:
-    """Put ticks of the x axis at whole numbers only."""
+    """Put the ticks of an x axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def add_height(axes: Axes, inches: float) -> None:
-    """Make the figure higher, to leave room below its axes."""
+    """Increase the height of a figure, to leave room below its axes."""
     part: Any = axes.figure
     figure = part.get_figure(root=True)
     figure.set_figheight(figure.get_figheight() + inches)
 
 
 def pixel_colours(images: Array) -> dict[str, Any]:
-    """Return a colour map and a logarithmic scale for images.
+    """Return a colour map and a logarithmic colour scale for images.
 
     Empty pixels and those below the scale are white; if some values are negative, those near 0.
     """
@@ -267,7 +271,7 @@ def title(part: Any, text: str) -> None:
 
 
 def heading(axes: Axes, title: str, *, source: str, sizes: str, inches: float) -> None:
-    """Write the dataset, its source and its sizes above axes of this width; sizes only if they fit."""
+    """Write dataset, source and, if they fit, numbers of examples above axes."""
     name, source = one_line(title), one_line(source)
     axes.set_title(rf"$\bf{{{mathematical(name)}}}$  $\it{{{mathematical(source)}}}$", loc="left")
     if len(name) + len(source) + len(sizes) + 6 < 13 * inches:
@@ -286,13 +290,13 @@ def footer(figure: Figure, notes: Iterable[str], *, size: float = 8.5) -> None:
 
 
 def plain(text: str) -> str:
-    """Return a text escaped so that matplotlib shows it literally."""
+    """Escape a text so that matplotlib shows it literally."""
     # fonts have no sign for a control character, and an SVG may not hold one
     return printable(text).replace("$", r"\$")
 
 
 def mathematical(text: str) -> str:
-    """Return a text escaped for math mode, where spaces and signs have another meaning."""
+    """Escape a text for matplotlib's math mode."""
     return "".join(_MATHEMATICAL.get(sign, sign) for sign in one_line(text))
 
 

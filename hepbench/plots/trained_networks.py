@@ -1,4 +1,4 @@
-"""Load the trained network of a record from the cache, and run it on test inputs."""
+"""Load trained networks from the cache for figures, and run them on test inputs."""
 
 from __future__ import annotations
 
@@ -38,17 +38,16 @@ KNOWN_TERMS = {
     "accuracy",
     "cross_entropy",
 }
-"""Entries that every history may hold; a step with other entries trained the model's own loss."""
+"""Names that any history may hold; other names show that a step trained the model's own loss."""
 
 
 BATCH = 64
-"""Test examples per batch: dense images may have half a megabyte each, and what a network computes
-from them several times that."""
+"""Number of test examples in a batch; small, since a dense image may need several megabytes."""
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network after one step of a chain, with test inputs.
+    """A network as one step of a chain trained it, with test inputs.
 
     Attributes:
         step: the chain up to that step, such as ``pretrain+finetune``.
@@ -65,7 +64,7 @@ class TrainedNetwork:
 
 
 def why_not(record: Record, *, offers: str = "encode") -> str:
-    """Return why the network of a record cannot be loaded, or ""."""
+    """Return why the trained network of a record cannot be loaded, or ""."""
     try:
         spec = installed().entry("model", _model(record)).spec
         if offers not in spec.offers:
@@ -77,7 +76,7 @@ def why_not(record: Record, *, offers: str = "encode") -> str:
 
 
 def load(results: Results, record: Record, *, most: int, decoding: bool = False) -> TrainedNetwork:
-    """Return the network of a record that was scored, with test examples.
+    """Load the trained network of a record from the cache, with test examples.
 
     Args:
         results: the folder with the record's labels.
@@ -105,7 +104,7 @@ def load(results: Results, record: Record, *, most: int, decoding: bool = False)
 
 
 def _test_labels(results: Results, record: Record, test: Examples) -> Array:
-    """Return the labels of all test examples; they come from the results, the inputs do not."""
+    """Return the labels of all test examples from the results folder."""
     import numpy as np
 
     from hepbench.plots import stored_predictions
@@ -121,7 +120,7 @@ def outputs(
     trained: TrainedNetwork,
     compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
 ) -> list[Array]:
-    """Apply ``compute`` to the preprocessed test inputs; return one array for each of its results.
+    """Apply a function to all preprocessed test inputs; return one array for each of its results.
 
     All results are held in memory, so they should be small, such as latents.
     """
@@ -135,7 +134,7 @@ def batched(
     trained: TrainedNetwork,
     compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor | tuple[Any, ...]],
 ) -> Iterator[tuple[Array, ...]]:
-    """Apply ``compute`` to the preprocessed test inputs; yield its results batch by batch."""
+    """Apply a function to the preprocessed test inputs; yield its results batch by batch."""
     import torch
 
     from hepbench.training.networks.determinism import eval_mode
@@ -148,7 +147,7 @@ def batched(
 
 
 def preprocessed(trained: TrainedNetwork) -> Iterator[Mapping[str, torch.Tensor]]:
-    """Yield batches of test inputs after preprocessing, as the network receives them."""
+    """Yield batches of preprocessed test inputs, as the network's encoder receives them."""
     from hepbench.training.networks import batches
 
     raw = batches.RawInputs(trained.test.inputs, trained.network.device)
@@ -158,7 +157,7 @@ def preprocessed(trained: TrainedNetwork) -> Iterator[Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class _CachedStages:
-    """Folders and manifests of a record's inputs and methods in the cache, by name of stage."""
+    """The cached inputs and method results of a record, by name of stage."""
 
     folders: Mapping[str, Path]
     results: Mapping[str, MethodResult]
@@ -173,7 +172,7 @@ class _CachedStages:
 
 
 def _trusted_code(parts: Mapping[str, Any]) -> TrustedCode:
-    """Return the code that the recipe of a network may name, from the parts of its key."""
+    """Return the functions that the recipe of a stored network may name, from its key."""
     from hepbench.training.networks.recipes import TrustedCode
 
     network = parts["network"]
@@ -202,7 +201,7 @@ def _stages(record: Record) -> _CachedStages:
     cache = StageCache(cache_folder())
     wanted = {n: k for n, k in keys_of.items() if n == "inputs" or "method" in parts.get(n, {})}
     if not wanted or not all(cache.intact(key) for key in wanted.values()):
-        msg = f"its network is no longer in the cache; {_again(record)}"
+        msg = f"the trained network is no longer in the cache; {_again(record)}"
         raise ResultsError(msg)
     _check_code(record)
     folders = {name: cache.folder(key) for name, key in wanted.items()}
@@ -211,20 +210,20 @@ def _stages(record: Record) -> _CachedStages:
 
 
 def _check_code(record: Record) -> None:
-    """Raise ResultsError if the code that rebuilds the network changed since it was trained."""
+    """Raise ResultsError if the code of a record's network changed since the training."""
     steps = (part for part in record.key_parts.items() if "method" in part[1])
     _, last = max(steps, key=lambda part: part[0].count("+"))
     # keys of schema 1 have no part "network"
     if last["numerics"] != keys.NUMERICS["method"] or "network" not in last:
-        msg = f"its network was trained by another version of hepbench; {_again(record)}"
+        msg = f"the network was trained by another version of hepbench; {_again(record)}"
         raise ResultsError(msg)
     for name in _changed(last):
-        msg = f"the code of {name} changed since it was trained; {_again(record)}"
+        msg = f"the code of {name} changed since the training; {_again(record)}"
         raise ResultsError(msg)
 
 
 def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the parts of a network whose code changed: model, steps of preprocessing, heads.
+    """Yield the parts of a stored network whose code changed: model, preprocessing, heads.
 
     Args:
         parts: the parts of the key of the method that trained it.
@@ -244,7 +243,7 @@ def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _network_parts(parts: Mapping[str, Any], model: Entry) -> Iterator[tuple[str, str, Entry]]:
-    """Yield what a network to draw is made of besides its model: preprocessing and heads."""
+    """Yield the preprocessing steps and heads of a stored network, with the code of each."""
     for step in parts["network"]["preprocess"]:
         if ":" in step:
             yield f"the preprocessing {step}", step, model
@@ -253,13 +252,13 @@ def _network_parts(parts: Mapping[str, Any], model: Entry) -> Iterator[tuple[str
 
 
 def _again(record: Record) -> str:
-    """Return the command that trains a network again."""
+    """Return the command that trains a record's network again, for a message."""
     suite = record.provenance.suite_file or record.suite
     return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, trains it again"
 
 
 def _decoding(kept: _CachedStages) -> str:
-    """Return the last step that trained the model's own loss, or the first step."""
+    """Return the last step of a chain that trained the model's own loss, or the first step."""
     for name in reversed(kept.methods):
         for entry in kept.results[name].trained.history or ():
             if any(n not in KNOWN_TERMS and not n.startswith("learning_rate") for n in entry):

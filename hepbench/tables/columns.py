@@ -1,4 +1,4 @@
-"""Columns of tables: their names, titles and which metrics can be compared. Pure."""
+"""The columns of result tables: names, titles, and which metrics can be compared."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 Metrics: TypeAlias = Mapping[str, tuple[bool | None, frozenset[str]]]
-"""By metric: whether higher is better (None: neither), and what must be equal to compare values."""
+"""By metric: whether higher is better, and what must be equal in rows to compare their values."""
 
 
 class Labels(NamedTuple):
-    """Names of a row; ``source`` is a ``records.Origin``, or empty where it is not recorded."""
+    """The names that identify a table row; ``source`` is empty where it is not recorded."""
 
     suite: str
     dataset: str
@@ -78,7 +78,7 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns of a document.
+    """The columns of result tables.
 
     Attributes:
         group: field of a record; each of its values has a table of its own.
@@ -97,22 +97,22 @@ class Columns:
 
     @cached_property
     def tests(self) -> list[str]:
-        """Columns that are metrics of test examples."""
+        """Names of the columns with metrics of test examples."""
         others = (*COUNTS, *OTHERS)
         return [name for name in self.names if name not in others and base(name) == name]
 
     @cached_property
     def main(self) -> str:
-        """The test metric that ranks rows: the first; empty without one."""
+        """The name of the first test metric, which ranks rows; empty if there is none."""
         return next(iter(self.tests), "")
 
     def same(self, name: str) -> frozenset[str]:
-        """Return what must be equal for two values of a metric to be compared."""
+        """Return what must be equal in two rows to compare their values of a metric."""
         return self.metrics[name][1] if name in self.metrics else frozenset(ASPECTS)
 
 
 def check(names: Iterable[str], records: Iterable[Record], metrics: Metrics) -> None:
-    """Raise UsageError for the name of a column that does not exist."""
+    """Raise UsageError if a table column does not exist."""
     tests = set(metrics).union(*(record.metrics for record in records))
     parts = (f"{part}_{name}" for part in PARTS for name in tests)
     known = {*tests, *parts, *COUNTS, *OTHERS, *LABELS}
@@ -123,13 +123,13 @@ def check(names: Iterable[str], records: Iterable[Record], metrics: Metrics) -> 
 
 @cache
 def base(name: str) -> str:
-    """Return the metric of a training or validation column, and any other name as it is."""
+    """Return the metric of a table column: ``auc`` for ``train_auc`` and ``validation_auc``."""
     part, _, metric = name.partition("_")
     return metric if part in PARTS and name not in COUNTS else name
 
 
 def title(name: str) -> str:
-    """Return the title of a column in words."""
+    """Return the title of a table column in words."""
     if (metric := base(name)) != name:
         return f"{name.partition('_')[0]} {title(metric)}"
     words = name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Documents of tables, one table for each value of a group. Pure: records in, text out."""
+"""Make the text of result tables from records, one table for each dataset or other group."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def table(
     group: str = "dataset",
     columns: Sequence[str] | None = None,
 ) -> str:
-    """Return the tables of ``records``, one for each value of ``group``.
+    """Return the text of the tables of ``records``, one table for each value of ``group``.
 
     Args:
         records: in any order; the newest of each cell is shown.
         metrics: direction and comparability of each metric, from its spec.
-        looked: records that count as looks at the test sets, superseded ones too; None:
+        looked: records that count as uses of the test sets, superseded ones too; None:
             ``records``.
         format: one of FORMATS.
         group: one of GROUPS.
@@ -93,7 +93,7 @@ def table(
 def _columns(
     rows: Sequence[Row], asked: Sequence[str] | None, metrics: Metrics, *, group: str
 ) -> Columns:
-    """Return the columns that were asked for, or those of which a record has a value."""
+    """Return the table columns that the user named, or all default ones with values."""
     names = asked or [name for name in DEFAULT_COLUMNS if name == "auc" or _known(rows, name)]
     needed = {"dataset", "model", "chain", *names}
     needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
@@ -120,7 +120,7 @@ def _known(rows: Iterable[Row], name: str) -> bool:
 
 
 def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
-    """Return rows sorted by group and dataset, and ranked within a dataset."""
+    """Return table rows sorted by group and dataset, and ranked within each dataset."""
     peers: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         peers[row.group, row.labels.dataset].append(row)
@@ -128,12 +128,12 @@ def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
 
 
 def _looks(records: Iterable[Record]) -> Counter[str]:
-    """Return how often each test set was looked at."""
+    """Return the number of evaluated records for each test set."""
     return Counter(r.data.test_set for r in records if r.data and r.status == "ok")
 
 
 def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
-    """Return a row as plain data, unrounded."""
+    """Return a table row as plain data for CSV and JSON, unrounded."""
     entries: dict[str, Any] = row.labels._asdict() | {columns.group: row.group}
     entries |= {size: getattr(row.data, size, None) for size in SIZES}
     split = getattr(row.data, "split_hash", "")
@@ -158,7 +158,7 @@ def _published(row: Row, columns: Columns) -> float | None:
 def _document(
     ranked: Sequence[Row], columns: Columns, looks: Mapping[str, int]
 ) -> formats.Document:
-    """Return the tables as a document of rounded text."""
+    """Return the tables of ranked rows as a document of rounded text."""
     main, labels, names = columns.main, columns.labels, columns.names
     heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
     notes = ["notes"] if any(row.notes for row in ranked) else []
@@ -221,7 +221,7 @@ def _look(split: str, size: int, looks: int) -> str:
 
 
 def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> str:
-    """Return the text of one cell of a table."""
+    """Return the text of one table cell: a rounded value with errors."""
     if name == "seeds":
         ok, every = len(row.ok), len(row.cells)
         return str(ok) if ok == every else f"{ok} of {every}"
@@ -246,7 +246,7 @@ def _count(name: str, value: float | None) -> str:
 
 
 def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
-    """Explain what the tables show, in the order of their columns."""
+    """Return the lines below all tables that explain their columns."""
     shown = list(tables)
     return [
         *_legend_of_errors(shown, columns),

@@ -1,4 +1,4 @@
-"""Formats in which a document of tables is written. Pure: strings in, text out."""
+"""Write tables of texts as plain text, Markdown, LaTeX, HTML, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_WIDTH, MAX_WIDTH = 100, 150
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table.
+    """One table of texts, with its title and notes.
 
     Attributes:
         title, subtitle: above it.
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Tables with the same columns; each leaves out optional columns in which it has no value.
+    """Tables of texts with common columns; each table leaves out its empty optional columns.
 
     Attributes:
         heads, align: titles of the columns; ``left`` or ``right``.
@@ -57,7 +57,7 @@ class Document:
 
 
 def csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as comma-separated values (RFC 4180); a list is one field."""
+    """Return table rows as comma-separated values (RFC 4180); a list is one field."""
     from csv import DictWriter
     from io import StringIO
 
@@ -69,14 +69,14 @@ def csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def json(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a JSON array of objects."""
+    """Return table rows as a JSON array of objects."""
     import msgspec
 
     return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n"
 
 
 def plain(document: Document) -> str:
-    """Return text for a terminal."""
+    """Return tables as plain text for a terminal."""
     grids = []
     for part in _parts(document):
         rows = _rows(part, part.tables[0], "*{}")
@@ -95,7 +95,7 @@ def plain(document: Document) -> str:
 
 
 def github(document: Document) -> str:
-    """Return Markdown for GitHub; notes are numbered as text, so that copies keep the numbers."""
+    """Return tables as Markdown for GitHub, with numbered notes."""
     blocks = []
     for part in _parts(document):
         (table,), heads = part.tables, [*map(_markdown, part.heads)]
@@ -125,7 +125,7 @@ def latex(document: Document) -> str:
 
 
 def html(document: Document) -> str:
-    """Return a self-contained page with light and dark colours."""
+    """Return tables as a self-contained HTML page with light and dark colours."""
     sections = []
     for part in _parts(document):
         (table,) = part.tables
@@ -141,7 +141,7 @@ def html(document: Document) -> str:
 
 
 def _parts(document: Document) -> Iterator[Document]:
-    """Yield each table as a document without the optional columns in which it has no value."""
+    """Yield each table as a document of its own, without its empty optional columns."""
     for table in document.tables:
         kept = [
             i
@@ -161,7 +161,7 @@ def _parts(document: Document) -> Iterator[Document]:
 def _rows(
     document: Document, table: Table, mark: str, escaped: Callable[[str], str] = str
 ) -> list[list[str]]:
-    """Return the rows of a table with the best ones marked."""
+    """Return the rows of a table with a mark on the best ones."""
     rows = [[escaped(cell) for cell in row] for row in table.rows]
     for row, best in zip(rows, table.best, strict=True):
         if best:

@@ -1,4 +1,4 @@
-"""Notes on rows: failures, values that cannot be compared, warnings, sources. Pure."""
+"""Write the notes below a table: failures, incomparable values, warnings, sources."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOURCES = {**ORIGINS, "file": "file"}
 
 
 def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) -> list[str]:
-    """Return the notes on a row, the most serious first, one line each.
+    """Return the notes on a table row, the most serious first, one line each.
 
     Args:
         row: one of the rows that are ranked together.
@@ -48,7 +48,7 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
 
 
 def listed(texts: Iterable[str]) -> str:
-    """Return ``a, b and c`` for a note."""
+    """Join texts as ``a, b and c``."""
     *first, last = texts
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -68,7 +68,7 @@ def _failure(record: Record) -> str:
 
 
 def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str]:
-    """Say which columns of a row cannot be compared with other rows, and why."""
+    """Return a note on which columns of a row cannot be compared with other rows, and why."""
     differing = row.differing(reference)
     known = [name for name in columns.tests if row.averages[name].value is not None]
     touched = [name for name in known if not columns.same(name).isdisjoint(differing)]
@@ -83,7 +83,7 @@ def _incomparable(row: Row, reference: Row | None, columns: Columns) -> list[str
 
 
 def _other_settings(row: Row, reference: Row | None, columns: Columns) -> list[str]:
-    """Say which times were measured on another machine or with other settings than the reference."""
+    """Return a note on times measured on another machine or with other settings than other rows."""
     times = [n for n in columns.names if n in TIMES and row.averages[n].value is not None]
     if reference is None or not times:
         return []
@@ -99,7 +99,7 @@ def _other_settings(row: Row, reference: Row | None, columns: Columns) -> list[s
 
 
 def difference(row: Row, reference: Row, name: str) -> str:
-    """Describe a difference, such as ``split (n_test 2196 against 500000)``."""
+    """Describe how two rows differ, such as ``split (n_test 2196 against 500000)``."""
     here, there = row.data, reference.data
     if here and there and name == "data" and here.source != there.source:
         return f"data ({SOURCES[here.source]} against {SOURCES[there.source]})"
@@ -118,7 +118,7 @@ def _shown(name: str, aspect: Any) -> str:
 
 
 def _warnings(row: Row) -> list[str]:
-    """Return one note for each kind of warning."""
+    """Return one note for each kind of warning in the records of a row."""
     kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for record in row.ok:
         for warning in dict.fromkeys(record.warnings):
@@ -132,7 +132,7 @@ def _warnings(row: Row) -> list[str]:
 
 
 def _gaps(row: Row, columns: Columns) -> list[str]:
-    """Say which metrics have no value or only a limit, and why; each reason once."""
+    """Return notes on metrics without a value or with only a limit, one for each reason."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in columns.names:
         average = row.averages.get(name)
@@ -158,7 +158,7 @@ def _gap(value: Value | None) -> str:
 
 
 def _source_of_published(row: Row, columns: Columns) -> list[str]:
-    """Say where a published value comes from, and which others that publication gives."""
+    """Return a note on a published value: its publication, and other values from there."""
     published = row.published
     if published is None or "published" not in columns.names:
         return []
@@ -169,7 +169,7 @@ def _source_of_published(row: Row, columns: Columns) -> list[str]:
 
 
 def _changes(row: Row, last: Row) -> list[str]:
-    """Say how an older row differs from the newest of the same name."""
+    """Return a note on how an older row differs from the newest row of the same name."""
     if row is last:
         return []
     if lines := differences(row.record.params, last.record.params):
@@ -179,8 +179,10 @@ def _changes(row: Row, last: Row) -> list[str]:
 
 
 def _without_seeds(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
-    """Return each text once, without the numbers of its seeds: which seeds were timed at a noisy
-    moment is chance. Of texts that differ only in a number, the last in alphabetical order stays.
+    """Return each different warning about latency once, without naming seeds.
+
+    It is chance which seeds were timed at a noisy moment. Of texts that differ only in a number,
+    the last in alphabetical order stays.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for text, _ in said:
@@ -192,7 +194,7 @@ def _without_seeds(said: Iterable[tuple[str, int]], records: Sequence[Record]) -
 
 
 def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
-    """Return each text once, followed by its seeds unless all records say the same."""
+    """Return each different text once, followed by its seeds unless all seeds have it."""
     seeds: dict[str, list[int]] = defaultdict(list)
     for text, seed in said:
         seeds[text].append(seed)

@@ -1,4 +1,4 @@
-"""Ranking of rows: which can be compared, their order, and the best ones. Pure."""
+"""Rank table rows: find those that can be compared, sort them, mark the best."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
-    """Return rows of one dataset: comparable rows first, the best first; rows without value last.
+    """Return the ranked table rows of one dataset: best first, incomparable ones later.
 
-    Comparable rows agree with the majority in everything that the main metric declares in
-    ``Metric.same``. Rows keep their order if the metric has no direction, or if they are equal.
+    Rows without a value come last. Comparable rows agree with the majority in everything that the
+    main metric declares in ``Metric.same``. Rows keep their order if the metric has no direction,
+    or if they are equal.
     """
     main, same = columns.main, columns.same(columns.main)
     higher = columns.metrics[main][0] if main in columns.metrics else None
@@ -51,7 +52,7 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
 
 
 def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
-    """Return a row that agrees with the majority in ``same``, then in the other aspects.
+    """Return the row to compare others with: it agrees with the majority in data, split, etc.
 
     Of two groups of equally many rows, the one with more test examples is the majority.
     """
@@ -73,9 +74,7 @@ def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
 
 
 def _best(averages: Sequence[SeedAverage]) -> set[int]:
-    """Return the places of the first row and of those within two standard errors of it; of a single
-    row none.
-    """
+    """Return the indices of the best row and of rows within two standard errors of it."""
     errors = [average.error for average in averages]
     if len(averages) < 2 or errors[0] is None:
         return set()

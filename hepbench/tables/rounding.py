@@ -1,4 +1,4 @@
-"""Rounding: averages over seeds as text, to the digits that their errors allow. Pure."""
+"""Round averages over seeds to the digits that their errors allow, and write them as text."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ MOST_PLACES = 6
 
 
 def places(average: SeedAverage) -> int:
-    """Return the decimals that show two digits of the larger error; without error, three of the
-    value.
-    """
+    """Return the decimals for two digits of the larger error, or three of a value without one."""
     error = max(average.stderr or 0.0, average.spread or 0.0) or abs(average.value or 0.0) / 10
     return 1 - int(f"{error:.1e}".partition("e")[2]) if error else 3
 
 
 def column_places(averages: Iterable[SeedAverage]) -> int:
-    """Return the decimals of a column: two digits of the smallest error in it."""
+    """Return the decimals of a table column: two digits of the smallest error in it."""
     return min(MOST_PLACES, max((places(a) for a in averages if a.value is not None), default=3))
 
 
 def row_places(average: SeedAverage, column: int) -> int:
-    """Return the decimals of one row: the column's, but at most three digits of its own error."""
+    """Return the decimals of one value: those of its column, at most three digits of its error."""
     return min(column, places(average) + 1)
 
 
@@ -48,7 +46,7 @@ def with_errors(average: SeedAverage, decimals: int) -> str:
 
 
 def compact(average: SeedAverage, decimals: int) -> str:
-    """Return ``0.7762(86)(12)``: the same errors in units of the last digit."""
+    """Return ``0.7762(86)(12)``: value and both errors, in units of the last digit."""
     if average.value is None:
         return DASH
     if average.limit:
@@ -60,12 +58,12 @@ def compact(average: SeedAverage, decimals: int) -> str:
 
 
 def value_only(average: SeedAverage, decimals: int) -> str:
-    """Return the table's value without its errors."""
+    """Return a value as tables show it, without its errors."""
     return DASH if average.value is None else _fixed(average.value, decimals)
 
 
 def spelt_out(cell: str) -> str:
-    """Explain a cell of the form ``0.843(13)(4)``; return nothing for other cells."""
+    """Explain a table cell of the form ``0.843(13)(4)``; return "" for other cells."""
     if not (match := re.fullmatch(rf"(\d+\.(\d+))\((\d+)\)\((\d+|{DASH})\)", cell)):
         return ""
     value, after, *errors = match.groups()
@@ -75,7 +73,7 @@ def spelt_out(cell: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a count or a rate: whole from 100 on, below that three digits."""
+    """Return a count or a rate as text: a whole number from 100 on, else three digits."""
     if value is None:
         return DASH
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
@@ -97,7 +95,7 @@ def _floor(value: float, decimals: int) -> str:
 
 
 def _digits(error: float | None, decimals: int) -> str:
-    """Return an error in units of the last digit; above 1 with its decimal point, as the PDG."""
+    """Return an error in units of the last digit; an error above 1 keeps its decimal point."""
     if error is None:
         return DASH
     text = _fixed(error, decimals)

@@ -1,4 +1,4 @@
-"""Rows of tables: the newest record of each cell, averaged over seeds. Pure."""
+"""Make table rows from records: the newest record of each cell, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SETTING = ("processor", "threads", "device", "precision")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The newest records of one cell with different seeds, which differ in nothing else.
+    """A table row: the newest records of one cell, which differ only in their seeds.
 
     Attributes:
         group: value of the field by which tables are grouped.
-        labels: names of the row.
+        labels: names that identify the row.
         cells: records of all seeds, in order.
         averages: over seeds, by column.
         comparable: its value can be compared with the best one. This attribute and the next two
@@ -54,22 +54,22 @@ class Row:
 
     @property
     def record(self) -> Record:
-        """One record of the row, for everything that all seeds share."""
+        """One record of the row, for what all seeds share."""
         return (self.ok or self.cells)[0]
 
     @cached_property
     def data(self) -> DataSummary | None:
-        """The examples of the row's seeds; None if all failed."""
+        """The summary of the row's data; None if all seeds failed."""
         return next((record.data for record in self.cells if record.data), None)
 
     @property
     def published(self) -> Published | None:
-        """Published results to show beside it."""
+        """Published results to show in the row."""
         return next((record.published for record in self.cells if record.published), None)
 
     @cached_property
     def aspects(self) -> dict[str, Any]:
-        """Values of ASPECTS: what must be equal to compare two rows."""
+        """Values of ASPECTS (data, split, ...), which must be equal to compare two rows."""
         record, data = self.record, self.data
         read = record.key_parts.get("read", {})
         classes = record.params.get("dataset", {}).get("classes") or read.get("classes", ())
@@ -83,7 +83,7 @@ class Row:
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """Values of SETTING: what must be equal to compare times. Seeds that differ: all values."""
+        """Values of SETTING (processor, threads, ...), which must be equal to compare times."""
         found: dict[str, set[str]] = defaultdict(set)
         for record in self.ok or self.cells:
             made = record.provenance
@@ -96,7 +96,7 @@ class Row:
         return {name: " and ".join(sorted(values)) for name, values in found.items()}
 
     def differing(self, other: Row | None) -> list[str]:
-        """Return the ASPECTS in which it differs from another row; none for a row without value."""
+        """Return the ASPECTS in which two rows differ; none if this row has no value."""
         if other is None or not self.ok:
             return []
         return [name for name in ASPECTS if self.aspects[name] != other.aspects[name]]
@@ -105,7 +105,7 @@ class Row:
 def collect(
     records: Iterable[Record], *, group: str = "dataset", columns: Iterable[str] = ()
 ) -> list[Row]:
-    """Return one row for all seeds of a cell, with averages for ``columns``, sorted by labels.
+    """Return table rows sorted by labels: one for all seeds of a cell, with averages.
 
     Seeds with other data or computed by other code get a row of their own: they are not averaged.
     """
@@ -123,12 +123,12 @@ def collect(
 
 
 def age(record: Record) -> tuple[str, str, str]:
-    """Return a key that sorts rows: larger for the newer of two records."""
+    """Return a key that sorts records by age: the newer one has the larger key."""
     return (record.provenance.finished, record.key, record.status)
 
 
 def recorded(record: Record, name: str) -> Value | None:
-    """Return the value of a record for a column of numbers."""
+    """Return the value of a record in a table column of numbers."""
     if name in COUNTS:
         number = getattr(record.cost if name in COSTS else record, name)
         return None if number is None else Value(number)
@@ -139,7 +139,7 @@ def recorded(record: Record, name: str) -> Value | None:
 
 
 def made_of(record: Record) -> dict[str, Any]:
-    """Return what rows are grouped by: key parts without seed, cost and installed metrics."""
+    """Return the parts of a record's key that all seeds of a table row share."""
     return {
         stage: {name: part for name, part in sorted(parts.items()) if name not in own}
         for stage, parts in sorted(record.key_parts.items())
@@ -150,7 +150,7 @@ def made_of(record: Record) -> dict[str, Any]:
 
 
 def _cell(record: Record) -> tuple[Labels, bytes]:
-    """Return what two records of one cell share, apart from the seed."""
+    """Return the names and parameters of a record's cell, without the seed."""
     # a failed cell has no data summary, but its key parts name the source
     planned = record.key_parts.get("read", {}).get("source", "")
     source = record.data.source if record.data else str(planned)
@@ -159,7 +159,9 @@ def _cell(record: Record) -> tuple[Labels, bytes]:
 
 
 def _alike(members: Iterable[Record]) -> list[list[Record]]:
-    """Return records in lists that differ in the seed alone; failed ones join the longest list."""
+    """Divide records into lists whose members differ only in the seed.
+
+    Records of failures join the longest list."""
     lists: dict[Any, list[Record]] = defaultdict(list)
     for record in members:
         data = record.data

@@ -1,1 +1,1 @@
-"""Figures of datasets, class by class."""
+"""Draw figures of datasets (``hepbench data plot``), class by class."""

@@ -1,4 +1,4 @@
-"""Choose bins for a quantity: even, logarithmic, of whole numbers, or one for each value."""
+"""Choose the bins of a histogram: even, logarithmic, of whole numbers, or one for each value."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ BINS = 40
 
 
 FEWEST = 10
-"""The most and the fewest bins; few values get few bins."""
+"""The largest and smallest number of bins in a histogram."""
 
 
 TAIL = 0.002
-"""Fraction of the values that may lie beyond each end of an axis."""
+"""Fraction of the values that may lie beyond each end of a histogram's axis."""
 
 
 DECADES = 6
-"""The longest logarithmic axis."""
+"""The most decades of a logarithmic axis."""
 
 
 FEW = 6
-"""Up to so many different values get a bin each."""
+"""If there are at most this many different values, each gets its own bin."""
 
 
 MAX_PIXELS = 300
-"""The most pixels along an axis that are recognised as a lattice."""
+"""The largest number of pixels along an axis whose positions are recognised as a lattice."""
 
 
 ROUNDING = 1e-5
-"""Rounding of float32, as a fraction of the axis."""
+"""Rounding error of float32, as a fraction of the length of an axis."""
 
 
 class Bins(NamedTuple):
-    """Bins of a quantity.
+    """The bins of a histogram of one quantity.
 
     Attributes:
         edges: (bins + 1,).
@@ -52,7 +52,7 @@ class Bins(NamedTuple):
     values: Array | None = None
 
     def places(self, values: Array) -> Array:
-        """Return the bin of each value; values beyond the edges go into the first or last bin."""
+        """Return the bin index of each value; values beyond the edges go into the end bins."""
         edges = self.edges
         if self.values is not None:
             middles = (self.values[1:] + self.values[:-1]) / 2
@@ -62,7 +62,7 @@ class Bins(NamedTuple):
 
 
 def bins(values: Array, *, log: bool = False, n: int = BINS) -> Bins:
-    """Return about n bins for values (K,).
+    """Return about n histogram bins that suit the values (K,).
 
     Args:
         values: bins of whole numbers hold whole numbers, each the same number of them.
@@ -96,12 +96,12 @@ def _logarithmic(values: Array, n: int) -> Bins | None:
 
 
 def suitable_number(values: int) -> int:
-    """Return a suitable number of bins for this number of values."""
+    """Return a suitable number of histogram bins for a number of values."""
     return int(np.clip(1.2 * np.sqrt(values), FEWEST, BINS))
 
 
 def _geometric(values: Array, n: int, tail: float) -> Array:
-    """Return the edges of n bins with equal ratios; for whole numbers, half-way between them."""
+    """Return the edges of n logarithmic bins; for whole numbers, half-way between them."""
     high = float(values.max())
     low = max(float(np.quantile(values, tail)), high * 10.0**-DECADES)
     if _whole(values):
@@ -111,7 +111,7 @@ def _geometric(values: Array, n: int, tail: float) -> Array:
 
 
 def _even(values: Array, n: int, tail: float) -> Array:
-    """Return equally spaced edges; for whole numbers and pixels, half-way between them."""
+    """Return equally spaced bin edges; for whole numbers and pixels, half-way between them."""
     low, high = np.quantile(values, [tail, 1 - tail])
     if low == high:
         return np.array([low - 0.5, low + 0.5])
@@ -130,7 +130,7 @@ def _even(values: Array, n: int, tail: float) -> Array:
 
 
 def _whole_edges(ends: Array, n: int) -> Array:
-    """Return the edges of about n bins from first to last whole number, equally many in each."""
+    """Return the edges of about n bins that hold equally many whole numbers each."""
     first, last = ends
     count = int(last - first) + 1
     least = -(-count // n)
@@ -140,7 +140,7 @@ def _whole_edges(ends: Array, n: int) -> Array:
 
 
 def _lattice(values: Array) -> tuple[float, float] | None:
-    """Return first value and step if the values lie on a lattice, as positions of pixels do.
+    """Return first value and step if values are equally spaced, as positions of pixels are.
 
     None for whole numbers and for values that are not evenly spaced.
     """

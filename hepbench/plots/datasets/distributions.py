@@ -1,4 +1,4 @@
-"""Distributions of a dataset by class: pixel values, hits, features, particles and their sums.
+"""Compute distributions of a dataset by class: pixels, hits, features, particles and sums.
 
 Heights are means over examples and their errors are errors of a mean: many hits of one example
 are one observation, not many.
@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 
 
 SAMPLED = 5000
-"""Number of examples that choose the bins. All examples are counted, in the first or last bin if
-they lie beyond."""
+"""Number of examples from which bins are chosen; all examples are counted in these bins."""
 
 
 MOMENTA = ("px", "py", "pz", "energy")
 
 
 class Values(NamedTuple):
-    """Values (K,) of one quantity, and the example of each value; None if each example has one."""
+    """Values (K,) of one quantity, and the index of the example that each value belongs to."""
 
     values: Array
     rows: Array | None = None
@@ -39,7 +38,7 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of distributions.
+    """A kind of figure of distributions, such as spectra or features.
 
     Attributes:
         needs: the dataset must have one of these inputs.
@@ -79,25 +78,25 @@ class Distribution:
 
     @property
     def widths(self) -> Array:
-        """Widths of the bins."""
+        """Widths of the distribution's bins."""
         return np.diff(self.bins.edges)
 
 
 def pixels(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield the non-zero pixels of each channel."""
+    """Yield the non-zero pixel values of each image channel."""
     for name, values, rows in _hits(shown, chunk):
         yield name, Values(values, rows)
 
 
 def hits(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield the number of non-zero pixels of each channel."""
+    """Yield the number of non-zero pixels in each image channel."""
     for name, _, rows in _hits(shown, chunk):
         counts = np.bincount(rows, minlength=len(chunk.labels))
         yield f"pixels of {name.partition(' [')[0]}", Values(counts)
 
 
 def _hits(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Array, Array]]:
-    """Yield name, non-zero values and the example of each value, channel by channel."""
+    """Yield name, non-zero pixel values and their examples for each image channel."""
     images = chunk.inputs["image"]
     names = shown.names("image", images.shape[1])
     if isinstance(images, SparseImages):
@@ -113,7 +112,7 @@ def _hits(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Array, A
 
 
 def features(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield each feature of tables and scalars, and each spectator with another name."""
+    """Yield the values of each feature and of each spectator of some examples."""
     found: dict[str, Array] = {}
     for name in ("table", "scalars"):
         if name in chunk.inputs:
@@ -127,7 +126,7 @@ def features(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Value
 
 
 def particles(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Values]]:
-    """Yield the number of particles, and their features.
+    """Yield the number of particles in each example, and the values of their features.
 
     If the features are momenta, yield the particles' pt and the jet's pt and mass instead.
     """
@@ -147,7 +146,7 @@ def particles(shown: LabelledExamples, chunk: Chunk) -> Iterator[tuple[str, Valu
 def _kinematics(
     cloud: Array, real: Array, names: Sequence[str], columns: Sequence[int]
 ) -> Iterator[tuple[str, Values]]:
-    """Yield pt of the real particles, and pt and mass of their sum."""
+    """Yield pt of the particles of some examples, and pt and mass of their sum."""
     rows, places = np.nonzero(real)
     px, py, pz, energy = (np.where(real, cloud[:, :, i], 0).astype(np.float64) for i in columns)
     unit = names[columns[0]].partition(" [")[2]
@@ -159,7 +158,7 @@ def _kinematics(
 
 
 def _momenta(names: Sequence[str]) -> list[int] | None:
-    """Return the columns of px, py, pz and energy, or None if one is missing."""
+    """Return the column indices of px, py, pz and energy, or None if one is missing."""
     bare = [name.partition(" [")[0].lower().removeprefix("part_") for name in names]
     bare = ["energy" if name == "e" else name for name in bare]
     return [bare.index(name) for name in MOMENTA] if set(MOMENTA) <= set(bare) else None
@@ -192,7 +191,7 @@ KINDS = {
 
 
 def why_not(shown: LabelledExamples, kind: str) -> str:
-    """Return why this kind of distributions cannot be drawn for a dataset, or ""."""
+    """Return why a kind of distributions cannot be drawn for a dataset, or ""."""
     needs = KINDS[kind].needs
     if _taken(shown, kind) or (kind == "features" and shown.spectators):
         return ""
@@ -205,7 +204,7 @@ def _taken(shown: LabelledExamples, kind: str) -> list[str]:
 
 
 def chosen(several: Sequence[LabelledExamples], kind: str) -> dict[str, Bins]:
-    """Return bins for each quantity that all datasets have, chosen from some examples of each."""
+    """Choose histogram bins for each quantity that all datasets have, from some examples."""
     found: list[dict[str, Array]] = []
     for shown in several:
         chunk = shown.some(SAMPLED, *_taken(shown, kind))
@@ -221,7 +220,7 @@ def chosen(several: Sequence[LabelledExamples], kind: str) -> dict[str, Bins]:
 
 
 def count(shown: LabelledExamples, kind: str, where: dict[str, Bins]) -> list[Distribution]:
-    """Return the distribution of each quantity over all examples, chunk by chunk."""
+    """Return the distribution of each quantity over all examples of a dataset."""
     sums = {name: _Sums(len(shown.spec.classes), each) for name, each in where.items()}
     for chunk in shown.chunks(*_taken(shown, kind)):
         for name, values in KINDS[kind].values(shown, chunk):
@@ -231,9 +230,10 @@ def count(shown: LabelledExamples, kind: str, where: dict[str, Bins]) -> list[Di
 
 
 class _Sums:
-    """Weighted sums over examples of n, the number of values that an example has in a bin.
+    """Sums over examples from which the mean number of values in each bin is computed.
 
-    The weighted mean m has the error sqrt(sum of w^2 (n - m)^2) / (sum of w).
+    With n values of an example in a bin, the weighted mean m has the error
+    sqrt(sum of w^2 (n - m)^2) / (sum of w).
     """
 
     def __init__(self, classes: int, where: Bins) -> None:
@@ -245,7 +245,7 @@ class _Sums:
         self.first, self.mixed, self.second = np.zeros((3, classes, size))
 
     def add(self, labels: Array, weights: Array, values: Values) -> None:
-        """Add the values of some examples to the histograms."""
+        """Add the values of some examples to the histogram of their class."""
         classes = len(self.first)
         places = self.bins.places(values.values)
         self.weights[:, 0] += np.bincount(labels, weights, classes)
@@ -257,7 +257,7 @@ class _Sums:
             self._add_several(labels, weights, places, values.rows)
 
     def _add_single(self, labels: Array, weights: Array, places: Array) -> None:
-        """Add one value of each example to the histograms."""
+        """Add one value of each example to the histogram of its class."""
         classes, size = self.first.shape
         cell = labels * size + places
         linear, squared = (
@@ -269,7 +269,7 @@ class _Sums:
         self.second += squared
 
     def _add_several(self, labels: Array, weights: Array, places: Array, rows: Array) -> None:
-        """Add any number of values of each example; ``rows`` is the example of each value."""
+        """Add any number of values of each example; ``rows`` holds the example of each value."""
         classes, size = self.first.shape
         n = len(labels)
         numbers = np.bincount(rows * size + places, minlength=n * size).reshape(n, size)
@@ -281,7 +281,7 @@ class _Sums:
             self.second[label] += w**2 @ some**2
 
     def distribution(self, name: str) -> Distribution:
-        """Return the means and their errors."""
+        """Return the mean numbers of values in each bin, with their errors."""
         with np.errstate(invalid="ignore"):
             mean = self.first / self.weights
             squares = self.second - 2 * mean * self.mixed + mean**2 * self.squares
@@ -290,7 +290,7 @@ class _Sums:
 
 
 def ratio(one: Distribution, other: Distribution) -> tuple[Array, Array]:
-    """Return the ratio of heights (classes, bins) and its error; NaN where either height is 0."""
+    """Return the ratio of two distributions and its error; NaN where either one is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(
             (one.heights > 0) & (other.heights > 0), one.heights / other.heights, np.nan

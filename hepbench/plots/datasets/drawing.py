@@ -79,7 +79,7 @@ def _check(figures: Sequence[str], source: Wanted, *, compare: bool, output: Pat
 
 
 def _chosen(shown: LabelledExamples, figures: Sequence[str]) -> Sequence[str]:
-    """Return the figures that the user named, or all that can be drawn.
+    """Return the figures of a dataset that the user named, or all that can be drawn.
 
     Raises:
         UsageError: a named figure cannot be drawn.
@@ -120,7 +120,7 @@ def _draw(several: Sequence[LabelledExamples], name: str) -> tuple[Figure, list[
 
 
 def _caption(figure: Figure, several: Sequence[LabelledExamples], notes: Sequence[str]) -> None:
-    """Write the title, with the dataset and its origin, and the notes below."""
+    """Write the title of a dataset's figure, and the notes below it."""
     name = several[0].name
     origins = " and ".join(ORIGINS[shown.origin] for shown in several)
     title = rf"$\bf{{{style.mathematical(name)}}}$  $\it{{{style.mathematical(origins)}}}$"
@@ -131,7 +131,7 @@ def _caption(figure: Figure, several: Sequence[LabelledExamples], notes: Sequenc
 
 
 def _examples(shown: LabelledExamples) -> str:
-    """Return for the caption the numbers of examples of each class, and of sealed test examples."""
+    """Return a caption's text with the numbers of examples in each class, and of test examples."""
     counts = zip(shown.counts, shown.spec.classes, strict=True)
     listed = ", ".join(f"{n:,} {name}" for n, name in counts)
     weighted = ", weighted" if "weights" in shown.columns else ""

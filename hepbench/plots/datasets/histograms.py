@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 STEEP = 300
-"""The axis is logarithmic if the highest bin is more than this many times the median bin."""
+"""A y axis is logarithmic if the highest bin exceeds the median bin by more than this factor."""
 
 
 HEADROOM = 1.25
-"""Upper end of a linear axis, in heights of the highest bin."""
+"""Upper end of a linear y axis, as a multiple of the highest bin."""
 
 
 MIN_WIDTH = 7.2
-"""Least width of a figure in inches: title and legend stand side by side."""
+"""Smallest width of a figure in inches: title and legend are side by side."""
 
 
 RATIO_RANGE = (0.4, 1.6)
@@ -44,7 +44,7 @@ TOP_RIGHT: dict[str, Any] = {"ha": "right", "va": "top"}
 
 
 def draw(several: Sequence[LabelledExamples], kind: str) -> tuple[Figure, list[str]]:
-    """Draw each quantity in a panel; for a file and its sample with their ratio below.
+    """Draw histograms of each quantity in its own panel, for one or two sources of a dataset.
 
     Returns:
         The figure, and the notes for below it.
@@ -69,7 +69,7 @@ def draw(several: Sequence[LabelledExamples], kind: str) -> tuple[Figure, list[s
 
 
 def _grid(n: int, across: int, *, compared: bool) -> tuple[Figure, list[list[Axes]]]:
-    """Return n panels with small tick labels, with axes for ratios if two sources are compared."""
+    """Return a figure with n panels, with axes for ratios if two sources are compared."""
     tall = 2.0 if n > 3 else 2.8
     heights = [tall, 0.375 * tall] if compared else [tall]
     width = max(2.75, MIN_WIDTH / across)
@@ -104,12 +104,12 @@ def _draw_panel(
 
 
 def _is_spread(found: Distribution) -> bool:
-    """Whether values are in more than one bin, or each value has a bin of its own."""
+    """Return whether values lie in several bins, or each value has its own bin."""
     return found.bins.values is not None or bool(((found.heights > 0).any(axis=0)).sum() > 1)
 
 
 def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
-    """Set range, scale and ticks of both axes."""
+    """Set range, scale and ticks of a histogram's axes."""
     where = each[0].bins
     axes.set_xlim(where.edges[0], where.edges[-1])
     if where.values is not None:
@@ -125,7 +125,7 @@ def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
 
 
 def _draw_yaxis(axes: Axes, each: Sequence[Distribution]) -> None:
-    """Set range and scale of the y axis."""
+    """Set range and scale of a histogram's y axis."""
     heights = np.concatenate([_drawn(found)[0].ravel() for found in each])
     positive = heights[heights > 0]
     if not len(positive):
@@ -139,7 +139,7 @@ def _draw_yaxis(axes: Axes, each: Sequence[Distribution]) -> None:
 
 
 def _symmetric(axes: Axes, where: Bins) -> None:
-    """Make the axis logarithmic on both sides of 0, with a few ticks."""
+    """Make an x axis logarithmic on both sides of 0, with a few ticks."""
     inner, outer = where.edges[len(where.edges) // 2], where.edges[-1]
     axes.set_xscale("symlog", linthresh=inner, linscale=0.3)
     powers = np.arange(np.ceil(np.log10(inner)), np.floor(np.log10(outer)) + 1)
@@ -149,7 +149,7 @@ def _symmetric(axes: Axes, where: Bins) -> None:
 
 
 def _drawn(found: Distribution) -> tuple[Array, Array]:
-    """Return the heights and errors that are drawn: densities if the bins are on a linear axis."""
+    """Return a histogram's heights and errors to draw: densities if the axis is linear."""
     scale = found.widths if found.bins.scale == "linear" else 1.0
     return found.heights / scale, found.errors / scale
 
@@ -182,7 +182,7 @@ def _points(axes: Axes, found: Distribution, label: int, colour: str, name: str)
 
 
 def _centres(found: Distribution) -> Array:
-    """Return the centres of the bins on the scale of the axis."""
+    """Return the centres of a histogram's bins on the scale of its axis."""
     edges = found.bins.edges
     if found.bins.scale == "log":
         return np.sqrt(edges[1:] * edges[:-1])
@@ -195,7 +195,7 @@ def _centres(found: Distribution) -> Array:
 
 
 def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution) -> None:
-    """Draw the ratio of sample to file, class by class."""
+    """Draw the ratio of a bundled sample to the original file, class by class."""
     ratios, errors = distributions.ratio(sample, file)
     low, high = RATIO_RANGE
     for label in range(len(ratios)):

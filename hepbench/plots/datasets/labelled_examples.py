@@ -1,4 +1,4 @@
-"""Read the training and validation examples of a dataset, a chunk at a time.
+"""Read the training and validation examples of a dataset for its figures, chunk by chunk.
 
 The test part stays sealed. Files are read and split by the same stages as in a run, with the same
 cache.
@@ -40,15 +40,15 @@ PARTS = ("train", "validation")
 
 
 MAX_BYTES = 200_000_000
-"""The most memory for dense inputs that are read at once."""
+"""Largest size in bytes of the dense inputs that are read at once."""
 
 
 SPLIT_SEED = 0
-"""The split seed of a suite that sets none."""
+"""The default split seed of a suite."""
 
 
 class Chunk(NamedTuple):
-    """Some examples: labels (n,), weights (n,), inputs (n, ...) and spectators (n,) by name."""
+    """Some examples of a dataset: labels, weights, and inputs and spectators by name."""
 
     labels: Array
     weights: Array
@@ -58,7 +58,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledExamples:
-    """The labelled examples of a dataset, without its test part.
+    """The training and validation examples of a dataset, from which its figures are drawn.
 
     Attributes:
         spec, name: the dataset; its name with the parameters that the user chose.
@@ -87,12 +87,12 @@ class LabelledExamples:
 
     @property
     def source_name(self) -> str:
-        """A short name of its origin, for figures that compare two."""
+        """A short name of the data's origin, for figures that compare file and sample."""
         return {"file": "file", "simulated": "simulated file", "sample": "sample"}[self.origin]
 
     @property
     def counts(self) -> Array:
-        """(classes,) number of examples of each class."""
+        """Number of examples of each class, (classes,)."""
         return np.bincount(self.columns["labels"], minlength=len(self.spec.classes))
 
     @property
@@ -106,14 +106,14 @@ class LabelledExamples:
         return [name for name in self.columns if name not in {"labels", "weights"}]
 
     def chunks(self, *names: str) -> Iterator[Chunk]:
-        """Yield all examples with these inputs, as many at a time as fit into memory."""
+        """Yield all examples with the named inputs, as many at a time as fit into memory."""
         whole, n = stored_parts.read_inputs(self.source, "labelled"), len(self.rows)
         for span in stored_parts.spans(whole, n):
             yield self._chunk(whole, np.arange(span.start, span.stop), names)
             self.report_progress(f"{span.stop / n:.0%} of {n:,} examples drawn")
 
     def some(self, most: int, *names: str) -> Chunk:
-        """Return at most this many examples, spread evenly over all; fewer if memory is too small."""
+        """Return at most ``most`` examples, spread evenly over all, as far as memory allows."""
         whole = stored_parts.read_inputs(self.source, "labelled")
         dense = [a for a in whole.values() if not isinstance(a, SparseImages)]
         size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in dense)
@@ -156,7 +156,7 @@ def opened(
     source: Wanted,
     report_progress: Callable[[str], None] = progress.ignore,
 ) -> LabelledExamples:
-    """Open a dataset to draw it; files that are not yet in the cache are read first.
+    """Open a dataset to draw its figures; files that the cache lacks are read first.
 
     Args:
         reference: the dataset's name, perhaps with parameters in brackets.
@@ -191,7 +191,7 @@ def opened(
 def _read(
     combination: Combination, local: LocalOptions, report_progress: Callable[[str], None]
 ) -> tuple[LabelledExamples, DataFiles]:
-    """Return the examples, with warnings of the reader as notes, and the files that were read."""
+    """Return the examples of a dataset with notes about its files, and the files that were read."""
     from hepbench.planning.stages import preparation
     from hepbench.running import session
     from hepbench.running.executor import Limits
@@ -213,7 +213,7 @@ def _read(
 
 
 def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> LabelledExamples:
-    """Return the examples of a dataset that was read and split.
+    """Collect the examples of a dataset from its cached stages (reading and splitting).
 
     Args:
         spec: the dataset.
@@ -237,7 +237,7 @@ def gathered(spec: Dataset, task: InputsTask, read: Path, split: Path) -> Labell
 
 
 def _columns(split: Path) -> dict[str, Array]:
-    """Return the columns of training and validation together, ordered by row."""
+    """Return labels, weights and spectators of training and validation, sorted by row."""
     parts = [_part(split / f"{part}.npz") for part in PARTS]
     whole = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
     # files are read from front to back
@@ -246,7 +246,7 @@ def _columns(split: Path) -> dict[str, Array]:
 
 
 def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
-    """Return the dataset to draw, combined with a model that takes all its inputs."""
+    """Combine the dataset to draw with an imaginary model that takes all its inputs."""
     inputs = tuple(sorted(available(entry.spec)))
     model = Entry(Model(name="figure", summary="", inputs=inputs, build=""), entry.plugin)
     labels = (entry.spec.name, "figure", "")
@@ -262,7 +262,7 @@ def _combination(entry: Entry, params: Mapping[str, Any]) -> Combination:
 
 
 def _part(path: Path) -> dict[str, Array]:
-    """Return the rows and columns of one part, without ids."""
+    """Return the row numbers and columns of one part of a split, without ids."""
     with np.load(path, allow_pickle=False) as kept:
         return {name: array for name, array in kept.items() if name != "ids"}
 
@@ -270,7 +270,7 @@ def _part(path: Path) -> dict[str, Array]:
 def _prepare(
     stages: Mapping[str, Stage], executor: LocalExecutor, report_progress: Callable[[str], None]
 ) -> None:
-    """Run the stages that make what is drawn, if they are missing in the cache.
+    """Run the stages that prepare a dataset for its figures, unless they are in the cache.
 
     Raises:
         DataError: files are invalid.

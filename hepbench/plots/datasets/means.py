@@ -1,4 +1,4 @@
-"""Draw mean images by class and channel, and differences of means in units of their error."""
+"""Draw a dataset's mean images by class and channel, and their differences."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 LAYOUT = (4, 2.1)
-"""Number of images side by side, and inches of each."""
+"""Number of images side by side, and width of each in inches."""
 
 
 CROWDED = (8, 1.45)
-"""The same if there are more than FEW lines of images."""
+"""The layout if there are more than FEW lines of images: images side by side, and inches."""
 
 
 FEW = 3
@@ -36,20 +36,19 @@ MIN_WIDTH = 4.2
 
 
 ENOUGH = 5
-"""Differences are shown only if the pixel has this many hits in both: with fewer, the error of the
-mean is itself unknown."""
+"""A difference is shown only where both means have at least this many hits in the pixel."""
 
 
 GREY = "#dadada"
 
 
 RESOLVED = 0.998
-"""Fraction of the differences that lie within the colour scale."""
+"""Fraction of the differences that the colour scale covers."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """Mean images of each class.
+    """The mean images of each class of a dataset.
 
     Attributes:
         channels: names with units.
@@ -65,7 +64,7 @@ class Means:
 
 
 def means(shown: LabelledExamples) -> Means:
-    """Return the mean images of each class, reading all examples chunk by chunk."""
+    """Return the mean images of each class, over all examples."""
     classes = len(shown.spec.classes)
     weights, squares = np.zeros((2, classes, 1))
     sums: Any = 0
@@ -83,7 +82,7 @@ def means(shown: LabelledExamples) -> Means:
 
 
 def _means_and_errors(sums: Array, weights: Array, squares: Array) -> tuple[Array, Array, Array]:
-    """Return means, errors and hits, (classes, pixels) each.
+    """Return mean images, their errors and numbers of hits, (classes, pixels) each.
 
     Args:
         sums: (4, classes, pixels), see ``_sums``.
@@ -97,7 +96,7 @@ def _means_and_errors(sums: Array, weights: Array, squares: Array) -> tuple[Arra
 
 
 def _sums(images: Array, weights: Array) -> Array:
-    """Return sums over images of w x, w^2 x, w^2 x^2, and the number of hits: (4, pixels)."""
+    """Return sums over images with weights w, (4, pixels): w x, w^2 x, w^2 x^2, number of hits."""
     size = int(np.prod(images.shape[1:]))
     if isinstance(images, SparseImages):
         rows, positions, values = images.hits()
@@ -111,7 +110,7 @@ def _sums(images: Array, weights: Array) -> Array:
 
 
 def pull(one: Means, other: Means, label: int, reference: int) -> Array:
-    """Return (C, H, W), the difference of two means in units of its error.
+    """Return the difference of two mean images (C, H, W) in units of its error.
 
     It is class ``label`` of one minus class ``reference`` of the other; NaN in pixels where either
     has fewer than ENOUGH hits.
@@ -124,7 +123,7 @@ def pull(one: Means, other: Means, label: int, reference: int) -> Array:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of images, one for each channel; ``pulls``: they are differences / error."""
+    """A line of mean images, one for each channel; with ``pulls``, differences / errors."""
 
     name: str
     images: Array
@@ -132,7 +131,7 @@ class Line:
 
 
 def lines(found: Sequence[tuple[str, Means]], classes: Sequence[str]) -> list[Line]:
-    """Return the lines to draw, for one or two sources.
+    """Return the lines of mean images to draw, for one or two sources of a dataset.
 
     One source: each class, and its difference from the first class. Two sources: each class of
     both, and their difference.
@@ -155,7 +154,7 @@ def lines(found: Sequence[tuple[str, Means]], classes: Sequence[str]) -> list[Li
 
 
 def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
-    """Draw the mean images of one source, or of file and sample with their differences.
+    """Draw the mean images of a dataset, or of its file and its sample with differences.
 
     Returns:
         The figure, and the notes for below it.
@@ -183,7 +182,7 @@ def _layout(drawn: Sequence[Line]) -> tuple[int, float]:
 def _grids(
     drawn: Sequence[Line], across: int, blocks: int, *, turned: bool
 ) -> tuple[Figure, list[tuple[Any, Array]]]:
-    """Return a figure, and for each block its part of the figure and axes [line, channel]."""
+    """Return a figure of mean images, and for each block its axes [line, channel]."""
     from matplotlib.figure import Figure
 
     _, panel = _layout(drawn)
@@ -206,13 +205,13 @@ def _notes(height: int, width: int) -> list[str]:
 
 
 def _highest(images: Sequence[Array]) -> float:
-    """Return the largest difference on the colour scale, in units of its error."""
+    """Return the upper end of the colour scale for differences, in units of their error."""
     sizes = np.abs(np.concatenate([each[np.isfinite(each)] for each in images] or [np.ones(1)]))
     return max(float(np.quantile(sizes, RESOLVED)), 3.0) if len(sizes) else 3.0
 
 
 def _draw_block(axes: Array, drawn: Sequence[Line], channels: Sequence[int], high: float) -> None:
-    """Draw some channels into axes [line, channel]."""
+    """Draw the mean images of some channels into axes [line, channel]."""
     for column, channel in enumerate(channels):
         means = np.stack([line.images[channel] for line in drawn if not line.pulls])
         scale = style.pixel_colours(means)
@@ -226,7 +225,7 @@ def _draw_block(axes: Array, drawn: Sequence[Line], channels: Sequence[int], hig
 def _draw_names(
     axes: Array, drawn: Sequence[Line], channels: Sequence[str], *, turned: bool
 ) -> None:
-    """Write names of lines and channels at the edges; names of lines at the top if turned."""
+    """Write the names of lines and channels at the edges of a block of images."""
     for at, name in zip(axes[0], channels, strict=False):
         if turned:
             at.set_ylabel(style.plain(name), loc="center", fontsize="small")
@@ -240,7 +239,7 @@ def _draw_names(
 
 
 def _draw_bars(part: Any, axes: Array, drawn: Sequence[Line], *, turned: bool) -> None:
-    """Add a colour bar for each channel, and one for all differences."""
+    """Add a colour bar for each channel of images, and one for all differences."""
     last = max(i for i, line in enumerate(drawn) if not line.pulls)
     for column in axes.T:
         beside = list(column) if turned else [column[last]]

@@ -1,4 +1,4 @@
-"""Draw one example of each class in three forms: image, cloud of pixels, and graph.
+"""Draw one example of each class of a dataset as image, as cloud of pixels and as graph.
 
 The example has the median number of hit pixels of its class. Cloud and image are aligned by their
 contents: a pixel and a point with the same deposits are the same, which also checks that the cloud
@@ -30,11 +30,11 @@ INPUTS = ("image", "cloud", "mask", "neighbours")
 
 
 UNIT = re.compile(r"([0-9.]+) (.+)")
-"""A unit with a factor, such as ``50 GeV``."""
+"""Matches a unit with a factor, such as ``50 GeV``."""
 
 
 SAMPLED = 100
-"""Number of labelled examples, spread evenly over all, among which the drawn ones are chosen."""
+"""Number of examples of a dataset from which the drawn ones are chosen."""
 
 
 COLUMNS = ("image", "cloud", "graph", "graph, enlarged")
@@ -45,20 +45,20 @@ PANEL = 2.5
 
 
 QUANTILE = 0.02
-"""This fraction of the hit pixels, the faintest ones, all get the lightest colour."""
+"""This fraction of the hit pixels, the faintest ones, gets the lightest colour."""
 
 
 LARGEST, SMALLEST = 26.0, 2.0
-"""Areas of points, in square points of print."""
+"""Largest and smallest area of a drawn point, in square typographic points."""
 
 
 CLOSE = 10
-"""The enlarged part extends this many pixels to each side of the brightest one."""
+"""The enlarged view extends this many pixels to each side of the brightest pixel."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One example in three forms.
+    """One example of a dataset as image, cloud and graph.
 
     Attributes:
         name: name of its class.
@@ -80,7 +80,7 @@ class Example:
 
 
 def links(neighbours: Array, mask: Array) -> Array:
-    """Return the pairs (L, 2) of real points that neighbours (P, k) link, lower index first."""
+    """Return the edges (L, 2) of a graph: pairs of points that ``neighbours`` (P, k) links."""
     here = np.broadcast_to(np.arange(len(neighbours))[:, None], neighbours.shape)
     pairs = np.stack([here, neighbours.astype(np.int64)], axis=-1)[mask].reshape(-1, 2)
     pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
@@ -88,7 +88,7 @@ def links(neighbours: Array, mask: Array) -> Array:
 
 
 def image_edges(image: Array, points: Array) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the first and last edge of an image's rows, then of its columns, in units of the cloud.
+    """Return first and last edge of an image's rows, then of its columns, in the cloud's units.
 
     Args:
         image: (C, H, W).
@@ -105,7 +105,7 @@ def image_edges(image: Array, points: Array) -> tuple[tuple[float, float], tuple
 
 
 def _matched(image: Array, points: Array) -> tuple[Array, Array]:
-    """Return the points with the same deposits as exactly one pixel, and that pixel's index."""
+    """Match points of a cloud to pixels of an image by equal deposits; return both indices."""
     channels = len(image)
     pixels = image.reshape(channels, -1).T
     hit = np.flatnonzero(pixels.any(axis=1))
@@ -121,7 +121,7 @@ def _matched(image: Array, points: Array) -> tuple[Array, Array]:
 
 
 def _span(places: Array, positions: Array, size: int) -> tuple[float, float]:
-    """Return the first and last edge of a row of pixels, from the positions of some of them."""
+    """Return the first and last edge of a row of pixels, from the positions of some pixels."""
     if np.ptp(places) == 0:
         msg = "cannot find the size of a pixel: all points of the cloud are in one row or column"
         raise UsageError(msg)
@@ -133,7 +133,7 @@ def _span(places: Array, positions: Array, size: int) -> tuple[float, float]:
 
 
 def factors(images: Array, units: Sequence[str]) -> tuple[Array, str]:
-    """Return a factor for each channel of images (n, C, H, W) before they are summed, and the unit.
+    """Return the factors that bring all image channels to one unit, and that unit.
 
     A channel in ``50 GeV`` has the factor 50, and the sum is in ``GeV``. Channels in another unit
     than the first have the factor 0. Without units, channels with negative values have the factor
@@ -149,7 +149,7 @@ def factors(images: Array, units: Sequence[str]) -> tuple[Array, str]:
 
 
 def example(name: str, inputs: Mapping[str, Array], each: Array) -> Example:
-    """Return one example as it is drawn.
+    """Return one example of a dataset as image, cloud and graph to draw.
 
     Args:
         name: name of its class.
@@ -170,7 +170,7 @@ def example(name: str, inputs: Mapping[str, Array], each: Array) -> Example:
 
 
 def typical(shown: LabelledExamples) -> dict[int, Mapping[str, Array]]:
-    """Return the inputs of one example of each class: the one with the median number of hits.
+    """Return the inputs of one example of each class, the one with the median number of hits.
 
     Raises:
         UsageError: that example has no hit.
@@ -191,7 +191,7 @@ def typical(shown: LabelledExamples) -> dict[int, Mapping[str, Array]]:
 
 
 def examples(shown: LabelledExamples) -> tuple[list[Example], str, str]:
-    """Return an example of each class, the names of the summed channels, and their unit."""
+    """Return an example of each class to draw, with the names and unit of its summed channels."""
     found = typical(shown)
     images = np.stack([inputs["image"] for inputs in found.values()])
     _, units = naming.described(shown.spec, "image", shown.params)
@@ -204,7 +204,7 @@ def examples(shown: LabelledExamples) -> tuple[list[Example], str, str]:
 
 
 def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
-    """Draw an example of each class from each source.
+    """Draw an example of each class from each source of a dataset.
 
     Returns:
         The figure, and the notes for below it.
@@ -228,7 +228,7 @@ def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
 
 
 def _grid(examples: int, columns: Sequence[str]) -> tuple[Figure, Any]:
-    """Return a figure and its axes [example, column], with titles and axis labels."""
+    """Return a figure of examples with axes [example, column], titles and labels."""
     from matplotlib.figure import Figure
 
     size = (len(columns) * PANEL + 1.2, examples * PANEL + 0.6)
@@ -260,7 +260,7 @@ def _pixel(one: Example) -> tuple[float, float]:
 
 
 def _reach(one: Example) -> float:
-    """Return the distance from the centre within which all pixels of the cloud lie."""
+    """Return the distance from the centre to the farthest pixel of an example."""
     return float(abs(one.places).max(initial=0)) + max(_pixel(one))
 
 
@@ -304,7 +304,7 @@ def _draw_links(ax: Axes, one: Example, width: float) -> None:
 
 
 def _draw_enlarged(whole: Axes, close: Axes, one: Example, look: Mapping[str, Any]) -> None:
-    """Draw the surroundings of the brightest point enlarged, and mark them in the whole."""
+    """Draw the surroundings of the brightest point enlarged, and mark them in the full graph."""
     _draw_image(close, one, look, alpha=0.5)
     _draw_points(close, one, look, larger=5.0)
     _draw_links(close, one, 0.4)
@@ -325,7 +325,7 @@ def _name(ax: Axes, name: str) -> None:
 
 
 def _colours(several: Sequence[Example]) -> dict[str, Any]:
-    """Return one colour map and one logarithmic scale for all examples."""
+    """Return the colour map and logarithmic colour scale that all examples share."""
     import matplotlib as mpl
     from matplotlib.colors import LogNorm
 

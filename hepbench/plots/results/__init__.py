@@ -1,1 +1,1 @@
-"""Figures of results, one module each."""
+"""Draw figures of results (``hepbench plot``), one kind of figure in each module."""

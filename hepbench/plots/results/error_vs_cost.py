@@ -1,4 +1,4 @@
-"""Draw error against cost: a point for each row, and the Pareto front.
+"""Draw a metric's error against cost: a point for each table row, and the Pareto front.
 
 Rows that differ in one parameter of their last step are joined by a line.
 """
@@ -38,19 +38,19 @@ COSTS = {
     "parameters": ("parameters", "parameters"),
     "nonzero": ("nonzero_parameters", "non-zero parameters"),
 }
-"""For each name on the command line: the column, and the label of the axis."""
+"""By name of a cost on the command line: its table column and its axis label."""
 
 
 MOST = 40
 
 
 FRONTS = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (10, 3)))
-"""Dashes of the Pareto fronts, one for each machine."""
+"""Line styles of the Pareto fronts, one for each machine."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """The point of one row.
+    """The point of one table row in a figure of error against cost.
 
     Attributes:
         row: index of the row in the panel.
@@ -72,7 +72,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """The y axis.
+    """The y axis of a figure of error against cost.
 
     Attributes:
         name: the metric, or a column of costs.
@@ -87,12 +87,12 @@ class Axis:
     lower: bool
 
     def of(self, value: float) -> float:
-        """Return the number that is drawn for a value."""
+        """Return the number to draw for a value of the metric."""
         return 1 - value if self.complement else value
 
 
 def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
-    """Return the axis of a metric; if 1 is perfect, 1 - value is drawn, so that lower is better."""
+    """Return the y axis of a metric: if 1 is the best value, the axis shows 1 - value."""
     higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
     values = [row.averages[name].value for row in rows]
     within = all(value is None or 0 <= value <= 1 for value in values)
@@ -102,7 +102,7 @@ def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
 
 
 def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
-    """Return the points of the rows that have both error and cost."""
+    """Return the points of the table rows that have both error and cost."""
     found = (_point(i, row, y, against) for i, row in enumerate(rows))
     return [point for point in found if point is not None]
 
@@ -128,17 +128,17 @@ def _point(i: int, row: Row, y: Axis, against: str) -> Point | None:
 
 
 def _column(against: str) -> str:
-    """Return the column of a cost."""
+    """Return the table column of a cost."""
     return COSTS[against][0] if against in COSTS else against
 
 
 def _full_macs(row: Row, against: str) -> float | None:
-    """Return the MACs to draw for a network without zero weights, which has no theoretical ones."""
+    """Return the MACs to draw for a network without zero weights, which records no theoretical MACs."""
     return row.averages["macs"].value if against == "theoretical" else None
 
 
 def machines(row: Row, against: str) -> tuple[str, ...]:
-    """Return the machines, with threads, on which a row's latencies were measured.
+    """Return the machines, with numbers of threads, on which a row's latencies were measured.
 
     Empty for costs that are counted, not measured.
     """
@@ -154,7 +154,7 @@ def _machine(record: Record) -> str:
 
 
 def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
-    """Return the indices of the rows of each curve.
+    """Return the indices of the table rows that belong to each curve.
 
     Rows of a curve differ only in one parameter of their last step and are sorted by it; their
     costs were measured on one machine. Any other row is a curve of its own.
@@ -172,14 +172,14 @@ def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
 
 
 def _last(row: Row) -> Mapping[str, Any]:
-    """Return the parameters of the last step."""
+    """Return the parameters of the last method in a row's chain."""
     name = uses(step.name for step in chain(row.labels.chain))[-1]
     found: Mapping[str, Any] = row.record.params.get("methods", {}).get(name, {})
     return found
 
 
 def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Split rows into lists in which only one parameter differs: the one with the most values."""
+    """Split rows into curves along which only one parameter varies, the one with most values."""
     names = sorted({name for each in params for name in each})
     values = {name: {_written(each.get(name)) for each in params} for name in names}
     varying = [name for name in names if len(values[name]) > 1]
@@ -205,14 +205,16 @@ def _sort_key(value: Any) -> tuple[bool, float, str]:
 
 
 def parameter(rows: Sequence[Row]) -> str:
-    """Return the parameter in which the rows of a curve differ."""
+    """Return the name of the parameter that varies along a curve."""
     params = [_last(row) for row in rows]
     names = sorted({name for each in params for name in each})
     return next((n for n in names if len({_written(p.get(n)) for p in params}) > 1), "")
 
 
 def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
-    """Return the Pareto front, sorted by cost: no other point is better in one and as good in the other."""
+    """Return the Pareto front of points, sorted by cost.
+
+    No other point is better than one on the front in error or cost and as good in the other."""
     sign = 1 if lower else -1
     best, kept = float("inf"), []
     for point in sorted(found, key=lambda p: (p.x, sign * p.y)):
@@ -225,7 +227,7 @@ def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
 def fronts(
     found: Iterable[Point], rows: Sequence[Row], *, lower: bool, against: str
 ) -> dict[tuple[str, ...], list[Point]]:
-    """Return a Pareto front for each machine: latencies of different machines are not comparable.
+    """Return a Pareto front for each machine, since latencies are comparable on one machine only.
 
     A row whose seeds were measured on several machines is on no front.
     """
@@ -240,7 +242,7 @@ def fronts(
 
 
 def draw(request: Request) -> Figure:
-    """Draw a panel for each dataset."""
+    """Draw error against cost, a panel for each dataset."""
     _check(request)
     columns = dict.fromkeys([request.error, _column(request.against), "macs", "theoretical_macs"])
     why_not = _why_not(request.error, request.against)
@@ -271,7 +273,7 @@ def _check(request: Request) -> None:
 
 
 def _why_not(error: str, against: str) -> Callable[[Row], str]:
-    """Return a function that says why a row cannot be drawn."""
+    """Return a function that says why a row's point cannot be drawn, or ""."""
     column = _column(against)
 
     def why(row: Row) -> str:
@@ -285,7 +287,7 @@ def _why_not(error: str, against: str) -> Callable[[Row], str]:
 
 
 def _names(panel: Panel, against: str) -> list[str]:
-    """Return the names of the curves, with numbers of machines if there are several."""
+    """Return the legend names of curves, with numbers of machines if there are several."""
     numbers = _numbers(panel, against)
     names = []
     for places in curves(panel.rows, against):
@@ -305,14 +307,14 @@ def _numbers(panel: Panel, against: str) -> dict[str, str]:
 
 
 def _front_names(panel: Panel, against: str) -> dict[str, str]:
-    """Return the name of each machine's front in the legend, if there are several."""
+    """Return the legend names of the machines' Pareto fronts, if there are several."""
     numbers = _numbers(panel, against)
     named = {each: f"Pareto front, {number}" for each, number in numbers.items()}
     return named if len(named) > 1 else {}
 
 
 def _named(panel: Panel, places: Sequence[int]) -> str:
-    """Return the name of a curve: the name of its only row, or what its rows have in common."""
+    """Return the legend name of a curve: the name of its only row, or what its rows share."""
     name = panel.names[places[0]]
     if len(places) == 1:
         return name
@@ -331,7 +333,7 @@ def _named(panel: Panel, places: Sequence[int]) -> str:
 def _draw_panel(
     axes: Axes, panel: Panel, words: Sequence[str], request: Request, *, right: bool
 ) -> list[str]:
-    """Draw one panel; return the notes about it."""
+    """Draw one panel of error against cost; return notes about it."""
     y = axis(request.error, panel.rows, request.metrics)
     found = {point.row: point for point in points(panel.rows, y, request.against)}
     lines = curves(panel.rows, request.against)
@@ -351,7 +353,7 @@ def _draw_panel(
 def _drawn_fronts(
     panel: Panel, found: Mapping[int, Point], y: Axis, against: str
 ) -> dict[tuple[str, ...], list[Point]]:
-    """Return the fronts with more than one point, if the x axis is a cost."""
+    """Return the Pareto fronts with more than one point, if the x axis is a cost."""
     if against not in COSTS:
         return {}
     comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
@@ -360,7 +362,7 @@ def _drawn_fronts(
 
 
 def _row_looks(lines: Sequence[Sequence[int]], looks: Sequence[Look]) -> dict[int, Look]:
-    """Return the look of each row's curve."""
+    """Return the colour and markers of each row's curve."""
     return {i: look for places, look in zip(lines, looks, strict=True) for i in places}
 
 
@@ -422,14 +424,14 @@ def _draw_published(
 
 
 def _draw_diamond(axes: Axes, x: float | None, value: float, colour: str) -> None:
-    """Draw one published value; at the right margin if its cost was not published."""
+    """Draw a published value as a diamond, at the right margin if its cost was not published."""
     how: dict[str, Any] = {"marker": "d", "mfc": "white", "mec": colour, "linestyle": "none"}
     where = axes.get_yaxis_transform() if x is None else axes.transData
     axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)
 
 
 def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
-    """Make axes logarithmic if their values differ much, and label them."""
+    """Make the axes of error and cost logarithmic if values differ much, and label them."""
     xs = [x for p in found for x in (p.x, p.theoretical) if x is not None]
     ys = [p.y for p in found]
     if min(xs) > 0 and max(xs) > 10 * min(xs):
@@ -447,7 +449,7 @@ def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
 
 
 def _explanation(found: Iterable[Point], fronts: int) -> str:
-    """Return a note that explains bars, markers and this number of fronts."""
+    """Return a note that explains error bars, markers and Pareto fronts."""
     found = list(found)
     texts = ["bars, thick: statistical error of the test sample"]
     if any(p.spread is not None for p in found):
@@ -463,7 +465,7 @@ def _explanation(found: Iterable[Point], fronts: int) -> str:
 
 
 def _latency_notes(panel: Panel, request: Request) -> list[str]:
-    """Return notes on the machines of latencies and on their comparability."""
+    """Return notes on the machines on which latencies were measured."""
     if request.against != "latency":
         return []
     numbers = _numbers(panel, request.against)
@@ -474,7 +476,7 @@ def _latency_notes(panel: Panel, request: Request) -> list[str]:
     for i, row in enumerate(panel.rows):
         if len(machines(row, request.against)) > 1:
             notes.append(
-                f"{panel.names[i]}: its seeds ran on several machines, so it is on no front"
+                f"{panel.names[i]}: its seeds ran on several machines, so it is on no Pareto front"
             )
     if any(w.startswith("latency") for row in panel.rows for r in row.ok for w in r.warnings):
         notes.append("some latencies were unsteady during the measurement")

@@ -1,4 +1,4 @@
-"""Draw the latents of test examples: the classes, the used dimensions, and a comparison with N(0, 1)."""
+"""Draw latents of test examples: classes, used dimensions, comparison with N(0, 1)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = 5000
-"""The most test examples that are encoded."""
+"""Largest number of test examples that are encoded."""
 
 
 EMBEDDED = 1500
-"""The most examples for t-SNE: its time grows with their number squared."""
+"""Largest number of examples for t-SNE, whose time grows with the number squared."""
 
 
 IN_USE = 0.01
-"""A dimension is in use if its KL divergence, mean over examples, exceeds this many nats."""
+"""A latent dimension is in use if its mean KL divergence exceeds this number of nats."""
 
 
 MOST = 3
@@ -38,7 +38,7 @@ MOST = 3
 
 @dataclass(frozen=True)
 class Latents:
-    """Latents of test examples.
+    """The latents that a network computes for test examples.
 
     Attributes:
         values: (N, D); for a variational encoder the means.
@@ -54,7 +54,7 @@ class Latents:
 
 
 def encode(trained: trained_networks.TrainedNetwork) -> Latents:
-    """Return the latents of the test examples; an encoder with ``posterior`` is variational."""
+    """Compute the latents of test examples with a trained network."""
     encoder = trained.network.encoder
     if hasattr(encoder, "posterior"):
         values, log_variances = trained_networks.outputs(trained, encoder.posterior)
@@ -79,7 +79,7 @@ def principal(values: Array) -> tuple[Array, Array]:
 
 
 def divergence(means: Array, log_variances: Array) -> Array:
-    """Return (D,), the KL divergence of each dimension from N(0, 1) in nats, mean over examples."""
+    """Return the mean KL divergence of each latent dimension from N(0, 1), in nats."""
     means, logs = means.astype(float), log_variances.astype(float)
     found: Array = ((means**2 + np.exp(logs) - 1 - logs) / 2).mean(axis=0)
     return found
@@ -107,7 +107,7 @@ def normalised(found: Latents) -> Array:
 
 
 def embedded(values: Array) -> Array:
-    """Return (n, 2), the t-SNE of the first EMBEDDED latents.
+    """Return the t-SNE (n, 2) of the first EMBEDDED latents.
 
     Source: van der Maaten and Hinton, JMLR 9 (2008) 2579; computed by scikit-learn.
     """
@@ -124,7 +124,7 @@ def embedded(values: Array) -> Array:
 
 
 def draw(request: Request) -> Figure:
-    """Draw a line of four panels for each network."""
+    """Draw the latents of each network in a line of four panels."""
     from matplotlib.figure import Figure
 
     panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
@@ -149,7 +149,7 @@ def _why_not(row: Row) -> str:
 
 
 def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Latents, seed: int) -> str:
-    """Draw the four panels of one network; return a note about it."""
+    """Draw the latents of one network in four panels; return a note about it."""
     classes = labels.class_names(panel.rows[i].aspects["labels"], int(found.labels.max()) + 1)
     shown, fractions = principal(found.values)
     _scatter(axes[0], shown, found.labels, classes)
@@ -178,7 +178,7 @@ def _scatter(axes: Axes, points: Array, labels: Array, classes: Sequence[str]) -
 
 
 def _draw_dimensions(axes: Axes, found: Latents, fractions: Array) -> str:
-    """Draw KL divergence or variance of each dimension, largest first; return it in words."""
+    """Draw KL divergence or variance of each latent dimension; return a summary in words."""
     d = found.values.shape[1]
     places = np.arange(1, d + 1)
     if found.log_variances is not None:
@@ -200,7 +200,7 @@ def _draw_dimensions(axes: Axes, found: Latents, fractions: Array) -> str:
 
 
 def _draw_normal(axes: Axes, values: Array, *, sampled: bool) -> None:
-    """Draw a band of the distributions of all dimensions, with N(0, 1)."""
+    """Draw the range of the distributions of all latent dimensions, with N(0, 1)."""
     edges = np.linspace(-4, 4, 41)
     centres = (edges[1:] + edges[:-1]) / 2
     bins = np.stack([np.histogram(v, edges)[0] for v in values.T]) / (len(values) * 0.2)

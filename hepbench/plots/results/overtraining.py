@@ -1,4 +1,4 @@
-"""Draw the scores of training and test examples by class: they differ if a model overtrained."""
+"""Draw the scores of training and test examples by class, which differ after overtraining."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ MOST = 9
 
 
 STEEP = 30
-"""The axis is logarithmic if the highest bin is more than this many times the median bin."""
+"""A y axis is logarithmic if the highest bin exceeds the median bin by more than this factor."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Distribution of the scores of one class in one part, mean over seeds.
+    """The distribution of the scores of one class in one part of the data, mean over seeds.
 
     Attributes:
         density: (bins,), with area 1 between 0 and 1.
@@ -51,7 +51,7 @@ class Histogram:
 
 
 def shown_scores(predictions: Predictions) -> Array:
-    """Return (N,), the score of signal; with more than two classes, the score of the true class."""
+    """Return the scores to draw (N,): of signal, or with several classes of the true class."""
     scores = predictions.scores
     if scores.shape[1] == 2:
         return scores[:, 1]
@@ -59,7 +59,7 @@ def shown_scores(predictions: Predictions) -> Array:
 
 
 def histogram(seeds: Sequence[Predictions], label: int, edges: Array = EDGES) -> Histogram:
-    """Return the density of the scores of one class, mean over seeds."""
+    """Return the distribution of the scores of one class, mean over seeds."""
     densities, errors = [], []
     for predictions in seeds:
         scores, weights = _of_class(predictions, label)
@@ -79,7 +79,7 @@ def _of_class(predictions: Predictions, label: int) -> tuple[Array, Array]:
 
 
 def kolmogorov_smirnov(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[float, float]:
-    """Return the largest distance of two cumulative distributions, and its p-value.
+    """Return the largest distance between two cumulative distributions, and its p-value.
 
     Args:
         one, other: scores (N,) and weights (N,) of each.
@@ -114,7 +114,7 @@ WIDTH = 4.6
 
 
 def draw(request: Request) -> Figure:
-    """Draw a panel for each row, with the ratio of training to test below."""
+    """Draw the scores of each row in a panel, with the ratio of training to test below."""
     panels = selection.panels(request, "auc", most=MOST)
     rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
     across = 2 if len(rows) in {2, 4} else 3
@@ -158,7 +158,7 @@ def _draw_row(above: Axes, below: Axes, row: Row, results: Results) -> None:
 
 
 def _finish(above: Axes, below: Axes, densities: Sequence[Array], *, two: bool) -> None:
-    """Set scales, labels and legend.
+    """Set scales, labels and legend of a panel of scores.
 
     Args:
         above, below: axes of the distributions and of their ratio.
@@ -189,7 +189,7 @@ def _draw_ratio(axes: Axes, train: Histogram, test: Histogram, how: dict[str, An
 
 
 def _span(values: Sequence[float]) -> str:
-    """Return a p-value for the legend, or the range of several."""
+    """Return the legend's text for p-values: one, or the range of several."""
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     if max(values) < 0.005:
         return "< 0.01"

@@ -1,4 +1,4 @@
-"""Draw test inputs with their reconstructions, decoded walks and samples in latent space."""
+"""Draw test inputs and their reconstructions; decoded walks and samples in latent space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 6
-"""Number of examples, of steps of a walk, and of samples that are drawn."""
+"""Number of examples that are drawn, also of steps of a walk and of samples."""
 
 
 DRAWABLE = ("image", "table", "scalars")
@@ -64,7 +64,7 @@ class Pairs:
 
 
 def picked(labels: Array, n: int = SHOWN) -> Array:
-    """Return the indices of n examples, equally many of each class if possible, sorted by class."""
+    """Choose n examples to draw, equally many of each class; return their indices."""
     turn = np.empty(len(labels), int)
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
@@ -74,13 +74,13 @@ def picked(labels: Array, n: int = SHOWN) -> Array:
 
 
 def between(start: Array, end: Array, steps: int = SHOWN) -> Array:
-    """Return (steps, D), latents on the straight line from start to end."""
+    """Return latents (steps, D) on the straight line from ``start`` to ``end``."""
     fraction = np.linspace(0, 1, steps)[:, None]
     return (1 - fraction) * start + fraction * end
 
 
 def sampled(values: Array, *, variational: bool, n: int = SHOWN) -> Array:
-    """Return (n, D), sampled latents.
+    """Return n random latents (n, D).
 
     For a variational encoder from N(0, 1), else from a Gaussian with the mean and covariance of the
     latents (N, D).
@@ -96,7 +96,7 @@ def sampled(values: Array, *, variational: bool, n: int = SHOWN) -> Array:
 
 
 def pairs(trained: TrainedNetwork) -> Pairs:
-    """Return originals and reconstructions of a network.
+    """Return test inputs with their reconstructions by a network.
 
     Raises:
         ResultsError: it reconstructs none of the inputs that can be drawn.
@@ -133,7 +133,7 @@ def _visible(trained: TrainedNetwork, name: str, originals: Array) -> Array | No
 def _walk_and_samples(
     trained: TrainedNetwork, name: str, shown: Array
 ) -> tuple[Array | None, Array | None]:
-    """Return the decoded walk from the first to the last example, and decoded samples."""
+    """Decode latents between two examples (a walk) and random latents (samples)."""
     if not hasattr(trained.network.encoder, "decode"):
         return None, None
     found = latents.encode(trained)
@@ -143,7 +143,7 @@ def _walk_and_samples(
 
 
 def compared(trained: TrainedNetwork, name: str, shown: Array) -> tuple[Array, Array, float]:
-    """Return input and reconstruction of some examples, and the error over all examples.
+    """Return inputs and reconstructions of some examples, and the error over all examples.
 
     Only one batch is held in memory: all examples may be gigabytes.
 
@@ -168,7 +168,7 @@ def compared(trained: TrainedNetwork, name: str, shown: Array) -> tuple[Array, A
 
 
 def _reconstructed(trained: TrainedNetwork) -> str:
-    """Return the name of an input that is reconstructed and can be drawn."""
+    """Return the name of an input that a network reconstructs and that can be drawn."""
     import torch
 
     inputs = trained.network.example_inputs()
@@ -192,7 +192,7 @@ def _decoded(trained: TrainedNetwork, name: str, values: Array) -> Array:
 
 
 def draw(request: Request) -> Figure:
-    """Draw a block for each network."""
+    """Draw the reconstructions of each network in a block of its own."""
     from matplotlib.figure import Figure
 
     panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
@@ -209,7 +209,7 @@ def draw(request: Request) -> Figure:
 
 @dataclass(frozen=True)
 class Block:
-    """One network's part of the figure; ``lines`` is empty if the input is not an image."""
+    """One network's part of a figure of reconstructions."""
 
     title: str
     name: str
@@ -251,7 +251,7 @@ def _why_not(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of images (n, height, width); ``signed``: they are differences."""
+    """A line of images (n, height, width); ``signed``: differences of images."""
 
     name: str
     images: Array
@@ -259,7 +259,7 @@ class Line:
 
 
 def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Line]:
-    """Yield the lines of images of a block: the sum of channels, or each channel by itself."""
+    """Yield a block's lines of images, for the sum of channels or for each channel."""
     if found.input != "image":
         return
     n = found.originals.shape[1]
@@ -278,7 +278,7 @@ def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Li
 
 
 def _height(found: Pairs, lines: Sequence[Line]) -> float:
-    """Return the height of a block in inches."""
+    """Return the height of a network's block in inches."""
     if not lines:
         return 2.4 * -(-len(found.originals) // 2) + 0.5
     _, height, width = lines[0].images.shape
@@ -310,7 +310,7 @@ def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequen
 
 
 def _draw_line(line: Line, places: Sequence[Axes], how: dict[str, Any]) -> Any:
-    """Draw a line of images; return the first one as drawn."""
+    """Draw a line of images; return the drawn first one."""
     for ax in places:
         ax.set(xticks=[], yticks=[])
         ax.minorticks_off()
@@ -323,7 +323,7 @@ def _draw_line(line: Line, places: Sequence[Axes], how: dict[str, Any]) -> Any:
 
 
 def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
-    """Write above a walk where it starts and ends."""
+    """Write names above the first and the last image of a walk in latent space."""
     for line, places in zip(lines, axes, strict=True):
         if line.name == "walk":
             places[0].set_title("from the first", fontsize="x-small")
@@ -331,7 +331,7 @@ def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
 
 
 def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:
-    """Draw each feature of an example and its reconstruction, in axes for each example."""
+    """Draw the features of some examples and their reconstructions, in axes for each example."""
     n = len(found.originals)
     axes = part.subplots(-(-n // 2), 2, squeeze=False, sharex=True).ravel()
     for spare in axes[n:]:
@@ -358,7 +358,7 @@ def _draw_profile(ax: Axes, original: Array, made: Array) -> None:
 
 
 def _features(found: Pairs, row: Row) -> list[str]:
-    """Return the names of features or channels from the record; their numbers if it has none."""
+    """Return the recorded names of features or channels, or their numbers if there are none."""
     read = row.record.key_parts.get("read", {}).get("inputs", {})
     names: list[str] = list(read.get(found.input, {}).get("names", ()))
     n = found.originals.shape[1]

@@ -31,8 +31,7 @@ EFFICIENCIES = np.arange(1, 201) / 200
 
 
 MIN_PASSING = 10
-"""A curve is drawn where at least this many background examples pass: with fewer, the rejection is
-too uncertain."""
+"""A ROC curve is drawn only where at least this many background examples pass."""
 
 
 MOST = 24
@@ -40,7 +39,7 @@ MOST = 24
 
 @dataclass(frozen=True)
 class Roc:
-    """ROC curve of one set of scores, at EFFICIENCIES.
+    """The ROC curve of one set of scores, at the signal efficiencies EFFICIENCIES.
 
     Attributes:
         rejection: 1 / background efficiency; infinite where no background passes.
@@ -55,7 +54,7 @@ class Roc:
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of one row: (points,) each.
+    """The ROC curve of one table row, mean over seeds; arrays (points,).
 
     Attributes:
         efficiency: signal efficiency.
@@ -71,7 +70,7 @@ class Curve:
 
 
 def roc(predictions: Predictions) -> Roc:
-    """Return the rejection at each of EFFICIENCIES, as ``metrics.background_rejection`` does."""
+    """Return the ROC curve of predictions: the background rejection at each of EFFICIENCIES."""
     part = metrics.part_of(predictions)
     part.require_every_class()
     signal, passing = part.passing
@@ -93,14 +92,14 @@ def roc(predictions: Predictions) -> Roc:
 
 
 def _background_sums(part: metrics.Part) -> tuple[Array, Array]:
-    """Return what is drawn: cumulative sums of the background's weights and squared weights."""
+    """Return cumulative sums of the background's weights and squared weights, by falling score."""
     background = part.labels == 0
     mass = np.cumsum(np.bincount(part.curve.ties, part.weights * background))
     return mass, np.cumsum(np.bincount(part.curve.ties, part.weights**2 * background))
 
 
 def over_seeds(rocs: Sequence[Roc], *, min_passing: float = MIN_PASSING) -> Curve:
-    """Return the mean curve with both errors, where enough background passes in every seed."""
+    """Return the mean ROC curve over seeds, where enough background passes in every seed."""
     known = np.min([each.passing for each in rocs], axis=0) >= min_passing - 1e-9
     values = np.stack([each.rejection[known] for each in rocs])
     return Curve(
@@ -112,7 +111,7 @@ def over_seeds(rocs: Sequence[Roc], *, min_passing: float = MIN_PASSING) -> Curv
 
 
 def ratio(curve: Curve, reference: Curve) -> tuple[Array, Array]:
-    """Return the efficiencies at which both are known, and the ratio of their rejections."""
+    """Return the ratio of two ROC curves and the efficiencies at which both are known."""
     common, mine, theirs = np.intersect1d(
         curve.efficiency, reference.efficiency, return_indices=True
     )
@@ -120,14 +119,14 @@ def ratio(curve: Curve, reference: Curve) -> tuple[Array, Array]:
 
 
 def published(row: Row) -> list[tuple[float, float]]:
-    """Return (signal efficiency, rejection) for the published rejections of a row."""
+    """Return the published points (signal efficiency, rejection) of a row."""
     known = row.published.metrics if row.published else {}
     found = ((re.fullmatch(r"rejection_(\d+)", name), value) for name, value in known.items())
     return [(int(match[1]) / 100, value) for match, value in found if match]
 
 
 def draw(request: Request) -> Figure:
-    """Draw a panel for each dataset, with the ratios of its curves below."""
+    """Draw the ROC curves of each dataset in a panel, with their ratios below."""
     panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
     compared = any(len(panel.rows) > 1 for panel in panels)
     legends = [_legend(panel) for panel in panels]
@@ -160,7 +159,7 @@ def _legend(panel: Panel) -> list[str]:
 def _draw_panel(
     axes: Sequence[Axes], panel: Panel, words: Sequence[str], results: Results, *, right: bool
 ) -> list[str]:
-    """Draw one panel; return the notes about it."""
+    """Draw one panel of ROC curves; return notes about it."""
     above, below = axes[0], axes[-1]
     looks = style.looks([(row.labels.model, row.labels.chain) for row in panel.rows])
     tests = (stored_predictions.of_row(results, row, "test") for row in panel.rows)
@@ -192,7 +191,7 @@ def _draw_published(axes: Axes, row: Row, text: str, look: style.Look) -> list[s
 
 
 def _finish_curves(above: Axes, panel: Panel) -> None:
-    """Draw the diagonal of chance; set scales and labels."""
+    """Draw the line of random guessing below ROC curves; set scales and labels."""
     above.plot(EFFICIENCIES, 1 / EFFICIENCIES, color=style.GREY, linewidth=0.8, linestyle=":")
     above.set(yscale="log", xlim=(0, 1))
     above.set_ylim(bottom=1)
@@ -201,14 +200,14 @@ def _finish_curves(above: Axes, panel: Panel) -> None:
 
 
 def _finish_ratios(below: Axes, curves: Sequence[Curve], colour: str) -> None:
-    """Shade the error of the best curve; set range and label."""
+    """Shade the error of the best ROC curve below; set range and label of the ratios."""
     _shade_ratio(below, curves[0], colour)
     below.set_ylabel("ratio to best", loc="center", fontsize="small")
     below.set_ylim(*_range([ratio(curve, curves[0])[1] for curve in curves]))
 
 
 def _shade(axes: Axes, curve: Curve, colour: str, *, both: bool) -> None:
-    """Draw a light band for the statistical error, and a dark one for the spread over seeds."""
+    """Shade the errors of a ROC curve: light for statistical, dark for the spread over seeds."""
     bands = [(curve.spread, style.BAND)] if curve.spread is not None else []
     if both or not bands:
         bands.append((curve.stderr, style.BAND / 2))
@@ -225,7 +224,7 @@ def _shade_ratio(axes: Axes, curve: Curve, colour: str) -> None:
 
 
 def _range(ratios: Sequence[Array]) -> tuple[float, float]:
-    """Return a range for all ratios but the first tenth of each curve, where few examples pass."""
+    """Return the axis range for ratios, ignoring the first tenth of each curve."""
     values = np.concatenate([each[len(each) // 10 :] for each in ratios])
     if not len(values):
         return 0.0, 2.0
@@ -235,7 +234,7 @@ def _range(ratios: Sequence[Array]) -> tuple[float, float]:
 
 
 def _notes(panel: Panel, *, clipped: bool) -> list[str]:
-    """Return notes that explain the lines and bands."""
+    """Return notes that explain lines and bands of ROC curves."""
     bands = []
     if any(len(row.ok) > 1 for row in panel.rows):
         bands.append("dark: standard deviation over seeds")

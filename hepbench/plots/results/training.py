@@ -1,4 +1,4 @@
-"""Draw losses, metrics and learning rates by epoch, for each step of each chain."""
+"""Draw training histories: losses, metrics and learning rates by epoch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOSSES = ("loss", "validation_loss")
 
 
 METRICS = ("auc", "accuracy")
-"""Metrics of training batches (``train_auc``) and of the validation part."""
+"""Metrics of training batches (``train_auc``) and of the validation part to draw."""
 
 
 MOST = 12
@@ -66,18 +66,18 @@ class StepHistories:
 
     @property
     def fits(self) -> list[int]:
-        """Indices of the entries at which another fit begins within the step."""
+        """Indices of the entries at which the method starts another training."""
         first = max(self.histories, key=len)
         numbers = [entry.get("fit", 0.0) for entry in first]
         return [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1]]
 
     def first(self, names: Sequence[str]) -> str:
-        """Return the first of these names that the histories contain, or ""."""
+        """Return the first of these names of quantities that the histories contain, or ""."""
         return next((name for name in names if name in self.histories[0][0]), "")
 
     @property
     def terms(self) -> list[str]:
-        """Names of the terms of the validation loss, if it has several."""
+        """Names of the terms of the validation loss, if there are several."""
         known = {*TIMES, *LOSSES, *METRICS, "fit", "step", "train_loss"}
         known |= {f"train_{name}" for name in METRICS}
         if "loss" not in self.histories[0][0]:
@@ -88,7 +88,7 @@ class StepHistories:
 
     @property
     def rates(self) -> list[str]:
-        """Names of the learning rates; of several that are always equal only the first."""
+        """Names of the learning rates that differ at some time."""
         names = sorted(
             {n for entry in self.histories[0] for n in entry if n.startswith("learning_rate")}
         )
@@ -100,7 +100,7 @@ class StepHistories:
 
 @dataclass(frozen=True)
 class Line:
-    """A quantity by epoch: mean and standard deviation over the seeds that reached this epoch."""
+    """A quantity by epoch: mean and standard deviation over seeds."""
 
     epochs: Array
     mean: Array
@@ -108,7 +108,7 @@ class Line:
 
 
 def line(histories: Sequence[Sequence[Entry]], name: str) -> Line:
-    """Return a quantity by epoch, counted from 1; the spread is None for a single seed."""
+    """Return mean and spread over seeds of a quantity by epoch, counted from 1."""
     longest = max(map(len, histories))
     values = np.full((len(histories), longest), np.nan)
     for i, history in enumerate(histories):
@@ -124,7 +124,7 @@ def line(histories: Sequence[Sequence[Entry]], name: str) -> Line:
 
 
 def trainings(names: Iterable[str], rows: Iterable[Row]) -> list[StepHistories]:
-    """Return the histories of all steps; a step that several rows share appears once."""
+    """Return the training histories of all steps; a step that several rows share appears once."""
     unique: dict[str, list[StepHistories]] = {}
     for name, row in zip(names, rows, strict=True):
         for each in _step_histories(name, row):
@@ -144,18 +144,18 @@ def _step_histories(name: str, row: Row) -> Iterator[StepHistories]:
 
 
 def steps(record: Record) -> list[str]:
-    """Return the names of the methods of a chain, for the panels."""
+    """Return the names of the training methods in a record's chain."""
     return [step.name for step in chain(record.chain) if step.name != "fresh"]
 
 
 def step_history(record: Record, place: int) -> list[Entry]:
-    """Return the curves of one step of a chain; older records have only those of the last."""
+    """Return the training history of one step of a chain; old records have only the last one."""
     last = float(len(steps(record)) - 1)
     return [entry for entry in record.history if entry.get("step", last) == place]
 
 
 def kept(record: Record, place: int) -> int | None:
-    """Return the index of the entry whose weights a step kept.
+    """Return the index of the history entry (epoch) whose weights a step kept.
 
     For the last step it is recorded; for others it is found from the metric that the step was set
     to choose by, as in training.
@@ -171,7 +171,7 @@ def kept(record: Record, place: int) -> int | None:
 
 
 def draw(request: Request) -> Figure:
-    """Draw a panel for each training: loss, metric and learning rates."""
+    """Draw the history of each training in a panel: loss, metric and learning rates."""
     panels = selection.panels(request, "auc", why_not=_why_not, most=4 * MOST)
     found = [each for panel in panels for each in trainings(panel.names, panel.rows)]
     if len(found) > MOST:
@@ -194,7 +194,7 @@ def draw(request: Request) -> Figure:
 def _draw_training(
     axes: Sequence[Axes], training: StepHistories, *, metrics: Sequence[str], rates: bool
 ) -> None:
-    """Draw one panel, from above: loss, and what any training has of metrics and learning rates."""
+    """Draw the history of one training: loss, then metrics and learning rates below."""
     below = list(axes[1:])
     _draw_loss(axes[0], training)
     for name in metrics:
@@ -216,7 +216,7 @@ def _draw_titles(axes: Axes, training: StepHistories) -> None:
 
 
 def _wrapped(name: str) -> str:
-    """Return a name in lines so short that the step fits beside them."""
+    """Wrap the name of a row so that the name of the step fits beside it."""
     return textwrap.fill(name, 44)
 
 
@@ -238,7 +238,7 @@ def _draw_loss(axes: Axes, training: StepHistories) -> None:
 
 
 def _scale(axes: Axes) -> None:
-    """Make the axis logarithmic if the losses differ by more than a factor of 10."""
+    """Make the axis of losses logarithmic if they differ by more than a factor of 10."""
     lines: Any = axes.get_lines()
     values = np.concatenate([np.asarray(each.get_ydata(), float) for each in lines])
     low, high = values.min(), values.max()
@@ -295,7 +295,7 @@ def _draw_line(
 
 
 def _draw_best(axes: Axes, training: StepHistories, name: str, colour: str) -> None:
-    """Mark the entry of each seed whose weights were kept."""
+    """Mark the epoch of each seed whose weights were kept."""
     places = [
         (best + 1, history[best][name])
         for history, best in zip(training.histories, training.best, strict=True)
@@ -331,7 +331,7 @@ def _notes(panels: Sequence[Panel], found: Sequence[StepHistories]) -> list[str]
 
 
 def _incomplete(panel: Panel) -> list[str]:
-    """Return the names of rows whose old records have only the history of the last step."""
+    """Return the names of rows whose old records hold the history of the last step only."""
     return [
         name
         for name, row in zip(panel.names, panel.rows, strict=True)
