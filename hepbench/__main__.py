@@ -1,4 +1,4 @@
-"""The command ``hepbench``: a user error is printed in one line and ends with exit code 2."""
+"""Run the command ``hepbench``; print a user error in one line, with exit code 2."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hepbench.specs.text import one_line, shortened
 from hepbench.storage.durable import DISK_ERRORS
 
 SHELL_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
-"""Too many open files, no memory, too many processes."""
+"""Error numbers of exhausted resources: open files, memory, processes."""
 
 
 PLACES = DISK_ERRORS | {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
-"""A file or folder that cannot be used, for a reason that the user can mend."""
+"""Errors about files or folders whose cause the user can remove."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ SEE_LIMITS = "; 'ulimit -a' shows the limits of this shell"
 
 
 def fail(message: str, code: int) -> None:
-    """Print one line to stderr and exit."""
+    """Print an error message in one line to stderr, and exit."""
     sys.stderr.write(f"hepbench: {shortened(one_line(message))}\n")
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""Conformance tests in a plugin author's own pytest; the command line has ``hepbench check NAME``.
+"""Conformance tests for a plugin author's own pytest, the same as ``hepbench check NAME``.
 
 In a test file of the plugin::
 

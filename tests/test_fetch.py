@@ -405,7 +405,7 @@ def test_what_is_there_is_not_fetched_again_and_never_overwritten(jets, server):
         (("jets",), "give --data DIR, or set HEPBENCH_DATA"),
         (("jest", "--data", "files"), "Did you mean 'jets'?"),
         (("jets", "--data", "files", "--file", "jets.h6"), "Did you mean 'jets.h5'?"),
-        (("toy", "--data", "files"), "toy: it names no original file"),
+        (("toy", "--data", "files"), "toy: this dataset declares no original files"),
         (("jets", "--data", "site/served.py"), "--data site/served.py is not a folder"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_cell_whose_code_has_changed_cannot_be_run_again(times):
     path.write_text(path.read_text().replace("np.exp(-self.slope *", "np.exp(-2 * self.slope *"))
     done = times("verify", "--cell", "toy/line/fit#0")
     assert done.code == 1
-    assert "not run again: its key or what it used has changed" in done.out
+    assert "not run again: its key, or a file or version it used, has changed" in done.out
 
 
 def test_an_unknown_cell_is_refused(times):

@@ -1,1 +1,1 @@
-"""The command line: words in, words out."""
+"""The command line: commands (verbs), their options, and the text that they print."""

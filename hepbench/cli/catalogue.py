@@ -1,4 +1,4 @@
-"""The catalogue: datasets, their original files that exist, and how to get the others."""
+"""The verbs ``data list`` and ``data info``: which original files exist, and how to get others."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 WIDTH = 110
-"""Characters of a line of names before it is wrapped."""
+"""Largest number of characters in a line of names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileState:
-    """An original file, and what lies under its name.
+    """The state of an original file of a dataset: its path and size, or missing.
 
     Attributes:
         path: None if it is missing.
@@ -48,14 +48,14 @@ class FileState:
     published_size: bool | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return what ``--json`` prints of a file."""
+        """Return the JSON data that ``data list --json`` prints about an original file."""
         state = asdict(self)
         return {**state.pop("file"), **state}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holdings:
-    """What exists of a dataset.
+    """The files of a dataset that exist, and the source that runs read.
 
     Attributes:
         folder: where its original files are looked for.
@@ -77,12 +77,12 @@ class Holdings:
     generator: bool
 
     def plain(self) -> dict[str, Any]:
-        """Return what ``--json`` prints."""
+        """Return the JSON data that ``data list --json`` prints about a dataset."""
         return {**vars(self), "files": [state.plain() for state in self.files]}
 
 
 def listed(chosen: Path | None, *, as_json: bool = False) -> str:
-    """Return the original files of each dataset that exist, and how to get the others."""
+    """Return the text of ``data list``: found files of each dataset, and how to get the others."""
     folder = session.data_folder(chosen)
     found = [_holdings(entry.spec, folder) for entry in installed().entries("dataset")]
     if as_json:
@@ -94,7 +94,7 @@ def listed(chosen: Path | None, *, as_json: bool = False) -> str:
 
 
 def info(name: str, chosen: Path | None, *, as_json: bool = False) -> str:
-    """Return the description of a dataset, and the files that exist."""
+    """Return the text of ``data info``: the description of a dataset, and its found files."""
     entry = installed().entry("dataset", name)
     found = _holdings(entry.spec, session.data_folder(chosen))
     if as_json:
@@ -123,7 +123,7 @@ def _holdings(spec: Dataset, folder: Path | None) -> Holdings:
 
 
 def _source(spec: Dataset, folder: Path | None) -> tuple[Origin | None, str | None]:
-    """Return the source to print; None and the reason if a run would be refused."""
+    """Return the source that a run would read; None and an error if there is none."""
     try:
         # checksums do not matter here
         return finding.find(spec, folder, "auto", lambda *_: "").source, None
@@ -168,8 +168,9 @@ def _headline(found: Holdings) -> str:
 
 
 def _lines(found: Holdings, *, details: bool = False) -> Iterator[str]:
-    """Yield a line for each file, and the commands that help; without ``details``, files of other
-    forms than the complete one are only counted.
+    """Yield a line for each file of a dataset, and the commands that get missing ones.
+
+    Without ``details``, files of other forms than the complete one are only counted.
     """
     forms = dict.fromkeys(state.file.form for state in found.files)
     shown = [s for s in found.files if details or found.form in {None, s.file.form}]
@@ -225,7 +226,7 @@ def _published(file: File) -> Iterator[str]:
 
 
 def size_text(count: int) -> str:
-    """Return bytes with three digits and their unit."""
+    """Return a number of bytes as text, with three digits and a unit."""
     if count < 1000:
         return several(count, "byte")
     unit, size = next(u for u in _UNITS if count < 999.5 * u[1] or u is _UNITS[-1])
@@ -236,7 +237,7 @@ _UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 
 
 def _plain_description(entry: Entry) -> dict[str, Any]:
-    """Return JSON values for what a spec states."""
+    """Return the fields of a dataset's spec as JSON data."""
     spec: Dataset = entry.spec
     return {
         "distribution": entry.plugin.distribution,
@@ -259,7 +260,7 @@ _PARTS = ("train", "validation", "test")
 
 
 def _description(entry: Entry) -> list[str]:
-    """Return a line for everything that a spec states."""
+    """Return the lines that describe a dataset's spec."""
     spec: Dataset = entry.spec
     params = {**defaults(spec.params), **OWN_PARAMS}
     fields = {

@@ -1,4 +1,4 @@
-"""The command line: one function for each verb, no logic. Verbs import heavy modules themselves."""
+"""Define the commands and options of hepbench, one function for each verb, without logic."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATH = click.Path(path_type=Path)
 
 
 class Verb(click.Command):
-    """A verb: stdout is for its result alone, and help that cannot be written is a user error."""
+    """A verb of the command line, which prints nothing but its result to stdout."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         """Parse the arguments, and write help if they ask for it."""
@@ -38,13 +38,13 @@ class Verb(click.Command):
         raise click.exceptions.Exit(0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Carry out the verb."""
+        """Run the verb with stdout reserved for its result."""
         with streams.reserved_stdout():
             return super().invoke(ctx)
 
 
 class Verbs(click.Group):
-    """A group of verbs."""
+    """A group of verbs of the command line, such as ``hepbench data``."""
 
     command_class = Verb
     group_class = type

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(name: str, *, folder: Path | None, source: Wanted, as_json: bool) -> tuple[str, int]:
-    """Return a summary of the files of a dataset, and 1 if there is a warning."""
+    """Return a summary of a dataset's files, and exit code 1 if there is a warning."""
     from hepbench.data import finding
     from hepbench.data.checking import file_check
     from hepbench.planning import settings
@@ -61,7 +61,7 @@ def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str,
 
 
 def _target(folder: Path | None) -> Path:
-    """Return the folder for ``data fetch``, from its options; it need not exist yet."""
+    """Return the folder that ``data fetch`` downloads to, which need not exist yet."""
     root = session.named_folder(folder)
     if root is None:
         msg = "fetch needs a folder: give --data DIR, or set HEPBENCH_DATA"
@@ -74,11 +74,11 @@ def _target(folder: Path | None) -> Path:
 
 
 def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
-    """Return the files that the user named, or else those of the complete form, or of the first."""
+    """Return the files to download: those that the user named, or all of one form."""
     from hepbench.data import finding
 
     if not spec.files:
-        msg = f"{spec.name}: it names no original file"
+        msg = f"{spec.name}: this dataset declares no original files"
         raise UsageError(msg)
     by_name = {file.name: file for file in spec.files}
     for name in names:
@@ -90,7 +90,7 @@ def _wanted(spec: Dataset, folder: Path, names: Sequence[str]) -> list[File]:
 
 
 def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
-    """Return a line on a file, and whether it exists now."""
+    """Download a file unless it exists; return a line about it, and whether it exists now."""
     from hepbench.data import finding
     from hepbench.data.fetch import Fetch
     from hepbench.running.progress import Ticker
@@ -112,7 +112,7 @@ def _fetched(spec: Dataset, file: File, folder: Path) -> tuple[str, bool]:
 
 
 def _checked(file: File) -> str:
-    """Say in the printed line which published checks the download passed."""
+    """Describe which published checks (size, checksum) a downloaded file passed."""
     if file.sha256:
         return "its checksum matches the published one"
     if file.bytes:
@@ -130,7 +130,7 @@ def _by_hand(spec: Dataset, file: File, folder: Path) -> str:
 
 
 def simulate(*, dataset: str, events: int, seed: int, jobs: int | None, out: Path) -> str:
-    """Simulate examples into the original file format; return a line with their path."""
+    """Simulate examples of a dataset into original files; return a line with their path."""
     import time
 
     from hepbench.registry.resolve import resolve

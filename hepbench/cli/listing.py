@@ -1,4 +1,4 @@
-"""Listings of what is installed, and of the state of the installation."""
+"""The verbs ``list``, ``show`` and ``doctor``: what is installed, and whether it works."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL_KINDS = (*KINDS, "plugin")
 
 
 def _kind(text: str) -> str:
-    """Return the singular of a kind that is given in singular or plural."""
+    """Return the kind that a user named in singular or plural, as singular."""
     singular = text.removesuffix("s")
     if singular not in ALL_KINDS:
         raise UsageError(unknown("kind", text, [f"{kind}s" for kind in ALL_KINDS]))
@@ -33,7 +33,7 @@ def _kind(text: str) -> str:
 
 
 def listed(kind: str | None, *, as_json: bool) -> str:
-    """Return all names of a kind, each with its summary and distribution."""
+    """Return the text of ``list``: names of a kind (such as models) with their summaries."""
     registry = installed()
     kinds = ALL_KINDS if kind is None else (_kind(kind),)
     rows = [row for each in kinds for row in _rows(registry, each)]
@@ -83,7 +83,7 @@ def _summary(entry: Entry) -> str:
 
 
 def shown(kind: str, name: str) -> str:
-    """Return the description of one dataset, model, method, metric, suite or plugin."""
+    """Return the text of ``show``: one dataset, model, method, metric, suite or plugin."""
     singular = _kind(kind)
     registry = installed()
     if singular == "plugin":
@@ -120,7 +120,7 @@ _SHOWN_ABOVE = {"name", "summary"}
 
 
 def _fields(spec: Any) -> list[str]:
-    """Return the fields of a spec that are not empty, nested ones indented."""
+    """Return lines with the fields of a spec that are not empty, nested ones indented."""
     lines = []
     for field in spec.__dataclass_fields__:
         value = getattr(spec, field)
@@ -151,7 +151,7 @@ def _plain(value: Any) -> str:
 
 
 def _param(param: Param) -> str:
-    """Return the default of a parameter, and in brackets what it may be and its presets."""
+    """Return a parameter's default as text, and in brackets its allowed values and presets."""
     entries = param.allowed if isinstance(param.allowed, Mapping) else {"": param.allowed}
     allowed = [
         f"{entry} {in_words(values)}".lstrip()
@@ -163,7 +163,7 @@ def _param(param: Param) -> str:
 
 
 def doctor(folder: Path | None) -> tuple[str, int]:
-    """Return the state of this installation as text, and the exit code: 1 if there are problems."""
+    """Return the text of ``doctor``, and exit code 1 if there are problems."""
     registry = installed()
     errors = [f"{p.distribution}: {p.error}" for p in registry.plugins if p.error]
     problems = [line for line in errors if "disabled by" not in line] + registry.clashes()

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 TABLES = {"table.md": "github", "table.csv": "csv"}
-"""Name and format of the tables in the folder of each suite."""
+"""File names and formats of the tables that are packed with each suite."""
 
 
 def pack(*, results: Path, output: Path, parts: str | None, networks: bool) -> str:
-    """Pack results into a zip file with tables of each suite, and return a line about it.
+    """Pack results and tables into a zip file, and return a line about it.
 
     Raises:
         UsageError: ``parts`` names something else than parts.
@@ -61,7 +61,7 @@ def _parts(names: str | None) -> tuple[str, ...]:
 
 
 def _tables(found: Sequence[Record]) -> dict[str, bytes]:
-    """Return the tables of each suite by the names of their files."""
+    """Return the tables of each suite by file name, to be packed with the results."""
     registry = installed()
     tables = {}
     for suite in {record.suite for record in found}:

@@ -1,4 +1,4 @@
-"""``hepbench verify --rerun``: run recorded cells again from nothing, and compare bit for bit."""
+"""``hepbench verify --rerun``: run recorded cells again without the cache, and compare results."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def rerun(
     *,
     run: str | None = None,
 ) -> int:
-    """Run ``number`` drawn cells and the named ones again; mark and print those that differ.
+    """Run named and randomly drawn cells again; print the results, and mark records that differ.
 
-    In a packed file none is marked. ``run``: only cells that this run recorded.
+    Records in a packed file are not marked. ``run``: only cells that this run recorded.
 
     Returns:
         The exit code: 1 if a cell differs or could not be run.
@@ -55,14 +55,14 @@ def rerun(
 
 
 def _compare(record: Record, store: ResultsFolder, data: Path | None) -> tuple[str, bool]:
-    """Return a line on one cell, and whether it is wrong."""
+    """Run a recorded cell again; return a line about it, and whether it failed or differs."""
     try:
         again = _run_again(record, data)
     except HepbenchError as error:
         return f"not run again: {one_line(str(error))}", True
     if again is None:
         return (
-            "not run again: its key or what it used has changed; 'hepbench why' says in what",
+            "not run again: its key, or a file or version it used, has changed; see 'hepbench why'",
             True,
         )
     if again.error is not None:
@@ -80,7 +80,9 @@ def _more(changed: Sequence[str]) -> list[str]:
 
 
 def _run_again(record: Record, data: Path | None) -> Record | None:
-    """Return a new record of a cell, made in an empty cache; None if it would be another cell's."""
+    """Run a recorded cell again in an empty cache, and return the record.
+
+    Return None if the cell's key, or a file or version that it used, has changed."""
     opened = session.open_session(
         record.provenance.suite_file or record.suite, _choice(record), _local(record, data)
     )
@@ -107,7 +109,7 @@ def _record(opened: Session, cells: list[Cell], folder: Path) -> Record:
 
 
 def _choice(record: Record) -> Any:
-    """Return the options that select the cell of a record."""
+    """Return the command's options that select the cell of a record."""
     from hepbench.planning.matrix import Choice
 
     return Choice(
@@ -120,7 +122,7 @@ def _choice(record: Record) -> Any:
 
 
 def _local(record: Record, data: Path | None) -> LocalOptions:
-    """Return where and on what the record was made."""
+    """Return data folder, source, threads and device with which a record was made."""
     made = record.provenance
     source = record.data.source if record.data else ""
     return session.LocalOptions(

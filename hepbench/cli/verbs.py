@@ -1,4 +1,4 @@
-"""The verbs of the command line."""
+"""The verbs of the command line: run, plan, table, plot, verify, why, check."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(
     as_json: bool,
     **limits: Any,
 ) -> int:
-    """Run the cells of a suite without a good record, print its table, return the exit code."""
+    """Run the cells of a suite that lack a valid record, print its table, return the exit code."""
     session.check_positive(**limits)
     _check_run_name(name)
     opened = session.open_session(session.suite_name(suite, choice), choice, local)
@@ -89,7 +89,7 @@ def _check_run_name(name: str) -> None:
 
 
 def _other_runs(records: Iterable[Record], name: str) -> str:
-    """Return a line on the cells that an earlier run recorded; empty if there are none."""
+    """Return a line about cells that earlier runs recorded, or ""."""
     others = [record.run for record in records if record.run != name]
     if not others:
         return ""
@@ -98,7 +98,7 @@ def _other_runs(records: Iterable[Record], name: str) -> str:
 
 
 def _is_current(record: Record | None, opened: Session) -> bool:
-    """Return whether a record is one of success, and what its stages used is unchanged."""
+    """Return whether a record is valid: no failure, and all that its stages used is unchanged."""
     return record is not None and record.status == "ok" and opened.validity.holds_for(record)
 
 
@@ -112,7 +112,7 @@ def run_cells(
     quiet: bool,
     replaced: Mapping[str, Record],
 ) -> Runner:
-    """Run the cells and return the runner; after Ctrl-C, finished stages stay in the cache.
+    """Run cells of a plan, and return the runner with their records.
 
     Args:
         limits: ``jobs``, ``timeout`` and ``memory``; None: the default.
@@ -158,7 +158,7 @@ def _worker_limits(limits: Mapping[str, Any], threads: int) -> Limits:
 
 
 def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
-    """Remove all stages of the cells from the cache, for ``--fresh``."""
+    """Remove all stages of cells from the cache, for ``run --fresh``."""
     from hepbench.planning.plan import lineage
 
     stages = opened.plan.stages
@@ -169,14 +169,14 @@ def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
 def tabulate(
     records: Sequence[Record], registry: Registry, everything: Sequence[Record], **how: Any
 ) -> str:
-    """Return the tables of records; ``everything`` counts as looks at their test sets."""
+    """Return the tables of records as text; ``everything`` counts as uses of their test sets."""
     from hepbench.tables import document
 
     return document.table(records, metrics=_metrics(registry), looked=everything, **how)
 
 
 def _metrics(registry: Registry) -> Metrics:
-    """Return what ``table`` and ``plot`` need to know of metrics: which end is better, aspects."""
+    """Return for each metric whether higher is better, and what must be equal to compare values."""
     specs = [entry.spec for entry in registry.entries("metric")]
     return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
 
@@ -211,7 +211,7 @@ def _summary(plan: Plan, store: ResultsFolder, records: Sequence[Record], done: 
 
 
 def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Path) -> str:
-    """Return a description of what a run would do."""
+    """Return the text of ``plan``: what a run would do."""
     from hepbench.running import grouping
 
     opened = session.open_session(session.suite_name(suite, choice), choice, local)
@@ -243,7 +243,7 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
 
 
 def table(*, results: Path, run: str | None, format_: str, group: str, columns: str | None) -> str:
-    """Return the table of a results folder or packed file."""
+    """Return the text of ``table``, from a results folder or packed file."""
     from hepbench.registry.plugins import installed
 
     names = [name.strip() for name in columns.split(",")] if columns else None
@@ -254,7 +254,7 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
 
 
 def recorded(results: Results, run: str | None) -> list[Record]:
-    """Return the records of a run, or all; print a warning for each file that was skipped."""
+    """Return the records of a run, or of all; print a warning for each file that was skipped."""
     found = results.records(run)
     _warn_of_skipped(results)
     return found
@@ -266,7 +266,7 @@ def _warn_of_skipped(results: Results) -> None:
 
 
 def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **how: Any) -> Path:
-    """Draw a figure of a results folder or packed file, and return its path."""
+    """Draw a figure of results in a folder or packed file, and return the figure's path."""
     from hepbench.plots import drawing
     from hepbench.plots.request import Request
     from hepbench.registry.plugins import installed
@@ -279,7 +279,7 @@ def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **
 
 
 def verify(results: Path, run: str | None) -> tuple[str, int]:
-    """Return what the verification of results found, and the exit code."""
+    """Return the text of ``verify``, and the exit code."""
     from hepbench.evaluation import verify as verifying
 
     opened = Results(results)
@@ -289,7 +289,7 @@ def verify(results: Path, run: str | None) -> tuple[str, int]:
 
 
 def data_plot(dataset: str, figures: Sequence[str], **how: Any) -> str:
-    """Draw figures of a dataset, and return their paths."""
+    """Draw figures of a dataset, and return the paths of their files."""
     from hepbench.plots.datasets import drawing
 
     return "\n".join(map(str, drawing.make(dataset, figures, **how)))
@@ -304,7 +304,7 @@ def why(
     results: Path,
     run: str | None,
 ) -> str:
-    """Return a text on which parts of a cell's key changed since its last record."""
+    """Return the text of ``why``: the parts of a cell's key that changed since its last record."""
     from hepbench.storage.keys import differences
 
     record = last_record(cell, recorded(Results(results), run))
@@ -319,14 +319,14 @@ def why(
         changed = several(len(lines), "part")
         head = f"{record.cell}: {changed} of its key changed since its last record"
     elif lines := opened.validity.changes(record):
-        head = f"{record.cell}: its key is the same, but not what it used for its last record"
+        head = f"{record.cell}: its key is the same, but files or versions it used have changed"
     else:
         return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
     return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
 def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a key in the JSON types that a record holds."""
+    """Return the parts of a cell's key in the JSON types that records hold."""
     import msgspec
 
     built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
@@ -334,7 +334,7 @@ def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def last_record(cell: str, records: Sequence[Record]) -> Record:
-    """Return the newest record of a cell, given by its name or the beginning of its key."""
+    """Return the newest record of a cell, chosen by its name or the beginning of its key."""
     meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
     meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
     if not meant:
@@ -343,7 +343,7 @@ def last_record(cell: str, records: Sequence[Record]) -> Record:
 
 
 def _counterpart(record: Record, plan: Plan) -> Cell:
-    """Return for ``why`` the planned cell of the same names, with the same parameters if any."""
+    """Return the planned cell of the same names as a record's, if possible of equal parameters."""
     same_names = [c for c in plan.cells if _plain(c.name) == _plain(record.cell)]
     for cell in same_names:
         if cell.name == record.cell:
@@ -354,7 +354,7 @@ def _counterpart(record: Record, plan: Plan) -> Cell:
 
 
 def _plain(name: str) -> str:
-    """Return for ``why`` the name of a cell without the parameters in brackets."""
+    """Return the name of a cell without the parameters in brackets."""
     plain, depth = "", 0
     for character in name:
         depth += character == "["
@@ -364,7 +364,7 @@ def _plain(name: str) -> str:
 
 
 def check(name: str, *, quick: bool) -> int:
-    """Run the conformance tests of a name and print the results; return the exit code."""
+    """Run the conformance tests of a plugin's spec, print the results, return the exit code."""
     from hepbench import testing
 
     results = testing.check(name, quick=quick)

@@ -133,7 +133,7 @@ def _column(against: str) -> str:
 
 
 def _full_macs(row: Row, against: str) -> float | None:
-    """Return the MACs to draw for a network without zero weights, which records no theoretical MACs."""
+    """Return the MACs to draw for a network without zero weights, which has no theoretical MACs."""
     return row.averages["macs"].value if against == "theoretical" else None
 
 
