@@ -1,4 +1,4 @@
-"""The datasets and suites that come with hepbench: one module, one dataset."""
+"""The datasets and suites that come with hepbench, each dataset in its own module."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hepbench import (
 )
 
 CLOUD = {"points": Param(256, Range(least=1)), "k": Param(16, Range(least=1))}
-"""The parameters of pixel clouds and their graphs."""
+"""The parameters of the views that make pixel clouds and their graphs."""
 
 
 def _clouds(module: str, *params: str, names: str, units: str) -> dict[str, View]:
-    """Return the views that make pixel clouds and their graphs.
+    """Return a dataset's views that make pixel clouds and their graphs.
 
     Args:
         params: names of the parameters of the image that the pixels are taken from.
@@ -419,7 +419,7 @@ ELECTRON_PHOTON = Dataset(
 
 @hookimpl
 def hepbench_datasets() -> list[Dataset]:
-    """Return the datasets."""
+    """Return the specs of the datasets that come with hepbench."""
     return [HIGGS, BOOSTED_JETS, TOP_TAGGING, QUARK_GLUON, ELECTRON_PHOTON]
 
 

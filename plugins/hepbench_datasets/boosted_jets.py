@@ -1,4 +1,4 @@
-"""Boosted jets: images of 8 detector layers, of top quarks (signal) or light quarks and gluons.
+"""Read boosted jets: images of 8 detector layers, of top quarks or light quarks and gluons.
 
 Files of CMS Open Data simulation, as in Andrews et al., arXiv:2104.14659: ``jet`` (N, 125, 125, 8)
 float32, channels last, contiguous and uncompressed, and in the labelled file ``Y`` (N, 1) float32.
@@ -37,7 +37,7 @@ SIGNED = ("track_d0", "track_dz")
 SIDE = 125
 JET = (SIDE, SIDE, len(CHANNELS))
 NOISE = 0.01
-"""A larger fraction of negative hits cannot come from pedestals: the channel must be another layer."""
+"""Largest fraction of negative hits that noise explains; with more, layers are exchanged."""
 CHUNK = 100
 """Number of jets in 50 MB."""
 FIRST_UNLABELLED = 1_000_000_000
@@ -45,7 +45,7 @@ FIRST_UNLABELLED = 1_000_000_000
 
 
 def read(folder: Path, *, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
-    """Yield the labelled jets, then the unlabelled jets if the folder has them, 100 at a time.
+    """Yield the boosted jets of the original files, 100 at a time, first those with labels.
 
     Args:
         folder: holds the labelled file under either of its names, and optionally the unlabelled
@@ -110,7 +110,7 @@ def _unlabelled(file: HDF5, channels: list[int]) -> Iterator[tuple[Role, Example
 
 
 def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
-    """Yield the bundled sample in the form of ``read``.
+    """Yield the bundled sample of boosted jets, in the form of ``read``.
 
     Its channels are in the order of the spec, whatever ``order`` is.
     """
@@ -133,7 +133,7 @@ def sample(*, order: Sequence[str]) -> Iterator[tuple[Role, Examples]]:
 
 
 def _channels(order: Sequence[str]) -> list[int]:
-    """Return the position in the file of each channel of the spec."""
+    """Return the position in the file of each image channel that the spec names."""
     if sorted(order) != sorted(CHANNELS):
         msg = f"boosted-jets: order is {list(order)}; each of {', '.join(CHANNELS)} is needed once"
         raise DataError(msg)
@@ -141,7 +141,7 @@ def _channels(order: Sequence[str]) -> list[int]:
 
 
 def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
-    """Return ``Y``, and ``m`` and ``pT`` if the file has them, (N,) each."""
+    """Return the columns ``Y`` and, if present, ``m`` and ``pT`` of boosted jets, (N,) each."""
     columns = {"Y": file.labels("Y", ("N", 1), beside=jets)}
     file.require_classes("Y", columns["Y"])
     there = [key for key in ("m", "pT") if key in file]
@@ -149,7 +149,7 @@ def _columns(file: HDF5, jets: Any) -> dict[str, Array]:
 
 
 def _images(file: HDF5, channels: list[int]) -> Iterator[tuple[int, SparseImages]]:
-    """Yield the position of the first jet and the images of each chunk."""
+    """Yield the images of boosted jets in chunks, each with the position of its first jet."""
     negative: Counter[str] = Counter()
     start = 0
     for stored in file.images(file.array("jet", ("N", *JET)), at_once=CHUNK):
@@ -178,7 +178,7 @@ def _in_order(images: SparseImages, channels: list[int]) -> SparseImages:
 def _check_values(
     file: HDF5, images: SparseImages, start: int, channels: list[int], negative: Counter[str]
 ) -> None:
-    """Refuse impossible values; count in ``negative`` the few values below 0 that noise explains."""
+    """Check the pixel values of some jets; add the few negative ones to ``negative``."""
     rows, positions, values = images.hits()
     channel = positions // SIDE**2
     valid = np.isfinite(values)

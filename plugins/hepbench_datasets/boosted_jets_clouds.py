@@ -23,7 +23,7 @@ HOT = {CHANNELS.index(name): 1.0 for name in ENERGIES.values()}
 
 
 def cloud(inputs: Inputs, *, size: int, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 11), columns FEATURES, and ``mask``: see ``clouds.cloud``.
+    """Return the jets' pixels as ``cloud`` (N, points, 11) and ``mask``: see ``clouds.cloud``.
 
     The energy of a pixel is the sum of tracks, ECAL and HCAL, in GeV if the file is in GeV. An HCAL
     tower is spread over 25 pixels, so tracks and crystals mostly come first: in the bundled sample
@@ -34,6 +34,6 @@ def cloud(inputs: Inputs, *, size: int, points: int, **_others: Any) -> Inputs:
 
 
 def graph(inputs: Inputs, *, size: int, points: int, k: int, **_others: Any) -> Inputs:
-    """Return ``neighbours`` (N, points, k): see ``clouds.graph``."""
+    """Return the nearest pixels, ``neighbours`` (N, points, k): see ``clouds.graph``."""
     images = resize(inputs, size=size)["image"]
     return clouds.graph(images, points=points, k=k, energies=HOT)

@@ -26,15 +26,17 @@ CURVES: Mapping[str, compact.Curve] = {
     "ecal": compact.root(1.0, 0.01),
     "hcal": compact.root(0.0, 0.05),
 }
-"""Values in GeV and cm. Half a step is 0.25 % of a track's momentum; 10 MeV in ECAL, 66 MeV at 10
-GeV; 50 MeV times the square root of the energy in GeV in HCAL; and 2.5 micrometres of d0 and dz
-near 0, 5 % far from 0."""
+"""How values in GeV and cm are rounded to steps.
+
+Half a step is 0.25 % of a track's momentum; 10 MeV in ECAL, 66 MeV at 10 GeV; 50 MeV times the
+square root of the energy in GeV in HCAL; and 2.5 micrometres of d0 and dz near 0, 5 % far from 0.
+"""
 LAYER_HITS = 16
-"""A pixel of one layer holds fewer hits than this."""
+"""Every pixel of a pixel layer holds fewer hits than this."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
+    """Compress images of boosted jets into arrays of bytes, with values rounded to steps.
 
     Args:
         images: N of (8, 125, 125): track pt, d0 and dz at the same positions, ECAL, HCAL in towers
@@ -68,7 +70,7 @@ def encode(images: SparseImages) -> dict[str, Array]:
 
 
 def decode(arrays: Mapping[str, Array]) -> SparseImages:
-    """Return the images that ``encode`` stored in the arrays, 8,000 per second."""
+    """Rebuild the images of boosted jets that ``encode`` compressed, 8,000 per second."""
     found = {name: compact.values(curve, arrays[name]) for name, curve in CURVES.items()}
     track = compact.decode_places("tracks", arrays)
     layers = [(*track, found[name]) for name in ("track_pt", "track_d0", "track_dz")]

@@ -30,11 +30,11 @@ BATCH = 1000
 
 TOWER_PIXELS = 25
 CONE, CORE = 0.8, 0.2
-"""Radii around the centre in radian: of the hits used for shapes, and of the core of a jet."""
+"""Radii around the jet axis in radian: of the hits used for jet shapes, and of a jet's core."""
 ENERGIES = {"track": "track_pt", "ecal": "ecal", "hcal": "hcal"}
 LAYERS = ("pixel_1", "pixel_2", "pixel_3")
 LEADING = (1, 2, 3, 5)
-"""Ranks of the impact parameters that become features: the largest, second, third and fifth."""
+"""The impact parameters that become features: the largest, second, third and fifth."""
 DISPLACED_CM = 0.02
 
 FEATURES = (
@@ -47,7 +47,7 @@ FEATURES = (
 
 
 def resize(inputs: Inputs, *, size: int, **_others: Any) -> Inputs:
-    """Return the images as stored (125), padded by zeros (128), or at half the resolution (64).
+    """Return jet images of another size: as stored (125), padded (128), half resolution (64).
 
     For 64 x 64, images are padded first and then 2 x 2 pixels become one. Momenta, energies and
     hits are added up. d0 and dz belong to the hardest track of a pixel, so they are taken from the
@@ -84,7 +84,7 @@ def _resized(images: SparseImages, size: int) -> SparseImages:
 
 
 def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values: Array) -> Array:
-    """Return which hits are kept, (K,) bool: d0 and dz of one pixel per block, and all others."""
+    """Select the hits to keep in a smaller image: d0 and dz of one pixel per block, all others."""
     kept = np.ones(len(rows), bool)
     key = rows * PADDED**2 + block
     pixel = rows * SIDE**2 + place
@@ -102,7 +102,7 @@ def _of_hardest(rows: Array, channel: Array, place: Array, block: Array, values:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return features of the images as a ``table`` (N, 30) float32 with the columns FEATURES.
+    """Return jet shapes computed from images, ``table`` (N, 30) with the columns FEATURES.
 
     - hits: number of pixels with tracks and in ECAL, of towers in HCAL, of hits in the pixel
       layers;
@@ -141,7 +141,7 @@ def _summaries(images: SparseImages) -> Array:
 
 
 def _largest(row: Array, values: Array, n: int) -> list[Array]:
-    """Return the values of the ranks LEADING in each row, 0 where a row has fewer values."""
+    """Return the largest values of each row, of the ranks LEADING; 0 where a row has too few."""
     counts = np.bincount(row, minlength=n)
     ordered = values[np.lexsort((-values, row))]
     starts = np.cumsum(counts) - counts
@@ -155,7 +155,7 @@ def _largest(row: Array, values: Array, n: int) -> list[Array]:
 
 
 def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Mirror each image of a batch at random: in eta, in phi, in both or not at all.
+    """Mirror each jet image of a batch at random: in eta, in phi, in both or not at all.
 
     Seen from the collision, (dz, d0) is a vector along (eta, phi): if a particle decays in flight,
     tracks at larger phi have smaller d0, and tracks at larger eta smaller dz. So mirroring phi
@@ -175,7 +175,7 @@ def flips(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def transpose(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Exchange eta and phi of each image of a batch, and with them dz and d0, with probability 1/2.
+    """Exchange eta and phi (and dz and d0) of each jet image in a batch with probability 1/2.
 
     The detector does not have this symmetry, because its field bends tracks in phi only and it
     measures d0 better than dz. The flow of energy in a jet nearly has it.

@@ -1,4 +1,4 @@
-"""Base class of files that are checked while they are read; each error names the file in one line."""
+"""Base class for reading dataset files with checks; each error names the file in one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CheckedFile:
-    """A file of a dataset, closed at the end of ``with``; ``file`` is the reading library's object.
+    """An open file of a dataset, whose contents are checked while they are read.
 
     Args:
         dataset: name of the dataset; it begins each error.
@@ -55,7 +55,7 @@ class CheckedFile:
             self.refuse(f"every '{key}' is {labels[0]}", "both 0 and 1 are needed")
 
     def _to_float32(self, key: str, numbers: Array, least: float) -> Array:
-        """Return numbers as (N,) float32; each must be finite and at least ``least``."""
+        """Check that numbers are finite and at least ``least``; return them as (N,) float32."""
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32, copy=False)
         fine = np.isfinite(numbers) & (numbers >= least)
@@ -63,7 +63,7 @@ class CheckedFile:
         return numbers
 
     def _to_labels(self, key: str, numbers: Array) -> Array:
-        """Return labels, each 0 or 1, as (N,) int64."""
+        """Check that labels are 0 or 1, and return them as (N,) int64."""
         self._require(key, numbers, np.isin(numbers, (0, 1)), "0 or 1 is expected")
         return numbers.astype(np.int64)
 
@@ -74,7 +74,7 @@ class CheckedFile:
 
 
 def fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
-    """Return whether a shape is the expected one; a str in ``shape`` stands for any number."""
+    """Return whether an array has the expected shape, in which a str stands for any number."""
     return (
         found is not None
         and len(found) == len(shape)
@@ -83,5 +83,5 @@ def fits(found: Sequence[int] | None, shape: Sequence[int | str]) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return a library's error message in one line."""
+    """Return the message of an error of a library in one line."""
     return " ".join(str(error).split())

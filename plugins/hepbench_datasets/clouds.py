@@ -1,4 +1,4 @@
-"""Point clouds of the pixels of images, and their graphs, for networks that do not take images.
+"""Make point clouds and graphs from pixels of images, for networks that take no images.
 
 Each pixel with a deposit in any channel is a point. Its features are its position and the values of
 all channels, and it is joined to the nearest points in eta and phi, like the particles of Qu and
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from hepbench import Array, Inputs
 
 BATCH = 64
-"""Number of images at a time: for 125 x 125 pixels their energies take 4 MB."""
+"""Number of images that are converted at a time; for 125 x 125 pixels, energies take 4 MB."""
 
 DISTANCES = 500_000
-"""Number of distances between points at a time: 2 MB, which fit into the processor's cache."""
+"""Number of distances between points that are computed at a time: 2 MB fit into the cache."""
 
 MIN_FRACTION = 1e-6
-"""A pixel with a smaller fraction of the energy of its example gets this fraction."""
+"""Smallest fraction of an image's energy that is stored for a pixel."""
 
 CRYSTAL = 2 * np.pi / 360
 """Size of a crystal of the CMS barrel in phi, in radian."""
@@ -48,21 +48,19 @@ LAYOUTS: dict[int, dict[str, Any]] = {
     64: {"pixel": 2 * CRYSTAL, "middle": (31.25, 31.25)},
 }
 """Arguments of ``cloud`` for images of 125 x 125 crystals, for such images padded by one row before
-and two after, and for padded images at half the resolution. In the last case the centre is at a
-quarter of the pixel."""
+and two after, and for padded images at half the resolution, with the centre at a quarter pixel."""
 
 FLOAT_BITS = 31
-"""Number of bits of a non-negative float32; as whole numbers they have the same order as the
-floats."""
+"""Number of bits of a non-negative float32, whose bits sort in the same order as the numbers."""
 
 
 def features(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a cloud's features; the first two and the last are named as in JetClass."""
+    """Return the names of a pixel cloud's features, given the names of the image's channels."""
     return ("deta", "dphi", *channels, "logerel")
 
 
 def units(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return the units of the features, given the units of the channels."""
+    """Return the units of a pixel cloud's features, given the units of the image's channels."""
     return ("", "rad", *channels, "")
 
 
@@ -74,7 +72,7 @@ def cloud(
     pixel: float,
     middle: tuple[float, float] | None = None,
 ) -> Inputs:
-    """Return the pixels with the most energy of each image as a point cloud.
+    """Return the pixels with the most energy in each image as a point cloud.
 
     Args:
         images: (N, C, H, W), sparse or dense; rows along eta, columns along phi.
@@ -111,7 +109,7 @@ def cloud(
 
 
 def _log_fractions(energy: Array, places: Array, real: Array) -> Array:
-    """Return the logarithm of each real point's fraction of the energy of its image."""
+    """Return the logarithm of each point's fraction of its image's energy."""
     image = np.nonzero(real)[0]
     total = energy.sum(1, dtype=np.float64)
     fraction = energy[image, places[real]] / np.where(total > 0, total, 1)[image]
@@ -119,7 +117,7 @@ def _log_fractions(energy: Array, places: Array, real: Array) -> Array:
 
 
 def graph(images: Array, *, points: int, k: int, energies: Mapping[int, float]) -> Inputs:
-    """Return the k nearest neighbours of each point of the cloud that ``cloud`` makes.
+    """Return the k nearest neighbours of each point in the clouds that ``cloud`` makes.
 
     Returns:
         ``neighbours`` (N, P, k), of the smallest dtype that holds P - 1: see ``neighbours``.
@@ -137,7 +135,7 @@ def graph(images: Array, *, points: int, k: int, energies: Mapping[int, float]) 
 
 
 def neighbours(row: Array, column: Array, mask: Array, *, k: int) -> Array:
-    """Return for each point the k other points of its cloud that are nearest to it.
+    """Return the k nearest other points of each point in a cloud.
 
     Args:
         row, column: (N, P) whole numbers, at least 0, so that distances are exact.
@@ -186,7 +184,7 @@ def _nearest(row: Array, column: Array, mask: Array, k: int) -> Array:
 
 
 class _Hits(NamedTuple):
-    """The hits of n images: image, channel, position in (H, W) and value of each hit."""
+    """The hits (non-zero pixels) of n images: image, channel, position and value of each."""
 
     row: Array
     channel: Array
@@ -206,7 +204,7 @@ def _batches(images: Array) -> Iterator[tuple[slice, _Hits]]:
 
 
 def _energies(hits: _Hits, energy_of_one: Mapping[int, float]) -> Array:
-    """Return the energy of each pixel, (n, H W) float32, summed over channels, at least 0."""
+    """Return the energy of each pixel of n images, summed over channels, (n, H W) float32."""
     n, size = hits.shape[0], hits.shape[2] * hits.shape[3]
     factors = np.zeros(hits.shape[1])
     factors[list(energy_of_one)] = list(energy_of_one.values())
@@ -240,7 +238,7 @@ def _hottest(hits: _Hits, energy: Array, points: int) -> Array:
 
 @cache
 def _outwards(height: int, width: int) -> tuple[Array, Array]:
-    """Return positions in an image sorted by distance from the centre, and the rank of each."""
+    """Return the pixels of an image sorted by distance from its centre, and the rank of each."""
     y, x = np.divmod(np.arange(height * width), width)
     distance = (2 * y - height + 1) ** 2 + (2 * x - width + 1) ** 2
     outwards = np.argsort(distance, kind="stable")
@@ -248,7 +246,7 @@ def _outwards(height: int, width: int) -> tuple[Array, Array]:
 
 
 def _deposit(hits: _Hits, places: Array, out: Array) -> None:
-    """Write the values of all channels at the given positions into ``out``, (n, points, C)."""
+    """Write the values of all channels at the points of a cloud into ``out``, (n, points, C)."""
     size = hits.shape[2] * hits.shape[3]
     rows, points = np.nonzero(places >= 0)
     point = np.full(len(places) * size, -1, np.int32)

@@ -1,4 +1,4 @@
-"""Compact images, the format of the bundled samples: hits as whole numbers, finer than resolution.
+"""The compact format of the bundled samples: hits of images, rounded to whole-numbered steps.
 
 The position of a hit is stored as the gap to the hit before it; a tower of the hadron calorimeter
 has one position. A value is stored as the number of a step on a curve that follows the detector's
@@ -26,11 +26,11 @@ SIDE, TOWER = 125, 5
 """Pixels along one side of an image, and along one side of a tower."""
 
 Curve = tuple["Callable[[Array], Array]", "Callable[[Array], Array]"]
-"""Two functions: from a value to its step number, and back. No value is decoded as 0."""
+"""A rounding: the functions from a value to its step number, and back (never to 0)."""
 
 
 def root(offset: float, step: float) -> Curve:
-    """Return a curve whose steps grow like the square root of the value; it starts at ``-offset``."""
+    """Return a rounding whose steps grow like the square root of the value, from ``-offset`` up."""
     return (
         lambda values: np.sqrt(values + offset) / step,
         lambda steps: (steps * step) ** 2 - offset,
@@ -38,12 +38,12 @@ def root(offset: float, step: float) -> Curve:
 
 
 def log(least: float, step: float) -> Curve:
-    """Return a curve whose steps are a fraction ``step`` of the value; it starts at ``least``."""
+    """Return a rounding whose steps are a fraction ``step`` of the value, from ``least`` up."""
     return (lambda v: np.log(v / least) / step, lambda s: least * np.exp(s * step))
 
 
 def signed(scale: float, step: float) -> Curve:
-    """Return a curve with steps of ``step * scale`` near 0 and of a fraction ``step`` far above it."""
+    """Return a rounding for both signs: equal steps near 0, a fraction ``step`` far from 0."""
     # the half step avoids 0, and the offset 128 makes all step numbers positive
     return (
         lambda values: np.floor(np.arcsinh(values / scale) / step) + 128,
@@ -52,7 +52,7 @@ def signed(scale: float, step: float) -> Curve:
 
 
 def steps(curve: Curve, values: Array) -> Array:
-    """Return the step numbers of values as two rows of bytes, (2, K) uint8.
+    """Round values to steps; return the step numbers as low and high bytes, (2, K) uint8.
 
     Raises:
         DataError: a value is far outside the range of the curve.
@@ -61,12 +61,12 @@ def steps(curve: Curve, values: Array) -> Array:
 
 
 def values(curve: Curve, parts: Array) -> Array:
-    """Return the values in the middle of their steps, (K,) float64."""
+    """Return the values (K,) of stored step numbers, each in the middle of its step."""
     return curve[1](from_bytes(parts).astype(np.float64))
 
 
 def encode_places(name: str, row: Array, place: Array, n: int) -> dict[str, Array]:
-    """Return the number of hits of each image, and the gaps between the positions of hits.
+    """Compress the positions of hits in images: hits per image, and gaps between positions.
 
     Args:
         name: kind of hit; the names of the arrays begin with it.
@@ -82,7 +82,7 @@ def encode_places(name: str, row: Array, place: Array, n: int) -> dict[str, Arra
 
 
 def decode_places(name: str, arrays: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Return image index and position of the hits that ``encode_places`` stored under ``name``."""
+    """Return image index and position of the hits that ``encode_places`` compressed."""
     counts = from_bytes(arrays[f"{name}_counts"])
     total = np.concatenate([[0], np.cumsum(from_bytes(arrays[f"{name}_gaps"]))])
     before = total[np.cumsum(counts) - counts]
@@ -90,7 +90,7 @@ def decode_places(name: str, arrays: Mapping[str, Array]) -> tuple[Array, Array]
 
 
 def to_bytes(numbers: Array) -> Array:
-    """Return (2, K) uint8, low and high bytes of whole numbers.
+    """Return the low and high bytes of whole numbers, (2, K) uint8.
 
     Raises:
         DataError: a number does not fit into two bytes.
@@ -107,19 +107,19 @@ def to_bytes(numbers: Array) -> Array:
 
 
 def from_bytes(parts: Array) -> Array:
-    """Return the whole numbers that ``to_bytes`` stored, (K,) int64."""
+    """Return the whole numbers (K,) whose low and high bytes are given."""
     return parts[0] + (parts[1].astype(np.int64) << 8)
 
 
 def towers(row: Array, pixel: Array, energy: Array) -> tuple[Array, Array, Array]:
-    """Combine the hits of each tower, whose pixels are equal: image index, tower, energy."""
+    """Combine the 25 equal pixels of each tower: return image index, tower and energy."""
     corner = (pixel // SIDE % TOWER == 0) & (pixel % SIDE % TOWER == 0)
     tower = pixel // SIDE // TOWER * (SIDE // TOWER) + pixel % SIDE // TOWER
     return row[corner], tower[corner], energy[corner] * TOWER**2
 
 
 def towers_to_pixels(row: Array, tower: Array, energy: Array) -> tuple[Array, Array, Array]:
-    """Return image index, position and energy of the pixels of towers, ordered by position.
+    """Return image index, position and energy of the pixels that towers cover, sorted.
 
     Args:
         row, tower, energy: (K,) each, as ``towers`` returns them.
@@ -140,7 +140,7 @@ def towers_to_pixels(row: Array, tower: Array, energy: Array) -> tuple[Array, Ar
 def stack_channels(
     layers: Sequence[tuple[Array, Array, Array]], n: int, *, side: int = SIDE
 ) -> SparseImages:
-    """Return n images from the hits (row, place, value) of each channel, sorted by row and place.
+    """Build n sparse images from the hits (row, place, value) of each channel.
 
     Each hit is written directly to its final position, because sorting 12 million hits takes
     several seconds.
@@ -160,7 +160,7 @@ def stack_channels(
 
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write an npz file for ``np.load``, complete or not at all; equal arrays give equal bytes.
+    """Write arrays into an npz file, complete or not at all; equal arrays give equal bytes.
 
     The file is compressed by LZMA: numpy itself writes only deflate, which is an eighth larger.
     """

@@ -1,4 +1,4 @@
-"""Electrons (signal) and photons: images of 32 x 32 calorimeter crystals around the hottest one.
+"""Read electrons (signal) and photons: images of 32 x 32 crystals around the hottest one.
 
 CMS simulation of single particles with 50 GeV of transverse momentum, in one of two forms:
 
@@ -40,8 +40,7 @@ CHUNK = 2000
 """Number of images in 16 MB."""
 WHOLE = "a whole npz file without objects is needed"
 FIRST_PHOTON = FIRST_TEST = 1_000_000_000
-"""Ids of photons, or of the second part of an npz file, start here, whatever the size of the first
-part."""
+"""First id of photons, or of the second part of an npz file, for any size of the first part."""
 
 ELECTRONS, PHOTONS, NPZ = (file.name for file in ELECTRON_PHOTON.files)
 LABELS = {ELECTRONS: 1, PHOTONS: 0}
@@ -49,7 +48,7 @@ FIRST_IDS = {1: 0, 0: FIRST_PHOTON}
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield electrons, then photons, at most 2,000 at a time, or the images of the npz file.
+    """Yield the images of electrons and photons in the original files, at most 2,000 at a time.
 
     Args:
         folder: holds the files of one form under their original names.
@@ -83,7 +82,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the bundled sample in the form of ``read``, in one piece."""
+    """Yield the bundled sample of electrons and photons, in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/electron-photon.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
     labels = arrays["labels"].astype(np.int64)
@@ -120,7 +119,7 @@ def _examples(images: SparseImages, labels: Array, first_id: int) -> Examples:
 
 
 def _fault(images: SparseImages, start: int) -> tuple[str, str] | None:
-    """Return the first invalid value and the allowed values, or None if all values are valid."""
+    """Describe the first invalid pixel value and the allowed values; None if all are valid."""
     rows, positions, values = images.hits()
     channel, place = np.divmod(positions, SIDE**2)
     fine = np.isfinite(values) & ((values >= 0) | (channel == CHANNELS.index("time")))

@@ -22,12 +22,12 @@ MIDDLE = (16.0, 16.0)
 
 
 def cloud(inputs: Inputs, *, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 5), columns FEATURES, and ``mask``: see ``clouds.cloud``."""
+    """Return the hit crystals as ``cloud`` (N, points, 5) and ``mask``: see ``clouds.cloud``."""
     return clouds.cloud(
         inputs["image"], points=points, energies=HOT, pixel=clouds.CRYSTAL, middle=MIDDLE
     )
 
 
 def graph(inputs: Inputs, *, points: int, k: int, **_others: Any) -> Inputs:
-    """Return ``neighbours`` (N, points, k): see ``clouds.graph``."""
+    """Return the nearest crystals, ``neighbours`` (N, points, k): see ``clouds.graph``."""
     return clouds.graph(inputs["image"], points=points, k=k, energies=HOT)

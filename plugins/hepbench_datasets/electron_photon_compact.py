@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SIDE = 32
 UNIT = 50.0
-"""One unit of the images: 50 GeV, and 50 ns."""
+"""GeV and ns that a pixel value of 1 stands for."""
 LATEST = 125.0
 """Largest absolute value of a time, in ns."""
 
@@ -27,13 +27,16 @@ CURVES: Mapping[str, compact.Curve] = {
     "energy": compact.root(0.0, 0.01),
     "time": compact.signed(0.3, 0.15),
 }
-"""Curves in GeV and ns. Half a step is 2 MeV at small energies, where the noise is 50 MeV, and 55
-MeV at 30 GeV, where the resolution is 200 MeV; it is 22 ps for a time near 0, where the
-resolution is 300 ps, and 8 % of a large time."""
+"""How values in GeV and ns are rounded to steps.
+
+Half a step is 2 MeV at small energies, where the noise is 50 MeV, and 55 MeV at 30 GeV, where the
+resolution is 200 MeV; it is 22 ps for a time near 0, where the resolution is 300 ps, and 8 % of a
+large time.
+"""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
+    """Compress images of electrons and photons into arrays of bytes, with values rounded to steps.
 
     Energies below 0.1 MeV are stored as 0.1 MeV, so that no hit is lost.
 
@@ -57,7 +60,7 @@ def encode(images: SparseImages) -> dict[str, Array]:
 
 
 def decode(arrays: Mapping[str, Array]) -> SparseImages:
-    """Return the images that ``encode`` stored in the arrays, 300,000 per second."""
+    """Rebuild the images of electrons and photons that ``encode`` compressed."""
     found = {name: compact.values(curve, arrays[name]) for name, curve in CURVES.items()}
     # the middle of the last step can lie beyond the range of times
     found["time"] = np.clip(found["time"], -LATEST, LATEST)

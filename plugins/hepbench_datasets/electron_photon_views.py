@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CHANNELS = ELECTRON_PHOTON.inputs["image"].names
 SIDE = 32
 BATCH = 1000
-"""Number of images that are dense in memory at a time."""
+"""Number of images for which shower shapes are computed at a time."""
 
 LOG_WEIGHT = 4.7
 """Crystals with less than exp(-4.7) = 0.9 % of the energy of the 5 x 5 crystals around the hottest
@@ -58,7 +58,7 @@ def units(*, channels: Sequence[str], **_others: Any) -> tuple[str, ...]:
 
 
 def select(inputs: Inputs, *, channels: Sequence[str], **_others: Any) -> Inputs:
-    """Return the images with some of their channels, in the given order.
+    """Return the images with only the chosen channels, in the given order.
 
     Raises:
         DataError: ``channels`` is empty, has one channel twice, or an unknown channel.
@@ -88,7 +88,7 @@ def select(inputs: Inputs, *, channels: Sequence[str], **_others: Any) -> Inputs
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return shower shapes as a ``table`` (N, 25) float32 with the columns FEATURES.
+    """Return shower shapes computed from images, ``table`` (N, 25) with the columns FEATURES.
 
     Lengths are in crystals, energies and times in the units of the image. Names and definitions are
     those of CMS, JINST 10 P08010 and P06005 (2015), where CMS has one; the supercluster is the
@@ -118,7 +118,7 @@ def summarise(inputs: Inputs, **_others: Any) -> Inputs:
 
 
 def _shapes(images: SparseImages) -> Iterator[Array]:
-    """Yield the columns of FEATURES, (n,) each."""
+    """Yield the shower shapes of some images, (n,) each, in the order of FEATURES."""
     energy, time = images.dense().astype(np.float64).transpose(1, 0, 2, 3)
     total = energy.sum(axis=(1, 2))
     hottest = energy.reshape(len(images), SIDE**2).argmax(axis=1)
@@ -138,7 +138,7 @@ def _shapes(images: SparseImages) -> Iterator[Array]:
 
 
 def _ratios(energy: Array, around: Array, total: Array) -> Iterator[Array]:
-    """Yield energies, numbers of crystals, and ratios of energies in windows."""
+    """Yield shower shapes: energies, numbers of crystals, and ratios of energies in windows."""
     n = len(energy)
     e1, e9, e25 = around[:, 2, 2], around[:, 1:4, 1:4].sum(axis=(1, 2)), around.sum(axis=(1, 2))
     beside = np.stack([around[:, 1, 2], around[:, 3, 2], around[:, 2, 1], around[:, 2, 3]])
@@ -161,7 +161,7 @@ def _sigmas(around: Array) -> Iterator[Array]:
 
 
 def _widths(energy: Array, eta: Array, phi: Array) -> Iterator[Array]:
-    """Yield widths along eta, phi, major and minor axis, and the shifts of the mean."""
+    """Yield shower widths along eta, phi, major and minor axis, and shifts of the mean."""
     eta_mean, phi_mean, eta_eta, phi_phi, eta_phi = _moments(energy, eta, phi)
     half, spread = (eta_eta + phi_phi) / 2, np.hypot((eta_eta - phi_phi) / 2, eta_phi)
     yield from (np.sqrt(eta_eta), np.sqrt(phi_phi))
@@ -169,7 +169,7 @@ def _widths(energy: Array, eta: Array, phi: Array) -> Iterator[Array]:
 
 
 def _window(energy: Array, row: Array, column: Array, reach: int) -> Array:
-    """Return (n, 2 reach + 1, 2 reach + 1) around one crystal of each image; 0 outside the image."""
+    """Return the square window around one crystal of each image, with 0 outside the image."""
     wide = np.pad(energy, ((0, 0), (reach, reach), (reach, reach)))
     steps = np.arange(2 * reach + 1)
     rows, columns = row[:, None] + steps, column[:, None] + steps
@@ -177,7 +177,7 @@ def _window(energy: Array, row: Array, column: Array, reach: int) -> Array:
 
 
 def _moments(weight: Array, eta: Array, phi: Array) -> tuple[Array, ...]:
-    """Return means of eta and phi, their variances, and the covariance, (n,) each.
+    """Return weighted means, variances and covariance of eta and phi, (n,) each.
 
     Args:
         weight: (n, R, C), not negative.

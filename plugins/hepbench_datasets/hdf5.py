@@ -1,4 +1,4 @@
-"""HDF5 files whose layout is checked before they are read; each error is one line."""
+"""Read HDF5 files of datasets after checking their layout; each error is one line."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 COMPLETE = "a complete HDF5 file is needed"
 ERRORS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""The errors that h5py raises for damaged files, and for types that numpy does not have."""
+"""The errors that h5py raises for damaged files and unknown types."""
 PIECE = 64_000_000
-"""Bytes of dense images in memory at a time, as far as the chunks of a file allow."""
+"""Largest size in bytes of dense images in memory, if the chunks of a file allow it."""
 
 
 class HDF5(CheckedFile):
-    """An open HDF5 file, closed at the end of ``with``.
+    """An open HDF5 file of a dataset, closed at the end of ``with``.
 
     Args:
         dataset: name of the dataset; it begins each error.
@@ -49,7 +49,7 @@ class HDF5(CheckedFile):
             return key in self.file
 
     def array(self, key: str, shape: tuple[int | str, ...]) -> Any:
-        """Return a float32 dataset with at least one row; a str in ``shape`` is any number.
+        """Return a float32 array of the file after checking its shape, where a str is any number.
 
         Raises:
             DataError: there is no such dataset, or it has another shape or dtype.
@@ -65,7 +65,7 @@ class HDF5(CheckedFile):
         return found
 
     def table(self, key: str) -> Any:
-        """Return an HDF5 dataset whose rows have named fields, with at least one row.
+        """Return a table of the file, whose rows have named fields.
 
         Raises:
             DataError: there is no such dataset, or its rows have no named fields.
@@ -78,7 +78,7 @@ class HDF5(CheckedFile):
         return found
 
     def values(self, stored: Any, where: slice | tuple[slice, ...] = slice(None)) -> Array:
-        """Return rows of a dataset, or a part of each row.
+        """Return the values of some rows of an array in the file, or of a part of each row.
 
         Raises:
             DataError: the rows are damaged.
@@ -88,7 +88,7 @@ class HDF5(CheckedFile):
             return stored[where]
 
     def attribute(self, stored: Any, name: str) -> Any:
-        """Return an attribute of a dataset, or None if it has no such attribute.
+        """Return an attribute of an array in the file, or None if it is missing.
 
         Raises:
             DataError: the attribute is damaged.
@@ -97,7 +97,7 @@ class HDF5(CheckedFile):
             return stored.attrs.get(name)
 
     def images(self, stored: Any, *, at_once: int) -> Iterator[SparseImages]:
-        """Yield images (n, C, H, W) from a dataset (N, H, W, C), at most ``at_once`` at a time, in order.
+        """Yield images (n, C, H, W) of the file in order, at most ``at_once`` at a time.
 
         Each chunk is decompressed once: chunks of the same rows are read together. If chunks span
         many rows but few lines of the image, the images are read in bands of lines.
@@ -113,7 +113,7 @@ class HDF5(CheckedFile):
                 yield images[first : first + at_once]
 
     def _band(self, stored: Any, rows: slice, chunk_lines: int) -> SparseImages:
-        """Return the images of some rows, read in bands of lines that consist of whole chunks."""
+        """Read the images of some rows, in bands of lines so that each chunk is read once."""
         height, width, channels = stored.shape[1:]
         line = 4 * (rows.stop - rows.start) * width * channels
         lines = max(PIECE // (line * chunk_lines), 1) * chunk_lines
@@ -132,7 +132,7 @@ class HDF5(CheckedFile):
     def column(
         self, key: str, shape: tuple[int | str, ...], *, beside: Any, least: float = 0.0
     ) -> Array:
-        """Return one number for each row of another dataset, (N,) float32.
+        """Return a column of the file with one number for each row of another array, (N,) float32.
 
         Args:
             key: name of the column.
@@ -147,7 +147,7 @@ class HDF5(CheckedFile):
         return self._to_float32(key, self._column(key, shape, beside), least)
 
     def labels(self, key: str, shape: tuple[int | str, ...], *, beside: Any) -> Array:
-        """Return a column of labels 0 and 1, (N,) int64.
+        """Return a column of the file with labels 0 and 1, (N,) int64.
 
         Raises:
             DataError: as ``array``; the numbers of rows differ; a label is neither 0 nor 1.
@@ -175,7 +175,7 @@ class HDF5(CheckedFile):
 
     @contextmanager
     def _reading(self, key: str, *, start: int = 0) -> Iterator[None]:
-        """Turn an error of h5py into a DataError that names the dataset and the row being read."""
+        """Turn an error of h5py into a DataError that names the array and the row being read."""
         try:
             yield
         except ERRORS as error:
@@ -200,7 +200,7 @@ class HDF5(CheckedFile):
 
 
 def _unavailable(stored: Any) -> list[str]:
-    """Return the names of a dataset's compression filters that neither h5py nor hdf5plugin has."""
+    """Return the names of an array's compression filters that are not installed."""
     from h5py import h5z
 
     plist = stored.id.get_create_plist()

@@ -1,4 +1,4 @@
-"""HIGGS: simulated collisions with a Higgs boson (signal) or a pair of top quarks (background).
+"""Read HIGGS: simulated collisions with a Higgs boson (signal) or a pair of top quarks.
 
 Baldi, Sadowski and Whiteson, Nature Communications 5, 4308 (2014), arXiv:1402.4735; the file is
 doi:10.24432/C5V312. A line holds the label and 28 features in the format ``%.18e``: 21 low-level
@@ -45,7 +45,7 @@ LINE_BYTES = 1 << 20
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the rows of ``HIGGS.csv.gz`` or ``HIGGS.csv``, about 23,000 at a time.
+    """Yield the events of ``HIGGS.csv.gz`` or ``HIGGS.csv``, about 23,000 at a time.
 
     Args:
         folder: holds one of the two files; the compressed file is preferred.
@@ -75,7 +75,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the bundled sample in the form of ``read``."""
+    """Yield the bundled sample of HIGGS, in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/higgs.npz").open("rb") as file:
         arrays = np.load(file, allow_pickle=False)
         table, labels = arrays["table"].astype(np.float32), arrays["labels"].astype(np.int64)
@@ -83,7 +83,7 @@ def sample() -> Iterator[tuple[Role, Examples]]:
 
 
 def select(inputs: Inputs, *, features: int, **_others: Any) -> Inputs:
-    """Return all 28 features, the 21 low-level features or the 7 masses computed from them.
+    """Return some features of the events: all 28, the 21 low-level ones or the 7 masses.
 
     Raises:
         DataError: ``features`` is another number.
@@ -107,7 +107,7 @@ def units(*, features: int) -> tuple[str, ...]:
 
 
 def official(ids: Array, *, split: str, **_params: Any) -> Array | None:
-    """Return 1 for test rows, 0 for rows to train with, -1 for others; None if the file is incomplete.
+    """Return a published split of rows: 1 test, 0 training, -1 unused; None for a partial file.
 
     Args:
         ids: (N,) positions of the rows in the file, from 0.
@@ -136,7 +136,7 @@ def _find(folder: Path) -> Path:
 
 
 def _ahead(blocks: Iterator[bytes], depth: int = 2) -> Iterator[bytes]:
-    """Yield the same blocks; a thread, which decompresses without the GIL, is ``depth`` ahead."""
+    """Yield blocks of a file, of which a thread reads and decompresses the next ``depth``."""
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, blocks, None) for _ in range(depth))
         while (block := waiting.popleft().result()) is not None:
@@ -145,7 +145,7 @@ def _ahead(blocks: Iterator[bytes], depth: int = 2) -> Iterator[bytes]:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield blocks of whole lines, each line ended by a newline."""
+    """Yield the contents of a text file in blocks of whole lines."""
     from isal import igzip
     from isal.isal_zlib import IsalError
 
@@ -177,7 +177,7 @@ def _count(block: bytes) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    """Return the error with the damaged line, found by zlib: isal drops data before the damage."""
+    """Return an error that names the damaged line of a gzip file."""
     lines = 0
     try:
         with gzip.open(path) as file:
@@ -190,7 +190,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def _parse(block: bytes, name: str, rows: int) -> Array:
-    """Return (N, 29) float64, parsed by polars, or line by line if polars cannot parse the block."""
+    """Parse a block of CSV lines as (N, 29) float64: label and features."""
     values = _parse_fast(block)
     if values is not None:
         return values

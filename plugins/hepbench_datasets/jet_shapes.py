@@ -1,4 +1,4 @@
-"""Jet shapes in one detector layer, as sums over pixels: mass, axes, dispersion, core fraction."""
+"""Compute jet shapes in one detector layer: mass, axes, dispersion, core fraction."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PIXEL = 2 * np.pi / 360
 
 
 def distances(place: Array) -> Array:
-    """Return the distances of pixels from the centre of their image, in radian."""
+    """Return the distances of pixels from the jet axis (the centre of their image), in radian."""
     return np.hypot(*_axes(place))
 
 
 def shapes(
     row: Array, place: Array, energy: Array, n: int, *, cone: float, core: float
 ) -> Iterator[Array]:
-    """Yield mass, major and minor axis, ptD and core fraction of one layer, (n,) each.
+    """Yield the jet shapes mass, major and minor axis, ptD and core fraction in one layer.
 
     - mass: invariant mass of massless pixels, divided by the sum of energies;
     - major and minor axis: square roots of the larger and the smaller eigenvalue of the second

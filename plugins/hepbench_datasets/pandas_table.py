@@ -1,4 +1,4 @@
-"""Tables that pandas wrote into HDF5 files (PyTables), read by column name.
+"""Read and write tables in HDF5 files as pandas stores them (PyTables).
 
 ``DataFrame.to_hdf(..., format="table")`` makes a group with a dataset ``table``. Columns of one
 dtype are stored side by side in one field, ``values_block_0`` and so on; their names are a pickled
@@ -30,11 +30,11 @@ LISTS = {
     *("PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "STOP"),
     *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
 }
-"""The opcodes of a pickled list of strings, in any pickle version; none of them runs code."""
+"""The pickle opcodes that a list of strings needs; none of them runs code."""
 
 
 class Table:
-    """A table in an open HDF5 file.
+    """A pandas table in an open HDF5 file.
 
     Args:
         file: the open file.
@@ -49,7 +49,7 @@ class Table:
         self.key = f"{key}/table"
         self.stored = file.table(self.key)
         self.columns: dict[str, tuple[str, int]] = {}
-        """By column name: its field, and its position in the field."""
+        """Column name -> name of the field that holds the column, and position in the field."""
         for field in self.stored.dtype.names:
             for place, name in enumerate(self._names(field)):
                 if name in self.columns:
@@ -61,7 +61,7 @@ class Table:
         return len(self.stored)
 
     def require(self, names: Sequence[str], kind: type) -> None:
-        """Raise a DataError if a column is missing or has another kind of number."""
+        """Raise a DataError if a table lacks a column, or the column has another kind of number."""
         for name in names:
             if name not in self.columns:
                 first = ", ".join(list(self.columns)[:4])
@@ -73,7 +73,7 @@ class Table:
                 self.file.refuse(what, f"{getattr(kind, '__name__', kind)} is expected")
 
     def values(self, rows: Array, names: Sequence[str]) -> Array:
-        """Return the named columns, (N, names), of rows that were read from ``stored``."""
+        """Return the named columns, (N, names), of table rows that were read from ``stored``."""
         fields, places = zip(*(self.columns[name] for name in names), strict=True)
         made = np.empty((len(rows), len(names)), self.stored.dtype[fields[0]].base)
         for field in dict.fromkeys(fields):
@@ -83,7 +83,7 @@ class Table:
         return made
 
     def _names(self, field: str) -> list[str]:
-        """Return the names of the columns in a field."""
+        """Return the names of the table columns that a field holds."""
         width = int(np.prod(self.stored.dtype[field].shape))
         names = _parse_list(self.file.attribute(self.stored, f"{field}_kind"))
         if names is None and width == 1 and not self.stored.dtype[field].shape:
@@ -96,7 +96,7 @@ class Table:
 
 
 def _parse_list(pickled: object) -> list[str] | None:
-    """Return the strings of a pickled list of strings; None if ``pickled`` is anything else."""
+    """Return a pickled list of strings; None if ``pickled`` holds anything else."""
     if not isinstance(pickled, bytes | np.void):
         return None
     try:
@@ -109,7 +109,7 @@ def _parse_list(pickled: object) -> list[str] | None:
 
 
 def create(file: Any, key: str, blocks: Mapping[str, Sequence[str]], rows: int) -> Any:
-    """Return a new dataset, filled with zeros, in an open ``h5py.File``, with the layout of pandas.
+    """Create a table of zeros in an open ``h5py.File``, with the layout of pandas.
 
     Args:
         file: an empty file, open for writing.
@@ -173,7 +173,7 @@ def _describe_table(table: Any, fields: Mapping[str, tuple[str, Sequence[str]]])
 
 
 def _set_attributes(target: Any, **attributes: Any) -> None:
-    """Write attributes as PyTables does: values that are neither text nor numbers are pickled."""
+    """Write HDF5 attributes as PyTables does, with lists pickled."""
     import h5py
 
     for name, value in attributes.items():

@@ -1,4 +1,4 @@
-"""Parquet files of images in nested lists, checked while they are read; each error is one line.
+"""Read parquet files of images in nested lists, with checks; each error is one line.
 
 Some writers put each row into its own row group. A file of 50,000 images then has 200,000 small
 pieces, and converting its numbers to Python lists takes minutes per thousand images. Here many row
@@ -24,7 +24,7 @@ LISTS = "lists of lists of lists of float or double are expected"
 
 
 class Parquet(CheckedFile):
-    """An open parquet file, closed at the end of ``with``.
+    """An open parquet file of a dataset, closed at the end of ``with``.
 
     Args:
         dataset: name of the dataset; it begins each error.
@@ -55,7 +55,7 @@ class Parquet(CheckedFile):
         return bool(self.schema.get_field_index(key) >= 0)
 
     def column(self, key: str, *, least: float = 0.0) -> Array:
-        """Return a column with one number per row, (N,) float32.
+        """Return a column of the file with one number per row, (N,) float32.
 
         Raises:
             DataError: there is no such column; it does not hold numbers; a number is missing, not
@@ -64,7 +64,7 @@ class Parquet(CheckedFile):
         return self._to_float32(key, self._numbers(key), least)
 
     def labels(self, key: str) -> Array:
-        """Return a column of labels 0 and 1, (N,) int64.
+        """Return a column of the file with labels 0 and 1, (N,) int64.
 
         Raises:
             DataError: there is no such column; a label is neither 0 nor 1; the file is damaged.
@@ -72,7 +72,7 @@ class Parquet(CheckedFile):
         return self._to_labels(key, self._numbers(key))
 
     def _numbers(self, key: str) -> Array:
-        """Return a column as (N,) float64, NaN for null."""
+        """Return a column of the file as (N,) float64, with NaN for null."""
         from pyarrow import types
 
         kind = self._type(key)
@@ -85,7 +85,7 @@ class Parquet(CheckedFile):
         return column.to_numpy().astype(np.float64)
 
     def images(self, key: str, shape: Sequence[int], *, at_once: int) -> Iterator[Array]:
-        """Return an iterator over (n, C, H, W) float arrays of at most ``at_once`` rows, in order.
+        """Yield the images (n, C, H, W) in a column of the file, at most ``at_once`` at a time.
 
         Args:
             key: a column of lists of lists of lists.
@@ -119,7 +119,7 @@ class Parquet(CheckedFile):
             self.refuse(f"'{key}' is {self._type(key)}", LISTS)
 
     def _groups(self, at_once: int) -> Iterator[list[int]]:
-        """Yield lists of successive row groups of at most ``at_once`` rows, or single larger groups."""
+        """Yield lists of row groups to read together, with at most ``at_once`` rows if possible."""
         metadata, groups, rows = self.file.metadata, list[int](), 0
         for group in range(metadata.num_row_groups):
             group_rows = metadata.row_group(group).num_rows
@@ -137,7 +137,7 @@ class Parquet(CheckedFile):
             self.refuse(what, COMPLETE, error)
 
     def _dense(self, key: str, lists: Any, shape: Sequence[int], start: int) -> Array:
-        """Return the numbers in the lists of some rows, with the stored dtype."""
+        """Return the numbers in the nested lists of some rows as an array."""
         n, per_row = len(lists), 1
         for depth, length in enumerate(shape):
             lengths = lists.value_lengths().to_numpy(zero_copy_only=False)

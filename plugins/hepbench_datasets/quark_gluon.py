@@ -1,4 +1,4 @@
-"""Jets of quarks (signal) and gluons: images of track momenta, ECAL and HCAL with 125 x 125 pixels.
+"""Read jets of quarks (signal) and gluons: images of track momenta, ECAL and HCAL.
 
 Files of CMS Open Data simulation, as in Andrews et al., arXiv:1902.08276, in one of two forms:
 
@@ -42,24 +42,22 @@ SIDE = IMAGE[1]
 CHUNK = 100
 """Number of jets in 19 MB."""
 GROUPS = 32
-"""Number of parquet jets read at a time: 12 MB as float64, which suits the processor's cache."""
+"""Number of jets that are read from a parquet file at a time: 12 MB as float64."""
 FIRST_OF_RUN = 1_000_000_000
-"""First id of run 1; run 2 starts at twice this number, even if other runs are missing."""
+"""First id of jets of run 1; the first id of run 2 is twice this number."""
 
 MIN_PIXEL = {"track_pt": 0.0, "ecal": -10.0, "hcal": -10.0}
-"""Smallest allowed values: noise is a fraction of a GeV, while -99 and -999 mark missing values."""
+"""Smallest allowed pixel values: noise is small, while -99 and -999 mark missing values."""
 MIN_SCALAR = {"m0": -1.0, "pt": 0.0}
-"""Smallest allowed values in GeV: rounding can make the mass of a one-particle jet slightly
-negative."""
+"""Smallest allowed pt and mass in GeV: rounding can make a mass slightly negative."""
 SUPPRESSED = 1e-3
-"""Smaller values do not count as hits: the zero suppression of the dataset's authors."""
+"""Smaller pixel values do not count as hits, as in the dataset authors' zero suppression."""
 SIGNIFICANCE = 3.0
-"""Number of standard errors by which quark jets must have more hits to give a warning about the
-labels."""
+"""If quark jets have more hits by this many standard errors, a warning doubts the labels."""
 
 
 class _File(NamedTuple):
-    """An open file: its columns (N,) by name, and its images chunk by chunk."""
+    """An open file of quark and gluon jets: columns (N,) by name, and images in chunks."""
 
     file: HDF5 | Parquet
     columns: Mapping[str, Array]
@@ -67,7 +65,7 @@ class _File(NamedTuple):
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the jets of the HDF5 file, or of the parquet files in the folder.
+    """Yield the quark and gluon jets of the HDF5 file, or of the parquet files.
 
     Args:
         folder: holds the files under their original names.
@@ -105,7 +103,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the bundled sample in the form of ``read``."""
+    """Yield the bundled sample of quark and gluon jets, in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/quark-gluon.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
     scalars = {name: arrays[name] for name in SCALARS}
@@ -151,7 +149,7 @@ def _parquet(path: Path, stack: ExitStack) -> _File:
 
 
 def _sparse(dense: Array) -> SparseImages:
-    """Return images as float32; larger values become infinite and are refused later."""
+    """Return sparse float32 images; too large values become infinite, which a check refuses."""
     with np.errstate(over="ignore"):
         return SparseImages.from_dense(dense)
 
@@ -186,7 +184,7 @@ def _check_values(file: HDF5 | Parquet, images: SparseImages, start: int) -> Non
 
 
 def _count_hits(images: SparseImages) -> Array:
-    """Return the number of hit pixels of each image, (N,)."""
+    """Return the number of hit pixels in each jet image, (N,)."""
     rows, _, values = images.hits()
     return np.bincount(rows[values >= SUPPRESSED], minlength=len(images))
 

@@ -20,25 +20,25 @@ FEATURES = clouds.features(CHANNELS)
 
 
 def cloud(inputs: Inputs, *, size: int, scale: str, points: int, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, points, 6), columns FEATURES, and ``mask``: see ``clouds.cloud``."""
+    """Return the jets' pixels as ``cloud`` (N, points, 6) and ``mask``: see ``clouds.cloud``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
     hot = _energies(scale)
     return clouds.cloud(images, points=points, energies=hot, **clouds.LAYOUTS[size])
 
 
 def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
-    """Return the units of the columns FEATURES."""
+    """Return the units of the cloud's features (FEATURES)."""
     return clouds.units(quark_gluon_views.units(scale=scale))
 
 
 def graph(inputs: Inputs, *, size: int, scale: str, points: int, k: int, **_others: Any) -> Inputs:
-    """Return ``neighbours`` (N, points, k): see ``clouds.graph``."""
+    """Return the nearest pixels, ``neighbours`` (N, points, k): see ``clouds.graph``."""
     images = prepare(inputs, size=size, scale=scale)["image"]
     return clouds.graph(images, points=points, k=k, energies=_energies(scale))
 
 
 def _energies(scale: str) -> dict[int, float]:
-    """Return the energy of a value of 1 in each channel, in a common unit.
+    """Return the energy that a pixel value of 1 stands for in each channel, in a common unit.
 
     In the authors' scale each of the 25 pixels of an HCAL tower has the energy of the whole tower.
     """

@@ -24,7 +24,7 @@ visible in spectra."""
 
 
 def encode(images: SparseImages) -> dict[str, Array]:
-    """Return arrays of bytes; ``decode`` rebuilds the images, each value within half a step.
+    """Compress images of quark and gluon jets into arrays of bytes, with values rounded to steps.
 
     Args:
         images: N of (3, 125, 125): track pt, ECAL, HCAL in towers of 5 x 5 equal pixels.
@@ -45,7 +45,7 @@ def encode(images: SparseImages) -> dict[str, Array]:
 
 
 def decode(arrays: Mapping[str, Array]) -> SparseImages:
-    """Return the images that ``encode`` stored in the arrays."""
+    """Rebuild the images of quark and gluon jets that ``encode`` compressed."""
     layers = []
     for name, curve in CURVES.items():
         hits = (*compact.decode_places(name, arrays), compact.values(curve, arrays[name]))

@@ -1,4 +1,4 @@
-"""Views of quark and gluon jets: images in the scale of their authors, a table of jet shapes.
+"""Views of quark and gluon jets: scaled or resized images, a table of jet shapes.
 
 The views are made from cached data: the original files need not be read again after a change here.
 """
@@ -24,14 +24,14 @@ BATCH = 1000
 
 SUPPRESSED = 1e-3
 HCAL_FACTOR, DIVISOR = 25, 100
-"""Factors of the authors; a tower of HCAL is spread over 25 pixels."""
+"""Factors by which the dataset's authors scale pixels; an HCAL tower covers 25 pixels."""
 AUTHORS_UNITS = ("100 GeV", "100 GeV", "4 GeV")
 """Units of the pixels in the authors' scale."""
 SCALES, SIZES = ("authors", "stored"), (SIDE, PADDED, PADDED // 2)
 
 TOWER_PIXELS = 25
 CONE, CORE = 0.5, 0.1
-"""Radii around the centre in radian: the radius of these jets, and the radius of their core."""
+"""Radii around the jet axis in radian: of a jet, and of its core."""
 SHAPES = ("mass", "major", "minor", "ptd", "core")
 
 FEATURES = (
@@ -42,7 +42,7 @@ FEATURES = (
 
 
 def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
-    """Return the images in the chosen scale, as stored, padded, or at half the resolution.
+    """Return jet images in the chosen scale and size: as stored, padded, or half resolution.
 
     Args:
         inputs: ``image`` N of (3, 125, 125).
@@ -68,7 +68,7 @@ def prepare(inputs: Inputs, *, size: int, scale: str, **_others: Any) -> Inputs:
 
 
 def units(*, scale: str, **_others: Any) -> tuple[str, ...]:
-    """Return the units of the pixels that ``prepare`` returns."""
+    """Return the units of pixel values that ``prepare`` returns."""
     return AUTHORS_UNITS if scale == "authors" else QUARK_GLUON.inputs["image"].units
 
 
@@ -88,7 +88,7 @@ def _prepared(images: SparseImages, size: int, scale: str) -> SparseImages:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return features of the images as a ``table`` (N, 27) float32 with the columns FEATURES.
+    """Return jet shapes computed from images, ``table`` (N, 27) with the columns FEATURES.
 
     Values below .001 count as 0. For tracks, ECAL and HCAL each:
 
@@ -124,13 +124,13 @@ def _summaries(images: SparseImages) -> Array:
 
 
 def _counts(row: Array, place: Array, _energy: Array, n: int, pixels: int) -> list[Array]:
-    """Return the number of hits of each image, and their number within the cone."""
+    """Return the number of hits in each jet image, and in the cone around its jet axis."""
     inside = jet_shapes.distances(place) < CONE
     return [np.bincount(some, minlength=n) / pixels for some in (row, row[inside])]
 
 
 def _girth(row: Array, place: Array, energy: Array, n: int) -> Array:
-    """Return the mean distance of the energy within the cone from the centre."""
+    """Return the girth of each jet: the mean distance of its energy from the jet axis."""
     distance = jet_shapes.distances(place)
     energy = energy * (distance < CONE)
     whole = np.bincount(row, energy, n)

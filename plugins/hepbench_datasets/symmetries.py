@@ -1,4 +1,4 @@
-"""Augmentations of images (N, C, H, W) whose rows run along eta and columns along phi.
+"""Augmentations of images (N, C, H, W) with rows along eta and columns along phi.
 
 Each is an exact or approximate symmetry. The dataset's spec or its views say which ones the dataset
 has, and why.

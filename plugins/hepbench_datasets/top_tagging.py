@@ -1,4 +1,4 @@
-"""Top tagging: momenta of up to 200 particles of a jet, of top quarks or light quarks and gluons.
+"""Read top tagging: particles of jets from top quarks, or from light quarks and gluons.
 
 The reference dataset of Kasieczka, Plehn, Thompson and Russell, doi:10.5281/zenodo.2603256, used in
 SciPost Phys. 7, 014 (2019), arXiv:1902.09914: ``train.h5``, ``val.h5`` and ``test.h5`` with 1.2,
@@ -48,14 +48,14 @@ CHUNK = 5_000
 FIRST = {"train.h5": 0, "val.h5": 1_000_000_000, "test.h5": 2_000_000_000}
 """First id of the jets of each file, so that no two jets have the same id."""
 ROUNDING = 1e-4
-"""Fraction by which a momentum may exceed the energy: the numbers and their sums are float32."""
+"""Fraction by which a particle's momentum may exceed its energy, due to float32."""
 
 Chunk = tuple["Array", "Array", "Array | None"]
-"""(N, 200, 4) momenta, (N,) labels, and (N,) energies of the top quarks, None if the file has none."""
+"""Some jets of a file: momenta (N, 200, 4), labels, and top-quark energies or None."""
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the jets of either form, 5,000 at a time.
+    """Yield the jets of the original files in the folder, 5,000 at a time.
 
     Args:
         folder: holds ``train.h5`` and optionally the other two, or the numpy files.
@@ -92,7 +92,7 @@ def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
 
 
 def sample() -> Iterator[tuple[Role, Examples]]:
-    """Yield the bundled sample in the form of ``read``."""
+    """Yield the bundled sample of top tagging, in the form of ``read``."""
     with files("hepbench_datasets").joinpath("samples/top-tagging.npz").open("rb") as file:
         arrays = dict(np.load(file, allow_pickle=False))
     momenta = top_tagging_compact.decode(arrays)
@@ -100,7 +100,7 @@ def sample() -> Iterator[tuple[Role, Examples]]:
 
 
 def _table(file: HDF5) -> Table:
-    """Return the table of a file after checking its columns."""
+    """Return the table of an HDF5 file of jets after checking its columns."""
     table = Table(file, "table")
     table.require(MOMENTA, np.floating)
     table.require([LABEL], np.integer)
@@ -146,7 +146,7 @@ def _arrays(paths: Mapping[str, Path]) -> Iterator[Chunk]:
 
 
 def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
-    """Return a memory-mapped numpy file; a str in ``shape`` stands for any number."""
+    """Open a numpy file memory-mapped, after checking its shape, where a str is any number."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # noqa: BLE001 - damaged headers raise many error types
@@ -168,7 +168,7 @@ def _array(path: Path, shape: tuple[int | str, ...], kind: type) -> Array:
 def _check_jets(
     role: Role, name: str, first: int, chunks: Iterator[Chunk]
 ) -> Iterator[tuple[Role, Examples]]:
-    """Yield the jets of a file after checking them, and warn about the labels at the end."""
+    """Check and yield the jets of a file; at the end, warn if labels seem wrong."""
     done, counts, masses = 0, np.zeros(2, np.int64), np.zeros(2)
     contradictions = 0
     for momenta, labels, truth in chunks:
@@ -188,7 +188,7 @@ def _check_jets(
 
 
 def _doubts(masses: Array, contradictions: int, jets: int) -> Iterator[str]:
-    """Yield the reasons to doubt the labels: mean masses by label, and contradictions to the truth."""
+    """Yield reasons to doubt the labels of jets: their mean masses, or the recorded truth."""
     qcd, top = masses
     if qcd > top:
         yield (
@@ -214,7 +214,7 @@ def _examples(momenta: Array, labels: Array, *, first: int) -> Examples:
 
 
 def _sort_by_pt(momenta: Array) -> Array:
-    """Sort the particles of each jet by falling pt."""
+    """Sort the particles of each jet by falling pt, in place."""
     squares = (momenta[:, :, :2] ** 2).sum(axis=2)
     unordered = np.flatnonzero((np.diff(squares, axis=1) > 0).any(axis=1))
     if len(unordered):
@@ -232,7 +232,7 @@ def _check_labels(name: str, labels: Array, done: int) -> None:
 
 
 def _check_momenta(name: str, momenta: Array, done: int) -> None:
-    """Raise a DataError if a jet is empty or a row is neither a possible momentum nor padding."""
+    """Raise a DataError if a jet has no particle, or a particle an impossible momentum."""
     energy = momenta[:, :, 3]
     with np.errstate(over="ignore", invalid="ignore"):
         momentum = np.sqrt((momenta[:, :, :3] ** 2).sum(axis=2))

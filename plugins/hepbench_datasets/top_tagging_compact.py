@@ -1,4 +1,4 @@
-"""Compact particles of top-tagging jets: 0.25 kB per jet of 48 massless particles. See ``compact``.
+"""Compact particles of top-tagging jets: 0.25 kB per jet of 48 particles. See ``compact``.
 
 Angles are measured from the jet axis in steps of 0.0001; a pt is stored as the number of steps
 below the pt of the particle before it.
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 PARTICLES = 200
 PT: compact.Curve = compact.log(0.001, 0.001)
-"""In GeV; half a step is 0.05 %, a twentieth of the resolution of a track."""
+"""How pt in GeV is rounded to steps; half a step is 0.05 %."""
 ANGLE = 1e-4
 OFFSET = 1 << 15
-"""Added to the steps of angles so that none is negative."""
+"""Number that is added to the steps of angles, so that none is negative."""
 
 
 def encode(momenta: Array) -> dict[str, Array]:
-    """Return arrays from which ``decode`` rebuilds the momenta, each value within half a step.
+    """Compress the momenta of particles into arrays of bytes, with values rounded to steps.
 
     Args:
         momenta: (N, 200, 4), px, py, pz and energy, sorted by pt and padded by zeros.
@@ -61,7 +61,7 @@ def encode(momenta: Array) -> dict[str, Array]:
 
 
 def decode(arrays: Mapping[str, Array]) -> Array:
-    """Return the momenta (N, 200, 4) float32 that ``encode`` stored in the arrays."""
+    """Rebuild the momenta (N, 200, 4) that ``encode`` compressed."""
     counts = arrays["counts"].astype(np.int64)
     row = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts

@@ -1,4 +1,4 @@
-"""Views of top-tagging jets: particles in other variables, a table of substructure; augmentations.
+"""Views of top-tagging jets (kinematic variables, graphs, substructure), and augmentations.
 
 The views are made from cached data: the original files need not be read again after a change here.
 """
@@ -30,10 +30,9 @@ MOMENTA = 4
 """Number of columns of ``cloud`` for ``features="momenta"``."""
 
 STEP = 1e-4
-"""Angles are rounded to this step in radian, finer than any detector: graphs made from whole
-numbers are the same on every machine."""
+"""Step in radian to which angles are rounded, so that graphs are the same on every machine."""
 FARTHEST = 1 << 17
-"""Number of steps; no particle is farther from the jet axis in eta."""
+"""Largest number of angle steps between a particle and the jet axis in eta."""
 
 RADIUS = 0.8
 """Radius of the jets."""
@@ -41,8 +40,8 @@ AXES = (1, 2, 3)
 ROUNDS = 10
 """Iterations of k-means for the subjet axes."""
 WIDTHS = (32, 48, 64, 96, 128, 200)
-"""Jets are computed together with jets of up to this many particles: the sums then run over the
-same number of particles, whatever other jets are in the batch."""
+"""Numbers of particles to which jets are padded for substructure, so that sums do not depend on the
+batch."""
 BATCH = 500
 
 FEATURES = (
@@ -58,7 +57,7 @@ UNITS = (*("GeV", "GeV"), *[""] * 13, *["GeV"] * 3, *[""] * 3)
 
 
 def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) -> Inputs:
-    """Return ``cloud`` (N, P, F) and ``mask`` (N, P) of the first particles, in some variables.
+    """Return the first particles of jets as ``cloud`` and ``mask``: momenta or kinematic variables.
 
     ``momenta`` are px, py, pz and energy as read. ``kinematic`` are the seven features of
     ParticleNet, Qu and Gouskos, arXiv:1902.08570, table 2, with the columns KINEMATIC: eta and phi
@@ -85,17 +84,17 @@ def transform(inputs: Inputs, *, particles: int, features: str, **_others: Any) 
 
 
 def names(*, features: str, **_others: Any) -> tuple[str, ...]:
-    """Return the columns of the ``cloud`` that ``transform`` returns."""
+    """Return the names of the particles' features that ``transform`` returns."""
     return KINEMATIC if features == "kinematic" else TOP_TAGGING.inputs["cloud"].names
 
 
 def units(*, features: str, **_others: Any) -> tuple[str, ...]:
-    """Return the units of the ``cloud`` that ``transform`` returns."""
+    """Return the units of the particles' features that ``transform`` returns."""
     return KINEMATIC_UNITS if features == "kinematic" else TOP_TAGGING.inputs["cloud"].units
 
 
 def graph(inputs: Inputs, *, particles: int, k: int, **_others: Any) -> Inputs:
-    """Return ``neighbours`` (N, P, k), the nearest particles to each particle in eta and phi.
+    """Return ``neighbours`` (N, P, k): the nearest particles in eta and phi to each particle.
 
     See ``clouds.neighbours``; the distances are those of angles rounded to STEP.
 
@@ -129,7 +128,7 @@ def _kinematic(cloud: Array, mask: Array, particles: int) -> Array:
 
 
 def summarise(inputs: Inputs, **_others: Any) -> Inputs:
-    """Return features of the jets as a ``table`` (N, 21) float32 with the columns FEATURES.
+    """Return jet substructure computed from particles, ``table`` (N, 21), columns FEATURES.
 
     - mass and pt of the jet in GeV, and its number of particles;
     - weighted by the fraction of the pt, in rapidity and phi: the mean distance from the axis
@@ -162,7 +161,7 @@ def summarise(inputs: Inputs, **_others: Any) -> Inputs:
 
 
 def _summaries(parts: Array, counts: Array) -> Array:
-    """Return (n, features) from momenta (n, P, 4) whose padding is zero."""
+    """Compute the substructure of jets (n, features) from momenta (n, P, 4) padded by zeros."""
     jet = parts.sum(axis=1)
     pt = np.hypot(parts[..., 0], parts[..., 1])
     fraction = pt / np.maximum(pt.sum(axis=1, keepdims=True), 1e-9)
@@ -182,7 +181,7 @@ def _summaries(parts: Array, counts: Array) -> Array:
 
 
 def _points(parts: Array, jet: Array) -> Array:
-    """Return (n, P, 2) rapidity and phi relative to the jet axis, 0 for padding."""
+    """Return the particles' rapidity and phi relative to the jet axis, (n, P, 2)."""
     real = parts[..., 3] > 0
     rapidity = _rapidity(np.where(real[..., None], parts, (1.0, 0.0, 0.0, 1.0)))
     phi = np.arctan2(parts[..., 1], parts[..., 0])
@@ -192,7 +191,7 @@ def _points(parts: Array, jet: Array) -> Array:
 
 
 def _rapidity(momenta: Array) -> Array:
-    """Return rapidities, by a formula that stays accurate for fast particles along the beam."""
+    """Return the rapidities of particles, accurate also for fast particles along the beam."""
     transverse = np.hypot(momenta[..., 0], momenta[..., 1])
     squared = momenta[..., 3] ** 2 - (momenta[..., :3] ** 2).sum(axis=-1)
     # rounding gives massless particles a squared mass of either sign
@@ -206,7 +205,7 @@ def _mass(momenta: Array) -> Array:
 
 
 def _angles(momenta: Array) -> tuple[Array, Array, Array]:
-    """Return pt, eta and phi."""
+    """Return pt, eta and phi of momenta."""
     pt = np.hypot(momenta[..., 0], momenta[..., 1])
     return pt, np.arcsinh(momenta[..., 2] / pt), np.arctan2(momenta[..., 1], momenta[..., 0])
 
@@ -220,7 +219,7 @@ def _ratio(a: Array, b: Array) -> Array:
 
 
 def _moments(points: Array, fraction: Array) -> tuple[Array, Array]:
-    """Return the square roots of the larger and the smaller eigenvalue of the second moments."""
+    """Return major and minor axis of jets: square roots of the second moments' eigenvalues."""
     centre = (fraction[..., None] * points).sum(axis=1, keepdims=True)
     x, y = np.moveaxis(points - centre, 2, 0)
     a, b, c = ((fraction * product).sum(axis=1) for product in (x * x, y * y, x * y))
@@ -229,7 +228,7 @@ def _moments(points: Array, fraction: Array) -> tuple[Array, Array]:
 
 
 def _subjettiness(points: Array, fraction: Array, n: int) -> tuple[Array, Array]:
-    """Return (N,) tau_n divided by the jet radius, and (N, P) the axis nearest to each particle."""
+    """Return the N-subjettiness tau_n of jets, and the subjet axis nearest to each particle."""
     axes = _seeds(points, fraction, n)
     for _ in range(ROUNDS):
         nearest = _distances(points, axes).argmin(axis=2)
@@ -244,7 +243,7 @@ def _subjettiness(points: Array, fraction: Array, n: int) -> tuple[Array, Array]
 
 
 def _seeds(points: Array, fraction: Array, n: int) -> Array:
-    """Return (N, n, 2) first axes: the hardest particle, then the largest pt times distance."""
+    """Return the first n subjet axes (N, n, 2) for k-means, starting at the hardest particle."""
     rows = np.arange(len(points))
     axes = [points[rows, fraction.argmax(axis=1)]]
     while len(axes) < n:
@@ -254,13 +253,13 @@ def _seeds(points: Array, fraction: Array, n: int) -> Array:
 
 
 def _distances(points: Array, axes: Array) -> Array:
-    """Return the distances (N, P, n) between points and axes."""
+    """Return the distances (N, P, n) between particles and subjet axes."""
     gaps = points[:, :, None] - axes[:, None]
     return np.hypot(gaps[..., 0], gaps[..., 1])
 
 
 def _correlations(points: Array, fraction: Array) -> tuple[Array, Array]:
-    """Return C2 and D2: three-point over squared and over cubed two-point correlation.
+    """Return the energy correlation ratios C2 and D2 of jets.
 
     Each pair is counted twice and each triple six times, so the sums are divided by 2 and 6.
     """
@@ -272,7 +271,7 @@ def _correlations(points: Array, fraction: Array) -> tuple[Array, Array]:
 
 
 def _subjets(parts: Array, fraction: Array, nearest: Array) -> list[Array]:
-    """Return the masses of pairs of three subjets, rising, and the subjets' fractions, falling."""
+    """Return the masses of pairs of three subjets, and the subjets' fractions of the jet's pt."""
     belongs = nearest[:, :, None] == np.arange(3)
     momenta = (belongs[..., None] * parts[:, :, None]).sum(axis=1)
     pairs = [_mass(momenta[:, i] + momenta[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))]

@@ -1,4 +1,4 @@
-"""The methods that come with hepbench, one module each, and a metric for prunings."""
+"""The methods that come with hepbench, each in its own module, and a metric for pruning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POSITIVE = Range(above=0)
 
 
 def learning_rate(quick: float, paper: float) -> Param:
-    """Return a learning rate with its value under ``paper``."""
+    """Return the parameter ``learning_rate`` with its values in the presets."""
     return Param(quick, POSITIVE, {"paper": paper})
 
 
@@ -166,14 +166,14 @@ PRUNE_STRUCTURED = Method(
 
 @hookimpl
 def hepbench_methods() -> list[Method]:
-    """Return the methods that train, those for a fresh start first, and the three that prune."""
+    """Return the specs of the methods that train and of those that prune."""
     trained = [SCRATCH, PRETRAIN, PRETRAIN_BACKGROUND, FINETUNE, LINEAR_PROBE, SVM, JOINT]
     return [*trained, PRUNE_UNSTRUCTURED, PRUNE_ITERATIVE, PRUNE_STRUCTURED]
 
 
 @hookimpl
 def hepbench_metrics() -> list[Metric]:
-    """Return a metric that shows whether a pruned network has collapsed."""
+    """Return the metric that shows whether a pruned network gives all examples the same score."""
     return [
         Metric(
             name="score_spread",

@@ -1,4 +1,4 @@
-"""Channels of a network and the layers that depend on them: found, tested, ranked and removed.
+"""Find, rank and remove channels of a network, with all layers that depend on them.
 
 torch-pruning finds the layers that depend on each other along the graph (Fang et al., 2023,
 arXiv:2301.12900). Its result is tested, because a wrong column removed lowers the score without an
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hepbench import Network
 
 TOLERANCE = 1e-4
-"""Relative to the largest logit. Rounding is below it; a wrong order changes the first digit."""
+"""Largest relative difference of logits by rounding; wrong channels change more."""
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 """Layers that make channels."""
@@ -35,7 +35,7 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 @dataclass(frozen=True)
 class Place:
-    """The position of channels in the tensors of one module.
+    """Where the channels of a group are in the tensors of one module.
 
     Attributes:
         module: its name.
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Channels with all their places, which must be removed together; ``layer`` makes them."""
+    """The channels that ``layer`` makes, with all places from which each must be removed."""
 
     layer: str
     places: tuple[Place, ...]
@@ -62,18 +62,18 @@ class Group:
 
 @dataclass(frozen=True)
 class ChannelGroups:
-    """The proven groups, and the layers without one, whose channels cannot be removed."""
+    """The groups of channels that can be removed, and the layers whose channels cannot."""
 
     proven: list[Group]
     unproven: list[str]
 
 
 class UnknownError(Exception):
-    """A module of an unknown kind."""
+    """Raised for a module of a kind whose channels are not known."""
 
 
 def find(network: Network) -> ChannelGroups:
-    """Return the channels of every layer but the last, which no layer reads.
+    """Find the removable channels of a network, in every layer but the last.
 
     Raises:
         PluginError: torch-pruning cannot follow the network.
@@ -97,7 +97,7 @@ def find(network: Network) -> ChannelGroups:
 
 
 def norms(network: Network, group: Group) -> Tensor:
-    """Return (channels,) float64: the L1 norm of the weights that make each channel.
+    """Return the L1 norm of the weights that make each channel of a group, (channels,) float64.
 
     If several layers make a channel, each norm is divided by its mean over channels first.
     """
@@ -112,7 +112,7 @@ def norms(network: Network, group: Group) -> Tensor:
 
 
 def masks(network: Network, group: Group, gone: Tensor) -> dict[str, Tensor]:
-    """Return masks of the weights that make a group's channels, False for the removed ones."""
+    """Return masks of the weights that make a group's channels, False for channels to remove."""
     found = {}
     for place in group.places:
         if place.makes:
@@ -124,7 +124,7 @@ def masks(network: Network, group: Group, gone: Tensor) -> dict[str, Tensor]:
 
 
 def without(network: Network, going: Sequence[tuple[Group, Tensor]]) -> Network:
-    """Return a copy without some channels of some groups.
+    """Return a copy of a network without the given channels.
 
     Positions refer to ``network``, so channels of several groups along one axis, as after a
     concatenation, are removed together.
@@ -155,7 +155,7 @@ def _shrink(module: nn.Module, name: str, n: int) -> None:
 
 
 def runs(network: Network) -> bool:
-    """Whether a network scores two and three examples: a reshape may have fixed sizes."""
+    """Return whether a network can score batches of two and of three examples."""
     try:
         for n in (2, 3):
             logits = _logits(network, _random_inputs(network, n))
@@ -170,7 +170,9 @@ def runs(network: Network) -> bool:
 
 
 def _is_proven(network: Network, group: Group, expected: Tensor) -> bool:
-    """Whether the scores stay the same with the channels reversed; if so, they stay reversed."""
+    """Return whether reversing a group's channels leaves the scores unchanged.
+
+    If so, the channels stay reversed."""
     if not all(_is_valid(network, place) for place in group.places):
         return False
     _reverse(network, group)
@@ -182,7 +184,7 @@ def _is_proven(network: Network, group: Group, expected: Tensor) -> bool:
 
 
 def _is_valid(network: Network, place: Place) -> bool:
-    """Whether positions are unique and inside the tensors of the module."""
+    """Return whether a place's positions are unique and inside the tensors of its module."""
     module, n = network.get_submodule(place.module), place.positions.numel()
     inside = (
         place.positions < getattr(module, leaf).shape[axis] for leaf, axis in place.axes.items()
@@ -201,7 +203,7 @@ def _reverse(network: Network, group: Group) -> None:
 
 
 def _perturbed(network: Network) -> Network:
-    """Return a copy with noise on the weights, so that none is zero or equal to another by design.
+    """Return a copy of a network with noise on its weights, so that no two weights are equal.
 
     On the CPU: an accelerator rounds convolutions too coarsely for the test.
     """
@@ -215,7 +217,7 @@ def _perturbed(network: Network) -> Network:
 
 
 def _random_inputs(network: Network, n: int) -> dict[str, Tensor]:
-    """Return n random inputs with a fixed seed."""
+    """Return n random inputs for a network, with a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     return {name: _random(values, generator) for name, values in network.example_inputs(n).items()}
 
@@ -251,7 +253,7 @@ def _to_device(positions: Tensor, tensor: Tensor) -> Tensor:
 
 
 def _candidates(network: Network) -> Iterator[tuple[str, list[Group]]]:
-    """Yield layers and the possible groups of the channels that they make, most likely first."""
+    """Yield each layer with possible groups of the channels that it makes, most likely first."""
     for group in _heads(network):
         yield group.places[0].module, [group]
     with _no_warnings():
@@ -269,7 +271,7 @@ def _candidates(network: Network) -> Iterator[tuple[str, list[Group]]]:
 
 
 def _heads(network: Network) -> Iterator[Group]:
-    """Yield the heads of attention modules.
+    """Yield the heads of attention modules, as groups that can be removed like channels.
 
     Such a module has a linear layer ``qkv``, whose rows are the queries, keys and values of each
     head in turn, one other linear layer that reads the heads, and ``heads`` or ``num_heads``.
@@ -306,7 +308,7 @@ def _heads_attribute(module: nn.Module) -> str | None:
 
 
 def _channels_last(network: Network, group: Group) -> Group:
-    """Return the group for flattened axes with channels last; torch-pruning assumes channels first."""
+    """Return a group for flattened axes with channels last, where torch-pruning assumes first."""
 
     def last(place: Place) -> Place:
         module = network.get_submodule(place.module)
@@ -348,7 +350,7 @@ def _no_warnings() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Traced:
-    """The graph of torch-pruning, and the names of modules and parameters."""
+    """A network's dependency graph of torch-pruning, with names of modules and parameters."""
 
     dependencies: Any
     names: Mapping[Any, str]
@@ -413,7 +415,7 @@ def _traced(network: Network) -> _Traced:
 
 
 def _made_axes(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return axes and size attributes of the channels that a layer makes."""
+    """Return tensor axes and size attributes of the channels that a layer makes."""
     if isinstance(layer, nn.Linear):
         axes, sizes = {"weight": 0, "bias": 0}, ("out_features",)
     elif layer.groups == 1:
@@ -425,14 +427,14 @@ def _made_axes(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
 
 
 def _read_axes(layer: Any) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return axes and size attributes of the channels that a layer reads."""
+    """Return tensor axes and size attributes of the channels that a layer reads."""
     if isinstance(layer, nn.Linear):
         return {"weight": 1}, ("in_features",)
     return {"weight": 1 - int(layer.transposed)}, ("in_channels",)
 
 
 def _passed_axes(name: str, module: Any) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return axes and size attributes of the channels that a module passes on.
+    """Return tensor axes and size attributes of the channels that a module passes on.
 
     Raises:
         UnknownError: the module is of an unknown kind.
@@ -450,6 +452,6 @@ def _passed_axes(name: str, module: Any) -> tuple[dict[str, int], tuple[str, ...
 
 
 def _own_tensors(module: nn.Module, axes: Mapping[str, int]) -> dict[str, int]:
-    """Return the axes of the tensors that are parameters or buffers of the module."""
+    """Return only the axes of tensors that are parameters or buffers of the module."""
     held = {**module._parameters, **module._buffers}
     return {leaf: axis for leaf, axis in axes.items() if held.get(leaf) is not None}

@@ -19,7 +19,7 @@ def finetune(
     head_learning_rate: float,
     **training: Any,
 ) -> Network:
-    """Train encoder and head on the labels."""
+    """Train encoder and head on the labels, each with its own learning rate."""
     rates = {"encoder": encoder_learning_rate, "head": head_learning_rate}
     objective = Objective(classification, rates)
     return context.fit(context.with_head(start), data, objective, **training)

@@ -1,4 +1,4 @@
-"""Joint training: the encoder by its own loss and by the labels at the same time.
+"""Joint training: the encoder is trained by its own loss and by the labels together.
 
 Either one loss, the sum of all terms, and one optimiser; or (``separate``) two objectives with an
 optimiser and a schedule each, which take turns at every batch.
@@ -28,7 +28,7 @@ def joint(
     separate: bool,
     **training: Any,
 ) -> Network:
-    """Train the whole network; only the labels train the head."""
+    """Train the encoder by its own loss and the labels together, and the head by the labels."""
     network = context.with_head(start)
     rates = {"encoder": encoder_learning_rate, "head": head_learning_rate}
     if separate:
@@ -38,5 +38,5 @@ def joint(
 
 
 def both(network: Network, batch: Examples) -> Mapping[str, Tensor]:
-    """Return the terms of both losses, of each example."""
+    """Return the loss terms of classification and of the encoder's own loss for each example."""
     return {**pretraining(network, batch), **classification(network, batch)}

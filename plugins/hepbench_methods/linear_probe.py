@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def head(width: int, classes: int) -> nn.Module:
-    """Return the head: (N, width) latents to (N, classes) logits."""
+    """Build the linear head of the probe, from (N, width) latents to (N, classes) logits."""
     return nn.Sequential(nn.BatchNorm1d(width, affine=False), nn.Linear(width, classes))
 
 
 def linear_probe(
     start: Network, data: TrainingData, context: Context, *, learning_rate: float, **training: Any
 ) -> Network:
-    """Train the head; the encoder has no learning rate and stays as it is."""
+    """Train a linear head on the latents of a frozen encoder."""
     return context.fit(
         context.with_head(start),
         data,

@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 def pretrain(
     start: Network, data: TrainingData, context: Context, *, learning_rate: float, **training: Any
 ) -> Network:
-    """Train the encoder and the parts that only its pretraining uses, such as a decoder."""
+    """Train the encoder, and parts for pretraining only (such as a decoder), by its own loss."""
     return context.fit(start, data, Objective(pretraining, {"encoder": learning_rate}), **training)

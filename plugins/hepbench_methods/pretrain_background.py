@@ -1,4 +1,4 @@
-"""Pretraining on the background alone, for anomaly detection: signal has a larger loss then.
+"""Pretraining on background only, for anomaly detection: signal then has a larger loss.
 
 Labels only select the examples of class 0, for training and for validation. Examples without labels
 are left out, because they may be signal.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def pretrain_background(
     start: Network, data: TrainingData, context: Context, *, learning_rate: float, **training: Any
 ) -> Network:
-    """Train the encoder and the parts that only its pretraining uses, such as a decoder.
+    """Train the encoder by its own loss on examples of the background only.
 
     Raises:
         DataError: there is no background to train on.
@@ -36,5 +36,5 @@ def pretrain_background(
 
 
 def background(examples: Examples) -> Examples:
-    """Return the examples of class 0, without their labels."""
+    """Return the examples of the background (class 0), without labels."""
     return replace(examples[np.flatnonzero(np.asarray(examples.labels) == 0)], labels=None)

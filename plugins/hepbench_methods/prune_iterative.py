@@ -1,4 +1,4 @@
-"""Iterative pruning: a few of the smallest weights at a time, followed by training each time.
+"""Iterative pruning: mask a few of the smallest weights, train the network, and repeat.
 
 Han et al. (2015), arXiv:1506.02626; Zhu and Gupta (2017), arXiv:1710.01878. After a write-up
 (seeds/000; R3 of REFERENCE.md): steps of .1, five epochs after each. The code is our own.
@@ -31,7 +31,7 @@ def prune_iterative(
     learning_rate: float,
     **training: Any,
 ) -> Network:
-    """Mask and train in turns.
+    """Mask the smallest weights of a classifier step by step, with training after each step.
 
     Args:
         start: a classifier.
@@ -55,7 +55,7 @@ def prune_iterative(
 
 
 def fractions(ratio: float, step: float, rounds: int) -> list[float]:
-    """Return the fraction of pruned weights in each round."""
+    """Return the fraction of weights that are pruned after each round."""
     # .3 / .1 is above 3 by a rounding error
     steps = math.ceil(ratio / step - 1e-9)
     return [min(ratio, step * i) for i in range(1, max(steps, rounds) + 1)]

@@ -1,4 +1,4 @@
-"""Structured pruning: channels are removed, with all that depends on them.
+"""Structured pruning: remove channels of layers, with all weights that depend on them.
 
 Li et al. (2017), arXiv:1608.08710: the filters of smallest L1 norm, the same fraction of each layer.
 torch-pruning finds what depends on a channel (Fang et al., 2023, arXiv:2301.12900), and ``channels``
@@ -39,7 +39,7 @@ def prune_structured(
     learning_rate: float,
     **training: Any,
 ) -> Network:
-    """Remove channels from each layer, or mask them.
+    """Remove or mask the weakest channels of each layer of a classifier.
 
     Args:
         start: a classifier.
@@ -72,7 +72,7 @@ def prune_structured(
 
 
 def shrunk(network: Network, ratio: float, context: Context) -> Network:
-    """Return a network without the weakest channels; each layer is tested on a copy first.
+    """Return a network without the weakest channels of its layers.
 
     Raises:
         UsageError: no layer can shrink.
@@ -106,14 +106,14 @@ def masked(network: Network, ratio: float, context: Context) -> Network:
 
 
 def weakest(network: Network, group: channels.Group, ratio: float) -> Tensor:
-    """Return the channels to remove: this fraction, smallest L1 norm first, never all of them."""
+    """Return the channels of a group to remove: a fraction, smallest L1 norm first, never all."""
     norms = channels.norms(network, group)
     n = min(pruning.count(ratio, len(norms)), len(norms) - 1)
     return norms.argsort(stable=True)[:n]
 
 
 def recalibrate(network: Network, examples: Examples, context: Context) -> None:
-    """Recompute means and variances of batch normalisation from training inputs.
+    """Recompute a network's batch-normalisation means and variances from training inputs.
 
     All batches have the same weight. No labels, no gradients, no dropout.
     """
@@ -142,7 +142,7 @@ def _is_tracking(module: nn.Module) -> bool:
 
 
 def _warn(network: Network, layers: list[str], context: Context, *, some: bool) -> None:
-    """Warn of the layers that cannot shrink.
+    """Warn of layers from which no channels can be removed.
 
     Raises:
         UsageError: no layer can shrink.

@@ -1,4 +1,4 @@
-"""Unstructured pruning: the smallest weights of a trained classifier are held at zero.
+"""Unstructured pruning: mask the smallest weights of a trained classifier, so they stay zero.
 
 Han et al. (2015), arXiv:1506.02626, without their training afterwards: after a write-up (seeds/000;
 R3 of REFERENCE.md) that did not train the pruned network. The code is our own. Zeros are multiplied
@@ -23,7 +23,7 @@ def prune_unstructured(
     ratio: float,
     scope: str,
 ) -> Network:
-    """Mask the smallest weights.
+    """Mask the smallest weights of a classifier, without training.
 
     Args:
         start: a classifier.

@@ -1,4 +1,4 @@
-"""Shared by the prunings: how many weights, which ones, and the masks that hold them at zero."""
+"""Choose the smallest weights of a network and mask them, for all methods that prune weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def count(ratio: float, n: int) -> int:
-    """Return how many of n are pruned, to the nearest whole number."""
+    """Return the number of n weights to prune, to the nearest whole number."""
     return math.floor(ratio * n + 0.5)
 
 
 def prunable(network: Network) -> dict[str, Tensor]:
-    """Return the weights that may be masked: two or more axes, no biases, no norms."""
+    """Return the weights of a network that may be pruned: matrices and filters only."""
     return {
         name: parameter.detach()
         for name, parameter in network.named_parameters()
@@ -30,7 +30,7 @@ def prunable(network: Network) -> dict[str, Tensor]:
 
 
 def smallest(network: Network, ratio: float, scope: str) -> dict[str, Tensor]:
-    """Return masks that zero exactly this fraction of the weights, the smallest by magnitude.
+    """Return masks that set exactly a fraction of the weights, the smallest ones, to zero.
 
     Masked weights come first, and the first of equal ones: a larger ratio prunes all the weights
     that a smaller one prunes.
@@ -49,7 +49,7 @@ def smallest(network: Network, ratio: float, scope: str) -> dict[str, Tensor]:
 
 
 def apply_masks(network: Network, masks: Mapping[str, Tensor]) -> None:
-    """Set a network's masks, and its pruned weights to zero."""
+    """Store masks in a network, and set its masked weights to zero."""
     network.masks = dict(masks)
     network.apply_masks()
 
@@ -60,7 +60,7 @@ def _size(network: Network, name: str, weight: Tensor) -> Tensor:
 
 
 def _largest(sizes: Tensor, ratio: float) -> Tensor:
-    """Return a mask that is False for exactly this fraction, the smallest."""
+    """Return a mask that is False for the smallest weights, exactly a fraction ``ratio``."""
     order = sizes.flatten().argsort(stable=True)
     mask = torch.ones(sizes.numel(), dtype=torch.bool, device=sizes.device)
     mask[order[: count(ratio, sizes.numel())]] = False

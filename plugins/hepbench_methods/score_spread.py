@@ -1,4 +1,4 @@
-"""The spread of scores: it tells a collapsed network from one that ranks badly.
+"""The spread of scores, which is near 0 for a network that scores all examples alike.
 
 Sharpness, in the words of Gneiting, Balabdaoui and Raftery, J. R. Stat. Soc. B 69 (2007) 243. Scores
 that differ by rounding and noise alone still have an AUC, which then means nothing.

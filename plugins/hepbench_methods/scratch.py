@@ -1,4 +1,4 @@
-"""Training from a fresh start: a network by its labels alone; an estimator fits itself."""
+"""Train a newly built network on the labels, or fit an estimator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scratch(
     learning_rate: float,
     **training: Any,
 ) -> Network | Estimator:
-    """Train encoder and head with one learning rate; an estimator only uses its own parameters."""
+    """Train encoder and head with one learning rate, or fit an estimator."""
     if isinstance(start, Estimator):
         start.fit(data, seed=context.seed)
         return start

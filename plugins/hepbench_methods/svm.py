@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class SupportVectors(nn.Module):
-    """A fitted machine: (N, width) latents to the logits 0 and slope x decision + offset.
+    """A head that computes logits from latents by a fitted support-vector machine.
 
     Args:
         width: number of latents.
@@ -59,7 +59,7 @@ class SupportVectors(nn.Module):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
     def decision(self, latents: Tensor) -> Tensor:
-        """Return (N,) distances from the boundary, as scikit-learn's decision_function."""
+        """Return the distances (N,) of latents from the decision boundary, as in scikit-learn."""
         x = (latents.double() - self.mean) / self.std
         squares = x.square().sum(1, keepdim=True) + self.vectors.square().sum(1)
         kernel = (-self.gamma * (squares - 2 * x @ self.vectors.T)).exp()
@@ -67,13 +67,13 @@ class SupportVectors(nn.Module):
         return (kernel @ self.weights[:, None])[:, 0] + self.intercept
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return (N, 2) logits."""
+        """Return the (N, 2) logits of latents: 0 and slope x distance + offset."""
         logit = self.platt[0] * self.decision(latents) + self.platt[1]
         return torch.stack([torch.zeros_like(logit), logit], 1)
 
 
 class Machine(NamedTuple):
-    """A fitted machine on scaled latents; ``weights`` (M,) belong to ``vectors`` (M, width)."""
+    """A support-vector machine that was fitted on scaled latents, with M support vectors."""
 
     vectors: Array
     weights: Array
@@ -81,7 +81,7 @@ class Machine(NamedTuple):
     gamma: float
 
     def decision(self, latents: Array) -> Array:
-        """Return (N,) distances from the boundary."""
+        """Return the distances (N,) of scaled latents from the decision boundary."""
         return rbf_kernel(latents, self.vectors, gamma=self.gamma) @ self.weights + self.intercept
 
 
@@ -96,7 +96,7 @@ def svm(
     exact_up_to: int,
     landmarks: int,
 ) -> Network:
-    """Fit a machine for each pair of the grid; the best on validation becomes the head.
+    """Fit a support-vector machine for each C and gamma; the best on validation is the head.
 
     Args:
         start: its encoder makes the latents.
@@ -140,7 +140,7 @@ def _check_classes(data: TrainingData) -> None:
 
 
 def _scaling(latents: Array, scale: str) -> tuple[Array, Array, float]:
-    """Return mean and std that latents are standardised with, and the variance that is left."""
+    """Return mean and standard deviation to scale latents with, and the variance after scaling."""
     mean, std = latents.mean(0), latents.std(0)
     if scale == "raw":
         return np.zeros_like(mean), np.ones_like(std), float(latents.var()) or 1.0
@@ -170,7 +170,7 @@ def _auc(decision: Array, examples: Examples) -> float:
 
 
 def _platt(decision: Array, examples: Examples) -> Array:
-    """Return slope and offset of the logit as a function of the decision."""
+    """Fit the logit of signal as slope x distance + offset (Platt scaling)."""
     fitted = LogisticRegression(C=1e6).fit(
         decision[:, None], examples.labels, sample_weight=examples.weights
     )

@@ -1,4 +1,4 @@
-"""Checks of a generator's arguments and folder, before anything is simulated or overwritten."""
+"""Check the arguments and the folder of ``hepbench data simulate`` before it starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def require_valid(dataset: Dataset, *, events: int, seed: int, jobs: int, least: int = 2) -> None:
-    """Raise a DataError for fewer than ``least`` events, no process, or a negative seed."""
+    """Raise a DataError for fewer than ``least`` events, fewer than 1 job, or a negative seed."""
     if events < least or jobs < 1 or seed < 0:
         given = f"events {events}, jobs {jobs}, seed {seed}"
         msg = f"{dataset.name}: {given}; at least {least}, 1 and 0 are needed"
@@ -21,7 +21,7 @@ def require_valid(dataset: Dataset, *, events: int, seed: int, jobs: int, least:
 
 
 def require_free_folder(dataset: Dataset, folder: Path) -> None:
-    """Raise a DataError if the folder holds a file of the dataset, in any form.
+    """Raise a DataError if the folder already holds an original file of the dataset.
 
     An original file would be overwritten, or the reader would read it instead of the simulated
     files.

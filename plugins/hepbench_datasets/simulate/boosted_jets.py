@@ -36,11 +36,13 @@ LABELLED = "Dataset_Specific_labelled_full_only_for_2i.h5"
 UNLABELLED = "Dataset_Specific_Unlabelled.h5"
 
 CHUNK = 200
-"""Number of jets, half of them signal, with a quarter of each class in each bin of pt; another
-number would give another dataset."""
+"""Number of jets in a chunk, half of them signal, equally many in each bin of pt.
+
+Another number would give another dataset.
+"""
 BATCH_EVENTS = 60
 ROLES: tuple[Role, ...] = ("labelled", "unlabelled")
-"""The order of the roles is part of the seeds."""
+"""Roles of the simulated files, in an order that the random seeds depend on."""
 
 ENERGY = 8000.0
 # events are drawn from a nearly flat spectrum, because otherwise most of them would be rejected
@@ -66,7 +68,7 @@ MATCH_RADIUS = 0.4
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write the labelled file, with ``m`` and ``pT``, and the unlabelled file, half the jets each.
+    """Simulate boosted jets; write half of them into the labelled file, half into the unlabelled.
 
     As in the originals ``jet`` is (N, 125, 125, 8) float32, contiguous and uncompressed: half a
     megabyte per jet.
@@ -127,7 +129,7 @@ def _write(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
-    """Return the jets that ``generate`` writes, by role, with the labels that it leaves out.
+    """Return the simulated jets that ``generate`` writes, by role, all with labels.
 
     Raises:
         DataError: as ``generate``.
@@ -140,7 +142,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[Role, Jets]:
 
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[Role, int]:
-    """Return the number of jets of each role."""
+    """Return the number of jets to simulate for each role."""
     detector.require_generators()
     arguments.require_valid(BOOSTED_JETS, events=events, seed=seed, jobs=jobs)
     return {"labelled": events - events // 2, "unlabelled": events // 2}
@@ -149,7 +151,7 @@ def _wanted(events: int, *, seed: int, jobs: int) -> dict[Role, int]:
 def _chunks(
     wanted: dict[Role, int], *, seed: int, jobs: int
 ) -> Generator[tuple[Role, Jets], None, None]:
-    """Yield the chunks in order, role by role; the last chunk of each role is cut."""
+    """Yield the chunks of simulated jets in order, role by role."""
     pieces = [
         (seed, role, index)
         for role, events in wanted.items()
@@ -162,7 +164,7 @@ def _chunks(
 
 
 def chunk(piece: tuple[int, Role, int]) -> Jets:
-    """Return the jets of one chunk, given by seed, role and index, in random order."""
+    """Simulate the jets of one chunk, given by seed, role and index, in random order."""
     seed, role, index = piece
     seeds = np.random.SeedSequence([seed, ROLES.index(role), index])
     *classes, last = seeds.spawn(3)
@@ -171,7 +173,7 @@ def chunk(piece: tuple[int, Role, int]) -> Jets:
 
 
 def simulate_class(label: int, seeds: np.random.SeedSequence) -> Jets:
-    """Return the jets of one class of a chunk: the first ones of each bin of pt."""
+    """Simulate the jets of one class for a chunk, equally many in each bin of pt."""
     rng = np.random.default_rng(seeds)
     pythia = detector.start_pythia(
         (*HARD, *(SIGNAL if label else BACKGROUND)),
@@ -186,7 +188,7 @@ def simulate_class(label: int, seeds: np.random.SeedSequence) -> Jets:
 
 
 def _select(pythia: Any, label: int, free: Array, rng: np.random.Generator) -> Jets:
-    """Return the jets of a batch of events that fit into the bins; reduce ``free`` accordingly."""
+    """Simulate some events; return the jets for bins of pt with free places."""
     particles, status = detector.collisions(pythia, BATCH_EVENTS, origins=True)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)

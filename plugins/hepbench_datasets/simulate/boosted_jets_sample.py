@@ -25,7 +25,7 @@ PATH = Path(__file__).parent.parent / "samples" / "boosted-jets.npz"
 
 
 def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
-    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
+    """Simulate the bundled sample of boosted jets, write it to ``path``, return the path.
 
     Raises:
         DataError: as ``boosted_jets.simulate``.

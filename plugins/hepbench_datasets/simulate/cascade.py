@@ -1,4 +1,4 @@
-"""Electrons and photons in a tracker: bremsstrahlung, conversions, the magnetic field.
+"""Simulate electrons and photons in a tracker: bremsstrahlung, conversions, magnetic field.
 
 A simplified CMS barrel: thirteen thin layers hold all the material, in a field along the beam.
 Particles keep their polar angle; they neither scatter nor lose energy by ionisation.
@@ -26,19 +26,22 @@ if TYPE_CHECKING:
 
 FIELD_TESLA = 3.8
 BEND = 0.299792458 * FIELD_TESLA
-"""Curvature in 1/m, multiplied by the transverse momentum in GeV."""
+"""Curvature of a track in 1/m, times its transverse momentum in GeV."""
 LAYERS = (
     *((0.044, 0.08), (0.073, 0.07), (0.102, 0.07)),
     *((0.255, 0.10), (0.339, 0.09), (0.418, 0.08), (0.498, 0.08)),
     *((0.608, 0.12), (0.692, 0.07), (0.780, 0.06), (0.868, 0.06), (0.965, 0.06), (1.080, 0.06)),
 )
-"""Radius in metres and fraction of the material of each layer: pixels, inner and outer strips."""
+"""Tracker layers: radius in metres and fraction of all material.
+
+They stand for pixels, inner and outer strips.
+"""
 FACE = 1.29
 """Radius of the calorimeter in metres."""
 MIN_ENERGY = 0.02
-"""In GeV: softer particles are dropped, and softer photons are not radiated."""
+"""Smallest energy of a simulated particle or radiated photon in GeV."""
 MAX_SINE = 0.95
-"""Sine of the angle to the radius; particles above it are treated as curling up in the tracker."""
+"""Particles whose direction has a larger sine to the radius are dropped: they curl up."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,13 @@ class Particles:
 
 
 def at_centre(charge: Array, pt: float) -> Particles:
-    """Return one particle for each event, at the centre of the detector with phi = 0."""
+    """Create one particle for each event, at the centre of the detector with phi = 0."""
     zeros = np.zeros((4, len(charge)))
     return Particles(np.arange(len(charge)), charge, zeros[0] + pt, *zeros[1:])
 
 
 def to_calorimeter(particles: Particles, eta: Array, rng: np.random.Generator) -> Particles:
-    """Return the particles that arrive at the face of the calorimeter.
+    """Simulate the tracker; return the particles that arrive at the calorimeter.
 
     Args:
         particles: at the centre.
@@ -93,12 +96,12 @@ def to_calorimeter(particles: Particles, eta: Array, rng: np.random.Generator) -
 
 
 def material(eta: Array) -> Array:
-    """Return the material between beam and calorimeter in radiation lengths, in the barrel."""
+    """Return the tracker's material in radiation lengths, in the barrel."""
     return 0.40 + 1.35 * np.clip((np.abs(eta) - 0.4) / 1.05, 0, 1) ** 1.6
 
 
 def propagate(particles: Particles, start: float, end: float) -> Particles:
-    """Return the particles that reach a larger radius, without those that curl up.
+    """Move particles to a larger radius in the magnetic field, without those that curl up.
 
     The radius times the sine of the angle grows by half the curvature times the square of the
     radius, which is exact; the length of the arc is computed from the mean angle.
@@ -117,7 +120,7 @@ def propagate(particles: Particles, start: float, end: float) -> Particles:
 def interact(
     particles: Particles, lengths: Array, energy: Array, rng: np.random.Generator
 ) -> Particles:
-    """Return the particles that leave a layer: those that entered, radiated photons and pairs.
+    """Simulate one tracker layer; return the particles that leave it, with new photons and pairs.
 
     Args:
         particles: N of them.
@@ -136,7 +139,7 @@ def interact(
 def radiate(
     electrons: Particles, lengths: Array, energy: Array, rng: np.random.Generator
 ) -> tuple[Particles, Particles]:
-    """Return electrons after a layer, and the photons above MIN_ENERGY that they radiated.
+    """Simulate bremsstrahlung in a layer; return the electrons and the radiated photons.
 
     dN/du = lengths / u (4/3 - 4/3 u + u^2) for the fraction u of the energy, drawn from 4/3 / u and
     accepted with probability 1 - u + 3/4 u^2.
@@ -158,7 +161,7 @@ def radiate(
 
 
 def convert(photons: Particles, rng: np.random.Generator) -> tuple[Particles, Particles]:
-    """Return positrons and electrons; their energy fractions z follow 1 - 4/3 z (1 - z).
+    """Convert photons into positrons and electrons, with energy fractions z as 1 - 4/3 z (1 - z).
 
     That density is the sum of a constant, with weight 6/7, and of (z - 1/2)^2.
     """

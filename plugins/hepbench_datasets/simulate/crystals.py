@@ -1,4 +1,4 @@
-"""Readout of crystals: noise, dead towers, zero suppression, selected hits, times.
+"""Simulate the readout of crystals: noise, dead towers, zero suppression, hits, times.
 
 The original images hold the reduced hits of the CMS barrel; each rule below is visible in 200 of
 them. Towers of 5 x 5 crystals with much transverse energy are read out completely, and so are their
@@ -21,36 +21,41 @@ if TYPE_CHECKING:
 
 TOWER = 5
 NOISE, PEDESTAL = 0.050, -0.006
-"""GeV in each crystal; measured on isolated hits, and on the number of crystals without energy in
-clusters."""
+"""Noise and pedestal of a crystal in GeV.
+
+Measured on isolated hits, and on the number of crystals without energy in clusters.
+"""
 CALIBRATION = 0.02
-"""Relative spread of the crystals' calibration; measured by how often a crystal beside the middle
-is the hottest."""
+"""Relative spread of the crystals' calibration.
+
+Measured by how often a crystal beside the middle is the hottest.
+"""
 DEAD_TOWERS = 0.007
 """Fraction of dead towers; measured."""
 TRIGGER_STEP = 0.5
-"""Unit of the trigger: GeV of transverse energy."""
+"""Smallest step of transverse energy in the trigger, in GeV."""
 FULL_READOUT, SUPPRESSED = 2.0, 0.20
-"""In GeV: transverse energy of a tower that is read out completely with its neighbours; energy of a
-crystal that is read out elsewhere."""
+"""In GeV: transverse energy above which a tower and its neighbours are read out completely; energy
+above which a crystal is read out elsewhere."""
 
 DOMINO, PEAK = 0.10, 0.35
-"""In GeV: energy of five crystals along eta that belong to a hybrid cluster, and of its hottest
-five."""
+"""In GeV: smallest energy of five crystals in a hybrid cluster, and of its hottest five."""
 SEED, JOINING = 0.23, 0.08
-"""In GeV: energy of the hottest crystal of a particle-flow cluster, and of crystals that join it."""
+"""In GeV: smallest energy of the hottest crystal in a particle-flow cluster, and of others."""
 KEPT = 0.095
-"""In GeV: a crystal above this energy is kept anywhere."""
+"""In GeV: a crystal above this energy is kept, also outside clusters."""
 
 TIME_NOISE, TIME_CONSTANT, TIME_RANGE = 35.1, 0.3, 125.0
-"""In ns: the resolution at an energy equal to the noise; the resolution at large energies; the
-range of times in the original, five samples around the expected time."""
+"""In ns: time resolution at the noise energy; time resolution at large energies; largest time.
+
+The largest time is that of the original, for five samples around the expected time.
+"""
 
 
 def read_out(
     deposited: Array, corner: tuple[Array, Array], slant: Array, rng: np.random.Generator
 ) -> Array:
-    """Return the energies that are stored, (N, S, S) GeV, 0 for crystals without a stored hit.
+    """Simulate the readout; return the stored energy of each crystal, (N, S, S) GeV.
 
     Args:
         deposited: (N, S, S) GeV, with clusters in the middle.
@@ -75,7 +80,7 @@ def read_out(
 
 
 def times(energy: Array, rng: np.random.Generator) -> Array:
-    """Return the difference to the expected time in ns, 0 where there is no energy; any shape."""
+    """Return the measured time of each crystal in ns, 0 where there is no energy."""
     found = np.zeros(energy.shape)
     hit = energy > 0
     width = np.hypot(TIME_NOISE * NOISE / energy[hit], TIME_CONSTANT)
@@ -84,7 +89,7 @@ def times(energy: Array, rng: np.random.Generator) -> Array:
 
 
 def in_clusters(energy: Array) -> Array:
-    """Return (N, S, S) bool, True for crystals in clusters and around their hottest crystals.
+    """Find the crystals in clusters and around their hottest crystals, (N, S, S) bool.
 
     A hybrid cluster runs along phi: neighbouring columns of five crystals in the five middle rows,
     one of which is hot enough. A particle-flow cluster grows from its hottest crystal, here by two
@@ -106,19 +111,19 @@ def in_clusters(energy: Array) -> Array:
 
 
 def dilate(cells: Array) -> Array:
-    """Return True for each True cell and its eight neighbours, (N, S, S) bool."""
+    """Return (N, S, S) bool, True for each True crystal and its eight neighbours."""
     return neighbourhood_max(cells)
 
 
 def neighbourhood_max(cells: Array) -> Array:
-    """Return the maximum of each cell and its eight neighbours, (N, S, S); values are at least 0."""
+    """Return the maximum of each crystal and its eight neighbours, (N, S, S)."""
     wide = np.pad(cells, ((0, 0), (1, 1), (1, 1)))
     wide = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
     return np.maximum(np.maximum(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
 
 
 def _towers(corner: tuple[Array, Array], side: int, across: int) -> Array:
-    """Return the number of each crystal's tower, (N, S, S); a window has ``across`` squared."""
+    """Return the index of the tower that each crystal belongs to, (N, S, S)."""
     row, column = ((np.arange(side) + first[:, None]) // TOWER for first in corner)
     window = np.arange(len(row))[:, None, None] * across
     return (window + row[:, :, None]) * across + column[:, None, :]

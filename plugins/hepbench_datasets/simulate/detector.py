@@ -1,4 +1,4 @@
-"""Proton collisions by Pythia and a parametric detector, all in flat numpy arrays.
+"""Simulate proton collisions by Pythia, and the particles that a detector would measure.
 
 The layout is a simplified CMS: a tracker in a solenoid, a lead-tungstate electromagnetic and a
 sampling hadron calorimeter. Every particle is propagated along its helix, measured with the
@@ -32,9 +32,9 @@ ENDCAP_Z = 3.17
 TRACKER_ETA = 2.5
 CALORIMETER_ETA = 4.9
 TRACK_PT = 0.4
-"""Softer charged particles leave no track."""
+"""Smallest pt of a charged particle with a track, in GeV."""
 TOWER_PT = 0.3
-"""Softer deposits do not become candidates."""
+"""Smallest pt of a calorimeter deposit that is measured, in GeV."""
 TRACK_EFFICIENCY = 0.93
 MUON_EFFICIENCY = 0.99
 PION_MASS = 0.13957
@@ -56,7 +56,7 @@ PYTHIA_SEEDS = 900_000_000
 
 @dataclass(frozen=True)
 class Particles:
-    """Particles of many events, in the order of their events.
+    """Particles of many simulated events, in the order of their events.
 
     Attributes:
         event: (N,) int64, from 0.
@@ -108,7 +108,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Jets:
-    """Jets of E events in rows of equal length, padded by pt = 0.
+    """Jets of E simulated events in rows of equal length, padded by pt = 0.
 
     Attributes:
         pt, eta, phi, mass: (E, K) float64.
@@ -136,7 +136,7 @@ def require_generators() -> None:
 
 
 def start_pythia(settings: Iterable[str], *, seed: int, energy: float, veto: Any = None) -> Any:
-    """Return a Pythia ready for proton collisions.
+    """Return a Pythia generator that is ready to simulate proton collisions.
 
     Args:
         settings: lines in Pythia's language.
@@ -172,7 +172,7 @@ def start_pythia(settings: Iterable[str], *, seed: int, energy: float, veto: Any
 
 
 def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
-    """Return the visible particles and the heavy hadrons of simulated collisions.
+    """Simulate collisions; return their visible particles and heavy hadrons.
 
     The visible particles are the stable ones except neutrinos; the hadrons are the bottom and charm
     hadrons that decayed into them.
@@ -183,7 +183,7 @@ def collide(pythia: Any, events: int) -> tuple[Particles, Particles]:
 
 
 def collisions(pythia: Any, events: int, *, origins: bool = False) -> tuple[Particles, Array]:
-    """Return all particles that Pythia lists for simulated collisions, and (N,) their status codes."""
+    """Simulate collisions; return all particles that Pythia lists, and their status codes."""
     import awkward as ak
 
     record = pythia.nextBatch(events).prt
@@ -214,7 +214,7 @@ def _components(vectors: Any, names: Iterable[str]) -> list[Array]:
 
 
 def visible(particles: Particles, status: Array) -> Array:
-    """Return (N,) bool, True for stable particles except neutrinos."""
+    """Find the visible particles, (N,) bool: stable ones except neutrinos."""
     return (status > 0) & ~np.isin(np.abs(particles.pdg), NEUTRINOS)
 
 
@@ -224,7 +224,7 @@ def _charges(pythia: Any, pdg: Array) -> Array:
 
 
 def hadron_flavour(pdg: Array) -> Array:
-    """Return 5 for bottom hadrons, 4 for charm hadrons and 0 for all others, from PDG codes."""
+    """Return the flavour of hadrons by PDG code: 5 for bottom, 4 for charm, 0 for all others."""
     code = np.abs(pdg)
     hadron = (code > 100) & (code < 10_000)
     heaviest = np.where(code >= 1000, code // 1000, code // 100) % 10
@@ -243,7 +243,7 @@ def helix(
     radius: float = BARREL_RADIUS,
     end: float = ENDCAP_Z,
 ) -> tuple[Array, Array, Array]:
-    """Return (eta, phi, reached), (N,) each, at the inner face of the calorimeters.
+    """Return where particles in the magnetic field reach the calorimeters: eta, phi, reached.
 
     The face is a cylinder of ``radius`` closed at ``end``, in metres; particles start at its
     centre. ``reached`` is False if |eta| there is larger than ``CALORIMETER_ETA``.
@@ -264,7 +264,7 @@ def helix(
 
 
 def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the measured energies (electromagnetic, hadronic) in the calorimeters, (N,) each.
+    """Simulate the energies that both calorimeters measure for each particle.
 
     Electrons and photons: 2.8 % / sqrt(E) and 0.5 %. Hadrons: 110 % / sqrt(E) and 9 %; 60 % of them
     begin to shower in the crystals. Muons and the other hadrons deposit the energy of a minimum
@@ -287,7 +287,7 @@ def deposits(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arr
 
 
 def respond(particles: Particles, rng: np.random.Generator) -> Response:
-    """Return the response of tracker and calorimeters to each particle."""
+    """Simulate the response of tracker and calorimeters to each particle."""
     eta, phi, reached = helix(particles)
     ecal, hcal = deposits(particles, rng)
     muon = np.abs(particles.pdg) == MUON
@@ -306,7 +306,7 @@ def respond(particles: Particles, rng: np.random.Generator) -> Response:
 
 
 def uncalibrated(particles: Particles, response: Response) -> Response:
-    """Return the response with the deposits of hadrons before any calibration.
+    """Return the detector's response with the energies of hadrons before calibration.
 
     The calorimeters are not compensating: for a soft hadron they measure less energy than for an
     electron of the same energy. Particle flow corrects this, so jets are made from the result of
@@ -323,7 +323,7 @@ def uncalibrated(particles: Particles, response: Response) -> Response:
 
 
 def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particles, Array]:
-    """Return the candidates that particle flow would make from the particles, and ``tracked``.
+    """Simulate the measured particles (particle flow), and whether each has a track.
 
     ``tracked`` is (M,) bool; see ``combine``.
     """
@@ -331,7 +331,7 @@ def candidates(particles: Particles, rng: np.random.Generator) -> tuple[Particle
 
 
 def combine(particles: Particles, response: Response) -> tuple[Particles, Array]:
-    """Return the candidates made from a response, and ``tracked``.
+    """Return the measured particles that follow from a detector's response, and ``tracked``.
 
     If a track is found, it gives momentum and direction at the vertex; otherwise the calorimeter
     gives the energy, and the direction is that of the deposit. ``tracked`` is (M,) bool, True for
@@ -355,7 +355,7 @@ def combine(particles: Particles, response: Response) -> tuple[Particles, Array]
 
 
 def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
-    """Return the anti-kt jets of the events with at least ``pt``."""
+    """Find the anti-kt jets with at least ``pt`` in each event."""
     import awkward as ak
 
     found = _cluster_sequence(parts, events=events, radius=radius).inclusive_jets(pt)
@@ -365,7 +365,7 @@ def cluster(parts: Particles, *, events: int, radius: float, pt: float) -> Jets:
 
 
 def leading(parts: Particles, *, events: int, radius: float) -> tuple[Jets, Array]:
-    """Return the anti-kt jet of largest pt of each event, and (N,) bool, which particles are in it.
+    """Find the anti-kt jet of largest pt in each event, and the particles in it.
 
     An event without particles has a jet of pt = 0.
     """
@@ -384,7 +384,7 @@ def leading(parts: Particles, *, events: int, radius: float) -> tuple[Jets, Arra
 
 
 def _cluster_sequence(parts: Particles, *, events: int, radius: float) -> Any:
-    """Return FastJet's anti-kt clusters of the events."""
+    """Cluster the particles of events by FastJet's anti-kt algorithm."""
     import awkward as ak
     import fastjet
     import vector
@@ -408,7 +408,7 @@ def _jets(px: Array, py: Array, pz: Array, energy: Array) -> Jets:
 
 
 def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> Array:
-    """Return (E, K) the heaviest flavour of hadrons above ``pt`` near each jet: 5, 4 or 0."""
+    """Return the flavour of each jet, (E, K): that of the heaviest hadron nearby (5, 4 or 0)."""
     hard = hadrons.select(hadrons.pt > pt)
     flavour = np.zeros(jets.pt.shape, np.int64)
     deta = hard.eta[:, None] - jets.eta[hard.event]
@@ -419,7 +419,7 @@ def jet_flavour(jets: Jets, hadrons: Particles, *, radius: float, pt: float) -> 
 
 
 def near(jets: Jets, particles: Particles, *, radius: float) -> Array:
-    """Return (E, K) bool, True for jets with one of the particles of their event nearby."""
+    """Find the jets that have one of the given particles nearby, (E, K) bool."""
     found = np.zeros(jets.pt.shape, bool)
     deta = particles.eta[:, None] - jets.eta[particles.event]
     dphi = wrap(particles.phi[:, None] - jets.phi[particles.event])

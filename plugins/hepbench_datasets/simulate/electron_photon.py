@@ -38,23 +38,22 @@ FILES = {
     PHOTON: "SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5",
 }
 ENERGY_UNIT, TIME_UNIT = 50.0, 50.0
-"""GeV and ns that a value of 1 in an image stands for."""
+"""GeV and ns that a pixel value of 1 stands for."""
 
 CHUNK = 500
-"""Number of images of one class; another number would give another dataset."""
+"""Number of images of one class in a chunk; another number would give another dataset."""
 STORED_CHUNK = (100, 32, 32, 2)
-"""Chunks of the files; those of the original files are unknown."""
+"""Number of images in a chunk of the HDF5 files, which is not known for the original files."""
 
 PT = 50.0
 LARGEST_ETA = 1.4
 VERTEX = 0.062
-"""Standard deviation of the position along the beam, in metres."""
+"""Standard deviation of the collision point along the beam, in metres."""
 SIDE, MIDDLE = 32, 16
 ROWS, COLUMNS = 56, 96
 """Number of simulated crystals along eta and phi, around the point that a straight line would hit."""
 LAST_ROW, ROUND = 69, 360
-"""Number of crystals along eta from the middle of the barrel to the last one that may be the
-hottest, and number of crystals around the barrel."""
+"""Numbers of crystals: along eta in half the barrel, for the hottest crystal; around the barrel."""
 EMPTY_PHOTONS = 0.001
 """Fraction of photon images without any hit: a few hundred in the original."""
 
@@ -62,7 +61,7 @@ EMPTY_PHOTONS = 0.001
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write the two files, half the images each: ``X`` (N, 32, 32, 2) and ``y`` (N,), float32, LZF.
+    """Simulate images; write those of electrons and those of photons into a file each.
 
     Args:
         folder: created if missing; the files appear there only when they are complete.
@@ -117,7 +116,7 @@ def _write(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> dict[int, SparseImages]:
-    """Return the images that ``generate`` writes, by label, (2, 32, 32) each.
+    """Return the simulated images that ``generate`` writes, by label, (2, 32, 32) each.
 
     Raises:
         DataError: as ``generate``.
@@ -130,7 +129,7 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[int, SparseImages]:
 
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[int, int]:
-    """Return the number of images of each class."""
+    """Return the number of images to simulate for each class."""
     arguments.require_valid(ELECTRON_PHOTON, events=events, seed=seed, jobs=jobs)
     return {ELECTRON: events - events // 2, PHOTON: events // 2}
 
@@ -138,7 +137,7 @@ def _wanted(events: int, *, seed: int, jobs: int) -> dict[int, int]:
 def _chunks(
     wanted: dict[int, int], *, seed: int, jobs: int
 ) -> Generator[tuple[int, SparseImages], None, None]:
-    """Yield the chunks of electrons, then those of photons; the last chunk of each is cut."""
+    """Yield the chunks of simulated electrons, then those of photons."""
     pieces = [
         (seed, label, index)
         for label, events in wanted.items()
@@ -150,7 +149,7 @@ def _chunks(
 
 
 def chunk(piece: tuple[int, int, int]) -> SparseImages:
-    """Return the images of one chunk, given by seed, label and index."""
+    """Simulate the images of one chunk, given by seed, label and index."""
     seed, label, index = piece
     rng = np.random.default_rng([seed, label, index])
     found: list[SparseImages] = []
@@ -170,7 +169,7 @@ def chunk(piece: tuple[int, int, int]) -> SparseImages:
 
 
 def draw(label: int, n: int, rng: np.random.Generator) -> Array:
-    """Return energies and times of particles of one class, (at most n, 2, 32, 32).
+    """Simulate up to n images of one class: energies and times, (n, 2, 32, 32).
 
     Particles whose window does not fit into the barrel or into the simulated crystals are left out.
     """

@@ -25,7 +25,7 @@ PATH = Path(__file__).parent.parent / "samples" / "electron-photon.npz"
 
 
 def write_sample(path: Path, *, images: int = IMAGES, jobs: int) -> Path:
-    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
+    """Simulate the bundled sample of electrons and photons, write it to ``path``, return the path.
 
     Raises:
         DataError: as ``electron_photon.simulate``.

@@ -1,4 +1,4 @@
-"""Energy flow: tracks, and calorimeter towers for the energy that tracks do not explain.
+"""Simulate energy flow: tracks, and calorimeter towers for energy that tracks do not explain.
 
 The detector is that of Delphes's ATLAS card: field, size, efficiencies, resolutions and thresholds
 are those of ``delphes_card_ATLAS.tcl``. Both layers of the calorimeter have towers of 0.1 by 10
@@ -36,34 +36,36 @@ FIELD_TESLA, RADIUS, HALF_LENGTH = 2.0, 1.15, 3.51
 
 TRACK_PT = 0.1
 TRACK_ETA = (1.5, 2.5)
-"""The end of the barrel, and the end of the tracker."""
+"""Largest |eta| of tracks in the barrel, and of all tracks."""
 EFFICIENCY = {
     ELECTRON: ((0.73, 0.50), (0.95, 0.83), (0.99, 0.90)),
     MUON: ((0.75, 0.70), (0.99, 0.98), (0.99, 0.98)),
     0: ((0.70, 0.60), (0.95, 0.85), (0.95, 0.85)),
 }
-"""For barrel and endcap, by pt: up to 1 GeV, up to 100 GeV, above. 0: charged hadrons."""
+"""Track efficiency by PDG code (0: charged hadrons), pt range, and barrel or endcap."""
 RESOLUTION_ETA = (0.5, 1.5)
 RESOLUTION = {
     ELECTRON: ((0.03, 1.3e-3), (0.05, 1.7e-3), (0.15, 3.1e-3)),
     MUON: ((0.01, 1.0e-4), (0.015, 1.5e-4), (0.025, 3.5e-4)),
     0: ((0.06, 1.3e-3), (0.10, 1.7e-3), (0.25, 3.1e-3)),
 }
-"""Relative resolution of pt: a constant and a factor of pt, added in quadrature."""
+"""Relative resolution of a track's pt: a constant and a factor of pt, added in quadrature."""
 
 K_SHORT, LAMBDA = 310, 3122
 ECAL_OF_STRANGE = 0.3
-"""Fraction of the energy that stable K0S and Lambda leave in the first layer."""
+"""Fraction of the energy that K0S and Lambda leave in the first calorimeter layer."""
 ETA_EDGES = np.array([-3.3, -3.0, -2.8, *(np.arange(-26, 27) / 10), 2.8, 3.0, 3.3])
-"""Edges of towers; particles farther out are not measured: no jet of |eta| < 2 and radius 0.8
-reaches them."""
+"""Edges of calorimeter towers in eta; particles farther out are not measured.
+
+No jet of |eta| < 2 and radius 0.8 reaches them.
+"""
 COLUMNS = 36
 """Number of towers around the beam."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One of the two layers of the calorimeter.
+    """One of the two calorimeter layers: thresholds and resolution.
 
     Attributes:
         threshold: smallest energy of a tower, and of its excess.
@@ -120,7 +122,7 @@ HCAL = Layer(1.0, 2.0, _hcal_resolution, 0)
 
 
 def flow(particles: Particles, rng: np.random.Generator) -> Particles:
-    """Return tracks and excesses of towers, in the order of their events.
+    """Simulate energy flow; return tracks and towers with excess energy, by event.
 
     Args:
         particles: stable particles without neutrinos.
@@ -153,7 +155,7 @@ def flow(particles: Particles, rng: np.random.Generator) -> Particles:
 
 
 def _deposits(particles: Particles, track_pt: Array, spread: Array) -> Deposits:
-    """Return where particles reach the calorimeter, and the energies of their tracks."""
+    """Return positions and energies of particles at the calorimeter, and energies of tracks."""
     eta, phi, reached = helix(particles, field=FIELD_TESLA, radius=RADIUS, end=HALF_LENGTH)
     stretch = np.cosh(particles.eta)
     return Deposits(
@@ -167,7 +169,7 @@ def _deposits(particles: Particles, track_pt: Array, spread: Array) -> Deposits:
 
 
 def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Return which particles have a track, (N,) bool, its pt and its resolution; 0 without track."""
+    """Simulate tracks: return which particles have one, (N,) bool, its pt and its resolution."""
     eta, pt = np.abs(particles.eta), particles.pt
     kind = np.abs(particles.pdg)
     endcap = (eta > TRACK_ETA[0]).astype(np.int64)
@@ -188,7 +190,7 @@ def _tracks(particles: Particles, rng: np.random.Generator) -> tuple[Array, Arra
 def _measure(
     layer: Layer, deposits: Deposits, fraction: Array, rng: np.random.Generator
 ) -> tuple[Particles, Array]:
-    """Return the excesses of a layer's towers, and (N,) factors by which it changes tracks."""
+    """Simulate a calorimeter layer: its towers with excess energy, and (N,) factors for tracks."""
     inside = np.abs(deposits.eta) < ETA_EDGES[-1]
     hits = np.flatnonzero(inside & (fraction > 0) & (deposits.energy > 0))
     key, tower = np.unique(_towers(deposits, hits), return_inverse=True)
@@ -213,7 +215,7 @@ def _measure(
 
 
 def _towers(deposits: Deposits, hits: Array) -> Array:
-    """Return the number of the tower, in its event, of each selected deposit."""
+    """Return the index of the calorimeter tower that each selected deposit falls into."""
     row = np.digitize(deposits.eta[hits], ETA_EDGES) - 1
     column = ((deposits.phi[hits] + np.pi) / (2 * np.pi) * COLUMNS).astype(np.int64)
     return (deposits.event[hits] * len(ETA_EDGES) + row) * COLUMNS + column % COLUMNS
@@ -222,7 +224,7 @@ def _towers(deposits: Deposits, hits: Array) -> Array:
 def _candidates(
     event: Array, row: Array, column: Array, energy: Array, *, pdg: int, rng: np.random.Generator
 ) -> Particles:
-    """Return one particle at a random place in each tower."""
+    """Create one particle at a random position in each calorimeter tower."""
     across, around = rng.random((2, len(event)))
     eta = ETA_EDGES[row] + across * (ETA_EDGES[row + 1] - ETA_EDGES[row])
     phi = (column + around) / COLUMNS * 2 * np.pi - np.pi
@@ -231,7 +233,7 @@ def _candidates(
 
 
 def _layer_fractions(kind: Array) -> tuple[Array, Array]:
-    """Return the fractions of the energy that the two layers get."""
+    """Return the fractions of a particle's energy that the two calorimeter layers get."""
     light = np.isin(kind, (ELECTRON, PHOTON))
     strange = np.isin(kind, (K_SHORT, LAMBDA))
     muon = kind == MUON
@@ -246,6 +248,6 @@ def _massless(
 
 
 def _log_normal(mean: Array, spread: Array, rng: np.random.Generator) -> Array:
-    """Return positive values with this mean and standard deviation, from a log-normal distribution."""
+    """Draw values with this mean and standard deviation from a log-normal distribution."""
     width = np.log1p((spread / mean) ** 2)
     return mean * np.exp(np.sqrt(width) * rng.standard_normal(len(mean)) - width / 2)

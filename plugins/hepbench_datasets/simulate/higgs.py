@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FILE = "HIGGS.csv.gz"
 CHUNK_ROWS = 200
 CHUNK_SIGNAL = 106
-"""53 % as in the original; another number would give another dataset."""
+"""Number of signal events in a chunk: 53 % as in the original."""
 BATCH_EVENTS = 100
 
 ENERGY = 8000.0
@@ -59,32 +59,34 @@ W_DECAYS = (
     ("24:onMode = off", "24:onNegIfAny = 11 13", "24:onPosIfAny = 1 2 3 4 5"),
     ("24:onMode = off", "24:onPosIfAny = 11 13", "24:onNegIfAny = 1 2 3 4 5"),
 )
-"""The lepton is negative in even chunks and positive in odd chunks."""
+"""Pythia's settings for W decays: negative lepton in even chunks, positive in odd chunks."""
 
 LEPTON_PT, LEPTON_ETA = 15.0, 2.5
 ISOLATION_RADIUS, ISOLATION = 0.4, 0.2
 MISSING_NOISE = 13.0
-"""In GeV, on each component of the missing momentum; measured."""
+"""Noise on each component of the missing momentum in GeV, measured on the original."""
 JET_RADIUS, JET_PT, JET_ETA = 0.6, 15.0, 3.0
 JET_SCALE = 1.02
-"""Measured, like the radius, on the mass of the W boson."""
+"""Scale factor of jet energies, measured on the mass of the W boson in the original."""
 FLAVOUR_RADIUS, FLAVOUR_PT = 0.4, 4.0
 
 TAG_EFFICIENCY = {BOTTOM: 0.70, CHARM: 0.25, 0: 0.02}
-"""At its maximum. Exactly two jets are tagged, so mostly the ratios matter."""
+"""Largest tagging efficiency by flavour; mostly the ratios matter, since two jets are tagged."""
 TAG_AT_PT = ((15.0, 45.0), (0.55, 1.0))
 TAG_AT_ETA = ((1.0, 1.2, 1.4, 1.7, 1.75), (1.0, 0.93, 0.75, 0.2, 0.0))
 TIGHT = 0.815
-"""Fraction of tags with value 2 instead of 1, equal for all jets; measured, like the curves."""
+"""Fraction of tags with value 2 instead of 1, measured on the original."""
 ORDER_NOISE, BOTTOM_SHIFT = 0.35, 0.12
-"""The original's four jets are sorted by pt in 32 % of rows. Sorting by log(pt) with this noise,
-minus this shift for bottom jets, gives the same fraction."""
+"""Noise of log(pt), and shift for bottom jets, by which jets are sorted.
+
+They give the fraction of the original, in which the four jets are sorted by pt in 32 % of rows.
+"""
 
 
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write ``HIGGS.csv.gz`` in the format of the original: no header, label first, ``%.18e``.
+    """Simulate events of HIGGS, and write ``HIGGS.csv.gz`` in the format of the original.
 
     Args:
         folder: created if missing; the file appears there only when it is complete.
@@ -116,7 +118,7 @@ def generate(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> tuple[Array, Array]:
-    """Return the labels (N,) int64 and features (N, 28) float32 that ``generate`` writes.
+    """Return the simulated labels (N,) and features (N, 28) that ``generate`` writes.
 
     Raises:
         DataError: as ``generate``.
@@ -151,7 +153,7 @@ def _require(events: int, *, seed: int, jobs: int) -> None:
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Array], None, None]:
-    """Yield the chunks in order; the last one is cut."""
+    """Yield the chunks of simulated events in order."""
     count = -(-events // CHUNK_ROWS)
     with closing(processes.in_order(partial(chunk, seed), range(count), jobs=jobs)) as done:
         for index, (labels, table) in enumerate(done):
@@ -160,7 +162,7 @@ def _chunks(events: int, *, seed: int, jobs: int) -> Generator[tuple[Array, Arra
 
 
 def chunk(seed: int, index: int) -> tuple[Array, Array]:
-    """Return labels and features of one chunk, signal and background in random order."""
+    """Simulate one chunk of events; return labels and features in random order."""
     sizes = (CHUNK_ROWS - CHUNK_SIGNAL, CHUNK_SIGNAL)
     tables = [simulate_class(label, n, seed=seed, index=index) for label, n in enumerate(sizes)]
     order = np.random.default_rng([seed, index]).permutation(CHUNK_ROWS)
@@ -168,7 +170,7 @@ def chunk(seed: int, index: int) -> tuple[Array, Array]:
 
 
 def simulate_class(label: int, rows: int, *, seed: int, index: int) -> Array:
-    """Return (rows, 28) float32, the first events of a chunk that pass the selection."""
+    """Simulate one class of a chunk: features (rows, 28) of the first events that are selected."""
     streams = np.random.SeedSequence([seed, index, label]).spawn(2)
     rng, decays = (np.random.default_rng(stream) for stream in streams)
     settings = (*SHOWERS, *(SIGNAL if label else BACKGROUND), *W_DECAYS[index % 2])
@@ -185,7 +187,7 @@ def simulate_class(label: int, rows: int, *, seed: int, index: int) -> Array:
 
 
 def longitudinal(rng: np.random.Generator) -> Any:
-    """Return a Pythia veto that gives every W boson longitudinal polarisation.
+    """Return a Pythia veto of events, after which every W boson is longitudinally polarised.
 
     Pythia lets W bosons from H0 -> W H and H -> W h0 decay uniformly in all directions. All other
     particles of these decays have spin 0, so the decay should follow 1 - cos^2 of the angle to the
@@ -209,7 +211,7 @@ def longitudinal(rng: np.random.Generator) -> Any:
 
 
 def _cosine(process: Any, boson: Any) -> float:
-    """Return the cosine between mother and first daughter in the rest frame of a boson."""
+    """Return the cosine of a boson's decay angle in its rest frame."""
     mother, daughter = process[boson.mother1()], process[boson.daughter1()]
     energy_mother = (boson.p() * mother.p()) / boson.m()
     energy_daughter = (boson.p() * daughter.p()) / boson.m()
@@ -219,7 +221,7 @@ def _cosine(process: Any, boson: Any) -> float:
 
 
 def select(visible: Particles, hadrons: Particles, rng: np.random.Generator) -> Array:
-    """Return (n, 28) float32 of the events of a batch that pass the selection.
+    """Return the features (n, 28) of the simulated events that pass the selection.
 
     The selection is one isolated electron or muon and at least four jets, exactly two of them
     tagged. Muons in jets are not measured, as by a calorimeter.
@@ -247,7 +249,7 @@ def select(visible: Particles, hadrons: Particles, rng: np.random.Generator) -> 
 
 
 def isolated_leptons(parts: Particles, tracked: Array) -> Array:
-    """Return the indices of isolated electrons and muons."""
+    """Return the indices of isolated electrons and muons among measured particles."""
     hard = tracked & (parts.pt > LEPTON_PT) & (np.abs(parts.eta) < LEPTON_ETA)
     leptons = np.flatnonzero(hard & np.isin(np.abs(parts.pdg), (ELECTRON, MUON)))
     starts = np.searchsorted(parts.event, parts.event[leptons])
@@ -263,7 +265,7 @@ def isolated_leptons(parts: Particles, tracked: Array) -> Array:
 
 
 def missing_momentum(parts: Particles, rng: np.random.Generator) -> Array:
-    """Return (E, 2) pt and phi of the momentum that balances all measured momenta."""
+    """Return pt and phi (E, 2) of the momentum that balances all measured momenta of an event."""
     x, y = MISSING_NOISE * rng.standard_normal((2, BATCH_EVENTS))
     x -= np.bincount(parts.event, parts.pt * np.cos(parts.phi), BATCH_EVENTS)
     y -= np.bincount(parts.event, parts.pt * np.sin(parts.phi), BATCH_EVENTS)
@@ -271,14 +273,14 @@ def missing_momentum(parts: Particles, rng: np.random.Generator) -> Array:
 
 
 def find_jets(parts: Particles) -> Jets:
-    """Return the jets above threshold; all other jets get pt = 0."""
+    """Find the jets above the pt threshold in each event; other jets get pt = 0."""
     found = detector.cluster(parts, events=BATCH_EVENTS, radius=JET_RADIUS, pt=JET_PT / JET_SCALE)
     inside = np.abs(found.eta) < JET_ETA
     return replace(found, pt=np.where(inside, found.pt * JET_SCALE, 0.0))
 
 
 def tag(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
-    """Return (E, K) 0 for untagged, 1 for loosely and 2 for tightly tagged jets."""
+    """Simulate the tags of jets, (E, K): 0 untagged, 1 loosely tagged, 2 tightly tagged."""
     flavours = [flavour == kind for kind in TAG_EFFICIENCY]
     efficiency = np.select(flavours, list(TAG_EFFICIENCY.values()))
     heavy = np.interp(jets.pt, *TAG_AT_PT)
@@ -289,7 +291,7 @@ def tag(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
 
 
 def jet_order(jets: Jets, flavour: Array, rng: np.random.Generator) -> Array:
-    """Return (E, K) an order of the jets like that in the original."""
+    """Return an order of the jets in each event, (E, K), like that in the original."""
     noise = ORDER_NOISE * rng.standard_normal(jets.pt.shape)
     hardness = np.log(np.maximum(jets.pt, 1e-9)) - BOTTOM_SHIFT * (flavour == BOTTOM) + noise
     return np.argsort(np.where(jets.pt > 0, -hardness, np.inf), axis=1, kind="stable")

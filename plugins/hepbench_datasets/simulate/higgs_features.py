@@ -1,4 +1,4 @@
-"""The 28 features of HIGGS from reconstructed objects, on the scale of the original file.
+"""Compute the 28 features of HIGGS from measured objects, on the scale of the original file.
 
 The paper names the features but does not define them; the definitions were inferred from 10,977
 rows of the original. Each column is a quantity in GeV or radian divided by its mean (momenta,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 W_MASS, TOP_MASS = 80.4, 175.0
 NEUTRINO_ETA = np.linspace(-3.0, 3.0, 121)
-"""Candidates for the pseudorapidity of the neutrino."""
+"""Values of the neutrino's pseudorapidity that are tried."""
 
 PT_DECIMALS, ANGLE_DECIMALS = 2, 3
 PHI_SCALE = 1.8026
@@ -41,11 +41,11 @@ SCALES = np.array(
         *(87.6951, 179.6876, 81.4214, 195.1995, 126.5666, 336.2052, 511.4328),
     ]
 )
-"""(28,) unit of each column in GeV or radian (tags: a count)."""
+"""The number that the features are divided by, (28,), in GeV or radian."""
 
 
 def features(lepton: Array, missing: Array, jets: Array, tags: Array) -> Array:
-    """Return the features of E events.
+    """Return the 28 features of E events, from lepton, missing momentum, jets and tags.
 
     Args:
         lepton: (E, 3) pt, eta, phi.
@@ -82,7 +82,7 @@ def features(lepton: Array, missing: Array, jets: Array, tags: Array) -> Array:
 
 
 def momenta(objects: Array) -> Array:
-    """Return (..., 4) px, py, pz, E of massless objects (..., 3) pt, eta, phi."""
+    """Return momenta (..., 4) px, py, pz, E of massless objects (..., 3) pt, eta, phi."""
     pt, eta, phi = np.moveaxis(objects, -1, 0)
     directions = (np.cos(phi), np.sin(phi), np.sinh(eta), np.cosh(eta))
     return pt[..., None] * np.stack(directions, axis=-1)
@@ -95,7 +95,7 @@ def mass(momentum: Array) -> Array:
 
 
 def closest_pair(jets: Array, tags: Array) -> Array:
-    """Return (E, 4) the pair of untagged jets whose mass is nearest to the W boson's."""
+    """Return the momentum (E, 4) of the two untagged jets with mass nearest to the W boson's."""
     i, j = np.triu_indices(jets.shape[1], 1)
     single = momenta(jets)
     pairs = single[:, i] + single[:, j]
@@ -106,7 +106,7 @@ def closest_pair(jets: Array, tags: Array) -> Array:
 
 
 def closest_neutrino(lepton: Array, missing: Array) -> Array:
-    """Return (E, 4) lepton plus neutrino, with the neutrino eta whose mass is nearest to the W's.
+    """Return the momentum (E, 4) of lepton plus neutrino with mass nearest to the W boson's.
 
     If the transverse mass exceeds the W mass, the neutrino is along the lepton.
     """

@@ -23,7 +23,7 @@ PATH = Path(__file__).parent.parent / "samples" / "higgs.npz"
 
 
 def write_sample(path: Path, *, jobs: int) -> Path:
-    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
+    """Simulate the bundled sample of HIGGS, write it to ``path``, return the path.
 
     Raises:
         DataError: as ``higgs.simulate``.

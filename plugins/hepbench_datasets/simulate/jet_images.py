@@ -1,4 +1,4 @@
-"""Images of jets: tracks, pixel hits and energies in a window of eta and phi around each jet.
+"""Make images of simulated jets: tracks, pixel hits and energies around each jet.
 
 A pixel is one crystal of the electromagnetic barrel; rows run along eta and columns along phi, and
 the middle pixel is the middle of the hottest tower of the hadron calorimeter near the jet. Energies
@@ -38,39 +38,41 @@ TOWER = TOWER_SIDE * CRYSTAL
 CRYSTAL_CM = 2.2
 MOLIERE_CM = 2.19
 CORE, CORE_RADIUS, TAIL_RADIUS, LAST_RADIUS = 0.88, 0.22, 1.3, 6.0
-"""Fraction of the core of a shower; radii of core, tail and end in Moliere radii. 88 % of an
-electron's energy is within one Moliere radius."""
+"""Fraction of a shower's energy in its core; radii of core, tail and end in Moliere radii.
+
+88 % of an electron's energy is within one Moliere radius.
+"""
 HADRON_WIDTH = 2.0
-"""Ratio of hadron to electron shower widths in the crystals; a choice."""
+"""Ratio of hadron to electron shower widths in the crystals (chosen, not measured)."""
 TOWER_SPREAD = 0.022
-"""Mean distance in eta-phi of a hadron's deposits behind the crystals; a choice."""
+"""Mean distance in eta-phi of a hadron's deposits behind the crystals (chosen, not measured)."""
 ECAL_SPOT, ECAL_SPOTS = 0.08, (3, 1000)
-"""GeV per spot of a shower, and the smallest and largest number of spots; a choice."""
+"""GeV per spot of a simulated shower, and smallest and largest number of spots (chosen)."""
 
 ECAL_NOISE = 0.040
 ECAL_SIGMAS = 3.0
 """Crystals below this multiple of the noise are not read out."""
 ECAL_FAKES = 0.00135
-"""Fraction of crystals in which noise alone exceeds the threshold."""
+"""Fraction of crystals in which noise alone exceeds the readout threshold."""
 HCAL_BARREL_ETA = 16 * TOWER
 SEARCH = 4
-"""Number of towers on each side of the jet in which the hottest is searched."""
+"""Number of towers on each side of a jet among which the hottest is searched."""
 
 PIXEL_LAYERS = (0.044, 0.073, 0.102)
 PIXEL_LENGTH = 0.265
 PIXEL_EFFICIENCY = 0.98
 PIXEL_FAKES = 3.0
-"""Mean number of hits from noise or other particles in the image of a layer; a choice."""
+"""Mean number of hits from noise or other particles in a pixel layer's image (chosen)."""
 D0_RESOLUTION, DZ_RESOLUTION = (0.0020, 0.0070), (0.0030, 0.0090)
-"""In cm for hard tracks; and in cm GeV, divided by pt, for scattering in the layers."""
+"""Resolution of impact parameters: in cm for hard tracks; in cm GeV / pt for scattering."""
 
 REACH = 1.7
-"""Particles farther than this from a jet in eta or phi leave nothing in its image."""
+"""Largest distance in eta or phi of a particle that can leave hits in a jet's image."""
 
 
 @dataclass(frozen=True)
 class Towers:
-    """How towers of the hadron calorimeter are filled and read out.
+    """Settings for filling and reading out towers of the hadron calorimeter.
 
     Attributes:
         spot: GeV per spot of a shower, which has at least 3 spots; a choice.
@@ -86,7 +88,7 @@ class Towers:
 
 @dataclass(frozen=True)
 class JetSurroundings:
-    """Particles around J jets; a particle near two jets appears twice.
+    """The particles around each of J jets; a particle near two jets appears twice.
 
     Attributes:
         jet: (M,) int64, index of the jet.
@@ -107,7 +109,7 @@ def draw(
     jets: tuple[Array, Array, Array],
     rng: np.random.Generator,
 ) -> Array:
-    """Return (J, 8, 125, 125) float32: track pt, d0, dz, ECAL, HCAL and three pixel layers.
+    """Make jet images (J, 8, 125, 125): track pt, d0, dz, ECAL, HCAL and three pixel layers.
 
     Args:
         particles: visible particles of many events, with their origins.
@@ -134,7 +136,7 @@ def draw_energies(
     rng: np.random.Generator,
     towers: Towers,
 ) -> Array:
-    """Return (J, 3, 125, 125) float32: the channels track pt, ECAL and HCAL of ``draw``.
+    """Make jet images (J, 3, 125, 125) with the channels track pt, ECAL and HCAL only.
 
     Origins of the particles are not needed.
     """
@@ -164,7 +166,7 @@ def _around(
 def _hadronic(
     around: JetSurroundings, rng: np.random.Generator, kind: Towers
 ) -> tuple[JetSurroundings, Array]:
-    """Return the particles centred on the hottest towers, and the HCAL images (J, 125, 125).
+    """Make HCAL images (J, 125, 125), and centre the particles on the hottest towers.
 
     Towers are on a fixed grid. The energy of a tower is spread evenly over its 25 pixels.
     """
@@ -197,7 +199,7 @@ def _centred(around: JetSurroundings, eta: Array, phi: Array) -> JetSurroundings
 
 
 def _electromagnetic(around: JetSurroundings, rng: np.random.Generator) -> Array:
-    """Return (J, 125, 125): showers, noise on hit crystals, and crystals with noise only."""
+    """Make ECAL images (J, 125, 125): showers, noise on hit crystals, crystals with noise only."""
     energy = np.where(around.response.reached, around.response.ecal, 0.0)
     spots = _spots(energy, ECAL_SPOT, ECAL_SPOTS)
     light = np.isin(np.abs(around.particles.pdg), (ELECTRON, PHOTON))
@@ -214,14 +216,14 @@ def _electromagnetic(around: JetSurroundings, rng: np.random.Generator) -> Array
 
 
 def _shower_radius(count: int, rng: np.random.Generator) -> Array:
-    """Return distances from the shower axis in Moliere radii, drawn from 2 r R^2 / (r^2 + R^2)^2."""
+    """Draw distances from a shower's axis in Moliere radii, from 2 r R^2 / (r^2 + R^2)^2."""
     scale = np.where(rng.random(count) < CORE, CORE_RADIUS, TAIL_RADIUS)
     inside = rng.random(count)
     return np.minimum(scale * np.sqrt(inside / (1 - inside)), LAST_RADIUS)
 
 
 def _spots(energy: Array, size: float, limits: tuple[int, int]) -> tuple[Array, Array]:
-    """Return the deposit and the energy of each spot; deposits below 30 MeV are dropped."""
+    """Divide energy deposits into spots; return index of the deposit and energy of each spot."""
     kept = np.flatnonzero(energy > 0.03)
     counts = np.clip(np.ceil(energy[kept] / size), *limits).astype(np.int64)
     return np.repeat(kept, counts), np.repeat(energy[kept] / counts, counts)
@@ -236,7 +238,7 @@ def _paint(
     cell: float,
     side: int,
 ) -> Array:
-    """Return (J, side, side) images of spots in random directions from their deposits."""
+    """Make images (J, side, side) of energy spots in random directions from their deposits."""
     deposit, energy = spots
     direction = rng.random(len(deposit)) * 2 * np.pi
     eta = around.response.eta[deposit] + radius * np.cos(direction)
@@ -251,7 +253,7 @@ def _paint(
 def _places(
     around: JetSurroundings, points: tuple[Array, Array, Array], *, cell: float, side: int
 ) -> tuple[Array, Array]:
-    """Return positions of points (jet, eta, phi) in flat (J, side, side), and which are inside."""
+    """Return the pixel of each point (jet, eta, phi) in the jets' images, and which are inside."""
     jet, eta, phi = points
     row = np.floor((eta - around.eta[jet]) / cell + 0.5).astype(np.int64) + side // 2
     column = np.floor(wrap(phi - around.phi[jet]) / cell + 0.5).astype(np.int64) + side // 2
@@ -260,7 +262,7 @@ def _places(
 
 
 def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the measured (d0, dz), (N,) each, in cm: the point of closest approach to the beam.
+    """Simulate the impact parameters (d0, dz) of tracks in cm.
 
     d0 is positive if the phi of that point is 90 degrees ahead of the track's phi; the curvature
     over these few millimetres is neglected.
@@ -280,7 +282,7 @@ def _impact_parameters(particles: Particles, rng: np.random.Generator) -> tuple[
 
 
 def _tracks(around: JetSurroundings, impact: tuple[Array, ...]) -> Array:
-    """Return (J, 1 + I, 125, 125): sum of track pt, and I impact parameters of the hardest track.
+    """Make images of the tracks: sum of pt, and impact parameters of the hardest track in a pixel.
 
     Tracks are at their direction at the vertex.
     """
@@ -302,7 +304,7 @@ def _tracks(around: JetSurroundings, impact: tuple[Array, ...]) -> Array:
 def _pixel_hits(
     around: JetSurroundings, impact: tuple[Array, Array], radius: float, rng: np.random.Generator
 ) -> Array:
-    """Return (J, 125, 125): hits of charged particles in a cylinder around the beam.
+    """Make images (J, 125, 125) of charged particles' hits in one pixel layer.
 
     A hit is at the direction of its point in the layer, seen from the collision.
     """

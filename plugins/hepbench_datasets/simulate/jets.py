@@ -1,4 +1,4 @@
-"""Simulated jets with their images, and the choice of equal numbers of jets from each range of pt."""
+"""Simulated jets with images, and a choice of equally many jets in each bin of pt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Jets:
-    """N jets.
+    """N simulated jets with their images.
 
     Attributes:
         images: N of (C, 125, 125).
@@ -38,14 +38,14 @@ class Jets:
 
 
 def concatenate(parts: Sequence[Jets]) -> Jets:
-    """Concatenate several sets of jets."""
+    """Concatenate several sets of simulated jets."""
     columns = [[getattr(jets, name) for jets in parts] for name in ("labels", "mass", "pt")]
     images = SparseImages.concatenate([jets.images for jets in parts])
     return Jets(images, *(np.concatenate(column) for column in columns))
 
 
 def fill_bins(pt: Array, bins: Sequence[float], free: Array) -> Array:
-    """Return the indices of the first jets of each bin of pt; reduce ``free``, the places left."""
+    """Return the indices of the first jets for bins of pt with free places; update ``free``."""
     which = np.digitize(pt, bins) - 1
     chosen = []
     for i in range(len(free)):

@@ -1,4 +1,4 @@
-"""Pile-up: other collisions of the same bunch crossing, overlaid on an event.
+"""Simulate pile-up: other collisions of the same bunch crossing, overlaid on an event.
 
 Non-diffractive collisions are measured once by the detector of ``detector.py`` and drawn many times
 from a pool. Each draw is rotated by a random angle around the beam and mirrored in eta with
@@ -29,12 +29,12 @@ Part = TypeVar("Part", Particles, Response)
 
 NON_DIFFRACTIVE = ("SoftQCD:nonDiffractive = on",)
 MIN_ENERGY = 0.05
-"""In GeV: particles with smaller deposits and no track are dropped."""
+"""Smallest energy in GeV of a pile-up particle without a track."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Collisions to draw from.
+    """A pool of simulated pile-up collisions to draw from.
 
     Attributes:
         particles, response: of all collisions, in order; origins are not kept.
@@ -48,7 +48,7 @@ class Pool:
 
 
 def simulate(events: int, *, seeds: np.random.SeedSequence, energy: float, eta: float) -> Pool:
-    """Return a pool of simulated collisions.
+    """Simulate a pool of pile-up collisions.
 
     Args:
         events: number of collisions, at least 1.
@@ -74,7 +74,7 @@ def overlay(
     mean: float,
     rng: np.random.Generator,
 ) -> tuple[Particles, Response]:
-    """Return what was measured in the selected events together with the pile-up of each event.
+    """Add pile-up collisions to the measured particles of each event.
 
     Args:
         measured: particles of many events, in order, and the detector's response to them.
@@ -109,7 +109,7 @@ def _rotate(part: Part, turn: Array, side: Array) -> Part:
 
 
 def _merge(first: Part, second: Part, order: Array) -> Part:
-    """Return the particles of both parts in the given order."""
+    """Merge two sets of measured particles in the given order."""
     columns = {
         name: np.concatenate([values, getattr(second, name)])[order]
         for name, values in vars(first).items()

@@ -1,4 +1,4 @@
-"""Run numbered pieces of work in several processes; the results come in order."""
+"""Simulate chunks in several processes, with results in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def in_order(
     function: Callable[..., Any], pieces: Sequence[Any], *, jobs: int
 ) -> Generator[Any, None, None]:
-    """Yield the results of a function for all pieces, in the order of the pieces.
+    """Yield the results of a function for all chunks, in order, computed in several processes.
 
     Args:
         function: must be picklable; its standard output is discarded.
@@ -46,7 +46,7 @@ def in_order(
 
 
 def _start_process(lifeline: Connection) -> None:
-    """Set up a process: ignore Ctrl-C, end with the parent, and discard FastJet's banner."""
+    """Prepare a simulation process: ignore Ctrl-C, end with its parent, no FastJet banner."""
     import signal
     from threading import Thread
 

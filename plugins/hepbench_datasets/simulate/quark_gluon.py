@@ -60,8 +60,10 @@ if TYPE_CHECKING:
 FILE = "quark-gluon_data-set_n139306.hdf5"
 
 CHUNK = 1000
-"""Number of jets, half of them quark jets, with a quarter of each class in each bin of pt; another
-number would give another dataset."""
+"""Number of jets in a chunk, half of them quark jets, equally many in each bin of pt.
+
+Another number would give another dataset.
+"""
 BATCH_EVENTS = 50
 STORED = 4
 """Number of jets in a chunk of the file: three quarters of a megabyte."""
@@ -84,7 +86,7 @@ COLLISIONS = {
     ),
 }
 PARTONS = {GLUON: (21,), QUARK: (1, 2, 3)}
-"""PDG codes of the partons of each class."""
+"""PDG codes of the partons of each class of jets."""
 HARD_STATUS = 23
 """Pythia's status code of particles from the hard collision."""
 
@@ -93,27 +95,31 @@ PT_BINS = (80.0, 110.0, 140.0, 170.0, 200.0)
 MATCH_RADIUS = 0.4
 
 TOWERS = jet_images.Towers(spot=0.1, barrel=0.9, endcap=1.4)
-"""Thresholds are scheme B of CMS (``CaloTowerSchemeB_cfi.py`` of CMSSW); spots are small enough not
-to be visible in the spectrum."""
+"""Settings of the HCAL towers, with thresholds of CMS's scheme B (``CaloTowerSchemeB_cfi.py``).
+
+Spots are small enough not to be visible in the spectrum.
+"""
 
 TOWER_EDGES = (
     *(jet_images.TOWER * np.arange(20)),
     *(1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 3.0),
 )
-"""Lower |eta| edges of the HCAL towers, and the upper edge of the last."""
+"""Edges of the HCAL towers in |eta|."""
 
 PILE_UP = 15.0
-"""Mean number of collisions overlaid on each event: as many particles as 20 inelastic collisions,
-see ``pile_up.py``."""
+"""Mean number of pile-up collisions in each event.
+
+They have as many particles as 20 inelastic collisions, see ``pile_up.py``.
+"""
 POOL = 500
-"""Number of pile-up collisions that a chunk draws from."""
+"""Number of simulated pile-up collisions in the pool of each chunk."""
 POOL_ETA = JET_ETA + jet_images.REACH
 
 
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write the file in the layout of the original.
+    """Simulate quark and gluon jets, and write them into a file in the layout of the original.
 
     ``X_jets`` is (N, 125, 125, 3) float32 with the channels track pt, ECAL and HCAL last, chunked
     and LZF; ``m0``, ``pt`` and ``y`` are (N,) float32.
@@ -172,7 +178,7 @@ def _write(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> Jets:
-    """Return the jets that ``generate`` writes.
+    """Return the simulated jets that ``generate`` writes.
 
     Raises:
         DataError: as ``generate``.
@@ -187,7 +193,7 @@ def _require(events: int, *, seed: int, jobs: int) -> None:
 
 
 def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]:
-    """Yield the chunks in order; the last one is cut."""
+    """Yield the chunks of simulated jets in order."""
     pieces = [(seed, index) for index in range(-(-events // CHUNK))]
     done = processes.in_order(chunk, pieces, jobs=jobs)
     with closing(done):
@@ -196,7 +202,7 @@ def _chunks(events: int, *, seed: int, jobs: int) -> Generator[Jets, None, None]
 
 
 def chunk(piece: tuple[int, int]) -> Jets:
-    """Return the jets of one chunk, given by seed and index."""
+    """Simulate the jets of one chunk, given by seed and index."""
     gluons, quarks, others, last = np.random.SeedSequence(piece).spawn(4)
     pool = pile_up.simulate(POOL, seeds=others, energy=ENERGY, eta=POOL_ETA)
     jets = concatenate(
@@ -206,7 +212,7 @@ def chunk(piece: tuple[int, int]) -> Jets:
 
 
 def _in_pairs(jets: int, rng: np.random.Generator) -> Array:
-    """Return a random order in which each pair has one jet of each class.
+    """Return a random order of jets in which each pair has one jet of each class.
 
     The jets of the first class are the first half.
     """
@@ -216,7 +222,7 @@ def _in_pairs(jets: int, rng: np.random.Generator) -> Array:
 
 
 def simulate_class(label: int, seeds: np.random.SeedSequence, pool: pile_up.Pool) -> Jets:
-    """Return the jets of one class of a chunk: the first ones of each bin of pt."""
+    """Simulate the jets of one class for a chunk, equally many in each bin of pt."""
     rng = np.random.default_rng(seeds)
     pythia = detector.start_pythia(
         (*HARD, *COLLISIONS[label]), seed=int(seeds.generate_state(1)[0]), energy=ENERGY
@@ -231,7 +237,7 @@ def simulate_class(label: int, seeds: np.random.SeedSequence, pool: pile_up.Pool
 def _select(
     pythia: Any, label: int, free: Array, *, pool: pile_up.Pool, rng: np.random.Generator
 ) -> Jets:
-    """Return the jets of a batch of events that fit into the bins; reduce ``free`` accordingly."""
+    """Simulate some events; return the jets for bins of pt with free places."""
     particles, status = detector.collisions(pythia, BATCH_EVENTS)
     seen = particles.select(detector.visible(particles, status))
     response = detector.respond(seen, rng)
@@ -257,7 +263,7 @@ def _select(
 
 
 def in_towers(eta: Array) -> Array:
-    """Return eta on a scale on which all HCAL towers are as wide as those of the barrel.
+    """Convert eta to a scale on which all HCAL towers are as wide as in the barrel.
 
     Rows of images follow this scale; particles beyond the last tower are moved outside of any
     image.

@@ -24,7 +24,7 @@ PATH = Path(__file__).parent.parent / "samples" / "quark-gluon.npz"
 
 
 def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
-    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
+    """Simulate the bundled sample of quark and gluon jets, write it to ``path``, return the path.
 
     Raises:
         DataError: as ``quark_gluon.simulate``.

@@ -1,4 +1,4 @@
-"""Showers of electrons and photons in lead tungstate: the energy in each crystal of a barrel.
+"""Simulate showers of electrons and photons in the crystals of a calorimeter barrel.
 
 Along the crystals a shower follows a gamma distribution whose parameters differ from shower to
 shower; transversely it has a core and a tail that widen with depth and consist of spots of equal
@@ -32,26 +32,41 @@ X0_CM, MOLIERE_CM, CRITICAL, ATOMIC = 0.89, 2.19, 0.0084, 68.36
 atomic number."""
 
 CORE, TAIL, ALONG_PHI = 0.81, 0.95, 1.16
-"""Measured: scale factors of the radii of core and tail, and of both along phi, in which the field
-bends the softest electrons of a shower. The factors of the source are 1; the errors are 0.02."""
+"""Scale factors of the shower's radii of core and tail, and of both along phi (errors: 0.02).
+
+They were measured on the original images; the factors of the source are 1. Along phi the field
+bends the softest electrons of a shower.
+"""
 INNER = 0.965
-"""Scale factor of the core's fraction, found by CMS in a test beam for the same source (CMSSW,
-SimGeneral/GFlash)."""
+"""Scale factor of the energy fraction in a shower's core.
+
+CMS found it in a test beam for the same source (CMSSW, SimGeneral/GFlash).
+"""
 TILT = 0.052
-"""Tangent of the angle between the axis of a crystal and a line to the collision point, for
-positive eta. The tilt moves a shower closer to the neighbour on one side."""
+"""Tangent of a crystal's tilt: the angle between its axis and a line to the collision point.
+
+It holds for positive eta. The tilt moves a shower closer to the neighbour on one side.
+"""
 
 SLICES = (np.arange(12) + 0.5) * 2 * LENGTH_CM / X0_CM / 12
-"""Depths in radiation lengths at which the profile is evaluated; the first half is in the crystal."""
+"""Depths in radiation lengths at which the shower profile is evaluated.
+
+The first half is in the crystal.
+"""
 REACH = 4
-"""Number of crystals around the one that is hit; energy farther away, 1 %, is left out."""
+"""Number of crystals around the hit one that share a shower's energy.
+
+Energy farther away, 1 %, is left out.
+"""
 BATCH = 4000
-"""Number of showers in memory at a time."""
+"""Number of showers that are simulated at a time."""
 SPOTS, SPOTS_POWER = 93 * np.log(ATOMIC), 0.876
-"""Number of spots in a shower of 1 GeV, and the power of the energy with which it grows."""
+"""Number of energy spots in a shower of 1 GeV, and power of the energy with which it grows."""
 QUANTUM = 0.021**2
-"""In GeV: the light of a crystal fluctuates as if it came in portions of this energy, by 2.1 % /
-sqrt(E) (JINST 3 S08004)."""
+"""Energy in GeV of one portion of light: a crystal's signal fluctuates by 2.1 % / sqrt(E).
+
+Source: JINST 3 S08004.
+"""
 
 
 def deposits(
@@ -62,7 +77,7 @@ def deposits(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> Array:
-    """Return (E, rows, columns) GeV in the crystals of a part of the barrel.
+    """Simulate the energies in the crystals of a part of the barrel, (E, rows, columns) GeV.
 
     Args:
         particles: at the face of the calorimeter.
@@ -101,7 +116,7 @@ def deposits(
 
 
 def fluctuate(fractions: Array, energy: Array, rng: np.random.Generator) -> Array:
-    """Redistribute the energy of showers in random spots; the energy of each shower stays the same.
+    """Redistribute the energy of each shower in random spots, with the same sum.
 
     Args:
         fractions: (N, 9, 9), fractions of each shower.
@@ -119,7 +134,7 @@ def fluctuate(fractions: Array, energy: Array, rng: np.random.Generator) -> Arra
 def crystal_fractions(
     energy: Array, photon: Array, hits: tuple[tuple[Array, Array], ...], rng: np.random.Generator
 ) -> Array:
-    """Return the fraction of each shower in the crystals around the crystal that is hit, (N, 9, 9).
+    """Return the energy fractions of showers in the crystals around the hit one, (N, 9, 9).
 
     Args:
         energy: (N,) GeV.
@@ -145,7 +160,7 @@ def crystal_fractions(
 def longitudinal_profile(
     energy: Array, photon: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Return depths (K,) in radiation lengths, and weights and ages of showers there, (N, K).
+    """Return the longitudinal shower profile: depths (K,), weights and ages at each depth (N, K).
 
     The logarithms of the depth of the maximum and of the shape parameter are normal and correlated
     (appendix A.1.2 of the source). The weights add up to 1 minus the energy that leaves the crystal
@@ -171,7 +186,7 @@ def longitudinal_profile(
 
 
 def radial_profile(energy: Array, age: Array) -> tuple[Array, Array, Array]:
-    """Return the radii of core and tail in crystal widths, and the core's fraction, (N, K) each.
+    """Return the radial shower profile: radii of core and tail, and the core's energy fraction.
 
     Appendix A.1.3 of the source, with the scale factors of the radii applied elsewhere.
     """
@@ -188,7 +203,7 @@ def radial_profile(energy: Array, age: Array) -> tuple[Array, Array, Array]:
 
 
 def integrate(x: Array, y: Array, radius: Array) -> Array:
-    """Return the integrals between edges of the density R^2 / (pi (x^2 + y^2 + R^2)^2).
+    """Integrate the density R^2 / (pi (x^2 + y^2 + R^2)^2) over rectangles between edges.
 
     Args:
         x: (N, A + 1, 1), rising.

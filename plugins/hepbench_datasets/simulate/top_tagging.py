@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from hepbench import Array
 
 SIZES = {"train.h5": 3, "val.h5": 1, "test.h5": 1}
-"""Relative sizes of the files; the order of the files is part of the seeds."""
+"""Relative sizes of the simulated files, in an order that the random seeds depend on."""
 
 CHUNK = 200
-"""Number of jets, half of them signal; another number would give another dataset."""
+"""Number of jets in a chunk, half of them signal; another number would give another dataset."""
 BATCH_EVENTS = 60
 PARTICLES = 200
 
@@ -77,7 +77,7 @@ BLOCKS = {
 
 @dataclass(frozen=True)
 class Jets:
-    """N jets.
+    """N simulated jets with their particles.
 
     Attributes:
         momenta: (N, 200, 4) float32, px, py, pz and energy in GeV, sorted by pt and padded by
@@ -100,7 +100,7 @@ class Jets:
 def generate(
     folder: Path, *, events: int, seed: int, jobs: int, progress: Callable[[int], None]
 ) -> Path:
-    """Write ``train.h5``, ``val.h5`` and ``test.h5`` with jets in the ratio 3 : 1 : 1.
+    """Simulate jets; write ``train.h5``, ``val.h5`` and ``test.h5`` in the ratio 3 : 1 : 1.
 
     Columns have the names and dtypes of the originals. ``ttv`` is the index of the file, from 0;
     its meaning in the originals is unknown, and it is not read.
@@ -161,7 +161,7 @@ def _write(
 
 
 def simulate(events: int, *, seed: int, jobs: int) -> dict[str, Jets]:
-    """Return the jets that ``generate`` writes, by file.
+    """Return the simulated jets that ``generate`` writes, by file.
 
     Raises:
         DataError: as ``generate``.
@@ -174,13 +174,13 @@ def simulate(events: int, *, seed: int, jobs: int) -> dict[str, Jets]:
 
 
 def concatenate(parts: list[Jets]) -> Jets:
-    """Concatenate several sets of jets."""
+    """Concatenate several sets of simulated jets."""
     columns = zip(*(vars(jets).values() for jets in parts), strict=True)
     return Jets(*(np.concatenate(column) for column in columns))
 
 
 def _wanted(events: int, *, seed: int, jobs: int) -> dict[str, int]:
-    """Return the number of jets in each file."""
+    """Return the number of jets to simulate for each file."""
     detector.require_generators()
     least = sum(SIZES.values())
     arguments.require_valid(TOP_TAGGING, events=events, seed=seed, jobs=jobs, least=least)
@@ -191,7 +191,7 @@ def _wanted(events: int, *, seed: int, jobs: int) -> dict[str, int]:
 def _chunks(
     wanted: Mapping[str, int], *, seed: int, jobs: int
 ) -> Generator[tuple[str, Jets], None, None]:
-    """Yield the chunks in order, file by file; the last chunk of each file is cut."""
+    """Yield the chunks of simulated jets in order, file by file."""
     pieces = [
         (seed, name, index)
         for name, events in wanted.items()
@@ -204,7 +204,7 @@ def _chunks(
 
 
 def chunk(piece: tuple[int, str, int]) -> Jets:
-    """Return the jets of one chunk, given by seed, file and index, in random order."""
+    """Simulate the jets of one chunk, given by seed, file and index, in random order."""
     seed, name, index = piece
     seeds = np.random.SeedSequence([seed, list(SIZES).index(name), index])
     *classes, last = seeds.spawn(3)
@@ -215,7 +215,7 @@ def chunk(piece: tuple[int, str, int]) -> Jets:
 
 
 def simulate_class(label: int, jets: int, seeds: np.random.SeedSequence) -> Jets:
-    """Return the first jets of one class of a chunk."""
+    """Simulate the jets of one class for a chunk."""
     rng = np.random.default_rng(seeds)
     pythia = detector.start_pythia(
         (*HARD, *(SIGNAL if label else BACKGROUND)),
@@ -230,7 +230,7 @@ def simulate_class(label: int, jets: int, seeds: np.random.SeedSequence) -> Jets
 
 
 def _select(particles: Particles, status: Array, label: int, rng: np.random.Generator) -> Jets:
-    """Return the leading jets of a batch of events that pass the selection."""
+    """Return the leading jets of simulated events that pass the selection."""
     parts = energy_flow.flow(particles.select(detector.visible(particles, status)), rng)
     jets, member = detector.leading(parts, events=BATCH_EVENTS, radius=JET_RADIUS)
     pt, eta = jets.pt[:, 0], jets.eta[:, 0]
@@ -247,7 +247,7 @@ def _select(particles: Particles, status: Array, label: int, rng: np.random.Gene
 
 
 def match_tops(jets: detector.Jets, particles: Particles, status: Array) -> tuple[Array, Array]:
-    """Return (E,) bool, True if the jet contains a top quark's decay, and (E, 4) its momentum."""
+    """Find the jets that contain a top quark's decay, (E,) bool, and the top's momentum (E, 4)."""
     kind = np.abs(particles.pdg)
     tops = particles.select((kind == TOP) & (np.abs(status) == TOP_DECAYS))
     quarks = particles.select((kind <= BOTTOM) & (np.abs(status) == DECAY_QUARK))
@@ -264,21 +264,21 @@ def match_tops(jets: detector.Jets, particles: Particles, status: Array) -> tupl
 
 
 def _inside(jets: detector.Jets, particles: Particles) -> Array:
-    """Return (N,) bool, True for particles near the jet of their event."""
+    """Find the particles that are near the jet of their event, (N,) bool."""
     deta = particles.eta - jets.eta[particles.event, 0]
     dphi = detector.wrap(particles.phi - jets.phi[particles.event, 0])
     return np.hypot(deta, dphi) < MATCH_RADIUS
 
 
 def momenta(particles: Particles) -> Array:
-    """Return (N, 4) float32 px, py, pz and energy."""
+    """Return the momenta of particles, (N, 4) float32: px, py, pz and energy."""
     pt, eta, phi = particles.pt, particles.eta, particles.phi
     columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), particles.energy)
     return np.stack(columns, axis=1).astype(np.float32)
 
 
 def pad_particles(parts: Particles, events: int) -> Array:
-    """Return (E, 200, 4) float32: the particles of each event, sorted by pt and padded by zeros."""
+    """Return the particles of each jet, (E, 200, 4): sorted by pt and padded by zeros."""
     order = np.lexsort((-parts.pt, parts.event))
     parts = parts.select(order)
     counts = np.bincount(parts.event, minlength=events)

@@ -24,7 +24,7 @@ PATH = Path(__file__).parent.parent / "samples" / "top-tagging.npz"
 
 
 def write_sample(path: Path, *, jets: int = JETS, jobs: int) -> Path:
-    """Write the sample to ``path`` with ``jobs`` processes, and return the path.
+    """Simulate the bundled sample of top tagging, write it to ``path``, return the path.
 
     Raises:
         DataError: as ``top_tagging.simulate``.
