@@ -44,7 +44,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in SHELL_LIMITS | PLACES:
             raise
-        fail(_described(error), 2)
+        fail(_error_text(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -54,7 +54,7 @@ def _command() -> object:
     return cli.main(standalone_mode=False)
 
 
-def _described(error: OSError) -> str:
+def _error_text(error: OSError) -> str:
     if error.errno in SHELL_LIMITS:
         return f"{error.strerror}{SEE_LIMITS}"
     return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)

@@ -116,7 +116,7 @@ def test_a_file_of_another_size_is_told(forms):
     assert "found    data/forms/all.h5 (1 MB)" in listed(forms)
     assert facts(forms)["files"][0]["published_size"] is None
     forms.write("data/forms/jets.h5", "x" * 1_000_000)
-    told = "found    data/forms/jets.h5 (1 MB, not the published 2 MB: cut short?)"
+    told = "found    data/forms/jets.h5 (1 MB; the published file has 2 MB: incomplete download?)"
     assert told in listed(forms)
     first = facts(forms)["files"][0]
     assert (first["found_bytes"], first["published_size"]) == (1_000_000, False)

@@ -65,7 +65,7 @@ def test_a_dataset_without_a_suite_runs_every_model_that_fits(toys):
 def test_every_model_needs_a_dataset(bench):
     """Named with -d; a glob that matches none is told as in a suite."""
     for arguments, text in (
-        (("all-models",), "name one with -d"),
+        (("all-models",), "give at least one -d"),
         (("-d", "nosuch"), "no dataset named 'nosuch'"),
         (("-d", "*such"), "'*such' matches no dataset"),
     ):

@@ -411,7 +411,7 @@ def test_densities_have_area_one(ours):
     """The notes explain heights and errors."""
     where = distributions.chosen([ours], "features")
     for each in distributions.count(ours, "features", where):
-        heights, _ = histograms._drawn(each)
+        heights, _ = histograms._heights_to_draw(each)
         np.testing.assert_allclose((heights * each.widths).sum(1), 1)
     for kind in distributions.KINDS:
         assert "statistical error" in histograms._notes(kind, [ours])[0]

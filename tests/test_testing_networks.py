@@ -90,7 +90,7 @@ MODEL_FAULTS = [
     ("uses-decoder", TRIMMED, "no attribute 'decoder' (faulty_networks.py:"),
     ("skips-when-traced", COUNTED, "fvcore counts 56, torch's counter 120"),
     ("cut-when-traced", EXPORTED, "differ from torch's by"),
-    ("batch-baked-in", EXPORTED, "traced with 2 examples, fails with 7"),
+    ("batch-baked-in", EXPORTED, "traced with 2 examples, fails with 7 examples"),
 ]
 
 MAKES = "makes a classifier from a network"

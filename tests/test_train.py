@@ -135,7 +135,7 @@ def test_a_prefix_matches_whole_names_only(parts):
 def test_a_rate_for_nothing_is_an_error():
     """The message lists the parts of the network."""
     with pytest.raises(
-        PluginError, match="the network has no parameters in 'haed'; parts that have: enc"
+        PluginError, match="the network has no parameters in 'haed'; allowed parts: enc"
     ):
         fit(tinynets.fresh().with_head(), Objective(classification, {"haed": RATE}))
 

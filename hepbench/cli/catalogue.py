@@ -84,7 +84,7 @@ class Holdings:
 def listed(chosen: Path | None, *, as_json: bool = False) -> str:
     """Return the text of ``data list``: found files of each dataset, and how to get the others."""
     folder = session.data_folder(chosen)
-    found = [_holdings(entry.spec, folder) for entry in installed().entries("dataset")]
+    found = [_dataset_files(entry.spec, folder) for entry in installed().entries("dataset")]
     if as_json:
         return json.dumps([each.plain() for each in found], indent=1)
     where = f"in {folder}/<dataset>" if folder else "nowhere: give --data DIR, or set HEPBENCH_DATA"
@@ -96,17 +96,17 @@ def listed(chosen: Path | None, *, as_json: bool = False) -> str:
 def info(name: str, chosen: Path | None, *, as_json: bool = False) -> str:
     """Return the text of ``data info``: the description of a dataset, and its found files."""
     entry = installed().entry("dataset", name)
-    found = _holdings(entry.spec, session.data_folder(chosen))
+    found = _dataset_files(entry.spec, session.data_folder(chosen))
     if as_json:
         return json.dumps({**found.plain(), **_plain_description(entry)}, indent=1)
     return "\n".join([*_description(entry), "", _headline(found), *_lines(found, details=True)])
 
 
-def _holdings(spec: Dataset, folder: Path | None) -> Holdings:
+def _dataset_files(spec: Dataset, folder: Path | None) -> Holdings:
     place = folder / spec.name if folder else None
     found = finding.present(spec, place) if place else {}
     form = finding.whole_form(spec.files, found)
-    files = [_state(file, found.get(file.name)) for file in spec.files]
+    files = [_file_state(file, found.get(file.name)) for file in spec.files]
     source, problem = _source(spec, folder)
     return Holdings(
         name=spec.name,
@@ -138,7 +138,7 @@ def _sample_bytes(spec: Dataset) -> int | None:
         return None
 
 
-def _state(file: File, path: Path | None) -> FileState:
+def _file_state(file: File, path: Path | None) -> FileState:
     if path is None:
         return FileState(file=file)
     size = path.stat().st_size
@@ -195,7 +195,7 @@ def _file_lines(state: FileState, *, details: bool) -> Iterator[str]:
     about += ["optional"] if file.optional else []
     name = f"{file.name} ({', '.join(about)})" if about else file.name
     if state.path and state.found_bytes is not None:
-        yield f"  found    {state.path} ({size_text(state.found_bytes)}{_remark(state)})"
+        yield f"  found    {state.path} ({size_text(state.found_bytes)}{_size_remark(state)})"
     else:
         size = f", {size_text(file.bytes)}" if file.bytes else ""
         yield f"  missing  {name}{size}"
@@ -205,11 +205,11 @@ def _file_lines(state: FileState, *, details: bool) -> Iterator[str]:
         yield f"           in a browser: {file.address}"
 
 
-def _remark(state: FileState) -> str:
+def _size_remark(state: FileState) -> str:
     if state.simulated:
         return f", {SIMULATED.decode()}"
     if state.published_size is False and state.file.bytes:
-        return f", not the published {size_text(state.file.bytes)}: cut short?"
+        return f"; the published file has {size_text(state.file.bytes)}: incomplete download?"
     return ""
 
 

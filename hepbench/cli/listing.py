@@ -131,22 +131,22 @@ def _fields(spec: Any) -> list[str]:
 
 def _field(name: str, value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [f"{name}:", *(f"  {key} = {_plain(v)}" for key, v in value.items())]
+        return [f"{name}:", *(f"  {key} = {_plain_value(v)}" for key, v in value.items())]
     if isinstance(value, tuple) and value and hasattr(value[0], "__dataclass_fields__"):
-        return [f"{name}:", *(f"  {_plain(item)}" for item in value)]
-    return [f"{name}: {_plain(value)}"]
+        return [f"{name}:", *(f"  {_plain_value(item)}" for item in value)]
+    return [f"{name}: {_plain_value(value)}"]
 
 
-def _plain(value: Any) -> str:
+def _plain_value(value: Any) -> str:
     if isinstance(value, (tuple, set, frozenset)):
         items = value if isinstance(value, tuple) else sorted(value)
-        return ", ".join(_plain(item) for item in items)
+        return ", ".join(_plain_value(item) for item in items)
     if isinstance(value, Param):
         return _param(value)
     if hasattr(value, "__dataclass_fields__"):
         empty: tuple[Any, ...] = ((), "", None, False, frozenset())
         filled = [f for f in value.__dataclass_fields__ if getattr(value, f) not in empty]
-        return "; ".join(f"{f} {_plain(getattr(value, f))}" for f in filled)
+        return "; ".join(f"{f} {_plain_value(getattr(value, f))}" for f in filled)
     return str(value)
 
 
@@ -176,11 +176,11 @@ def doctor(folder: Path | None) -> tuple[str, int]:
         for p in registry.plugins
     ]
     root = session.cache_folder()
-    lines.append(f"cache {root}: {_size(root) / 1e6:,.0f} MB")
+    lines.append(f"cache {root}: {_folder_size(root) / 1e6:,.0f} MB")
     lines.append(catalogue.listed(folder))
     lines += [f"problem: {line}" for line in problems] or ["no problems found"]
     return "\n".join(lines), 1 if problems else 0
 
 
-def _size(folder: Path) -> int:
+def _folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -72,10 +72,10 @@ def _compare(record: Record, store: ResultsFolder, data: Path | None) -> tuple[s
         return "the same when run again", False
     if not store.root.is_file():
         store.rewrite(reproducing.marked(record, changed))
-    return "; ".join([f"differs when run again: {changed[0]}", *_more(changed)]), True
+    return "; ".join([f"differs when run again: {changed[0]}", *_more_changes(changed)]), True
 
 
-def _more(changed: Sequence[str]) -> list[str]:
+def _more_changes(changed: Sequence[str]) -> list[str]:
     return [f"{several(len(changed) - 1, 'more value')} changed"] if len(changed) > 1 else []
 
 
@@ -84,7 +84,9 @@ def _run_again(record: Record, data: Path | None) -> Record | None:
 
     Return None if the cell's key, or a file or version that it used, has changed."""
     opened = session.open_session(
-        record.provenance.suite_file or record.suite, _choice(record), _local(record, data)
+        record.provenance.suite_file or record.suite,
+        _choice(record),
+        _options_of_record(record, data),
     )
     cells = [cell for cell in opened.plan.cells if cell.key == record.key]
     # records of older versions do not say what they used
@@ -121,7 +123,7 @@ def _choice(record: Record) -> Any:
     )
 
 
-def _local(record: Record, data: Path | None) -> LocalOptions:
+def _options_of_record(record: Record, data: Path | None) -> LocalOptions:
     """Return data folder, source, threads and device with which a record was made."""
     made = record.provenance
     source = record.data.source if record.data else ""

@@ -94,7 +94,7 @@ def _other_runs(records: Iterable[Record], name: str) -> str:
     if not others:
         return ""
     runs = ", ".join(sorted(set(others)))
-    return f"{several(len(others), 'cell')} recorded before stay with their run: {runs}\n"
+    return f"Records of earlier runs were kept for {several(len(others), 'cell')}: {runs}\n"
 
 
 def _is_current(record: Record | None, opened: Session) -> bool:
@@ -344,7 +344,9 @@ def last_record(cell: str, records: Sequence[Record]) -> Record:
 
 def _counterpart(record: Record, plan: Plan) -> Cell:
     """Return the planned cell of the same names as a record's, if possible of equal parameters."""
-    same_names = [c for c in plan.cells if _plain(c.name) == _plain(record.cell)]
+    same_names = [
+        c for c in plan.cells if _without_parameters(c.name) == _without_parameters(record.cell)
+    ]
     for cell in same_names:
         if cell.name == record.cell:
             return cell
@@ -353,7 +355,7 @@ def _counterpart(record: Record, plan: Plan) -> Cell:
     return same_names[0]
 
 
-def _plain(name: str) -> str:
+def _without_parameters(name: str) -> str:
     """Return the name of a cell without the parameters in brackets."""
     plain, depth = "", 0
     for character in name:

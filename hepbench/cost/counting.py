@@ -98,8 +98,8 @@ def count(network: nn.Module, inputs: Tensors) -> MacCount:
     with traceable(network):
         cross_check = 0
         try:
-            cross_check, more_gaps = _cross_check(network, one)
-            found, gaps = _walk(network, one)
+            cross_check, more_gaps = _count_by_torch(network, one)
+            found, gaps = _count_by_fvcore(network, one)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             gap = f"the network cannot be traced ({one_line(error)})"
             return MacCount(macs=None, gaps=(gap,), cross_check=cross_check)
@@ -148,7 +148,7 @@ def theoretical_macs(network: nn.Module, inputs: Tensors, macs: int) -> int:
 _LEAVING_KINDS = ("NumPy array", "Python list")
 
 
-def _walk(network: nn.Module, one: Tensors) -> tuple[Mapping[str, float], set[str]]:
+def _count_by_fvcore(network: nn.Module, one: Tensors) -> tuple[Mapping[str, float], set[str]]:
     """Return the MACs that fvcore counts by operator, and the names of uncounted operators."""
     # imported here: the import warns of deprecations in torch
     from fvcore.nn import FlopCountAnalysis
@@ -171,7 +171,7 @@ def _walk(network: nn.Module, one: Tensors) -> tuple[Mapping[str, float], set[st
     return found, gaps
 
 
-def _cross_check(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
+def _count_by_torch(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
     """Return the MACs by torch's FLOP counter, and the names of operations that it cannot count."""
     counter = FlopCounterMode(display=False, custom_mapping=dict(UNKNOWN_TO_TORCH))
     with counter, _LeavingValues() as leaving_values:

@@ -88,18 +88,18 @@ def export(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
         raise ExportError(missing_packages)
     fixed_sizes: list[str] = []
     try:
-        return _attempt(partial(_write, fixed_sizes=fixed_sizes), network, inputs, path)
+        return _export_with(partial(_write, fixed_sizes=fixed_sizes), network, inputs, path)
     except ExportError as error:
         older = error
     try:
-        return _attempt(_write_newer, network, inputs, path)
+        return _export_with(_write_newer, network, inputs, path)
     except ExportError as error:
         cause = f"; likely cause: a fixed number from {'; '.join(fixed_sizes)}" * bool(fixed_sizes)
         msg = f"{older}; with the newer exporter: {error}{cause}"
         raise ExportError(msg) from older
 
 
-def _attempt(
+def _export_with(
     write: Callable[[nn.Module, Tensors, Path], None],
     network: nn.Module,
     inputs: Mapping[str, Any],
@@ -125,7 +125,7 @@ def _attempt(
 
 def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: list[str]) -> None:
     """Export a network with the older ONNX exporter; list lines that may fix the batch size."""
-    with _noted(fixed_sizes):
+    with _collect_fixed_sizes(fixed_sizes):
         torch.onnx.export(
             Positional(network, tuple(tensors)),
             tuple(tensors.values()),
@@ -139,7 +139,7 @@ def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: lis
 
 
 @contextmanager
-def _noted(places: list[str]) -> Iterator[None]:
+def _collect_fixed_sizes(places: list[str]) -> Iterator[None]:
     """Collect the code lines of a network that turn a tensor's size or value into a number.
 
     The tracer warns of them: the number of two examples is part of its graph.
@@ -203,7 +203,7 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
         actual = _scores(graph.run(None, feeds(graph, tensors))[0])
     # ONNX Runtime has a dozen classes of errors and no common one
     except Exception as error:
-        msg = f"the ONNX graph, traced with {TRACED} examples, fails with {CHECKED}: "
+        msg = f"the ONNX graph, traced with {TRACED} examples, fails with {CHECKED} examples: "
         raise ExportError(msg + one_line(error)) from error
     if actual.shape != expected.shape:
         msg = (

@@ -131,17 +131,19 @@ def _measure_network(
 
     _count(network, tracing.batch(inputs, 1), report)
     with _torch_threads(settings.threads), tracing.eval_without_gradients(network):
-        sizes = _sizes(lambda n: _eager(network, tracing.batch(inputs, n)), settings.large)
+        sizes = _batch_sizes(
+            lambda n: _torch_call(network, tracing.batch(inputs, n)), settings.large
+        )
         batches = {n: tracing.batch(inputs, n) for n in sizes}
-        calls = {("torch", n): _eager(network, tensors) for n, tensors in batches.items()}
+        calls = {("torch", n): _torch_call(network, tensors) for n, tensors in batches.items()}
         report.add(peak_memory_mb=_peak_memory(calls["torch", max(sizes)]))
         if path := _exported(network, inputs, folder, report):
             session = export.session(path, threads=settings.threads)
             for n, tensors in batches.items():
-                calls["onnxruntime", n] = _in_session(session, export.feeds(session, tensors))
+                calls["onnxruntime", n] = _onnx_call(session, export.feeds(session, tensors))
         if settings.device != "cpu":
             calls |= _on_device(network, batches, settings.device)
-        _time(calls, settings, report)
+        _time_runtimes(calls, settings, report)
 
 
 def _exported(network: nn.Module, inputs: Inputs, folder: Path, report: _CostReport) -> Path | None:
@@ -193,7 +195,7 @@ def _macs(network: nn.Module, one: Tensors, counted: MacCount) -> dict[str, int]
     return fields
 
 
-def _eager(network: nn.Module, tensors: Tensors) -> Call:
+def _torch_call(network: nn.Module, tensors: Tensors) -> Call:
     import torch
 
     def call() -> object:
@@ -213,7 +215,9 @@ def _on_device(
         for n, tensors in batches.items()
     }
     runtime = f"torch-{device.partition(':')[0]}"
-    return {(runtime, n): _synchronised(_eager(copied, t), device) for n, t in on_device.items()}
+    return {
+        (runtime, n): _synchronised(_torch_call(copied, t), device) for n, t in on_device.items()
+    }
 
 
 def _synchronised(call: Call, device: str) -> Call:
@@ -228,7 +232,7 @@ def _synchronised(call: Call, device: str) -> Call:
     return finished
 
 
-def _in_session(session: Any, feeds: Mapping[str, Any]) -> Call:
+def _onnx_call(session: Any, feeds: Mapping[str, Any]) -> Call:
     return lambda: session.run(None, feeds)
 
 
@@ -258,10 +262,10 @@ def _measure_estimator(
         name = type(estimator).__name__
         report.gap(f"operations: {name} has no cost() that counts them")
     with _native_threads(settings.threads):
-        sizes = _sizes(lambda n: _native(estimator, _rows(inputs, n)), settings.large)
-        calls = {("native", n): _native(estimator, _rows(inputs, n)) for n in sizes}
+        sizes = _batch_sizes(lambda n: _estimator_call(estimator, _rows(inputs, n)), settings.large)
+        calls = {("native", n): _estimator_call(estimator, _rows(inputs, n)) for n in sizes}
         report.add(peak_memory_mb=_peak_memory(calls["native", max(sizes)]))
-        _time(calls, settings, report)
+        _time_runtimes(calls, settings, report)
 
 
 def _operations(estimator: Estimator) -> dict[str, Any]:
@@ -287,7 +291,7 @@ def _operations(estimator: Estimator) -> dict[str, Any]:
     return reported
 
 
-def _native(estimator: Estimator, rows: Inputs) -> Call:
+def _estimator_call(estimator: Estimator, rows: Inputs) -> Call:
     return lambda: estimator.scores(rows)
 
 
@@ -309,7 +313,7 @@ def _native_threads(threads: int) -> Iterator[None]:
 # --- both
 
 
-def _sizes(call_of: Callable[[int], Call], large: int) -> tuple[int, ...]:
+def _batch_sizes(call_of: Callable[[int], Call], large: int) -> tuple[int, ...]:
     """Return the batch sizes to time: 1, and the largest up to ``large`` that is fast enough."""
     one = call_of(1)
     # the first call also sets things up
@@ -339,14 +343,14 @@ def _peak_memory(call: Call) -> float:
     return machine.peak_memory_mb()
 
 
-def _time(
+def _time_runtimes(
     calls: Mapping[tuple[str, int], Call], settings: TimingSettings, report: _CostReport
 ) -> None:
     """Measure the latency of each runtime and batch size; add warnings to the report."""
     with measure_background_load() as load:
         timed = time_calls(calls, limit_s=settings.limit_s)
     report.add(latencies=[_latency(r, n, times, load.others) for (r, n), times in timed.items()])
-    report.timed = [_described(runtime, n, times) for (runtime, n), times in timed.items()]
+    report.timed = [_timed_call(runtime, n, times) for (runtime, n), times in timed.items()]
     named = {f"{runtime} at batch {n}": times for (runtime, n), times in timed.items()}
     report.warnings += [
         *latency_warnings(named, settings.threads),
@@ -365,7 +369,7 @@ def _latency(runtime: str, n: int, times: CallTimes, load: float | None) -> Late
     )
 
 
-def _described(runtime: str, n: int, timed: CallTimes) -> TimedCall:
+def _timed_call(runtime: str, n: int, timed: CallTimes) -> TimedCall:
     return TimedCall(
         runtime=runtime,
         batch=n,

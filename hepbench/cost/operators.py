@@ -128,7 +128,7 @@ def _products(_inputs: list[Any], outputs: list[Any]) -> int:
     return math.prod(_shape(outputs[0]))
 
 
-def _zero(_inputs: list[Any], _outputs: list[Any]) -> int:
+def _no_macs(_inputs: list[Any], _outputs: list[Any]) -> int:
     return 0
 
 
@@ -174,12 +174,12 @@ _OPAQUE = ("prim::Loop", "prim::If", "prim::CallMethod", "prim::CallFunction")
 
 def handlers(gaps: set[str]) -> dict[str, Handler]:
     """Return a MAC counter for each operator; it adds names of uncounted operators to ``gaps``."""
-    counted = {f"aten::{name}": _guarded(name, h, gaps) for name, h in _COUNTED.items()}
-    left_out = {f"aten::{name}": _zero for name in _NOT_COUNTED}
+    counted = {f"aten::{name}": _handler_with_gaps(name, h, gaps) for name, h in _COUNTED.items()}
+    left_out = {f"aten::{name}": _no_macs for name in _NOT_COUNTED}
     return {**counted, **left_out, **{name: _note_gap(name, gaps) for name in _OPAQUE}}
 
 
-def _guarded(name: str, handler: Handler, gaps: set[str]) -> Handler:
+def _handler_with_gaps(name: str, handler: Handler, gaps: set[str]) -> Handler:
     def guarded(inputs: list[Any], outputs: list[Any]) -> int:
         try:
             return handler(inputs, outputs)

@@ -81,7 +81,7 @@ def panels(
         raise UsageError(unknown("group", request.group, GROUPS))
     group = request.group.removeprefix("data.")
     columns = Columns(group=group, labels=(), names=names, metrics=request.metrics)
-    rows, reasons = _divided(collect(chosen(request), group=group, columns=names), why_not)
+    rows, reasons = _drawable_rows(collect(chosen(request), group=group, columns=names), why_not)
     if not rows:
         msg = f"nothing to draw: {_listed_reasons(reasons)}"
         raise UsageError(msg)
@@ -92,7 +92,7 @@ def panels(
     return found
 
 
-def _divided(
+def _drawable_rows(
     rows: Iterable[Row], why_not: Callable[[Row], str]
 ) -> tuple[dict[Any, list[Row]], dict[str, list[str]]]:
     """Return the drawable rows by group and dataset, and the names of other rows by reason."""

@@ -41,7 +41,7 @@ def of_record(results: Results, record: Record) -> dict[str, Predictions]:
     try:
         return joining.joined(labels, scores)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        msg = f"{record.cell}: its predictions do not fit its labels: {error}"
+        msg = f"{record.cell}: the stored predictions do not fit the stored labels: {error}"
         raise ResultsError(msg) from error
 
 

@@ -94,7 +94,7 @@ def load(results: Results, record: Record, *, most: int, decoding: bool = False)
     from hepbench.training.networks import stored_networks
 
     kept = _stages(record)
-    name = _decoding(kept) if decoding else kept.last
+    name = _decoder_step(kept) if decoding else kept.last
     parts = record.key_parts[name]
     network = stored_networks.load(kept.folders[name], _trusted_code(parts))
     test = stored_parts.load_part(kept.folders["inputs"], "test")
@@ -201,7 +201,7 @@ def _stages(record: Record) -> _CachedStages:
     cache = StageCache(cache_folder())
     wanted = {n: k for n, k in keys_of.items() if n == "inputs" or "method" in parts.get(n, {})}
     if not wanted or not all(cache.intact(key) for key in wanted.values()):
-        msg = f"the trained network is no longer in the cache; {_again(record)}"
+        msg = f"the trained network is no longer in the cache; {_rerun_command(record)}"
         raise ResultsError(msg)
     _check_code(record)
     folders = {name: cache.folder(key) for name, key in wanted.items()}
@@ -215,14 +215,14 @@ def _check_code(record: Record) -> None:
     _, last = max(steps, key=lambda part: part[0].count("+"))
     # keys of schema 1 have no part "network"
     if last["numerics"] != keys.NUMERICS["method"] or "network" not in last:
-        msg = f"the network was trained by another version of hepbench; {_again(record)}"
+        msg = f"the network was trained by another version of hepbench; {_rerun_command(record)}"
         raise ResultsError(msg)
-    for name in _changed(last):
-        msg = f"the code of {name} changed since the training; {_again(record)}"
+    for name in _changed_parts(last):
+        msg = f"the code of {name} changed since the training; {_rerun_command(record)}"
         raise ResultsError(msg)
 
 
-def _changed(parts: Mapping[str, Any]) -> Iterator[str]:
+def _changed_parts(parts: Mapping[str, Any]) -> Iterator[str]:
     """Yield the parts of a stored network whose code changed: model, preprocessing, heads.
 
     Args:
@@ -251,13 +251,13 @@ def _network_parts(parts: Mapping[str, Any], model: Entry) -> Iterator[tuple[str
         yield f"the head of {name}", head, installed().entry("method", name)
 
 
-def _again(record: Record) -> str:
+def _rerun_command(record: Record) -> str:
     """Return the command that trains a record's network again, for a message."""
     suite = record.provenance.suite_file or record.suite
     return f"'hepbench run {suite} --fresh', with the same -d, -m and -x, trains it again"
 
 
-def _decoding(kept: _CachedStages) -> str:
+def _decoder_step(kept: _CachedStages) -> str:
     """Return the last step of a chain that trained the model's own loss, or the first step."""
     for name in reversed(kept.methods):
         for entry in kept.results[name].trained.history or ():

@@ -45,18 +45,18 @@ def install() -> None:
     """Raise ``Interrupted`` when a signal of ``WORDS`` arrives, unless it is ignored (by nohup)."""
     for number in WORDS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _raise)
-    os.register_at_fork(after_in_child=_leave)
+            signal.signal(number, _raise_interrupted)
+    os.register_at_fork(after_in_child=_restore_defaults)
 
 
-def _leave() -> None:
+def _restore_defaults() -> None:
     """Restore the default handling of signals in a process that a plugin has forked."""
     for number in WORDS:
-        if signal.getsignal(number) is _raise:
+        if signal.getsignal(number) is _raise_interrupted:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _raise(number: int, _frame: object) -> None:
+def _raise_interrupted(number: int, _frame: object) -> None:
     now = time.monotonic()
     if now - _last[0] >= REPEAT_SECONDS:
         _last[0] = now

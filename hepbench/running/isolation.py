@@ -50,12 +50,12 @@ def die_with_parent() -> None:
         flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
         fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
     else:
-        _watch(pipe)
+        _kill_when_closed(pipe)
     if not parent.is_alive():
         os.killpg(0, signal.SIGKILL)
 
 
-def _watch(pipe: int) -> None:
+def _kill_when_closed(pipe: int) -> None:
     """Kill this worker from a thread when the pipe closes, for kernels that send no signal."""
     import select
     from threading import Thread

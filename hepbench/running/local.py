@@ -62,7 +62,7 @@ class LocalExecutor:
             usage=order,
         )
         execution.pending.extend(_Job(group) for group in grouping.jobs(stages))
-        with execution.stopped():
+        with execution.killing_workers_at_end():
             while execution.busy:
                 yield from execution.step()
                 while_waiting()
@@ -102,7 +102,7 @@ class _Job:
         return self.current if self.current in self.keys else self.keys[0]
 
     @property
-    def outside(self) -> set[str]:
+    def needed_stages(self) -> set[str]:
         """The keys of stages of other jobs that this job depends on."""
         return {p for stage in self.stages for p in stage.parents} - set(self.keys)
 
@@ -140,7 +140,7 @@ class _Execution:
         return bool(self.running or self.pending)
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
+    def killing_workers_at_end(self) -> Iterator[None]:
         """Kill all workers that still run when the body ends, also after an error."""
         try:
             yield
@@ -176,7 +176,7 @@ class _Execution:
             yield from self._start(job)
 
     def _can_start(self, job: _Job) -> bool:
-        return job.retry_at <= time.monotonic() and not job.outside & self.left
+        return job.retry_at <= time.monotonic() and not job.needed_stages & self.left
 
     def _others_could_run(self) -> bool:
         """Return whether any job that is not exclusive is running or could start.
@@ -198,7 +198,7 @@ class _Execution:
         for stage in there:
             self.left.discard(stage.key)
             yield Outcome(key=stage.key)
-        if any(parent in self.failed for parent in job.outside):
+        if any(parent in self.failed for parent in job.needed_stages):
             self.cache.release(job.keys)
             yield from self._fail_dependants(job)
         elif job.stages:
@@ -209,10 +209,10 @@ class _Execution:
             # among those to be killed. The worker inherits this, and receives signals when it has
             # left the terminal's process group.
             with interrupts.held_back():
-                job.worker = WorkerProcess.start(self.context, self._order(job))
+                job.worker = WorkerProcess.start(self.context, self._job_order(job))
                 self.running.append(job)
 
-    def _order(self, job: _Job) -> JobOrder:
+    def _job_order(self, job: _Job) -> JobOrder:
         return JobOrder(
             stages=[_stage_order(stage, self.cache) for stage in job.stages],
             exclusive=job.exclusive,
@@ -233,7 +233,7 @@ class _Execution:
             if job not in self.running:
                 return
         if ended or job.running.connection is None:
-            yield from self._ended(job)
+            yield from self._handle_end(job)
 
     def _handle(self, job: _Job, event: Event) -> Iterator[Outcome]:
         key = event.key
@@ -247,16 +247,16 @@ class _Execution:
             label := self.validity.changed_in_run(self.cache.used(key))
         ):
             self.cache.remove(key)
-            yield from self._fail(job, _changed(key, label))
+            yield from self._fail(job, _changed_file_outcome(key, label))
         elif isinstance(event, Done):
             job.stages = [stage for stage in job.stages if stage.key != key]
             self.left.discard(key)
             self.cache.release([key])
             yield Outcome(key=key)
         else:
-            yield from self._fail(job, _failure(event))
+            yield from self._fail(job, _failure_outcome(event))
 
-    def _ended(self, job: _Job) -> Iterator[Outcome]:
+    def _handle_end(self, job: _Job) -> Iterator[Outcome]:
         """Close the job of a worker that ended; if stages are left, the worker crashed."""
         if not job.stages:
             self._close(job)
@@ -324,7 +324,7 @@ def _stage_order(stage: Stage, cache: StageCache) -> StageOrder:
     )
 
 
-def _changed(key: str, label: str) -> Outcome:
+def _changed_file_outcome(key: str, label: str) -> Outcome:
     return Outcome(
         key=key,
         status="failed",
@@ -334,7 +334,7 @@ def _changed(key: str, label: str) -> Outcome:
     )
 
 
-def _failure(event: Failed) -> Outcome:
+def _failure_outcome(event: Failed) -> Outcome:
     return Outcome(
         key=event.key,
         status="failed",

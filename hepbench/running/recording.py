@@ -78,12 +78,12 @@ class Recorder:
         Damaged stages are removed from the cache; the record is then one of a failure.
         """
         try:
-            return self._evaluated(cell)
+            return self._evaluated_record(cell)
         except DAMAGED as error:
             # their sizes were right, their contents are not: the next run builds both again
             self.cache.remove(cell.final)
             self.cache.remove(cell.split)
-            message = f"the cache held damaged scores or labels ({error}); removed: run again"
+            message = f"damaged scores or labels were removed from the cache ({error}); run again"
             kind = type(error).__name__
             return self.failure(
                 cell, Outcome(key=cell.final, status="failed", type=kind, message=message)
@@ -104,7 +104,7 @@ class Recorder:
         late = outcome.status == "timeout"
         return Record(**self._identity(cell), status="timeout" if late else "failed", error=error)
 
-    def _evaluated(self, cell: Cell) -> Record:
+    def _evaluated_record(self, cell: Cell) -> Record:
         split = self.cache.result(cell.split, SplitResult)
         chain = self._chain(cell)
         cost = self.cache.result(cell.cost, CostResult) if cell.cost else None
@@ -125,13 +125,13 @@ class Recorder:
             epochs=None if last.history is None else len(last.history),
             best_epoch=last.best_epoch,
             history=_history(chain),
-            used=self._used(cell),
+            used=self._used_by_stage(cell),
             data=self._data(cell, split, chain[-1]),
             warnings=[
                 *self._data_warnings(cell, split),
                 *(warning for result in chain for warning in result.warnings),
                 *(_cost_warnings(cost.warnings) if cost else ()),
-                *_supervised(cell.combination, predictions["test"]),
+                *_supervision_warnings(cell.combination, predictions["test"]),
                 *measure.row_warnings(self.plan.metrics, predictions),
             ],
             published=cell.published,
@@ -139,7 +139,7 @@ class Recorder:
             labels=labels_stored,
         )
 
-    def _used(self, cell: Cell) -> dict[str, Usage]:
+    def _used_by_stage(self, cell: Cell) -> dict[str, Usage]:
         """Return what each stage of a cell used that the stages before it did not use."""
         used = {key: self.cache.used(key) for key in cell.stage_keys.values()}
         stages = self.plan.stages
@@ -216,7 +216,7 @@ class Recorder:
             "chain": chain,
             "preset": self.plan.preset,
             "seed": cell.seed,
-            "params": _params(c),
+            "params": _cell_params(c),
             "key": cell.key,
             "key_parts": cell.key_parts,
             "stage_keys": cell.stage_keys,
@@ -267,7 +267,7 @@ def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
     ]
 
 
-def _params(c: Combination) -> dict[str, Json]:
+def _cell_params(c: Combination) -> dict[str, Json]:
     names = uses(entry.spec.name for entry in c.methods)
     return {
         "dataset": dict(c.dataset_params),
@@ -276,7 +276,7 @@ def _params(c: Combination) -> dict[str, Json]:
     }
 
 
-def _supervised(c: Combination, test: Predictions) -> list[str]:
+def _supervision_warnings(c: Combination, test: Predictions) -> list[str]:
     """Return a warning if the encoder's own loss, used as an anomaly score, depends on labels."""
     jointly = [
         m.spec.name
@@ -324,11 +324,13 @@ def _cost(
         if (value := getattr(last.trained, name)) is not None:
             known[name] = value
     cost = measured.cost if measured else Cost()
-    known["latencies"] = [_placed(each, device, measured_on) for each in cost.latencies]
+    known["latencies"] = [
+        _latency_with_device(each, device, measured_on) for each in cost.latencies
+    ]
     return msgspec.structs.replace(cost, **known)
 
 
-def _placed(latency: Latency, device: Device, measured_on: str) -> Latency:
+def _latency_with_device(latency: Latency, device: Device, measured_on: str) -> Latency:
     """Return a latency with its device: all runtimes except ``torch-cuda`` use the CPU."""
     on_gpu = latency.runtime.removeprefix("torch-") == device.kind != "cpu"
     cpu = Device(kind="cpu", name=str(machine.description()["processor"]), precision="float32")

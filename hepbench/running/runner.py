@@ -75,11 +75,13 @@ class Runner:
             return
         self.progress.ended(name)
         if outcome.status == "ok":
-            self._done(outcome.key, cells, wanted)
+            self._stage_finished(outcome.key, cells, wanted)
         else:
-            self._failed(outcome, cells, wanted)
+            self._stage_failed(outcome, cells, wanted)
 
-    def _done(self, key: str, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]) -> None:
+    def _stage_finished(
+        self, key: str, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]
+    ) -> None:
         for cell in self.plan.waiting[key]:
             needs = wanted.get(cell.key, set())
             if key in needs:
@@ -87,14 +89,14 @@ class Runner:
                 if not needs and cell.key not in self.finished:
                     self._ready.append(cells[cell.key])
 
-    def _failed(
+    def _stage_failed(
         self, outcome: Outcome, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]
     ) -> None:
         self.user_error |= outcome.user_error
         for cell in self.plan.waiting[outcome.key]:
             needed = outcome.key in wanted.get(cell.key, set())
             if needed and cell.key in cells and cell.key not in self.finished:
-                self._keep(self.recorder.failure(cell, outcome))
+                self._store_record(self.recorder.failure(cell, outcome))
 
     def _evaluate_if_free(self) -> None:
         """Evaluate finished cells, unless a cost measurement needs the machine for itself."""
@@ -106,9 +108,9 @@ class Runner:
 
     def _evaluate(self, cell: Cell) -> None:
         record, before = self.recorder.record(cell), self.replaced.get(cell.key)
-        self._keep(record if before is None else reproducing.compared(record, before))
+        self._store_record(record if before is None else reproducing.compared(record, before))
 
-    def _keep(self, record: Record) -> None:
+    def _store_record(self, record: Record) -> None:
         record = self.results.write(record)
         self.finished[record.key] = record
         self.progress.cell(record)

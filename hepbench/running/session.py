@@ -35,17 +35,17 @@ def cache_folder() -> Path:
         UsageError: its path is not Unicode, or not known, as without a home folder.
     """
     if chosen := os.environ.get("HEPBENCH_CACHE"):
-        return _unicode(Path(chosen).absolute(), "HEPBENCH_CACHE")
+        return _require_unicode(Path(chosen).absolute(), "HEPBENCH_CACHE")
     import platformdirs
 
     found = Path(platformdirs.user_cache_dir("hepbench", appauthor=False))
     if not found.is_absolute():
         msg = f"the cache folder {found} has no absolute path; set HEPBENCH_CACHE to a folder"
         raise UsageError(msg)
-    return _unicode(found, "the cache folder")
+    return _require_unicode(found, "the cache folder")
 
 
-def _unicode(path: Path, what: str) -> Path:
+def _require_unicode(path: Path, what: str) -> Path:
     """Return the path if it can be sent to workers as JSON, or raise UsageError."""
     whole = str(path.absolute())
     if encodable(whole) != whole:
@@ -68,7 +68,7 @@ def data_folder(chosen: Path | None) -> Path | None:
     if not folder.is_dir():
         msg = f"{option} {folder}: no such folder; <dataset>/<original file> is expected in it"
         raise DataError(msg)
-    return _unicode(folder, option)
+    return _require_unicode(folder, option)
 
 
 def named_folder(chosen: Path | None) -> Path | None:
@@ -182,7 +182,7 @@ def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:
         UsageError: no dataset was chosen.
     """
     if not choice.datasets:
-        msg = f"{ALL_MODELS} runs every model on a dataset: name one with -d"
+        msg = f"{ALL_MODELS} runs every model on the datasets that -d names; give at least one -d"
         raise UsageError(msg)
     return suite_file.of_datasets(choice.datasets), replace(choice, datasets=())
 

@@ -70,14 +70,14 @@ def run_stage(
     result = function(task, workspace)
     took = time.perf_counter() - began
     if not isinstance(result, msgspec.Struct):
-        msg = f"{stage.run} returned {type(result).__name__}; a message is expected"
+        msg = f"stage function {stage.run} returned {type(result).__name__}; a Struct is expected"
         raise PluginError(msg)
     before = [stage_cache.used_in(parent) for parent in workspace.parents]
-    used = usage.merged([*before, usage.used(trace, job.usage, _planned(job))])
+    used = usage.merged([*before, usage.used(trace, job.usage, _planned_digests(job))])
     stage_cache.finish(folder, Path(stage.folder), result, took_seconds=took, used=used)
 
 
-def _planned(job: JobOrder) -> dict[str, str]:
+def _planned_digests(job: JobOrder) -> dict[str, str]:
     """Return the planned source digests of all stages of a job, which share a process."""
     return {name: digest for stage in job.stages for name, digest in stage.planned.items()}
 

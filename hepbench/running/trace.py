@@ -70,8 +70,8 @@ class Trace:
         self._listing = False
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
-            "os.listdir": self._list,
-            "os.scandir": self._list,
+            "os.listdir": self._record_listing,
+            "os.scandir": self._record_listing,
             "import": self._import,
             "ctypes.dlopen": self._open_library,
             "sqlite3.connect": self._open_database,
@@ -133,7 +133,7 @@ class Trace:
             self._add_written(name)
             return
         if name.endswith(".pyc"):
-            name = _source(name)
+            name = _source_path(name)
         if name in self.opened:
             return
         if METADATA.search(name):
@@ -148,7 +148,7 @@ class Trace:
         # folders and devices are no content
         if found or not Path(name).exists():
             self.opened[name] = found
-            self._tell_parent("r", name)
+            self._log_for_parent("r", name)
 
     def _rename(self, _old: Any, new: Any, *_folders: int) -> None:
         self._add_written(_absolute(new))
@@ -181,7 +181,7 @@ class Trace:
         if (found := METADATA.search(name)) and self._asked_by_plugin():
             self.distributions.add(found[1])
 
-    def _list(self, path: Any) -> None:
+    def _record_listing(self, path: Any) -> None:
         # the import system lists every folder that it searches
         importing = sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")
         if importing or isinstance(path, int) or self._listing or not self._asked_by_plugin():
@@ -191,13 +191,13 @@ class Trace:
             self._listing = True
             self.listed[name] = portable_paths.names_in(name)
             self._listing = False
-            self._tell_parent("l", name)
+            self._log_for_parent("l", name)
 
     def _add_written(self, name: str) -> None:
         self.written.add(name)
-        self._tell_parent("w", name)
+        self._log_for_parent("w", name)
 
-    def _tell_parent(self, kind: str, name: str) -> None:
+    def _log_for_parent(self, kind: str, name: str) -> None:
         if os.getpid() != self._pid:
             os.write(self._log, f"{kind}{name}\0".encode("utf-8", "surrogateescape"))
 
@@ -256,7 +256,7 @@ def _stamp(name: str) -> list[int] | None:
         return None
 
 
-def _source(compiled: str) -> str:
+def _source_path(compiled: str) -> str:
     """Return the path of the source of a .pyc file, or the given path if it is not known."""
     try:
         return source_from_cache(compiled)

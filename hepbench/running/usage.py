@@ -75,7 +75,7 @@ def used(trace: Trace, order: UsageOrder, planned: Mapping[str, str]) -> Usage:
         if _is_changed(path, trace.opened[path]):
             raise ChangedError(changed(label))
     _check_planned(planned, cached)
-    files = {label: _digest(path, cached) for path, label in opened.labels.items()}
+    files = {label: _file_digest(path, cached) for path, label in opened.labels.items()}
     files |= opened.folders()
     sources = [path for path in opened.labels if path.endswith(".py")]
     tops = {*opened.tops, *_new_tops(trace), *_imported_tops(sources, cached)}
@@ -113,7 +113,7 @@ class _OpenedFiles:
             return
         if self._was_made_or_removed(path) or self._is_changed_database(path):
             return
-        label, top = self._named(path)
+        label, top = self._label_and_top(path)
         if top in libraries.IN_KEYS or self._is_shared(path, top):
             return
         if self._is_library(path, top) and libraries.distribution_of(top):
@@ -132,7 +132,7 @@ class _OpenedFiles:
         others |= {*sys.path, *self._trace.written}
         found = {}
         for path, before in self._trace.listed.items():
-            label, top = self._named(path)
+            label, top = self._label_and_top(path)
             if path in others or self._is_no_input(f"{path}/") or self._is_library(path, top):
                 continue
             now = portable_paths.names_in(path)
@@ -144,7 +144,7 @@ class _OpenedFiles:
             found[f"{label}/"] = before
         return found
 
-    def _named(self, path: str) -> tuple[str, str]:
+    def _label_and_top(self, path: str) -> tuple[str, str]:
         """Return the label of an opened file and the top-level name of its package."""
         label, top = self._packages.label(path)
         return label, top or libraries.site_top(path)
@@ -210,7 +210,7 @@ def _check_planned(planned: Mapping[str, str], cached: DigestCache) -> None:
         try:
             path = Path(file)
             listed = names.split(",")
-            now = syntax.definitions_digest(path, listed) if names else _digest(file, cached)
+            now = syntax.definitions_digest(path, listed) if names else _file_digest(file, cached)
         except (OSError, PluginError):
             now = None
         if now != digest:
@@ -222,7 +222,7 @@ def changed(label: str) -> str:
     return f"{label} was changed since the run began; run again"
 
 
-def _digest(path: str, cached: DigestCache) -> str | None:
+def _file_digest(path: str, cached: DigestCache) -> str | None:
     try:
         return portable_paths.digest(Path(path), cached)
     except FileNotFoundError:
@@ -239,10 +239,10 @@ def _new_tops(trace: Trace) -> Iterator[str]:
 def _imported_tops(sources: Iterable[str], cached: DigestCache) -> Iterator[str]:
     """Yield the top-level names that source files import, perhaps before the trace began."""
     for path in sources:
-        yield from cached(Path(path), _tops, "tops")
+        yield from cached(Path(path), _imported_names, "tops")
 
 
-def _tops(path: Path) -> list[str]:
+def _imported_names(path: Path) -> list[str]:
     try:
         names = syntax.imports(syntax.parse(path), "")
         return sorted({name.partition(".")[0] for name in names} - {""})

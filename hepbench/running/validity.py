@@ -71,7 +71,7 @@ class Validity:
                 yield f"{name}: {version} -> {installed}"
         for name, before in used.environment.items():
             if (now := hashed(os.environ.get(name))) != before:
-                yield f"variable {name}: {_set(before)} -> {_set(now, before)}"
+                yield f"variable {name}: {_setting(before)} -> {_setting(now, before)}"
 
     def _version(self, name: str) -> str:
         if name not in self._versions:
@@ -79,7 +79,7 @@ class Validity:
         return self._versions[name]
 
 
-def _set(value: str | None, other: str | None = None) -> str:
+def _setting(value: str | None, other: str | None = None) -> str:
     """Describe the hashed value of an environment variable: not set, set, or another value."""
     if value is None:
         return "not set"

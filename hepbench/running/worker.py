@@ -34,7 +34,7 @@ def main(order: bytes, connection: Connection) -> None:
         connection.send_bytes(messages.encode(event))
 
     try:
-        job, trace = _isolated(job)
+        job, trace = _isolate(job)
     except OSError as error:
         report(failure(job.stages[0].key, error, job.memory, cache=job.cache))
         sys.exit(1)
@@ -47,7 +47,7 @@ def main(order: bytes, connection: Connection) -> None:
         sys.exit(1)
 
 
-def _isolated(job: messages.JobOrder) -> tuple[messages.JobOrder, Trace]:
+def _isolate(job: messages.JobOrder) -> tuple[messages.JobOrder, Trace]:
     """Set the log file, memory limit and working folder of this worker.
 
     Returns:

@@ -83,10 +83,10 @@ def table(
     rows = collect(records, group=group, columns=columns or DEFAULT_COLUMNS)
     shown = _columns(rows, columns, metrics, group=group)
     ranked = _ranked(rows, shown)
-    looks = _looks(records if looked is None else looked)
+    looks = _count_looks(records if looked is None else looked)
     if format in formats.WRITERS:
         return formats.WRITERS[format](_document(ranked, shown, looks))
-    objects = [_object(row, shown, looks) for row in ranked]
+    objects = [_plain_row(row, shown, looks) for row in ranked]
     return formats.csv(objects) if format == "csv" else formats.json(objects)
 
 
@@ -94,7 +94,7 @@ def _columns(
     rows: Sequence[Row], asked: Sequence[str] | None, metrics: Metrics, *, group: str
 ) -> Columns:
     """Return the table columns that the user named, or all default ones with values."""
-    names = asked or [name for name in DEFAULT_COLUMNS if name == "auc" or _known(rows, name)]
+    names = asked or [name for name in DEFAULT_COLUMNS if name == "auc" or _has_values(rows, name)]
     needed = {"dataset", "model", "chain", *names}
     needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
     sources = {(row.group, row.labels.source) for row in rows}
@@ -110,7 +110,7 @@ def _columns(
     )
 
 
-def _known(rows: Iterable[Row], name: str) -> bool:
+def _has_values(rows: Iterable[Row], name: str) -> bool:
     if name in OTHERS:
         return name == "seeds" or any(row.published for row in rows)
     found = (recorded(record, name) for row in rows for record in row.ok)
@@ -127,12 +127,12 @@ def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
     return [row for _, some in sorted(peers.items()) for row in rank(some, columns)]
 
 
-def _looks(records: Iterable[Record]) -> Counter[str]:
+def _count_looks(records: Iterable[Record]) -> Counter[str]:
     """Return the number of evaluated records for each test set."""
     return Counter(r.data.test_set for r in records if r.data and r.status == "ok")
 
 
-def _object(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
+def _plain_row(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
     """Return a table row as plain data for CSV and JSON, unrounded."""
     entries: dict[str, Any] = row.labels._asdict() | {columns.group: row.group}
     entries |= {size: getattr(row.data, size, None) for size in SIZES}
@@ -163,7 +163,7 @@ def _document(
     heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
     notes = ["notes"] if any(row.notes for row in ranked) else []
     tables = [
-        _table(list(rows), columns, looks, noted=bool(notes))
+        _group_table(list(rows), columns, looks, noted=bool(notes))
         for _, rows in groupby(ranked, key=lambda row: row.group)
     ]
     return formats.Document(
@@ -177,7 +177,7 @@ def _document(
     )
 
 
-def _table(
+def _group_table(
     rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, noted: bool
 ) -> formats.Table:
     """Return the table of one group as text, with numbered notes."""
@@ -186,9 +186,9 @@ def _table(
     numbers: dict[str, int] = {}
     lines = []
     for row in rows:
-        marks = {numbers.setdefault(_short(note), len(numbers) + 1) for note in row.notes}
+        marks = {numbers.setdefault(_shortened(note), len(numbers) + 1) for note in row.notes}
         labels = [one_line(getattr(row.labels, name)) or DASH for name in columns.labels]
-        cells = [_text(row, name, places, columns) for name in columns.names]
+        cells = [_cell_text(row, name, places, columns) for name in columns.names]
         lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
     name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
     seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
@@ -198,11 +198,11 @@ def _table(
         rows=lines,
         best=[row.best for row in rows],
         notes=list(numbers),
-        looks=[_look(split, size, looks[split]) for split, size in sorted(seen.items())],
+        looks=[_test_set_line(split, size, looks[split]) for split, size in sorted(seen.items())],
     )
 
 
-def _short(note: str) -> str:
+def _shortened(note: str) -> str:
     return note if len(note) <= LONGEST_NOTE else f"{note[: LONGEST_NOTE - 3]}..."
 
 
@@ -215,12 +215,12 @@ def _subtitle(row: Row) -> str:
     return f"{source}: {sizes}{more}"
 
 
-def _look(split: str, size: int, looks: int) -> str:
+def _test_set_line(split: str, size: int, looks: int) -> str:
     times = "once" if looks == 1 else f"{looks} times"
     return f"test set {split[:8]} ({size} examples): looked at {times}"
 
 
-def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> str:
+def _cell_text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> str:
     """Return the text of one table cell: a rounded value with errors."""
     if name == "seeds":
         ok, every = len(row.ok), len(row.cells)
@@ -230,14 +230,14 @@ def _text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> s
         return DASH if published is None else repr(published)
     average, metric = row.averages[name], base(name)
     if name in COUNTS:
-        return _count(name, average.value)
+        return _count_text(name, average.value)
     decimals = rounding.row_places(row.averages[metric], places[metric])
     if name == columns.main:
         return rounding.with_errors(average, decimals)
     return (rounding.compact if name == metric else rounding.value_only)(average, decimals)
 
 
-def _count(name: str, value: float | None) -> str:
+def _count_text(name: str, value: float | None) -> str:
     if name == "train_seconds":
         return text.duration(value)
     if name in {"latency", "batch_latency"}:

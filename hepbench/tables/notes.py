@@ -40,7 +40,7 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
         *_incomparable(row, reference, columns),
         *_other_settings(row, reference, columns),
         *_warnings(row),
-        *_gaps(row, columns),
+        *_missing_values(row, columns),
         *_source_of_published(row, columns),
         *_changes(row, last),
     )
@@ -107,11 +107,11 @@ def difference(row: Row, reference: Row, name: str) -> str:
         for size in SIZES:
             if getattr(here, size) != getattr(there, size):
                 return f"split ({size} {getattr(here, size)} against {getattr(there, size)})"
-    pair = (_shown(name, each.aspects[name]) for each in (row, reference))
+    pair = (_aspect_text(name, each.aspects[name]) for each in (row, reference))
     return f"{name} ({' against '.join(pair)})"
 
 
-def _shown(name: str, aspect: Any) -> str:
+def _aspect_text(name: str, aspect: Any) -> str:
     if isinstance(aspect, tuple):
         return ", ".join(aspect) or ("none" if name == "preprocess" else "not recorded")
     return (aspect if name == "preset" else aspect[:8]) or "not recorded"
@@ -131,7 +131,7 @@ def _warnings(row: Row) -> list[str]:
     return notes
 
 
-def _gaps(row: Row, columns: Columns) -> list[str]:
+def _missing_values(row: Row, columns: Columns) -> list[str]:
     """Return notes on metrics without a value or with only a limit, one for each reason."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in columns.names:
@@ -140,7 +140,7 @@ def _gaps(row: Row, columns: Columns) -> list[str]:
             # the legend says which networks have such a value
             continue
         if average and name not in COUNTS and (average.n < len(row.ok) or average.limit):
-            reasons = ((_gap(recorded(record, name)), record.seed) for record in row.ok)
+            reasons = ((_missing_reason(recorded(record, name)), record.seed) for record in row.ok)
             for note in _by_seed(((why, seed) for why, seed in reasons if why), row.ok):
                 found[note].append(title(name))
     return [
@@ -149,7 +149,7 @@ def _gaps(row: Row, columns: Columns) -> list[str]:
     ]
 
 
-def _gap(value: Value | None) -> str:
+def _missing_reason(value: Value | None) -> str:
     if value is None:
         return "not recorded"
     if value.value is None:

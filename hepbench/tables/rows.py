@@ -109,7 +109,7 @@ def collect(
 
     Seeds with other data or computed by other code get a row of their own: they are not averaged.
     """
-    newest = {(*_cell(record), record.seed): record for record in sorted(records, key=age)}
+    newest = {(*_cell_identity(record), record.seed): record for record in sorted(records, key=age)}
     families: dict[Any, list[Record]] = defaultdict(list)
     for (labels, params, _), record in sorted(newest.items()):
         value = labels.source if group == "source" else getattr(record, group)
@@ -118,7 +118,7 @@ def collect(
     return [
         Row(group=value, labels=labels, cells=cells, averages=_averages(cells, names))
         for (labels, _, value), members in families.items()
-        for cells in _alike(members)
+        for cells in _divide_by_data(members)
     ]
 
 
@@ -149,7 +149,7 @@ def made_of(record: Record) -> dict[str, Any]:
     }
 
 
-def _cell(record: Record) -> tuple[Labels, bytes]:
+def _cell_identity(record: Record) -> tuple[Labels, bytes]:
     """Return the names and parameters of a record's cell, without the seed."""
     # a failed cell has no data summary, but its key parts name the source
     planned = record.key_parts.get("read", {}).get("source", "")
@@ -158,7 +158,7 @@ def _cell(record: Record) -> tuple[Labels, bytes]:
     return Labels(*names), msgspec.json.encode(record.params, order="sorted")
 
 
-def _alike(members: Iterable[Record]) -> list[list[Record]]:
+def _divide_by_data(members: Iterable[Record]) -> list[list[Record]]:
     """Divide records into lists whose members differ only in the seed.
 
     Records of failures join the longest list."""

@@ -67,7 +67,9 @@ class NetworkContext:
     @property
     def augmentations(self) -> Mapping[str, Callable[[Inputs], Inputs]]:
         """The dataset's augmentations by name; each is imported when it is called."""
-        return {name: partial(_call, run) for name, run in self.augmentation_functions.items()}
+        return {
+            name: partial(_call_by_name, run) for name, run in self.augmentation_functions.items()
+        }
 
     def with_head(self, network: Network, **params: Any) -> Network:
         """Return the network with a new classification head."""
@@ -136,6 +138,6 @@ class NetworkContext:
         return self.augmentations[name]
 
 
-def _call(target: str, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _call_by_name(target: str, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     found: Mapping[str, Tensor] = resolve(target)(inputs)
     return found

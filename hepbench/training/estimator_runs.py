@@ -42,7 +42,7 @@ def run_estimator(
     Raises:
         PluginError: it returns another type than it was given.
     """
-    start = _start(task, data, seed, before)
+    start = _starting_estimator(task, data, seed, before)
     _seed_global(seed)
     context = EstimatorContext(seed, task.threads)
     began = time.perf_counter()
@@ -51,18 +51,20 @@ def run_estimator(
     # the state is put back into what build returns, so a wrapper would lose what it adds
     if type(result) is not type(start):
         found, expected = type(result).__name__, type(start).__name__
-        msg = f"{task.method} returned {found}; {expected}, as it was given, is expected"
+        msg = f"{task.method} returned {found}; it was given {expected} and must return the same"
         raise PluginError(msg)
     stored_estimators.save(result, workspace.folder)
 
     def score_stored(inputs: Inputs) -> Any:
         return stored_estimators.load(built(task, inputs), workspace.folder).scores(inputs)
 
-    trained = _trained(task, result, seconds)
+    trained = _reported_facts(task, result, seconds)
     return MethodOutput(trained, result.scores, result.scores, score_stored)
 
 
-def _start(task: MethodTask, data: TrainingData, seed: int, before: Sequence[Path]) -> Estimator:
+def _starting_estimator(
+    task: MethodTask, data: TrainingData, seed: int, before: Sequence[Path]
+) -> Estimator:
     _seed_global(seed)
     fresh = built(task, data.train.inputs)
     return stored_estimators.load(fresh, before[0]) if before else fresh
@@ -88,7 +90,7 @@ def _seed_global(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002
 
 
-def _trained(task: MethodTask, result: Estimator, seconds: float) -> Trained:
+def _reported_facts(task: MethodTask, result: Estimator, seconds: float) -> Trained:
     """Return what a fitted estimator reports: parameters, history, best epoch.
 
     Raises:
@@ -107,12 +109,12 @@ def _trained(task: MethodTask, result: Estimator, seconds: float) -> Trained:
             raise PluginError(msg)
     return Trained(
         seconds=seconds,
-        parameters=_whole(result, "parameters"),
-        best_epoch=_whole(result, "best_epoch"),
+        parameters=_integer_attribute(result, "parameters"),
+        best_epoch=_integer_attribute(result, "best_epoch"),
         history=history or None,
     )
 
 
-def _whole(result: Estimator, name: str) -> int | None:
+def _integer_attribute(result: Estimator, name: str) -> int | None:
     value = getattr(result, name, None)
     return None if value is None else int(value)

@@ -31,7 +31,7 @@ def method(task: MethodTask, workspace: Workspace) -> MethodResult:
     source, *before = workspace.parents
     data, labelled = _training_data(task, source)
     seed = seeds.derive(task.seed, *task.steps)
-    output = _run(task, data, before, seed, workspace)
+    output = _run_method(task, data, before, seed, workspace)
     warnings = list(output.trained.warnings)
     if task.makes == "classifier":
         # read again: a method may have changed the arrays that it was given
@@ -67,7 +67,7 @@ def _labelled_rows(train: Examples, task: MethodTask) -> NDArray[np.int64]:
     return splits.stratified(labels, train.ids, fraction=task.label_fraction, seed=seed)
 
 
-def _run(
+def _run_method(
     task: MethodTask, data: TrainingData, before: list[Path], seed: int, workspace: Workspace
 ) -> MethodOutput:
     if task.network is None:

@@ -72,7 +72,7 @@ def run(
     determinism.make_deterministic(task.threads)
     determinism.seed(seed)
     with memory_errors():
-        network = _start(task, data, before).to(torch.device(settings.device))
+        network = _starting_network(task, data, before).to(torch.device(settings.device))
         frozen = promises.copy_frozen(task.method, network, settings.freezes)
         zeros = promises.zero_counts(network)
         determinism.seed(seed)
@@ -143,7 +143,7 @@ def trusted_code(task: MethodTask) -> TrustedCode:
     )
 
 
-def _start(task: MethodTask, data: TrainingData, before: Sequence[Path]) -> Network:
+def _starting_network(task: MethodTask, data: TrainingData, before: Sequence[Path]) -> Network:
     if before:
         return stored_networks.load(before[0], trusted_code(task))
     # unlabelled examples too: preprocessing is the same for every method
@@ -167,13 +167,13 @@ def fresh(task: MethodTask, inputs: Inputs, *more: Inputs, classes: int) -> Netw
         classes=classes,
     )
     network = build(recipe, trusted_code(task))
-    network.preprocess.fit(lambda: chain.from_iterable(map(_raw, (inputs, *more))))
+    network.preprocess.fit(lambda: chain.from_iterable(map(_raw_batches, (inputs, *more))))
     # a step that follows its batches in training mode does so only while it is fitted
     network.preprocess.eval()
     return network
 
 
-def _raw(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
+def _raw_batches(inputs: Inputs) -> Iterator[Mapping[str, Tensor]]:
     return map(batches.RawInputs(inputs, torch.device("cpu")), batches.chunks(inputs))
 
 

@@ -119,7 +119,7 @@ def groups(network: nn.Module, objective: Objective) -> list[dict[str, Any]]:
             parts = ", ".join(
                 n for n, m in network.named_children() if any(True for _ in m.parameters())
             )
-            msg = f"the network has no parameters in {part!r}; parts that have: {parts or 'none'}"
+            msg = f"the network has no parameters in {part!r}; allowed parts: {parts or 'none'}"
             raise PluginError(msg)
     for name, parameter in names.items():
         part_of = prefix_of(name, found)

@@ -80,7 +80,7 @@ def score_parts(
             rows = _scored_rows(examples, labelled)
             kept = examples[rows]
             if labelled is not None:
-                found |= _which(examples, rows)
+                found |= _scored_examples(examples, rows)
         scores = output.scores(kept.inputs)
         found[part] = checked_scores(task.model, scores, (len(kept), task.classes))
         if output.values is not None:
@@ -96,7 +96,7 @@ def _scored_rows(examples: Examples, labelled: NDArray[np.int64] | None) -> Any:
     return labelled[splits.kept_train_rows(examples.ids[labelled])]
 
 
-def _which(examples: Examples, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def _scored_examples(examples: Examples, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     if len(examples) > splits.KEPT_TRAIN_SCORES:
         return {"rows": rows}
     return {"trained": np.isin(np.arange(len(examples)), rows)}
@@ -126,7 +126,7 @@ def _batch_dependence(
     output: MethodOutput, test: Examples, scores: NDArray[np.float32]
 ) -> list[str]:
     """Return a warning if test examples get other scores in reverse order or in other batches."""
-    pieces = _pieces(test)
+    pieces = _rescoring_batches(test)
 
     def again() -> Any:
         return np.concatenate([output.rescores(test[rows].inputs) for rows in pieces])
@@ -138,8 +138,8 @@ def _batch_dependence(
         if (by_itself := _largest_change(found, again())) > ROUNDING:
             return [f"not repeatable: scores change by up to {by_itself:.2g} from call to call"]
     except Exception as error:  # noqa: BLE001 - such as batch norm in training mode, of one example
-        return [f"batch-dependent: a part cannot be scored by itself: {error}"]
-    return [f"batch-dependent: scores change by up to {difference:.2g} with their neighbours"]
+        return [f"batch-dependent: some examples cannot be scored by themselves: {error}"]
+    return [f"batch-dependent: scores change by up to {difference:.2g} in another batch"]
 
 
 def _dependent_values(
@@ -148,19 +148,19 @@ def _dependent_values(
     """Return warnings about loss values of examples that change in other batches."""
     if output.values is None:
         return []
-    pieces = _pieces(test)
+    pieces = _rescoring_batches(test)
     again = [output.values(test[rows].inputs) for rows in pieces]
     rows, warnings = np.concatenate(pieces), []
     for name in again[0]:
         before = found[f"test.value.{name}"][rows]
         after = np.concatenate([values[name] for values in again])
         if (difference := _largest_change(before, after)) > LOOSE:
-            what = f"by up to {difference:.2g} with their neighbours, or from call to call"
+            what = f"by up to {difference:.2g} in another batch, or from call to call"
             warnings.append(f"batch-dependent: values of '{name}' change {what}")
     return warnings
 
 
-def _pieces(test: Examples) -> list[NDArray[np.int64]]:
+def _rescoring_batches(test: Examples) -> list[NDArray[np.int64]]:
     """Return batches of test rows to score again: a single row, then the others in reverse."""
     n = min(len(test), RESCORED)
     return [rows for rows in np.split(np.arange(n)[::-1], [1, 1 + n // 3]) if len(rows)]

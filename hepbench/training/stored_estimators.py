@@ -31,7 +31,7 @@ def save(estimator: Any, folder: Path) -> None:
     if arrays:
         np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
     if objects:
-        _dump(objects, folder / "objects.skops", estimator)
+        _dump_objects(objects, folder / "objects.skops", estimator)
 
 
 def load(estimator: Any, folder: Path) -> Any:
@@ -49,7 +49,7 @@ def load(estimator: Any, folder: Path) -> Any:
         msg = f"{folder}: the stored estimator is incomplete: {error}"
         raise ResultsError(msg) from error
     if (path := folder / "objects.skops").exists():
-        state |= _undump(path, getattr(estimator, "trusts", ()))
+        state |= _load_objects(path, getattr(estimator, "trusts", ()))
     vars(estimator).update(state)
     return estimator
 
@@ -65,7 +65,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) and not value.dtype.hasobject
 
 
-def _dump(objects: dict[str, Any], path: Path, estimator: Any) -> None:
+def _dump_objects(objects: dict[str, Any], path: Path, estimator: Any) -> None:
     from skops import io
 
     where = f"{type(estimator).__name__}: cannot store {', '.join(objects)}"
@@ -82,7 +82,7 @@ def _dump(objects: dict[str, Any], path: Path, estimator: Any) -> None:
         raise PluginError(msg)
 
 
-def _undump(path: Path, trusts: Any) -> dict[str, Any]:
+def _load_objects(path: Path, trusts: Any) -> dict[str, Any]:
     from skops import io
     from skops.io.exceptions import UntrustedTypesFoundException
 

@@ -70,7 +70,7 @@ def validate(
             del batch, terms
     means = [{name: float(s) / predictions.total for name, s in found.items()} for found in sums]
     losses = [sum(term_weights.get(n, 1.0) * v for n, v in found.items()) for found in means]
-    return losses, {**_merged(means), **predictions.metrics()}
+    return losses, {**_merged_terms(means), **predictions.metrics()}
 
 
 class FixedTermsCheck:
@@ -84,7 +84,7 @@ class FixedTermsCheck:
         self._network, self._job = network, job
         # a buffer of a single number may be a counter, not a weight
         counters = {name for name, buffer in network.named_buffers() if not buffer.ndim}
-        self._weights = _copy(network, without=counters)
+        self._weights = _copied_tensors(network, without=counters)
         self._terms = self._compute()
 
     def check(self) -> None:
@@ -95,7 +95,7 @@ class FixedTermsCheck:
         Raises:
             ProtocolError: a term, or its final weight, has changed.
         """
-        present = _copy(self._network)
+        present = _copied_tensors(self._network)
         self._network.load_state_dict(self._weights, strict=False)
         found = self._compute()
         self._network.load_state_dict(present, strict=False)
@@ -123,7 +123,7 @@ class FixedTermsCheck:
         return found
 
 
-def _copy(network: Network, without: Collection[str] = ()) -> dict[str, Tensor]:
+def _copied_tensors(network: Network, without: Collection[str] = ()) -> dict[str, Tensor]:
     state = network.state_dict()
     return {name: tensor.clone() for name, tensor in state.items() if name not in without}
 
@@ -133,7 +133,7 @@ def _weighted_sum(term: Tensor, weights: Tensor | None) -> Tensor:
     return values.sum() if weights is None else (values * weights).sum()
 
 
-def _merged(means: Sequence[Row]) -> Row:
+def _merged_terms(means: Sequence[Row]) -> Row:
     found: Row = {}
     for row in means:
         if clash := sorted(set(found) & set(row)):

@@ -104,7 +104,7 @@ def _geometric(values: Array, n: int, tail: float) -> Array:
     """Return the edges of n logarithmic bins; for whole numbers, half-way between them."""
     high = float(values.max())
     low = max(float(np.quantile(values, tail)), high * 10.0**-DECADES)
-    if _whole(values):
+    if _are_whole(values):
         edges = np.unique(np.round(np.geomspace(low, high + 1, n + 1)))
         return np.append(edges[:-1], high + 1) - 0.5
     return np.geomspace(low, high, n + 1)
@@ -120,7 +120,7 @@ def _even(values: Array, n: int, tail: float) -> Array:
         return start + step * _whole_edges(
             np.round([(low - start) / step, (high - start) / step]), n
         )
-    if _whole(values):
+    if _are_whole(values):
         # numbers of pixels may be multiples of the pixels in a tower
         unit = np.gcd.reduce(values.astype(np.int64))
         step = unit * max(1.0, np.ceil((high - low) / unit / n))
@@ -145,7 +145,7 @@ def _lattice(values: Array) -> tuple[float, float] | None:
     None for whole numbers and for values that are not evenly spaced.
     """
     different = np.unique(values)
-    if len(different) > MAX_PIXELS or _whole(values):
+    if len(different) > MAX_PIXELS or _are_whole(values):
         return None
     gaps = np.diff(different)
     step = float(gaps[gaps > ROUNDING * np.ptp(different)].min())
@@ -157,5 +157,5 @@ def _lattice(values: Array) -> tuple[float, float] | None:
     return (float(different[0]), step) if off < ROUNDING * np.ptp(different) else None
 
 
-def _whole(values: Array) -> bool:
+def _are_whole(values: Array) -> bool:
     return bool((values == np.round(values)).all() and np.abs(values).max() < 2**53)

@@ -193,12 +193,12 @@ KINDS = {
 def why_not(shown: LabelledExamples, kind: str) -> str:
     """Return why a kind of distributions cannot be drawn for a dataset, or ""."""
     needs = KINDS[kind].needs
-    if _taken(shown, kind) or (kind == "features" and shown.spectators):
+    if _inputs_to_read(shown, kind) or (kind == "features" and shown.spectators):
         return ""
     return f"{shown.spec.name} has no {' and no '.join(needs)}"
 
 
-def _taken(shown: LabelledExamples, kind: str) -> list[str]:
+def _inputs_to_read(shown: LabelledExamples, kind: str) -> list[str]:
     found = [name for name in KINDS[kind].takes if name in shown.inputs]
     return found if set(found) & set(KINDS[kind].needs) else []
 
@@ -207,7 +207,7 @@ def chosen(several: Sequence[LabelledExamples], kind: str) -> dict[str, Bins]:
     """Choose histogram bins for each quantity that all datasets have, from some examples."""
     found: list[dict[str, Array]] = []
     for shown in several:
-        chunk = shown.some(SAMPLED, *_taken(shown, kind))
+        chunk = shown.some(SAMPLED, *_inputs_to_read(shown, kind))
         found.append({name: each.values for name, each in KINDS[kind].values(shown, chunk)})
     names = [name for name in found[0] if all(name in each for each in found)]
     where = {}
@@ -222,7 +222,7 @@ def chosen(several: Sequence[LabelledExamples], kind: str) -> dict[str, Bins]:
 def count(shown: LabelledExamples, kind: str, where: dict[str, Bins]) -> list[Distribution]:
     """Return the distribution of each quantity over all examples of a dataset."""
     sums = {name: _Sums(len(shown.spec.classes), each) for name, each in where.items()}
-    for chunk in shown.chunks(*_taken(shown, kind)):
+    for chunk in shown.chunks(*_inputs_to_read(shown, kind)):
         for name, values in KINDS[kind].values(shown, chunk):
             if name in sums:
                 sums[name].add(chunk.labels, chunk.weights, values)

@@ -126,7 +126,7 @@ def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
 
 def _draw_yaxis(axes: Axes, each: Sequence[Distribution]) -> None:
     """Set range and scale of a histogram's y axis."""
-    heights = np.concatenate([_drawn(found)[0].ravel() for found in each])
+    heights = np.concatenate([_heights_to_draw(found)[0].ravel() for found in each])
     positive = heights[heights > 0]
     if not len(positive):
         return
@@ -148,7 +148,7 @@ def _symmetric(axes: Axes, where: Bins) -> None:
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
 
 
-def _drawn(found: Distribution) -> tuple[Array, Array]:
+def _heights_to_draw(found: Distribution) -> tuple[Array, Array]:
     """Return a histogram's heights and errors to draw: densities if the axis is linear."""
     scale = found.widths if found.bins.scale == "linear" else 1.0
     return found.heights / scale, found.errors / scale
@@ -164,7 +164,7 @@ def _ylabel(found: Distribution, kind: str) -> str:
 
 
 def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
-    heights, errors = (each[label] for each in _drawn(found))
+    heights, errors = (each[label] for each in _heights_to_draw(found))
     edges = found.bins.edges
     # a class without any value gets no line, only its name in the legend
     heights = heights if (found.heights > 0).any() else np.full(len(heights), np.nan)
@@ -174,7 +174,7 @@ def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) 
 
 
 def _points(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
-    heights, errors = (each[label] for each in _drawn(found))
+    heights, errors = (each[label] for each in _heights_to_draw(found))
     known = heights > 0
     axes.errorbar(
         _centres(found)[known], heights[known], errors[known], color=colour, label=name, **POINTS

@@ -220,7 +220,7 @@ def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
         points = _draw_example(axes[:3], one, look, reach)
         if not small:
             _draw_enlarged(axes[2], axes[3], one, look)
-        _name(axes[0], f"{one.name}, {shown.source_name}" if len(several) > 1 else one.name)
+        _write_name(axes[0], f"{one.name}, {shown.source_name}" if len(several) > 1 else one.name)
     bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(drawn), extend="min")
     bar.set_label(naming.with_unit("sum of channels", found[0][-1]))
     sums = [f"colours: sum of channels {names}" for _, _, names, _ in found]
@@ -316,7 +316,7 @@ def _draw_enlarged(whole: Axes, close: Axes, one: Example, look: Mapping[str, An
     whole.indicate_inset_zoom(close, edgecolor="black", alpha=1, linewidth=0.8)
 
 
-def _name(ax: Axes, name: str) -> None:
+def _write_name(ax: Axes, name: str) -> None:
     from hepbench.plots import style
 
     at: dict[str, Any] = {"xy": (0.05, 0.94), "xycoords": "axes fraction", "va": "top"}

@@ -167,11 +167,11 @@ def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
         families[labels._replace(chain=""), before, machines(row, against)].append(i)
     found = []
     for members in families.values():
-        found += _by_parameter(members, [_last(rows[i]) for i in members])
+        found += _by_parameter(members, [_last_step_params(rows[i]) for i in members])
     return sorted(found)
 
 
-def _last(row: Row) -> Mapping[str, Any]:
+def _last_step_params(row: Row) -> Mapping[str, Any]:
     """Return the parameters of the last method in a row's chain."""
     name = uses(step.name for step in chain(row.labels.chain))[-1]
     found: Mapping[str, Any] = row.record.params.get("methods", {}).get(name, {})
@@ -181,21 +181,21 @@ def _last(row: Row) -> Mapping[str, Any]:
 def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -> list[list[int]]:
     """Split rows into curves along which only one parameter varies, the one with most values."""
     names = sorted({name for each in params for name in each})
-    values = {name: {_written(each.get(name)) for each in params} for name in names}
+    values = {name: {_encoded(each.get(name)) for each in params} for name in names}
     varying = [name for name in names if len(values[name]) > 1]
     if not varying:
         return [[i] for i in members]
     main = max(varying, key=lambda name: len(values[name]))
     split: dict[Any, list[tuple[Any, int]]] = defaultdict(list)
     for i, each in zip(members, params, strict=True):
-        others = tuple(_written(each.get(name)) for name in varying if name != main)
+        others = tuple(_encoded(each.get(name)) for name in varying if name != main)
         split[others].append((each.get(main), i))
     return [
         [i for _, i in sorted(each, key=lambda pair: _sort_key(pair[0]))] for each in split.values()
     ]
 
 
-def _written(value: Any) -> bytes:
+def _encoded(value: Any) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
@@ -206,9 +206,9 @@ def _sort_key(value: Any) -> tuple[bool, float, str]:
 
 def parameter(rows: Sequence[Row]) -> str:
     """Return the name of the parameter that varies along a curve."""
-    params = [_last(row) for row in rows]
+    params = [_last_step_params(row) for row in rows]
     names = sorted({name for each in params for name in each})
-    return next((n for n in names if len({_written(p.get(n)) for p in params}) > 1), "")
+    return next((n for n in names if len({_encoded(p.get(n)) for p in params}) > 1), "")
 
 
 def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
@@ -247,7 +247,7 @@ def draw(request: Request) -> Figure:
     columns = dict.fromkeys([request.error, _column(request.against), "macs", "theoretical_macs"])
     why_not = _why_not(request.error, request.against)
     panels = selection.panels(request, *columns, why_not=why_not, most=MOST)
-    legends = [_names(panel, request.against) for panel in panels]
+    legends = [_curve_names(panel, request.against) for panel in panels]
     room = max(
         style.legend_width([*words, *_front_names(panel, request.against)])
         for words, panel in zip(legends, panels, strict=True)
@@ -286,18 +286,18 @@ def _why_not(error: str, against: str) -> Callable[[Row], str]:
     return why
 
 
-def _names(panel: Panel, against: str) -> list[str]:
+def _curve_names(panel: Panel, against: str) -> list[str]:
     """Return the legend names of curves, with numbers of machines if there are several."""
-    numbers = _numbers(panel, against)
+    numbers = _machine_numbers(panel, against)
     names = []
     for places in curves(panel.rows, against):
         where = machines(panel.rows[places[0]], against)
         behind = f", {' and '.join(numbers[each] for each in where)}" if len(numbers) > 1 else ""
-        names.append(_named(panel, places) + behind)
+        names.append(_curve_name(panel, places) + behind)
     return names
 
 
-def _numbers(panel: Panel, against: str) -> dict[str, str]:
+def _machine_numbers(panel: Panel, against: str) -> dict[str, str]:
     """Return a short name, such as ``machine 1``, for each machine of a panel.
 
     Full names are too long for a legend.
@@ -308,19 +308,19 @@ def _numbers(panel: Panel, against: str) -> dict[str, str]:
 
 def _front_names(panel: Panel, against: str) -> dict[str, str]:
     """Return the legend names of the machines' Pareto fronts, if there are several."""
-    numbers = _numbers(panel, against)
+    numbers = _machine_numbers(panel, against)
     named = {each: f"Pareto front, {number}" for each, number in numbers.items()}
     return named if len(named) > 1 else {}
 
 
-def _named(panel: Panel, places: Sequence[int]) -> str:
+def _curve_name(panel: Panel, places: Sequence[int]) -> str:
     """Return the legend name of a curve: the name of its only row, or what its rows share."""
     name = panel.names[places[0]]
     if len(places) == 1:
         return name
     rows = [panel.rows[i] for i in places]
     varied = parameter(rows)
-    values = [_last(row).get(varied) for row in rows]
+    values = [_last_step_params(row).get(varied) for row in rows]
     *before, last = chain(rows[0].labels.chain)
     span = {varied: f"{values[0]} to {values[-1]}"}
     others = {name: value for name, value in last.params.items() if name != varied}
@@ -468,7 +468,7 @@ def _latency_notes(panel: Panel, request: Request) -> list[str]:
     """Return notes on the machines on which latencies were measured."""
     if request.against != "latency":
         return []
-    numbers = _numbers(panel, request.against)
+    numbers = _machine_numbers(panel, request.against)
     several = len(numbers) > 1
     where = "; ".join(f"{name}: {each}" if several else each for each, name in numbers.items())
     apart = "; latencies of different machines are not compared" if several else ""

@@ -62,7 +62,7 @@ def histogram(seeds: Sequence[Predictions], label: int, edges: Array = EDGES) ->
     """Return the distribution of the scores of one class, mean over seeds."""
     densities, errors = [], []
     for predictions in seeds:
-        scores, weights = _of_class(predictions, label)
+        scores, weights = _scores_of_class(predictions, label)
         mass, _ = np.histogram(scores, edges, weights=weights)
         squares, _ = np.histogram(scores, edges, weights=weights**2)
         area = weights.sum() * np.diff(edges)
@@ -71,7 +71,7 @@ def histogram(seeds: Sequence[Predictions], label: int, edges: Array = EDGES) ->
     return Histogram(np.mean(densities, axis=0), np.mean(errors, axis=0))
 
 
-def _of_class(predictions: Predictions, label: int) -> tuple[Array, Array]:
+def _scores_of_class(predictions: Predictions, label: int) -> tuple[Array, Array]:
     mine = predictions.labels == label
     scores = shown_scores(predictions)[mine]
     weights = predictions.weights
@@ -146,7 +146,10 @@ def _draw_row(above: Axes, below: Axes, row: Row, results: Results) -> None:
         colour = style.COLOURS[label % len(style.COLOURS)]
         fitted, unseen = histogram(train, label), histogram(test, label)
         pairs = zip(train, test, strict=True)
-        values = [kolmogorov_smirnov(_of_class(a, label), _of_class(b, label))[1] for a, b in pairs]
+        values = [
+            kolmogorov_smirnov(_scores_of_class(a, label), _scores_of_class(b, label))[1]
+            for a, b in pairs
+        ]
         text = f"{style.plain(name)}, KS $p$ {_span(values)}"
         above.stairs(unseen.density, EDGES, fill=True, color=colour, alpha=0.3)
         above.stairs(unseen.density, EDGES, color=colour, label=text)

@@ -122,10 +122,10 @@ class _Columns:
     def batch(self, rows: Rows, inputs: Mapping[str, Tensor]) -> Examples:
         return Examples(
             inputs=inputs,
-            ids=_take(self.ids, rows),
-            labels=None if self.labels is None else _take(self.labels, rows),
-            weights=None if self.weights is None else _take(self.weights, rows),
-            spectators={name: _take(t, rows) for name, t in self.spectators.items()}
+            ids=_take_rows(self.ids, rows),
+            labels=None if self.labels is None else _take_rows(self.labels, rows),
+            weights=None if self.weights is None else _take_rows(self.weights, rows),
+            spectators={name: _take_rows(t, rows) for name, t in self.spectators.items()}
             if self.spectators
             else {},
         )
@@ -152,7 +152,7 @@ class InMemoryBatches:
         """Return a batch of tensors for a network."""
         if isinstance(rows, Tensor):
             rows = rows.to(self._device)
-        return self._columns.batch(rows, {n: _take(t, rows) for n, t in self._inputs.items()})
+        return self._columns.batch(rows, {n: _take_rows(t, rows) for n, t in self._inputs.items()})
 
 
 class StreamedBatches:
@@ -273,6 +273,6 @@ def _tensor(array: Any, device: torch.device) -> Tensor:
     return torch.tensor(np.asarray(array), device=device)
 
 
-def _take(tensor: Tensor, rows: Rows) -> Tensor:
+def _take_rows(tensor: Tensor, rows: Rows) -> Tensor:
     # index_select gathers twice as fast as tensor[rows]
     return tensor[rows] if isinstance(rows, slice) else tensor.index_select(0, rows)

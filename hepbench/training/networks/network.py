@@ -222,14 +222,14 @@ def remove_unused(network: nn.Module, tensors: Collection[str], used: Collection
     for path, _ in list(network.named_modules()):
         mine = {name for name in left if name.startswith(f"{path}.")} if path else set()
         if mine and not mine & used:
-            _delete(network, path)
+            _delete_module(network, path)
             left -= mine
     for name in left - used:
         path, _, leaf = name.rpartition(".")
         setattr(network.get_submodule(path), leaf, None)
 
 
-def _delete(network: nn.Module, path: str) -> None:
+def _delete_module(network: nn.Module, path: str) -> None:
     parent_path, _, leaf = path.rpartition(".")
     parent = network.get_submodule(parent_path)
     if isinstance(parent, nn.Sequential):

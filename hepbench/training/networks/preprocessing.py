@@ -60,7 +60,7 @@ class Standardise(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        self.sizes = _features(shapes)
+        self.sizes = _feature_counts(shapes)
         for name, n in self.sizes.items():
             self.register_buffer(f"mean_{name}", torch.zeros(n))
             self.register_buffer(f"std_{name}", torch.ones(n))
@@ -71,8 +71,12 @@ class Standardise(nn.Module):
         for batch in batches:
             for name in self.sizes:
                 # each real particle or pixel is a row
-                rows = _real(name, batch).movedim(_axis(name), -1).reshape(-1, self.sizes[name])
-                found[name] = _with_rows(found.get(name), rows.double())
+                rows = (
+                    _values_to_fit(name, batch)
+                    .movedim(_axis(name), -1)
+                    .reshape(-1, self.sizes[name])
+                )
+                found[name] = _updated_moments(found.get(name), rows.double())
         for name, (n, mean, squares) in found.items():
             std = (squares / max(n, 1)).sqrt()
             # rounding can give a constant feature a small spread
@@ -90,7 +94,7 @@ class Standardise(nn.Module):
         return made
 
 
-def _with_rows(
+def _updated_moments(
     before: tuple[int, Tensor, Tensor] | None, rows: Tensor
 ) -> tuple[int, Tensor, Tensor]:
     """Return count, mean and sum of squared deviations after adding rows (Chan et al., 1979)."""
@@ -109,7 +113,7 @@ class ChannelMaximum(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        self.sizes = _features(shapes)
+        self.sizes = _feature_counts(shapes)
         for name, n in self.sizes.items():
             self.register_buffer(f"maximum_{name}", torch.ones(n))
 
@@ -118,7 +122,7 @@ class ChannelMaximum(nn.Module):
         found = {name: torch.zeros(n) for name, n in self.sizes.items()}
         for batch in batches:
             for name, before in found.items():
-                values = _real(name, batch)
+                values = _values_to_fit(name, batch)
                 others = [d for d in range(values.ndim) if d != _axis(name) % values.ndim]
                 if len(values):
                     found[name] = torch.maximum(before, values.amax(others).cpu())
@@ -146,7 +150,7 @@ class SignedLog(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        self.sizes = _features(shapes)
+        self.sizes = _feature_counts(shapes)
         for name, n in self.sizes.items():
             self.register_buffer(f"median_{name}", torch.ones(n))
 
@@ -157,7 +161,7 @@ class SignedLog(nn.Module):
         found = {name: torch.zeros(n, bins, dtype=torch.int64) for name, n in self.sizes.items()}
         for batch in batches:
             for name, counts in found.items():
-                for i, values in enumerate(_real(name, batch).movedim(_axis(name), 0)):
+                for i, values in enumerate(_values_to_fit(name, batch).movedim(_axis(name), 0)):
                     hits = values[values != 0].abs().cpu().view(torch.int32)
                     counts[i] += torch.bincount(hits >> self.DROPPED, minlength=bins)
         for name, counts in found.items():
@@ -208,7 +212,7 @@ class ZeroSuppression(nn.Module):
         return {**inputs, "image": image.masked_fill(image < self.get_buffer("below"), 0)}
 
 
-def _features(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def _feature_counts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Return the number of features or channels of each input except masks and neighbours."""
     numeric = {n: shape for n, shape in shapes.items() if n not in {"mask", "neighbours"}}
     return {name: shape[0] if name == "image" else shape[-1] for name, shape in numeric.items()}
@@ -219,7 +223,7 @@ def _axis(name: str) -> int:
     return 1 if name == "image" else -1
 
 
-def _real(name: str, batch: Mapping[str, Tensor]) -> Tensor:
+def _values_to_fit(name: str, batch: Mapping[str, Tensor]) -> Tensor:
     """Return the values to fit preprocessing on: for a cloud, only those of real particles."""
     values = batch[name]
     return values[batch["mask"]] if name == "cloud" and "mask" in batch else values

@@ -73,7 +73,7 @@ class TrustedCode:
         Raises:
             ResultsError: the model is unknown.
         """
-        return _trusted("model", name, self.models)
+        return _trusted_function("model", name, self.models)
 
     def head(self, method: str) -> str:
         """Return the name of the function that builds the head of a method.
@@ -81,10 +81,10 @@ class TrustedCode:
         Raises:
             ResultsError: the method is unknown or declares no head.
         """
-        return _trusted("head of a method", method, self.heads)
+        return _trusted_function("head of a method", method, self.heads)
 
 
-def _trusted(kind: str, name: str, known: Mapping[str, str]) -> str:
+def _trusted_function(kind: str, name: str, known: Mapping[str, str]) -> str:
     if name not in known:
         raise ResultsError(unknown(kind, name, known))
     return known[name]

@@ -44,7 +44,9 @@ def save(network: Network, folder: Path) -> None:
     recipe = msgspec.structs.replace(network.recipe, sizes=_changed_sizes(network))
     masks = {f"{MASK}{name}": mask for name, mask in network.masks.items()}
     # cloned, because tied weights share memory, which safetensors refuses
-    tensors = {n: t.detach().cpu().contiguous().clone() for n, t in _state(network).items()}
+    tensors = {
+        n: t.detach().cpu().contiguous().clone() for n, t in _tensors_to_store(network).items()
+    }
     tensors |= {name: mask.cpu().contiguous() for name, mask in masks.items()}
     # not save_file, whose errors do not say that the disk is full
     (folder / WEIGHTS).write_bytes(safetensors.save(tensors))
@@ -134,7 +136,7 @@ def _check_outputs(network: Network) -> None:
         raise ResultsError(msg)
 
 
-def _state(network: Network) -> dict[str, Tensor]:
+def _tensors_to_store(network: Network) -> dict[str, Tensor]:
     state: dict[str, Tensor] = network.state_dict()
     if clash := [name for name in state if name.startswith(MASK)]:
         msg = f"{network.recipe.model}: a tensor may not be named {clash[0]!r}"
