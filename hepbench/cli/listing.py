@@ -151,7 +151,7 @@ def _plain_value(value: Any) -> str:
 
 
 def _param(param: Param) -> str:
-    """Return a parameter's default as text, and in brackets its allowed values and presets."""
+    """Return a parameter's default as text, with its allowed values and presets in brackets."""
     entries = param.allowed if isinstance(param.allowed, Mapping) else {"": param.allowed}
     allowed = [
         f"{entry} {in_words(values)}".lstrip()

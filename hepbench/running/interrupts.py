@@ -85,5 +85,5 @@ def held_back() -> Iterator[None]:
 
 
 def receive() -> None:
-    """Let signals reach this worker again, which was forked while they were delayed."""
+    """Stop delaying signals in this worker, which was forked while they were delayed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WORDS)

@@ -75,7 +75,7 @@ def server(stages: Iterable[Stage], threads: int, plugin_tops: frozenset[str]) -
 
 
 LONGEST_SOCKET_FOLDER = 60
-"""Bytes of the path of a folder for sockets: the whole path may have 107 on Linux, 103 on macOS."""
+"""Longest path of a folder for sockets in bytes; with file name, Linux allows 107, macOS 103."""
 
 
 def _shorten_socket_paths() -> None:

@@ -54,7 +54,7 @@ class Row:
 
     @property
     def record(self) -> Record:
-        """One record of the row, for what all seeds share."""
+        """One record of the row, from which to read what all its seeds share."""
         return (self.ok or self.cells)[0]
 
     @cached_property

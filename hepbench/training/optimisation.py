@@ -35,7 +35,7 @@ def optimizer(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> Opti
 def schedule(
     optimizer: Optimizer, settings: Mapping[str, Any] | None, epochs: int
 ) -> Callable[[float], None]:
-    """Return a learning-rate schedule: a function of the validation loss, called every epoch.
+    """Return a learning-rate schedule: a function to call with the loss after every epoch.
 
     Args:
         optimizer: its learning rates are changed.

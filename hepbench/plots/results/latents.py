@@ -64,8 +64,13 @@ def encode(trained: trained_networks.TrainedNetwork) -> Latents:
 
 
 def principal(values: Array) -> tuple[Array, Array]:
-    """Return the first two principal components (N, 2) of latents (N, D), and the fraction of the
-    variance that each of the D components explains, largest first.
+    """Return the first two principal components of latents, and the variance of each component.
+
+    Args:
+        values: (N, D) latents.
+
+    Returns:
+        (N, 2) components, and (D,) fractions of the variance that each explains, largest first.
     """
     centred = values.astype(float) - values.mean(axis=0)
     left, sizes, right = np.linalg.svd(centred, full_matrices=False)
@@ -86,15 +91,16 @@ def divergence(means: Array, log_variances: Array) -> Array:
 
 
 def effective(fractions: Array) -> float:
-    """Return the participation ratio of the components: how many equal ones have the same sum of
-    squared fractions of the variance.
+    """Return the participation ratio of principal components, an effective number of dimensions.
+
+    That many equal components have the same sum of squared fractions of the variance.
     """
     squares = float((fractions**2).sum())
     return 1 / squares if squares else 0.0
 
 
 def normalised(found: Latents) -> Array:
-    """Return the latents (N, D) that are compared with N(0, 1).
+    """Return sampled or standardised latents (N, D) to compare with N(0, 1).
 
     For a variational encoder they are sampled as in training, for others standardised.
     """

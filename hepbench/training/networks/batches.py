@@ -31,17 +31,22 @@ IN_MEMORY_BYTES = 2_000_000_000
 
 
 IN_MEMORY_SPARSE_BYTES = 500_000_000
-"""The same limit for sparse images, which take fifty times the memory when they are dense. They
-are kept only if preprocessing takes longer than gathering (125 x 125 x 8, batches of 128: 94 ms to
-gather; 15 ms to make dense, 215 ms to make dense and standardise)."""
+"""Sparse images up to this size in bytes, when dense, are preprocessed once and kept.
+
+They are kept only if preprocessing takes longer than gathering (125 x 125 x 8, batches of 128:
+94 ms to gather; 15 ms to make dense, 215 ms to make dense and standardise).
+"""
 
 
 CHUNK_ROWS = 4096
 
 
 CHUNK_BYTES = 16_000_000
-"""Dense size of the inputs of a chunk. For larger chunks, the results of preprocessing steps take
-new memory from the system each time: with 64 MB the steps take twice as long."""
+"""Largest size in bytes of a chunk of inputs, when dense.
+
+For larger chunks, the results of preprocessing steps take new memory from the system each time:
+with 64 MB the steps take twice as long.
+"""
 
 
 BUFFERS = 2

@@ -145,7 +145,7 @@ class SignedLog(nn.Module):
     """
 
     DROPPED = 12
-    """Lowest bits of a float32 that are ignored when hits are counted: m is too low by a relative
+    """Number of lowest bits of |x| that are ignored when hits are counted: m is too low by a relative
     error below 2^-11, whatever the size of the batches."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -158,7 +158,7 @@ def _sizes(module: nn.Module) -> dict[str, Size]:
 
 
 def _changed_sizes(network: Network) -> dict[str, dict[str, Size]]:
-    """Return {module: {attribute: size}} for sizes that a newly built network does not have."""
+    """Return {module: {attribute: size}} for sizes that differ from a newly built network's."""
     with isolated_rng(0):
         first = dict(build(network.recipe, network.known).named_modules())
     found = {}
