@@ -40,7 +40,7 @@ LARGE = 256
 """The batch size at which latency is measured, besides batch size 1."""
 
 CALL_LIMIT_S = 1.0
-"""Time limit in seconds of a call that scores the large batch; else the batch is halved."""
+"""Time limit in seconds of a call that scores the large batch; a slower batch is halved."""
 
 SPEED_UP = 4
 """Largest expected speed-up per example from a large batch."""

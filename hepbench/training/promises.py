@@ -81,7 +81,7 @@ def revived_weights(
     initial: Mapping[str, ZeroCount],
     network: nn.Module,
 ) -> list[str]:
-    """Return a warning if pruned weights, zero before a training, are no longer zero.
+    """Return a warning if weights that were zero before a training are no longer zero.
 
     Args:
         starts: the zeros at the start of each training.

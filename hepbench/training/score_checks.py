@@ -192,7 +192,7 @@ def check_stored(task: MethodTask, output: MethodOutput, inputs: Inputs) -> None
 
 
 def _largest_change(before: Any, after: Any) -> float:
-    """Return the largest difference between two arrays of scores, relative where they exceed 1.
+    """Return the largest difference of two arrays of scores, relative to scores above 1.
 
     NaN in both is no difference; NaN in one of them is an infinite one.
     """

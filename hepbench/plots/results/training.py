@@ -88,7 +88,7 @@ class StepHistories:
 
     @property
     def rates(self) -> list[str]:
-        """Names of the learning rates that differ at some time."""
+        """Names of the learning rates, without those that always equal another one."""
         names = sorted(
             {n for entry in self.histories[0] for n in entry if n.startswith("learning_rate")}
         )

@@ -145,8 +145,10 @@ class SignedLog(nn.Module):
     """
 
     DROPPED = 12
-    """Number of lowest bits of |x| that are ignored when hits are counted: m is too low by a relative
-    error below 2^-11, whatever the size of the batches."""
+    """Number of lowest bits of |x| that are ignored when hits are counted.
+
+    m is too low by a relative error below 2^-11, whatever the size of the batches.
+    """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ SIDE, MIDDLE = 32, 16
 ROWS, COLUMNS = 56, 96
 """Number of simulated crystals along eta and phi, around the point that a straight line would hit."""
 LAST_ROW, ROUND = 69, 360
-"""Numbers of crystals: along eta in half the barrel, for the hottest crystal; around the barrel."""
+"""Number of crystals along eta in half the barrel that may be the hottest; number around it."""
 EMPTY_PHOTONS = 0.001
 """Fraction of photon images without any hit: a few hundred in the original."""
 
