@@ -76,7 +76,7 @@ MODEL_FAULTS = [
     (
         "files-missing",
         "every function and file named in the spec exists",
-        "model files-missing: file 'faulty:no_such_table.h5', which it declares, is missing",
+        "model files-missing: the declared file 'faulty:no_such_table.h5' is missing",
     ),
     (
         "presets-not-json",
