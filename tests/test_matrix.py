@@ -138,7 +138,10 @@ def test_what_a_suite_says_wrongly_of_a_preset_is_refused(old, new, message):
             "scratch.optimizer={name='Adma'}",
             "scratch[optimizer.name] is 'Adma'; one of AdamW, Adam",
         ),
-        ("scratch.schedule='StepLR'", "scratch[schedule] is 'StepLR'; a table whose 'name' is one of"),
+        (
+            "scratch.schedule='StepLR'",
+            "scratch[schedule] is 'StepLR'; a table whose 'name' is one of",
+        ),
         ("scratch.precision=half", "scratch[precision] is 'half'; one of float32, bf16, fp16 is"),
         ("svm.scale=some", "svm[scale] is 'some'; one of each, raw is expected (default 'each')"),
         ("svm.C=[1.0,0.0]", "svm[C] is [1.0, 0.0]; a list, each a number above 0, is expected"),

@@ -112,7 +112,7 @@ def test_scores_of_kept_parts_are_the_same_bits(ran, results, tmp_path):
     assert [tuple(each.parts) for each in stored] == [("test",), ("test",)]
     done = ran("pack", reduced, "-o", tmp_path / "no.zip", "--parts", "train")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "holds nothing of train, only of test" in done.err
+    assert "has no arrays of train, only of test" in done.err
 
 
 def scores(kind):
@@ -183,7 +183,7 @@ def test_networks_come_from_the_cache_or_are_missed(ran, results, tmp_path):
     empty = ran("pack", results, "-o", tmp_path / "no.zip", "--networks")
     (ran.folder / "moved").rename(ran.folder / "cache")
     assert (empty.code, empty.err.count("\n")) == (2, 1)
-    assert "its network is no longer in the cache" in empty.err
+    assert "the trained network is no longer in the cache" in empty.err
 
 
 def test_what_compresses_too_well_is_stored(ran, results, tmp_path):
