@@ -347,7 +347,7 @@ def image_suite(dataset, model, **choice):
             "electron-photon",
             "multi-input-cnn",
             (
-                "multi-input-cnn takes 'scalars'; electron-photon has cloud, image, mask, "
+                "multi-input-cnn needs input 'scalars'; electron-photon has cloud, image, mask, "
                 "neighbours, table"
             ),
         ),
@@ -416,8 +416,16 @@ def first_row(inputs):
 @pytest.mark.parametrize(
     ("view", "fits", "message"),
     [
-        ("first_row", "fits_anything", "strange: view 'table' of no example: IndexError: index 0"),
-        ("same", "no_number", "m: test_matrix:no_number fails: ValueError: invalid literal"),
+        (
+            "first_row",
+            "fits_anything",
+            "strange: view 'table' applied to zero examples: IndexError: index 0",
+        ),
+        (
+            "same",
+            "no_number",
+            "model m: its function test_matrix:no_number fails: ValueError: invalid literal",
+        ),
         ("same", "same", "m: test_matrix:same returns {'table': (3,)}; one line of text, or ''"),
     ],
 )
