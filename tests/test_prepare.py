@@ -272,7 +272,7 @@ def test_a_view_gets_the_parameters_that_it_names():
             "view 'told' names parameter 'points', which is not in params",
         ),
         ({"read_params": frozenset({"l"})}, "read_params names parameter 'l', which is not in params"),
-        ({"split": Split(params=frozenset({"l"}))}, "split.params names 'l', which is not in"),
+        ({"split": Split(params=frozenset({"l"}))}, "split.params names parameter 'l', which is not in"),
         ({"views": {"told": "pictures:told"}}, "View.'pictures:told'. is expected"),
         ({"sample": "pictures:sample"}, "Sample.'pictures:sample'. is expected"),
         ({"original": Original("pictures:read", known={"share.signal": (0, 1)})},

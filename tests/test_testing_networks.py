@@ -47,7 +47,11 @@ MODEL_FAULTS = [
     ("latents-one-axis", BUILDS, "(2,) for 2 examples; (2, D) is expected"),
     ("too-many-halvings", BUILDS, "Kernel size can't be greater"),
     ("fits-in-two-lines", BUILDS, "returns 'too\\nsmall'; one line of text, or '', is expected"),
-    ("fits-fails", BUILDS, "fits-fails: faulty_networks:fails fails: KeyError: 'cloud'"),
+    (
+        "fits-fails",
+        BUILDS,
+        "model fits-fails: its function faulty_networks:fails fails: KeyError: 'cloud'",
+    ),
     ("fits-wrongly", FITS, "'fits' allows {'image': (1, 9, 5)}: RuntimeError: Calculated"),
     (
         "offers-missing-pretraining",
