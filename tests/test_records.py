@@ -211,9 +211,9 @@ def test_values_that_are_stored_under_an_old_name_are_read(tmp_path):
 def test_the_reason_for_a_missing_value_may_be_worded_differently():
     """A value that is there in one record alone is a difference, a sentence is none."""
     one, other = Value(undefined="no signal"), Value(undefined="there is no signal")
-    assert verify._compare("test", {"auc": one}, {"auc": other}) == []
-    assert len(verify._compare("test", {"auc": one}, {"auc": Value(0.5)})) == 2
-    assert len(verify._compare("test", {"auc": Value(0.5)}, {"auc": other})) == 2
+    assert verify._value_differences("test", {"auc": one}, {"auc": other}) == []
+    assert len(verify._value_differences("test", {"auc": one}, {"auc": Value(0.5)})) == 2
+    assert len(verify._value_differences("test", {"auc": Value(0.5)}, {"auc": other})) == 2
 
 
 @pytest.mark.parametrize("data", ["{}", "[]", '{"schema_version": 2}', '{"schema_version": 3}'])

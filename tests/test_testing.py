@@ -59,7 +59,7 @@ DATA_FAULTS = [
     (
         "view-renames",
         "view 'table' keeps rows, order and shapes",
-        "returns tables, without 'table'",
+        "the view returns tables, but not 'table'",
     ),
     ("view-writes", "view 'table' keeps rows, order and shapes", "read-only"),
     ("augmented-twice", "augmentation 'doubles' keeps rows and shapes", "(128, 2); (64, 2)"),
@@ -287,7 +287,7 @@ def test_a_plugin_that_cannot_be_loaded_fails_in_one_claim(faulty, monkeypatch):
     (result,) = testing.check("broken")
     assert result.subject == "plugin broken:b"
     assert result.error.startswith(
-        "cannot be imported: ImportError: no b; left out because of this: 3 other claims"
+        "cannot be imported: ImportError: no b; 3 other claims could not be tested because of this"
     )
 
 
