@@ -154,14 +154,12 @@ class Fetch:
                 the next call continues it.
         """
         if not ADDRESS.match(self.file.url):
-            self._raise_error(
-                f"the address '{self.file.url}' does not begin with http:// or https://"
-            )
+            self._fail(f"the address '{self.file.url}' does not begin with http:// or https://")
         try:
             lock = self.target.with_name(f".{self.target.name}.lock")
             claimed = locks.claim(lock)
             if claimed is None:
-                self._raise_error("another process is downloading it")
+                self._fail("another process is downloading it")
             try:
                 self._download()
                 self._check_complete_file()
@@ -173,7 +171,7 @@ class Fetch:
             raise DataError(msg) from error
         return self.target
 
-    def _raise_error(self, problem: str, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
         page = f"; by hand: {self.file.address}" if self.file.address else ""
         msg = " ".join(f"{self.dataset}: {self.file.name}: {problem}{page}".split())
         raise DataError(msg) from cause
@@ -198,7 +196,7 @@ class Fetch:
             if failures > len(WAITS_SECONDS):
                 kept = self.partial.size()
                 more = f"; {kept:,} bytes are kept, and the same command continues the download"
-                self._raise_error(reason + (more if kept else ""))
+                self._fail(reason + (more if kept else ""))
             wait = WAITS_SECONDS[max(failures - 1, 0)]
             self.report_progress(f"{reason}; next try in {wait} s")
             time.sleep(wait)
@@ -222,7 +220,7 @@ class Fetch:
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, SSLCertVerificationError):
-                self._raise_error(
+                self._fail(
                     f"the server's certificate is not valid ({reason.verify_message})", error
                 )
             msg = f"no answer from {self.file.url} ({_error_in_one_line(reason)})"
@@ -241,18 +239,16 @@ class Fetch:
             answer = f"{self.file.url} answers {error.code} ({error.reason})"
             if error.code in TRANSIENT:
                 raise _BrokenOffError(answer) from error
-            self._raise_error(answer, error)
+            self._fail(answer, error)
 
     def _receive_response(self, response: HTTPResponse, start: int, known: dict[str, Any]) -> None:
         headers = response.headers
         if not ADDRESS.match(response.url):
-            self._raise_error(
-                f"{self.file.url} redirects to {response.url}; http or https is expected"
-            )
+            self._fail(f"{self.file.url} redirects to {response.url}; http or https is expected")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
-            self._raise_error("the server sends it compressed; the original bytes are expected")
+            self._fail("the server sends it compressed; the original bytes are expected")
         if headers.get_content_type() in {"text/html", "application/xhtml+xml"}:
-            self._raise_error(PAGE_CAME.format(self.file.url))
+            self._fail(PAGE_CAME.format(self.file.url))
         validator = _version_header(headers)
         if response.status == 206:
             begin, total = _parse_content_range(headers.get("Content-Range", ""))
@@ -264,44 +260,38 @@ class Fetch:
         expected = self._expected_size(total)
         chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
         if expected is None and not chunked and not self.file.sha256:
-            self._raise_error("neither the server nor the dataset states its size")
+            self._fail("neither the server nor the dataset states its size")
         self._check_free_space((expected or 0) - start)
         if not start:
             # the note is written first, so that it always describes the partial file
             self.partial.discard()
             self.partial.write_note(validator, expected)
-        self._append_to_partial_file(response, start, expected)
+        self._append_to_file(response, start, expected)
 
     def _expected_size(self, total: int | None) -> int | None:
         """Return the size of the complete download in bytes; None if it is not known."""
         published = self.file.bytes
         if published is not None and total is not None and total != published:
-            self._raise_error(
-                f"the server's file has {total:,} bytes, the published one {published:,}"
-            )
+            self._fail(f"the server's file has {total:,} bytes, the published one {published:,}")
         return total if published is None else published
 
     def _check_free_space(self, missing: int) -> None:
         free = shutil.disk_usage(self.folder).free
         if missing > free:
             sizes = f"{missing / 1e9:.1f} GB are still needed, but {free / 1e9:.1f} GB are free"
-            self._raise_error(f"{sizes} in {self.folder}")
+            self._fail(f"{sizes} in {self.folder}")
 
-    def _append_to_partial_file(
-        self, response: HTTPResponse, start: int, expected: int | None
-    ) -> None:
+    def _append_to_file(self, response: HTTPResponse, start: int, expected: int | None) -> None:
         began, done = time.perf_counter(), start
         with self.partial.path.open("ab") as file:
             for block in _read_blocks(response):
                 if not done and PAGE.match(block):
-                    self._raise_error(PAGE_CAME.format(self.file.url))
+                    self._fail(PAGE_CAME.format(self.file.url))
                 file.write(block)
                 done += len(block)
                 if expected is not None and done > expected:
                     break
-                self.report_progress(
-                    _progress_text(done, start, expected, time.perf_counter() - began)
-                )
+                self.report_progress(_progress(done, start, expected, time.perf_counter() - began))
             file.flush()
             os.fsync(file.fileno())
         if expected is not None and done < expected:
@@ -315,22 +305,18 @@ class Fetch:
             page = PAGE.match(file.read(BLOCK_BYTES))
         if page:
             self.partial.discard()
-            self._raise_error(PAGE_CAME.format(self.file.url))
+            self._fail(PAGE_CAME.format(self.file.url))
         if not size or self.file.bytes not in {None, size}:
             self.partial.discard()
             published = f"{self.file.bytes:,}" if self.file.bytes else "some"
-            self._raise_error(
-                f"{size:,} bytes were received, but the published file has {published}"
-            )
+            self._fail(f"{size:,} bytes were received, but the published file has {published}")
         if self.file.sha256:
             self.report_progress("computing its checksum")
             with self.partial.path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != self.file.sha256:
                 self.partial.discard()
-                self._raise_error(
-                    f"the checksum of the file, {found[:12]}..., differs from the published one"
-                )
+                self._fail(f"its checksum {found[:12]}... differs from the published one")
 
 
 def _request_headers(start: int, validator: str) -> dict[str, str]:
@@ -372,7 +358,7 @@ def _total_size(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _progress_text(done: int, start: int, expected: int | None, seconds: float) -> str:
+def _progress(done: int, start: int, expected: int | None, seconds: float) -> str:
     rate = (done - start) / max(seconds, 1e-9)
     if expected is None:
         return f"{done / 1e6:,.1f} MB, {rate / 1e6:.1f} MB/s"
