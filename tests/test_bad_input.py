@@ -86,7 +86,7 @@ WRONG_SUITES = [
     ('["toy"]', '["toy[n=10"]', ["cannot read 'toy[n=10'"]),
     ('["toy"]', '["toy[m=10]"]', ["toy[m]", "no parameter named 'm'"]),
     ('["fit"]', '["again"]', None),
-    ('["fit"]', '["fit+fit"]', ["no cell can be run", "fit follows fresh, not fit"]),
+    ('["fit"]', '["fit+fit"]', ["no cell can be run", "fit must follow fresh, not fit"]),
     ('["fit"]', '["fresh"]', ["'fresh'", "a method follows"]),
     ('name = "two"', 'name = "../two"', ["name at $.name"]),
     ('name = "two"', 'name = "two"\nseeds = 0', ["seeds at $.seeds"]),
