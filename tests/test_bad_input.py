@@ -87,7 +87,7 @@ WRONG_SUITES = [
     ('["toy"]', '["toy[m=10]"]', ["toy[m]", "no parameter named 'm'"]),
     ('["fit"]', '["again"]', None),
     ('["fit"]', '["fit+fit"]', ["no cell can be run", "fit must follow fresh, not fit"]),
-    ('["fit"]', '["fresh"]', ["'fresh'", "a method follows"]),
+    ('["fit"]', '["fresh"]', ["'fresh'", "must begin a chain"]),
     ('name = "two"', 'name = "../two"', ["name at $.name"]),
     ('name = "two"', 'name = "two"\nseeds = 0', ["seeds at $.seeds"]),
     ('name = "two"', 'name = "two"\nseeds = [1, 1]', ["seeds at $.seeds"]),
