@@ -85,7 +85,7 @@ MODEL_FAULTS = [
     ("reconstructs-unknown-input", RECONSTRUCTS, "'tables'; the inputs are table"),
     ("seeds-itself", SEED, "two seeds are identical"),
     ("seeds-from-clock", SEED, "from one seed differ in encoder.decoder.bias"),
-    ("unseeded-training", TRAINING, "two trainings from one seed differ"),
+    ("unseeded-training", TRAINING, "two trainings with one seed differ"),
     (
         "unused-parameter",
         REACHED,
