@@ -68,7 +68,7 @@ def test_of_a_list_every_entry_must_be_allowed(values):
         ({"name": "SGD", "momentum": 0.9}, ""),
         ({"name": "SDG"}, "is 'SDG'; one of Adam, SGD is expected"),
         ({"momentum": 0.9}, "is None; one of Adam, SGD is expected"),
-        ("SGD", "is 'SGD'; a table with 'name', one of Adam, SGD, is expected"),
+        ("SGD", "is 'SGD'; a table whose 'name' is one of Adam, SGD is expected"),
     ],
 )
 def test_an_entry_of_a_table_may_be_chosen_from(value, why):
@@ -121,7 +121,7 @@ def test_an_old_field_of_a_spec_is_answered_with_the_new_one(kind, field):
     with pytest.raises(TypeError) as caught:
         spec(kind, **{field: {}})
     line = explained(caught.value)
-    assert line.startswith(f"{kind.__name__}: '{field}' is now stated per parameter")
+    assert line.startswith(f"{kind.__name__}: '{field}' is now set in each parameter")
 
 
 def test_the_old_field_of_an_objective_is_answered_with_the_new_one():

@@ -76,7 +76,7 @@ def test_a_damaged_file_is_a_results_error(tmp_path, damage):
 def test_objects_are_refused(tmp_path):
     """Nothing is unpickled."""
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(ResultsError, match="plain numbers"):
+    with pytest.raises(ResultsError, match="only numbers in C order"):
         disk.map_npy(tmp_path / "a.npy")
 
 
@@ -108,7 +108,7 @@ def test_chunks_of_sparse_images_make_one_array(tmp_path, image, kind):
 def test_sparse_images_of_another_shape_are_refused(tmp_path):
     """The message holds both shapes."""
     file = disk.new_writer(tmp_path, "a", SparseImages.from_dense(images(2, 1, 3, 3)))
-    with pytest.raises(DataError, match=r"images are \(1, 3, 4\); \(1, 3, 3\) is expected"):
+    with pytest.raises(DataError, match=r"images of shape \(1, 3, 4\); \(1, 3, 3\) is expected"):
         file.append(images(2, 1, 3, 4))
     file.close()
 

@@ -125,7 +125,7 @@ def test_a_file_of_another_size_is_told(forms):
 def test_a_form_that_is_not_whole_is_told_as_a_run_would(forms):
     """A run is refused; so the list says why."""
     forms.write("data/forms/more.h5", "x")
-    assert listed(forms).startswith("forms: jets.h5 is missing beside more.h5")
+    assert listed(forms).startswith("forms: jets.h5 is missing; only more.h5 is in")
     assert facts(forms)["problem"].startswith("forms: jets.h5 is missing")
 
 

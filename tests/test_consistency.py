@@ -154,7 +154,7 @@ def test_audit_flags_an_auc_that_is_blind_to_ties():
         (lambda p: None, "returns a NoneType"),
         (lambda p: np.array([0.5, 0.5]), "returns a ndarray"),
         (lambda p: True, "returns a bool"),
-        (drawing(), "returns two values"),
+        (drawing(), "returns two different values"),
         (sorting_in_place, "changes its input arrays"),
     ],
 )

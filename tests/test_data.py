@@ -85,8 +85,8 @@ def test_files_of_one_form_are_found_together(tmp_path, there, expected):
 @pytest.mark.parametrize(
     ("there", "message"),
     [
-        (("b.npy",), "forms: a.npy is missing beside b.npy in {}"),
-        (("unlabelled.h5",), "forms: all.h5 is missing beside unlabelled.h5 in {}"),
+        (("b.npy",), "forms: a.npy is missing; only b.npy is in {}"),
+        (("unlabelled.h5",), "forms: all.h5 is missing; only unlabelled.h5 is in {}"),
     ],
 )
 def test_a_form_that_is_not_whole_is_refused(tmp_path, there, message):
@@ -163,7 +163,7 @@ def test_simulated_files_beside_others_make_all_simulated_and_are_odd(tmp_path):
     marked(folder, "b.npy")
     found = find(SPEC, folder, "auto", fingerprint)
     assert found.source == "simulated"
-    assert found.warnings == ("file: b.npy is simulated, a.npy is not",)
+    assert found.warnings == ("file: b.npy is simulated, but a.npy is not",)
 
 
 def test_a_simulated_file_is_not_held_to_the_published_one(tmp_path):

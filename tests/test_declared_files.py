@@ -153,7 +153,7 @@ def test_a_missing_declared_file_is_one_line(pack, kind):
     done = pack("run", "s.toml", "--data", "data")
     assert done.code == 2
     (line,) = done.err.splitlines()
-    assert line.endswith(f": file 'pack:{kind}.bin', which it declares, is missing")
+    assert line.endswith(f": the declared file 'pack:{kind}.bin' is missing")
 
 
 def test_a_declared_file_that_changes_while_a_stage_runs_fails_it(pack):

@@ -118,7 +118,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(server, tmp_pat
     """Its new content alone, no mixture of both."""
     before, server.content = server.content, bytes(1_000_003)
     server.cuts = [100_000] + [0] * 9
-    assert refused(of(server, tmp_path), "broke off", part=bytes(100_000))
+    assert refused(of(server, tmp_path), "the connection ended", part=bytes(100_000))
     server.content, server.etag, server.cuts = before, '"two"', []
     assert whole(of(server, tmp_path), tmp_path)
 
@@ -154,7 +154,9 @@ def test_a_part_that_is_too_long_is_fetched_anew(server, tmp_path):
 def test_wrong_bytes_are_removed(server, tmp_path):
     """A checksum that was published is that of the file, whatever its size."""
     server.content = CONTENT[:-1] + b"!"
-    assert refused(of(server, tmp_path, sha256=SHA256), "checksum", "not the published one")
+    assert refused(
+        of(server, tmp_path, sha256=SHA256), "checksum", "differs from the published one"
+    )
 
 
 def test_a_part_with_wrong_bytes_is_removed_and_the_next_fetch_is_right(server, tmp_path):
@@ -178,7 +180,7 @@ def test_a_length_that_is_too_large_is_a_connection_that_breaks_off(server, tmp_
     """What came is kept, without the file's name."""
     server.length, server.ranges = 1_000_009, False
     fetching = of(server, tmp_path)
-    assert refused(fetching, "broke off at 1,000,003 of 1,000,009 bytes", part=CONTENT)
+    assert refused(fetching, "ended at 1,000,003 of 1,000,009 bytes", part=CONTENT)
 
 
 @pytest.mark.parametrize("published", [{"bytes": 1_000_003}, {"sha256": SHA256}])
@@ -194,7 +196,7 @@ def test_without_a_length_what_was_published_decides(server, tmp_path, published
 def test_without_a_length_nothing_published_nothing_is_fetched(server, tmp_path):
     """Nobody could say whether it is whole."""
     server.length = None
-    assert refused(of(server, tmp_path), "states its length")
+    assert refused(of(server, tmp_path), "states its size")
 
 
 def test_more_than_was_published_is_removed(server, tmp_path):
@@ -215,7 +217,7 @@ def test_a_page_in_between_costs_nothing_of_the_part(server, tmp_path):
     """As of a network that wants to be logged in to."""
     server.cuts = [100_000] + [0] * 9
     fetching = of(server, tmp_path)
-    assert refused(fetching, "broke off", part=CONTENT[:100_000])
+    assert refused(fetching, "the connection ended", part=CONTENT[:100_000])
     server.cuts, server.headers = [], {"Content-Type": "text/html"}
     assert refused(fetching, "web page", part=CONTENT[:100_000])
     server.headers, server.asked = {}, []
@@ -233,7 +235,7 @@ def test_nothing_is_no_file(server, tmp_path, published):
 def test_compressed_content_is_refused(server, tmp_path):
     """The file's own bytes are needed; the server was asked for them."""
     server.headers = {"Content-Encoding": "gzip"}
-    assert refused(of(server, tmp_path), "compresses")
+    assert refused(of(server, tmp_path), "sends it compressed")
     assert server.asked[0]["Accept-Encoding"] == "identity"
 
 
@@ -284,13 +286,13 @@ def test_other_addresses_are_refused(tmp_path, url):
     """Only http and https are spoken."""
     file = File(name="jets.h5", url=url, address="https://page.example")
     fetching = fetch.Fetch("jets", file, tmp_path, lambda _: None)
-    assert refused(fetching, "not an http or https address")
+    assert refused(fetching, "does not begin with http")
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(server, tmp_path):
     """It says how much is missing."""
     server.length = 10**17
-    assert refused(of(server, tmp_path), "GB are missing", "are free")
+    assert refused(of(server, tmp_path), "GB are still needed", "are free")
 
 
 def test_two_at_a_time_do_not_write_into_one_part(server, tmp_path):

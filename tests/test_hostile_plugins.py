@@ -5,7 +5,7 @@ from __future__ import annotations
 ERRORS = {
     "surrogate": r"RuntimeError: bad \udce9 text",
     "long": "RuntimeError: " + "x" * (1 << 16),
-    "mute": "Mute: its text cannot be written: ValueError",
+    "mute": "Mute: the text of this error cannot be read: ValueError",
     "escape": "RuntimeError: \x1b[31mred\x07",
     "garbage": "Garbled: the worker's reports cannot be read: other code wrote into the same pipe",
     "zeros": "Garbled: the worker's reports cannot be read: other code wrote into the same pipe",

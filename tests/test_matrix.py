@@ -138,7 +138,10 @@ def test_what_a_suite_says_wrongly_of_a_preset_is_refused(old, new, message):
             "scratch.optimizer={name='Adma'}",
             "scratch[optimizer.name] is 'Adma'; one of AdamW, Adam",
         ),
-        ("scratch.schedule='StepLR'", "scratch[schedule] is 'StepLR'; a table with 'name', one of"),
+        (
+            "scratch.schedule='StepLR'",
+            "scratch[schedule] is 'StepLR'; a table whose 'name' is one of",
+        ),
         ("scratch.precision=half", "scratch[precision] is 'half'; one of float32, bf16, fp16 is"),
         ("svm.scale=some", "svm[scale] is 'some'; one of each, raw is expected (default 'each')"),
         ("svm.C=[1.0,0.0]", "svm[C] is [1.0, 0.0]; a list, each a number above 0, is expected"),
@@ -344,7 +347,7 @@ def image_suite(dataset, model, **choice):
             "electron-photon",
             "multi-input-cnn",
             (
-                "multi-input-cnn takes 'scalars'; electron-photon has cloud, image, mask, "
+                "multi-input-cnn needs input 'scalars'; electron-photon has cloud, image, mask, "
                 "neighbours, table"
             ),
         ),
@@ -413,8 +416,16 @@ def first_row(inputs):
 @pytest.mark.parametrize(
     ("view", "fits", "message"),
     [
-        ("first_row", "fits_anything", "strange: view 'table' of no example: IndexError: index 0"),
-        ("same", "no_number", "m: test_matrix:no_number fails: ValueError: invalid literal"),
+        (
+            "first_row",
+            "fits_anything",
+            "strange: view 'table' applied to zero examples: IndexError: index 0",
+        ),
+        (
+            "same",
+            "no_number",
+            "model m: its function test_matrix:no_number fails: ValueError: invalid literal",
+        ),
         ("same", "same", "m: test_matrix:same returns {'table': (3,)}; one line of text, or ''"),
     ],
 )

@@ -366,8 +366,8 @@ def test_errors_are_how_far_repeated_samples_scatter(metric, spread, weighted):
         (predictions([], np.zeros((0, 2))), "no examples"),
         (predictions([0, 1], [np.nan, 0.5]), "not finite"),
         (predictions([0, 1], [-3.0, 4.0]), "not probabilities"),
-        (predictions([0, -1], [0.2, 0.5]), "labels -1 to 0"),
-        (predictions([0, 2], [0.2, 0.5]), "2 score columns"),
+        (predictions([0, -1], [0.2, 0.5]), "labels are -1 to 0"),
+        (predictions([0, 2], [0.2, 0.5]), "scores have 2 columns"),
         (predictions([0, 1, 1], [0.2, 0.5]), "3 labels"),
         (predictions([0, 1], [0.2, 0.5], weights=np.array([1.0, -1.0])), "not negative"),
         (predictions([0, 1], [0.2, 0.5], weights=np.zeros(2)), "all zero"),
@@ -395,7 +395,7 @@ def test_a_single_class_has_no_auc_no_rejection_and_no_threshold(metric, label, 
 @pytest.mark.parametrize("metric", [metrics.rejection_50, metrics.accuracy_at_half])
 def test_what_is_made_for_two_classes_says_so(metric):
     """Three classes have no single background."""
-    with pytest.raises(UndefinedMetricError, match="two classes; there are 3"):
+    with pytest.raises(UndefinedMetricError, match="two classes only; there are 3"):
         metric(drawn(30, classes=3))
 
 
@@ -456,13 +456,13 @@ def test_the_area_under_a_loss_is_that_of_a_score_in_its_order(p):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({}, "only networks whose encoder was last trained by its own loss have such values"),
+        ({}, "such values exist only for networks whose encoder was last trained by its own loss"),
         (
             {"l1": [1, 2, 3, 4], "latent_zeros": [0, 0, 0, 1]},
-            "has no 'kl'; there are l1, latent_zeros",
+            "has no value 'kl', only l1, latent_zeros",
         ),
-        ({"kl": [1, 2, 3]}, "values 'kl' have shape (3,) for 4 examples: need (N,), all finite"),
-        ({"kl": [1, 2, 3, math.inf]}, "need (N,), all finite"),
+        ({"kl": [1, 2, 3]}, "values 'kl' have shape (3,); finite numbers (4,) are expected"),
+        ({"kl": [1, 2, 3, math.inf]}, "finite numbers (4,) are expected"),
     ],
 )
 def test_values_that_are_missing_are_said_to_be(values, reason):

@@ -72,7 +72,7 @@ def test_names_and_units_that_do_not_fit_are_the_plugins_fault(monkeypatch):
     monkeypatch.setitem(globals(), "UNITS", ("GeV",))
     resolve.cache_clear()
     with pytest.raises(
-        PluginError, match="named: 'table' has 2 names and 1 units; as many units as names"
+        PluginError, match="named: 'table' has 2 names and 1 units; one unit for each name"
     ):
         naming.described(SPEC, "table", defaults(SPEC.params))
     resolve.cache_clear()

@@ -262,7 +262,7 @@ RESULTS = [
     Row("record that is a folder, run", record("rm $r; mkdir $r") + "; hepbench run two.toml", "Is a directory"),
     Row("record that is a FIFO", record("rm $r; mkfifo $r") + "; hepbench table", "not a regular file"),
     Row("record without an end", record("ln -sf /dev/zero $r") + "; hepbench table", "not a regular file"),
-    Row("record that links nowhere", record("ln -sf nowhere $r") + "; hepbench table", "skipped, as it is missing"),
+    Row("record that links nowhere", record("ln -sf nowhere $r") + "; hepbench table", "is missing"),
     Row("record of nested arrays", record("cp deep.json $r") + "; hepbench table", "not a record", files=DEEP),
     Row("nested parameter in a record", record('sed -i "s/\\"slope\\": 1.0/\\"slope\\": $(cat deep.json)/" $r') + "; hepbench table", "nested too deeply", files={"deep.json": "[" * 3000 + "]" * 3000}),
     Row("1e400 in a record", record("sed -i '0,/\"value\": [0-9.]*/s//\"value\": 1e400/' $r") + "; hepbench table", "out of range"),

@@ -112,7 +112,7 @@ def test_scores_of_kept_parts_are_the_same_bits(ran, results, tmp_path):
     assert [tuple(each.parts) for each in stored] == [("test",), ("test",)]
     done = ran("pack", reduced, "-o", tmp_path / "no.zip", "--parts", "train")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "holds nothing of train, only of test" in done.err
+    assert "has no arrays of train, only of test" in done.err
 
 
 def scores(kind):

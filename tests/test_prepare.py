@@ -239,7 +239,7 @@ def test_examples_of_sparse_images_are_joined_and_taken_as_arrays_are(form):
         one, other = whole[rows], expected[rows]
         np.testing.assert_array_equal(one.inputs["image"], other.inputs["image"])
         np.testing.assert_array_equal(one.ids, other.ids)
-    with pytest.raises(DataError, match="'image' has 300 rows, ids have 299"):
+    with pytest.raises(DataError, match="'image' has 300 rows, but there are 299 ids"):
         Examples(inputs=several[0].inputs, ids=np.arange(299))
 
 
@@ -269,10 +269,10 @@ def test_a_view_gets_the_parameters_that_it_names():
     [
         (
             {"views": {"told": View("pictures:told", params=frozenset({"points"}))}},
-            "view 'told' names 'points', which is not in params",
+            "view 'told' names parameter 'points', which is not in params",
         ),
-        ({"read_params": frozenset({"l"})}, "read_params names 'l', which is not in params"),
-        ({"split": Split(params=frozenset({"l"}))}, "split.params names 'l', which is not in"),
+        ({"read_params": frozenset({"l"})}, "read_params names parameter 'l', which is not in params"),
+        ({"split": Split(params=frozenset({"l"}))}, "split.params names parameter 'l', which is not in"),
         ({"views": {"told": "pictures:told"}}, "View.'pictures:told'. is expected"),
         ({"sample": "pictures:sample"}, "Sample.'pictures:sample'. is expected"),
         ({"original": Original("pictures:read", known={"share.signal": (0, 1)})},

@@ -180,8 +180,8 @@ def test_a_record_of_a_newer_hepbench_is_refused_in_one_line(tmp_path, old):
             with pytest.raises(ResultsError) as refused:
                 read()
             said = str(refused.value)
-            assert said.startswith(f"{path} has schema version 4; hepbench ")
-            assert said.endswith("reads versions 1 to 3: update hepbench")
+            assert said.startswith(f"{path} has schema version 4, but hepbench ")
+            assert said.endswith("reads only 1 to 3; update hepbench")
             assert "\n" not in said
 
 
@@ -191,7 +191,7 @@ def test_a_table_of_a_newer_record_exits_2_with_that_line(bench, old):
     bench.write(f"results/pruning/{old['key']}.json", json.dumps(data))
     done = bench("table", "results")
     assert (done.code, done.out) == (2, "")
-    assert f"{old['key']}.json has schema version 4;" in done.err
+    assert f"{old['key']}.json has schema version 4, but" in done.err
     assert done.err.count("\n") == 1
 
 
@@ -211,9 +211,9 @@ def test_values_that_are_stored_under_an_old_name_are_read(tmp_path):
 def test_the_reason_for_a_missing_value_may_be_worded_differently():
     """A value that is there in one record alone is a difference, a sentence is none."""
     one, other = Value(undefined="no signal"), Value(undefined="there is no signal")
-    assert verify._compare("test", {"auc": one}, {"auc": other}) == []
-    assert len(verify._compare("test", {"auc": one}, {"auc": Value(0.5)})) == 2
-    assert len(verify._compare("test", {"auc": Value(0.5)}, {"auc": other})) == 2
+    assert verify._value_differences("test", {"auc": one}, {"auc": other}) == []
+    assert len(verify._value_differences("test", {"auc": one}, {"auc": Value(0.5)})) == 2
+    assert len(verify._value_differences("test", {"auc": Value(0.5)}, {"auc": other})) == 2
 
 
 @pytest.mark.parametrize("data", ["{}", "[]", '{"schema_version": 2}', '{"schema_version": 3}'])

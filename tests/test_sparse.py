@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_refused(starts, ends, positions, values, image, me
 @pytest.mark.parametrize(
     ("rows", "positions", "values", "message"),
     [
-        ([0, 1], [0], [1], "rows, positions and values"),
+        ([0, 1], [0], [1], "rows, positions, values"),
         ([0, 2], [0, 1], [1, 1], "rows are 0 to 2; 0 to 1 is expected"),
         ([0, 1], [0, 4], [1, 1], "positions are 0 to 4"),
         ([0.5, 1], [0, 1], [1, 1], "whole numbers"),

@@ -50,20 +50,32 @@ DATA_FAULTS = [
     ),
     ("label-missing", "labels are int64 and in range, with every class present", "background"),
     ("weight-negative", "weights are positive and finite", "-1.0 to 1.0"),
-    ("label-among-inputs", "no input column equals the label", "column 1 of 'table'"),
+    ("label-among-inputs", "no input column equals the label", "column 1 of input 'table'"),
     ("official-rows", "the official test set is (N,) bool, or None", "int64 (100,)"),
     ("view-drops", "view 'table' keeps rows, order and shapes", "for 400"),
-    ("view-sorts", "view 'table' keeps rows, order and shapes", "differs from those rows"),
-    ("view-centres", "view 'table' keeps rows, order and shapes", "differs from those rows"),
+    (
+        "view-sorts",
+        "view 'table' keeps rows, order and shapes",
+        "differs when the view gets only these",
+    ),
+    (
+        "view-centres",
+        "view 'table' keeps rows, order and shapes",
+        "differs when the view gets only these",
+    ),
     ("view-widens", "view 'table' keeps rows, order and shapes", "(3,); (2,) is declared"),
     (
         "view-renames",
         "view 'table' keeps rows, order and shapes",
-        "returns tables, without 'table'",
+        "the view returns tables, but not 'table'",
     ),
     ("view-writes", "view 'table' keeps rows, order and shapes", "read-only"),
     ("augmented-twice", "augmentation 'doubles' keeps rows and shapes", "(128, 2); (64, 2)"),
-    ("augmented-as-numpy", "augmentation 'as-numpy' keeps rows and shapes", "is not a tensor"),
+    (
+        "augmented-as-numpy",
+        "augmentation 'as-numpy' keeps rows and shapes",
+        "as something other than a tensor",
+    ),
     ("ids-from-clock", "another process reads the same sample", "labelled 'ids' differ"),
     ("label-rare", "can be prepared as in a run, with every class in each part", "'signal'"),
 ]
@@ -76,7 +88,7 @@ MODEL_FAULTS = [
     (
         "files-missing",
         "every function and file named in the spec exists",
-        "model files-missing: file 'faulty:no_such_table.h5', which it declares, is missing",
+        "model files-missing: the declared file 'faulty:no_such_table.h5' is missing",
     ),
     (
         "presets-not-json",
@@ -127,20 +139,24 @@ SLOW_MODEL_FAULTS = [
     ),
 ]
 METHOD_FAULTS = [
-    ("returns-none", "returns an estimator of the same type", "returns NoneType"),
+    ("returns-none", "returns an estimator of the same type", "the method returns a NoneType"),
     ("writes-data", "returns an estimator of the same type", "read-only"),
     ("needs-unknown-feature", "returns an estimator of the same type", "no installed model offers"),
     (
         "uses-hidden-labels",
         "returns an estimator of the same type, without using labels",
-        "have no labels",
+        "which needs labels",
     ),
     (
         "wraps",
         "returns an estimator of the same type",
-        "returns Wrapped; NearestNeighbour is expected",
+        "returns a Wrapped; a NearestNeighbour is expected",
     ),
-    ("unseeded-method", "the same seed gives a bit-identical result", "two runs with one seed"),
+    (
+        "unseeded-method",
+        "the same seed gives a bit-identical result",
+        "two runs of the method with one seed",
+    ),
     ("paper-fails", "runs with each preset", "learning rate is above 1 (faulty.py:"),
     ("fits-validation", "learns nothing from random labels", "is validation used for training?"),
 ]
@@ -160,7 +176,7 @@ METRIC_FAULTS = [
     (
         "fails-for-one-class",
         "one class alone gives a finite value, or UndefinedMetricError with a reason",
-        "class 1 alone: ZeroDivisionError",
+        "class 1 only: the metric raised ZeroDivisionError",
     ),
     (
         "ignores-weights",
@@ -189,7 +205,7 @@ SUITES = {
     "boastful": (
         f'{RUN}[[published]]\ncell = "higgs/gbdt/scratch"\nmetrics = {{ auc = 0.9 }}\nsource = ""',
         "every published value belongs to a cell",
-        "'higgs/gbdt/scratch' is no cell",
+        "'higgs/gbdt/scratch' belongs to no cell",
     ),
 }
 
@@ -287,7 +303,7 @@ def test_a_plugin_that_cannot_be_loaded_fails_in_one_claim(faulty, monkeypatch):
     (result,) = testing.check("broken")
     assert result.subject == "plugin broken:b"
     assert result.error.startswith(
-        "cannot be imported: ImportError: no b; left out because of this: 3 other claims"
+        "cannot be imported: ImportError: no b; 3 other claims could not be tested because of this"
     )
 
 
@@ -333,7 +349,7 @@ def test_a_failed_check_raises_its_reason(faulty):
     """A plugin author's pytest shows the reason."""
     checks = {str(check): check for check in testing.checks("ids-repeated")}
     checks["dataset ids-repeated: weights are positive and finite"]()
-    with pytest.raises(PluginError, match="ids are used by several examples"):
+    with pytest.raises(PluginError, match="ids belong to several examples"):
         checks["dataset ids-repeated: ids are int64 and unique"]()
 
 

@@ -118,7 +118,7 @@ def test_a_record_copied_over_the_file_of_another_is_noticed(ran, results):
     for verb in ("table", "verify"):
         done = ran(verb, results)
         assert (done.code, done.err.count("\n")) == (2, 1)
-        assert f"{other.name} holds the record {file.stem}" in done.err
+        assert f"{other.name} holds another record, {file.stem}" in done.err
     assert Results(results).read("two", "0" * 24) is None
 
 
@@ -130,7 +130,7 @@ def test_a_path_that_leads_outside_of_the_folder_is_refused(results, path):
         changed = json.loads(file.read_bytes())
         changed[name]["path"] = path
         file.write_text(json.dumps(changed))
-        with pytest.raises(ResultsError, match="not inside of its folder"):
+        with pytest.raises(ResultsError, match="refers to a file outside of its folder"):
             Results(results).records()
 
 
@@ -141,7 +141,7 @@ def test_a_link_that_leads_outside_of_the_folder_is_refused(results, tmp_path):
     predictions.symlink_to(tmp_path / "elsewhere")
     lines, code = verified(results)
     assert code == 1
-    assert "leads outside of the results" in lines[0]
+    assert "is outside of the results" in lines[0]
 
 
 def member(name, data=b"{}", *, mode=0o100644, kind=ZIP_DEFLATED):
@@ -157,8 +157,8 @@ HOSTILE = {
     "leads outside  ": [member("two\\x.json")],
     "is a link": [member("two/x", b"/etc/passwd", mode=stat.S_IFLNK | 0o777)],
     "at most 100 times": [member("two/x.json", b" " * 10**6)],
-    "no records in it": [member("two/x.txt")],
-    "is there twice": [member("two/x.json"), member("two/x.json")],
+    "contains no records": [member("two/x.txt")],
+    "occurs twice": [member("two/x.json"), member("two/x.json")],
     "not stored or deflated": [member("two/x.json", kind=14)],
 }
 

@@ -1,1 +1,1 @@
-"""Conformance tests: checks that every kind of plugin keeps its contract."""
+"""Conformance tests: check that a plugin's datasets, models, methods and metrics are right."""

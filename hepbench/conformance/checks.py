@@ -1,4 +1,4 @@
-"""Conformance tests: ``hepbench check NAME``, and ``hepbench.testing`` for pytest.
+"""Runs conformance tests of plugins: ``hepbench check NAME``, and ``hepbench.testing``.
 
 Each check tests one claim about one thing that a plugin provides. The other modules of
 ``hepbench/conformance`` hold the claims, one module for each kind of plugin.
@@ -40,13 +40,13 @@ _OTHER_CODE = (
 
 @dataclass(frozen=True)
 class Check:
-    """One claim about one subject. Calling the check tests the claim."""
+    """A check of one claim about one plugin; calling it tests the claim."""
 
     subject: str
     claim: Claim
 
     def __call__(self) -> None:
-        """Test the claim.
+        """Test whether the claim about a plugin holds.
 
         Raises:
             PluginError: the claim does not hold; one line says why.
@@ -60,7 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a check.
+    """The result of one check of a plugin.
 
     Attributes:
         subject: kind and name of the thing that was checked.
@@ -76,34 +76,34 @@ class Result:
 
 
 def checks(name: str, *, quick: bool = False) -> list[Check]:
-    """Return the checks for a name, without running them.
+    """Return the checks of the plugin with this name, without running them.
 
     Args:
         name: of a distribution, an entry point, a dataset, model, method, metric or suite.
         quick: leave out checks that take more than a few seconds.
 
     Raises:
-        UsageError: nothing has this name.
+        UsageError: no plugin or spec has this name.
     """
     registry = installed()
-    found_plugins, entries = _find(name, registry)
+    found_plugins, entries = _plugins_and_entries(name, registry)
     found = [Check(f"plugin {p.distribution}:{p.name}", claim)
              for p in found_plugins for claim in plugins.plugin_claims(p, registry)]  # fmt: skip
     for entry in entries:
         kind = kind_of(entry.spec)
-        claims = _claims(kind, entry, registry)
+        claims = _claims_for_kind(kind, entry, registry)
         found += [Check(f"{kind} {entry.spec.name}", claim) for claim in claims]
     return [check for check in found if not (quick and check.claim.slow)]
 
 
 def check(name: str, *, quick: bool = False) -> list[Result]:
-    """Run the checks for a name.
+    """Run all checks of the plugin with this name and return the results.
 
     If a claim fails that later claims about the same subject depend on, those are left out, and
     the error says how many.
 
     Raises:
-        UsageError: nothing has this name.
+        UsageError: no plugin or spec has this name.
     """
     waiting = checks(name, quick=quick)
     results = []
@@ -120,7 +120,7 @@ def check(name: str, *, quick: bool = False) -> list[Result]:
 
 
 def attempt(check: Check) -> Result:
-    """Run a check and return its outcome."""
+    """Run one check of a plugin and return its result."""
     error = skipped = None
     try:
         check()
@@ -133,10 +133,10 @@ def attempt(check: Check) -> Result:
     return Result(check.subject, check.claim.text, error, skipped)
 
 
-def _find(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
-    """Return the plugins and the registered entries that a name selects."""
+def _plugins_and_entries(name: str, registry: Registry) -> tuple[list[Plugin], list[Entry]]:
+    """Return the plugins and specs to check for a name."""
     plugins = [p for p in registry.plugins if _same_name(p.distribution, name) or p.name == name]
-    entries = [e for e in _entries(registry) if e.plugin in plugins or e.spec.name == name]
+    entries = [e for e in _all_entries(registry) if e.plugin in plugins or e.spec.name == name]
     if not plugins and not entries:
         names = {n for p in registry.plugins for n in (p.distribution, p.name)}
         names |= {n for kind in KINDS for n in registry.names(kind)}
@@ -149,11 +149,11 @@ def _same_name(one: str, other: str) -> bool:
     return re.sub("[-_.]+", "-", one).lower() == re.sub("[-_.]+", "-", other).lower()
 
 
-def _entries(registry: Registry) -> Iterator[Entry]:
+def _all_entries(registry: Registry) -> Iterator[Entry]:
     return (entry for kind in KINDS for entry in registry.entries(kind))
 
 
-def _claims(kind: str, entry: Entry, registry: Registry) -> Iterable[Claim]:
+def _claims_for_kind(kind: str, entry: Entry, registry: Registry) -> Iterable[Claim]:
     if kind == "dataset":
         return datasets.dataset_claims(entry)
     if kind == "model":
@@ -175,7 +175,7 @@ def _model_claims(entry: Entry, registry: Registry) -> Iterable[Claim]:
 
 
 def _method_claims(entry: Entry, registry: Registry) -> Iterator[Claim]:
-    """A method without needs works with estimators and with networks."""
+    """Yield the claims to check about a method, with estimators, networks or both."""
     needs = entry.spec.needs
     if not needs or "estimate" in needs:
         yield from estimator_methods.method_claims(entry, registry)
@@ -186,7 +186,7 @@ def _method_claims(entry: Entry, registry: Registry) -> Iterator[Claim]:
 
 
 def _source_line(error: Exception) -> str:
-    """Return file and line of the plugin's code that led to an error; empty if there is none."""
+    """Return file and line in the plugin's code where a failed check's error came from, or ''."""
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
         if path.is_file() and not any(path.is_relative_to(folder) for folder in _OTHER_CODE):
@@ -195,4 +195,4 @@ def _source_line(error: Exception) -> str:
 
 
 def _left_out_note(count: int) -> str:
-    return f"; left out because of this: {several(count, 'other claim')}" if count else ""
+    return f"; {several(count, 'other claim')} could not be tested because of this" if count else ""

@@ -1,4 +1,4 @@
-"""The Claim class, and the claims about every spec that a hook returns.
+"""Claims that are checked about plugins, and those about every spec.
 
 The function of a claim returns if the claim holds. It raises PluginError, in one line, if the claim
 does not hold, and SkipTest, with a reason, if the claim cannot be tested on this machine.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim about a plugin: a text, and a function that raises if the claim does not hold.
+    """A claim to check about a plugin: a text, and a function that raises if it is false.
 
     Attributes:
         text: the claim, as it is printed behind the name of its subject.
@@ -44,38 +44,41 @@ class Claim:
 
 
 def need(condition: object, message: str) -> None:
-    """Raise PluginError with a message unless a condition holds."""
+    """Fail a check: raise PluginError with this message unless a condition holds."""
     if not condition:
         raise PluginError(message)
 
 
 def skip(reason: str) -> NoReturn:
-    """Skip a claim. pytest shows the exception as a skipped test."""
+    """Skip a check, for a reason; pytest shows it as a skipped test."""
     raise SkipTest(reason)
 
 
 def spec_claims(spec: Spec) -> list[Claim]:
-    """Return the claims about any spec; testing them runs none of the plugin's functions."""
+    """Return the claims to check about every spec; these checks run no plugin function."""
     return [
         Claim(
-            "every function and file named in the spec exists", partial(_exists, spec), first=True
+            "every function and file named in the spec exists",
+            partial(_check_functions_and_files_exist, spec),
+            first=True,
         ),
         Claim(
-            "the summary is one line and all parameters are JSON values", partial(_describes, spec)
+            "the summary is one line and all parameters are JSON values",
+            partial(_check_summary_and_params, spec),
         ),
     ]
 
 
-def _exists(spec: Spec) -> None:
-    for target in _targets(spec):
+def _check_functions_and_files_exist(spec: Spec) -> None:
+    for target in _function_names(spec):
         need(callable(resolve(target)), f"'{target}' is not a function")
     for module in getattr(spec, "imports", ()):
         import_module(module)
-    for name in _files(spec):
+    for name in _declared_files(spec):
         portable_paths.declared(name, spec)
 
 
-def _targets(spec: Spec) -> Iterator[str]:
+def _function_names(spec: Spec) -> Iterator[str]:
     for name in ("generate", "build", "fits", "run", "compute"):
         if target := getattr(spec, name, None):
             yield target
@@ -86,8 +89,8 @@ def _targets(spec: Spec) -> Iterator[str]:
             yield spec.split.official
 
 
-def _files(spec: Spec) -> Iterator[str]:
-    """Yield the files that a spec declares beside the originals; a sample's have a claim of their own."""
+def _declared_files(spec: Spec) -> Iterator[str]:
+    """Yield the declared files of a spec to check, except those of original and sample."""
     if isinstance(spec, Dataset):
         yield from spec.original.side_files if spec.original else ()
         yield from (
@@ -98,17 +101,20 @@ def _files(spec: Spec) -> Iterator[str]:
         yield from spec.files
 
 
-def _describes(spec: Any) -> None:
+def _check_summary_and_params(spec: Any) -> None:
     need(
         spec.summary and "\n" not in spec.summary,
         f"summary is {spec.summary!r}; one line is expected",
     )
     for name, param in as_params(getattr(spec, "params", {})).items():
         for value in (param.default, *param.presets.values()):
-            need(_is_plain(value), f"'{name}' is {value!r}; JSON has no {type(value).__name__}")
+            need(
+                _is_json_value(value),
+                f"parameter '{name}' is {value!r}; JSON has no {type(value).__name__}",
+            )
 
 
-def _is_plain(value: Any) -> bool:
+def _is_json_value(value: Any) -> bool:
     try:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Claims about methods that work with estimators, tested on a nearest-neighbour estimator."""
+"""Checks of method plugins that use estimators, with a nearest-neighbour estimator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class NearestNeighbour:
-    """An estimator that predicts the label of the nearest training example.
+    """A simple estimator to test methods with: it predicts the nearest example's label.
 
     It memorises all training examples, so it shows which examples a method trains on.
 
@@ -43,13 +43,15 @@ class NearestNeighbour:
         self.points, self.labels, self.classes = np.zeros((0, 0)), np.zeros(0, np.int64), 0
 
     def fit(self, data: TrainingData, *, seed: int) -> None:  # noqa: ARG002
-        """Store the training examples of the trial.
+        """Store the training examples of the check.
 
         Raises:
             ProtocolError: the examples have no labels.
         """
         if data.train.labels is None:
-            msg = "the training examples have no labels: the method's spec says labels=False"
+            msg = (
+                "the method under test has labels=False, but fits an estimator, which needs labels"
+            )
             raise ProtocolError(msg)
         self.points, self.classes = self._flat(data.train.inputs), data.classes
         self.labels = np.array(data.train.labels)
@@ -70,7 +72,7 @@ class NearestNeighbour:
 NEAREST_NEIGHBOUR = Entry(
     Model(
         name="nearest-neighbour",
-        summary="the label of the nearest training example",
+        summary="predicts the label of the nearest training example",
         inputs=("table",),
         build="hepbench.conformance.estimator_methods:NearestNeighbour",
         offers=frozenset({"estimate"}),
@@ -81,7 +83,7 @@ NEAREST_NEIGHBOUR = Entry(
 
 @dataclass(frozen=True)
 class _MethodUnderTest:
-    """A method, and the model that it is tested on."""
+    """A method under test, and the estimator that it is tested with."""
 
     entry: Entry
     registry: Registry
@@ -94,25 +96,27 @@ class _MethodUnderTest:
 
     @cached_property
     def model(self) -> EstimatorUnderTest:
-        """The nearest-neighbour estimator, or an installed model with all that the method needs."""
+        """The model to test the method with: nearest neighbour if the method allows it."""
         entry = trials.model_for_method(NEAREST_NEIGHBOUR, "estimate", self.entry, self.registry)
         return EstimatorUnderTest(entry, self.registry)
 
     def result(self, trial: Trial, **params: Any) -> Estimator:
-        """Run the method with its quick defaults and return the resulting estimator."""
-        start = self._start(trial, self.spec.after)
-        return self._run(self.spec, start, trial, params)
+        """Run the method under test with its quick preset and return the resulting estimator."""
+        start = self._estimator_before(trial, self.spec.after)
+        return self._run_method(self.spec, start, trial, params)
 
-    def _start(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
-        """Return the estimator that the method under test starts from: new or fitted."""
+    def _estimator_before(self, trial: Trial, after: tuple[str, ...]) -> Estimator:
+        """Return the new or fitted estimator that the method under test starts from."""
         if "fresh" in after:
             return self.model.build()
         if "classifier" in after:
             return trials.fit_estimator(self.model.spec.build, self.model.params, trial)
         earlier: Method = self.registry.entry("method", after[0]).spec
-        return self._run(earlier, self._start(trial, earlier.after), trial, {})
+        return self._run_method(earlier, self._estimator_before(trial, earlier.after), trial, {})
 
-    def _run(self, spec: Method, start: Estimator, trial: Trial, params: Params) -> Estimator:
+    def _run_method(
+        self, spec: Method, start: Estimator, trial: Trial, params: Params
+    ) -> Estimator:
         chosen = {**defaults(spec.params, "quick"), **params}
         data, context = (
             trial.data(labels=spec.labels),
@@ -123,73 +127,82 @@ class _MethodUnderTest:
         given, got = type(start).__name__, type(found).__name__
         need(
             type(found) is type(start),
-            f"returns {got}; {given} is expected, the type it started from",
+            f"the method returns a {got}; a {given} is expected, as it was given",
         )
         return found  # type: ignore[no-any-return]
 
 
 def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return the claims about a method that works with estimators."""
+    """Return the claims to check about a method plugin that works with estimators."""
     spec: Method = entry.spec
     method = _MethodUnderTest(entry, registry)
     suffix = "" if spec.labels else ", without using labels"
     claims = [
         Claim(
             f"returns an estimator of the same type{suffix}",
-            partial(_returns_estimator, method),
+            partial(_check_returns_estimator, method),
             first=True,
         ),
         Claim(
             "the result can be saved and loaded into a newly built model",
-            partial(_saves_and_loads, method),
+            partial(_check_saves_and_loads, method),
         ),
-        Claim("the same seed gives a bit-identical result", partial(_repeats_with_seed, method)),
+        Claim(
+            "the same seed gives a bit-identical result",
+            partial(_check_same_seed_same_result, method),
+        ),
     ]
     if preset_names(spec.params):
-        claims.append(Claim("runs with each preset", partial(_runs_presets, method), slow=True))
+        claims.append(
+            Claim("runs with each preset", partial(_check_runs_presets, method), slow=True)
+        )
     if spec.makes == "classifier":
         noise = Claim(
-            "learns nothing from random labels", partial(_learns_no_noise, method), slow=True
+            "learns nothing from random labels", partial(_check_learns_no_noise, method), slow=True
         )
         claims.append(noise)
     return claims
 
 
-def _returns_estimator(method: _MethodUnderTest) -> None:
+def _check_returns_estimator(method: _MethodUnderTest) -> None:
     for trial in method.model.trials:
         _learned_values(method, trial, method.result(trial))
 
 
 def _learned_values(method: _MethodUnderTest, trial: Trial, found: Estimator) -> list[Array]:
-    """Return the scores of a classifier, or the arrays that an encoder holds."""
+    """Return what a method under test learned: a classifier's scores, or an encoder's arrays."""
     if method.spec.makes == "classifier":
         return [trials.score_estimator(found, trial.inputs, trial.classes)]
     return [value for _, value in sorted(vars(found).items()) if isinstance(value, np.ndarray)]
 
 
-def _saves_and_loads(method: _MethodUnderTest) -> None:
+def _check_saves_and_loads(method: _MethodUnderTest) -> None:
     trial = method.model.trials[0]
     found = method.result(trial)
     again = trials.save_and_load(found, method.model.build())
-    same = _equal(_learned_values(method, trial, found), _learned_values(method, trial, again))
-    need(same, "the result differs after loading; vars() must hold all state")
+    same = _all_equal(_learned_values(method, trial, found), _learned_values(method, trial, again))
+    need(
+        same, "the estimator differs after saving and loading; vars() must contain its whole state"
+    )
 
 
-def _repeats_with_seed(method: _MethodUnderTest) -> None:
+def _check_same_seed_same_result(method: _MethodUnderTest) -> None:
     for trial in method.model.trials:
         first, second = (_learned_values(method, trial, method.result(trial)) for _ in range(2))
-        need(_equal(first, second), f"{trial.name}: two runs with one seed differ")
+        need(
+            _all_equal(first, second), f"{trial.name}: two runs of the method with one seed differ"
+        )
 
 
-def _equal(one: list[Array], other: list[Array]) -> bool:
+def _all_equal(one: list[Array], other: list[Array]) -> bool:
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
-def _runs_presets(method: _MethodUnderTest) -> None:
+def _check_runs_presets(method: _MethodUnderTest) -> None:
     for preset in preset_names(method.spec.params):
         method.result(method.model.trials[0], **defaults(method.spec.params, preset))
 
 
-def _learns_no_noise(method: _MethodUnderTest) -> None:
+def _check_learns_no_noise(method: _MethodUnderTest) -> None:
     trial = trials.made_up_trial(method.model.shapes, 2, informative=False)
     trials.need_chance_level(trial, method.result(trial))

@@ -1,4 +1,4 @@
-"""Run functions in a fresh process, which shares no state with this one."""
+"""Runs checks of plugins in a fresh process, which shares no state with this one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def run_in_fresh_process(target: str, *arguments: Any, libraries: Iterable[str] = ()) -> Any:
-    """Call ``"module:function"`` in a fresh process and return its result.
+    """Call a function of a check in a fresh process and return its result.
 
     The process has another hash seed, so results that depend on the order of a set differ.
 
     Args:
         target: the function, as ``"module:function"``.
         arguments: its positional arguments, JSON values.
-        libraries: modules to import once for all calls; none of a plugin's.
+        libraries: modules to import once for all calls; not those of plugins.
 
     Returns:
         The result, a JSON value.
@@ -41,7 +41,7 @@ def run_in_fresh_process(target: str, *arguments: Any, libraries: Iterable[str] 
         "libraries": list(libraries),
         "path": sys.path,
     }
-    server = _server()
+    server = _server_process()
     assert server.stdin is not None
     assert server.stdout is not None
     with suppress(BrokenPipeError):
@@ -49,14 +49,14 @@ def run_in_fresh_process(target: str, *arguments: Any, libraries: Iterable[str] 
         server.stdin.flush()
     answer = server.stdout.readline()
     if not answer:
-        _server.cache_clear()
+        _server_process.cache_clear()
     found = json.loads(answer or '{"error": "the process cannot be started"}')
     need("error" not in found, f"in a fresh process: {found.get('error')}")
     return found["returned"]
 
 
 def run_python(code: str, *arguments: str) -> str:
-    """Run code in a new interpreter and return the last line that it prints."""
+    """Run a check's code in a new Python process and return the last line that it prints."""
     command = [sys.executable, "-P", "-c", code, *arguments]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -74,7 +74,7 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _server() -> subprocess.Popen[str]:
+def _server_process() -> subprocess.Popen[str]:
     code = "from hepbench.conformance.fresh_process import serve; serve()"
     server = subprocess.Popen(
         [sys.executable, "-P", "-c", code],
@@ -84,17 +84,17 @@ def _server() -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    atexit.register(_end, server)
+    atexit.register(_end_server, server)
     return server
 
 
-def _end(server: subprocess.Popen[str]) -> None:
+def _end_server(server: subprocess.Popen[str]) -> None:
     # closing its stdin ends the process
     server.communicate()
 
 
 def serve() -> None:
-    """Answer requests from stdin, one per line. A fork of this process runs each of them."""
+    """Run the checks that are requested on stdin, one per line, each in a fork."""
     answers = os.dup(1)
     # text that a plugin prints must not mix with the answers
     os.dup2(2, 1)
@@ -104,23 +104,23 @@ def serve() -> None:
             with suppress(ImportError):
                 import_module(library)
         if (child := os.fork()) == 0:
-            _answer(request, answers)
+            _run_and_answer(request, answers)
         _, status = os.waitpid(child, 0)
         if code := os.waitstatus_to_exitcode(status):
-            _write(answers, {"error": f"exit code {code}"})
+            _write_answer(answers, {"error": f"exit code {code}"})
 
 
-def _answer(request: Mapping[str, Any], answers: int) -> NoReturn:
+def _run_and_answer(request: Mapping[str, Any], answers: int) -> NoReturn:
     sys.path[:] = request["path"]
     try:
         found = {"returned": resolve(request["target"])(*request["arguments"])}
-        _write(answers, found)
+        _write_answer(answers, found)
     except BaseException as error:  # noqa: BLE001 - any error is sent back
-        _write(answers, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
+        _write_answer(answers, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
     os._exit(0)
 
 
-def _write(answers: int, found: Mapping[str, Any]) -> None:
+def _write_answer(answers: int, found: Mapping[str, Any]) -> None:
     rest = json.dumps(found).encode() + b"\n"
     while rest:
         rest = rest[os.write(answers, rest) :]

@@ -1,4 +1,4 @@
-"""Claims about a metric, tested on made-up predictions."""
+"""Checks of metric plugins, on made-up predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def metric_claims(entry: Entry) -> list[Claim]:
-    """Return the claims about a metric, tested with two and with three classes."""
+    """Return the claims to check about a metric plugin, with two and with three classes."""
     spec: Metric = entry.spec
     classes = (2, 3) if spec.classes is None else (spec.classes,)
 
@@ -34,13 +34,13 @@ def metric_claims(entry: Entry) -> list[Claim]:
     return [
         *spec_claims(spec),
         Claim("returns a finite float or Measured, or UndefinedMetricError with a reason",
-              partial(on_each, _returns_value)),
+              partial(on_each, _check_returns_value)),
         Claim("passes the audit: order of rows, ties, chance level",
-              partial(on_each, _passes_audit)),
+              partial(on_each, _check_passes_audit)),
         Claim("one class alone gives a finite value, or UndefinedMetricError with a reason",
-              partial(on_each, _handles_one_class)),
-        Claim("an example of weight 2 counts like two examples", partial(on_each, _uses_weights)),
-        Claim("better scores do not give a worse value", partial(on_each, _has_direction)),
+              partial(on_each, _check_one_class_alone)),
+        Claim("an example of weight 2 counts like two examples", partial(on_each, _check_uses_weights)),
+        Claim("better scores do not give a worse value", partial(on_each, _check_direction)),
     ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ LOSS_VALUES = ("reconstruction", "kl", "elbo", "latent_zeros")
 
 
 def made_up_predictions(classes: int, *, seed: int = 0, n: int = 150) -> Predictions:
-    """Return predictions with ties that favour the right class.
+    """Return made-up predictions to test a metric on: mostly right, with tied scores.
 
     Masses, transverse momenta and loss terms are random.
     """
@@ -65,7 +65,7 @@ def made_up_predictions(classes: int, *, seed: int = 0, n: int = 150) -> Predict
     )
 
 
-def _rows(predictions: Predictions, rows: Any) -> Predictions:
+def _some_examples(predictions: Predictions, rows: Any) -> Predictions:
     return replace(
         predictions,
         labels=predictions.labels[rows],
@@ -76,15 +76,17 @@ def _rows(predictions: Predictions, rows: Any) -> Predictions:
     )
 
 
-def _compute(spec: Metric, predictions: Predictions, what: str) -> float | None:
-    """Return the value of the metric under test; None if the value is undefined or only a limit."""
+def _value_of_metric(spec: Metric, predictions: Predictions, what: str) -> float | None:
+    """Return the value of the metric under test; None if it is undefined or only a limit."""
     try:
         found = resolve(spec.compute)(predictions)
     except UndefinedMetricError as error:
-        need(str(error).strip(), f"{what}: UndefinedMetricError without a reason")
+        need(str(error).strip(), f"{what}: UndefinedMetricError was raised without a reason")
         return None
     except Exception as error:
-        msg = f"{what}: {type(error).__name__} ({error}); UndefinedMetricError is expected"
+        msg = (
+            f"{what}: the metric raised {type(error).__name__} ({error}), not UndefinedMetricError"
+        )
         raise PluginError(msg) from error
     value = found.value if isinstance(found, Measured) else found
     number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
@@ -96,53 +98,53 @@ def _compute(spec: Metric, predictions: Predictions, what: str) -> float | None:
     return None if isinstance(found, Measured) and found.limit else float(value)
 
 
-def _returns_value(spec: Metric, classes: int) -> None:
-    _compute(spec, made_up_predictions(classes), f"{classes} classes")
+def _check_returns_value(spec: Metric, classes: int) -> None:
+    _value_of_metric(spec, made_up_predictions(classes), f"{classes} classes")
 
 
-def _passes_audit(spec: Metric, classes: int) -> None:
+def _check_passes_audit(spec: Metric, classes: int) -> None:
     problems = metric_audit.audit(resolve(spec.compute), classes=classes)
     need(not problems, f"{classes} classes: {'; '.join(problems)}")
 
 
-def _handles_one_class(spec: Metric, classes: int) -> None:
+def _check_one_class_alone(spec: Metric, classes: int) -> None:
     whole = made_up_predictions(classes)
     for label in range(classes):
-        alone = _rows(whole, whole.labels == label)
-        _compute(spec, alone, f"{classes} classes, examples of class {label} alone")
+        alone = _some_examples(whole, whole.labels == label)
+        _value_of_metric(spec, alone, f"{classes} classes, with examples of class {label} only")
 
 
-def _uses_weights(spec: Metric, classes: int) -> None:
+def _check_uses_weights(spec: Metric, classes: int) -> None:
     whole = made_up_predictions(classes)
     weights = np.random.default_rng(3).integers(1, 4, len(whole.labels))
     weighted = replace(whole, weights=weights.astype(float))
-    repeated = _rows(whole, np.repeat(np.arange(len(weights)), weights))
-    one, other = (_compute(spec, p, f"{classes} classes") for p in (weighted, repeated))
+    repeated = _some_examples(whole, np.repeat(np.arange(len(weights)), weights))
+    one, other = (_value_of_metric(spec, p, f"{classes} classes") for p in (weighted, repeated))
     if one is not None and other is not None:
         same = math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
         need(
             same,
-            f"{classes} classes: {one:.4g} with weights, {other:.4g} with repeated examples",
+            f"{classes} classes: {one:.4g} with weights, but {other:.4g} with repeated examples",
         )
 
 
-def _has_direction(spec: Metric, classes: int) -> None:
-    """A metric with the right direction is not worse for better scores in all of twelve trials."""
+def _check_direction(spec: Metric, classes: int) -> None:
+    """Check ``higher_is_better``: better scores must not be worse in all of twelve trials."""
     if spec.higher_is_better is None:
         return
-    pairs = [[_compute(spec, predictions, f"{classes} classes") for predictions in pair]
-             for pair in (_good_and_bad(classes, seed) for seed in range(12))]  # fmt: skip
+    pairs = [[_value_of_metric(spec, predictions, f"{classes} classes") for predictions in pair]
+             for pair in (_good_and_bad_predictions(classes, seed) for seed in range(12))]  # fmt: skip
     values = [(good, bad) for good, bad in pairs if good is not None and bad is not None]
     wrong = [good < bad if spec.higher_is_better else good > bad for good, bad in values]
     direction = f"higher_is_better is {spec.higher_is_better}"
     need(
         not values or not all(wrong),
-        f"{direction}; good scores and half-shuffled scores give {values[:1]}",
+        f"{direction}, but good scores and half-shuffled scores give {values[:1]}",
     )
 
 
-def _good_and_bad(classes: int, seed: int) -> tuple[Predictions, Predictions]:
-    """Return made-up calibrated scores, and the same with every second row shuffled."""
+def _good_and_bad_predictions(classes: int, seed: int) -> tuple[Predictions, Predictions]:
+    """Return good made-up predictions to test a metric on, and bad (half-shuffled) ones."""
     rng = np.random.default_rng(seed)
     whole = made_up_predictions(classes, n=400)
     odds = np.exp(rng.normal(size=(400, classes)))

@@ -1,4 +1,4 @@
-"""Claims about methods that work with networks, tested on a tiny autoencoder."""
+"""Checks of method plugins that train networks, with a tiny autoencoder."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ STARTS = ("fresh", "encoder", "classifier")
 
 
 class MethodRun(NamedTuple):
-    """A finished run of a method: its network, its context and its data."""
+    """A finished run of a method under test: its network, context and data."""
 
     network: Network
     context: NetworkContext
@@ -61,7 +61,7 @@ class MethodRun(NamedTuple):
 
 
 class MethodUnderTest:
-    """A method, and the model that it is tested on."""
+    """A method under test, and the network model that it is tested with."""
 
     def __init__(self, entry: Entry, registry: Registry) -> None:
         self.entry, self.registry = entry, registry
@@ -71,13 +71,13 @@ class MethodUnderTest:
 
     @cached_property
     def model(self) -> ModelUnderTest:
-        """The tiny autoencoder, or an installed model with all that the method needs."""
+        """The model to test the method with: the tiny autoencoder if the method allows it."""
         entry = trials.model_for_method(TINY_AUTOENCODER, "encode", self.entry, self.registry)
         return ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, self.registry))
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """A trial with two classes, and one with three and weights unless the method refuses it."""
+        """Trials of the method under test: two classes, and three (weighted) unless refused."""
         shapes = self.model.trial.shapes
         two, three = (trials.made_up_trial(shapes, classes, sizes=SIZES) for classes in (2, 3))
         try:
@@ -88,20 +88,20 @@ class MethodUnderTest:
 
     @property
     def starts(self) -> list[str]:
-        """Allowed starts among STARTS; if there are none, the first method in ``after``."""
+        """The starts that the method under test allows; otherwise its first method in ``after``."""
         return [start for start in STARTS if start in self.spec.after] or [self.spec.after[0]]
 
     def start(self, trial: Trial, name: str = "") -> Network:
-        """Return a network for the method under test: new, trained, or made by another method.
+        """Return a network that the method under test starts from: new or already trained.
 
         Each is made once and shared, so no claim may change it.
         """
         key = trial.name, name or self.starts[0]
         if key not in self._starts:
-            self._starts[key] = self._start(trial, key[1])
+            self._starts[key] = self._make_start(trial, key[1])
         return self._starts[key]
 
-    def _start(self, trial: Trial, name: str) -> Network:
+    def _make_start(self, trial: Trial, name: str) -> Network:
         if name not in STARTS:
             before = MethodUnderTest(self.registry.entry("method", name), self.registry)
             return before.result(trial).network
@@ -113,7 +113,7 @@ class MethodUnderTest:
         return network
 
     def result(self, trial: Trial, name: str = "") -> MethodRun:
-        """Return the method's run from a start, by default the first; each runs once."""
+        """Run the method under test from a start, by default the first; each runs only once."""
         key = trial.name, name or self.starts[0]
         if key not in self._results:
             self._results[key] = self.run_on(self.start(trial, name), trial)
@@ -128,7 +128,7 @@ class MethodUnderTest:
         frozen: Iterable[str] = (),
         seed: int = SEED,
     ) -> MethodRun:
-        """Run the method with its quick defaults, for a few steps.
+        """Run the method under test with its quick preset, for a few steps.
 
         Args:
             start: the network to start from; it is not changed.
@@ -165,11 +165,11 @@ class MethodUnderTest:
 
 
 def _ignore_progress(words: str) -> None:
-    """Ignore the progress of a training that a claim starts."""
+    """Ignore the progress of a training that a check starts."""
 
 
 def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return the claims about a method that works with networks."""
+    """Return the claims to check about a method plugin that works with networks."""
     method = MethodUnderTest(entry, registry)
     spec = method.spec
     result = f"{'an' if spec.makes == 'encoder' else 'a'} {spec.makes}"
@@ -177,45 +177,51 @@ def method_claims(entry: Entry, registry: Registry) -> list[Claim]:
     claims = [
         Claim(
             f"makes {result} from a network{suffix}",
-            partial(_returns_network, method),
+            partial(_check_returns_network, method),
             first=True,
         ),
         Claim(
             "leaves its batches unchanged",
-            partial(_leaves_batches_unchanged, method),
+            partial(_check_leaves_batches_unchanged, method),
         ),
-        Claim("the same seed gives a bit-identical network", partial(_repeats_with_seed, method)),
         Claim(
-            "the network can be saved and loaded without pickle", partial(_saves_and_loads, method)
+            "the same seed gives a bit-identical network",
+            partial(_check_same_seed_same_network, method),
+        ),
+        Claim(
+            "the network can be saved and loaded without pickle",
+            partial(_check_saves_and_loads, method),
         ),
     ]
     if spec.freezes:
         text = f"frozen parts stay bit-identical: {', '.join(sorted(spec.freezes))}"
-        claims.append(Claim(text, partial(_keeps_frozen_parts, method)))
+        claims.append(Claim(text, partial(_check_keeps_frozen_parts, method)))
     if {"encoder", "classifier"} & {*method.starts}:
         claims.append(
             Claim(
                 "pruned weights stay zero, or pruned networks are refused with a reason",
-                partial(_keeps_pruned_weights, method),
+                partial(_check_keeps_pruned_weights, method),
             )
         )
     if spec.makes == "classifier":
         text = "score columns of the network are in the order of the classes: no AUC far below 0.5"
-        claims.append(Claim(text, partial(_orders_classes, method)))
+        claims.append(Claim(text, partial(_check_order_of_classes, method)))
     if preset_names(spec.params):
-        claims.append(Claim("trains a network with each preset", partial(_runs_presets, method)))
+        claims.append(
+            Claim("trains a network with each preset", partial(_check_runs_presets, method))
+        )
     return claims
 
 
-def _returns_network(method: MethodUnderTest) -> None:
-    """A missing head needs no check here: every run checks for it."""
+def _check_returns_network(method: MethodUnderTest) -> None:
+    """Check that the method makes a network with finite scores or latents."""
     for trial in method.trials:
         for name in method.starts:
             _scores_or_latents(method, trial, method.result(trial, name).network)
 
 
 def _scores_or_latents(method: MethodUnderTest, trial: Trial, network: Network) -> Array:
-    """Return the scores of a classifier, or the latents of an encoder."""
+    """Return what a method under test made: a classifier's scores, or an encoder's latents."""
     if method.spec.makes == "classifier":
         return score_network(network, trial.inputs)
     with as_in_a_worker(SEED):
@@ -224,30 +230,33 @@ def _scores_or_latents(method: MethodUnderTest, trial: Trial, network: Network) 
     return latents
 
 
-def _leaves_batches_unchanged(method: MethodUnderTest) -> None:
+def _check_leaves_batches_unchanged(method: MethodUnderTest) -> None:
     network, context, data = method.result(method.trials[0])
     for part, examples in (("train", data.train), ("validation", data.validation)):
         fresh = batches.source(examples, network.preprocess, device=context.device)
         given = context.source(network, examples)
-        for name, expected in _tensors(fresh.batch(slice(None))).items():
-            same = torch.equal(_tensors(given.batch(slice(None)))[name], expected)
-            need(same, f"writes into {name} of the {part} batches, which later steps use again")
+        for name, expected in _tensors_of_batch(fresh.batch(slice(None))).items():
+            same = torch.equal(_tensors_of_batch(given.batch(slice(None)))[name], expected)
+            need(
+                same,
+                f"the method writes into {name} of the {part} batches, which later steps use again",
+            )
 
 
-def _tensors(batch: Examples) -> dict[str, Tensor]:
+def _tensors_of_batch(batch: Examples) -> dict[str, Tensor]:
     columns = {"labels": batch.labels, "weights": batch.weights, "ids": batch.ids}
     named = {f"'{name}'": tensor for name, tensor in batch.inputs.items()}
     return {**named, **{n: tensor for n, tensor in columns.items() if tensor is not None}}
 
 
-def _repeats_with_seed(method: MethodUnderTest) -> None:
+def _check_same_seed_same_network(method: MethodUnderTest) -> None:
     trial = method.trials[0]
     again = method.run_on(method.start(trial), trial).network
     found = differing_tensors(method.result(trial).network, again)
-    need(not found, f"two runs with one seed differ in {', '.join(found[:3])}")
+    need(not found, f"two runs of the method with one seed differ in {', '.join(found[:3])}")
 
 
-def _saves_and_loads(method: MethodUnderTest) -> None:
+def _check_saves_and_loads(method: MethodUnderTest) -> None:
     trial = method.trials[0]
     network = method.result(trial).network
     with TemporaryDirectory() as folder:
@@ -256,16 +265,19 @@ def _saves_and_loads(method: MethodUnderTest) -> None:
     same = np.array_equal(
         _scores_or_latents(method, trial, again), _scores_or_latents(method, trial, network)
     )
-    need(same, "the result differs after loading; learned values must be parameters or buffers")
+    need(
+        same,
+        "the network differs after loading; learned values must be parameters or buffers",
+    )
 
 
-def _keeps_frozen_parts(method: MethodUnderTest) -> None:
+def _check_keeps_frozen_parts(method: MethodUnderTest) -> None:
     for trial in method.trials:
         for name in method.starts:
             method.run_on(method.start(trial, name), trial, frozen=method.spec.freezes)
 
 
-def _keeps_pruned_weights(method: MethodUnderTest) -> None:
+def _check_keeps_pruned_weights(method: MethodUnderTest) -> None:
     trial = method.trials[0]
     for name in method.starts:
         if name == "fresh":
@@ -286,8 +298,8 @@ def _keeps_pruned_weights(method: MethodUnderTest) -> None:
         need(zero, f"pruned weights of {masked} are no longer zero")
 
 
-def _orders_classes(method: MethodUnderTest) -> None:
-    """After so short a training one seed may be wrong by chance, but not all of three seeds."""
+def _check_order_of_classes(method: MethodUnderTest) -> None:
+    """Check the order of score columns with up to three seeds; one may fail by chance."""
     for trial in method.trials:
         start, seeds = method.start(trial), [SEED + 1, SEED + 2]
         found = method.result(trial).network
@@ -302,7 +314,7 @@ def _orders_classes(method: MethodUnderTest) -> None:
                 break
 
 
-def _runs_presets(method: MethodUnderTest) -> None:
+def _check_runs_presets(method: MethodUnderTest) -> None:
     trial = method.trials[0]
     for name in preset_names(method.spec.params):
         params = defaults(method.spec.params, name)

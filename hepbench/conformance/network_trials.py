@@ -1,4 +1,4 @@
-"""Networks under test: built and trained briefly, under a worker's conditions."""
+"""Builds and briefly trains the networks under test, in the conditions of a worker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LEARNING_RATE = 3e-3
 
 
 class ModelUnderTest:
-    """A model that encodes, with one briefly trained network.
+    """A network model under test, with one briefly trained network.
 
     Args:
         spec: the spec of the model.
@@ -53,12 +53,12 @@ class ModelUnderTest:
     def claim(
         self, text: str, run: Callable[[ModelUnderTest], None], *, first: bool = False
     ) -> Claim:
-        """Return a claim about the model, tested under a worker's conditions."""
+        """Return a claim to check about the model under test, in the conditions of a worker."""
         return Claim(text, partial(_run_as_in_a_worker, run, self), first=first)
 
     @property
     def params(self) -> Params:
-        """Parameters of the model under test, and ``preprocess``: its preset ``quick``, if any."""
+        """Parameters of the model under test, from the preset ``quick`` if it exists."""
         return defaults(self.spec.all_params, "quick")
 
     @property
@@ -68,7 +68,7 @@ class ModelUnderTest:
 
     @cached_property
     def trial(self) -> Trial:
-        """A trial with two classes, of the first shapes that the model accepts.
+        """A trial with two classes, with the first shapes that the model under test accepts.
 
         Raises:
             Exception: the model accepts no shapes; the error is that for the first shapes.
@@ -86,7 +86,7 @@ class ModelUnderTest:
         raise first
 
     def task(self, params: Params) -> MethodTask:
-        """Return the task of a worker that builds the model and applies no method."""
+        """Return a worker's task that builds the model under test and applies no method."""
         chosen = {**self.params, **params}
         preprocess = list(chosen.pop("preprocess"))
         return MethodTask(
@@ -104,19 +104,19 @@ class ModelUnderTest:
         )
 
     def build(self, trial: Trial, *, seed: int = SEED, **params: Any) -> Network:
-        """Return the model under test, newly built, with fitted preprocessing."""
+        """Build a network of the model under test, with fitted preprocessing."""
         with as_in_a_worker(seed):
             inputs = trial.parts["train"].inputs
             return network_runs.fresh(self.task(params), inputs, classes=trial.classes)
 
     def classifier(self, trial: Trial | None = None) -> Network:
-        """Return the model under test, newly built, with a head."""
+        """Build a network of the model under test, with a head."""
         network = self.build(trial or self.trial)
         with as_in_a_worker(SEED):
             return network.with_head()
 
     def train(self, network: Network, trial: Trial) -> Network:
-        """Train a network briefly, on the labels and on its pretraining loss."""
+        """Train a network under test briefly, on labels and on its pretraining loss."""
         with as_in_a_worker(SEED):
             network = network if network.head else network.with_head()
             objective = Objective(self.all_terms, {"encoder": LEARNING_RATE, "head": LEARNING_RATE})
@@ -125,39 +125,39 @@ class ModelUnderTest:
 
     @cached_property
     def trained(self) -> Network:
-        """A trained network that all claims share, so none may change it."""
+        """The trained network under test, shared by all checks, which must not change it."""
         return self.train(self.build(self.trial), self.trial)
 
     def all_terms(self, network: Any, batch: Examples) -> dict[str, Tensor]:
-        """Return the terms of all losses of the model under test, one value per example."""
+        """Return all loss terms of the model under test, one value per example."""
         return {
             **self.pretraining_terms(network, batch),
             **objectives.classification(network, batch),
         }
 
     def pretraining_terms(self, network: Any, batch: Examples) -> Mapping[str, Tensor]:
-        """Return the terms of the pretraining loss of the model under test; none without one."""
+        """Return the pretraining loss terms of the model under test; empty if it has none."""
         return objectives.pretraining(network, batch) if self.pretrains else {}
 
     def scores(self, network: Network, rows: Any = slice(None), *, size: int = 1000) -> Array:
-        """Return the trial's scores of its test part, or of some rows, ``size`` at a time."""
+        """Return scores by a network under test of the test part, or of some rows of it."""
         inputs = {name: array[rows] for name, array in self.trial.inputs.items()}
         return score_network(network, inputs, size=size)
 
     @cached_property
     def expected(self) -> Array:
-        """Scores of the test part, from the trained network."""
+        """Scores of the test part by the trained network under test."""
         return self.scores(self.trained)
 
     def batch(self, network: Network, n: int = 32) -> Examples:
-        """Return the trial's first training examples as a preprocessed batch."""
+        """Return the trial's first training examples as a preprocessed batch for a check."""
         examples = self.trial.parts["train"][:n]
         return batches.source(examples, network.preprocess, device=network.device).batch(slice(n))
 
 
 @contextmanager
 def as_in_a_worker(seed: int) -> Iterator[None]:
-    """Use one thread, deterministic algorithms and seeded generators; restore all afterwards."""
+    """Run a check as in a worker: one thread, deterministic, seeded; undo this afterwards."""
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     determinism.make_deterministic(1)
     try:
@@ -174,7 +174,7 @@ def _run_as_in_a_worker(run: Callable[[ModelUnderTest], None], model: ModelUnder
 
 
 def score_network(network: Network, inputs: Inputs, *, size: int = 1000) -> Array:
-    """Return (N, classes) scores, checked as in a run."""
+    """Return the (N, classes) scores of a network under test, checked as in a run."""
     with as_in_a_worker(SEED):
         found = scoring.scores(network, inputs, batch_size=size)
     expected = len(next(iter(inputs.values()))), network.recipe.classes
@@ -182,7 +182,7 @@ def score_network(network: Network, inputs: Inputs, *, size: int = 1000) -> Arra
 
 
 def differing_tensors(one: nn.Module, other: nn.Module) -> list[str]:
-    """Return the names of tensors of the model under test that are not bit-identical."""
+    """Return the names of tensors in which two networks under test differ."""
     first, second = one.state_dict(), other.state_dict()
     names = {*first} | {*second}
     return sorted(

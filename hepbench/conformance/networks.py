@@ -1,4 +1,4 @@
-"""Claims about models that encode, tested on newly built networks.
+"""Checks of network plugins (models that encode), with newly built networks.
 
 ``trained_networks`` holds the claims that need a trained network.
 """
@@ -69,53 +69,55 @@ TORCH_SETTINGS: Mapping[str, Callable[[], Any]] = {
 
 
 def network_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return the claims about a model that offers ``encode``."""
+    """Return the claims to check about a network plugin."""
     model = ModelUnderTest(entry.spec, partial(trials.example_shapes, entry, registry))
     return [
         *_untrained_claims(model),
         *trained_networks.trained_claims(model),
         Claim("importing its module loads no reader or plotter and keeps torch's settings",
-              partial(_imports_little, model), slow=True),
+              partial(_check_imports, model), slow=True),
         Claim("loaded or trained again in a fresh process, scores are the same",
-              partial(_agrees_in_fresh_process, model), slow=True),
+              partial(_check_fresh_process, model), slow=True),
     ]  # fmt: skip
 
 
 def _untrained_claims(model: ModelUnderTest) -> list[Claim]:
     claims = [
-        model.claim("can be built and encodes, also with each preset", _builds, first=True),
-        model.claim("has a function for everything it offers", _offers, first=True),
+        model.claim("can be built and encodes, also with each preset", _check_builds, first=True),
+        model.claim("has a function for everything it offers", _check_offers, first=True),
         model.claim(
-            "latents have shape (examples, D), are float32 and finite", _encodes, first=True
+            "latents have shape (examples, D), are float32 and finite", _check_encodes, first=True
         ),
         model.claim(
-            "scores of two and of three classes are finite and add to 1", _scores, first=True
+            "scores of two and of three classes are finite and add to 1", _check_scores, first=True
         ),
-        model.claim("leaves its inputs unchanged", _leaves_inputs_unchanged, first=True),
+        model.claim("leaves its inputs unchanged", _check_leaves_inputs_unchanged, first=True),
     ]
     if model.spec.fits:
         text = "'fits' is right: inputs of every shape that it allows are encoded"
-        claims.append(model.claim(text, _takes_what_fits))
+        claims.append(model.claim(text, _check_accepts_what_fits))
     if model.pretrains:
         claims += [
             model.claim(
                 "pretraining terms are finite, one value per example",
-                _has_pretraining_terms,
+                _check_pretraining_terms,
                 first=True,
             ),
             model.claim(
                 "weights of pretraining terms are finite and at least 0",
-                _has_term_weights,
+                _check_term_weights,
                 first=True,
             ),
         ]
     if "reconstruct" in model.spec.offers:
-        claims.append(model.claim("reconstructions have the shapes of the inputs", _reconstructs))
+        claims.append(
+            model.claim("reconstructions have the shapes of the inputs", _check_reconstructs)
+        )
     text = "the same seed builds a bit-identical network, another seed a different one"
-    return [*claims, model.claim(text, _builds_from_seed)]
+    return [*claims, model.claim(text, _check_builds_from_seed)]
 
 
-def _builds(model: ModelUnderTest) -> None:
+def _check_builds(model: ModelUnderTest) -> None:
     all_params = model.spec.all_params
     for name in ("", *preset_names(all_params)):
         try:
@@ -125,7 +127,7 @@ def _builds(model: ModelUnderTest) -> None:
             raise PluginError(msg) from error
 
 
-def _takes_what_fits(model: ModelUnderTest) -> None:
+def _check_accepts_what_fits(model: ModelUnderTest) -> None:
     for other in OTHER_SHAPES:
         usual = model.trial.shapes
         shapes = {name: other.get(name, shape) for name, shape in usual.items()}
@@ -134,20 +136,20 @@ def _takes_what_fits(model: ModelUnderTest) -> None:
         try:
             assert model.build(trials.made_up_trial(shapes, 2, sizes=SIZES)).width
         except Exception as error:
-            msg = f"'fits' allows {shapes}: {type(error).__name__}: {error}"
+            msg = f"'fits' allows {shapes}, but building fails: {type(error).__name__}: {error}"
             raise PluginError(" ".join(msg.split())) from error
 
 
-def _offers(model: ModelUnderTest) -> None:
+def _check_offers(model: ModelUnderTest) -> None:
     encoder = model.build(model.trial).encoder
     functions = {"pretrain": "pretraining_terms"}
     for name in sorted(model.spec.offers):
         function = functions.get(name, name.replace("-", "_"))
         has = callable(getattr(encoder, function, None))
-        need(has, f"offers '{name}', but {type(encoder).__name__} has no {function}()")
+        need(has, f"the spec offers '{name}', but {type(encoder).__name__} has no {function}()")
 
 
-def _encodes(model: ModelUnderTest) -> None:
+def _check_encodes(model: ModelUnderTest) -> None:
     network = model.build(model.trial)
     batch = model.batch(network)
     for mode in (True, False):
@@ -168,13 +170,13 @@ def _encodes(model: ModelUnderTest) -> None:
         need(latents.isfinite().all(), f"{when} latents hold values that are not finite")
 
 
-def _scores(model: ModelUnderTest) -> None:
+def _check_scores(model: ModelUnderTest) -> None:
     for classes in (2, 3):
         trial = trials.made_up_trial(model.trial.shapes, classes, sizes=SIZES)
         score_network(model.classifier(trial), trial.inputs)
 
 
-def _leaves_inputs_unchanged(model: ModelUnderTest) -> None:
+def _check_leaves_inputs_unchanged(model: ModelUnderTest) -> None:
     network = model.classifier()
     batch = model.batch(network)
     before = {name: tensor.clone() for name, tensor in batch.inputs.items()}
@@ -184,12 +186,18 @@ def _leaves_inputs_unchanged(model: ModelUnderTest) -> None:
             model.all_terms(network, batch)
         same = [name for name, tensor in before.items() if torch.equal(tensor, batch.inputs[name])]
         changed = sorted({*before} - {*same})
-        need(not changed, f"writes into input '{''.join(changed[:1])}', which other steps use too")
+        need(
+            not changed,
+            f"the model writes into input '{''.join(changed[:1])}', which other steps use too",
+        )
         added_or_removed = sorted({*before} ^ {*batch.inputs})
-        need(not added_or_removed, f"adds or removes input '{''.join(added_or_removed[:1])}'")
+        need(
+            not added_or_removed,
+            f"the model adds or removes input '{''.join(added_or_removed[:1])}'",
+        )
 
 
-def _has_pretraining_terms(model: ModelUnderTest) -> None:
+def _check_pretraining_terms(model: ModelUnderTest) -> None:
     network = model.build(model.trial)
     batch = model.batch(network)
     for mode in (True, False):
@@ -198,10 +206,10 @@ def _has_pretraining_terms(model: ModelUnderTest) -> None:
             terms = model.pretraining_terms(network, batch)
         objectives.check(terms, len(batch))
         for name, term in terms.items():
-            need(term.isfinite().all(), f"term '{name}' holds a value that is not finite")
+            need(term.isfinite().all(), f"term '{name}' has a value that is not finite")
 
 
-def _has_term_weights(model: ModelUnderTest) -> None:
+def _check_term_weights(model: ModelUnderTest) -> None:
     network = model.build(model.trial)
     weigh = getattr(network.encoder, "term_weights", None)
     if weigh is None:
@@ -211,17 +219,20 @@ def _has_term_weights(model: ModelUnderTest) -> None:
     for progress in (*PROGRESS, *PROGRESS):
         found = weigh(progress)
         if extra := sorted({*found} - terms):
-            msg = f"term_weights names '{extra[0]}'; the terms are {', '.join(sorted(terms))}"
+            msg = f"term_weights returns '{extra[0]}'; the terms are {', '.join(sorted(terms))}"
             raise PluginError(msg)
         wrong = [f"{name}: {w!r}" for name, w in found.items() if not 0 <= w < float("inf")]
-        need(not wrong, f"at progress {progress:g} the weight is {''.join(wrong[:1])}")
+        need(
+            not wrong,
+            f"at progress {progress:g} the weight of a term is not allowed: {''.join(wrong[:1])}",
+        )
         same = found == weigh(progress)
-        need(same, f"at progress {progress:g} the weights differ when asked again")
+        need(same, f"term_weights({progress:g}) returns other weights when called again")
     final = [weigh(1.0).get(name, 1.0) for name in terms]
-    need(any(final), "at progress 1, which validation uses, all weights are 0")
+    need(any(final), "term_weights(1), which validation uses, returns only weights of 0")
 
 
-def _reconstructs(model: ModelUnderTest) -> None:
+def _check_reconstructs(model: ModelUnderTest) -> None:
     network = model.build(model.trial)
     batch = model.batch(network)
     with determinism.eval_mode(network), torch.no_grad():
@@ -229,7 +240,7 @@ def _reconstructs(model: ModelUnderTest) -> None:
     need(found, "reconstructs none of the inputs")
     for name, made in found.items():
         shapes = {n: tuple(t.shape) for n, t in batch.inputs.items()}
-        need(name in shapes, f"reconstructs '{name}'; the inputs are {', '.join(shapes)}")
+        need(name in shapes, f"the model reconstructs '{name}'; the inputs are {', '.join(shapes)}")
         shape = tuple(made.shape)
         need(
             shape == shapes[name],
@@ -237,11 +248,11 @@ def _reconstructs(model: ModelUnderTest) -> None:
         )
         need(
             made.isfinite().all(),
-            f"the reconstruction of '{name}' holds a value that is not finite",
+            f"the reconstruction of '{name}' has a value that is not finite",
         )
 
 
-def _builds_from_seed(model: ModelUnderTest) -> None:
+def _check_builds_from_seed(model: ModelUnderTest) -> None:
     first, second, other = (model.build(model.trial, seed=SEED + i // 2) for i in range(3))
     found = differing_tensors(first, second)
     need(not found, f"two networks built from one seed differ in {', '.join(found[:3])}")
@@ -251,7 +262,7 @@ def _builds_from_seed(model: ModelUnderTest) -> None:
     )
 
 
-def _imports_little(model: ModelUnderTest) -> None:
+def _check_imports(model: ModelUnderTest) -> None:
     module = model.spec.build.partition(":")[0]
     found = run_in_fresh_process(f"{__name__}:import_effects", module, libraries=PRELOADED)
     need(not found["imports"], f"importing {module} imports {', '.join(found['imports'])}")
@@ -262,7 +273,7 @@ PRELOADED = (*NETWORK_IMPORTS, __name__)
 
 
 def import_effects(module: str) -> dict[str, list[str]]:
-    """Import a module; return the unrelated libraries it imports and the settings it changes."""
+    """Return which libraries a plugin's module imports and which settings it changes."""
     import sys
     from importlib import import_module
 
@@ -275,18 +286,18 @@ def import_effects(module: str) -> dict[str, list[str]]:
     }
 
 
-def _agrees_in_fresh_process(model: ModelUnderTest) -> None:
+def _check_fresh_process(model: ModelUnderTest) -> None:
     with TemporaryDirectory() as folder:
         stored_networks.save(model.trained, Path(folder))
-        arguments = (_as_json(model.spec), model.trial.shapes, folder)
+        arguments = (_spec_as_json(model.spec), model.trial.shapes, folder)
         run_in_fresh_process(f"{__name__}:score_again", *arguments, libraries=PRELOADED)
         for name in ("loaded", "trained"):
             same = np.array_equal(np.load(Path(folder) / f"{name}.npy"), model.expected)
-            need(same, f"{name} in a fresh process, scores differ")
+            need(same, f"scores differ if the model is {name} in a fresh process")
 
 
-def _as_json(spec: Model) -> dict[str, Any]:
-    """Return a spec as JSON values, with the parameters of preset ``quick`` as plain values."""
+def _spec_as_json(spec: Model) -> dict[str, Any]:
+    """Return the spec of a model under test as JSON, with the parameters of ``quick``."""
     values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     params = defaults(spec.all_params, "quick")
     preprocess = params.pop("preprocess")
@@ -294,7 +305,7 @@ def _as_json(spec: Model) -> dict[str, Any]:
 
 
 def score_again(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
-    """Save scores of the network loaded from ``folder`` and of one trained again."""
+    """Save scores of the network under test, loaded from a folder and trained again."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
     model = ModelUnderTest(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
     trusted = network_runs.trusted_code(model.task({}))

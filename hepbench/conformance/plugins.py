@@ -1,4 +1,4 @@
-"""Claims about an entry point."""
+"""Checks of a plugin's entry point and hooks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,26 @@ HEAVY = (
 
 
 def plugin_claims(plugin: Plugin, registry: Registry) -> list[Claim]:
-    """Return the claims about an entry point."""
+    """Return the claims to check about a plugin's entry point."""
     return [
-        Claim("the plugin loads", partial(_is_loaded, plugin), first=True),
-        Claim("the module with the hooks imports no heavy library", partial(_is_light, plugin)),
-        Claim("hooks return the same specs each time", partial(_repeats, plugin)),
-        Claim("no other plugin uses the same names", partial(_is_alone, plugin, registry)),
+        Claim("the plugin loads", partial(_check_loads, plugin), first=True),
+        Claim(
+            "the module with the hooks imports no heavy library",
+            partial(_check_imports_nothing_heavy, plugin),
+        ),
+        Claim("hooks return the same specs each time", partial(_check_hooks_repeat, plugin)),
+        Claim(
+            "no other plugin uses the same names",
+            partial(_check_names_are_unique, plugin, registry),
+        ),
     ]
 
 
-def _is_loaded(plugin: Plugin) -> None:
+def _check_loads(plugin: Plugin) -> None:
     need(not plugin.error, plugin.error)
 
 
-def _is_light(plugin: Plugin) -> None:
+def _check_imports_nothing_heavy(plugin: Plugin) -> None:
     code = (
         "import sys\n"
         "from importlib import import_module\n"
@@ -52,14 +58,17 @@ def _is_light(plugin: Plugin) -> None:
     need(not names, f"importing {plugin.module} imports {names}; import it where it is used")
 
 
-def _repeats(plugin: Plugin) -> None:
+def _check_hooks_repeat(plugin: Plugin) -> None:
     for kind in KINDS:
         name = f"hepbench_{kind}s"
         hook = getattr(plugin.loaded, name, list)
-        need(list(hook()) == list(hook()), f"{name}() returns other specs when called again")
+        need(
+            list(hook()) == list(hook()),
+            f"the hook {name}() returns other specs when it is called again",
+        )
 
 
-def _is_alone(plugin: Plugin, registry: Registry) -> None:
+def _check_names_are_unique(plugin: Plugin, registry: Registry) -> None:
     for spec in plugin.specs:
         # raises, naming both distributions
         registry.entry(kind_of(spec), spec.name)

@@ -1,4 +1,4 @@
-"""Claims about a suite. Testing them plans the suite and runs nothing."""
+"""Checks of suites that plugins ship; they plan the suite and run nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SampleEnvironment:
-    """An environment for plans on bundled samples, without digests: see ``stages.Environment``."""
+    """The environment in which suites under test are planned: samples, no digests."""
 
     threads: int = 1
     device: Device = field(default_factory=Device)
@@ -31,38 +31,41 @@ class SampleEnvironment:
     measuring: Mapping[str, str] = field(default_factory=dict)
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
-        """Return no digests."""
+        """Return no source digests; checks of suites do not need them."""
         return {}
 
     def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:
-        """Return the labels of the files that a spec declares; they must exist."""
+        """Return labels of the files that a spec under test declares; they must exist."""
         return tuple(portable_paths.declared(name, entry.spec) for name in files)
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the bundled sample of a dataset of the suite under test; its files must exist."""
+        """Return the sample of a dataset in the suite under test; its files must exist."""
         return finding.find(entry.spec, None, "sample", lambda path, _: str(path))
 
 
 def suite_claims(entry: Entry, registry: Registry) -> list[Claim]:
-    """Return the claims about a suite."""
+    """Return the claims to check about a suite of a plugin."""
     name = entry.spec.name
     return [
         Claim("the file can be read as a suite",
               partial(session.read_suite, name, registry), first=True),
         Claim("all names are installed, and at least one cell can run",
-              partial(_planned, name, registry), first=True),
-        Claim("every published value belongs to a cell", partial(_shows, name, registry)),
+              partial(_plans_of_suite, name, registry), first=True),
+        Claim("every published value belongs to a cell", partial(_check_published_values, name, registry)),
     ]  # fmt: skip
 
 
-def _planned(name: str, registry: Registry) -> list[plan.Plan]:
+def _plans_of_suite(name: str, registry: Registry) -> list[plan.Plan]:
     suite = session.read_suite(name, registry)
     choices = [Choice(preset=preset) for preset in dict.fromkeys([suite.preset, *suite.presets])]
     return [plan.make(suite, registry, SampleEnvironment(), choice) for choice in choices]
 
 
-def _shows(name: str, registry: Registry) -> None:
-    plans = _planned(name, registry)
+def _check_published_values(name: str, registry: Registry) -> None:
+    plans = _plans_of_suite(name, registry)
     in_cells = [cell.published for planned in plans for cell in planned.cells]
     for value in plans[0].suite.published:
-        need(value in in_cells, f"published '{value.cell}' is no cell of this suite")
+        need(
+            value in in_cells,
+            f"the published value for '{value.cell}' belongs to no cell of this suite",
+        )

@@ -1,4 +1,4 @@
-"""A tiny variational autoencoder, on which methods are tested.
+"""A tiny variational autoencoder, with which methods are tested.
 
 It has batch norm, dropout and random latents, which a method may handle wrongly.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TinyAutoencoder(nn.Module):
-    """A variational autoencoder of all inputs, flattened.
+    """A tiny variational autoencoder to test methods with; inputs are flattened.
 
     Args:
         shapes: shape of each input of one example.
@@ -40,13 +40,13 @@ class TinyAutoencoder(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, n))
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the means of the latents of this tiny model."""
-        latent: Tensor = self.mean(self.blocks(self._flat(inputs)))
+        """Return the latents (posterior means) of the tiny autoencoder for tests."""
+        latent: Tensor = self.mean(self.blocks(self._flattened(inputs)))
         return latent
 
     def pretraining_terms(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return this tiny model's reconstruction error and KL divergence from a Gaussian."""
-        x = self._flat(inputs)
+        """Return the tiny autoencoder's loss terms: reconstruction error and KL divergence."""
+        x = self._flattened(inputs)
         hidden = self.blocks(x)
         mean, log_std = self.mean(hidden), self.log_std(hidden)
         latent = mean + torch.randn_like(mean) * log_std.exp() if self.training else mean
@@ -55,17 +55,17 @@ class TinyAutoencoder(nn.Module):
         return {"reconstruction": squares, "kl": kl}
 
     def term_weights(self, progress: float) -> dict[str, float]:
-        """Return this tiny model's weight of the KL term, which grows during training."""
+        """Return the weight of the tiny autoencoder's KL term, which grows during training."""
         return {"kl": 0.1 * progress}
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the inputs as this tiny model decodes them from their latents."""
+        """Return the inputs as the tiny autoencoder reconstructs them."""
         flat = self.decoder(self.encode(inputs))
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()], 1)
         shaped = zip(self.shapes.items(), parts, strict=True)
         return {name: part.unflatten(1, shape) for (name, shape), part in shaped}
 
-    def _flat(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def _flattened(self, inputs: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([inputs[name].flatten(1) for name in self.shapes], 1)
 
 

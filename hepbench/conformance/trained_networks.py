@@ -1,4 +1,4 @@
-"""Claims about models that encode, tested on a briefly trained network."""
+"""Checks of network plugins (models that encode), with a briefly trained network."""
 
 from __future__ import annotations
 
@@ -32,54 +32,56 @@ DEVICE_TOLERANCE = 1e-3
 
 
 def trained_claims(model: ModelUnderTest) -> list[Claim]:
-    """Return the claims about a model trained on all its losses."""
+    """Return the claims to check about the trained network of a plugin."""
     claims = [
         model.claim(
             "training with the same seed gives bit-identical parameters",
-            _trains_from_seed,
+            _check_same_seed_same_training,
             first=True,
         ),
-        model.claim("every parameter gets a gradient from a loss", _gets_gradients),
-        model.claim("in eval mode nothing is random and nothing changes", _is_deterministic),
-        model.claim("shuffling the examples only shuffles the scores", _ignores_order),
+        model.claim("every parameter gets a gradient from a loss", _check_gradients),
+        model.claim("in eval mode nothing is random and nothing changes", _check_deterministic),
+        model.claim("shuffling the examples only shuffles the scores", _check_ignores_order),
         model.claim(
             "the score of an example does not depend on the other examples in its batch",
-            _ignores_batch,
+            _check_ignores_batch,
         ),
     ]
     if model.pretrains:
         claims.append(
             model.claim(
                 "in eval mode pretraining terms do not depend on other examples in the batch",
-                _terms_ignore_batch,
+                _check_terms_ignore_batch,
             )
         )
     if "cloud" in model.spec.inputs:
         claims.append(
-            model.claim("permuting particles does not change scores", _ignores_particle_order)
+            model.claim("permuting particles does not change scores", _check_ignores_particle_order)
         )
     if {"cloud", "mask"} <= {*model.spec.inputs}:
-        claims.append(model.claim("more padding does not change scores", _ignores_padding))
+        claims.append(model.claim("more padding does not change scores", _check_ignores_padding))
     counters = "both counters of operations agree, or name what they do not count"
     return [
         *claims,
-        model.claim("scores are the same on another device", _agrees_on_other_device),
-        model.claim("scores are bit-identical after saving and loading", _saves_and_loads),
+        model.claim("scores are the same on another device", _check_other_device),
+        model.claim("scores are bit-identical after saving and loading", _check_saves_and_loads),
         model.claim(
             "scores are bit-identical without the modules that scoring does not use",
-            _scores_when_trimmed,
+            _check_scores_of_trimmed_network,
         ),
-        model.claim(counters, _is_counted),
-        model.claim("the ONNX graph gives the same scores, at another batch size", _is_exported),
+        model.claim(counters, _check_operation_counts),
+        model.claim(
+            "the ONNX graph gives the same scores, at another batch size", _check_onnx_export
+        ),
     ]
 
 
-def _trains_from_seed(model: ModelUnderTest) -> None:
+def _check_same_seed_same_training(model: ModelUnderTest) -> None:
     found = differing_tensors(model.trained, model.train(model.build(model.trial), model.trial))
-    need(not found, f"two trainings from one seed differ in {', '.join(found[:3])}")
+    need(not found, f"two trainings with one seed differ in {', '.join(found[:3])}")
 
 
-def _gets_gradients(model: ModelUnderTest) -> None:
+def _check_gradients(model: ModelUnderTest) -> None:
     network = copy.deepcopy(model.trained).train()
     batch = model.batch(network)
     loss = torch.stack([term.sum() for term in model.all_terms(network, batch).values()]).sum()
@@ -87,10 +89,13 @@ def _gets_gradients(model: ModelUnderTest) -> None:
     parameters = [(n, p) for n, p in network.named_parameters() if not n.startswith("preprocess.")]
     without_gradient = [n for n, p in parameters if p.grad is None or not p.grad.count_nonzero()]
     losses = "the labels or the pretraining terms" if model.pretrains else "the labels"
-    need(not without_gradient, f"no gradient of {losses} reaches {', '.join(without_gradient[:5])}")
+    need(
+        not without_gradient,
+        f"the loss from {losses} gives no gradient for {', '.join(without_gradient[:5])}",
+    )
 
 
-def _is_deterministic(model: ModelUnderTest) -> None:
+def _check_deterministic(model: ModelUnderTest) -> None:
     network = model.trained
     before = copy.deepcopy(network)
     batch = model.batch(network)
@@ -101,31 +106,33 @@ def _is_deterministic(model: ModelUnderTest) -> None:
     for name, value in found[0].items():
         same = torch.equal(value, found[1][name])
         what = "scores are" if name == "scores" else f"term '{name}' is"
-        need(same, f"in eval mode {what} random or affected by earlier calls")
+        need(same, f"in eval mode {what} random or changed by earlier calls")
     changed = differing_tensors(before, network)
     need(not changed, f"scoring in eval mode changes {', '.join(changed[:3])}")
 
 
-def _ignores_order(model: ModelUnderTest) -> None:
+def _check_ignores_order(model: ModelUnderTest) -> None:
     rows = np.random.default_rng(0).permutation(SIZES["test"])
-    _need_same(model.scores(model.trained, rows), model.expected[rows], "shuffled")
+    _need_same_scores(model.scores(model.trained, rows), model.expected[rows], "shuffled")
 
 
-def _ignores_batch(model: ModelUnderTest) -> None:
+def _check_ignores_batch(model: ModelUnderTest) -> None:
     for size in (1, 7):
         how_many = "alone" if size == 1 else f"{size} at a time"
-        _need_same(model.scores(model.trained, size=size), model.expected, how_many)
+        _need_same_scores(model.scores(model.trained, size=size), model.expected, how_many)
     rows = np.arange(3, SIZES["test"], 4)
-    _need_same(model.scores(model.trained, rows), model.expected[rows], "with other examples")
+    _need_same_scores(
+        model.scores(model.trained, rows), model.expected[rows], "with other examples"
+    )
 
 
-def _need_same(found: Array, expected: Array, how: str, limit: float = TOLERANCE) -> None:
+def _need_same_scores(found: Array, expected: Array, how: str, limit: float = TOLERANCE) -> None:
     difference = abs(found - expected).max()
     # this way round, a NaN fails
     need(difference <= limit, f"{how}, scores change by up to {difference:.2g}")
 
 
-def _terms_ignore_batch(model: ModelUnderTest) -> None:
+def _check_terms_ignore_batch(model: ModelUnderTest) -> None:
     network = model.trained
     batch = model.batch(network)
     subset = {name: tensor[5:12] for name, tensor in batch.inputs.items()}
@@ -137,7 +144,7 @@ def _terms_ignore_batch(model: ModelUnderTest) -> None:
         need(same, f"term '{name}' of an example depends on the other examples in its batch")
 
 
-def _ignores_particle_order(model: ModelUnderTest) -> None:
+def _check_ignores_particle_order(model: ModelUnderTest) -> None:
     particles = model.trial.shapes["cloud"][0]
     order = np.random.default_rng(0).permutation(particles)
     inputs = {
@@ -147,12 +154,12 @@ def _ignores_particle_order(model: ModelUnderTest) -> None:
     if "neighbours" in inputs:
         # the new index of each particle
         inputs["neighbours"] = np.argsort(order)[inputs["neighbours"]]
-    _need_same(
+    _need_same_scores(
         score_network(model.trained, inputs), model.expected, "with particles in another order"
     )
 
 
-def _ignores_padding(model: ModelUnderTest) -> None:
+def _check_ignores_padding(model: ModelUnderTest) -> None:
     inputs = dict(model.trial.inputs)
     for name in ("cloud", "mask"):
         array = inputs[name]
@@ -163,30 +170,30 @@ def _ignores_padding(model: ModelUnderTest) -> None:
         own_places = np.arange(array.shape[1], array.shape[1] + 5)[:, None]
         padding = np.broadcast_to(own_places, (len(array), 5, array.shape[2]))
         inputs["neighbours"] = np.concatenate([array, padding], axis=1)
-    _need_same(
+    _need_same_scores(
         score_network(model.trained, inputs), model.expected, "with five more padded particles"
     )
 
 
-def _agrees_on_other_device(model: ModelUnderTest) -> None:
+def _check_other_device(model: ModelUnderTest) -> None:
     device = _second_device()
     network = copy.deepcopy(model.trained).to(device)
     if device.type == "meta":
-        _runs_without_values(network)
+        _check_meta_device(network)
         skip("needs a GPU: scores on it are compared with those on the CPU")
-    _need_same(model.scores(network), model.expected, f"on {device.type}", DEVICE_TOLERANCE)
+    _need_same_scores(model.scores(network), model.expected, f"on {device.type}", DEVICE_TOLERANCE)
 
 
 def _second_device() -> torch.device:
-    """Return a GPU, or torch's ``meta`` device, where tensors have shapes but no values."""
+    """Return a second device to test a network on: a GPU, or torch's ``meta`` device."""
     for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)):
         if module.is_available():
             return torch.device(name)
     return torch.device("meta")
 
 
-def _runs_without_values(network: Network) -> None:
-    """Raise PluginError if a tensor stays on the CPU because it is no parameter or buffer."""
+def _check_meta_device(network: Network) -> None:
+    """Check that all tensors of a network move to the ``meta`` device with it."""
     try:
         with determinism.eval_mode(network), torch.no_grad():
             network(network.example_inputs())
@@ -200,7 +207,7 @@ def _runs_without_values(network: Network) -> None:
         raise PluginError(msg) from error
 
 
-def _saves_and_loads(model: ModelUnderTest) -> None:
+def _check_saves_and_loads(model: ModelUnderTest) -> None:
     with TemporaryDirectory() as folder:
         stored_networks.save(model.trained, Path(folder))
         again = stored_networks.load(Path(folder), model.trained.known)
@@ -208,19 +215,19 @@ def _saves_and_loads(model: ModelUnderTest) -> None:
     need(same, "scores differ after loading; learned values must be parameters or buffers")
 
 
-def _scores_when_trimmed(model: ModelUnderTest) -> None:
+def _check_scores_of_trimmed_network(model: ModelUnderTest) -> None:
     trimmed = copy.deepcopy(model.trained).trim()
     same = np.array_equal(model.scores(trimmed), model.expected)
-    need(same, "scores differ without the modules that scoring seemed not to use")
+    need(same, "scores differ when the modules that scoring does not use are removed")
 
 
-def _is_counted(model: ModelUnderTest) -> None:
+def _check_operation_counts(model: ModelUnderTest) -> None:
     inputs = model.batch(model.trained).inputs
     counted = counting.count(copy.deepcopy(model.trained), tracing.batch(inputs, 1))
     need(counted.agrees or counted.gaps, "; ".join(counted.warnings))
 
 
-def _is_exported(model: ModelUnderTest) -> None:
+def _check_onnx_export(model: ModelUnderTest) -> None:
     if absent := export.missing():
         skip(absent)
     inputs = model.batch(model.trained).inputs

@@ -1,4 +1,4 @@
-"""Trials: examples to train and score on, and estimators fitted under a worker's conditions.
+"""Trials: made-up or sample data that plugins are tested on, and estimators fitted to it.
 
 The conditions are one thread, seeded global generators and read-only arrays.
 """
@@ -61,7 +61,7 @@ MAX_VALUES = 2000
 
 @dataclass(frozen=True)
 class Trial:
-    """Examples to train and score on, in parts without common ids."""
+    """A trial: training, validation and test examples that a plugin is tested on."""
 
     name: str
     parts: Mapping[str, Examples]
@@ -69,7 +69,7 @@ class Trial:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of one example of the trial."""
+        """Shape of each input of the trial, for one example."""
         return {name: tuple(a.shape[1:]) for name, a in self.parts["train"].inputs.items()}
 
     @property
@@ -78,14 +78,14 @@ class Trial:
         return self.parts["test"].inputs
 
     def data(self, *, labels: bool = True) -> TrainingData:
-        """Return the trial's training and validation data, as a method gets them."""
+        """Return the trial's training and validation data, in the form that methods get."""
         train, validation = self.parts["train"], self.parts["validation"]
         data = TrainingData(train=train, validation=validation, classes=self.classes)
         return data if labels else data.without_labels()
 
 
 def matching_datasets(entry: Entry, registry: Registry) -> list[Entry]:
-    """Return the datasets with all inputs of a model, those of the model's distribution first."""
+    """Return the datasets that a model under test can use, those of its distribution first."""
     wanted = {*entry.spec.inputs}
     found = registry.entries("dataset")
     return same_distribution_first(
@@ -94,13 +94,13 @@ def matching_datasets(entry: Entry, registry: Registry) -> list[Entry]:
 
 
 def example_shapes(entry: Entry, registry: Registry) -> list[Shapes]:
-    """Return possible shapes of one example for a model, the preferred ones first.
+    """Return possible input shapes for testing a model, the preferred ones first.
 
     If a dataset of the model's own distribution is small, its shapes are the only ones. Otherwise
     SHAPES come first, then the shapes of all matching datasets, however large.
 
     Raises:
-        PluginError: the model takes an input of unknown shape, or fits none of these shapes.
+        PluginError: an input of the model has no known shape, or the model refuses all shapes.
     """
     found: list[Shapes] = [SHAPES]
     for dataset in matching_datasets(entry, registry):
@@ -116,22 +116,22 @@ def example_shapes(entry: Entry, registry: Registry) -> list[Shapes]:
     missing = [name for name in entry.spec.inputs if name not in SHAPES]
     need(
         whole,
-        f"input '{''.join(missing[:1])}' has no known shape: no installed dataset has this input",
+        f"the shape of input '{''.join(missing[:1])}' is unknown: no installed dataset has it",
     )
-    return _fitting(
+    return _accepted_shapes(
         entry.spec, [{name: each[name] for name in entry.spec.inputs} for each in whole]
     )
 
 
-def _fitting(model: Model, shapes: list[Shapes]) -> list[Shapes]:
-    """Return the shapes that a model takes.
+def _accepted_shapes(model: Model, shapes: list[Shapes]) -> list[Shapes]:
+    """Return those input shapes that the model under test accepts.
 
     Raises:
-        PluginError: it takes none of them.
+        PluginError: it accepts none of them.
     """
     params = defaults(model.params, "quick")
     reasons = [why_unfit(model, each, params) for each in shapes]
-    need(not all(reasons), f"does not fit any known shapes: {reasons[0]}")
+    need(not all(reasons), f"the model accepts none of the known input shapes: {reasons[0]}")
     return [each for each, reason in zip(shapes, reasons, strict=True) if not reason]
 
 
@@ -142,11 +142,11 @@ def made_up_trial(
     informative: bool = True,
     sizes: Mapping[str, int] = SIZES,
 ) -> Trial:
-    """Return made-up examples. If not ``informative``, the labels are random."""
+    """Return a trial of made-up examples; unless ``informative``, labels are random."""
     rng = np.random.default_rng(classes)
     n = sum(sizes.values())
     labels = rng.permutation(np.arange(n) % classes)
-    inputs = _inputs(shapes, labels, rng)
+    inputs = _made_up_inputs(shapes, labels, rng)
     # with three classes examples also have weights
     weights = rng.uniform(0.5, 1.5, n) if classes > 2 else None
     visible_labels = labels if informative else rng.permutation(labels)
@@ -157,10 +157,10 @@ def made_up_trial(
     return Trial(name, {part: _as_read_only(whole[low:high]) for part, low, high in cuts}, classes)
 
 
-def _inputs(
+def _made_up_inputs(
     shapes: Mapping[str, tuple[int, ...]], labels: Array, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Return inputs: classes are 1.5 sigma apart, images sparse, clouds padded with zeros."""
+    """Return made-up inputs for a trial, with classes 1.5 sigma apart."""
     found = {}
     for name, shape in shapes.items():
         apart = 1.5 * labels.reshape(-1, *[1] * len(shape)) / math.sqrt(math.prod(shape))
@@ -175,14 +175,16 @@ def _inputs(
         if "cloud" in shapes and shapes["cloud"][0] == particles:
             found["cloud"] *= found["mask"][:, :, None]
     if "neighbours" in shapes:
-        found["neighbours"] = _neighbours(shapes["neighbours"], found.get("mask"), rng, len(labels))
+        found["neighbours"] = _made_up_neighbours(
+            shapes["neighbours"], found.get("mask"), rng, len(labels)
+        )
     return found
 
 
-def _neighbours(
+def _made_up_neighbours(
     shape: tuple[int, ...], mask: Array | None, rng: np.random.Generator, n: int
 ) -> Array:
-    """Return (n, P, k) indices: random real particles; padding has itself as neighbour."""
+    """Return made-up (n, P, k) neighbour indices: random real particles; padding has itself."""
     particles, k = shape
     mask = np.ones((n, particles), bool) if mask is None else mask
     some = rng.integers(0, mask.sum(1)[:, None, None], (n, particles, k))
@@ -198,7 +200,7 @@ def _as_read_only(e: Examples) -> Examples:
 
 
 def sample_trial(entry: Entry, inputs: tuple[str, ...]) -> Trial:
-    """Return the first examples of a bundled sample, prepared as in a run."""
+    """Return a trial of the first examples in a dataset's sample, prepared as in a run."""
     limits = {f"n_{part}": size for part, size in SIZES.items()}
     with TemporaryDirectory() as name:
         folders = prepared(entry, inputs, Path(name), **limits)
@@ -211,7 +213,7 @@ def sample_trial(entry: Entry, inputs: tuple[str, ...]) -> Trial:
 
 @contextmanager
 def as_in_a_worker(seed: int) -> Iterator[None]:
-    """Use one thread and seeded global generators; restore both afterwards."""
+    """Run a check of an estimator as in a worker: one thread, seeded; undo this afterwards."""
     # installed with scikit-learn, which skops requires
     from threadpoolctl import threadpool_limits
 
@@ -227,19 +229,22 @@ def as_in_a_worker(seed: int) -> Iterator[None]:
 
 
 def build_estimator(build: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> Estimator:
-    """Build an estimator for a trial.
+    """Build the estimator under test for a trial.
 
     Raises:
-        PluginError: the function returns something else.
+        PluginError: the build function returns something else.
     """
     with as_in_a_worker(SEED):
         found = resolve(build)(dict(shapes), **params)
-    need(isinstance(found, Estimator), f"build returns {type(found).__name__}, not an Estimator")
+    need(
+        isinstance(found, Estimator),
+        f"the build function returns a {type(found).__name__}, not an Estimator",
+    )
     return found  # type: ignore[no-any-return]
 
 
 def fit_estimator(build: str, params: Params, trial: Trial) -> Estimator:
-    """Build an estimator and fit it to a trial."""
+    """Build the estimator under test and fit it to a trial."""
     found = build_estimator(build, params, trial.shapes)
     with as_in_a_worker(SEED):
         found.fit(trial.data(), seed=SEED)
@@ -247,7 +252,7 @@ def fit_estimator(build: str, params: Params, trial: Trial) -> Estimator:
 
 
 def score_estimator(estimator: Estimator, inputs: Inputs, classes: int) -> Array:
-    """Return (N, classes) scores, checked as in a run."""
+    """Return the (N, classes) scores of an estimator under test, checked as in a run."""
     with as_in_a_worker(SEED):
         found = estimator.scores(inputs)
     n = len(next(iter(inputs.values())))
@@ -256,7 +261,7 @@ def score_estimator(estimator: Estimator, inputs: Inputs, classes: int) -> Array
 
 
 def auc_in_sigma(examples: Examples, scores: Array) -> float:
-    """Return how many standard errors above one half the AUC is.
+    """Return by how many standard errors the AUC in a check is above one half.
 
     The standard error is that of scores independent of the labels, for the two smallest classes;
     ties would make it smaller. Source: Mann and Whitney, Ann. Math. Stat. 18 (1947) 50.
@@ -267,15 +272,15 @@ def auc_in_sigma(examples: Examples, scores: Array) -> float:
 
 
 def same_distribution_first(entries: Iterable[Entry], owner: Entry) -> list[Entry]:
-    """Return entries to try a plugin on, those from the same distribution as ``owner`` first."""
+    """Sort plugins to test another one with; those of the owner's distribution come first."""
     return sorted(entries, key=lambda e: e.plugin.distribution != owner.plugin.distribution)
 
 
 def model_for_method(default: Entry, offers: str, method: Entry, registry: Registry) -> Entry:
-    """Return the model to test a method on: the default, or an installed one with all it needs.
+    """Return the model to test a method with: the default one, or an installed one.
 
     Args:
-        default: the model that the conformance tests bring.
+        default: the model in the conformance tests, used if it offers all that is needed.
         offers: ``estimate`` or ``encode``.
         method: the method to test.
         registry: the installed plugins.
@@ -292,14 +297,14 @@ def model_for_method(default: Entry, offers: str, method: Entry, registry: Regis
 
 
 def need_order(trial: Trial, scores: Array) -> None:
-    """Raise PluginError if the scores of the test part rank the classes the wrong way round."""
+    """Fail a check if the test scores of a trial rank the classes in the wrong order."""
     sigma = auc_in_sigma(trial.parts["test"], scores)
-    below = f"AUC is {-sigma:.0f} standard errors below 0.5; are columns swapped?"
+    below = f"AUC is {-sigma:.0f} standard errors below 0.5; are score columns swapped?"
     need(sigma > -4, f"{trial.name}: {below}")
 
 
 def need_chance_level(trial: Trial, found: Estimator) -> None:
-    """Raise PluginError if random labels of held-out examples are predicted.
+    """Fail a check if an estimator seems to predict random labels of a trial.
 
     Model selection on validation is allowed; it raises the validation AUC by two or three standard
     errors.
@@ -308,13 +313,16 @@ def need_chance_level(trial: Trial, found: Estimator) -> None:
         p: auc_in_sigma(e, score_estimator(found, e.inputs, 2)) for p, e in trial.parts.items()
     }
     held_out, validation = sigma["test"], sigma["validation"]
-    need(abs(held_out) <= 4, f"held-out AUC is {held_out:+.1f} standard errors from 0.5")
-    above = f"validation AUC is {validation:.1f} standard errors above 0.5"
+    need(
+        abs(held_out) <= 4,
+        f"with random labels, the test AUC is {held_out:+.1f} standard errors from 0.5",
+    )
+    above = f"with random labels, the validation AUC is {validation:.1f} standard errors above 0.5"
     need(validation <= 6, f"{above}; is validation used for training?")
 
 
 def save_and_load(found: Estimator, fresh: Estimator) -> Estimator:
-    """Save an estimator to files and load its state into a newly built one."""
+    """Save an estimator under test and load its state into a newly built one."""
     with TemporaryDirectory() as folder:
         stored_estimators.save(found, Path(folder))
         return stored_estimators.load(fresh, Path(folder))  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""From original files to prepared inputs: finding, fetching, reading, splitting, laying out."""
+"""Prepares data: finds, downloads, reads and splits dataset files, and lays out inputs."""

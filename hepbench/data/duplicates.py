@@ -1,4 +1,4 @@
-"""Duplicates: hashes of examples, and how many are exact copies across parts. Pure."""
+"""Duplicates: counts examples that are exact copies of others in another part. Pure."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ PAIRS = (
 
 
 def row_hashes(arrays: Sequence[Array]) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of each row of some (N, ...) arrays: equal rows, equal hashes.
+    """Return a 64-bit hash of each example, from its rows in some (N, ...) arrays.
 
     Sparse images are hashed by their hits, so dense copies of the same images have other hashes.
     """
     total = np.zeros(len(arrays[0]), np.uint64)
     for array in arrays:
         sparse = isinstance(array, SparseImages)
-        for column in [_hit_words(array)] if sparse else _words(array).T:
+        for column in [_hashes_of_hits(array)] if sparse else _rows_as_integers(array).T:
             with np.errstate(over="ignore"):
                 total = (total ^ column) * np.uint64(0x9E3779B97F4A7C15)
                 total ^= total >> np.uint64(32)
     return total
 
 
-def _hit_words(images: SparseImages) -> NDArray[np.uint64]:
-    """Return (N,) sums of the hashes of hits; hits of value zero do not count."""
+def _hashes_of_hits(images: SparseImages) -> NDArray[np.uint64]:
+    """Return a sum of the hits' hashes for each sparse image; hits of zero do not count."""
     _, positions, values = images.hits()
     hits = positions.astype(np.uint64) << np.uint64(32) | values.view(np.uint32)
     hits = np.where(values == 0, np.uint64(0), stirred(hits))
@@ -52,7 +52,7 @@ def _hit_words(images: SparseImages) -> NDArray[np.uint64]:
     return np.diff(total[ends], prepend=np.uint64(0))
 
 
-def _words(array: NDArray[Any]) -> NDArray[Any]:
+def _rows_as_integers(array: NDArray[Any]) -> NDArray[Any]:
     flat = np.ascontiguousarray(array).reshape(len(array), -1)
     if flat.dtype.kind in "fc":
         # -0 equals 0
@@ -63,20 +63,20 @@ def _words(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def contents(columns: Sequence[NDArray[Any]]) -> str:
-    """Return a hash of the rows of some (N, ...) arrays; their order does not matter."""
+    """Return one hash of all examples in some (N, ...) arrays; their order does not matter."""
     rows = np.sort(row_hashes(columns)).astype("<u8")
     return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
 
 
 def duplicates(hashes: Mapping[str, NDArray[np.uint64]]) -> dict[str, int]:
-    """Return the number of rows of one part with an exact copy in an earlier part, if not zero."""
+    """Return how many examples of a part are exact copies from an earlier part, if any."""
     ordered = {part: np.sort(rows) for part, rows in hashes.items()}
-    counts = {f"{a}_{b}": _copies(ordered[a], ordered[b]) for a, b in PAIRS if a in ordered}
+    counts = {f"{a}_{b}": _count_common(ordered[a], ordered[b]) for a, b in PAIRS if a in ordered}
     return {name: count for name, count in counts.items() if count}
 
 
 def describe_copies(duplicates: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
-    """Return a line for each pair of parts with exact copies.
+    """Return a warning for each pair of parts (train, test) with exact copies of examples.
 
     Args:
         duplicates: result of ``duplicates``.
@@ -92,8 +92,8 @@ def describe_copies(duplicates: Mapping[str, int], sizes: Mapping[str, int]) -> 
     return found
 
 
-def _copies(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> int:
-    """Return how many values of the second array are in the first; both are sorted."""
+def _count_common(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> int:
+    """Return how many values of a sorted array are also in another sorted array."""
     if not len(first):
         return 0
     places = np.searchsorted(first, second)

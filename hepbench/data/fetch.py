@@ -1,4 +1,4 @@
-"""Downloads of original files: interrupted downloads are resumed, other files are refused.
+"""Downloads original files: resumes interrupted downloads, and refuses wrong files.
 
 The content is written to ``<name>.part``, beside ``<name>.part.json`` with its address, size and
 version, and is renamed when it is complete and correct. A partial file is continued only if the server
@@ -63,16 +63,16 @@ PAGE_CAME = "{} returns a web page instead of the file"
 
 
 class _BrokenOffError(Exception):
-    """The connection ended early or failed: another try may help."""
+    """The connection of a download ended early or failed; another try may help."""
 
 
-class _OtherError(Exception):
-    """The partial file does not belong to the file on the server: the download must start again."""
+class _FileChangedError(Exception):
+    """The partial download belongs to an older file on the server; it must start again."""
 
 
 @dataclass(frozen=True)
 class PartialFile:
-    """The part of a file that has been downloaded, with a note on the file that it belongs to.
+    """A partial download, with a note on the complete file that it belongs to.
 
     Args:
         target: path of the complete file.
@@ -88,7 +88,7 @@ class PartialFile:
         return self.target.with_name(f"{self.target.name}.part")
 
     @property
-    def _note(self) -> Path:
+    def _note_path(self) -> Path:
         return self.target.with_name(f"{self.target.name}.part.json")
 
     def size(self) -> int:
@@ -96,33 +96,33 @@ class PartialFile:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def note(self) -> dict[str, Any]:
-        """Return the note on the download, or nothing if it is of another file."""
+        """Return the note on the partial download, empty if it belongs to another file."""
         try:
-            found = json.loads(self._note.read_bytes())
+            found = json.loads(self._note_path.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         mine = isinstance(found, dict) and found.get("url") == self.url
         return found if mine else {}
 
     def write_note(self, validator: str, expected: int | None) -> None:
-        """Write down how the server identifies the file, and its size."""
+        """Write a note on the partial download: the file's size and identification."""
         found = {"url": self.url, "validator": validator, "bytes": expected}
-        self._note.write_text(json.dumps({k: v for k, v in found.items() if v}))
+        self._note_path.write_text(json.dumps({k: v for k, v in found.items() if v}))
 
     def discard(self) -> None:
         """Remove the partial download and its note."""
-        for path in (self.path, self._note):
+        for path in (self.path, self._note_path):
             path.unlink(missing_ok=True)
 
     def complete(self) -> None:
-        """Give the complete download its name, and remove the note."""
+        """Give the complete download its final name, and remove the note."""
         self.path.replace(self.target)
-        self._note.unlink(missing_ok=True)
+        self._note_path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """The download of one file into a folder.
+    """The download of one original file into a folder.
 
     Args:
         dataset: name at the start of each error.
@@ -143,26 +143,26 @@ class Fetch:
 
     @property
     def partial(self) -> PartialFile:
-        """What has been downloaded so far."""
+        """The partial download so far."""
         return PartialFile(self.target, self.file.url)
 
     def __call__(self) -> Path:
-        """Download the file and return its path.
+        """Download the original file and return its path.
 
         Raises:
-            DataError: the download fails, or gives another file. A good partial file is kept, and
+            DataError: the download fails, or gives a wrong file. A good partial file is kept, and
                 the next call continues it.
         """
         if not ADDRESS.match(self.file.url):
-            self._refuse(f"'{self.file.url}' is not an http or https address")
+            self._fail(f"the address '{self.file.url}' does not begin with http:// or https://")
         try:
             lock = self.target.with_name(f".{self.target.name}.lock")
             claimed = locks.claim(lock)
             if claimed is None:
-                self._refuse("another process is downloading it")
+                self._fail("another process is downloading it")
             try:
                 self._download()
-                self._check()
+                self._check_complete_file()
                 self.partial.complete()
             finally:
                 locks.release(lock, claimed)
@@ -171,7 +171,7 @@ class Fetch:
             raise DataError(msg) from error
         return self.target
 
-    def _refuse(self, problem: str, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
         page = f"; by hand: {self.file.address}" if self.file.address else ""
         msg = " ".join(f"{self.dataset}: {self.file.name}: {problem}{page}".split())
         raise DataError(msg) from cause
@@ -179,12 +179,12 @@ class Fetch:
     # --- downloading
 
     def _download(self) -> None:
-        """Complete the partial file, with several tries if necessary."""
+        """Complete the partial download, with several tries if necessary."""
         furthest, failures = self.partial.size(), 0
         while True:
             try:
-                self._try()
-            except _OtherError as error:
+                self._request_missing_bytes()
+            except _FileChangedError as error:
                 self.partial.discard()
                 reason, failures = str(error), failures + 1
             except _BrokenOffError as error:
@@ -195,129 +195,131 @@ class Fetch:
                 return
             if failures > len(WAITS_SECONDS):
                 kept = self.partial.size()
-                more = f"; {kept:,} bytes are kept: the same command continues from there"
-                self._refuse(reason + (more if kept else ""))
+                more = f"; {kept:,} bytes are kept, and the same command continues the download"
+                self._fail(reason + (more if kept else ""))
             wait = WAITS_SECONDS[max(failures - 1, 0)]
             self.report_progress(f"{reason}; next try in {wait} s")
             time.sleep(wait)
 
-    def _try(self) -> None:
-        """Request the missing bytes, and append them."""
+    def _request_missing_bytes(self) -> None:
+        """Request the missing bytes of a download, and append them to the partial file."""
         start, known = self.partial.size(), self.partial.note()
         if start and start == known.get("bytes"):
             return
         if start and not (known.get("validator") or self.file.sha256):
-            msg = "the server does not state whether the file has changed"
-            raise _OtherError(msg)
-        request = Request(self.file.url, headers=_headers(start, known.get("validator", "")))
+            msg = "the server does not say whether the file has changed since"
+            raise _FileChangedError(msg)
+        request = Request(
+            self.file.url, headers=_request_headers(start, known.get("validator", ""))
+        )
         try:
             response = urlopen(request, timeout=TIMEOUT_SECONDS)
         except HTTPError as error:
-            self._answered(error, start)
+            self._handle_http_error(error, start)
             return
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, SSLCertVerificationError):
-                self._refuse(
-                    f"the server's certificate is refused ({reason.verify_message})", error
+                self._fail(
+                    f"the server's certificate is not valid ({reason.verify_message})", error
                 )
-            msg = f"no answer from {self.file.url} ({_said(reason)})"
+            msg = f"no answer from {self.file.url} ({_error_in_one_line(reason)})"
             raise _BrokenOffError(msg) from error
         with response:
-            self._receive(response, start, known)
+            self._receive_response(response, start, known)
 
-    def _answered(self, error: HTTPError, start: int) -> None:
-        """Raise the error for an HTTP error status; return if the partial file is complete."""
+    def _handle_http_error(self, error: HTTPError, start: int) -> None:
+        """Raise an error for an HTTP error status, unless the partial download is complete."""
         with error:
             if error.code == 416 and start:
-                total = _total(error.headers.get("Content-Range", ""))
-                if total == start == self._expected(total):
+                total = _total_size(error.headers.get("Content-Range", ""))
+                if total == start == self._expected_size(total):
                     return
-                raise _OtherError(CHANGED) from error
+                raise _FileChangedError(CHANGED) from error
             answer = f"{self.file.url} answers {error.code} ({error.reason})"
             if error.code in TRANSIENT:
                 raise _BrokenOffError(answer) from error
-            self._refuse(answer, error)
+            self._fail(answer, error)
 
-    def _receive(self, response: HTTPResponse, start: int, known: dict[str, Any]) -> None:
+    def _receive_response(self, response: HTTPResponse, start: int, known: dict[str, Any]) -> None:
         headers = response.headers
         if not ADDRESS.match(response.url):
-            self._refuse(f"{self.file.url} redirects to {response.url}; http or https is expected")
+            self._fail(f"{self.file.url} redirects to {response.url}; http or https is expected")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
-            self._refuse("the server compresses it; the original bytes are expected")
+            self._fail("the server sends it compressed; the original bytes are expected")
         if headers.get_content_type() in {"text/html", "application/xhtml+xml"}:
-            self._refuse(PAGE_CAME.format(self.file.url))
-        validator = _validator(headers)
+            self._fail(PAGE_CAME.format(self.file.url))
+        validator = _version_header(headers)
         if response.status == 206:
-            begin, total = _range(headers.get("Content-Range", ""))
+            begin, total = _parse_content_range(headers.get("Content-Range", ""))
             other = validator and known.get("validator") and validator != known["validator"]
             if not start or begin != start or other or total != known.get("bytes", total):
-                raise _OtherError(CHANGED)
+                raise _FileChangedError(CHANGED)
         else:
             start, total = 0, response.length
-        expected = self._expected(total)
+        expected = self._expected_size(total)
         chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
         if expected is None and not chunked and not self.file.sha256:
-            self._refuse("neither the server nor the dataset states its length")
-        self._require_room((expected or 0) - start)
+            self._fail("neither the server nor the dataset states its size")
+        self._check_free_space((expected or 0) - start)
         if not start:
             # the note is written first, so that it always describes the partial file
             self.partial.discard()
             self.partial.write_note(validator, expected)
-        self._append(response, start, expected)
+        self._append_to_file(response, start, expected)
 
-    def _expected(self, total: int | None) -> int | None:
-        """Return the size of the complete file; None if it is not known."""
+    def _expected_size(self, total: int | None) -> int | None:
+        """Return the size of the complete download in bytes; None if it is not known."""
         published = self.file.bytes
         if published is not None and total is not None and total != published:
-            self._refuse(f"the server's file has {total:,} bytes, the published one {published:,}")
+            self._fail(f"the server's file has {total:,} bytes, the published one {published:,}")
         return total if published is None else published
 
-    def _require_room(self, missing: int) -> None:
+    def _check_free_space(self, missing: int) -> None:
         free = shutil.disk_usage(self.folder).free
         if missing > free:
-            sizes = f"{missing / 1e9:.1f} GB are missing, {free / 1e9:.1f} GB are free"
-            self._refuse(f"{sizes} in {self.folder}")
+            sizes = f"{missing / 1e9:.1f} GB are still needed, but {free / 1e9:.1f} GB are free"
+            self._fail(f"{sizes} in {self.folder}")
 
-    def _append(self, response: HTTPResponse, start: int, expected: int | None) -> None:
+    def _append_to_file(self, response: HTTPResponse, start: int, expected: int | None) -> None:
         began, done = time.perf_counter(), start
         with self.partial.path.open("ab") as file:
-            for block in _blocks(response):
+            for block in _read_blocks(response):
                 if not done and PAGE.match(block):
-                    self._refuse(PAGE_CAME.format(self.file.url))
+                    self._fail(PAGE_CAME.format(self.file.url))
                 file.write(block)
                 done += len(block)
                 if expected is not None and done > expected:
                     break
-                self.report_progress(_how_far(done, start, expected, time.perf_counter() - began))
+                self.report_progress(_progress(done, start, expected, time.perf_counter() - began))
             file.flush()
             os.fsync(file.fileno())
         if expected is not None and done < expected:
-            msg = f"the connection broke off at {done:,} of {expected:,} bytes"
+            msg = f"the connection ended at {done:,} of {expected:,} bytes"
             raise _BrokenOffError(msg)
 
-    def _check(self) -> None:
-        """Compare the complete file with the published size and checksum; remove a wrong file."""
+    def _check_complete_file(self) -> None:
+        """Compare a complete download with the published size and checksum; remove a wrong one."""
         size = self.partial.size()
         with self.partial.path.open("rb") as file:
             page = PAGE.match(file.read(BLOCK_BYTES))
         if page:
             self.partial.discard()
-            self._refuse(PAGE_CAME.format(self.file.url))
+            self._fail(PAGE_CAME.format(self.file.url))
         if not size or self.file.bytes not in {None, size}:
             self.partial.discard()
             published = f"{self.file.bytes:,}" if self.file.bytes else "some"
-            self._refuse(f"{size:,} bytes were received, the published file has {published}")
+            self._fail(f"{size:,} bytes were received, but the published file has {published}")
         if self.file.sha256:
             self.report_progress("computing its checksum")
             with self.partial.path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != self.file.sha256:
                 self.partial.discard()
-                self._refuse(f"its checksum is {found[:12]}..., not the published one")
+                self._fail(f"its checksum {found[:12]}... differs from the published one")
 
 
-def _headers(start: int, validator: str) -> dict[str, str]:
+def _request_headers(start: int, validator: str) -> dict[str, str]:
     found = {"User-Agent": f"hepbench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         found["Range"] = f"bytes={start}-"
@@ -326,37 +328,37 @@ def _headers(start: int, validator: str) -> dict[str, str]:
     return found
 
 
-def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+def _read_blocks(response: HTTPResponse) -> Iterator[bytes]:
     try:
         while block := response.read1(BLOCK_BYTES):
             yield block
     except (OSError, HTTPException) as error:
-        msg = f"the connection broke off ({_said(error)})"
+        msg = f"the connection ended early ({_error_in_one_line(error)})"
         raise _BrokenOffError(msg) from error
 
 
-def _said(error: object) -> str:
+def _error_in_one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _validator(headers: Any) -> str:
-    """Return a header that identifies this version of the file; a weak ETag does not."""
+def _version_header(headers: Any) -> str:
+    """Return the response header that identifies the file's version (not a weak ETag)."""
     etag = str(headers.get("ETag", ""))
     return etag if etag.startswith('"') else str(headers.get("Last-Modified", ""))
 
 
-def _range(text: str) -> tuple[int | None, int | None]:
-    """Return the start and the total of ``bytes 5-9/10``."""
+def _parse_content_range(text: str) -> tuple[int | None, int | None]:
+    """Parse the header ``bytes 5-9/10`` of a download into its start and total size."""
     match = re.match(r"bytes (\d+)-\d+/", text)
-    return int(match[1]) if match else None, _total(text)
+    return int(match[1]) if match else None, _total_size(text)
 
 
-def _total(text: str) -> int | None:
+def _total_size(text: str) -> int | None:
     match = re.fullmatch(r"bytes .*/(\d+)", text)
     return int(match[1]) if match else None
 
 
-def _how_far(done: int, start: int, expected: int | None, seconds: float) -> str:
+def _progress(done: int, start: int, expected: int | None, seconds: float) -> str:
     rate = (done - start) / max(seconds, 1e-9)
     if expected is None:
         return f"{done / 1e6:,.1f} MB, {rate / 1e6:.1f} MB/s"

@@ -1,4 +1,4 @@
-"""Finding: which files of a dataset exist, and their fingerprints."""
+"""Finds the files of a dataset, original or sample, and their fingerprints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LARGE = 500_000_000
 def find(
     spec: Dataset, folder: Path | None, wanted: Wanted, remembered: Callable[..., str]
 ) -> DataFiles:
-    """Return the original files if they exist, the bundled sample otherwise.
+    """Find a dataset's original files, or its bundled sample if there are none.
 
     Raises:
         DataError: a form is incomplete; no original file exists and ``wanted`` is ``file``; there
@@ -40,27 +40,30 @@ def find(
     """
     paths = {}
     if wanted != "sample" and folder is not None:
-        _refuse_others(spec, folder / spec.name)
+        _check_readable(spec, folder / spec.name)
         paths = original_files(spec, folder / spec.name)
     form = whole_form(spec.files, paths)
     if spec.original and paths and form is not None:
-        return _original(spec, folder, paths, remembered)
+        return _found_original(spec, folder, paths, remembered)
     if paths:
-        missing = _missing(spec.files, paths)
-        msg = f"{spec.name}: {', '.join(missing)} is missing beside {', '.join(paths)} in {folder}"
+        missing = _missing_files(spec.files, paths)
+        msg = (
+            f"{spec.name}: {', '.join(missing)} is missing; only {', '.join(paths)} is in {folder}"
+        )
         raise DataError(msg)
     if wanted == "file":
         msg = (
             f"{spec.name}: no original file under {folder or 'any --data folder'}: "
-            f"{_expected(spec)}"
+            f"{_expected_files(spec)}"
         )
         raise DataError(msg)
-    return _sample(spec, remembered)
+    return _found_sample(spec, remembered)
 
 
 def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
-    """Return {original file name: path} of the first complete form in ``folder``; of every form if
-    none is complete.
+    """Return the paths of a dataset's original files in a folder, by name.
+
+    Only files of the first complete form; of every form if none is complete.
     """
     found = present(spec, folder)
     form = whole_form(spec.files, found)
@@ -72,7 +75,7 @@ def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
 
 
 def present(spec: Dataset, folder: Path) -> dict[str, Path]:
-    """Return {original file name: path} of every original file in ``folder``, of any form."""
+    """Return the paths of all original files of a dataset in a folder, of any form, by name."""
     found = {}
     for file in spec.files:
         for name in (file.name, *file.variants):
@@ -84,9 +87,10 @@ def present(spec: Dataset, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _refuse_others(spec: Dataset, folder: Path) -> None:
-    """Raise DataError if a path with the name of an original file is not a readable file: a user
-    who put it there does not expect the sample.
+def _check_readable(spec: Dataset, folder: Path) -> None:
+    """Raise DataError if a path named like an original file is not a readable file.
+
+    A user who put it there does not expect the sample to be used instead.
     """
     for path in (folder / name for file in spec.files for name in (file.name, *file.variants)):
         problem = "is not a file"
@@ -103,7 +107,7 @@ def _refuse_others(spec: Dataset, folder: Path) -> None:
 
 
 def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
-    """Return the first form whose required files are all found."""
+    """Return the first form of a dataset whose required files are all found, or None."""
     for form in dict.fromkeys(file.form for file in files):
         ours = [file for file in files if file.form == form and file.role == "labelled"]
         there = [file for file in ours if file.name in found]
@@ -112,25 +116,25 @@ def whole_form(files: Sequence[File], found: Collection[str]) -> str | None:
     return None
 
 
-def _missing(files: Sequence[File], found: Collection[str]) -> list[str]:
-    """Return the missing files of the first form of which a file was found."""
+def _missing_files(files: Sequence[File], found: Collection[str]) -> list[str]:
+    """Return the missing original files of the first form with a file that was found."""
     form = next(file.form for file in files if file.name in found)
     ours = [file for file in files if file.form == form and file.role == "labelled"]
     return [file.name for file in ours if not file.optional and file.name not in found]
 
 
-def _expected(spec: Dataset) -> str:
-    """Return the files of each form, as a text."""
+def _expected_files(spec: Dataset) -> str:
+    """Return a text that lists the original files of each form of a dataset."""
     forms: dict[str, list[str]] = {}
     for file in spec.files:
         if file.role == "labelled":
             forms.setdefault(file.form, []).append(f"{spec.name}/{file.name}")
     if not forms:
-        return "the dataset names none"
+        return "the dataset declares no files"
     return " or ".join(", ".join(names) for names in forms.values()) + " expected"
 
 
-def _original(
+def _found_original(
     spec: Dataset, folder: Path | None, paths: Mapping[str, Path], remembered: Callable[..., str]
 ) -> DataFiles:
     assert folder is not None
@@ -139,9 +143,13 @@ def _original(
     files = {file.name: file for file in spec.files}
     marked = [name for name, path in paths.items() if simulated(path)]
     others = [name for name in paths if name not in marked]
-    warnings = [w for name in others if (w := _differs(files[name], paths[name], sums[name]))]
+    warnings = [
+        w
+        for name in others
+        if (w := _difference_from_published(files[name], paths[name], sums[name]))
+    ]
     if marked and others:
-        warnings.append(f"{', '.join(marked)} is simulated, {', '.join(others)} is not")
+        warnings.append(f"{', '.join(marked)} is simulated, but {', '.join(others)} is not")
     lacks = [f"{path.name} {lack}" for name, path in paths.items() if (lack := files[name].lacks)]
     return DataFiles(
         source="simulated" if marked else "file",
@@ -155,7 +163,7 @@ def _original(
 
 
 def simulated(path: Path) -> bool:
-    """Whether a file has the mark of a generator: see ``Dataset.generate``."""
+    """Whether a data file contains the mark of a generator: see ``Dataset.generate``."""
     try:
         with path.open("rb") as file:
             return SIMULATED in file.read(MARK_BYTES)
@@ -164,8 +172,8 @@ def simulated(path: Path) -> bool:
         return False
 
 
-def _differs(file: File, path: Path, found: str) -> str:
-    """Return how a file differs from the published one; a file under a variant name may differ."""
+def _difference_from_published(file: File, path: Path, found: str) -> str:
+    """Return how an original file differs from the published one; variants may differ."""
     size, other = path.stat().st_size, ""
     if path.name != file.name:
         return ""
@@ -178,43 +186,45 @@ def _differs(file: File, path: Path, found: str) -> str:
     )
 
 
-def _sample(spec: Dataset, remembered: Callable[..., str]) -> DataFiles:
+def _found_sample(spec: Dataset, remembered: Callable[..., str]) -> DataFiles:
     if spec.sample is None:
-        msg = f"{spec.name}: has no sample; give its original files with --data or HEPBENCH_DATA"
+        msg = f"{spec.name} has no bundled sample; give original files with --data or HEPBENCH_DATA"
         raise DataError(msg)
-    paths = {name: _packaged(spec.name, name) for name in spec.sample.files}
+    paths = {name: _path_in_package(spec.name, name) for name in spec.sample.files}
     sums = {name: remembered(path, checksum) for name, path in paths.items()}
     files = tuple(str(path) for path in paths.values())
     return DataFiles(source="sample", fingerprint=keys.key(sums), files=files)
 
 
 def sample_bytes(spec: Dataset) -> int:
-    """Return the size of the bundled sample's files."""
+    """Return the size of a dataset's bundled sample files in bytes."""
     names = spec.sample.files if spec.sample else ()
-    return sum(_packaged(spec.name, name).stat().st_size for name in names)
+    return sum(_path_in_package(spec.name, name).stat().st_size for name in names)
 
 
-def _packaged(dataset: str, name: str) -> Path:
-    """Return the path of ``"package:path"``."""
+def _path_in_package(dataset: str, name: str) -> Path:
+    """Return the path of a sample file written as ``"package:path"``."""
     package, _, relative = name.partition(":")
     found = find_spec(package)
     origin = found.origin if found else None
     path = Path(origin).parent / relative if origin else None
     if path is None or not path.is_file():
-        msg = f"{dataset}: sample file '{name}' is missing; install its distribution again"
+        msg = f"{dataset}: the sample file '{name}' is missing; install its distribution again"
         raise PluginError(msg)
     return path
 
 
 def checksum(path: Path) -> str:
-    """Return the sha256 of a file; announce it for a large file.
+    """Return the sha256 of a data file, with a message on stderr if the file is large.
 
     Raises:
         DataError: the file cannot be read.
     """
     size = path.stat().st_size
     if size > LARGE:
-        sys.stderr.write(f"fingerprint of {path.name} ({size / 1e9:.1f} GB), once ...\n")
+        sys.stderr.write(
+            f"computing the fingerprint of {path.name} ({size / 1e9:.1f} GB), once ...\n"
+        )
     try:
         return sha256(path)
     except OSError as error:
@@ -224,7 +234,7 @@ def checksum(path: Path) -> str:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files of a dataset that a run reads.
+    """The data files of a dataset that were found, and their fingerprint.
 
     Attributes:
         source: original files (``file``), files that a generator wrote in the original format

@@ -1,4 +1,4 @@
-"""The inputs stage: lays out the inputs of each part, with the dataset's views applied."""
+"""The inputs stage: applies a dataset's views and writes the inputs of each part."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ REPEATED = 4
 
 @stage(InputsTask)
 def inputs(task: InputsTask, workspace: Workspace) -> InputsResult:
-    """Write the inputs of each part, with views applied, into a folder of its own.
+    """Stage: write the inputs of each part, with views applied, into a folder of its own.
 
-    The test part has inputs and ids, and no labels: a method is given this folder alone.
+    The test part has inputs and ids but no labels; a method gets only this folder.
     """
     (source, division), folder = workspace.parents, workspace.folder
     for part in splits.PARTS:
@@ -45,16 +45,16 @@ def inputs(task: InputsTask, workspace: Workspace) -> InputsResult:
         (folder / part).mkdir()
         for name, array in columns.items():
             npy_files.save(folder / part / f"{name}.npy", array)
-        _lay_out(task, source, rows, folder / part)
+        _write_inputs_of_part(task, source, rows, folder / part)
     if n := count(source, "unlabelled"):
         (folder / "unlabelled").mkdir()
         ids = npy_files.map_npy(source / "unlabelled.ids.npy")
         npy_files.save(folder / "unlabelled" / "ids.npy", ids)
-        _lay_out(task, source, np.arange(n), folder / "unlabelled", role="unlabelled")
+        _write_inputs_of_part(task, source, np.arange(n), folder / "unlabelled", role="unlabelled")
     return InputsResult()
 
 
-def _lay_out(
+def _write_inputs_of_part(
     task: InputsTask,
     source: Path,
     rows: NDArray[np.int64],
@@ -74,20 +74,20 @@ def _lay_out(
 
 
 def wanted_inputs(task: InputsTask, whole: Inputs) -> dict[str, Array]:
-    """Return the wanted inputs of examples that were read, made by views where there are any."""
+    """Return the inputs that a model takes, from inputs that were read and from views."""
     found: dict[str, Array] = {}
     for name in task.inputs:
         if name in found:
             continue
         if name in task.views:
-            found |= _view(task, name, whole)
+            found |= _apply_view(task, name, whole)
         else:
             found[name] = whole[name]
     return {name: found[name] for name in task.inputs}
 
 
-def _as_read(array: Array, read: Array | None) -> Array:
-    """Return an input made by a view, sparse where the input that it replaces is sparse."""
+def _sparse_like_read(array: Array, read: Array | None) -> Array:
+    """Make a view's output sparse if the input that it replaces is sparse."""
     if isinstance(array, SparseImages):
         return array
     dense = np.asarray(array)
@@ -95,11 +95,11 @@ def _as_read(array: Array, read: Array | None) -> Array:
     return SparseImages.from_dense(dense) if sparse else dense
 
 
-def _view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
-    """Apply a view to a chunk, and again to some of its rows: each must come out the same.
+def _apply_view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
+    """Apply a view to a chunk of examples, and check it on some examples alone.
 
     Raises:
-        ProtocolError: a row depends on others: a mean over a chunk would include test examples.
+        ProtocolError: the result for an example depends on others, such as test examples.
     """
     call = task.views[name]
     view = partial(resolve(call.run), **call.params)
@@ -108,20 +108,23 @@ def _view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
     pieces = [piece for piece in np.split(rows, [1]) if len(piece)]
     # copied first: a view may write into its inputs
     few = [{key: array[piece] for key, array in whole.items()} for piece in pieces]
-    made = {key: _as_read(array, whole.get(key)) for key, array in view(whole).items()}
+    made = {key: _sparse_like_read(array, whole.get(key)) for key, array in view(whole).items()}
     for piece, some in zip(pieces, few, strict=True):
         again = view(some)
-        if not all(_alike(np.asarray(a[piece]), np.asarray(again[key])) for key, a in made.items()):
+        if not all(
+            _equal_up_to_rounding(np.asarray(a[piece]), np.asarray(again[key]))
+            for key, a in made.items()
+        ):
             msg = (
-                f"{task.dataset}: view '{name}' gives an example other values alone than "
-                f"among {n} examples; it must treat each example by itself"
+                f"{task.dataset}: view '{name}' gives an example other values alone than together "
+                f"with {n} examples; it must compute each example by itself"
             )
             raise ProtocolError(msg)
     return made
 
 
-def _alike(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether a view made two arrays that are equal up to rounding."""
+def _equal_up_to_rounding(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays from a view are equal up to rounding."""
     if a.shape != b.shape or a.dtype.kind not in "fiub":
         return a.shape == b.shape and bool((a == b).all())
     one, other = a.astype(np.float64), b.astype(np.float64)

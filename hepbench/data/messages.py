@@ -1,4 +1,4 @@
-"""Messages: what the stages that prepare data are given, and what they return."""
+"""Messages: tasks and results of the stages that prepare data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DeclaredInput(msgspec.Struct, frozen=True):
-    """An input as its dataset declares it: see ``specs.dataset.Input``."""
+    """An input as a dataset's spec declares it; see ``specs.dataset.Input``."""
 
     shape: tuple[int, ...]
     names: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class DeclaredInput(msgspec.Struct, frozen=True):
 
 
 class ReadTask(msgspec.Struct, frozen=True, kw_only=True):
-    """How to read a dataset's files or its sample.
+    """The task of the read stage: how to read a dataset's files or its sample.
 
     Attributes:
         reader: ``"module:function"``; ``params`` are its keyword arguments.
@@ -45,14 +45,14 @@ class ReadTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadResult(msgspec.Struct, frozen=True):
-    """What was read: how many examples of each role, and warnings about the files."""
+    """The result of the read stage: number of examples of each role, and warnings."""
 
     counts: dict[str, int]
     warnings: list[str]
 
 
 class SplitTask(msgspec.Struct, frozen=True, kw_only=True):
-    """How to divide examples into training, validation and test part.
+    """The task of the split stage: how to split examples into train, validation and test.
 
     Attributes:
         fractions: of the three parts.
@@ -70,7 +70,7 @@ class SplitTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SplitResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How examples were divided: the fields of ``storage.records.DataSummary`` of these names."""
+    """The result of the split stage; ``storage.records.DataSummary`` explains the fields."""
 
     n_train: int
     n_validation: int
@@ -83,7 +83,7 @@ class SplitResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many examples each part has."""
+        """The number of examples in each part of the split."""
         return {
             "train": self.n_train,
             "validation": self.n_validation,
@@ -93,14 +93,14 @@ class SplitResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ViewCall(msgspec.Struct, frozen=True):
-    """A view, ``"module:function"``, and its keyword arguments."""
+    """The function of a view, ``"module:function"``, and its keyword arguments."""
 
     run: str
     params: dict[str, Json]
 
 
 class InputsTask(msgspec.Struct, frozen=True, kw_only=True):
-    """Which inputs to lay out, and the views that make some of them, by name."""
+    """The task of the inputs stage: the inputs to write, and the views that make some."""
 
     dataset: str
     inputs: tuple[str, ...]
@@ -108,17 +108,17 @@ class InputsTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputsResult(msgspec.Struct, frozen=True):
-    """Everything that the inputs stage made is in its folder."""
+    """The empty result of the inputs stage, whose output is in its folder."""
 
 
 def read_task(spec: Dataset, found: DataFiles, params: Mapping[str, Json]) -> ReadTask:
-    """Return how to read a dataset's files, or its sample."""
+    """Return the task of the read stage for a dataset's files or its sample."""
     reader = spec.sample if found.source == "sample" else spec.original
     return ReadTask(
         dataset=spec.name,
         reader=reader.read if reader else "",
         params={name: params[name] for name in sorted(spec.read_params)},
-        inputs={name: _declared(given) for name, given in spec.inputs.items()},
+        inputs={name: _declared_input(given) for name, given in spec.inputs.items()},
         classes=tuple(spec.classes),
         folder=found.folder,
         files=tuple(found.files),
@@ -126,12 +126,12 @@ def read_task(spec: Dataset, found: DataFiles, params: Mapping[str, Json]) -> Re
     )
 
 
-def _declared(given: Input) -> DeclaredInput:
+def _declared_input(given: Input) -> DeclaredInput:
     return DeclaredInput(tuple(given.shape), tuple(given.names), given.sparse)
 
 
 def split_task(spec: Dataset, params: Mapping[str, Json], seed: int) -> SplitTask:
-    """Return how to divide a dataset's examples."""
+    """Return the task of the split stage for a dataset."""
     return SplitTask(
         dataset=spec.name,
         classes=tuple(spec.classes),
@@ -144,7 +144,7 @@ def split_task(spec: Dataset, params: Mapping[str, Json], seed: int) -> SplitTas
 
 
 def inputs_task(spec: Dataset, wanted: tuple[str, ...], params: Mapping[str, Json]) -> InputsTask:
-    """Return which inputs a model takes, and the views that make them."""
+    """Return the task of the inputs stage for the inputs that a model takes."""
     views = {
         name: ViewCall(
             spec.views[name].run, {n: params[n] for n in sorted(spec.views[name].params)}

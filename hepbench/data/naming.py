@@ -1,4 +1,4 @@
-"""Naming: names and units of the channels and features of inputs, with views applied."""
+"""Names and units of the channels or features of a dataset's inputs and views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Texts = tuple[str, ...]
 
 
 def described(spec: Dataset, name: str, params: Params) -> tuple[Texts, Texts]:
-    """Return names and units of the channels or features of an input; empty if not stated.
+    """Return names and units of the features (or channels) of an input, empty if not declared.
 
     Args:
         spec: a dataset.
@@ -27,8 +27,8 @@ def described(spec: Dataset, name: str, params: Params) -> tuple[Texts, Texts]:
         PluginError: the number of names differs from the number of units.
     """
     view = spec.views.get(name)
-    names = _texts(view, view.names, params) if view else ()
-    units = _texts(view, view.units, params) if view else ()
+    names = _names_from_target(view, view.names, params) if view else ()
+    units = _names_from_target(view, view.units, params) if view else ()
     if name in spec.inputs:
         # new names belong to new quantities: the units of the input do not apply to them
         units = units or (() if names else spec.inputs[name].units)
@@ -36,19 +36,19 @@ def described(spec: Dataset, name: str, params: Params) -> tuple[Texts, Texts]:
     if names and units and len(names) != len(units):
         msg = (
             f"{spec.name}: '{name}' has {len(names)} names and {len(units)} units; "
-            "as many units as names are expected"
+            "one unit for each name is expected"
         )
         raise PluginError(msg)
     return names, units
 
 
 def with_unit(name: str, unit: str) -> str:
-    """Return a feature's ``name [unit]``, or the name alone if it has no unit."""
+    """Return a feature's name with its unit, ``pt [GeV]``, or the name alone."""
     return f"{name} [{unit}]" if unit else name
 
 
-def _texts(view: View, target: str, params: Params) -> Texts:
-    """Return the names of features that a dataset's ``"module:NAME"`` stands for."""
+def _names_from_target(view: View, target: str, params: Params) -> Texts:
+    """Return the feature names behind a view's ``"module:NAME"`` (a tuple or a function)."""
     if not target:
         return ()
     found = resolve(target)

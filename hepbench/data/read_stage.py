@@ -1,4 +1,4 @@
-"""The read stage: converts original files once, in chunks, to stored arrays.
+"""The read stage: converts original files to stored arrays, once and in chunks.
 
 Inputs are never in memory as a whole: at most what a reader yields at a time.
 """
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 @stage(ReadTask)
 def read(task: ReadTask, workspace: Workspace) -> ReadResult:
-    """Convert a dataset's files, chunk by chunk, to one stored array for each name and role."""
+    """Stage: convert a dataset's files, chunk by chunk, to stored arrays by role and name."""
     files: dict[str, npy_files.NpyWriter | npy_files.SparseImagesWriter] = {}
     counts: dict[str, int] = {}
     began = time.perf_counter()
     found_warnings: list[str] = []
     for role, examples in read_chunks(task, found_warnings):
-        for name, array in _columns(examples):
+        for name, array in _named_columns(examples):
             path = f"{role}.{name}"
             if path not in files:
                 if counts.get(role):
@@ -55,21 +55,21 @@ def read(task: ReadTask, workspace: Workspace) -> ReadResult:
 
 
 def read_chunks(task: ReadTask, found_warnings: list[str]) -> Iterator[tuple[str, Examples]]:
-    """Yield role and examples of each chunk of a dataset's reader, once they are as declared.
+    """Yield the chunks of a dataset's reader, checked against the declared inputs.
 
     Args:
         task: how to read.
         found_warnings: the reader's warnings about the files are appended to it.
 
     Raises:
-        DataError: the files are damaged or laid out otherwise, a value is not finite, no example is
-            labelled, or a file is no longer the one whose fingerprint was taken.
+        DataError: the files are damaged or have another layout, a value is not finite, no example is
+            labelled, or a file was changed after its fingerprint was taken.
     """
     folder = [Path(task.folder)] if task.folder else []
     labelled = 0
     chunks = resolve(task.reader)(*folder, **task.params)
     for role, given in _collecting_warnings(chunks, found_warnings):
-        examples = _as_declared(task, given)
+        examples = _sparse_as_declared(task, given)
         _check_chunk(task, role, examples)
         labelled += len(examples) if role == "labelled" else 0
         yield role, examples
@@ -77,12 +77,12 @@ def read_chunks(task: ReadTask, found_warnings: list[str]) -> Iterator[tuple[str
         msg = f"{task.dataset}: no labelled example was read"
         raise DataError(msg)
     for path, before in task.stamps.items():
-        if _changed(Path(path), before):
+        if _is_changed(Path(path), before):
             msg = f"{task.dataset}: {Path(path).name} was changed while it was read; run again"
             raise DataError(msg)
 
 
-def _changed(path: Path, before: Sequence[int]) -> bool:
+def _is_changed(path: Path, before: Sequence[int]) -> bool:
     try:
         return stamp(path) != list(before)
     except OSError:
@@ -92,7 +92,7 @@ def _changed(path: Path, before: Sequence[int]) -> bool:
 def _collecting_warnings(
     given: Iterable[tuple[str, Examples]], found: list[str]
 ) -> Iterator[tuple[str, Examples]]:
-    """Yield the chunks, and append their reader's warnings about the files to ``found``."""
+    """Yield the chunks of a dataset's reader, and collect its warnings about the files."""
     waiting = iter(given)
     while True:
         with warnings.catch_warnings(record=True) as caught:
@@ -111,7 +111,7 @@ def _collecting_warnings(
 
 
 def how_far(files: Sequence[str], rows: int, began: float) -> str:
-    """Return how many examples were read, and the fraction of the files' bytes where it is known."""
+    """Return a text on the progress of reading: percentage of bytes, number of examples."""
     text = f"{rows:,} examples, {rows / (time.perf_counter() - began):,.0f}/s"
     try:
         # the kernel counts the bytes that a reader asks for, whatever library it uses
@@ -122,19 +122,19 @@ def how_far(files: Sequence[str], rows: int, began: float) -> str:
     return f"{min(counted / total, 1):.0%}, {text}" if total else text
 
 
-def _as_declared(task: ReadTask, examples: Examples) -> Examples:
-    """Return examples with inputs sparse where they are declared so, and dense otherwise."""
+def _sparse_as_declared(task: ReadTask, examples: Examples) -> Examples:
+    """Make inputs that were read sparse or dense, as the dataset declares them."""
     inputs = {}
     for name, array in examples.inputs.items():
         sparse = isinstance(array, SparseImages)
         if name in task.inputs:
             sparse = task.inputs[name].sparse
-        inputs[name] = _sparse(array) if sparse else np.asarray(array)
+        inputs[name] = _without_zero_hits(array) if sparse else np.asarray(array)
     return replace(examples, inputs=inputs)
 
 
-def _sparse(array: Array) -> Array:
-    """Return sparse images without hits of zero; other shapes stay, and are refused later."""
+def _without_zero_hits(array: Array) -> Array:
+    """Return images as sparse images without hits of zero; other arrays stay unchanged."""
     if not isinstance(array, SparseImages):
         dense = np.asarray(array)
         return SparseImages.from_dense(dense) if dense.ndim == 4 else dense
@@ -144,7 +144,7 @@ def _sparse(array: Array) -> Array:
     return SparseImages.from_hits(rows, positions, values, n=len(array), image=array.image)
 
 
-def _columns(examples: Examples) -> Iterator[tuple[str, Array]]:
+def _named_columns(examples: Examples) -> Iterator[tuple[str, Array]]:
     for name, array in examples.inputs.items():
         yield f"input.{name}", array
     for name, array in examples.spectators.items():
@@ -172,12 +172,12 @@ def _wrong_input(name: str, declared: DeclaredInput, examples: Examples) -> str:
     array = examples.inputs[name]
     if array.shape[1:] != declared.shape:
         return f"'{name}' is {array.shape[1:]}; {declared.shape} is declared"
-    rows = _not_finite(array)
+    rows = _rows_not_finite(array)
     return f"'{name}' of example {examples.ids[rows[0]]} is not finite" if len(rows) else ""
 
 
-def _not_finite(array: Array) -> NDArray[np.int64]:
-    """Return the rows that hold a value that is not finite."""
+def _rows_not_finite(array: Array) -> NDArray[np.int64]:
+    """Return the rows of an array with a value that is not finite."""
     if array.dtype.kind != "f":
         return np.empty(0, np.int64)
     if isinstance(array, SparseImages):

@@ -1,4 +1,4 @@
-"""The split stage: decides which examples are training, validation and test examples."""
+"""The split stage: assigns examples to training, validation and test parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @stage(SplitTask)
 def split(task: SplitTask, workspace: Workspace) -> SplitResult:
-    """Decide which rows are in which part; the test labels stay in this stage's folder."""
+    """Stage: assign examples to parts; the test labels stay in this stage's folder."""
     source = workspace.parents[0]
     ids, labels = column(source, "ids"), column(source, "labels")
     check_ids(task.dataset, ids)
@@ -39,12 +39,12 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
     for part, rows in parts.items():
         names = {name: np.ascontiguousarray(column(source, name)[rows]) for name in kept}
         np.savez(workspace.folder / f"{part}.npz", allow_pickle=False, rows=rows, **names)
-    hashes = _hashes(source, "labelled")
+    hashes = _hash_of_each_example(source, "labelled")
     # a result depends on inputs, ids, labels and weights
     whole = [hashes, *(column(source, name) for name in kept)]
     by_part = {part: hashes[rows] for part, rows in parts.items()}
     if count(source, "unlabelled"):
-        by_part["unlabelled"] = _hashes(source, "unlabelled")
+        by_part["unlabelled"] = _hash_of_each_example(source, "unlabelled")
     return SplitResult(
         n_train=len(parts["train"]),
         n_validation=len(parts["validation"]),
@@ -58,9 +58,10 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
 
 
 def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArray[np.int8] | None:
-    """Return 1 for the rows of the official test set, -1 for rows in no part; None without one.
+    """Return 1 for examples of the official test set, -1 for examples in no part, else 0.
 
-    The test set is the last ``extra`` rows, or what the dataset's function returns.
+    The last ``extra`` rows are the test set, or the dataset's function decides. None: the dataset
+    has no official test set.
     """
     if extra:
         return (np.arange(len(ids)) >= len(ids) - extra).astype(np.int8)
@@ -71,7 +72,7 @@ def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArra
 
 
 def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
-    """Raise PluginError where two examples have the same id."""
+    """Raise PluginError if two examples of a dataset have the same id."""
     ordered = np.sort(ids)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
@@ -82,17 +83,17 @@ def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:
 def check_classes(
     task: SplitTask, parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
 ) -> None:
-    """Raise DataError where a part holds no example of one of the classes."""
+    """Raise DataError if a part (such as test) has no example of one of the classes."""
     for part, rows in parts.items():
         present = np.flatnonzero(np.bincount(labels[rows]))
         for label, name in enumerate(task.classes):
             if label not in present:
-                msg = f"{task.dataset}: the {part} part holds no example of class '{name}'"
+                msg = f"{task.dataset}: the {part} part has no example of class '{name}'"
                 raise DataError(msg)
 
 
-def _hashes(source: Path, role: str) -> NDArray[np.uint64]:
-    """Return a hash of all inputs of each example, in the order of ``stored_parts.column``."""
+def _hash_of_each_example(source: Path, role: str) -> NDArray[np.uint64]:
+    """Return a hash of the inputs of each example that was read."""
     columns = read_inputs(source, role)
     n = len(next(iter(columns.values())))
     chunks = ([column[rows] for column in columns.values()] for rows in spans(columns, n))

@@ -1,4 +1,4 @@
-"""Splits: from example ids, labels and a seed to the rows of each part. Pure."""
+"""Splits: choose the examples of each part from ids, labels and a seed. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = ("train", "validation", "test")
 
 
 def order(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """Return a pseudo-random number for each id; it does not depend on the other ids.
+    """Return a pseudo-random number for each example id, independent of other ids.
 
     Source: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by a hash of the seed.
     """
@@ -41,7 +41,7 @@ def divide(
     seed: int,
     official: NDArray[np.int8] | None = None,
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the rows of train, validation and test, stratified by class.
+    """Split examples into train, validation and test rows, stratified by class.
 
     Args:
         labels: (N,) class of each example; -1 (unknown) is in no part.
@@ -74,14 +74,15 @@ def divide(
         pieces["validation"].append(second)
         if official is None:
             pieces["test"].append(rest)
-    return {part: _mixed(found) for part, found in pieces.items()}
+    return {part: _interleave_classes(found) for part, found in pieces.items()}
 
 
 def stratified(
     labels: NDArray[np.int64], ids: NDArray[np.int64], *, fraction: float, seed: int
 ) -> NDArray[np.int64]:
-    """Return rows of a split: a stratified fraction, at least one example of each class; with the
-    same seed a smaller fraction is part of a larger one.
+    """Choose a stratified fraction of examples, at least one example of each class.
+
+    With the same seed, a smaller fraction is part of a larger one.
     """
     drawn = order(ids, seed)
     chosen = []
@@ -92,8 +93,8 @@ def stratified(
     return np.sort(np.concatenate(chosen))
 
 
-def _mixed(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Interleave classes evenly, so that the first n rows contain them in proportion."""
+def _interleave_classes(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Mix the rows of classes evenly, so that the first n rows contain all in proportion."""
     if not pieces:
         return np.empty(0, np.int64)
     rows = np.concatenate(pieces)
@@ -102,7 +103,7 @@ def _mixed(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def split_hash(ids: Mapping[str, NDArray[np.int64]]) -> str:
-    """Return a hash of the ids in each part; their order does not matter."""
+    """Return a hash of the example ids in each part; their order does not matter."""
     digest = hashlib.sha256()
     for part in PARTS:
         digest.update(part.encode())
@@ -115,7 +116,7 @@ KEPT_TRAIN_SCORES = 100_000
 
 
 def kept_train_rows(ids: NDArray[np.int64]) -> NDArray[np.int64] | slice:
-    """Return the rows of the training examples whose scores are kept, at most 100,000."""
+    """Choose at most 100,000 training examples whose scores are stored, as rows."""
     if len(ids) <= KEPT_TRAIN_SCORES:
         return slice(None)
     return np.sort(np.argsort(order(ids, 0), kind="stable")[:KEPT_TRAIN_SCORES])

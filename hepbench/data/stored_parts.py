@@ -1,4 +1,4 @@
-"""Stored parts: what the read and inputs stages have written, as mapped arrays."""
+"""Opens the arrays that the read and inputs stages have stored, memory-mapped."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CHUNK_BYTES = 50_000_000
 
 
 def column(source: Path, name: str) -> NDArray[Any]:
-    """Return a column of the labelled examples, followed by those of an official test file."""
+    """Return a stored column of labelled examples; those of a test file come last."""
     labelled = npy_files.map_npy(source / f"labelled.{name}.npy")
     test = source / f"test.{name}.npy"
     return np.concatenate([labelled, npy_files.map_npy(test)]) if test.exists() else labelled
 
 
 def read_inputs(source: Path, role: str) -> dict[str, Array]:
-    """Return the inputs of a role by name; labelled examples in the order of ``column``."""
+    """Return the stored inputs of a role by name; examples are in the order of ``column``."""
     found = npy_files.stored(source, f"{role}.input.")
     test = npy_files.stored(source, "test.input.") if role == "labelled" else {}
     return {
@@ -49,20 +49,20 @@ def read_inputs(source: Path, role: str) -> dict[str, Array]:
 
 
 def spans(inputs: Mapping[str, Array], n: int) -> Iterator[slice]:
-    """Yield the rows of chunks whose inputs together fit into CHUNK_BYTES."""
+    """Yield the row ranges of chunks of stored inputs that fit into CHUNK_BYTES."""
     size = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in inputs.values())
     step = max(1, min(CHUNK_ROWS, CHUNK_BYTES // max(size, 1)))
     return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 
 def count(source: Path, role: str) -> int:
-    """Return how many examples of a role were read."""
+    """Return how many examples of a role the read stage has stored."""
     path = source / f"{role}.ids.npy"
     return len(npy_files.map_npy(path)) if path.exists() else 0
 
 
 def spectators(columns: Mapping[str, Array], part: str = "") -> dict[str, Array]:
-    """Return the spectators among columns that were read; hepbench 0.1 named them ``target.*``."""
+    """Return the spectators among stored columns, also under the old name ``target.*``."""
     prefixes = (f"{part}spectator.", f"{part}target.")
     return {
         name.removeprefix(prefix): array
@@ -73,7 +73,7 @@ def spectators(columns: Mapping[str, Array], part: str = "") -> dict[str, Array]
 
 
 def load_part(source: Path, part: str) -> Examples:
-    """Return the examples of one part, mapped; the test part has no labels."""
+    """Open the stored examples of one part, memory-mapped; the test part has no labels."""
     folder = source / part
     found = {name: npy_files.open_stored(path) for name, path in npy_files.stored(folder).items()}
     return Examples(

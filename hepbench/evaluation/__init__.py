@@ -1,1 +1,1 @@
-"""Scores to numbers with errors: metrics, uncertainties, consistency, verification."""
+"""Evaluates stored scores: metrics with uncertainties, and verification of records."""

@@ -1,4 +1,4 @@
-"""Consistency: whether an accuracy is plausible given the AUC of the same scores."""
+"""Consistency of metrics: whether an accuracy is plausible, given the AUC."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def accuracy_fits_auc(
     predictions: Predictions, *, threshold: float | None = None, margin: float = 0.02
 ) -> str | None:
-    """Return a warning if the accuracy is far below what the same scores allow, else None.
+    """Return a warning if the accuracy is far below the best possible with these scores.
 
     Far below: lower than the best accuracy over all thresholds by more than ``margin`` and more
     than five binomial standard errors. The best accuracy is chosen on the labels that it is
@@ -33,7 +33,7 @@ def accuracy_fits_auc(
 
     Args:
         predictions: of two classes; for more classes, or one alone, the result is None.
-        threshold: None for the one chosen on validation, as in ``metrics.accuracy``.
+        threshold: None means the threshold chosen on validation, as in ``metrics.accuracy``.
         margin: smallest difference that is reported.
     """
     part = metrics.part_of(predictions)

@@ -1,4 +1,4 @@
-"""Joining of stored scores and labels to predictions, once, in the parent process."""
+"""Joins stored scores with labels to predictions, in the parent process only."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Arrays = dict[str, "NDArray[Any]"]
 
 
 def chosen_rows(scores: Path) -> NDArray[np.int64] | None:
-    """Return the rows of training examples to evaluate; None for the usual selection."""
+    """Return which training examples have scores to evaluate; None means the usual choice."""
     with np.load(scores, allow_pickle=False) as arrays:
         return arrays["rows"] if "rows" in arrays.files else None
 
 
 def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
-    """Return ids, labels, weights and spectators of the examples whose scores are kept, by part.
+    """Return labels and other columns of the examples to evaluate, as ``<part>.<column>``.
 
-    Names are ``<part>.<column>``; results store them beside the predictions.
+    They are ids, labels, weights and spectators; results store them beside the predictions.
 
     Args:
         split: folder of the split stage.
@@ -50,7 +50,7 @@ def labels_of(split: Path, chosen: NDArray[np.int64] | None = None) -> Arrays:
 
 
 def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predictions]:
-    """Return the predictions of each part, with the scores of a file of the cache."""
+    """Join labels with the scores in a file of the cache to predictions of each part."""
     with np.load(scores, allow_pickle=False) as arrays:
         return joined(labels, dict(arrays))
 
@@ -58,22 +58,27 @@ def join(labels: Mapping[str, NDArray[Any]], scores: Path) -> dict[str, Predicti
 def joined(
     labels: Mapping[str, NDArray[Any]], scores: Mapping[str, NDArray[Any]]
 ) -> dict[str, Predictions]:
-    """Return the predictions of each part that is there; train and test refer to validation.
+    """Join labels with scores to predictions of each stored part.
 
-    Where validation was left out when results were packed, what asks for it has no value.
+    Train and test refer to validation. If validation was left out of packed results, metrics that
+    need it have no value.
     """
     beside = {"trained", "rows"}
-    found = {_present(n): a.astype(np.float64) for n, a in scores.items() if n not in beside}
+    found = {_renamed_value(n): a.astype(np.float64) for n, a in scores.items() if n not in beside}
     if "trained" in scores:
         # examples whose labels were withheld were not trained on
         rows = scores["trained"]
         seen = {n: a[rows] for n, a in labels.items() if n.startswith("train.")}
         labels = {**labels, **seen}
     left_out = cast("Predictions", LeftOut())
-    validation = _part(labels, found, "validation", None) if "validation" in found else left_out
+    validation = (
+        _predictions_of_part(labels, found, "validation", None)
+        if "validation" in found
+        else left_out
+    )
     parts: dict[str, Predictions] = {}
     for part in sorted(found.keys() & {"train", "test"}):
-        parts[part] = _part(labels, found, part, validation)
+        parts[part] = _predictions_of_part(labels, found, part, validation)
     if validation is not left_out:
         parts["validation"] = validation
     return parts
@@ -83,7 +88,7 @@ LEFT_OUT = "the validation part was left out when the results were packed"
 
 
 class LeftOut:
-    """Stands for a part that was left out; whatever uses it has no value, rather than another."""
+    """In place of predictions left out of packed results; metrics that use it have no value."""
 
     def __getattr__(self, name: str) -> Any:
         raise UndefinedMetricError(LEFT_OUT)
@@ -92,13 +97,13 @@ class LeftOut:
         raise UndefinedMetricError(LEFT_OUT)
 
 
-def _present(name: str) -> str:
-    """Return today's name of scores or values to evaluate: older predictions have others."""
+def _renamed_value(name: str) -> str:
+    """Return the new name of a value that old predictions store under an old name."""
     first, dot, value = name.rpartition(".")
     return f"{first}{dot}{LOSS_VALUES.get(value, value)}"
 
 
-def _part(
+def _predictions_of_part(
     labels: Mapping[str, NDArray[Any]],
     scores: Mapping[str, NDArray[np.float64]],
     part: str,
@@ -119,7 +124,7 @@ def _part(
 
 
 def _read_only(array: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Make an array read-only: the metric of one plugin must not change the input of others."""
+    """Make an array of predictions read-only, so that no metric can change it."""
     if array is not None:
         array.flags.writeable = False
     return array

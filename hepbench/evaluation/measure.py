@@ -1,4 +1,4 @@
-"""Evaluation: metrics of predictions, and warnings about them, in the parent process."""
+"""Computes the metrics of predictions, and warnings about them, in the parent process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
-    """Return every metric of one part; a metric without a value says why."""
+    """Compute all metrics of one part; one without a value contains the reason."""
     from threadpoolctl import threadpool_limits
 
     classes = predictions.scores.shape[1]
@@ -45,12 +45,12 @@ def _value(compute: str, predictions: Predictions) -> Value:
     except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
         return Value(undefined=f"{type(error).__name__}: {error_text(error)}")
     if not math.isfinite(value):
-        return Value(undefined=f"is {value}; a metric is finite or undefined")
+        return Value(undefined=f"the metric returned {value}; a finite number is expected")
     return Value(value, stderr, low, high, bool(measured.limit))
 
 
 def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
-    """Return warnings from the evaluation of a cell's metrics, ``name: what``."""
+    """Return warnings about the metrics of a cell, each as ``name: problem``."""
     found = []
     for threshold in (None, 0.5):
         if warning := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
@@ -64,7 +64,7 @@ def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions
 
 @lru_cache
 def audited(compute: str, classes: int) -> tuple[str, ...]:
-    """Return warnings about a plugin's metric; the core's metrics have tests instead."""
+    """Return warnings from the audit of a plugin's metric; none for built-in metrics."""
     if compute.startswith("hepbench."):
         return ()
     return tuple(metric_audit.audit(resolve(compute), classes=classes))

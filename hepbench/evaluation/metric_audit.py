@@ -1,4 +1,4 @@
-"""Audit of a plugin's metric: whether its values can be trusted."""
+"""Audit of metrics from plugins: whether their values can be trusted."""
 
 from __future__ import annotations
 
@@ -21,55 +21,55 @@ if TYPE_CHECKING:
 
 
 def audit(compute: Compute, *, classes: int = 2) -> list[str]:
-    """Return the faults of a metric, one line each, from its values on made-up predictions.
+    """Audit a metric on made-up predictions and return its faults, one line each.
 
     A metric must return a finite number, return the same number for the same predictions, leave
     the arrays unchanged, not depend on the order of rows (tied scores reveal this), and not choose
-    anything on the labels that it scores. Exceptions are not reported here: every record has them.
+    anything on the labels that it scores. Exceptions are not reported here; records contain them.
 
     Args:
-        compute: as ``Metric.compute``.
+        compute: the function of the metric, see ``Metric.compute``.
         classes: number of classes of the predictions.
     """
     found: list[str] = []
-    for check in (_breaks_contract, _depends_on_order, _fits_labels):
+    for check in (_contract_fault, _order_fault, _fit_to_labels_fault):
         # the metric of a plugin may raise anything
         with suppress(Exception):
             if fault := check(compute, classes):
                 found.append(fault)
-        if found and check is _breaks_contract:
+        if found and check is _contract_fault:
             break
     return found
 
 
-def _breaks_contract(compute: Compute, classes: int) -> str | None:
-    predictions = _tied(classes)
+def _contract_fault(compute: Compute, classes: int) -> str | None:
+    predictions = _predictions_with_ties(classes)
     labels, scores = predictions.labels.copy(), predictions.scores.copy()
     first, second = compute(predictions), compute(predictions)
     measured = first if isinstance(first, Measured) else Measured(first)
     errors = (measured.stderr, measured.low, measured.high)
     for number in (measured.value, *(error for error in errors if error is not None)):
         if not isinstance(number, Real) or isinstance(number, bool):
-            return f"returns a {type(number).__name__}, not a float or Measured"
+            return f"returns a {type(number).__name__}; a float or Measured is expected"
         if not math.isfinite(number):
             return f"returns {number} on ordinary predictions"
     if not (np.array_equal(labels, predictions.labels) and (scores == predictions.scores).all()):
         return "changes its input arrays"
-    return None if first == second else "returns two values for the same predictions"
+    return None if first == second else "returns two different values for the same predictions"
 
 
-def _depends_on_order(compute: Compute, classes: int) -> str | None:
-    tied = _tied(classes)
+def _order_fault(compute: Compute, classes: int) -> str | None:
+    tied = _predictions_with_ties(classes)
     constant = replace(tied, scores=np.full_like(tied.scores, 1 / classes))
     for predictions in (tied, constant):
-        values = [_value(compute, rows) for rows in _reordered(predictions)]
+        values = [_value_of_metric(compute, rows) for rows in _reordered(predictions)]
         if max(values) - min(values) > 1e-9 * max(1, abs(values[0])):
             return "depends on the order of rows (ties?)"
     return None
 
 
-def _fits_labels(compute: Compute, classes: int) -> str | None:
-    """Compare the mean under permuted labels for n and for 16 n examples.
+def _fit_to_labels_fault(compute: Compute, classes: int) -> str | None:
+    """Return a fault if a metric is better for few than for many randomly labelled examples.
 
     A sum over examples has the same mean for both. A function of such sums shifts by O(1 / n), a
     small part of its scatter O(1 / sqrt(n)): measured shifts in units of the scatter are 0 for AUC,
@@ -78,11 +78,11 @@ def _fits_labels(compute: Compute, classes: int) -> str | None:
     Scores stay away from the fraction of a class, so that a calibration error is nearly a sum, too.
     """
     small, large = (
-        _with_confident_scores(classes, repeat=1),
-        _with_confident_scores(classes, repeat=16),
+        _confident_predictions(classes, repeat=1),
+        _confident_predictions(classes, repeat=16),
     )
-    few = [_value(compute, rows) for rows in _relabelled(small, classes, 48)]
-    many = [_value(compute, rows) for rows in _relabelled(large, classes, 16)]
+    few = [_value_of_metric(compute, rows) for rows in _relabelled(small, classes, 48)]
+    many = [_value_of_metric(compute, rows) for rows in _relabelled(large, classes, 16)]
     shift = abs(np.mean(few) - np.mean(many))
     if not shift > 0.6 * np.std(few) + 1e-9 * abs(np.mean(few)):
         return None
@@ -92,17 +92,19 @@ def _fits_labels(compute: Compute, classes: int) -> str | None:
     )
 
 
-def _value(compute: Compute, predictions: Predictions) -> float:
+def _value_of_metric(compute: Compute, predictions: Predictions) -> float:
     result = compute(predictions)
     return float(result.value if isinstance(result, Measured) else result)
 
 
-def _tied(classes: int) -> Predictions:
-    """Return 120 examples with few distinct scores, to try a metric on, and as many to validate."""
-    return replace(_with_few_scores(classes, seed=0), validation=_with_few_scores(classes, seed=1))
+def _predictions_with_ties(classes: int) -> Predictions:
+    """Return made-up predictions with tied scores, to audit a metric with."""
+    return replace(
+        _few_distinct_scores(classes, seed=0), validation=_few_distinct_scores(classes, seed=1)
+    )
 
 
-def _with_few_scores(classes: int, *, seed: int, n: int = 120) -> Predictions:
+def _few_distinct_scores(classes: int, *, seed: int, n: int = 120) -> Predictions:
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % classes
     counts = rng.integers(1, 6, (n, classes)) + 3 * (labels[:, None] == np.arange(classes))
@@ -111,8 +113,11 @@ def _with_few_scores(classes: int, *, seed: int, n: int = 120) -> Predictions:
     )
 
 
-def _with_confident_scores(classes: int, *, repeat: int) -> Predictions:
-    """Return ``repeat`` times the same (about 256) scores, far from the fraction of any class."""
+def _confident_predictions(classes: int, *, repeat: int) -> Predictions:
+    """Return confident made-up predictions, to audit a metric with.
+
+    About 256 scores, far from the fraction of any class, are repeated ``repeat`` times.
+    """
     n = classes * max(8, 256 // classes)
     labels = np.arange(n * repeat) % classes
     doubt = np.tile(np.linspace(0.01, 0.3, n // classes).repeat(classes), repeat)[:, None]
@@ -121,27 +126,29 @@ def _with_confident_scores(classes: int, *, repeat: int) -> Predictions:
         labels=labels,
         scores=np.where(chosen, 1 - doubt, doubt / (classes - 1)),
         ids=np.arange(n * repeat),
-        validation=_with_few_scores(classes, seed=1),
+        validation=_few_distinct_scores(classes, seed=1),
     )
 
 
 def _reordered(predictions: Predictions) -> Iterator[Predictions]:
-    """Yield a metric's examples in other orders: by class, in reverse, shuffled twice."""
+    """Yield the same predictions in other orders, to audit a metric with."""
     rng = np.random.default_rng(2)
     by_class = np.argsort(predictions.labels, kind="stable")
     n = len(by_class)
     for rows in (by_class, by_class[::-1], rng.permutation(n), rng.permutation(n)):
-        yield _rows(predictions, rows)
+        yield _in_order(predictions, rows)
 
 
-def _rows(predictions: Predictions, rows: Array) -> Predictions:
+def _in_order(predictions: Predictions, rows: Array) -> Predictions:
     labels, scores = predictions.labels[rows], predictions.scores[rows]
     return replace(predictions, labels=labels, scores=scores, ids=rows)
 
 
 def _relabelled(predictions: Predictions, classes: int, times: int) -> Iterator[Predictions]:
-    """Yield shuffled labels, then the same labels with all classes shifted by 1, 2, ...: sums over
-    examples have exactly the same mean over these, so that few shuffles suffice.
+    """Yield predictions with shuffled labels, to audit a metric with.
+
+    Each shuffle is followed by the same labels with all classes shifted by 1, 2, ...; sums over
+    examples have the same mean over these, so that few shuffles are enough.
     """
     rng = np.random.default_rng(3)
     for _ in range(max(1, times // classes)):

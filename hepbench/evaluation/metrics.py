@@ -1,4 +1,4 @@
-"""The core's metrics: ``(Predictions) -> Measured``, in float64, weighted.
+"""The built-in metrics: weighted functions ``(Predictions) -> Measured``, in float64.
 
 With two classes, 1 is the signal and ``scores[:, 1]`` its score. A metric without a value raises,
 with the reason in one line. Checked arrays and sorted scores are computed once for all metrics and
@@ -45,10 +45,10 @@ def auc(predictions: Predictions) -> Measured:
 
     Source: Hand and Till, Machine Learning 45 (2001) 171.
     """
-    return _area(part_of(predictions))
+    return _auc_of_part(part_of(predictions))
 
 
-def _area(part: Part) -> Measured:
+def _auc_of_part(part: Part) -> Measured:
     part.require_every_class()
     if part.classes == 2:
         gains = uncertainty.placements(part.curve.ties, part.labels == 1, part.weights)
@@ -64,7 +64,9 @@ def _area(part: Part) -> Measured:
 
 
 def accuracy(predictions: Predictions) -> Measured:
-    """Return the fraction of correctly classified examples, with its binomial error.
+    """Return the accuracy: the fraction of correctly classified examples.
+
+    Its error is binomial.
 
     Two classes: an example is signal above the threshold that maximises this fraction on
     ``predictions.validation``. If that is None, ``predictions`` are the validation examples
@@ -83,18 +85,18 @@ def accuracy(predictions: Predictions) -> Measured:
 
 
 def accuracy_at_half(predictions: Predictions) -> Measured:
-    """Return the fraction of correctly classified examples with the threshold at one half."""
-    part = _two_classes(predictions)
+    """Return the accuracy with the threshold at one half."""
+    part = _part_with_two_classes(predictions)
     return uncertainty.binomial(part.correct_above(0.5), part.weights)
 
 
 def accuracy_threshold(predictions: Predictions) -> float:
-    """Return the threshold on the signal score that maximises the accuracy on validation.
+    """Return the threshold that gives the best accuracy on the validation part.
 
     It lies midway between two neighbouring scores, or is infinite if one class is always best. Of
     several thresholds with the same accuracy it is the one nearest to one half.
     """
-    part = _two_classes(predictions.validation or predictions)
+    part = _part_with_two_classes(predictions.validation or predictions)
     part.require_every_class()
     accuracies, cuts = part.cuts
     best = np.flatnonzero(accuracies >= accuracies.max() - 1e-12)
@@ -102,7 +104,7 @@ def accuracy_threshold(predictions: Predictions) -> float:
 
 
 def log_loss(predictions: Predictions) -> Measured:
-    """Return the mean of -log(score of the true class), in nats.
+    """Return the log loss: mean of -log(score of the true class), in nats.
 
     Scores are clipped to [eps, 1 - eps], eps = 1.19e-7 being float32's, so that a single score of
     0 costs 15.9 and not infinity.
@@ -113,7 +115,7 @@ def log_loss(predictions: Predictions) -> Measured:
 
 
 def brier(predictions: Predictions) -> Measured:
-    """Return the mean squared distance of scores from the truth.
+    """Return the Brier score: mean squared difference between scores and labels.
 
     Two classes: of the signal score, between 0 and 1. More: summed over classes, between 0 and 2
     (Brier, Mon. Weather Rev. 78 (1950) 1).
@@ -185,7 +187,7 @@ def background_rejection(predictions: Predictions, *, signal_efficiency: float) 
 
     Source: Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914.
     """
-    part = _two_classes(predictions)
+    part = _part_with_two_classes(predictions)
     part.require_every_class()
     background, signal = part.weights_by_class
     cut = part.cut_at(signal_efficiency)[0]
@@ -202,18 +204,18 @@ def background_rejection(predictions: Predictions, *, signal_efficiency: float) 
 
 
 def reconstruction(predictions: Predictions) -> Measured:
-    """Return the mean reconstruction error of an example, as defined in the network's own loss."""
-    return _mean(predictions, "reconstruction")
+    """Return the mean reconstruction error of examples, as in the network's own loss."""
+    return _mean_of_values(predictions, "reconstruction")
 
 
 def kl(predictions: Predictions) -> Measured:
-    """Return the mean KL divergence of an example's posterior from the prior, in nats."""
-    return _mean(predictions, "kl")
+    """Return the mean KL divergence of posterior and prior over examples, in nats."""
+    return _mean_of_values(predictions, "kl")
 
 
 def latent_sparsity(predictions: Predictions) -> Measured:
-    """Return the mean fraction of latents near zero: at most 1 % of the largest of the example."""
-    return _mean(predictions, "latent_zeros")
+    """Return the mean fraction of latents below 1 % of the largest one in the example."""
+    return _mean_of_values(predictions, "latent_zeros")
 
 
 def auc_reconstruction(predictions: Predictions) -> Measured:
@@ -221,40 +223,48 @@ def auc_reconstruction(predictions: Predictions) -> Measured:
 
     Below one half, signal is reconstructed better than background.
     """
-    return _anomaly(predictions, "reconstruction")
+    return _anomaly_auc(predictions, "reconstruction")
 
 
 def auc_elbo(predictions: Predictions) -> Measured:
     """Return the AUC with the negative evidence lower bound (ELBO) as the signal score."""
-    return _anomaly(predictions, "elbo")
+    return _anomaly_auc(predictions, "elbo")
 
 
-def _mean(predictions: Predictions, name: str) -> Measured:
-    return uncertainty.mean(_values(predictions, name), part_of(predictions).weights)
+def _mean_of_values(predictions: Predictions, name: str) -> Measured:
+    return uncertainty.mean(_values_per_example(predictions, name), part_of(predictions).weights)
 
 
-def _anomaly(predictions: Predictions, name: str) -> Measured:
-    part, values = _two_classes(predictions), _values(predictions, name)
-    return _area(replace(part, scores=np.stack([-values, values], axis=1)))
+def _anomaly_auc(predictions: Predictions, name: str) -> Measured:
+    part, values = _part_with_two_classes(predictions), _values_per_example(predictions, name)
+    return _auc_of_part(replace(part, scores=np.stack([-values, values], axis=1)))
 
 
-def _values(predictions: Predictions, name: str) -> Array:
-    """Return one value for each example; raise with the reason if there are none."""
+def _values_per_example(predictions: Predictions, name: str) -> Array:
+    """Return a stored value of each example (such as ``kl``) for a metric.
+
+    Raises:
+        UndefinedMetricError: there are none; the message says why.
+    """
     found, n = predictions.values, len(part_of(predictions).labels)
     if not found:
-        _undefined("only networks whose encoder was last trained by its own loss have such values")
+        _undefined_metric(
+            "such values exist only for networks whose encoder was last trained by its own loss"
+        )
     if name not in found:
-        _undefined(f"the network's own loss has no '{name}'; there are {', '.join(sorted(found))}")
+        _undefined_metric(
+            f"the network's own loss has no value '{name}', only {', '.join(sorted(found))}"
+        )
     values = np.asarray(found[name], dtype=float)
     if values.shape != (n,) or not np.isfinite(values).all():
-        _undefined(
-            f"values '{name}' have shape {values.shape} for {n} examples: need (N,), all finite"
+        _undefined_metric(
+            f"values '{name}' have shape {values.shape}; finite numbers ({n},) are expected"
         )
     return values
 
 
 class Curve(NamedTuple):
-    """Weight at each distinct score, highest score first, from which a ROC curve is made.
+    """The ROC curve of scores: signal and background weight at each distinct score.
 
     Attributes:
         scores: (T,) distinct.
@@ -269,7 +279,7 @@ class Curve(NamedTuple):
 
 
 def curve(scores: Array, signal: Array, weights: Array) -> Curve:
-    """Return the curve of (N,) scores, ``signal`` (N,) bool; metrics share this one sort."""
+    """Return the ROC curve of (N,) scores with (N,) bool ``signal``; all metrics use it."""
     lowest, ties = np.unique(-scores, return_inverse=True)
     sums = [np.bincount(ties, weights * side) for side in (signal, ~signal)]
     return Curve(-lowest, ties, *sums)
@@ -277,7 +287,7 @@ def curve(scores: Array, signal: Array, weights: Array) -> Curve:
 
 @dataclass(frozen=True)
 class Part:
-    """Checked arrays of one part, and intermediate results that metrics share.
+    """Predictions of one part, checked, with intermediate results that metrics share.
 
     Attributes:
         labels: (N,) int; scores: (N, C); weights: (N,) float, not negative, of positive sum.
@@ -289,26 +299,26 @@ class Part:
 
     @property
     def classes(self) -> int:
-        """Number of classes that the scores tell apart."""
+        """Number of classes in the scores."""
         return int(self.scores.shape[1])
 
     @cached_property
     def signal_scores(self) -> Array:
-        """Score of class 1 that metrics are computed from, contiguous."""
+        """Scores of class 1 (signal), as a contiguous array for metrics."""
         return np.ascontiguousarray(self.scores[:, 1])
 
     @cached_property
     def curve(self) -> Curve:
-        """Curve of class 1 against the rest."""
+        """ROC curve of class 1 (signal) against the rest."""
         return curve(self.signal_scores, self.labels == 1, self.weights)
 
     @cached_property
     def weights_by_class(self) -> list[Array]:
-        """Weights of the examples of each class, as metrics use them."""
+        """Total weight of the examples of each class."""
         return [self.weights[self.labels == label] for label in range(self.classes)]
 
     def require_every_class(self) -> None:
-        """Raise EmptyClassError if a class has no weight."""
+        """Raise EmptyClassError if a class has no examples with weight."""
         for label, weights in enumerate(self.weights_by_class):
             if not weights.any():
                 name = ("background", "signal")[label] if self.classes == 2 else f"class {label}"
@@ -316,12 +326,12 @@ class Part:
                 raise EmptyClassError(msg)
 
     def correct_above(self, cut: float) -> Array:
-        """Return (N,) bool: correctly classified with the threshold ``cut``."""
+        """Return which examples are correctly classified with a threshold, as (N,) bool."""
         return (self.signal_scores > cut) == (self.labels == 1)
 
     @cached_property
     def cuts(self) -> tuple[Array, Array]:
-        """All distinct cuts (T + 1,): their accuracies, and the cuts."""
+        """Accuracy at each of the (T + 1,) distinct thresholds, and the thresholds."""
         scores = self.curve.scores
         between = (scores[:-1] + scores[1:]) / 2
         gained = np.cumsum(np.append(0, self.curve.signal - self.curve.background))
@@ -330,12 +340,12 @@ class Part:
 
     @cached_property
     def passing(self) -> tuple[Array, Array]:
-        """Signal and background efficiency (T,) of each cut, highest score first."""
+        """Signal and background efficiency (T,) at each threshold, highest score first."""
         signal, background = np.cumsum(self.curve.signal), np.cumsum(self.curve.background)
         return signal / signal[-1], background / background[-1]
 
     def cut_at(self, efficiency: float) -> tuple[float, float]:
-        """Return the highest cut that keeps this signal efficiency, and its background efficiency."""
+        """Return the highest threshold with this signal efficiency, and the background's."""
         signal, background = self.passing
         # sums of weights are rounded: an efficiency too small by 1e-12 counts as reached
         at = min(int(np.searchsorted(signal, efficiency - 1e-12)), len(signal) - 1)
@@ -346,43 +356,47 @@ _kept: dict[int, Part] = {}
 
 
 def part_of(predictions: Predictions) -> Part:
-    """Return the checked arrays of predictions, computed once for each object.
+    """Return checked predictions for metrics, computed once for each object.
 
     Raises:
-        UndefinedMetricError: the arrays cannot be scored.
+        UndefinedMetricError: metrics cannot be computed from the arrays.
     """
     part = _kept.get(id(predictions))
     if part is None:
-        part = _kept[id(predictions)] = _checked(predictions)
+        part = _kept[id(predictions)] = _checked_part(predictions)
         # Python reuses an id once its object is gone
         weakref.finalize(predictions, _kept.pop, id(predictions), None)
     return part
 
 
-def _checked(predictions: Predictions) -> Part:
+def _checked_part(predictions: Predictions) -> Part:
     labels = np.asarray(predictions.labels, dtype=np.int64)
     scores, weights = np.asarray(predictions.scores, dtype=float), predictions.weights
     weights = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype=float)
     n = len(labels)
     if not n:
-        _undefined("there are no examples")
+        _undefined_metric("there are no examples")
     if scores.shape[:1] != (n,) or scores.ndim != 2 or scores.shape[1] < 2 or len(weights) != n:
-        _undefined(f"{n} labels, scores {scores.shape}, {len(weights)} weights: need (N, classes)")
+        _undefined_metric(
+            f"{n} labels, scores of shape {scores.shape} and {len(weights)} weights do not match"
+        )
     if not (scores.min() >= 0 and scores.max() <= 1 + 1e-6):
-        _undefined("scores are not probabilities: some are not finite or not within 0 and 1")
+        _undefined_metric("scores are not probabilities: some are not finite or not within 0 and 1")
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
-        _undefined(f"labels {labels.min()} to {labels.max()}, but {scores.shape[1]} score columns")
+        _undefined_metric(
+            f"labels are {labels.min()} to {labels.max()}, but scores have {scores.shape[1]} columns"
+        )
     if not (weights.min() >= 0 and 0 < weights.sum() < np.inf):
-        _undefined("weights must be finite, not negative, and not all zero")
+        _undefined_metric("weights must be finite, not negative, and not all zero")
     return Part(labels, scores, weights)
 
 
-def _undefined(reason: str) -> None:
+def _undefined_metric(reason: str) -> None:
     raise UndefinedMetricError(reason)
 
 
-def _two_classes(predictions: Predictions) -> Part:
+def _part_with_two_classes(predictions: Predictions) -> Part:
     part = part_of(predictions)
     if part.classes != 2:
-        _undefined(f"defined for two classes; there are {part.classes}")
+        _undefined_metric(f"the metric is defined for two classes only; there are {part.classes}")
     return part

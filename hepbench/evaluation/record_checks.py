@@ -1,4 +1,4 @@
-"""What a record says of itself, compared with its key parts and its stored arrays."""
+"""Compares keys, names and counts in a record with its key parts and stored arrays."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def keys_can_be_checked(record: Record) -> bool:
-    """Whether the keys were hashed from the parts that the record holds, under their names.
+    """Whether a record's keys can be computed again from its key parts.
 
-    Parts of schema 1 were renamed since; they have no part "network".
+    Not those of schema 1, whose parts were renamed; they have no part "network".
     """
     names = keys.methods(record.key_parts)
     return bool(names) and "network" in record.key_parts[names[-1]]
 
 
 def wrong_keys(record: Record) -> Iterator[str]:
-    """Yield a line for each key that does not follow from its parts."""
+    """Yield a line for each key in a record that differs from the hash of its key parts."""
     found, whole = keys.of_parts(record.key_parts)
     for name in sorted(found.keys() | record.stage_keys.keys()):
         if found.get(name) != record.stage_keys.get(name):
@@ -39,7 +39,7 @@ def wrong_keys(record: Record) -> Iterator[str]:
 
 
 def wrong_names(record: Record) -> Iterator[str]:
-    """Yield a line for each name that differs from that in the key parts."""
+    """Yield a line for each name in a record (suite, cell) that differs in its key parts."""
     parts = record.key_parts.get("evaluate", {})
     recorded = {
         "suite": record.suite,
@@ -48,28 +48,28 @@ def wrong_names(record: Record) -> Iterator[str]:
     }
     for name, value in recorded.items():
         if name in parts and parts[name] != value:
-            yield f"{name}: recorded {value}, its key was made for {parts[name]}"
+            yield f"{name}: recorded {value}, but the key was made for {parts[name]}"
 
 
 def wrong_counts(record: Record, parts: Mapping[str, Predictions]) -> Iterator[str]:
-    """Yield a line for each count that differs from that of the stored arrays."""
+    """Yield a line for each count in a record that differs from its stored arrays."""
     classes = record.key_parts.get("read", {}).get("classes")
     for part, held in parts.items():
         sizes = {"ids": held.ids, "scores": held.scores, "weights": held.weights, **held.values}
         sizes |= {name: np.asarray(each) for name, each in held.spectators.items()}
         for name, array in sizes.items():
             if array is not None and len(array) != len(held.labels):
-                yield f"{part}: {len(array)} {name} of {len(held.labels)} labels"
+                yield f"{part}: {len(array)} {name}, but {len(held.labels)} labels"
         if held.ids is not None and len(np.unique(held.ids)) != len(held.ids):
-            yield f"{part}: an id is there twice"
+            yield f"{part}: an id occurs twice"
         if classes and held.scores.shape[1:] != (len(classes),):
-            yield f"{part}: scores are {held.scores.shape}, and classes {', '.join(classes)}"
-        if record.data is not None and not _right_size(record, part, len(held.labels)):
+            yield f"{part}: scores are {held.scores.shape}, but classes are {', '.join(classes)}"
+        if record.data is not None and not _is_expected_size(record, part, len(held.labels)):
             recorded = getattr(record.data, f"n_{part}")
-            yield f"{part}: {recorded} examples recorded, {len(held.labels)} stored"
+            yield f"{part}: {recorded} examples recorded, but {len(held.labels)} stored"
 
 
-def _right_size(record: Record, part: str, stored: int) -> bool:
+def _is_expected_size(record: Record, part: str, stored: int) -> bool:
     recorded: int = getattr(record.data, f"n_{part}")
     # of many training examples only some are scored
     return stored == recorded or (

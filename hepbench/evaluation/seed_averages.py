@@ -1,4 +1,4 @@
-"""Averages over seeds, with the error of the test sample and the spread over seeds. Pure."""
+"""Averages metrics over seeds, with the error of the test set and the spread. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeedAverage:
-    """The average of a number over seeds, unrounded.
+    """The average of a metric over seeds, unrounded.
 
     Attributes:
         value: mean over the seeds with a value; None without any.
@@ -32,14 +32,14 @@ class SeedAverage:
 
     @property
     def error(self) -> float | None:
-        """Standard error of the mean over seeds that share one test sample."""
+        """Standard error of a metric's mean over seeds that share one test set."""
         if self.stderr is None:
             return None
         return hypot(self.stderr, (self.spread or 0.0) / sqrt(self.n))
 
 
 def over_seeds(recorded: Iterable[Value | None]) -> SeedAverage:
-    """Return the average of the values of seeds; a limit if one of them is."""
+    """Return the average of a metric over seeds; it is a limit if one value is."""
     known = [each for each in recorded if each is not None and each.value is not None]
     values = [each.value for each in known if each.value is not None]
     mean = _mean(values)

@@ -1,4 +1,4 @@
-"""Uncertainties: errors from the size of the test sample.
+"""Uncertainties of metrics, from the size of the test set.
 
 Weights are event weights, not counts: doubling all of them changes no error. They enter variances
 squared, and intervals through the effective number of examples, ``(sum w)^2 / sum w^2``. Equal
@@ -23,7 +23,7 @@ ONE_SIGMA = math.erf(math.sqrt(0.5))
 
 
 def effective_number(weights: Array) -> float:
-    """Return the number of equally weighted examples with the same scatter: N for equal weights."""
+    """Return the effective number of weighted examples; N for equal weights."""
     return float(weights.sum() ** 2 / (weights @ weights))
 
 
@@ -51,7 +51,7 @@ def fraction(passed: Array, weights: Array) -> tuple[float, float]:
 
 
 def binomial(passed: Array, weights: Array) -> Measured:
-    """Return a fraction with its binomial error.
+    """Return the fraction of passing examples with its binomial error.
 
     With fewer than ten (effective) passing or failing examples the error is asymmetric: Wilson's
     68 % interval is added. If none or all pass, there is only the interval.
@@ -60,12 +60,14 @@ def binomial(passed: Array, weights: Array) -> Measured:
     n = effective_number(weights)
     if variance > 0 and n * min(found, 1 - found) >= 10:
         return Measured(found, stderr=math.sqrt(variance))
-    low, high = wilson(found, _trials(found, variance, n))
+    low, high = wilson(found, _effective_trials(found, variance, n))
     return Measured(found, stderr=math.sqrt(variance) or None, low=low, high=high)
 
 
 def wilson(found: float, n: float, *, z: float = 1.0) -> tuple[float, float]:
-    """Return Wilson's interval: the true fractions from which ``found`` is within ``z`` sigma.
+    """Return Wilson's interval for a fraction that was found among n examples.
+
+    It contains the true fractions from which ``found`` is within ``z`` sigma.
 
     Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209; recommended by Brown, Cai and DasGupta,
     Stat. Sci. 16 (2001) 101.
@@ -79,7 +81,7 @@ def wilson(found: float, n: float, *, z: float = 1.0) -> tuple[float, float]:
 
 
 def upper_limit_for_zero(n: float, *, confidence: float = 0.95) -> float:
-    """Return the upper limit on a fraction if none of ``n`` examples passes: exact, ~3 / n."""
+    """Return the exact upper limit (about 3 / n) on a fraction if none of n examples passes."""
     return -math.expm1(math.log1p(-confidence) / n)
 
 
@@ -91,17 +93,17 @@ def inverse(found: float, variance: float, n: float) -> Measured:
     """
     if found * n < 1 - 1e-9:
         return Measured(1 / upper_limit_for_zero(n), limit=True)
-    low, high = wilson(found, _trials(found, variance, n))
+    low, high = wilson(found, _effective_trials(found, variance, n))
     stderr = math.sqrt(variance) / found**2
     return Measured(1 / found, stderr=stderr or None, low=1 / high, high=1 / low)
 
 
-def _trials(found: float, variance: float, n: float) -> float:
+def _effective_trials(found: float, variance: float, n: float) -> float:
     return found * (1 - found) / variance if variance > 0 and found < 1 else n
 
 
 def placements(ties: Array, positive: Array, weights: Array) -> Array:
-    """Return, for each example, the fraction of the other class that is ranked correctly against it.
+    """Return the fraction of the other class that each example is ranked correctly against.
 
     Args:
         ties: (N,) int, rank of the score, highest first; tied examples have the same rank.
@@ -122,7 +124,7 @@ def placements(ties: Array, positive: Array, weights: Array) -> Array:
 
 
 def one_vs_one(scores: Array, labels: Array, weights: Array) -> Array:
-    """Return (N,) placements by (N, C) scores, averaged over ordered pairs of classes.
+    """Return (N,) placements for more than two classes, averaged over pairs of classes.
 
     In the pair (i, j) score i should rank the examples of i before those of j. All classes have
     the same weight; the mean placements of all classes add up to twice the macro one-vs-one AUC.
@@ -138,7 +140,7 @@ def one_vs_one(scores: Array, labels: Array, weights: Array) -> Array:
 
 
 def delong(gains: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
-    """Return AUCs of K sets of scores on the same examples, and their covariance.
+    """Return the AUCs of K classifiers on the same examples, and DeLong's covariance.
 
     Args:
         gains: (K, N) float: ``placements`` of two classes or ``one_vs_one`` of more.
@@ -165,8 +167,9 @@ def delong(gains: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
 
 
 def paired_auc(labels: Array, scores: Array, weights: Array | None = None) -> tuple[Array, Array]:
-    """Return the AUCs of K sets of signal scores (K, N) on the same labels (N,), 0 or 1, and their
-    (K, K) covariance, with which two classifiers on the same test set are compared.
+    """Return the AUCs of K classifiers on one test set, and their (K, K) covariance.
+
+    Signal scores are (K, N), labels (N,), 0 or 1. The covariance serves to compare classifiers.
     """
     weights = np.ones(len(labels)) if weights is None else weights
     signal = labels == 1
@@ -175,8 +178,9 @@ def paired_auc(labels: Array, scores: Array, weights: Array | None = None) -> tu
 
 
 def perfect_order(n: float) -> float:
-    """Return how far the 68 % interval of an AUC of exactly 1 reaches below 1; DeLong's error is 0.
+    """Return the error of an AUC of exactly 1, for which DeLong's error is 0.
 
+    It is the distance of the 68 % interval's lower end from 1.
     ``n`` examples of the smaller class make n independent pairs, which are all ordered correctly
     with probability AUC^n at most; the interval holds the AUCs for which this is at least 32 %.
     """

@@ -1,6 +1,4 @@
-"""Verification: recompute every metric from the stored predictions alone, and compare the rest of a
-record with its key parts and stored arrays.
-"""
+"""Verifies records: recomputes metrics from stored predictions, and compares keys and counts."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ TOLERANCE = 1e-9
 
 @dataclass
 class Findings:
-    """What the verification of records found.
+    """The findings when one record is verified.
 
     Attributes:
         different: what disagrees, a line each.
@@ -51,12 +49,12 @@ class Findings:
 
     @property
     def lines(self) -> list[str]:
-        """All lines; those on what is missing say so."""
+        """All findings of the verification of a record, one line each."""
         return [*self.different, *(f"missing: {line}" for line in self.missing)]
 
 
 def verify(results: Results, records: Iterable[Record]) -> tuple[list[str], int]:
-    """Return a line for each finding, a summary, and the exit code: 0 if there is no finding."""
+    """Verify records: return a line for each finding, a summary, and the exit code."""
     entries = list(installed().entries("metric"))
     chosen = [record for record in records if record.status == "ok"]
     found = [check(record, results, entries) for record in chosen]
@@ -77,25 +75,25 @@ def _summary(found: Sequence[Findings]) -> str:
     newer = sorted(set[str]().union(*(each.newer for each in found)))
     said = [f"{several(different, 'record')} with differences" if different else "no difference"]
     if missing:
-        said.append(f"{several(missing, 'record')} with something missing")
+        said.append(f"{several(missing, 'record')} with missing files or metrics")
     if left_out:
-        said.append(f"{several(left_out, 'value')} left out when packed")
+        said.append(f"{several(left_out, 'value')} left out when results were packed")
     if unchecked:
-        said.append(f"keys of {several(unchecked, 'record')} of an older hepbench not checked")
+        said.append(f"keys of {several(unchecked, 'record')} not checked, from an older hepbench")
     if newer:
-        said.append(f"not recorded, as installed since: {', '.join(newer)}")
+        said.append(f"metrics that were installed later: {', '.join(newer)}")
     return f"{several(len(found), 'record')}, {values} values recomputed: {'; '.join(said)}"
 
 
 def check(record: Record, results: Results, entries: Sequence[Entry]) -> Findings:
-    """Return what disagrees in a record, or is missing."""
+    """Verify one record: return what differs or is missing."""
     findings = Findings(different=list(record_checks.wrong_names(record)))
     if record_checks.keys_can_be_checked(record):
         findings.different += record_checks.wrong_keys(record)
     else:
         findings.keys_unchecked = True
-    labels = _arrays(record.labels, "labels", results, findings)
-    scores = _arrays(record.predictions, "predictions", results, findings)
+    labels = _read_arrays(record.labels, "labels", results, findings)
+    scores = _read_arrays(record.predictions, "predictions", results, findings)
     if labels is not None and scores is not None:
         try:
             parts = joining.joined(labels, scores)
@@ -103,17 +101,17 @@ def check(record: Record, results: Results, entries: Sequence[Entry]) -> Finding
             _recompute(record, parts, entries, findings)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             findings.different.append(
-                f"predictions and labels do not fit together: {type(error).__name__}: {error}"
+                f"predictions and labels do not match: {type(error).__name__}: {error}"
             )
     return findings
 
 
-def _arrays(
+def _read_arrays(
     stored: Stored | None, what: str, results: Results, findings: Findings
 ) -> Arrays | None:
-    """Return the arrays of a stored file; None, with a line in ``findings``, if there are none."""
+    """Return the arrays of a record's stored file; None and a finding if they are missing."""
     if stored is None:
-        findings.missing.append(f"the record names no {what}")
+        findings.missing.append(f"the record has no {what}")
         return None
     try:
         checksum, arrays = results.arrays(stored)
@@ -124,7 +122,7 @@ def _arrays(
         findings.different.append(str(error))
         return None
     if checksum != stored.sha256:
-        findings.different.append(f"{stored.path} was changed after the record was written")
+        findings.different.append(f"{stored.path} was changed after its record was written")
     return arrays
 
 
@@ -134,7 +132,7 @@ def _recompute(
     entries: Sequence[Entry],
     findings: Findings,
 ) -> None:
-    """Recompute the metrics of every part, and add what was found."""
+    """Recompute a record's metrics of every part, and add findings."""
     recorded = {
         "test": record.metrics,
         "train": record.metrics_train,
@@ -154,19 +152,19 @@ def _recompute(
         findings.left_out += len(absent & values.keys())
         findings.recomputed += len((again.keys() & values.keys()) - absent)
         findings.newer |= again.keys() - values.keys() - then if then else set()
-        findings.missing += _unknown(part, values, again, then, entries)
+        findings.missing += _metrics_on_one_side(part, values, again, then, entries)
         compared = {n: value for n, value in again.items() if n in values and n not in absent}
-        findings.different += _compare(part, values, compared)
+        findings.different += _value_differences(part, values, compared)
 
 
-def _unknown(
+def _metrics_on_one_side(
     part: str,
     recorded: Mapping[str, Value],
     again: Mapping[str, Value],
     then: set[str],
     entries: Iterable[Entry],
 ) -> Iterator[str]:
-    """Yield a line for each metric that is only recorded, or only recomputed."""
+    """Yield a line for each metric of a record that is only recorded, or only recomputed."""
     known = {entry.spec.name for entry in entries}
     for name in sorted(recorded.keys() - again.keys()):
         why = "is not defined for this number of classes" if name in known else "is not installed"
@@ -176,7 +174,9 @@ def _unknown(
             yield f"{part} {name}: not recorded, but its metric is installed"
 
 
-def _compare(part: str, recorded: Mapping[str, Value], again: Mapping[str, Value]) -> list[str]:
+def _value_differences(
+    part: str, recorded: Mapping[str, Value], again: Mapping[str, Value]
+) -> list[str]:
     lines = []
     for name, value in again.items():
         old, new = msgspec.to_builtins(recorded[name]), msgspec.to_builtins(value)

@@ -1,1 +1,1 @@
-"""From a suite to cells and stages with content keys. Pure."""
+"""Plans runs: turns a suite into cells and stages with content keys. Runs nothing. Pure."""

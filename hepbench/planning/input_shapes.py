@@ -1,4 +1,4 @@
-"""Input shapes: whether a model can take the inputs of a dataset, before any data are read."""
+"""Input shapes: whether a model can take a dataset's inputs, known before data are read."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def shape_misfit(dataset: Dataset, model: Model, of_dataset: Params, of_model: Params) -> str:
-    """Return why a model cannot take inputs of the shapes that a dataset has, or ''.
+    """Return why the shapes of a dataset's inputs do not fit a model, or '' if they fit.
 
-    An error of a view or of ``fits`` is a reason too, so that other combinations can run.
+    An error in a view or in ``fits`` is returned too, so that other combinations can be planned.
 
     Args:
         dataset: it has all inputs of the model.
-        model: its function ``fits`` is asked, if it has one.
-        of_dataset, of_model: values of all their parameters.
+        model: its function ``fits`` decides, if it has one.
+        of_dataset, of_model: values of all parameters of the dataset and of the model.
     """
     if not model.fits:
         return ""
@@ -38,7 +38,7 @@ def shape_misfit(dataset: Dataset, model: Model, of_dataset: Params, of_model: P
 
 
 def why_unfit(model: Model, shapes: Mapping[str, tuple[int, ...]], params: Params) -> str:
-    """Return why a model cannot take inputs of these shapes, as its function ``fits`` says, or ''.
+    """Return the reason that a model's function ``fits`` gives against these shapes, or ''.
 
     Raises:
         PluginError: the function fails, or does not return one line of text.
@@ -49,7 +49,9 @@ def why_unfit(model: Model, shapes: Mapping[str, tuple[int, ...]], params: Param
     try:
         reason = resolve(model.fits)(dict(shapes), **own)
     except Exception as error:
-        msg = f"{model.name}: {model.fits} fails: {type(error).__name__}: {error}"
+        msg = (
+            f"model {model.name}: its function {model.fits} fails: {type(error).__name__}: {error}"
+        )
         raise PluginError(" ".join(msg.split())) from error
     if not isinstance(reason, str) or len(reason.splitlines()) > 1:
         msg = f"{model.name}: {model.fits} returns {reason!r}; one line of text, or '', is expected"
@@ -58,11 +60,11 @@ def why_unfit(model: Model, shapes: Mapping[str, tuple[int, ...]], params: Param
 
 
 def shapes_of(dataset: Dataset, names: tuple[str, ...], params: Params) -> Shapes:
-    """Return the shape of one example of each input: views are applied to no example.
+    """Return the shapes of a dataset's inputs and views, from views of empty arrays.
 
     Raises:
         HepbenchError: a view refuses the parameters of its dataset.
-        PluginError: a view cannot be applied to no example.
+        PluginError: a view cannot be applied to zero examples.
     """
     return {
         name: _shape_of_view(dataset, name, params)
@@ -74,19 +76,20 @@ def shapes_of(dataset: Dataset, names: tuple[str, ...], params: Params) -> Shape
 
 def _shape_of_view(dataset: Dataset, name: str, params: Params) -> tuple[int, ...]:
     view = dataset.views[name]
-    inputs = {each: _no_example(each, given) for each, given in dataset.inputs.items()}
+    inputs = {each: _empty_input(each, given) for each, given in dataset.inputs.items()}
     try:
         made = resolve(view.run)(inputs, **{n: params[n] for n in sorted(view.params)})
         return tuple(int(n) for n in made[name].shape[1:])
     except HepbenchError:
         raise
     except Exception as error:
-        msg = f"{dataset.name}: view '{name}' of no example: {type(error).__name__}: {error}"
+        where = f"{dataset.name}: view '{name}' applied to zero examples"
+        msg = f"{where}: {type(error).__name__}: {error}"
         raise PluginError(" ".join(msg.split())) from error
 
 
-def _no_example(name: str, given: Input) -> Array:
-    """Return an input of no example, as a reader would yield it."""
+def _empty_input(name: str, given: Input) -> Array:
+    """Return an input with zero examples, like those that a dataset's reader yields."""
     import numpy as np
 
     from hepbench.specs.sparse_images import SparseImages

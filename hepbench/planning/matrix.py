@@ -1,4 +1,4 @@
-"""The matrix: a suite and the options of the command line, resolved to combinations."""
+"""Expands the matrix of a suite, with command-line options, into combinations to plan."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Misfit:
-    """A combination in the matrix that cannot be run, with the reason."""
+    """A combination of dataset, model and chain that cannot be run, with the reason."""
 
     labels: Labels
     reason: str
@@ -58,7 +58,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Choice:
-    """Options of the command line: globs that select cells, and settings that override the suite."""
+    """Command-line options for a plan: globs that select cells, and settings."""
 
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
@@ -74,7 +74,7 @@ Item = TypeVar("Item", Combination, Misfit)
 def expand(
     suite: SuiteFile, registry: Registry, choice: Choice
 ) -> tuple[list[Combination], list[Misfit]]:
-    """Return the combinations that can be run and those that cannot, in the order of the suite.
+    """Expand a suite into the combinations that can be run and those that cannot.
 
     Raises:
         UsageError: a name or glob matches nothing, a parameter or preset is unknown, or two plugins
@@ -87,36 +87,39 @@ def expand(
         overrides=dict(assignment(text) for text in choice.overrides),
     )
     items = [item for matrix in suite.run for item in resolver.expand(matrix)]
-    kept = [item for item in items if all(_chosen(item.labels, choice))]
+    kept = [item for item in items if all(_are_selected(item.labels, choice))]
     combinations = [item for item in kept if isinstance(item, Combination)]
     if not combinations:
-        raise UsageError(_why_none(choice, kept, items))
+        raise UsageError(_why_no_cell(choice, kept, items))
     resolver.check([item for item in items if isinstance(item, Combination)])
     misfits = [item for item in kept if isinstance(item, Misfit)]
-    return _unique(combinations), _unique(misfits)
+    return _without_repetitions(combinations), _without_repetitions(misfits)
 
 
 def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
-    """Return why a combination cannot be run, or ''."""
+    """Return why a dataset, a model and a chain of methods do not fit together, or ''."""
     offered = {*dataset.inputs, *dataset.views}
     if missing := [name for name in model.inputs if name not in offered]:
-        return f"{model.name} takes '{missing[0]}'; {dataset.name} has {', '.join(sorted(offered))}"
+        has = ", ".join(sorted(offered))
+        return f"{model.name} needs input '{missing[0]}'; {dataset.name} has {has}"
     name, makes = "fresh", "fresh"
     for method in methods:
         if lacking := sorted(method.needs - model.offers):
             offers = ", ".join(sorted(model.offers))
             return f"{method.name} needs '{lacking[0]}'; {model.name} offers {offers}"
         if not {name, makes} & set(method.after):
-            return f"{method.name} follows {' or '.join(method.after)}, not {name}"
+            return f"{method.name} must follow {' or '.join(method.after)}, not {name}"
         name, makes = method.name, method.makes
     if makes != "classifier":
-        return f"{name} makes no classifier; a chain ends with a method that does"
+        return f"a chain cannot end with {name}; its last method must make a classifier"
     return ""
 
 
 class _Resolver:
-    """Resolves parameters from, in this order: defaults under the preset, the suite's tables of
-    that preset, the suite's ``set``, brackets, ``--set``. The last one wins.
+    """Resolves the parameters of each combination in the matrix of a suite.
+
+    In this order, the last one wins: defaults under the preset, the suite's tables of that preset,
+    the suite's ``set``, brackets, ``--set``.
 
     Attributes:
         presets: the suite's tables by preset, flat.
@@ -146,7 +149,7 @@ class _Resolver:
         self.known: set[str] = set()
 
     def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
-        """Yield every combination of a matrix, whether it can be run or not."""
+        """Yield every combination of a suite's matrix, including those that cannot be run."""
         self.suite_set = matrix.set
         before, self.used = self.used, set()
         presets = {name: flat(tables) for name, tables in matrix.presets.items()}
@@ -156,32 +159,32 @@ class _Resolver:
         datasets = [
             (entry, {**params, **axis})
             for axis in [{"label_fraction": f} for f in matrix.label_fractions] or [{}]
-            for entry, params in self._named("dataset", matrix.datasets)
+            for entry, params in self._plugins_named("dataset", matrix.datasets)
         ]
-        models = self._named("model", matrix.models)
-        for dataset, model, steps in product(datasets, models, self._chains(matrix.methods)):
-            names = (dataset[0].spec.name, model[0].spec.name, _chain_name(steps))
+        models = self._plugins_named("model", matrix.models)
+        for dataset, model, steps in product(datasets, models, self._chains_named(matrix.methods)):
+            names = (dataset[0].spec.name, model[0].spec.name, _name_of_chain(steps))
             if not any(fnmatchcase("/".join(names), pattern) for pattern in matrix.exclude):
                 yield self._combination(dataset, model, steps)
-        self._check_used({**tables, **matrix.set})
+        self._check_settings_were_used({**tables, **matrix.set})
         self.used |= before
 
     def check(self, combinations: Iterable[Combination]) -> None:
-        """Raise UsageError for an unknown preset, or a setting of no known parameter."""
-        self._check_used(self.overrides)
-        self._check_used(self.presets.get(self.preset, {}))
+        """Raise UsageError if a preset is unknown, or a setting sets no known parameter."""
+        self._check_settings_were_used(self.overrides)
+        self._check_settings_were_used(self.presets.get(self.preset, {}))
         specs = [e.spec for c in combinations for e in (c.model, *c.methods)]
         presets = {"quick", "paper"}.union(*(preset_names(all_params(spec)) for spec in specs))
         for name in (self.preset, *sorted(self.named)):
             if name not in presets:
                 raise UsageError(unknown("preset", name, presets))
 
-    def _check_used(self, values: Iterable[str]) -> None:
+    def _check_settings_were_used(self, values: Iterable[str]) -> None:
         for path in values:
             if path not in self.used:
-                raise UsageError(f"set {path}: " + self._why_unused(path))
+                raise UsageError(f"set {path}: " + self._why_setting_was_unused(path))
 
-    def _why_unused(self, path: str) -> str:
+    def _why_setting_was_unused(self, path: str) -> str:
         head, _, name = path.rpartition(".")
         of_head = {p.rpartition(".")[2] for p in self.known if p.startswith(f"{head}.")}
         # a few dozen methods have hundreds of parameters: list those of one, or the methods
@@ -189,7 +192,7 @@ class _Resolver:
         listed = {f"{head}.{n}" for n in of_head} or groups
         return renamed(name, of_head) or unknown("parameter", path, self.known, listed=listed)
 
-    def _named(self, kind: str, texts: Sequence[str]) -> list[Named]:
+    def _plugins_named(self, kind: str, texts: Sequence[str]) -> list[Named]:
         found: list[Named] = []
         known = self.registry.names(kind)
         for text in texts:
@@ -201,35 +204,37 @@ class _Resolver:
             found += [(self.registry.entry(kind, name), ref.params) for name in names]
         return found
 
-    def _chains(self, texts: Sequence[str]) -> list[tuple[Named, ...]]:
+    def _chains_named(self, texts: Sequence[str]) -> list[tuple[Named, ...]]:
         chains: list[tuple[Named, ...]] = []
         for text in texts:
             steps = chain(text)
             if len(steps) == 1 and steps[0].is_glob:
-                singles = self._named("method", [text])
+                singles = self._plugins_named("method", [text])
                 ends = [s for s in singles if s[0].spec.makes == "classifier"]
-                chains += [self._whole((step,)) for step in ends]
+                chains += [self._completed_chain((step,)) for step in ends]
             else:
-                chains.append(self._chain(text, [s.name for s in steps], [s.params for s in steps]))
+                chains.append(
+                    self._chain_from_names(text, [s.name for s in steps], [s.params for s in steps])
+                )
         return chains
 
-    def _chain(
+    def _chain_from_names(
         self, text: str, names: list[str], params: Sequence[Mapping[str, Any]]
     ) -> tuple[Named, ...]:
         fresh = names[0] == "fresh"
         named = ((name, p) for name, p in zip(names, params, strict=True) if name != "fresh")
         steps = [(self.registry.entry("method", name), p) for name, p in named]
         if not steps or "fresh" in names[1:]:
-            msg = f"'{text}': 'fresh' begins a chain and a method follows, as in fresh+linear-probe"
+            msg = f"'{text}': 'fresh' must begin a chain, before a method, as in fresh+linear-probe"
             raise UsageError(msg)
-        return tuple(steps) if fresh else self._whole(tuple(steps))
+        return tuple(steps) if fresh else self._completed_chain(tuple(steps))
 
-    def _whole(self, steps: tuple[Named, ...]) -> tuple[Named, ...]:
-        """Return a chain that is completed at the front with the methods it needs by default."""
+    def _completed_chain(self, steps: tuple[Named, ...]) -> tuple[Named, ...]:
+        """Complete a chain of methods at its front with the methods that must come before."""
         seen = [steps[0][0].spec.name]
         while (before := steps[0][0].spec.after[0]) not in {"fresh", "encoder", "classifier"}:
             if before in seen:
-                msg = f"methods start from each other: {' -> '.join([*seen, before])}"
+                msg = f"methods need each other as their start: {' -> '.join([*seen, before])}"
                 raise UsageError(msg)
             seen.append(before)
             steps = ((self.registry.entry("method", before), {}), *steps)
@@ -260,21 +265,23 @@ class _Resolver:
         )
 
     def _resolve(self, prefix: str, named: Named) -> tuple[str, dict[str, Any]]:
-        """Return the label, with the parameters that differ from the preset, and all parameters.
+        """Return the label of a plugin in a cell's name, and the values of all its parameters.
+
+        The label shows the parameters that differ from the preset.
 
         Args:
-            prefix: of the settings that apply: ``dataset``, ``model`` or the name of a method.
+            prefix: prefix of its settings: ``dataset``, ``model`` or the name of a method.
             named: the entry, and its parameters in brackets.
         """
         entry, in_brackets = named
         spec = entry.spec
         base = defaults(all_params(spec), self.preset)
         self.known |= {f"{prefix}.{name}" for name in base}
-        of_preset = self._applying(prefix, self.preset_settings, base)
+        of_preset = self._settings_for(prefix, self.preset_settings, base)
         chosen = {
-            **self._applying(prefix, self.suite_set, base),
+            **self._settings_for(prefix, self.suite_set, base),
             **in_brackets,
-            **self._applying(prefix, self.overrides, base),
+            **self._settings_for(prefix, self.overrides, base),
         }
         # a dataset has no presets, so its label shows these settings
         if isinstance(spec, Dataset):
@@ -287,10 +294,10 @@ class _Resolver:
         differing = [f"{k}={written(v)}" for k, v in params.items() if v != base[k]]
         return spec.name + (f"[{','.join(differing)}]" if differing else ""), params
 
-    def _applying(
+    def _settings_for(
         self, prefix: str, settings: Mapping[str, Any], params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the settings that apply to these parameters, by name, and note them as used."""
+        """Return the settings for these parameters by name, and mark the settings as used."""
         found = {}
         for path, value in settings.items():
             head, _, name = path.rpartition(".")
@@ -300,12 +307,12 @@ class _Resolver:
         return found
 
 
-def _chain_name(steps: Sequence[Named]) -> str:
+def _name_of_chain(steps: Sequence[Named]) -> str:
     return "+".join(entry.spec.name for entry, _ in steps)
 
 
-def _unique(items: Iterable[Item]) -> list[Item]:
-    """Return each combination once, even if several matrices name it.
+def _without_repetitions(items: Iterable[Item]) -> list[Item]:
+    """Return each combination once, even if several ``[[run]]`` tables contain it.
 
     Raises:
         UsageError: two combinations with the same label have different parameters.
@@ -321,7 +328,7 @@ def _unique(items: Iterable[Item]) -> list[Item]:
     return list(first.values())
 
 
-def _chosen(labels: Labels, choice: Choice) -> list[bool]:
+def _are_selected(labels: Labels, choice: Choice) -> list[bool]:
     globs = (choice.datasets, choice.models, choice.methods)
     return [
         not patterns or any(fits(label, pattern) for pattern in patterns)
@@ -330,21 +337,23 @@ def _chosen(labels: Labels, choice: Choice) -> list[bool]:
 
 
 def fits(label: str, pattern: str) -> bool:
-    """Whether a label, its names without parameters, or its last name fit a pattern.
+    """Whether a pattern matches a label in a cell's name, with or without parameters.
 
-    A bracket in the pattern stands for itself, not for a set of characters.
+    The last method of a chain may match alone.
+
+    A bracket in the pattern means a bracket, not a set of characters.
     """
     names = [step.name for step in chain(label)]
     pattern = pattern.replace("[", "[[]")
     return any(fnmatchcase(text, pattern) for text in (label, "+".join(names), names[-1]))
 
 
-def _why_none(
+def _why_no_cell(
     choice: Choice,
     kept: Sequence[Combination | Misfit],
     items: Sequence[Combination | Misfit],
 ) -> str:
-    """Return which glob matches nothing, or why the selected combinations cannot be run."""
+    """Return why no cell is selected: a glob matches nothing, or no combination can be run."""
     globs = (choice.datasets, choice.models, choice.methods)
     for place, kind in enumerate(("dataset", "model", "method")):
         labels = sorted({item.labels[place] for item in items})

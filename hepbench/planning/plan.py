@@ -1,4 +1,4 @@
-"""Plans: the cells of a suite, and their stages with content keys. Pure."""
+"""Makes plans: the cells of a suite, and their stages with content keys. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination with one seed: one record.
+    """A planned cell: one combination with one seed, which gives one record.
 
     Attributes:
         key: of the record.
@@ -57,18 +57,18 @@ class Cell:
 
     @property
     def needs(self) -> list[str]:
-        """The stages whose results the record holds: all but the one that lays out inputs."""
+        """Keys of the stages that a cell's record needs: all except the inputs stage."""
         return [key for name, key in self.stage_keys.items() if name != "inputs"]
 
     @property
     def name(self) -> str:
-        """``dataset/model/chain#seed``."""
+        """The name of a planned cell, ``dataset/model/chain#seed``."""
         return f"{'/'.join(self.combination.labels)}#{self.seed}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """The plan of a run: its cells and stages.
 
     Attributes:
         stages: of all cells, parents first.
@@ -86,7 +86,7 @@ class Plan:
 
     @cached_property
     def waiting(self) -> Mapping[str, list[Cell]]:
-        """The cells that need each stage, in their order."""
+        """The planned cells that need each stage, by the stage's key."""
         cells: dict[str, list[Cell]] = {}
         for cell in self.cells:
             for key in lineage(self.stages, cell.needs[-1]):
@@ -95,7 +95,7 @@ class Plan:
 
 
 def lineage(stages: Mapping[str, Stage], key: str) -> list[str]:
-    """Return a stage and all that it depends on, parents first."""
+    """Return the keys of a planned stage and of all stages it depends on, parents first."""
     found: dict[str, None] = {}
     for parent in stages[key].parents:
         found |= dict.fromkeys(lineage(stages, parent))
@@ -103,7 +103,7 @@ def lineage(stages: Mapping[str, Stage], key: str) -> list[str]:
 
 
 def make(suite: SuiteFile, registry: Registry, environment: Environment, choice: Choice) -> Plan:
-    """Return the plan of a suite.
+    """Make the plan of a suite.
 
     Raises:
         UsageError: see ``matrix.expand``.
@@ -112,7 +112,7 @@ def make(suite: SuiteFile, registry: Registry, environment: Environment, choice:
     seeds = range(choice.seeds) if choice.seeds is not None else suite.seed_list()
     if len(combinations) * len(seeds) > MOST_CELLS:
         number = len(combinations) * len(seeds)
-        msg = f"{number:,} cells; at most {MOST_CELLS:,} are allowed, choose fewer --seeds"
+        msg = f"the plan has {number:,} cells; at most {MOST_CELLS:,} are allowed, lower --seeds"
         raise UsageError(msg)
     metrics = tuple(registry.entry("metric", name) for name in registry.names("metric"))
     preset = choice.preset or suite.preset
@@ -123,7 +123,7 @@ def make(suite: SuiteFile, registry: Registry, environment: Environment, choice:
 
 @dataclass(frozen=True, kw_only=True)
 class _Builder:
-    """Builds stages and cells; equal stages are one."""
+    """Builds the cells of a plan and their stages; cells share equal stages."""
 
     suite: SuiteFile
     preset: str
@@ -132,24 +132,24 @@ class _Builder:
     stages: dict[str, Stage] = field(default_factory=dict)
 
     def cells(self, c: Combination, seeds: Iterable[int]) -> Iterator[Cell]:
-        """Yield a cell for each seed; they share their preparation."""
+        """Yield a planned cell for each seed; they share the stages that prepare data."""
         prepared = preparation(c, self.suite.split_seed, self.environment)
         for stage in prepared:
             self.stages.setdefault(stage.key, stage)
         for seed in seeds:
-            yield self._cell(c, seed, prepared)
+            yield self._cell_with_seed(c, seed, prepared)
 
-    def _cell(self, c: Combination, seed: int, prepared: Prepared) -> Cell:
+    def _cell_with_seed(self, c: Combination, seed: int, prepared: Prepared) -> Cell:
         stages = {stage.kind: stage for stage in prepared}
         inputs = last = stages["inputs"]
         for i in range(len(c.methods)):
             parents = (inputs.key,) if i == 0 else (inputs.key, last.key)
-            last = self._add(method_stage(c, i, seed, parents, self.environment))
+            last = self._add_stage(method_stage(c, i, seed, parents, self.environment))
             stages[last.name] = last
         if self.suite.cost:
-            stages["cost"] = self._add(cost_stage(last, inputs, self.environment))
-        published = _published(c, self.suite.published)
-        evaluation = self._evaluation(c, seed, published)
+            stages["cost"] = self._add_stage(cost_stage(last, inputs, self.environment))
+        published = _matching_published(c, self.suite.published)
+        evaluation = self._evaluation_parts(c, seed, published)
         stage_keys = {name: stage.key for name, stage in stages.items()}
         split, cost = stage_keys["split"], stage_keys.get("cost", "")
         return Cell(
@@ -164,14 +164,14 @@ class _Builder:
             published=published,
         )
 
-    def _add(self, stage: Stage) -> Stage:
+    def _add_stage(self, stage: Stage) -> Stage:
         keyed = with_key(stage)
         return self.stages.setdefault(keyed.key, keyed)
 
-    def _evaluation(
+    def _evaluation_parts(
         self, c: Combination, seed: int, published: Published | None
     ) -> dict[str, Json]:
-        """Return what a record depends on beside its stages."""
+        """Return the key parts of a record's evaluation: metrics, labels and published results."""
         # the core's own metrics are covered by its numerics version
         plugins = [e for e in self.metrics if not e.spec.compute.startswith("hepbench.")]
         return {
@@ -188,13 +188,13 @@ class _Builder:
 
     @cached_property
     def _metric_files(self) -> dict[str, Json]:
-        """Labels of the files that metrics declare, by metric."""
+        """Labels of the files that plugins' metrics declare, by metric."""
         declared = self.environment.declared
         return {e.spec.name: list(declared(e.spec.files, e)) for e in self.metrics if e.spec.files}
 
 
-def _published(c: Combination, published: Iterable[Published]) -> Published | None:
-    """Return the published result whose cell, which may be a glob, matches this combination."""
+def _matching_published(c: Combination, published: Iterable[Published]) -> Published | None:
+    """Return the published result whose cell or glob matches a combination, or None."""
     name = "/".join(c.labels)
     for result in published:
         # brackets hold parameters here, not a set of characters

@@ -1,4 +1,4 @@
-"""Settings: parameters chosen by suite and command line, checked against what specs allow."""
+"""Settings: parameters from suite and command line, checked before a run is planned."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def all_params(spec: Dataset | Model | Method) -> dict[str, Param]:
-    """Return the parameters of a spec, those that the core adds too."""
+    """Return all parameters of a spec, including those that the core adds."""
     if isinstance(spec, Dataset):
         return all_params_of(spec)
     if isinstance(spec, Model):
@@ -30,7 +30,7 @@ def all_params(spec: Dataset | Model | Method) -> dict[str, Param]:
 
 
 def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of all parameters of a dataset: defaults, and the chosen ones.
+    """Return the values of all parameters of a dataset: chosen values, otherwise defaults.
 
     Raises:
         UsageError: a name is unknown, or a value is not allowed.
@@ -42,12 +42,12 @@ def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
 def checked(
     spec: Dataset | Model | Method, chosen: Mapping[str, Any], base: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a suite's values; the text ``none`` becomes None, for which TOML has no word.
+    """Check a suite's parameter values and return them; the text ``none`` becomes None.
 
     Args:
         spec: whose parameters are chosen.
         chosen: values by name.
-        base: the defaults under the preset; messages quote them.
+        base: the defaults under the preset, for messages.
 
     Raises:
         UsageError: a name is unknown, or a value is not allowed or of another type.
@@ -67,7 +67,7 @@ def checked(
         if value is not None or not params[name].may_be_none:
             _check_type(f"{spec.name}[{name}]", value, base[name])
     for name, value in found.items():
-        if wrong := _no_json(value):
+        if wrong := _why_not_json(value):
             msg = f"{spec.name}[{name}] is {wrong}"
             raise UsageError(msg)
     return found
@@ -76,24 +76,24 @@ def checked(
 LARGEST_NUMBER = 2**63 - 1
 
 
-def _no_json(value: Any) -> str:
-    """Return why a value cannot be a parameter, as records and keys could not hold it; or nothing."""
+def _why_not_json(value: Any) -> str:
+    """Return why a suite's parameter value cannot be written as JSON, otherwise ''."""
     if isinstance(value, (dict, list)):
         inside = value.values() if isinstance(value, dict) else value
-        return next(filter(None, map(_no_json, inside)), "")
+        return next(filter(None, map(_why_not_json, inside)), "")
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}; a finite number is expected"
     if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
         return f"{shortened(str(value), LONGEST_NAME)}; at most {LARGEST_NUMBER} is allowed"
     if isinstance(value, str) and encodable(value) != value:
-        return "a text with bytes that are no Unicode"
+        return "a text with bytes that are not Unicode"
     if not isinstance(value, (str, int, float)) and value is not None:
         return f"{value}; a number, a text, a list or a table is expected"
     return ""
 
 
 def _check_type(where: str, value: Any, default: Any) -> None:
-    """Raise UsageError unless a suite's value has the type of the default, if that is not None."""
+    """Raise UsageError if a suite's parameter value has another type than its default."""
     if default is None:
         return
     if isinstance(default, bool):
@@ -110,7 +110,7 @@ def _check_type(where: str, value: Any, default: Any) -> None:
 
 
 def check_steps(model: Model, steps: Iterable[Any]) -> None:
-    """Raise UsageError unless each preprocessing step that a suite sets is known and complete."""
+    """Raise UsageError if a preprocessing step in a suite is unknown or lacks parameters."""
     known = {*STEPS, *model.own_steps}
     for step in map(str, steps):
         asked = reference(step)
@@ -124,12 +124,12 @@ def check_steps(model: Model, steps: Iterable[Any]) -> None:
 
 
 def flat(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return settings by their path, as ``scratch.epochs``."""
+    """Return a suite's nested settings by path, such as ``scratch.epochs``."""
     return {f"{head}.{n}": value for head, some in tables.items() for n, value in some.items()}
 
 
 def written(value: Any) -> str:
-    """Return a value as a cell's label has it in brackets, without spaces."""
+    """Return a parameter value as it is written in a cell's label, without spaces."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return str(value).replace(" ", "")

@@ -1,4 +1,4 @@
-"""Stages: what each cached step is given, and what its key is hashed from. Pure."""
+"""Plans stages: the task of each cached step, and the parts that its key is made of. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Digests = dict[str, str]
 
 
 class Environment(Protocol):
-    """What a plan must know of the machine.
+    """Interface of the environment: facts about machine and files that a plan needs.
 
     Attributes:
         threads: of each worker.
@@ -48,21 +48,25 @@ class Environment(Protocol):
     measuring: Mapping[str, str]
 
     def sources(self, target: str, entry: Entry) -> Mapping[str, str]:
-        """Return the digests of ``"module:function"`` and its imports for a stage's key."""
+        """Return source digests of a plugin's function and its imports, for a stage's key."""
         ...
 
     def found(self, entry: Entry) -> DataFiles:
-        """Return the files of a dataset that go into the keys of its stages."""
+        """Return the files of a dataset, for the keys of its planned stages."""
         ...
 
     def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:
-        """Return the labels of files that a spec declares; raise PluginError if one is missing."""
+        """Return labels of the files that a spec declares, for the keys of planned stages.
+
+        Raises:
+            PluginError: a file is missing.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One cached step.
+    """A planned stage: one step whose result is cached.
 
     Attributes:
         kind: ``read``, ``split``, ``inputs``, ``method`` or ``cost``.
@@ -92,7 +96,7 @@ class Stage:
 
     @property
     def source_digests(self) -> Digests:
-        """The digests of sources among its parts, by module."""
+        """The source digests among the key parts of a stage, by module."""
         parts = (self.parts.get(name, {}) for name in ("code", "model_code", "network_code"))
         return {module: digest for part in parts for module, digest in part.items()}
 
@@ -102,31 +106,31 @@ Prepared = tuple[Stage, Stage, Stage]
 
 
 def with_key(stage: Stage) -> Stage:
-    """Return the stage with its key."""
+    """Return a planned stage with its content key."""
     named = {"files": list(stage.files)} if stage.files else {}
     parts = {**stage.parts, **named}
     return replace(stage, parts=parts, key=keys.key([stage.kind, parts, stage.parents]))
 
 
 def preparation(c: Combination, split_seed: int, environment: Environment) -> Prepared:
-    """Return the stages that read, split and lay out the examples of a combination."""
-    read = with_key(_read(c, environment))
-    split = with_key(_split(c, read, split_seed, environment))
-    return read, split, with_key(_inputs(c, read, split, environment))
+    """Plan the stages that prepare the data of a combination: read, split and inputs."""
+    read = with_key(_read_stage(c, environment))
+    split = with_key(_split_stage(c, read, split_seed, environment))
+    return read, split, with_key(_inputs_stage(c, read, split, environment))
 
 
-def _builtins(task: msgspec.Struct, without: Iterable[str] = ()) -> dict[str, Json]:
-    """Return a task as values of JSON's types, for a key."""
+def _task_as_json(task: msgspec.Struct, without: Iterable[str] = ()) -> dict[str, Json]:
+    """Return a stage's task as JSON values, for its key."""
     built: dict[str, Json] = msgspec.to_builtins(task)
     return {name: value for name, value in built.items() if name not in without}
 
 
-def _read(c: Combination, environment: Environment) -> Stage:
+def _read_stage(c: Combination, environment: Environment) -> Stage:
     found = environment.found(c.dataset)
     task = read_task(c.dataset.spec, found, c.dataset_params)
     # the fingerprint stands for the files, wherever they are
     parts = {
-        **_builtins(task, without=("folder", "files", "stamps")),
+        **_task_as_json(task, without=("folder", "files", "stamps")),
         "source": found.source,
         "fingerprint": found.fingerprint,
         "code": environment.sources(task.reader, c.dataset),
@@ -144,14 +148,14 @@ def _read(c: Combination, environment: Environment) -> Stage:
 
 
 def _side_files(c: Combination, found: DataFiles, environment: Environment) -> tuple[str, ...]:
-    """Return what the reader of original files opens beside them; a sample's are in its fingerprint."""
+    """Return labels of the files that a dataset declares beside its original files."""
     original = c.dataset.spec.original
     if original is None or found.source == "sample":
         return ()
     return environment.declared(original.side_files, c.dataset)
 
 
-def _split(c: Combination, read: Stage, seed: int, environment: Environment) -> Stage:
+def _split_stage(c: Combination, read: Stage, seed: int, environment: Environment) -> Stage:
     task = split_task(c.dataset.spec, c.dataset_params, seed)
     code = environment.sources(task.official, c.dataset) if task.official else {}
     return Stage(
@@ -159,23 +163,23 @@ def _split(c: Combination, read: Stage, seed: int, environment: Environment) -> 
         name=f"split {task.dataset}",
         run="hepbench.data.split_stage:split",
         task=task,
-        parts={**_builtins(task), "code": code, "numerics": keys.NUMERICS["split"]},
+        parts={**_task_as_json(task), "code": code, "numerics": keys.NUMERICS["split"]},
         parents=(read.key,),
         group="prepare",
         files=environment.declared(c.dataset.spec.split.files, c.dataset),
     )
 
 
-def _inputs(c: Combination, read: Stage, split: Stage, environment: Environment) -> Stage:
+def _inputs_stage(c: Combination, read: Stage, split: Stage, environment: Environment) -> Stage:
     task = inputs_task(c.dataset.spec, c.model.spec.inputs, c.dataset_params)
-    code = _digests(environment, ((call.run, c.dataset) for call in task.views.values()))
+    code = _source_digests(environment, ((call.run, c.dataset) for call in task.views.values()))
     files = [file for name in task.views for file in c.dataset.spec.views[name].files]
     return Stage(
         kind="inputs",
         name=f"inputs {task.dataset}",
         run="hepbench.data.inputs_stage:inputs",
         task=task,
-        parts={**_builtins(task), "code": code, "numerics": keys.NUMERICS["inputs"]},
+        parts={**_task_as_json(task), "code": code, "numerics": keys.NUMERICS["inputs"]},
         parents=(read.key, split.key),
         group="prepare",
         files=environment.declared(files, c.dataset),
@@ -185,7 +189,7 @@ def _inputs(c: Combination, read: Stage, split: Stage, environment: Environment)
 def method_stage(
     c: Combination, i: int, seed: int, parents: tuple[str, ...], environment: Environment
 ) -> Stage:
-    """Return the stage of the method at place ``i`` of a chain."""
+    """Plan the stage of the method at position ``i`` of a chain."""
     model, method = c.model.spec, c.methods[i].spec
     task = _method_task(c, i, seed, environment)
     return Stage(
@@ -193,7 +197,7 @@ def method_stage(
         name=f"{'+'.join(task.steps)} {model.name}",
         run="hepbench.training.method_stage:method",
         task=task,
-        parts=_method_parts(c, i, task, environment),
+        parts=_method_key_parts(c, i, task, environment),
         parents=parents,
         group="methods",
         files=_method_files(c, i, environment),
@@ -219,13 +223,13 @@ def _method_task(c: Combination, i: int, seed: int, environment: Environment) ->
         labels=method.labels,
         # a method that sees no label is shared by all fractions
         label_fraction=float(c.dataset_params["label_fraction"]) if method.labels else 1.0,
-        own_loss=method.makes == "classifier" and _has_own_loss(c.methods[: i + 1]),
+        own_loss=method.makes == "classifier" and _keeps_encoder_of_own_loss(c.methods[: i + 1]),
         network=_network_task(c, i, environment) if "encode" in model.offers else None,
     )
 
 
-def _has_own_loss(methods: Sequence[Entry]) -> bool:
-    """Return whether no later method of the chain changes the encoder that its own loss trained."""
+def _keeps_encoder_of_own_loss(methods: Sequence[Entry]) -> bool:
+    """Return whether a chain keeps its encoder unchanged after training it by its own loss."""
     for entry in reversed(methods):
         method: Method = entry.spec
         if "pretrain" in method.needs:
@@ -246,11 +250,11 @@ def _network_task(c: Combination, i: int, environment: Environment) -> NetworkTa
     )
 
 
-def _method_parts(
+def _method_key_parts(
     c: Combination, i: int, task: MethodTask, environment: Environment
 ) -> dict[str, Json]:
     parts = {
-        **_builtins(task),
+        **_task_as_json(task),
         "code": environment.sources(task.run, c.methods[i]),
         "model_code": environment.sources(task.build, c.model),
         "libraries": dict(environment.libraries),
@@ -262,37 +266,37 @@ def _method_parts(
     device = environment.device
     # which of several equal GPUs changes no result
     parts["network"] |= {"device": {"kind": device.kind, "name": device.name}}
-    return {**parts, "network_code": _network_code(c, i, task.network, environment)}
+    return {**parts, "network_code": _network_source_digests(c, i, task.network, environment)}
 
 
 def _method_files(c: Combination, i: int, environment: Environment) -> tuple[str, ...]:
-    """Return what the functions of a model, of a method and of those before it open."""
+    """Return labels of the files that a model and the methods up to position ``i`` declare."""
     entries = (c.model, *c.methods[: i + 1])
     files = (f for entry in entries for f in environment.declared(entry.spec.files, entry))
     return tuple(dict.fromkeys(files))
 
 
-def _network_code(
+def _network_source_digests(
     c: Combination, i: int, task: NetworkTask, environment: Environment
 ) -> dict[str, str]:
-    """Return the digests of preprocessing steps, heads and augmentations."""
+    """Return the source digests of preprocessing steps, heads and augmentations."""
     steps = [(step, c.model) for step in task.preprocess if ":" in step]
     heads = [(e.spec.head, e) for e in c.methods[: i + 1] if e.spec.head]
     augmentations = [(target, c.dataset) for target in task.augmentations.values()]
-    return _digests(environment, (*steps, *heads, *augmentations))
+    return _source_digests(environment, (*steps, *heads, *augmentations))
 
 
-def _digests(environment: Environment, targets: Iterable[tuple[str, Entry]]) -> Digests:
+def _source_digests(environment: Environment, targets: Iterable[tuple[str, Entry]]) -> Digests:
     return {k: v for t, entry in targets for k, v in environment.sources(t, entry).items()}
 
 
 def device_of(task: MethodTask, environment: Environment) -> Device:
-    """Return what a model is trained and scored on: an estimator uses the processor."""
+    """Return the device that a model is trained and scored on; estimators use the CPU."""
     return environment.device if task.network else Device()
 
 
 def cost_stage(scored: Stage, inputs: Stage, environment: Environment) -> Stage:
-    """Return the stage that measures what scoring costs, of the model that a method made."""
+    """Plan the stage that measures the cost of scoring with the model that a method made."""
     assert isinstance(scored.task, MethodTask)
     device = device_of(scored.task, environment)
     return Stage(

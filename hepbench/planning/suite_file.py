@@ -1,4 +1,4 @@
-"""Suites: a TOML file, checked and parsed into matrices of runs."""
+"""Suite files: TOML, checked and parsed into matrices of datasets, models and chains."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL_MODELS = "all-models"
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A ``[[run]]`` table: datasets x models x chains.
+    """A ``[[run]]`` table of a suite: datasets x models x chains.
 
     Names may be globs and have parameters: ``name[param=value]``, or ``name[param={1,2}]`` for one
     with each value.
@@ -53,7 +53,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A suite as written.
+    """The contents of a suite file.
 
     Attributes:
         seeds: a number n for 0 .. n-1, or a list.
@@ -76,51 +76,51 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     published: list[Published] = []
 
     def seed_list(self) -> list[int]:
-        """Return the seeds one by one."""
+        """Return the suite's seeds as a list."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
 
 def parse(data: bytes, path: str) -> SuiteFile:
-    """Return the suite in ``data``.
+    """Parse a suite file.
 
     Raises:
-        SuiteError: it is not TOML, or a key or value is not allowed; the message names ``path`` and
-            the place in the file.
+        SuiteError: it is not TOML, or a key or value is not allowed; the message contains ``path``
+            and the place in the file.
     """
     try:
         # editors on Windows begin a file with a byte order mark
         tables = toml.loads(data.removeprefix(codecs.BOM_UTF8).decode())
         suite = msgspec.convert(tables, SuiteFile, strict=True)
     except (msgspec.ValidationError, toml.TomlError, UnicodeDecodeError) as error:
-        msg = f"{path}: {_explain(str(error))}"
+        msg = f"{path}: {_with_allowed_keys(str(error))}"
         raise SuiteError(msg) from error
-    _check(suite, path)
-    _check_size(suite, path)
-    return msgspec.structs.replace(suite, run=[_written_out(matrix) for matrix in suite.run])
+    _check_suite(suite, path)
+    _check_number_of_cells(suite, path)
+    return msgspec.structs.replace(suite, run=[_without_braces(matrix) for matrix in suite.run])
 
 
 def of_datasets(names: Sequence[str]) -> SuiteFile:
-    """Return the suite of every model that fits some datasets, with each of its methods.
+    """Return a suite that runs all fitting models and methods on some datasets.
 
     Args:
         names: of datasets, as in a ``[[run]]`` table.
     """
     matrix = Matrix(datasets=list(names), models=["*"], methods=["*"])
-    summary = "every model that fits, with each of its methods"
+    summary = "all models that fit, each with all of its methods"
     suite = SuiteFile(name=ALL_MODELS, summary=summary, run=[matrix])
-    _check_size(suite, "-d")
-    return msgspec.structs.replace(suite, run=[_written_out(matrix)])
+    _check_number_of_cells(suite, "-d")
+    return msgspec.structs.replace(suite, run=[_without_braces(matrix)])
 
 
-def _written_out(matrix: Matrix) -> Matrix:
-    """Return a matrix with each alternative in braces as a name of its own."""
+def _without_braces(matrix: Matrix) -> Matrix:
+    """Return a ``[[run]]`` table in which braces are replaced by all their alternatives."""
     names = ("datasets", "models", "methods")
     lists = {n: [one for text in getattr(matrix, n) for one in alternatives(text)] for n in names}
     return msgspec.structs.replace(matrix, **lists)
 
 
-def _explain(message: str) -> str:
-    """Return msgspec's message, with the allowed keys if a key is unknown."""
+def _with_allowed_keys(message: str) -> str:
+    """Return an error message about a suite file, with the allowed keys if one is unknown."""
     found = re.search(r"unknown field `([^`]+)`(?: - at `([^`]*)`)?", message)
     if found is None:
         return message
@@ -140,7 +140,7 @@ MOST_CELLS = 100_000
 """Cells of a suite, and the seeds of each."""
 
 
-def _check(suite: SuiteFile, path: str) -> None:
+def _check_suite(suite: SuiteFile, path: str) -> None:
     _check_seeds(suite, path)
     # it names a folder
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name) or len(suite.name) > LONGEST:
@@ -151,18 +151,18 @@ def _check(suite: SuiteFile, path: str) -> None:
         raise SuiteError(msg)
     for i, published in enumerate(suite.published):
         if wrong := [n for n, value in published.metrics.items() if not isfinite(value)]:
-            msg = f"{path}: metrics at $.published[{i}]: '{wrong[0]}' is no finite number"
+            msg = f"{path}: metrics at $.published[{i}]: '{wrong[0]}' is not a finite number"
             raise SuiteError(msg)
         if not 0 <= (published.n_test or 0) <= LARGEST_INTEGER:
-            msg = f"{path}: n_test at $.published[{i}] must be a number of examples"
+            msg = f"{path}: n_test at $.published[{i}] must be a whole number of at least 0"
             raise SuiteError(msg)
     for i, matrix in enumerate(suite.run):
         for field in ("datasets", "models", "methods"):
             if not getattr(matrix, field):
-                msg = f"{path}: {field} at $.run[{i}] is empty; name at least one"
+                msg = f"{path}: {field} at $.run[{i}] is empty; at least one is needed"
                 raise SuiteError(msg)
     if not suite.run:
-        msg = f"{path}: no [[run]]; at least one is needed"
+        msg = f"{path}: the suite has no [[run]] table; at least one is needed"
         raise SuiteError(msg)
 
 
@@ -172,7 +172,8 @@ def _check_seeds(suite: SuiteFile, path: str) -> None:
         raise SuiteError(msg)
     seeds = suite.seed_list()
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        msg = f"{path}: seeds at $.seeds must be a number above 0 or a list of different numbers from 0"
+        allowed = "a number above 0 or a list of different numbers of at least 0"
+        msg = f"{path}: seeds at $.seeds must be {allowed}"
         raise SuiteError(msg)
     for name, seed in (("seeds", max(seeds)), ("split_seed", suite.split_seed)):
         if not 0 <= seed <= LARGEST_INTEGER:
@@ -180,8 +181,8 @@ def _check_seeds(suite: SuiteFile, path: str) -> None:
             raise SuiteError(msg)
 
 
-def _check_size(suite: SuiteFile, path: str) -> None:
-    """Raise SuiteError if a table has too many cells, before they are made."""
+def _check_number_of_cells(suite: SuiteFile, path: str) -> None:
+    """Raise SuiteError if a ``[[run]]`` table has too many cells."""
     for i, matrix in enumerate(suite.run):
         axes = (matrix.datasets, matrix.models, matrix.methods)
         numbers = [sum(map(count_alternatives, axis)) for axis in axes]

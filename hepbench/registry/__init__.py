@@ -1,1 +1,1 @@
-"""Plugins: their hooks, how they are found, and digests of their sources."""
+"""Finds and loads installed plugins through their hooks, and digests their source files."""

@@ -1,4 +1,4 @@
-"""All hooks of hepbench: five return specs, three observe a run and return nothing."""
+"""All hooks that plugins may implement: five return specs, three observe a run."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ hookimpl = pluggy.HookimplMarker("hepbench")
 
 @hookspec
 def hepbench_datasets() -> Sequence[Dataset]:
-    """Return the datasets of this plugin."""
+    """Hook: return the datasets of a plugin."""
     return ()
 
 
 @hookspec
 def hepbench_models() -> Sequence[Model]:
-    """Return the models of this plugin."""
+    """Hook: return the models of a plugin."""
     return ()
 
 
 @hookspec
 def hepbench_methods() -> Sequence[Method]:
-    """Return the methods of this plugin."""
+    """Hook: return the methods of a plugin."""
     return ()
 
 
 @hookspec
 def hepbench_metrics() -> Sequence[Metric]:
-    """Return the metrics of this plugin."""
+    """Hook: return the metrics of a plugin."""
     return ()
 
 
 @hookspec
 def hepbench_suites() -> Sequence[Suite]:
-    """Return the suites of this plugin."""
+    """Hook: return the suites of a plugin."""
     return ()
 
 
 @hookspec
 def hepbench_run_started(run: Run) -> None:
-    """Observe the start of a run, after planning."""
+    """Hook: observe the start of a run, after planning."""
 
 
 @hookspec
 def hepbench_cell_finished(record: Record) -> None:
-    """Observe a record that was just written, also of a failed cell."""
+    """Hook: observe a record that was just written, also that of a failed cell."""
 
 
 @hookspec
 def hepbench_run_finished(run: Run) -> None:
-    """Observe the end of a run."""
+    """Hook: observe the end of a run."""

@@ -1,4 +1,4 @@
-"""Libraries: what is installed beside plugins, and known by its version instead of its files."""
+"""Tells libraries from plugins: libraries are identified by version, plugins by source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SITE_PACKAGES = re.compile(r"/(?:site|dist)-packages/")
 
 
 def plugin_packages(plugins: Iterable[Plugin]) -> frozenset[str]:
-    """Return the top-level names that belong to plugins, wherever these are installed."""
+    """Return the top-level package names of all plugins, wherever they are installed."""
     found: set[str] = set()
     for plugin in plugins:
         found |= {plugin.module.partition(".")[0], *own_roots(plugin.module, plugin.distribution)}
@@ -36,7 +36,7 @@ def plugin_packages(plugins: Iterable[Plugin]) -> frozenset[str]:
 
 
 def is_library(module: str, plugin_tops: Iterable[str]) -> bool:
-    """Return whether a module is hepbench's or a library's: its source is not edited in use."""
+    """Return whether a module belongs to hepbench or a library, not to a plugin."""
     top = module.partition(".")[0]
     if top in IN_KEYS or top in sys.stdlib_module_names:
         return True
@@ -49,26 +49,26 @@ def is_library(module: str, plugin_tops: Iterable[str]) -> bool:
 
 
 @cache
-def _standard_roots() -> tuple[str, ...]:
+def _standard_library_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     found = {paths["stdlib"], paths["platstdlib"]}
     return tuple(f"{path}/" for path in found | {os.path.realpath(path) for path in found})
 
 
 def is_standard(path: str) -> bool:
-    """Return whether a file belongs to Python itself."""
-    return path.startswith(_standard_roots()) and SITE_PACKAGES.search(path) is None
+    """Return whether a file belongs to Python's standard library."""
+    return path.startswith(_standard_library_folders()) and SITE_PACKAGES.search(path) is None
 
 
 def site_top(path: str) -> str:
-    """Return the top-level name of a file in a folder of installed packages, or nothing."""
+    """Return the top-level package name of a file in ``site-packages``, otherwise ''."""
     found = SITE_PACKAGES.search(path)
     return path[found.end() :].partition("/")[0].removesuffix(".py") if found else ""
 
 
 @cache
 def distribution_of(top: str) -> tuple[str, str] | None:
-    """Return name and version of the distribution of a top-level name, None if there is none."""
+    """Return name and version of the distribution with this top-level package, or None."""
     for name in (top, *packages().get(top, ())):
         try:
             return name, metadata.version(name)
@@ -78,7 +78,7 @@ def distribution_of(top: str) -> tuple[str, str] | None:
 
 
 def version(name: str) -> str:
-    """Return the version of a distribution, ``absent`` if it is not installed."""
+    """Return the version of an installed distribution, otherwise ``absent``."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -87,5 +87,5 @@ def version(name: str) -> str:
 
 @cache
 def packages() -> Mapping[str, list[str]]:
-    """Return the distributions of each top-level name; takes a tenth of a second once."""
+    """Return the installed distributions of each top-level package (0.1 s, only once)."""
     return metadata.packages_distributions()

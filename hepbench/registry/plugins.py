@@ -48,7 +48,10 @@ Spec: TypeAlias = Dataset | Model | Method | Metric | Suite
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point; ``error`` is empty, or says in one line why the plugin was not loaded."""
+    """The plugin behind one entry point.
+
+    ``error`` is empty, or says in one line why the plugin was not loaded.
+    """
 
     name: str
     module: str
@@ -61,14 +64,14 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry:
-    """A spec and the plugin it comes from."""
+    """A registered spec and the plugin that provides it."""
 
     spec: Any
     plugin: Plugin
 
 
 class Registry:
-    """All installed specs by kind and name, and the observers."""
+    """The specs of all installed plugins by kind and name, and their observer hooks."""
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = list(plugins)
@@ -77,13 +80,13 @@ class Registry:
             for spec in plugin.specs:
                 entries = self._entries.setdefault((kind_of(spec), spec.name), [])
                 entries.append(Entry(spec, plugin))
-        self.manager = _manager()
+        self.manager = _hook_manager()
         for plugin in self.plugins:
             if plugin.loaded is not None and not plugin.error:
                 self.manager.register(plugin.loaded, name=f"{plugin.distribution}:{plugin.name}")
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return the entry with this kind and name.
+        """Return the installed spec of this kind and name, with its plugin.
 
         Raises:
             UsageError: no plugin provides it, or several do; the message names them.
@@ -94,21 +97,23 @@ class Registry:
             hint = f". Not loaded: {'; '.join(broken)}" if broken else ""
             raise UsageError(unknown(kind, name, self.names(kind)) + hint)
         if len(found) > 1:
-            raise UsageError(_clash(kind, name, found))
+            raise UsageError(_clash_message(kind, name, found))
         return found[0]
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of one kind, sorted."""
+        """Return the sorted names of all installed specs of one kind."""
         return sorted(name for k, name in self._entries if k == kind)
 
     def entries(self, kind: str) -> Iterator[Entry]:
-        """Yield all entries of one kind sorted by name, also those with the same name."""
+        """Yield all installed specs of one kind sorted by name, also those with equal names."""
         for name in self.names(kind):
             yield from self._entries[kind, name]
 
     def clashes(self) -> list[str]:
-        """Return one line for each name that several plugins provide."""
-        return [_clash(k, n, e) for (k, n), e in sorted(self._entries.items()) if len(e) > 1]
+        """Return one line for each spec name that several plugins provide."""
+        return [
+            _clash_message(k, n, e) for (k, n), e in sorted(self._entries.items()) if len(e) > 1
+        ]
 
     def observe(self, hook: str, **arguments: Any) -> list[str]:
         """Call an observer hook in every plugin; return one line for each error."""
@@ -122,24 +127,24 @@ class Registry:
 
 
 def kind_of(spec: Spec) -> str:
-    """Return ``dataset``, ``model``, ``method``, ``metric`` or ``suite``."""
+    """Return the kind of a spec: ``dataset``, ``model``, ``method``, ``metric`` or ``suite``."""
     return next(kind for kind, spec_type in KINDS.items() if isinstance(spec, spec_type))
 
 
 @cache
 def installed() -> Registry:
-    """Return the registry of this environment; each entry point is loaded once."""
+    """Return the registry of all installed plugins; each entry point is loaded once."""
     disabled = {n.strip() for n in os.environ.get("HEPBENCH_DISABLE", "").split(",")} - {""}
-    points = {(p.name, p.value, p.dist.name if p.dist else ""): p for p in _points()}
+    points = {(p.name, p.value, p.dist.name if p.dist else ""): p for p in _entry_points()}
     return Registry(load(point, disabled) for _, point in sorted(points.items()))
 
 
-def _points() -> Iterable[EntryPoint]:
+def _entry_points() -> Iterable[EntryPoint]:
     return entry_points(group=GROUP)
 
 
 def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
-    """Load one entry point; if it fails, return the plugin with its error instead of raising."""
+    """Load a plugin from its entry point; a failure is stored as the plugin's error."""
     distribution = point.dist.name if point.dist else "unknown distribution"
     version = point.dist.version if point.dist else ""
     plugin = Plugin(point.name, point.module, distribution, version)
@@ -148,7 +153,7 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
     try:
         module = point.load()
         _check_hooks(module)
-        return replace(plugin, specs=tuple(_specs(module)), loaded=module)
+        return replace(plugin, specs=tuple(_specs_from_hooks(module)), loaded=module)
     except HepbenchError as error:
         return replace(plugin, error=str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - reported; other plugins still work
@@ -156,28 +161,28 @@ def load(point: EntryPoint, disabled: Iterable[str] = ()) -> Plugin:
         return replace(plugin, error=explained(error) or f"cannot be imported: {where}")
 
 
-def _manager() -> pluggy.PluginManager:
+def _hook_manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hooks)
     return manager
 
 
 def _check_hooks(module: ModuleType) -> None:
-    """Raise PluginError if a hook is misspelt, not marked, or has unknown arguments."""
+    """Raise PluginError if a plugin's hook is misspelt, not marked or has wrong arguments."""
     for name, value in vars(module).items():
         marked = hasattr(value, f"{GROUP}_impl")
         if marked and name not in HOOKS:
             raise PluginError(unknown("hook", name, HOOKS))
         if name in HOOKS and callable(value) and not marked:
-            msg = f"hook '{name}' is not marked: write @hookimpl above it"
+            msg = f"hook '{name}' is not marked as a hook; write @hookimpl above it"
             raise PluginError(msg)
     try:
-        _manager().register(module)
+        _hook_manager().register(module)
     except pluggy.PluginValidationError as error:
         raise PluginError(" ".join(str(error).split())) from error
 
 
-def _specs(module: ModuleType) -> Iterator[Any]:
+def _specs_from_hooks(module: ModuleType) -> Iterator[Any]:
     for kind, spec_type in KINDS.items():
         hook = getattr(module, f"hepbench_{kind}s", None)
         for spec in hook() if hook else ():
@@ -188,6 +193,6 @@ def _specs(module: ModuleType) -> Iterator[Any]:
             yield spec
 
 
-def _clash(kind: str, name: str, entries: list[Entry]) -> str:
+def _clash_message(kind: str, name: str, entries: list[Entry]) -> str:
     both = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
     return f"{kind} '{name}' comes from {both}; disable one with HEPBENCH_DISABLE"

@@ -1,4 +1,4 @@
-"""Labels of files: relative to their top-level package, so that a moved package keeps them."""
+"""Labels of plugin files relative to their package, so that they stay if it is moved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ModuleSearch:
-    """Where this process looks for modules at one moment."""
+    """The folders and finders that Python uses at one moment to import modules."""
 
     def __init__(self) -> None:
         self._folders = {*sys.path, *map(os.path.abspath, sys.path)}
@@ -31,12 +31,12 @@ class ModuleSearch:
         self._finders = [finder for finder in sys.meta_path if finder is not PathFinder]
 
     def finds(self, name: str, path: str) -> bool:
-        """Return whether a top-level module, which lies at ``path``, is found by its name."""
+        """Return whether Python finds the top-level module at ``path`` by its name."""
         if os.path.dirname(path) in self._folders:  # noqa: PTH120 - asked of every module
             return True
-        return any(self._is_at(path, finder, name) for finder in self._finders)
+        return any(self._finder_finds(path, finder, name) for finder in self._finders)
 
-    def _is_at(self, path: str, finder: Any, name: str) -> bool:
+    def _finder_finds(self, path: str, finder: Any, name: str) -> bool:
         # another library's finder may fail in its own way
         with suppress(Exception):
             spec = finder.find_spec(name, None, None)
@@ -45,8 +45,7 @@ class ModuleSearch:
 
 
 class Packages:
-    """The folders and files of the modules that this process has imported, as far as another
-    process finds them by their names.
+    """Folders and files of the imported modules that another process can import by name too.
 
     Args:
         search: where modules were searched for before plugins changed it.
@@ -65,8 +64,9 @@ class Packages:
                         self._tops[place] = name, place
 
     def label(self, path: str) -> tuple[str, str]:
-        """Return the label of a file and its top-level name; a file of no package keeps its path
-        and has no top-level name.
+        """Return the label of a file and its top-level package name.
+
+        A file outside of all packages keeps its path and has the package name ''.
         """
         place = path
         while place not in self._tops:
@@ -78,26 +78,26 @@ class Packages:
 
 
 def declared(name: str, spec: Spec) -> str:
-    """Return the label of a file that a spec declares, ``package:path`` or an absolute path.
+    """Return the label of a file that a plugin's spec declares in ``files``.
 
     Raises:
-        PluginError: there is no such file.
+        PluginError: the file does not exist.
     """
     package, _, path = name.partition(":")
     label = name if name.startswith("/") else f"{package.replace('.', '/')}/{path}"
     found = locate(label)
     if found is None or not found.is_file():
-        msg = f"{kind_of(spec)} {spec.name}: file '{name}', which it declares, is missing"
+        msg = f"{kind_of(spec)} {spec.name}: the declared file '{name}' is missing"
         raise PluginError(msg)
     return label
 
 
 def locate(label: str) -> Path | None:
-    """Return where the file of a label is now, None if its package is not found."""
+    """Return the path of the file with this label, None if its package is not found."""
     if label.startswith("/"):
         return Path(label)
     top, slash, rest = label.partition("/")
-    folders = _folders(top.removesuffix(".py"))
+    folders = _folders_of_package(top.removesuffix(".py"))
     if not slash:
         return next((folder / top for folder in folders), None)
     places = [folder / rest for folder in folders]
@@ -105,8 +105,8 @@ def locate(label: str) -> Path | None:
 
 
 @lru_cache
-def _folders(top: str) -> list[Path]:
-    """Return the folders of a package, or the folder that a module lies in."""
+def _folders_of_package(top: str) -> list[Path]:
+    """Return the folders of a package, or the folder that contains a module."""
     module = sys.modules.get(top)
     spec = getattr(module, "__spec__", None)
     try:
@@ -122,8 +122,9 @@ def _folders(top: str) -> list[Path]:
 
 
 def digest(path: Path, cached: Cached) -> str:
-    """Return the digest of a file; of Python, without comments and docstrings; of a folder, that of
-    its names.
+    """Return the digest of a source file, data file or folder.
+
+    Comments and docstrings of Python do not count. Of a folder only the names in it count.
 
     Raises:
         OSError: the file does not exist or cannot be read.
@@ -139,7 +140,7 @@ def digest(path: Path, cached: Cached) -> str:
 
 
 def names_in(folder: str) -> str | None:
-    """Return the digest of the names in a folder, None if it cannot be listed."""
+    """Return the digest of the file names in a folder, None if it cannot be listed."""
     try:
         return _names_digest(Path(folder))
     except OSError:

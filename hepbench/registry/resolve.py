@@ -1,4 +1,4 @@
-"""Import a function by its name ``"module:function"``."""
+"""Imports plugin functions by name, ``"module:function"``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hepbench.specs.errors import PluginError
 
 @cache
 def resolve(target: str) -> Any:
-    """Import and return the function ``"module:function"``.
+    """Import and return the plugin function named ``"module:function"``.
 
     Raises:
         PluginError: the target has another form, or the module has no such name.
     """
     module, colon, name = target.partition(":")
     if not colon or not module or not name:
-        msg = f"'{target}' names no function; 'module:function' is expected"
+        msg = f"'{target}' does not name a function; 'module:function' is expected"
         raise PluginError(msg)
     found = import_module(module)
     if not hasattr(found, name):

@@ -19,12 +19,12 @@ Cached: TypeAlias = "Callable[[Path, Callable[[Path], Any], str], Any]"
 
 
 def computed(path: Path, compute: Callable[[Path], Any], _kind: str = "") -> Any:
-    """Return ``compute(path)`` without a cache."""
+    """Compute a value of a source file without a cache: return ``compute(path)``."""
     return compute(path)
 
 
 class SourceDigests:
-    """Source digests of a function's modules.
+    """Computes source digests of the modules that a plugin's function uses.
 
     Args:
         cached: ``(path, compute, kind) -> compute(path)``, cached by path and kind until the file
@@ -35,10 +35,10 @@ class SourceDigests:
         self._cached = cached
 
     def digests(self, target: str, plugin: Plugin) -> dict[str, str]:
-        """Return {module: digest} for a function's module and its imports.
+        """Return {module: source digest} for a plugin function's module and its imports.
 
         Only imports from the plugin's own packages count. The module with the hooks is left out,
-        except for the statements that define what others use of it: ``module:NAME,NAME``.
+        except for the statements that define names used by other modules: ``module:NAME,NAME``.
 
         Args:
             target: ``"module:function"``.
@@ -50,23 +50,23 @@ class SourceDigests:
         to_scan = [*syntax.prefixes(own)]
         while to_scan:
             module = to_scan.pop()
-            path = None if module in found else self._find(module, plugin)
+            path = None if module in found else self._source_file(module, plugin)
             if path is None:
                 continue
-            scanned = self._cached(path, partial(_scan, module), "source")
+            scanned = self._cached(path, partial(_scan_source, module), "source")
             found[module] = scanned["digest"]
             to_scan += scanned["imports"]
             if module != plugin.module:
-                names |= _names_of(plugin.module, scanned["names"])
+                names |= _names_from_module(plugin.module, scanned["names"])
         if own != plugin.module:
             found.pop(plugin.module, None)
-            found |= self._definitions(names, plugin)
+            found |= self._digest_of_hooks_module(names, plugin)
         return found
 
-    def _definitions(self, names: set[str], plugin: Plugin) -> dict[str, str]:
-        """Return the digest of those statements of the hooks module that define these names."""
-        path = self._find(plugin.module, plugin)
-        names = {n for n in names if self._find(f"{plugin.module}.{n}", plugin) is None}
+    def _digest_of_hooks_module(self, names: set[str], plugin: Plugin) -> dict[str, str]:
+        """Return the digest of the statements in the hooks module that define these names."""
+        path = self._source_file(plugin.module, plugin)
+        names = {n for n in names if self._source_file(f"{plugin.module}.{n}", plugin) is None}
         if path is None or not names:
             return {}
         listed = ",".join(sorted(names))
@@ -74,19 +74,19 @@ class SourceDigests:
         digest: str = self._cached(path, compute, f"names {listed}")
         return {f"{plugin.module}:{listed}": digest} if digest else {}
 
-    def _find(self, module: str, plugin: Plugin) -> Path | None:
-        return _module_path(module, own_roots(plugin.module, plugin.distribution))
+    def _source_file(self, module: str, plugin: Plugin) -> Path | None:
+        return _path_under_roots(module, own_roots(plugin.module, plugin.distribution))
 
 
-def _names_of(module: str, used: Iterable[str]) -> set[str]:
-    """Return those of the used names that are names of one module."""
+def _names_from_module(module: str, used: Iterable[str]) -> set[str]:
+    """Return the used names that come from one module, without the module's name."""
     start = f"{module}."
     return {name[len(start) :].partition(".")[0] for name in used if name.startswith(start)}
 
 
 @lru_cache
 def own_roots(module: str, distribution_name: str) -> dict[str, Path]:
-    """Return {top-level name: its folder or file} for the distribution that contains ``module``.
+    """Return the top-level packages, with paths, of the distribution that contains a module.
 
     An editable install has no list of files; all Python beside the plugin's own package then counts
     as its own.
@@ -97,12 +97,12 @@ def own_roots(module: str, distribution_name: str) -> dict[str, Path]:
         return {}
     file = Path(loaded.__file__)
     own = file.parent if file.name == "__init__.py" else file
-    listed = _listed(distribution_name)
-    names = listed if top in listed else _beside(own.parent)
-    return {name: path for name in {top, *names} if (path := _top(own.parent, name))}
+    listed = _packages_listed_by_distribution(distribution_name)
+    names = listed if top in listed else _packages_in_folder(own.parent)
+    return {name: path for name in {top, *names} if (path := _package_path(own.parent, name))}
 
 
-def _listed(distribution_name: str) -> set[str]:
+def _packages_listed_by_distribution(distribution_name: str) -> set[str]:
     try:
         files = distribution(distribution_name).files or ()
     except PackageNotFoundError:
@@ -111,19 +111,19 @@ def _listed(distribution_name: str) -> set[str]:
     return {top for top in tops if top.isidentifier()}
 
 
-def _beside(folder: Path) -> set[str]:
+def _packages_in_folder(folder: Path) -> set[str]:
     if folder.name in {"site-packages", "dist-packages"}:
         return set()
     packages = {p.parent.name for p in folder.glob("*/__init__.py")}
     return packages | {p.stem for p in folder.glob("*.py")}
 
 
-def _top(folder: Path, name: str) -> Path | None:
+def _package_path(folder: Path, name: str) -> Path | None:
     package, module = folder / name, folder / f"{name}.py"
     return package if package.is_dir() else module if module.is_file() else None
 
 
-def _module_path(module: str, roots: dict[str, Path]) -> Path | None:
+def _path_under_roots(module: str, roots: dict[str, Path]) -> Path | None:
     top, *rest = module.split(".")
     root = roots.get(top)
     if root is None or root.is_file():
@@ -135,8 +135,8 @@ def _module_path(module: str, roots: dict[str, Path]) -> Path | None:
     return None
 
 
-def _scan(module: str, path: Path) -> dict[str, Any]:
-    """Return digest, imported modules and used names of one file."""
+def _scan_source(module: str, path: Path) -> dict[str, Any]:
+    """Return source digest, imported modules and used names of one Python file."""
     tree = syntax.parse(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     return {

@@ -1,4 +1,4 @@
-"""Syntax of Python sources: digests that ignore comments and docstrings, and what is imported."""
+"""Syntax of plugins' Python sources: imports, and digests without comments and docstrings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIGEST_LENGTH = 16
 
 
 def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a file.
+    """Parse a Python source file into its syntax tree.
 
     Raises:
         PluginError: the file is not valid Python.
@@ -32,24 +32,24 @@ def parse(path: Path) -> ast.Module:
 
 
 def digest(path: Path) -> str:
-    """Return the digest of a module without its comments and docstrings."""
+    """Return the digest of a Python source file without comments and docstrings."""
     return tree_digest(parse(path))
 
 
 def tree_digest(tree: ast.Module) -> str:
-    """Return the digest of a syntax tree; its docstrings are removed."""
+    """Return the digest of a syntax tree of Python source, without docstrings."""
     import ast
 
     drop_docstrings(tree)
-    return _hash(ast.dump(tree))
+    return _hash_text(ast.dump(tree))
 
 
-def _hash(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield all modules that may be imported: ``from a import b`` is ``a`` and perhaps ``a.b``."""
+    """Yield the modules that source may import; ``from a import b`` gives ``a`` and ``a.b``."""
     import ast
 
     for node in ast.walk(tree):
@@ -63,7 +63,7 @@ def imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def names_used(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield what is used of imported modules, as ``module.name``.
+    """Yield each name that source uses from imported modules, as ``module.name``.
 
     ``from a import *`` is ``a.*``. A name that is read as an attribute (``import a``, ``a.b``) counts;
     one that is looked up by a string (``getattr``) is not seen.
@@ -82,7 +82,7 @@ def names_used(tree: ast.Module, package: str) -> Iterator[str]:
             bound |= {alias.asname or alias.name: f"{start}.{alias.name}" for alias in node.names}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            first, *rest = _chain(node)
+            first, *rest = _dotted_names(node)
             if first in bound:
                 yield ".".join([bound[first], *rest])
 
@@ -92,8 +92,8 @@ def _imported_from(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*(base if node.level else []), *([node.module] if node.module else [])])
 
 
-def _chain(node: ast.expr) -> list[str]:
-    """Return ``["a", "b", "c"]`` of ``a.b.c``; of other expressions the first name is empty."""
+def _dotted_names(node: ast.expr) -> list[str]:
+    """Split the expression ``a.b.c`` into names; the first is empty if it is no name."""
     import ast
 
     names: list[str] = []
@@ -104,22 +104,22 @@ def _chain(node: ast.expr) -> list[str]:
 
 
 def prefixes(module: str) -> Iterator[str]:
-    """Yield ``a``, ``a.b`` and ``a.b.c``: importing ``a.b.c`` runs all of them."""
+    """Yield a module and its parent packages: ``a``, ``a.b`` and ``a.b.c``."""
     names = module.split(".")
     return (".".join(names[: i + 1]) for i in range(len(names)))
 
 
 def drop_docstrings(tree: ast.Module) -> None:
-    """Remove statements that are only a string, since they compute nothing."""
+    """Remove docstrings and other statements that are only a string from a syntax tree."""
     import ast
 
     for node in ast.walk(tree):
         for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
             if isinstance(body, list):
-                body[:] = [statement for statement in body if not _is_text(statement, ast)]
+                body[:] = [statement for statement in body if not _is_only_a_string(statement, ast)]
 
 
-def _is_text(statement: ast.stmt, ast: ModuleType) -> bool:
+def _is_only_a_string(statement: ast.stmt, ast: ModuleType) -> bool:
     value = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
@@ -128,9 +128,10 @@ def _is_text(statement: ast.stmt, ast: ModuleType) -> bool:
 
 
 def definitions_digest(path: Path, names: Collection[str]) -> str:
-    """Return the digest of the top-level statements that these names of a module depend on.
+    """Return the digest of the statements in a source file that define these names.
 
-    It is empty if the module defines none of them. ``*`` stands for all names.
+    Statements that the names depend on count too. The digest is empty if the module defines none
+    of the names. ``*`` stands for all names.
     """
     import ast
 
@@ -138,15 +139,15 @@ def definitions_digest(path: Path, names: Collection[str]) -> str:
     if "*" in names:
         return tree_digest(tree)
     drop_docstrings(tree)
-    chosen = _defining(tree.body, set(names))
-    return _hash("".join(map(ast.dump, chosen))) if chosen else ""
+    chosen = _defining_statements(tree.body, set(names))
+    return _hash_text("".join(map(ast.dump, chosen))) if chosen else ""
 
 
-def _defining(body: list[ast.stmt], wanted: set[str]) -> list[ast.stmt]:
-    """Return the statements that define the wanted names, and those names that they use in turn."""
+def _defining_statements(body: list[ast.stmt], wanted: set[str]) -> list[ast.stmt]:
+    """Return the statements that define these names or names that they depend on."""
     import ast
 
-    left = [(statement, _bound(statement), _used(statement)) for statement in body]
+    left = [(statement, _names_set(statement), _names_read(statement)) for statement in body]
     chosen: list[ast.stmt] = []
     while True:
         found = [
@@ -164,14 +165,14 @@ def _defining(body: list[ast.stmt], wanted: set[str]) -> list[ast.stmt]:
             wanted |= used
 
 
-def _used(statement: ast.stmt) -> set[str]:
+def _names_read(statement: ast.stmt) -> set[str]:
     import ast
 
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
 
-def _bound(statement: ast.stmt) -> set[str]:
-    """Return the names of a module that a statement of it sets or changes."""
+def _names_set(statement: ast.stmt) -> set[str]:
+    """Return the module-level names that a source statement sets or changes."""
     import ast
 
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -183,12 +184,12 @@ def _bound(statement: ast.stmt) -> set[str]:
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
-            found |= _stored(node)
+            found |= _name_assigned(node)
     return found
 
 
-def _stored(node: ast.Name | ast.Subscript | ast.Attribute) -> set[str]:
-    """Return the name that an assignment changes: ``TABLE["a"] = 1`` changes ``TABLE``."""
+def _name_assigned(node: ast.Name | ast.Subscript | ast.Attribute) -> set[str]:
+    """Return the name that an assignment changes; ``TABLE["a"] = 1`` changes ``TABLE``."""
     import ast
 
     if isinstance(node.ctx, ast.Load):

@@ -1,1 +1,1 @@
-"""What plugins meet: specs, their parameters, examples, and errors."""
+"""The plugin API: specs, parameters, training data, errors, and interfaces for plugins."""

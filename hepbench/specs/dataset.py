@@ -67,10 +67,11 @@ class Input:
 
     def __post_init__(self) -> None:
         if self.units and len(self.units) != len(self.names):
-            msg = f"an input has {len(self.names)} names and {len(self.units)} units; one for each"
+            n, m = len(self.names), len(self.units)
+            msg = f"an input has {n} names and {m} units; one unit for each name is expected"
             raise PluginError(msg)
         if self.sparse and len(self.shape) != 3:
-            msg = f"an input of shape {self.shape} cannot be sparse: an image (C, H, W) can"
+            msg = f"an input of shape {self.shape} cannot be sparse; only (C, H, W) can be"
             raise PluginError(msg)
 
 
@@ -142,7 +143,7 @@ class Split:
 
 @dataclass(frozen=True)
 class View:
-    """A function that makes an input from the inputs that were read.
+    """A dataset's function that computes one input from the inputs in its files.
 
     Attributes:
         run: ``"module:function"`` of ``(inputs, **params) -> Inputs``. It works on any number of
@@ -171,7 +172,7 @@ class View:
 
 @dataclass(frozen=True)
 class Sample:
-    """The sample that is bundled with a plugin.
+    """The small sample of a dataset that is bundled with its plugin.
 
     Attributes:
         read: ``"module:function"`` of ``(**params) -> Iterator[(Role, Examples)]``, in chunks.
@@ -188,7 +189,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Original:
-    """The original files of a dataset: how they are read, and what is known of them.
+    """The original files of a dataset, their reader, and known properties of the data.
 
     Attributes:
         read: ``"module:function"`` of ``(folder, **params) -> Iterator[(Role, Examples)]``, in
@@ -222,7 +223,7 @@ class Original:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A named source of examples.
+    """A dataset plugin: a named source of examples.
 
     Attributes:
         name: as written in suites.
@@ -264,41 +265,43 @@ class Dataset:
         check_name("dataset", self.name)
         object.__setattr__(self, "params", as_params(self.params))
         if len(self.classes) < 2:
-            self._refuse(f"needs at least two classes; got {self.classes}")
+            self._raise_error(f"needs at least two classes; got {self.classes}")
         if set(self.params) & set(OWN_PARAMS):
-            self._refuse(f"the core has the params {', '.join(OWN_PARAMS)} itself")
+            self._raise_error(
+                f"params {', '.join(OWN_PARAMS)} are reserved; every dataset has them"
+            )
         self._check_types()
         self._check_params()
-        self._check_known()
+        self._check_names_in_known()
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The original files; none without ``original``."""
+        """The dataset's original files; empty if ``original`` is None."""
         return self.original.files if self.original else ()
 
     @property
     def known(self) -> Mapping[str, tuple[float, float]]:
-        """What is known of the original files; nothing without ``original``."""
+        """Known properties of the original data; empty if ``original`` is None."""
         return self.original.known if self.original else {}
 
     if not TYPE_CHECKING:
         # type checkers must go on to report unknown attributes
         __getattr__ = unknown_attribute
 
-    def _refuse(self, problem: str) -> None:
+    def _raise_error(self, problem: str) -> None:
         msg = f"dataset {self.name}: {problem}"
         raise PluginError(msg)
 
     def _check_types(self) -> None:
-        """Raise PluginError for a function name instead of a View, Sample or Original."""
+        """Raise PluginError if a dataset has a plain string as a View, Sample or Original."""
         views = {f"views: '{name}'": (view, View) for name, view in self.views.items()}
         readers = {"sample": (self.sample, Sample), "original": (self.original, Original)}
         for where, (given, kind) in {**views, **readers}.items():
             if given is not None and not isinstance(given, kind):
-                self._refuse(f"{where} is {given!r}; {kind.__name__}({given!r}) is expected")
+                self._raise_error(f"{where} is {given!r}; {kind.__name__}({given!r}) is expected")
 
     def _check_params(self) -> None:
-        """Raise PluginError for an unknown parameter name, or a default that is not allowed."""
+        """Raise PluginError if a dataset names an unknown parameter or has a bad default."""
         named: dict[str, Iterable[str]] = {
             "read_params": self.read_params,
             "split.params": self.split.params,
@@ -306,19 +309,19 @@ class Dataset:
         }
         for where, names in named.items():
             if extra := sorted(set(names) - set(self.params)):
-                self._refuse(f"{where} names {extra[0]!r}, which is not in params")
+                self._raise_error(f"{where} names parameter {extra[0]!r}, which is not in params")
         check_params(f"dataset {self.name}", self.params)
 
-    def _check_known(self) -> None:
-        """Raise PluginError for a name of what is known that has another word now."""
+    def _check_names_in_known(self) -> None:
+        """Raise PluginError with the new name if ``Original.known`` contains a renamed one."""
         for name in self.known:
             head = name.partition(".")[0]
             word = new_word("known", head)
             if word and head not in self.inputs:
-                self._refuse(f"'{name}': {word}")
+                self._raise_error(f"'{name}': {word}")
 
 
 def all_params_of(spec: Dataset) -> dict[str, Param]:
-    """Return the parameters of a dataset, those that every dataset has too."""
+    """Return a dataset's own parameters and those that every dataset has."""
     own = {name: Param(value, OWN_ALLOWED.get(name)) for name, value in OWN_PARAMS.items()}
     return {**spec.params, **own}

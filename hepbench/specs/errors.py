@@ -1,10 +1,10 @@
-"""User errors; each message is one line that says what is wrong, where, and what is allowed."""
+"""User errors: each message says in one line what is wrong, where, and what is allowed."""
 
 from __future__ import annotations
 
 
 class HepbenchError(Exception):
-    """A user error: the command line prints it in one line and exits with status 2."""
+    """Base class of user errors: the command line prints one line and exits with status 2."""
 
 
 class UsageError(HepbenchError):
@@ -24,23 +24,23 @@ class DataError(HepbenchError):
 
 
 class DataWarning(UserWarning):
-    """A problem with a data file that can still be read; records of runs that use it repeat it."""
+    """A problem with a data file that can still be read; it is copied into the records."""
 
 
 class ProtocolError(HepbenchError):
-    """A step that the protocol forbids, because the result could not be defended."""
+    """A step that would make results invalid, such as training on validation examples."""
 
 
 class ExportError(HepbenchError):
-    """A network that cannot be exported, or whose exported graph gives other scores."""
+    """A network that cannot be exported, or an exported network with different scores."""
 
 
 class ResultsError(HepbenchError):
-    """Results or cache that cannot be read or written."""
+    """Results or a cache that cannot be read or written."""
 
 
 class OutputError(HepbenchError):
-    """Standard output that cannot be written."""
+    """Standard output that cannot be written to."""
 
 
 class ChangedError(HepbenchError):

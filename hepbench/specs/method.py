@@ -1,4 +1,4 @@
-"""Methods: the spec, and the protocols of what a method gets: network, objective, context."""
+"""Methods: the spec, and the interfaces that a method uses: network, objective, context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One step of a chain: it trains or changes a model on a dataset.
+    """A method plugin: one step of a chain, which trains or changes a model.
 
     Attributes:
         name, summary: as written in suites; one line.
@@ -69,7 +69,7 @@ class Method:
 
 
 class Recipe(Protocol):
-    """The description that a network is rebuilt from, as far as methods may use it.
+    """Interface of a network's recipe: model and number of classes, for methods to read.
 
     Attributes:
         model: name of the model.
@@ -84,7 +84,7 @@ class Recipe(Protocol):
 
 
 class Network(Protocol):
-    """The core's ``nn.Module``: preprocessing, an encoder, and perhaps a head.
+    """Interface of the networks that methods get: preprocessing, an encoder, perhaps a head.
 
     Attributes:
         recipe: the description that it is rebuilt from.
@@ -101,29 +101,29 @@ class Network(Protocol):
     masks: dict[str, Tensor]
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, classes) logits of preprocessed inputs, or (N, D) latents if it has no head."""
+        """Interface: return (N, classes) logits, or (N, D) latents if the network has no head."""
         ...
 
     def example_inputs(self, n: int = 2) -> dict[str, Tensor]:
-        """Return n inputs of the right shapes, for a method that traces the network."""
+        """Interface: return n example inputs, for methods that trace the network."""
         ...
 
     def trim(self) -> Network:
-        """Drop for a method the modules that scoring does not use (decoder, log-variance)."""
+        """Interface: remove the modules that scoring does not use (decoder, log-variance)."""
         ...
 
     def reinitialise(self) -> Network:
-        """Draw all weights again, in place; shapes, masks and preprocessing stay."""
+        """Interface: draw all weights of the network again, in place; shapes and masks stay."""
         ...
 
     def apply_masks(self) -> None:
-        """Set pruned weights to zero: what a method may ask of a network."""
+        """Interface: set the network's pruned weights to zero."""
         ...
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss and the parts of the network that minimise it, with an optimiser of its own.
+    """A loss, and the parts of the network that are trained on it by an optimiser of their own.
 
     Attributes:
         terms: ``(network, batch) -> {name: (N,)}``; the core has ``classification`` and
@@ -142,12 +142,14 @@ class Objective:
         wrong = [f"{part!r}: {rate!r}" for part, rate in rates.items() if not rate > 0]
         if wrong or not rates:
             found = wrong[0] if wrong else "none"
-            msg = f"an objective needs learning rates above 0; got {found}"
+            msg = f"learning rates of an objective must be above 0; got {found}"
             raise PluginError(msg)
 
 
 class Context(Protocol):
-    """Services for a method. All but ``seed`` and ``threads`` are for networks only.
+    """Interface of the context: services of the core that a method may use.
+
+    All but ``seed`` and ``threads`` are for networks only.
 
     Attributes:
         seed: from the seed of the cell and the names of the steps; the global generators of numpy
@@ -163,13 +165,16 @@ class Context(Protocol):
     augmentations: Mapping[str, Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]]
 
     def with_head(self, network: Network, **params: Any) -> Network:
-        """Return the network with a new head: ``Method.head``, or the encoder's own, or linear."""
+        """Interface: return the network with a new head.
+
+        It is ``Method.head``, or the encoder's own head, or a linear one.
+        """
         ...
 
     def fit(
         self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
     ) -> Network:
-        """Train in place and return the network as it was after its best epoch.
+        """Interface: train a network in place and return it as it was after its best epoch.
 
         Args:
             network: is trained.
@@ -181,15 +186,15 @@ class Context(Protocol):
         ...
 
     def warn(self, text: str) -> None:
-        """Add a method's warning to the record: one line, ``pruning: cannot shrink head``."""
+        """Interface: add a method's one-line warning to the record."""
         ...
 
     def encode(self, network: Network, examples: Examples) -> Array:
-        """Return to a method the (N, D) latents as a numpy array, in eval mode."""
+        """Interface: return the (N, D) latents of examples, as numpy, computed in eval mode."""
         ...
 
     def batches(
         self, network: Network, examples: Examples, batch_size: int = 256
     ) -> Iterator[Examples]:
-        """Yield examples to a method as dense preprocessed tensors, in their order."""
+        """Interface: yield batches of examples as dense preprocessed tensors, in order."""
         ...

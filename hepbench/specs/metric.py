@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """A value with its uncertainty.
+    """A metric's value with its uncertainty.
 
     Attributes:
         value: finite.
@@ -34,7 +34,9 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Scores of one part with its labels; exists only in the parent process.
+    """Scores and labels of one part (such as test), from which metrics are computed.
+
+    They exist only in the parent process.
 
     Attributes:
         labels: (N,) int64, the class of each example.
@@ -68,7 +70,7 @@ ASPECTS = ("data", "split", "labels", "preset", "preprocess")
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric computed from predictions.
+    """A metric plugin: a function that computes a value from predictions.
 
     Attributes:
         name, summary: as shown in tables; one line.

@@ -1,4 +1,4 @@
-"""Models: the spec, and the protocols of encoders, estimators and preprocessing steps."""
+"""Models: the spec, and the interfaces of encoders, estimators and preprocessing steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ They stand here so that listing them imports no torch."""
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network that encodes inputs, or an estimator that fits itself.
+    """A model plugin: a network that encodes inputs, or an estimator that fits itself.
 
     Attributes:
         name, summary: as written in suites; one line.
@@ -72,31 +72,34 @@ class Model:
         check_name("model", self.name)
         check_files(f"model {self.name}", self.files)
         if "preprocess" in self.params:
-            msg = f"model {self.name}: the core has the parameter preprocess itself"
+            msg = f"model {self.name}: the parameter name 'preprocess' is reserved"
             raise PluginError(msg)
         object.__setattr__(self, "params", as_params(self.params))
         check_params(f"model {self.name}", self.all_params)
 
     @property
     def all_params(self) -> dict[str, Param]:
-        """The parameters of a model's spec, with ``preprocess`` if it is a network."""
-        return {**self.params, **({"preprocess": self._steps} if "encode" in self.offers else {})}
+        """The model's parameters, including ``preprocess`` if the model is a network."""
+        return {
+            **self.params,
+            **({"preprocess": self._preprocess_param} if "encode" in self.offers else {}),
+        }
 
     @property
     def own_steps(self) -> frozenset[str]:
-        """Preprocessing steps that a model's spec names, ``"module:class"``, also in presets."""
-        lists = (self._steps.default, *self._steps.presets.values())
+        """The model's preprocessing steps written as ``"module:class"``, also those in presets."""
+        lists = (self._preprocess_param.default, *self._preprocess_param.presets.values())
         return frozenset(step for steps in lists for step in steps if ":" in step)
 
     @property
-    def _steps(self) -> Param:
+    def _preprocess_param(self) -> Param:
         steps = self.preprocess
         return steps if isinstance(steps, Param) else Param(list(steps))
 
 
 @runtime_checkable
 class Estimator(Protocol):
-    """A model that fits itself, such as boosted trees; imports no torch.
+    """Interface of models that fit themselves, such as boosted trees; they import no torch.
 
     ``vars(estimator)`` is its state. Plain values and arrays are stored as JSON and npy, objects of
     scikit-learn with skops; loading sets them on a new object from ``build``. Optional attributes:
@@ -110,33 +113,33 @@ class Estimator(Protocol):
     """
 
     def fit(self, data: TrainingData, *, seed: int) -> None:
-        """Fit on ``data.train``; use ``data.validation`` for model selection and early stopping."""
+        """Interface: fit on ``data.train``; early stopping may use ``data.validation``."""
         ...
 
     def scores(self, inputs: Inputs) -> Array:
-        """Return (N, classes) probabilities; a row depends on its own example alone and adds up to 1."""
+        """Interface: return (N, classes) probabilities; each row depends on its example alone."""
         ...
 
 
 class Step(Protocol):
-    """A preprocessing step: an ``nn.Module`` built as ``Step(shapes)``.
+    """Interface of preprocessing steps: an ``nn.Module`` built as ``Step(shapes)``.
 
     Its constants are buffers, stored and exported with the network. It keeps the shapes of inputs;
     padding belongs to the encoder.
     """
 
     def fit(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Set a step's constants from training inputs; called once, before any training."""
+        """Interface: set a step's constants from training inputs, once, before any training."""
         ...
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the changed inputs; each example depends on itself alone."""
+        """Interface: return preprocessed inputs; examples must not affect each other."""
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network's ``nn.Module``, as ``Model.build`` returns it.
+    """Interface of the encoders (``nn.Module``) that ``Model.build`` returns.
 
     Only ``encode`` is required. In eval mode it is deterministic, and an example's result depends on
     no other example. It must not change its inputs. Neither the order of the particles of a cloud nor
@@ -155,12 +158,12 @@ class Encoder(Protocol):
     """
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (N, D) float32 latents of preprocessed inputs."""
+        """Interface: return (N, D) float32 latents of preprocessed inputs."""
         ...
 
 
 def expected_form(step: Reference) -> str:
-    """Return how a preprocessing step is written if its parameters are wrong, otherwise ''."""
+    """Return the right notation of a preprocessing step with wrong parameters, otherwise ''."""
     needed = STEPS.get(step.name, ())
     numbers = all(type(v) in {int, float} and isfinite(v) for v in step.params.values())
     if numbers and set(step.params) == set(needed):

@@ -1,4 +1,4 @@
-"""Parameters of datasets, models and methods: default, allowed values and presets. Pure."""
+"""Parameters of datasets, models and methods: defaults, allowed values and presets. Pure."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ Allowed: TypeAlias = Range | tuple[Any, ...]
 
 
 def in_words(allowed: Allowed) -> str:
-    """Describe allowed values, as in ``one of tanh, relu``."""
+    """Return the allowed values of a parameter in words: ``one of tanh, relu``."""
     if isinstance(allowed, Range):
         return str(allowed)
     return f"one of {', '.join(map(str, allowed))}"
 
 
 def refused(params: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> Iterator[tuple[str, str]]:
-    """Yield each parameter whose value is not allowed, with the reason.
+    """Yield the name of each parameter whose value is not allowed, and the reason.
 
     Args:
         params: values by name; None is never refused here.
@@ -77,7 +77,7 @@ def refused(params: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> Iterat
         if value is None:
             continue
         if key and not isinstance(value, dict):
-            yield name, f"is {value!r}; a table with '{key}', {in_words(values)}, is expected"
+            yield name, f"is {value!r}; a table whose '{key}' is {in_words(values)} is expected"
             continue
         if key:
             value = value.get(key)
@@ -106,12 +106,12 @@ class Param:
 
     @property
     def may_be_none(self) -> bool:
-        """Whether None, written ``none`` in suites, is a value."""
+        """Whether the parameter may be None, written ``none`` in suites."""
         return self.optional or self.default is None
 
 
 def as_params(given: Mapping[str, Any]) -> dict[str, Param]:
-    """Return parameters by name; a plain value stands for a ``Param`` with this default."""
+    """Return the parameters of a spec by name; a plain value becomes ``Param(value)``."""
     return {n: p if isinstance(p, Param) else Param(p) for n, p in given.items()}
 
 
@@ -121,12 +121,12 @@ def defaults(params: Mapping[str, Param], preset: str = "") -> dict[str, Any]:
 
 
 def preset_names(params: Mapping[str, Param]) -> list[str]:
-    """Return the presets that change a default, in the order in which they are first named."""
+    """Return the names of all presets that change the default of a parameter, in order."""
     return list(dict.fromkeys(preset for p in params.values() for preset in p.presets))
 
 
 def allowed_values(params: Mapping[str, Param]) -> dict[str, Allowed]:
-    """Return the allowed values by name, or by ``optimizer.name`` for an entry of a table."""
+    """Return allowed values by parameter; those of a table's entries by ``optimizer.name``."""
     found: dict[str, Allowed] = {}
     for name, param in params.items():
         if isinstance(param.allowed, Mapping):
@@ -137,7 +137,7 @@ def allowed_values(params: Mapping[str, Param]) -> dict[str, Allowed]:
 
 
 def check_params(spec: str, params: Mapping[str, Param]) -> None:
-    """Raise PluginError if a default, or its value under a preset, is not allowed.
+    """Raise PluginError if the default of a parameter is not allowed, also under a preset.
 
     Args:
         spec: kind and name, such as ``method scratch``.
@@ -152,7 +152,7 @@ def check_params(spec: str, params: Mapping[str, Param]) -> None:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raise PluginError unless a name can be written in suites and in file names."""
+    """Raise PluginError unless a spec's name can be written in suites and in file names."""
     plain = name and all(c.isalnum() or c in "-_." for c in name) and name[0].isalnum()
     if not plain or len(name) > LONGEST_NAME:
         msg = (
@@ -164,10 +164,12 @@ def check_name(kind: str, name: str) -> None:
 
 def check_files(owner: str, files: object) -> None:
     """Raise PluginError unless each file of a spec is ``"package:path"`` or an absolute path."""
-    if not isinstance(files, tuple) or not all(map(_is_file, files)):
-        msg = f"{owner}: files: a tuple of 'package:path' or absolute paths is expected; got {files!r}"
+    if not isinstance(files, tuple) or not all(map(_is_file_name, files)):
+        msg = (
+            f"{owner}: files is {files!r}; a tuple of 'package:path' or absolute paths is expected"
+        )
         raise PluginError(msg)
 
 
-def _is_file(name: object) -> bool:
+def _is_file_name(name: object) -> bool:
     return isinstance(name, str) and bool(re.match(r"/|\w+(\.\w+)*:[^/]", name))

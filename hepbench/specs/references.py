@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A name, possibly a glob, with the parameters in brackets after it."""
+    """A plugin's name, or a glob of names, with the parameters in brackets after it."""
 
     name: str
     params: dict[str, Any] = {}
 
     def matches(self, names: Sequence[str]) -> list[str]:
-        """Return the names that fit, in their order."""
+        """Return the known names that the reference's name or glob matches, in their order."""
         return [name for name in names if fnmatchcase(name, self.name)]
 
     @property
     def is_glob(self) -> bool:
-        """Whether the name holds a wildcard."""
+        """Whether the reference's name contains a wildcard."""
         return any(c in self.name for c in "*?")
 
 
 def alternatives(text: str) -> list[str]:
-    """Return the alternatives of a text with braces: ``a[b={1,2}]`` gives ``a[b=1]`` and ``a[b=2]``.
+    """Return all texts that braces stand for: ``a[b={1,2}]`` gives ``a[b=1]`` and ``a[b=2]``.
 
     Several braces multiply, as in a shell. Braces with a ``=`` inside are TOML tables and stay.
     """
@@ -46,7 +46,7 @@ def alternatives(text: str) -> list[str]:
 
 
 def count_alternatives(text: str) -> int:
-    """Return the number of alternatives of a text with braces, without making them."""
+    """Return how many texts the braces in a text stand for, without making them."""
     return math.prod(found.count(",") + 1 for found in _BRACES.findall(text))
 
 
@@ -54,7 +54,7 @@ _BRACES = re.compile(r"\{([^{}=]*,[^{}=]*)\}")
 
 
 def reference(text: str) -> Reference:
-    """Return the name and parameters of ``name[key=value,...]``.
+    """Parse ``name[key=value,...]`` into name and parameters.
 
     Raises:
         UsageError: brackets or an ``=`` are missing.
@@ -64,17 +64,19 @@ def reference(text: str) -> Reference:
         msg = f"cannot read '{text}': expected name or name[param=value,...]"
         raise UsageError(msg)
     name, inside = match.groups()
-    pairs = [assignment(part) for part in _outside_brackets(inside or "", ",") if part.strip()]
+    pairs = [
+        assignment(part) for part in _split_outside_brackets(inside or "", ",") if part.strip()
+    ]
     return Reference(name.strip(), dict(pairs))
 
 
 def chain(text: str) -> list[Reference]:
-    """Return the steps of ``method+method[param=value]``."""
-    return [reference(part) for part in _outside_brackets(text, "+")]
+    """Parse a chain of methods, ``method+method[param=value]``, into its steps."""
+    return [reference(part) for part in _split_outside_brackets(text, "+")]
 
 
 def uses(names: Iterable[str]) -> list[str]:
-    """Return a unique name for each step of a chain: the second use of a method is ``finetune#2``.
+    """Return a unique name for each step of a chain: a second ``finetune`` is ``finetune#2``.
 
     No name of a method can contain ``#``.
     """
@@ -87,7 +89,7 @@ def uses(names: Iterable[str]) -> list[str]:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """Return key and value of ``key=value``; a value that is not TOML is a string.
+    """Parse ``key=value`` into key and value; a value that is not TOML is a string.
 
     Raises:
         UsageError: there is no ``=``, or no key before it.
@@ -96,10 +98,10 @@ def assignment(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         msg = f"'{text}' is not an assignment: expected KEY=VALUE, such as model.learning_rate=0.1"
         raise UsageError(msg)
-    return key.strip(), _value(value.strip())
+    return key.strip(), _toml_value(value.strip())
 
 
-def _value(text: str) -> Any:
+def _toml_value(text: str) -> Any:
     from hepbench.specs import toml
 
     try:
@@ -110,7 +112,7 @@ def _value(text: str) -> Any:
     return found["v"] if found.keys() == {"v"} else text
 
 
-def _outside_brackets(text: str, separator: str) -> list[str]:
+def _split_outside_brackets(text: str, separator: str) -> list[str]:
     parts, depth = [""], 0
     for character in text:
         depth += (character == "[") - (character == "]")

@@ -1,4 +1,4 @@
-"""Renamed: the old words of the plugin API and of parameters, and the new word for each."""
+"""Old names in the plugin API and of parameters, and the new name for each."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NEW_WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "Split": {"uses": "params"},
     "Model": {
-        "presets": "stated per parameter: Param(default, presets={'paper': ...})",
-        "allowed": "stated per parameter: Param(default, allowed)",
+        "presets": "set in each parameter: Param(default, presets={'paper': ...})",
+        "allowed": "set in each parameter: Param(default, allowed)",
     },
     "Method": {
-        "presets": "stated per parameter: Param(default, presets={'paper': ...})",
-        "allowed": "stated per parameter: Param(default, allowed)",
+        "presets": "set in each parameter: Param(default, presets={'paper': ...})",
+        "allowed": "set in each parameter: Param(default, allowed)",
     },
     "Objective": {"rates": "learning_rates"},
     "Examples": {"targets": "spectators"},
@@ -46,7 +46,7 @@ NEW_WORDS: Mapping[str, Mapping[str, str]] = {
 
 
 def new_word(owner: str, old: str) -> str:
-    """Return one line that names the new word for an old one, or an empty text."""
+    """Return a one-line hint with the new name for an old name, or an empty text."""
     new = NEW_WORDS.get(owner, {}).get(old, "")
     if not new:
         return ""
@@ -56,7 +56,7 @@ def new_word(owner: str, old: str) -> str:
 
 
 def unknown_attribute(given: object, name: str) -> Any:
-    """Raise AttributeError, with the new word for an old name: the ``__getattr__`` of specs."""
+    """Raise AttributeError with the new name of a renamed spec field: their ``__getattr__``."""
     kind = type(given).__name__
     raise AttributeError(new_word(kind, name) or f"'{kind}' object has no attribute '{name}'")
 
@@ -65,7 +65,7 @@ _UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argumen
 
 
 def explained(error: BaseException) -> str:
-    """Return one line for a TypeError from an old field of a spec, or an empty text."""
+    """Return a one-line hint for a TypeError caused by a renamed spec field, or an empty text."""
     found = _UNEXPECTED.search(str(error)) if isinstance(error, TypeError) else None
     return new_word(*found.groups()) if found else ""
 
@@ -87,6 +87,6 @@ PARAMETERS: Mapping[str, str] = {
 
 
 def renamed(name: str, known: Collection[str]) -> str:
-    """Return ``'rate' is now 'learning_rate'`` for the old name of a known parameter, or ''."""
+    """Return ``'rate' is now 'learning_rate'`` for a parameter's old name, otherwise ''."""
     new = PARAMETERS.get(name)
     return f"'{name}' is now '{new}'" if new in known and name not in known else ""

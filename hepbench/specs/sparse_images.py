@@ -44,11 +44,11 @@ class SparseImages:
         *,
         image: Sequence[int],
     ) -> None:
-        self.starts = _whole("starts", starts).astype(np.int64, copy=False)
-        self.ends = _whole("ends", ends).astype(np.int64, copy=False)
-        self.positions = _whole("positions", positions)
+        self.starts = _whole_numbers("starts", starts).astype(np.int64, copy=False)
+        self.ends = _whole_numbers("ends", ends).astype(np.int64, copy=False)
+        self.positions = _whole_numbers("positions", positions)
         self.values = np.asarray(values, np.float32)
-        self.image = _image(image)
+        self.image = _checked_image_shape(image)
         _check_layout(self)
         if self.positions.dtype.itemsize > 4:
             self.positions = self.positions.astype(np.int32)
@@ -63,7 +63,7 @@ class SparseImages:
         *,
         image: tuple[int, ...],
     ) -> SparseImages:
-        """Return images without checks, so that mapped hits are not read."""
+        """Return sparse images without checks, so that mapped hits are not read from disk."""
         made = object.__new__(cls)
         made.starts, made.ends, made.positions, made.values = starts, ends, positions, values
         made.image = image
@@ -71,13 +71,13 @@ class SparseImages:
 
     @classmethod
     def from_dense(cls, images: ArrayLike) -> SparseImages:
-        """Return sparse images from (N, C, H, W) images, in any memory order."""
+        """Return (N, C, H, W) dense images, in any memory order, as sparse images."""
         # different float64 values may round to the same float32, or to zero
         dense = np.asarray(images, np.float32)
         if dense.ndim != 4:
-            msg = f"sparse images: {dense.shape} is not (N, C, H, W)"
+            msg = f"sparse images: the shape is {dense.shape}; (N, C, H, W) is expected"
             raise DataError(msg)
-        image = _image(dense.shape[1:])
+        image = _checked_image_shape(dense.shape[1:])
         # reordering one byte per pixel is cheaper than reordering four
         hit = np.ascontiguousarray(dense != 0)
         places = np.flatnonzero(hit)
@@ -95,7 +95,7 @@ class SparseImages:
         n: int,
         image: Sequence[int],
     ) -> SparseImages:
-        """Return n images from hits in any order; hits at the same pixel are added.
+        """Return n sparse images from hits in any order; hits at the same pixel are added.
 
         Args:
             rows: (K,) image of each hit.
@@ -103,23 +103,23 @@ class SparseImages:
             values: (K,) value of each hit; sums are computed in float64.
             n, image: number of images, and their shape (C, H, W).
         """
-        row = _whole("rows", rows).astype(np.int64, copy=False)
-        position = _whole("positions", positions)
-        value, sizes = np.asarray(values), _image(image)
+        row = _whole_numbers("rows", rows).astype(np.int64, copy=False)
+        position = _whole_numbers("positions", positions)
+        value, sizes = np.asarray(values), _checked_image_shape(image)
         if not row.shape == position.shape == value.shape or row.ndim != 1:
             shapes = f"{row.shape}, {position.shape}, {value.shape}"
-            msg = f"sparse images: rows, positions and values are {shapes}; (K,) each is expected"
+            msg = f"sparse images: rows, positions, values have shapes {shapes}; (K,) is expected"
             raise DataError(msg)
         size = math.prod(sizes)
         _check_range("rows", row, n)
         _check_range("positions", position, size)
-        places, sums = _summed(row * size + position.astype(np.int64), value)
+        places, sums = _sum_hits_at_same_place(row * size + position.astype(np.int64), value)
         kept = sums != 0
         return cls._from_places(places[kept], sums[kept], n, sizes)
 
     @classmethod
     def concatenate(cls, several: Sequence[SparseImages]) -> SparseImages:
-        """Return all images in one; their hits are copied."""
+        """Return several sparse images as one object; their hits are copied."""
         image = several[0].image
         if other := [each.image for each in several if each.image != image]:
             msg = f"sparse images: cannot join images of shape {other[0]} and {image}"
@@ -127,7 +127,7 @@ class SparseImages:
         parts = [each._hits() for each in several]
         ends = np.cumsum(np.concatenate([each.ends - each.starts for each in several]))
         return cls.unchecked(
-            _starts(ends),
+            _starts_from_ends(ends),
             ends,
             np.concatenate([positions for positions, _ in parts]),
             np.concatenate([values for _, values in parts]),
@@ -136,7 +136,7 @@ class SparseImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, C, H, W)."""
+        """Shape of the sparse images, (N, C, H, W)."""
         return (len(self), *self.image)
 
     def __len__(self) -> int:
@@ -146,34 +146,34 @@ class SparseImages:
         return f"SparseImages{self.shape}"
 
     def __getitem__(self, rows: Any) -> Any:
-        """Return some of the images; of a single one its dense (C, H, W) array."""
+        """Return the chosen sparse images; one number gives a dense (C, H, W) image."""
         starts = self.starts[rows]
         if np.ndim(starts) == 0:
             return self[[rows]].dense()[0]
         if np.ndim(starts) != 1:
-            msg = f"sparse images are taken by rows; got an index of {np.ndim(rows)} axes"
+            msg = f"sparse images take an index of one axis; got one of {np.ndim(rows)}"
             raise IndexError(msg)
         hits = self.positions, self.values
         return self.unchecked(starts, self.ends[rows], *hits, image=self.image)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Return the dense array, for ``np.asarray``."""
+        """Return the sparse images as a dense array, for ``np.asarray``."""
         if copy is False:
-            msg = "sparse images can only become an array by a copy"
+            msg = "sparse images cannot become a dense array without a copy"
             raise ValueError(msg)
         dense = self.dense()
         return dense if dtype is None else dense.astype(dtype, copy=False)
 
     def hits(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Return row, flat position in its image, and value of each hit, image after image.
+        """Return row, position in the flattened image, and value of each hit.
 
-        Rows are 0 to ``len() - 1``.
+        Hits are sorted by image; rows are 0 to ``len() - 1``.
         """
         positions, values = self._hits()
-        return self._rows(), positions.astype(np.int64), values
+        return self._row_of_each_hit(), positions.astype(np.int64), values
 
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the position in the flattened (N, C, H, W) array, and the value, of each hit."""
+        """Return each hit's position in the flattened (N, C, H, W) array, and its value."""
         positions, values = self._hits()
         offsets = np.arange(len(self), dtype=np.int64) * math.prod(self.image)
         places = np.repeat(offsets, self.ends - self.starts)
@@ -181,7 +181,7 @@ class SparseImages:
         return places, values
 
     def dense(self, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return (N, C, H, W) float32; ``out`` is overwritten and returned if it is given."""
+        """Return the sparse images as a dense float32 array; ``out`` is filled if it is given."""
         if out is None:
             out = np.zeros(self.shape, np.float32)
         elif out.shape != self.shape or out.dtype != self.dtype or not out.flags.c_contiguous:
@@ -199,15 +199,15 @@ class SparseImages:
     ) -> SparseImages:
         size = math.prod(image)
         ends = np.searchsorted(places, np.arange(1, n + 1, dtype=np.int64) * size)
-        starts = _starts(ends)
+        starts = _starts_from_ends(ends)
         positions = places - np.repeat(np.arange(n, dtype=np.int64) * size, ends - starts)
         return cls.unchecked(starts, ends, positions.astype(np.int32), values, image=image)
 
-    def _rows(self) -> NDArray[np.int64]:
+    def _row_of_each_hit(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(len(self), dtype=np.int64), self.ends - self.starts)
 
     def _hits(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return positions and values of all hits; without a copy if the hits are contiguous."""
+        """Return positions and values of all hits, without copying contiguous hits."""
         if not len(self):
             return self.positions[:0], self.values[:0]
         if np.array_equal(self.starts[1:], self.ends[:-1]):
@@ -220,17 +220,17 @@ class SparseImages:
 
 
 def joined(several: Sequence[Array]) -> Array:
-    """Return the concatenation of arrays, or of sparse images."""
+    """Concatenate several arrays, or several sparse images."""
     if isinstance(several[0], SparseImages):
         return SparseImages.concatenate(several)
     return np.concatenate(several)
 
 
-def _starts(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def _starts_from_ends(ends: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), ends])[: len(ends)]
 
 
-def _whole(name: str, values: ArrayLike) -> NDArray[Any]:
+def _whole_numbers(name: str, values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     if not array.size:
         return array.astype(np.int64)
@@ -240,10 +240,10 @@ def _whole(name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def _image(image: Sequence[int]) -> tuple[int, ...]:
+def _checked_image_shape(image: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(int(size) for size in image)
     if len(sizes) != 3 or min(sizes) < 1 or math.prod(sizes) > np.iinfo(np.int32).max:
-        msg = f"sparse images: image is {sizes}; (C, H, W) is expected"
+        msg = f"sparse images: the image shape is {sizes}; (C, H, W) is expected"
         raise DataError(msg)
     return sizes
 
@@ -251,11 +251,11 @@ def _image(image: Sequence[int]) -> tuple[int, ...]:
 def _check_layout(images: SparseImages) -> None:
     starts, ends, hits = images.starts, images.ends, images.values.size
     if starts.shape != ends.shape or starts.ndim != 1:
-        msg = f"sparse images: starts {starts.shape}, ends {ends.shape}; (N,) each is expected"
+        msg = f"sparse images: starts {starts.shape}, ends {ends.shape}; (N,) is expected"
         raise DataError(msg)
     if images.positions.shape != images.values.shape or images.values.ndim != 1:
         shapes = f"positions {images.positions.shape}, values {images.values.shape}"
-        msg = f"sparse images: {shapes}; (K,) each is expected"
+        msg = f"sparse images: shapes are {shapes}; (K,) is expected"
         raise DataError(msg)
     if not ((starts >= 0) & (starts <= ends) & (ends <= hits)).all():
         msg = f"sparse images: 0 <= starts <= ends <= {hits}, the number of hits, is expected"
@@ -263,7 +263,7 @@ def _check_layout(images: SparseImages) -> None:
     positions = images._hits()[0]
     _check_range("positions", positions, math.prod(images.image))
     falling = positions[1:] <= positions[:-1]
-    if (falling & (np.diff(images._rows()) == 0)).any():
+    if (falling & (np.diff(images._row_of_each_hit()) == 0)).any():
         msg = "sparse images: positions must increase within each image; from_hits sorts them"
         raise DataError(msg)
 
@@ -275,10 +275,10 @@ def _check_range(name: str, values: NDArray[Any], end: int) -> None:
         raise DataError(msg)
 
 
-def _summed(
+def _sum_hits_at_same_place(
     places: NDArray[np.int64], values: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return sorted unique places, and the sum of the values at each."""
+    """Return the sorted unique places of hits, and the sum of the values at each."""
     if not (places[1:] > places[:-1]).all():
         order = np.argsort(places, kind="stable")
         places, values = places[order], values[order]

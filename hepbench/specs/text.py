@@ -18,7 +18,7 @@ COMPARED = 200
 def unknown(
     kind: str, name: str, known: Iterable[str], *, listed: Iterable[str] | None = None
 ) -> str:
-    """Return a one-line message for an unknown name, with a suggestion if a known name is similar.
+    """Return a one-line error message for an unknown name, with a suggestion if one is near.
 
     Args:
         kind, name: what is unknown.
@@ -46,7 +46,7 @@ LONGEST_NAME = 100
 
 
 def enumerated(names: Iterable[str]) -> str:
-    """Return names for a message, separated by commas; of many or long ones only the beginning."""
+    """Return names as a text separated by commas; a long list or name is shortened."""
     found = list(names)
     shown = [shortened(name, LONGEST_NAME) for name in found[:MOST_NAMES]]
     if len(found) > MOST_NAMES:
@@ -59,7 +59,7 @@ LONGEST_LINE = 1500
 
 
 def shortened(text: str, most: int = LONGEST_LINE) -> str:
-    """Return a text of at most ``most`` characters, without its middle if need be."""
+    """Shorten a text to at most ``most`` characters by leaving out its middle."""
     if len(text) <= most:
         return text
     kept = (most - 3) // 2
@@ -67,12 +67,12 @@ def shortened(text: str, most: int = LONGEST_LINE) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text in one line, with control characters written out: ``\\x1b`` moves no cursor."""
-    return text if text.isprintable() else _written_out(" ".join(text.split()))
+    """Return a text as one line in which control characters such as ``\\x1b`` are escaped."""
+    return text if text.isprintable() else _escape_control_characters(" ".join(text.split()))
 
 
 def printable(text: str) -> str:
-    """Return a text whose control characters, but for the ends of its lines, are written out."""
+    """Return a text in which control characters except line ends are escaped."""
     return "\n".join(map(_printable_line, text.split("\n")))
 
 
@@ -81,19 +81,21 @@ def _printable_line(line: str) -> str:
         return line
     # lines of CSV end with it
     end = "\r" if line.endswith("\r") else ""
-    return _written_out(line.removesuffix("\r")) + end
+    return _escape_control_characters(line.removesuffix("\r")) + end
 
 
-def _written_out(text: str) -> str:
-    return "".join(c if c.isprintable() or _is_space(c) else _escaped(c) for c in text)
+def _escape_control_characters(text: str) -> str:
+    return "".join(
+        c if c.isprintable() or _is_space_within_line(c) else _escape_character(c) for c in text
+    )
 
 
-def _is_space(character: str) -> bool:
-    """Return whether a character is a space, such as a thin one, and ends no line."""
+def _is_space_within_line(character: str) -> bool:
+    """Return whether a character is a space (also a thin one) that does not end a line."""
     return character.isspace() and character > "\x9f" and character not in "\u2028\u2029"
 
 
-def _escaped(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character < " ":
         return character.encode("unicode_escape").decode()
     # JSON may hold the others as they are, and reads only this notation of them
@@ -106,16 +108,16 @@ LONGEST_TEXT = 1 << 16
 
 
 def error_text(error: BaseException) -> str:
-    """Return the beginning of an error's text, which can be encoded; its type where it has none."""
+    """Return the beginning of an error's text, or its type if it has no text."""
     try:
         text = explained(error) or str(error)
     except Exception as second:  # noqa: BLE001 - a plugin's error may fail to write its text
-        text = f"its text cannot be written: {type(second).__name__}"
+        text = f"the text of this error cannot be read: {type(second).__name__}"
     return encodable(text[:LONGEST_TEXT].strip() or type(error).__name__)
 
 
 def encodable(text: str) -> str:
-    """Return a text that can be encoded: file names may hold bytes that are no Unicode."""
+    """Return a text with bytes that are not Unicode (from file names) escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -123,12 +125,12 @@ DASH = "\N{EN DASH}"
 
 
 def several(n: int, what: str) -> str:
-    """Return ``1 cell`` or ``2 cells``."""
+    """Return a count with its noun, ``1 cell`` or ``2 cells``."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time with two digits and its unit, or a dash for None."""
+    """Return a duration with two digits and its unit, or a dash for None."""
     if seconds is None:
         return DASH
     units = (("ms", 0.001), ("s", 1), ("min", 60), ("h", 3600))

@@ -1,4 +1,4 @@
-"""TOML that anyone may have written: it is read in seconds, or refused in one line. Pure."""
+"""Reads TOML from untrusted files: within seconds, or with a one-line error. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _STRINGS = re.compile(r""""(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|#[^\n]*""")
 
 
 class TomlError(ValueError):
-    """A text that is not TOML, or more than hepbench reads."""
+    """A text that is not TOML, or is nested too deeply to be read."""
 
 
 def loads(text: str) -> dict[str, Any]:
-    """Return the tables of a TOML text.
+    """Parse an untrusted TOML text into tables.
 
     Raises:
         TomlError: it is not TOML, its values are nested too deeply, or a number has too many digits.
@@ -32,21 +32,21 @@ def loads(text: str) -> dict[str, Any]:
     try:
         found = tomllib.loads(text)
     except RecursionError as error:
-        raise TomlError(_too_deep()) from error
+        raise TomlError(_nesting_message()) from error
     except ValueError as error:
         # of TOML, and of numbers that have more digits than Python reads
         raise TomlError(str(error)) from error
-    if _is_deeper(found, DEEPEST):
-        raise TomlError(_too_deep())
+    if _is_nested_deeper(found, DEEPEST):
+        raise TomlError(_nesting_message())
     return found
 
 
-def _too_deep() -> str:
+def _nesting_message() -> str:
     return f"values are nested too deeply; at most {DEEPEST} levels are allowed"
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
+def _is_nested_deeper(value: Any, levels: int) -> bool:
     inside = value.values() if isinstance(value, dict) else value
     if not isinstance(value, (dict, list)):
         return False
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inside)
+    return levels == 0 or any(_is_nested_deeper(each, levels - 1) for each in inside)

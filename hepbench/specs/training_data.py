@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """N examples; ``len()``, slices and index arrays work as for an array.
+    """N examples of a dataset; ``len()``, slices and index arrays work as for an array.
 
     Attributes:
         inputs: by name, (N, ...) each.
@@ -38,7 +38,7 @@ class Examples:
         arrays = {**self.inputs, **self.spectators, "labels": self.labels, "weights": self.weights}
         for name, array in arrays.items():
             if array is not None and len(array) != n:
-                msg = f"examples: '{name}' has {len(array)} rows, ids have {n}"
+                msg = f"examples: '{name}' has {len(array)} rows, but there are {n} ids"
                 raise DataError(msg)
 
     def __len__(self) -> int:
@@ -49,8 +49,10 @@ class Examples:
         __getattr__ = unknown_attribute
 
     def joined(self, other: Examples) -> Examples:
-        """Return the inputs of both, without labels and weights, and with the spectators that both
-        have. The other's ids become negative, because they may equal these ids.
+        """Return these examples and the others as one, without labels and weights.
+
+        Only spectators that both have are kept. The others' ids become negative, because they may
+        equal these ids.
         """
         from hepbench.specs.sparse_images import joined
 
@@ -79,7 +81,7 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The examples that a method gets: never a test example.
+    """The training and validation examples that a method gets.
 
     Attributes:
         train: training examples.
@@ -114,8 +116,10 @@ class TrainingData:
             raise ProtocolError(msg)
 
     def without_labels(self) -> TrainingData:
-        """Return the data without labels, for methods that may not see them; unlabelled examples
-        join the training examples. Weights are removed too, because they may reveal the class.
+        """Return the training data without labels, for methods that may not see them.
+
+        Unlabelled examples join the training examples. Weights are removed too, because they may
+        reveal the class.
         """
         train = replace(self.train, labels=None, weights=None)
         return replace(
@@ -126,7 +130,7 @@ class TrainingData:
         )
 
     def with_labels_of(self, rows: Array) -> TrainingData:
-        """Return the data with the labels of these training rows only; other rows are unlabelled."""
+        """Return the training data with labels for these rows only; others become unlabelled."""
         import numpy as np
 
         withheld = np.delete(np.arange(len(self.train)), rows)

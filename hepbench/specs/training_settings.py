@@ -34,7 +34,7 @@ TRAINING: Mapping[str, Param] = {
 
 
 def training_params(settings: Params, **presets: Params) -> dict[str, Param]:
-    """Return all training settings with a method's own defaults; allowed values stay.
+    """Return the parameters for all training settings, with a method's own defaults.
 
     Args:
         settings: the defaults that differ from those of ``TRAINING``.

@@ -1,1 +1,1 @@
-"""What lies on disk, and on which machine: records, results, cached stages, arrays, locks, keys."""
+"""What is on disk (records, results, stage cache, arrays, locks, keys), and machine facts."""

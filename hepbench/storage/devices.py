@@ -1,4 +1,4 @@
-"""Devices that networks are trained and scored on, found without importing torch."""
+"""Finds the devices of this machine (CPU and GPUs) without importing torch."""
 
 from __future__ import annotations
 
@@ -33,24 +33,26 @@ class Device:
     index: int | None = None
 
     def __str__(self) -> str:
-        """Return the name of the device in torch."""
+        """Return the device as torch writes it, such as ``cuda:0``."""
         return self.kind if self.index is None else f"{self.kind}:{self.index}"
 
 
 def find(text: str) -> Device:
-    """Return the device that ``--device`` names; ``auto`` is a GPU if there is one.
+    """Return the device of this machine that ``--device`` names.
+
+    ``auto`` is a GPU if there is one.
 
     Raises:
-        UsageError: the text has none of the FORMS, or the machine has no such device.
+        UsageError: the text is not one of FORMS, or the machine has no such device.
     """
     match = re.fullmatch(r"(cpu|auto|mps|cuda)(?::(\d+))?", text)
     if match is None or (match[2] and match[1] != "cuda"):
-        msg = f"--device {text}: {FORMS} are allowed"
+        msg = f"--device {text} is not a device; {FORMS} are allowed"
         raise UsageError(msg)
     kind, index = match[1], int(match[2] or 0)
     gpus = nvidia_gpus() if kind in {"auto", "cuda"} else []
     if kind == "cuda":
-        return _cuda(text, index, gpus)
+        return _visible_cuda_device(text, index, gpus)
     if kind == "auto" and gpus:
         return Device("cuda", gpus[0], 0)
     if kind == "mps" and not _has_mps():
@@ -61,7 +63,7 @@ def find(text: str) -> Device:
     return Device()
 
 
-def _cuda(text: str, index: int, gpus: list[str]) -> Device:
+def _visible_cuda_device(text: str, index: int, gpus: list[str]) -> Device:
     if not gpus:
         msg = f"--device {text}: no NVIDIA GPU is visible on this machine; use cpu or auto"
         raise UsageError(msg)
@@ -73,18 +75,18 @@ def _cuda(text: str, index: int, gpus: list[str]) -> Device:
 
 
 def nvidia_gpus() -> list[str]:
-    """Return the models of the visible NVIDIA GPUs, in the order of their PCI addresses.
+    """Return the model names of this machine's visible NVIDIA GPUs, by PCI address.
 
     ``CUDA_VISIBLE_DEVICES`` selects and orders them, by number or by (the start of) a UUID.
     """
     folders = sorted(NVIDIA.glob("*")) if NVIDIA.is_dir() else []
-    gpus = [_information(folder) for folder in folders]
+    gpus = [_model_and_uuid(folder) for folder in folders]
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return [model for model, _ in gpus]
     visible = []
     for entry in filter(None, map(str.strip, chosen.split(","))):
-        named = gpus[int(entry) :][:1] if entry.isdigit() else _with_uuid(entry, gpus)
+        named = gpus[int(entry) :][:1] if entry.isdigit() else _gpus_with_uuid(entry, gpus)
         if not named:
             # CUDA stops at the first entry that does not exist, such as -1
             break
@@ -92,12 +94,12 @@ def nvidia_gpus() -> list[str]:
     return visible
 
 
-def _with_uuid(start: str, gpus: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _gpus_with_uuid(start: str, gpus: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [gpu for gpu in gpus if start.startswith("GPU-") and gpu[1].startswith(start)]
 
 
-def _information(folder: Path) -> tuple[str, str]:
-    """Return model and UUID of a GPU; the UUID is empty if the driver does not tell it."""
+def _model_and_uuid(folder: Path) -> tuple[str, str]:
+    """Return model and UUID of a GPU; the UUID is empty if the driver does not give one."""
     try:
         lines = (folder / "information").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Digests of files, kept while the size and times of a file stay the same."""
+"""Cache of file digests, each kept until the size or times of its file change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEPARATOR = "\n"
 
 
 def stamp(path: Path) -> list[int]:
-    """Return size, times of change in ns, and inode of a file; a changed file has another stamp.
+    """Return the stamp of a file (size, times, inode), which differs once the file is changed.
 
     Raises:
         OSError: the file does not exist.
@@ -33,7 +33,7 @@ def stamp(path: Path) -> list[int]:
 
 
 class DigestCache:
-    """Values computed from files, each kept while the size and times of its file stay the same."""
+    """Cache of values computed from files, each kept until the file's size or times change."""
 
     # a file that changes right after reading can keep its times: clocks are coarse
     MIN_AGE_SECONDS = 2.0
@@ -45,10 +45,10 @@ class DigestCache:
             stored = json.loads(regular_files.read_text(path))
         except (OSError, ValueError, RecursionError):
             stored = {}
-        self._values: dict[str, Any] = _well_formed(stored)
+        self._values: dict[str, Any] = _valid_entries(stored)
 
     def __call__(self, path: Path, compute: Callable[[Path], Any], kind: str = "") -> Any:
-        """Return ``compute(path)``, from the cache if the file has not changed.
+        """Return ``compute(path)``, taken from the cache if the file has not changed.
 
         Args:
             kind: of the value, if several are computed from one file.
@@ -65,7 +65,7 @@ class DigestCache:
         return value
 
     def save(self) -> None:
-        """Write the values to disk; if that fails they are only computed again."""
+        """Write the cached values to disk; if that fails they are computed again next time."""
         if not self._changed:
             return
         with suppress(OSError):
@@ -80,8 +80,8 @@ class DigestCache:
             self._changed = False
 
 
-def _well_formed(stored: Any) -> dict[str, Any]:
-    """Return the entries of a file of digests that are pairs, of a stamp and a value."""
+def _valid_entries(stored: Any) -> dict[str, Any]:
+    """Return the valid entries of a digest file: pairs of a stamp and a value."""
     if not isinstance(stored, dict):
         return {}
     return {n: v for n, v in stored.items() if isinstance(v, list) and len(v) == 2}

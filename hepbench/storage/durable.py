@@ -1,4 +1,4 @@
-"""Files and folders that are on disk before anything else refers to them."""
+"""Forces files and folders onto disk, so that a power cut does not lose them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, e
 
 
 def sync(path: Path) -> None:
-    """Wait until the contents of a file, or the names in a folder, are on disk."""
+    """Wait until a file's contents, or the list of names in a folder, are really on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -24,7 +24,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a folder is on disk with all that is in it."""
+    """Wait until a folder and everything in it are really on disk."""
     for root, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync(folder / root / name)

@@ -1,4 +1,4 @@
-"""Content keys: equal keys, equal results."""
+"""Content keys of stages and records: equal keys mean equal results."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ KEY_LENGTH = 24
 
 
 def key(parts: Any) -> str:
-    """Return the hash of JSON-like values, independent of the order of keys in tables."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
+    """Return the content key of JSON values; the order of entries in tables does not matter."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_sets_as_lists)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
 def of_parts(parts: Mapping[str, Any]) -> tuple[dict[str, str], str]:
-    """Return the keys of a cell's stages by name, and its own, from what they were hashed from.
+    """Return the keys of a cell's stages by name, and the cell's key, from their key parts.
 
-    Both are empty where parts are missing.
+    Both are empty if parts are missing.
     """
     if not parts.keys() >= {"read", "split", "inputs", "evaluate"}:
         return {}, ""
@@ -46,14 +46,12 @@ def of_parts(parts: Mapping[str, Any]) -> tuple[dict[str, str], str]:
 
 
 def methods(parts: Mapping[str, Any]) -> list[str]:
-    """Return the names of method stages in the order of their chain: 'pretrain net' comes before
-    'pretrain+finetune net'.
-    """
+    """Return the names of method stages among key parts, in the order of the chain."""
     return sorted((name for name in parts if "method" in parts[name]), key=lambda n: n.count("+"))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Return a line ``path: old -> new`` for each difference."""
+    """Return a line ``path: old -> new`` for each difference between two tables of key parts."""
     lines = []
     for name in sorted(old.keys() | new.keys()):
         here = f"{path}.{name}" if path else name
@@ -61,16 +59,16 @@ def differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> lis
         if isinstance(a, dict) and isinstance(b, dict):
             lines += differences(a, b, here)
         elif a != b:
-            lines.append(f"{here}: {_short(a)} -> {_short(b)}")
+            lines.append(f"{here}: {_shortened(a)} -> {_shortened(b)}")
     return lines
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=_plain)
+def _shortened(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=_sets_as_lists)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _plain(value: Any) -> Any:
+def _sets_as_lists(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     msg = f"{value!r} is not a JSON value; parameters are numbers, strings, lists and tables"

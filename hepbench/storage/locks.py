@@ -1,4 +1,4 @@
-"""Locks between processes: a claim on one file, and shared or exclusive use of the machine."""
+"""Lock files between processes: a claim on one file, and shared or sole use of the machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GATE, MACHINE = "hepbench-gate.lock", "hepbench-machine.lock"
 
 
 def claim(path: Path) -> int | None:
-    """Lock a file without waiting; return its descriptor, or None if another process has the lock.
+    """Lock a file without waiting and return its descriptor, or None if it is locked already.
 
     The lock ends when the descriptor is closed or the process dies. ``release`` removes the file.
     """
@@ -40,7 +40,7 @@ def claim(path: Path) -> int | None:
 
 
 def release(path: Path, descriptor: int) -> None:
-    """Release a claim and remove its file."""
+    """Release the lock on a file and remove the file."""
     # a file that cannot be removed is no claim: the lock is
     with suppress(OSError):
         path.unlink()
@@ -49,14 +49,14 @@ def release(path: Path, descriptor: int) -> None:
 
 @contextmanager
 def machine(*, alone: bool) -> Iterator[None]:
-    """Use the machine: shared with stages of any run, or alone (exclusively).
+    """Hold the lock on the machine, shared with the stages of all runs or alone.
 
     A second lock, the gate, is taken first and released once the machine is locked. A process
     that waits to be alone keeps the gate, so that later processes wait behind it.
     """
     with ExitStack() as files:
-        gate = _open(GATE, files)
-        lock = _open(MACHINE, files)
+        gate = _open_lock_file(GATE, files)
+        lock = _open_lock_file(MACHINE, files)
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
@@ -65,10 +65,10 @@ def machine(*, alone: bool) -> Iterator[None]:
 
 @contextmanager
 def machine_now() -> Iterator[bool]:
-    """Share the machine without waiting; yield False if a stage uses it alone or waits to."""
+    """Hold the shared lock on the machine; yield False if a stage has or awaits sole use."""
     with ExitStack() as files:
-        gate = _open(GATE, files)
-        lock = _open(MACHINE, files)
+        gate = _open_lock_file(GATE, files)
+        lock = _open_lock_file(MACHINE, files)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -80,24 +80,24 @@ def machine_now() -> Iterator[bool]:
 
 
 def check() -> None:
-    """Raise ResultsError if the locks of the machine cannot be used; called before any work."""
+    """Raise ResultsError if the lock files of the machine cannot be used."""
     with ExitStack() as files:
         for name in (GATE, MACHINE):
-            _open(name, files)
+            _open_lock_file(name, files)
 
 
-def _open(name: str, files: ExitStack) -> int:
+def _open_lock_file(name: str, files: ExitStack) -> int:
     path = MACHINE_LOCKS / name
     try:
-        descriptor = _opened(path)
+        descriptor = _descriptor(path)
     except OSError as error:
-        msg = f"lock {path} cannot be opened: {error.strerror}; hepbench needs a file there"
+        msg = f"lock file {path} cannot be opened: {error.strerror}; hepbench must write there"
         raise ResultsError(msg) from error
     files.callback(os.close, descriptor)
     return descriptor
 
 
-def _opened(path: Path) -> int:
+def _descriptor(path: Path) -> int:
     try:
         # without O_CREAT, which Linux refuses for a file of another user in a sticky folder
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)

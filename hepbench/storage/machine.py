@@ -1,4 +1,4 @@
-"""The machine: time, hardware, processes, versions and git are read here and nowhere else."""
+"""Facts about the machine, read only here: time, hardware, processes, versions and git."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPUTING = ("numpy", "scikit-learn", "torch")
 
 
 def now() -> str:
-    """Return this machine's time in UTC, as in ISO 8601."""
+    """Return the machine's current time in UTC, in ISO 8601 format."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -33,19 +33,19 @@ MEASURING = ("fvcore", "onnx", "onnxruntime")
 
 @cache
 def libraries() -> dict[str, str]:
-    """Return the versions of Python and of the computing libraries on this machine."""
-    found = {name: _version(name) for name in COMPUTING}
+    """Return the installed versions of Python and of the libraries that compute."""
+    found = {name: _version_or_absent(name) for name in COMPUTING}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 
 @cache
 def cost_facts() -> dict[str, str]:
-    """Return facts on this machine for the key of a cost: host, processor, measuring libraries."""
+    """Return the machine facts in a cost's key: host, processor, versions that matter."""
     about = {name: str(description()[name]) for name in ("host", "processor")}
-    return about | {name: _version(name) for name in MEASURING}
+    return about | {name: _version_or_absent(name) for name in MEASURING}
 
 
-def _version(name: str) -> str:
+def _version_or_absent(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
@@ -53,12 +53,12 @@ def _version(name: str) -> str:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores of the machine this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> int:
-    """Return the memory of the machine in bytes, or of the container if that is less."""
+    """Return the machine's memory in bytes, or the container's limit if that is less."""
     # not from psutil: importing it would slow down every plan
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
@@ -69,7 +69,7 @@ def memory() -> int:
 
 
 def peak_memory_mb() -> float:
-    """Return the largest memory that this process has used so far, in MB."""
+    """Return this process's peak memory so far, in MB."""
     # not from psutil, which has no peak of memory on Linux and macOS
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes
@@ -77,7 +77,7 @@ def peak_memory_mb() -> float:
 
 
 def children() -> list[int]:
-    """Return the child processes on this machine that may be killed.
+    """Return the ids of this process's child processes that may be killed.
 
     Children that ignore SIGTERM, such as Python's resource tracker, are left out: they end by
     themselves.
@@ -116,7 +116,7 @@ def _ignores_sigterm(process: psutil.Process) -> bool:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process exists and has not ended; a zombie has ended."""
+    """Whether a process is still running; a zombie is not."""
     import psutil
 
     try:
@@ -128,7 +128,7 @@ def is_running(pid: int) -> bool:
 
 
 def worked_seconds() -> float | None:
-    """Return how long all cores together have worked since the machine started; None if unknown.
+    """Return the machine's total CPU time since it started, over all cores; None if unknown.
 
     Time that the hypervisor took for other virtual machines counts as work.
     """
@@ -144,24 +144,24 @@ def worked_seconds() -> float | None:
 
 
 def forget_peak_memory() -> None:
-    """Make ``peak_memory_mb`` start again from the memory in use now (Linux only)."""
+    """Reset ``peak_memory_mb`` of this process to the memory in use now (Linux only)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 @cache
 def description() -> dict[str, str | float]:
-    """Return what costs depend on: host, processor, cores, memory and operating system."""
+    """Return host, processor, cores, memory and operating system of this machine."""
     return {
         "host": platform.node(),
-        "processor": _processor(),
+        "processor": _processor_model(),
         "cores": cores(),
         "memory_gb": round(memory() / 1e9, 1),
         "system": f"{platform.system()} {platform.release()}",
     }
 
 
-def _processor() -> str:
+def _processor_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -172,7 +172,7 @@ def _processor() -> str:
 
 @cache
 def git() -> str:
-    """Return the git commit of the working directory, with a ``+`` if files were edited."""
+    """Return the git commit of the working directory, with ``+`` if files were edited."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

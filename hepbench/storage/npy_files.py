@@ -1,4 +1,4 @@
-"""Arrays on disk: npy files that are written chunk by chunk and mapped when they are read.
+"""Arrays on disk: npy files, written chunk by chunk and memory-mapped for reading.
 
 Sparse images are a folder ``*.sparse`` of npy files: the index where the hits of each image end,
 and the positions and values of all hits.
@@ -30,7 +30,7 @@ SPARSE = ".sparse"
 
 
 class NpyWriter:
-    """Writes an npy file chunk by chunk; the number of rows is written at the end."""
+    """Writes an npy file chunk by chunk, and the number of rows at the end."""
 
     def __init__(self, path: Path, first: NDArray[Any]) -> None:
         self._file = path.open("wb")
@@ -40,20 +40,20 @@ class NpyWriter:
         self._write_header()
 
     def append(self, chunk: NDArray[Any]) -> None:
-        """Add (n, ...) rows.
+        """Add a chunk of (n, ...) rows to the npy file.
 
         Raises:
             DataError: their shape or type differs from that of the first chunk.
         """
         if chunk.shape[1:] != self._shape or chunk.dtype != self._dtype:
             found, first = f"{chunk.dtype}{chunk.shape[1:]}", f"{self._dtype}{self._shape}"
-            msg = f"chunks differ: rows are {found}; {first} is expected, as in the first chunk"
+            msg = f"a chunk has rows {found}; {first} is expected, as in the first chunk"
             raise DataError(msg)
         self._file.write(np.ascontiguousarray(chunk).data)
         self._rows += len(chunk)
 
     def close(self) -> None:
-        """Write the final shape into the header."""
+        """Write the final shape into the header of the npy file, and close it."""
         self._file.seek(0)
         self._write_header()
         self._file.close()
@@ -69,15 +69,16 @@ class NpyWriter:
 
 
 def save(path: Path, array: NDArray[Any]) -> None:
-    """Write an npy file; where the disk is full this fails, while ``numpy.save`` may lose the end of
-    the array without an error.
+    """Write an array to an npy file.
+
+    This fails if the disk is full; ``numpy.save`` may lose the end of the array without an error.
     """
     with closing(NpyWriter(path, array)) as file:
         file.append(array)
 
 
 class SparseImagesWriter:
-    """Writes sparse images chunk by chunk into a folder."""
+    """Writes sparse images chunk by chunk into a folder of npy files."""
 
     def __init__(self, folder: Path, first: SparseImages) -> None:
         folder.mkdir()
@@ -90,14 +91,14 @@ class SparseImagesWriter:
         self._values = NpyWriter(folder / "values.npy", np.empty(0, np.float32))
 
     def append(self, chunk: SparseImages | NDArray[Any]) -> None:
-        """Add n images, sparse or dense.
+        """Add a chunk of n images, sparse or dense, to the stored sparse images.
 
         Raises:
             DataError: their shape differs from that of the first chunk.
         """
         images = chunk if isinstance(chunk, SparseImages) else SparseImages.from_dense(chunk)
         if images.image != self._image:
-            msg = f"chunks differ: images are {images.image}; {self._image} is expected, as before"
+            msg = f"a chunk has images of shape {images.image}; {self._image} is expected"
             raise DataError(msg)
         _, positions, values = images.hits()
         self._ends.append(np.cumsum(images.ends - images.starts) + self._hits)
@@ -106,32 +107,32 @@ class SparseImagesWriter:
         self._hits += len(values)
 
     def close(self) -> None:
-        """Write the final shapes into the headers."""
+        """Write the final shapes into the headers of the npy files, and close them."""
         for file in (self._ends, self._positions, self._values):
             file.close()
 
 
 def new_writer(folder: Path, name: str, first: Array) -> NpyWriter | SparseImagesWriter:
-    """Return a writer of arrays, or of sparse images if the first chunk is sparse."""
+    """Return a writer for npy files, or for sparse images if the first chunk is sparse."""
     if isinstance(first, SparseImages):
         return SparseImagesWriter(folder / f"{name}{SPARSE}", first)
     return NpyWriter(folder / f"{name}.npy", first)
 
 
 def stored(folder: Path, prefix: str = "") -> dict[str, Path]:
-    """Return the path of each npy file in a folder, by its name without the prefix."""
+    """Return the npy files in a folder whose names begin with a prefix, by the rest of the name."""
     # not glob, which would compile its pattern again in each worker
     found = (path for path in sorted(folder.iterdir()) if path.name.startswith(prefix))
     return {p.stem.removeprefix(prefix): p for p in found if p.suffix in {".npy", SPARSE}}
 
 
 def open_stored(path: Path) -> Array:
-    """Return a stored array, or stored sparse images, mapped read-only."""
+    """Open a stored array, or stored sparse images, memory-mapped and read-only."""
     return map_sparse_images(path) if path.suffix == SPARSE else map_npy(path)
 
 
 class ConcatenatedArrays:
-    """Several arrays as one, without copying them; indexed by a slice or by sorted rows."""
+    """Several stored arrays as one, without a copy; indexed by a slice or by sorted rows."""
 
     def __init__(self, pieces: Sequence[Array]) -> None:
         self._pieces = pieces
@@ -154,7 +155,7 @@ class ConcatenatedArrays:
 
 
 def map_sparse_images(folder: Path) -> SparseImages:
-    """Return sparse images, mapped read-only.
+    """Open stored sparse images, memory-mapped and read-only.
 
     Raises:
         ResultsError: a file is damaged, or shorter or longer than the others.
@@ -172,7 +173,9 @@ def map_sparse_images(folder: Path) -> SparseImages:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Return the array of an npy file, mapped read-only. It does not reveal the path of the file.
+    """Open the array of an npy file, memory-mapped and read-only.
+
+    The array does not reveal the path of the file.
 
     Raises:
         ResultsError: the file is not an npy file, holds objects, or is incomplete.
@@ -187,7 +190,7 @@ def map_npy(path: Path) -> NDArray[Any]:
         count = math.prod(shape)
         if dtype.hasobject or fortran:
             order = "Fortran" if fortran else "C"
-            msg = f"{path}: {dtype} in {order} order; plain numbers in C order are allowed"
+            msg = f"{path} holds {dtype} in {order} order; only numbers in C order are allowed"
             raise ResultsError(msg)
         if count == 0:
             return np.empty(shape, dtype)

@@ -1,4 +1,4 @@
-"""Packing of results into one zip file; equal results give equal bytes."""
+"""Packs results into one zip file; equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BESIDE = {"trained": "train", "rows": "train"}
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into a packed file.
+    """Options of packing: what goes into a packed file of results.
 
     Attributes:
         parts: parts whose predictions and labels are kept, such as ``test``; empty: all.
@@ -52,9 +52,9 @@ class Contents:
 
 
 def pack(results: Results, output: Path, contents: Contents) -> int:
-    """Write results into a zip file, which is complete before it gets its name.
+    """Pack results into a zip file, which gets its name when it is complete.
 
-    What a results folder holds beside records is kept too, except hidden files. The files of the
+    Other files in a results folder are kept too, except hidden files. The files of the
     folder of one suite get the name of that suite as their folder.
 
     Args:
@@ -71,14 +71,14 @@ def pack(results: Results, output: Path, contents: Contents) -> int:
     """
     if output.exists() and not output.is_file():
         # a device such as /dev/null would be replaced
-        msg = f"cannot write {output}: not a regular file; choose another --output"
+        msg = f"cannot write {output}: it is not a regular file; choose another --output"
         raise ResultsError(msg)
     part = temporary.part(output)
     try:
         temporary.remove_left_over(output.parent, f".{escape(output.name)}~*.part")
         with ZipFile(part, "w") as opened:
-            for name, data in _members(results, output, contents):
-                opened.writestr(_member(name, data), data, compresslevel=LEVEL)
+            for name, data in _packed_files(results, output, contents):
+                opened.writestr(_zip_header(name, data), data, compresslevel=LEVEL)
             count = len(opened.namelist())
         durable.sync(part)
         part.replace(output)
@@ -92,8 +92,8 @@ def pack(results: Results, output: Path, contents: Contents) -> int:
     return count
 
 
-def _member(name: str, data: bytes) -> ZipInfo:
-    """Return the header of a member: no date, and compressed as far as reading it allows."""
+def _zip_header(name: str, data: bytes) -> ZipInfo:
+    """Return the zip header of a packed file: no date, and a compression ratio that is allowed."""
     member = ZipInfo(name)
     member.external_attr = 0o100644 << 16
     smallest = len(data) / untrusted_zip.LARGEST_RATIO
@@ -102,73 +102,77 @@ def _member(name: str, data: bytes) -> ZipInfo:
     return member
 
 
-def _members(results: Results, output: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
-    """Yield names and contents of all files: those of records, then the others."""
+def _packed_files(
+    results: Results, output: Path, contents: Contents
+) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of all files to pack: those of records, then others."""
     found = results.by_name()
     # the folder of one suite was given
     prefix = "" if all("/" in name for name in found) else f"{next(iter(found.values())).suite}/"
     done = set(contents.more)
-    for name, data in _files(results, found, output, contents):
+    for name, data in _files_of_results(results, found, output, contents):
         if (full := f"{prefix}{name}") not in done:
             done.add(full)
             yield full, data
     yield from sorted(contents.more.items())
 
 
-def _files(
+def _files_of_results(
     results: Results, found: Mapping[str, Record], output: Path, contents: Contents
 ) -> Iterator[tuple[str, bytes]]:
     for name, record in found.items():
         folder = name.rpartition("/")[0]
         if contents.parts:
-            yield from _reduced(results, name, record, contents.parts)
+            yield from _record_with_parts(results, name, record, contents.parts)
         if contents.networks is not None:
-            for file, data in _network(record, contents.networks):
+            for file, data in _network_files(record, contents.networks):
                 yield f"{folder}/{NETWORKS}/{file}".lstrip("/"), data
     for name in results.files.names():
         if (results.root / name).absolute() != output.absolute():
             yield name, results.files.read(name)
 
 
-def _reduced(
+def _record_with_parts(
     results: Results, name: str, record: Record, parts: Sequence[str]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield a record and its stored arrays with some of the parts."""
+    """Yield the files of a record to pack, with only some parts of its stored arrays."""
     folder = name.rpartition("/")[0]
     kept: dict[str, Stored] = {}
     for each, stored in records.stored_files(record).items():
         with suppress(FileNotFoundError, NotADirectoryError):
-            kept[each], data = _with_parts(results, stored, parts)
+            kept[each], data = _arrays_of_parts(results, stored, parts)
             yield stored.path, data
     record = msgspec.structs.replace(record, **kept)
     inside = records.with_paths(record, lambda path: path.removeprefix(f"{folder}/"))
     yield name, records.encode(inside)
 
 
-def _with_parts(results: Results, stored: Stored, parts: Sequence[str]) -> tuple[Stored, bytes]:
+def _arrays_of_parts(
+    results: Results, stored: Stored, parts: Sequence[str]
+) -> tuple[Stored, bytes]:
     checksum, arrays = results.arrays(stored)
     if checksum != stored.sha256:
         path = results.root / stored.path
-        msg = f"{path} was changed after the record was written: see hepbench verify {results}"
+        msg = f"{path} was changed after its record was written; see hepbench verify {results}"
         raise ResultsError(msg)
     part_of = {name: BESIDE.get(name, name.partition(".")[0]) for name in arrays}
     held = set(part_of.values())
     if not held & {*parts}:
-        msg = f"{results.root / stored.path} holds nothing of {', '.join(parts)}, only of "
+        msg = f"{results.root / stored.path} has no arrays of {', '.join(parts)}, only of "
         raise ResultsError(msg + ", ".join(sorted(held)))
     data = stored_arrays.save({n: a for n, a in arrays.items() if part_of[n] in parts})
     kept = tuple(part for part in parts if part in held)
     return Stored(stored.path, hashlib.sha256(data).hexdigest(), kept), data
 
 
-def _network(record: Record, cache: StageCache) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of the network or estimator that a record scored, without its scores."""
+def _network_files(record: Record, cache: StageCache) -> Iterator[tuple[str, bytes]]:
+    """Yield the cached files of a record's network or estimator, without its scores."""
     if record.status != "ok":
         return
     key = record.stage_keys.get((keys.methods(record.key_parts) or [""])[-1], "")
     manifest = cache.find(key) if key and cache.intact(key) else None
     if manifest is None:
-        msg = f"{record.cell}: its network is no longer in the cache {cache.root}"
+        msg = f"{record.cell}: the trained network is no longer in the cache {cache.root}"
         raise ResultsError(msg)
     for name in sorted(manifest.files):
         if name != "scores.npz":

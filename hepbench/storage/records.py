@@ -1,4 +1,4 @@
-"""The record of a cell: the JSON from which tables and plots are made."""
+"""The record of a cell: the JSON file from which tables and plots are made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 3
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A metric as recorded: see ``Measured``. ``undefined`` says why there is no value."""
+    """A recorded value of a metric, as in ``Measured``; ``undefined`` is why there is none."""
 
     value: float | None = None
     stderr: float | None = None
@@ -44,7 +44,7 @@ ORIGINS = {
 
 
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The examples of a cell.
+    """The record of the data of a cell: files, numbers of examples and hashes.
 
     Attributes:
         source: ``file``: the original dataset; ``simulated``: a file of the same format that
@@ -73,12 +73,12 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def test_set(self) -> str:
-        """The hash that identifies the test set; the oldest records have only that of all parts."""
+        """The hash of a record's test set; the oldest records have only a hash of all parts."""
         return self.test_contents or self.split_hash
 
 
 class EventWeights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the weights of simulated events were used; None: not recorded.
+    """The record of where weights of simulated events were used; None means not recorded.
 
     Attributes:
         training: whether the examples that were trained on had weights.
@@ -90,7 +90,7 @@ class EventWeights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The processor that computes.
+    """The record of the device that computed.
 
     Attributes:
         kind: ``cpu``, ``cuda`` or ``mps``.
@@ -106,7 +106,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """One round of calls while a latency was measured.
+    """The record of one round of calls in a latency measurement.
 
     Attributes:
         calls: number of calls.
@@ -122,7 +122,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The time of one call that scores a batch.
+    """The record of a latency: the time of one call that scores a batch.
 
     Attributes:
         runtime: ``torch``, ``onnxruntime``; ``native`` for an estimator.
@@ -147,7 +147,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The cost of a cell.
+    """The record of the cost of a cell.
 
     Attributes:
         parameters, nonzero_parameters: of the network that was scored, or as the estimator counts.
@@ -175,39 +175,40 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def latency(self) -> float | None:
-        """The recorded median time in ms to score one example: in ONNX Runtime if it was timed
-        there, else in torch, else in native Python.
+        """The recorded median latency of one example, in ms.
+
+        In ONNX Runtime if it was timed there, else in torch, else in native Python.
         """
-        return self._median(1)
+        return self._median_latency(1)
 
     @property
     def large_batch(self) -> int | None:
-        """The recorded size of the large batch that was timed too, None if there was none."""
+        """The recorded size of the large batch that was timed, None if there was none."""
         largest = max((each.batch for each in self.latencies), default=1)
         return largest if largest > 1 else None
 
     @property
     def batch_latency(self) -> float | None:
-        """The recorded median time in ms to score the large batch, in the runtime of ``latency``."""
-        return self._median(self.large_batch or 0)
+        """The recorded median latency of the large batch, in ms; same runtime as ``latency``."""
+        return self._median_latency(self.large_batch or 0)
 
-    def _median(self, batch: int) -> float | None:
+    def _median_latency(self, batch: int) -> float | None:
         timed = {each.runtime: each.median_ms for each in self.latencies if each.batch == batch}
         found = (timed[name] for name in ("onnxruntime", "torch", "native") if name in timed)
         return next(found, None)
 
     @property
     def load(self) -> float | None:
-        """The record of cores that others kept busy while latencies were measured, at most."""
+        """The recorded background load: most cores that other processes used during timing."""
         return max((each.load for each in self.latencies if each.load is not None), default=None)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a cell has no metrics.
+    """The record of an error: why a cell has no metrics.
 
     Attributes:
         stage: name of the stage that failed.
-        cell: name of the cell that the stage belongs to, if it is another.
+        cell: name of the cell that the failed stage belongs to, if it is another cell.
     """
 
     stage: str
@@ -219,7 +220,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A file that belongs to a record.
+    """A stored file that belongs to a record: its path and checksum.
 
     Attributes:
         path: relative to the folder of the record's file, which is its suite's. In a record that
@@ -234,7 +235,7 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A published result, shown beside ours.
+    """A published result, shown in tables beside the measured one.
 
     Attributes:
         cell: ``dataset/model/chain`` to show it beside; may be a glob.
@@ -252,7 +253,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a stage used while it ran, as observed.
+    """The record of what a stage used: files, distributions, environment, processes.
 
     Attributes:
         files: digest of each file that was read, None where it was missing; by path, in packages
@@ -270,7 +271,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The machine of a run: ``memory_gb`` is that which processes may use."""
+    """The record of the machine of a run; ``memory_gb`` is what processes may use."""
 
     host: str = ""
     processor: str = ""
@@ -280,7 +281,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where, when and with which versions a record was made.
+    """The origin of a record: versions, machine, device and times.
 
     Attributes:
         hepbench: its version.
@@ -307,7 +308,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one cell.
+    """The record of one cell: its settings, metrics, costs and origin.
 
     Attributes:
         dataset, model, chain: labels, with the parameters that differ from the preset's.
@@ -364,17 +365,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cell(self) -> str:
-        """The cell's name, ``dataset/model/chain#seed``."""
+        """The name of the record's cell, ``dataset/model/chain#seed``."""
         return f"{self.dataset}/{self.model}/{self.chain}#{self.seed}"
 
     @property
     def run(self) -> str:
-        """The name of the run that made it, by default the start of that run."""
+        """The name of the run that made the record, by default the run's start time."""
         return self.provenance.run or self.provenance.started
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as observers see it: the suite, the results folder and how many cells there are."""
+    """A summary of a run for observers: suite, results folder and numbers of cells."""
 
     suite: str
     results: str
@@ -384,7 +385,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as indented JSON with sorted keys, its checksum first."""
+    """Write a record as indented JSON with sorted keys; its checksum comes first."""
     text = msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=1) + b"\n"
     rest = text.removeprefix(b"{")
     return _checksum_field(rest) + rest
@@ -395,15 +396,15 @@ def _checksum_field(rest: bytes | memoryview) -> bytes:
 
 
 def decode(data: bytes, *, name: object = "the record") -> Record:
-    """Return the record in ``data``; one of an older schema is converted.
+    """Read a record from JSON; one of an older schema is converted.
 
     Args:
         data: JSON.
-        name: what an error calls it, such as its path.
+        name: the record's name in error messages, such as its path.
 
     Raises:
         ResultsError: a newer hepbench wrote it.
-        msgspec.MsgspecError: it is no record, or not as it was written.
+        msgspec.MsgspecError: it is not a record, or was changed after it was written.
     """
     _compare_checksum(data)
     try:
@@ -423,20 +424,20 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
         version = record.schema_version
     if version > SCHEMA_VERSION:
         msg = (
-            f"{name} has schema version {version}; hepbench {__version__} reads versions 1 to "
-            f"{SCHEMA_VERSION}: update hepbench"
+            f"{name} has schema version {version}, but hepbench {__version__} reads only 1 to "
+            f"{SCHEMA_VERSION}; update hepbench"
         )
         raise ResultsError(msg)
     if version == SCHEMA_VERSION:
         return record
-    return _in_suite(record) if version == 2 else _converted(data)
+    return _from_schema_2(record) if version == 2 else _from_schema_1(data)
 
 
 def _compare_checksum(data: bytes) -> None:
-    """Raise an error if a record is not as it was written; those of older versions tell nothing."""
+    """Raise an error if a record differs from its checksum; old records have none."""
     found = _CHECKSUM.match(data)
     if found and found[0] != _checksum_field(memoryview(data)[found.end() :]):
-        msg = "its checksum differs: it was changed after it was written"
+        msg = "the checksum differs: the record was changed after it was written"
         raise msgspec.DecodeError(msg)
 
 
@@ -445,13 +446,13 @@ STORED = ("predictions", "labels", "spectators")
 
 
 def stored_files(record: Record) -> dict[str, Stored]:
-    """Return the stored files that a record names, by field."""
+    """Return the stored files that belong to a record, by the record's field."""
     named = {name: getattr(record, name) for name in STORED}
     return {name: stored for name, stored in named.items() if stored is not None}
 
 
 def with_paths(record: Record, change: Callable[[str], str]) -> Record:
-    """Return a record with changed paths of its stored files."""
+    """Return a copy of a record with other paths of its stored files."""
     changed = {
         name: msgspec.structs.replace(stored, path=change(stored.path))
         for name, stored in stored_files(record).items()
@@ -459,13 +460,13 @@ def with_paths(record: Record, change: Callable[[str], str]) -> Record:
     return msgspec.structs.replace(record, **changed)
 
 
-def _in_suite(record: Record) -> Record:
-    """Return a record of schema 2, whose paths begin with the suite's folder, as one of today's."""
+def _from_schema_2(record: Record) -> Record:
+    """Convert a record of schema 2, whose paths begin with the suite's folder."""
     changed = with_paths(record, lambda path: old_records.in_suite(path, record.suite))
     return msgspec.structs.replace(changed, schema_version=SCHEMA_VERSION)
 
 
-def _converted(data: bytes) -> Record:
+def _from_schema_1(data: bytes) -> Record:
     try:
         builtins = old_records.convert(msgspec.json.decode(data))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -475,12 +476,12 @@ def _converted(data: bytes) -> Record:
 
 
 def same(a: Record, b: Record) -> bool:
-    """Whether two records are equal in all but times, memory and timestamps."""
+    """Whether two records are equal, ignoring times, memory and timestamps."""
     return comparable(a) == comparable(b)
 
 
 def comparable(record: Record) -> Mapping[str, Json]:
-    """Return a record as builtins without times, memory and timestamps."""
+    """Return a record as builtins, without times, memory and timestamps."""
     built: dict[str, Json] = msgspec.to_builtins(record)
     for name in ("latencies", "train_seconds", "examples_per_second", "peak_memory_mb"):
         built["cost"].pop(name, None)

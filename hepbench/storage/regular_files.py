@@ -1,4 +1,4 @@
-"""Reading of files that must be files: a folder, a FIFO or a device in their place is refused."""
+"""Reads only regular files; a folder, FIFO or device in their place is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_TEXT = 100_000_000
 
 
 def read(path: Path, *, most: int | None = None) -> bytes:
-    """Return the contents of a regular file, without waiting for a writer.
+    """Read a regular file; a FIFO or device, which could block, is an error.
 
     Raises:
         OSError: it is missing, cannot be read, is no regular file, or has more than ``most`` bytes.
@@ -27,11 +27,11 @@ def read(path: Path, *, most: int | None = None) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if most is not None and status.st_size > most:
-            reason = f"{status.st_size:,} bytes; at most {most:,} are allowed"
+            reason = f"the file has {status.st_size:,} bytes; at most {most:,} are allowed"
             raise OSError(errno.EFBIG, reason, str(path))
         return file.readall()
 
 
 def read_text(path: Path) -> bytes:
-    """Return the contents of a regular file that holds a text; see ``read``."""
+    """Read a regular file as text; see ``read``."""
     return read(path, most=LARGEST_TEXT)

@@ -1,4 +1,4 @@
-"""Results: one JSON file for each record, and its arrays, in a folder or in a packed file."""
+"""Results: records as JSON files, with their arrays, in a folder or in a packed file."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ FAILED = ".failed.json"
 
 
 class DamagedRecordError(ResultsError):
-    """The file of a record that is cut short, or holds the record of another key."""
+    """A record file that is cut short, or contains a record with another key."""
 
 
 class Results:
-    """Records, ``<suite>/<key>.json``, with predictions and labels beside them, to read.
+    """Reads results: records ``<suite>/<key>.json``, and their predictions and labels.
 
     The folder of one suite can be given instead, and a zip file of such a folder.
     """
@@ -47,22 +47,22 @@ class Results:
 
     @cached_property
     def files(self) -> ResultsFiles:
-        """The files of the folder, or of the packed file."""
+        """The files of a results folder, or of a packed file."""
         return open_files(self.root)
 
     def read(self, suite: str, key: str) -> Record | None:
-        """Return the record of a key; None if it is missing or damaged.
+        """Return the record with this key from results; None if it is missing or damaged.
 
         Raises:
             ResultsError: a newer hepbench wrote it.
         """
         try:
-            return self._record(f"{suite}/{key}.json")
+            return self._read_record(f"{suite}/{key}.json")
         except (FileNotFoundError, NotADirectoryError, DamagedRecordError):
             return None
 
     def records(self, run: str | None = None) -> list[Record]:
-        """Return all records, including failed ones, sorted by path.
+        """Return all records of results, including failed ones, sorted by path.
 
         Args:
             run: only those of the run with this name.
@@ -72,10 +72,10 @@ class Results:
             UsageError: no run has this name.
         """
         found = list(self.by_name().values())
-        return found if run is None else _of_run(found, run)
+        return found if run is None else _records_of_run(found, run)
 
     def by_name(self) -> dict[str, Record]:
-        """Return all records by the names of their files, sorted; see ``records``."""
+        """Return all records of results by file name, sorted; see ``records``."""
         names = self.files.record_names()
         # garbage collections would traverse all records again and again
         gc.disable()
@@ -86,18 +86,18 @@ class Results:
             gc.freeze()
             gc.enable()
         if not found:
-            msg = f"no results in {self.root}: no records in it; 'hepbench run' writes them"
+            msg = f"no results in {self.root}: it contains no records; 'hepbench run' writes them"
             msg = "; ".join([msg, *self.skipped[:1]])
             raise ResultsError(msg)
         return found
 
     def suite_records(self, suite: str) -> list[Record]:
-        """Return the records of one suite; damaged ones are added to ``skipped``."""
+        """Return the records of one suite from results; damaged ones are added to ``skipped``."""
         found = []
         for name in self.files.record_names():
             if name.startswith(f"{suite}/"):
                 try:
-                    found.append(self._record(name))
+                    found.append(self._read_record(name))
                 except FileNotFoundError:
                     # another run has just replaced it
                     continue
@@ -106,7 +106,7 @@ class Results:
         return found
 
     def content(self, stored: Stored) -> bytes:
-        """Return the contents of a file that a record of these results names.
+        """Return the contents of a stored file of these results.
 
         Raises:
             FileNotFoundError, NotADirectoryError: it does not exist.
@@ -115,29 +115,29 @@ class Results:
         return self.files.read(stored.path)
 
     def arrays(self, stored: Stored) -> tuple[str, Arrays]:
-        """Return checksum and arrays of a stored file, cached: several records share labels.
+        """Return checksum and arrays of a stored file of these results, with a cache.
 
         Raises:
             FileNotFoundError, NotADirectoryError: it does not exist.
             ResultsError: it lies outside of the results, or cannot be read.
         """
-        return _arrays(self, stored)
+        return _read_arrays(self, stored)
 
     def _record_or_stray(self, name: str) -> Record | None:
-        """Return a record; None for another JSON file, which is added to ``skipped``."""
+        """Return the record in a JSON file; None for other JSON, which is added to ``skipped``."""
         try:
-            return self._record(name)
+            return self._read_record(name)
         except FileNotFoundError:
             # a link to nowhere, or a run has just replaced it
-            self.skipped.append(f"skipped, as it is missing: {self.root / name}")
+            self.skipped.append(f"skipped: {self.root / name} is missing")
             return None
         except ResultsError as error:
             if _RECORD_NAME.fullmatch(name.rpartition("/")[2]):
                 raise
-            self.skipped.append(f"skipped, as its name is not that of a record: {error}")
+            self.skipped.append(f"skipped, because the file is not named like a record: {error}")
             return None
 
-    def _record(self, name: str) -> Record:
+    def _read_record(self, name: str) -> Record:
         where = self.root / name
         try:
             record = records.decode(self.files.read(name), name=where)
@@ -146,13 +146,14 @@ class Results:
             raise DamagedRecordError(msg) from error
         folder, _, file = name.rpartition("/")
         if not record.key or not file.startswith(record.key):
-            msg = f"{where} holds the record {record.key} of {record.cell}; remove it and run again"
+            found = f"{record.key} of {record.cell}"
+            msg = f"{where} holds another record, {found}; remove it and run again"
             raise DamagedRecordError(msg)
-        return _placed(record, folder, where)
+        return _with_paths_in_results(record, folder, where)
 
 
-def _placed(record: Record, folder: str, where: Path) -> Record:
-    """Return a record whose paths are relative to the results, not to its own folder.
+def _with_paths_in_results(record: Record, folder: str, where: Path) -> Record:
+    """Return a record whose paths are relative to the results instead of its own folder.
 
     Raises:
         DamagedRecordError: a path leads outside of its folder.
@@ -160,14 +161,14 @@ def _placed(record: Record, folder: str, where: Path) -> Record:
 
     def place(path: str) -> str:
         if not untrusted_zip.stays_inside(path):
-            msg = f"{where} names the file {path[:200]!r}, which is not inside of its folder"
+            msg = f"{where} refers to a file outside of its folder: {path[:200]!r}"
             raise DamagedRecordError(msg)
         return f"{folder}/{path}" if folder else path
 
     return records.with_paths(record, place)
 
 
-def _of_run(found: list[Record], run: str) -> list[Record]:
+def _records_of_run(found: list[Record], run: str) -> list[Record]:
     chosen = [record for record in found if record.run == run]
     if not chosen:
         raise UsageError(unknown("run", run, {record.run for record in found}))
@@ -175,7 +176,7 @@ def _of_run(found: list[Record], run: str) -> list[Record]:
 
 
 @lru_cache(maxsize=8)
-def _arrays(results: Results, stored: Stored) -> tuple[str, Arrays]:
+def _read_arrays(results: Results, stored: Stored) -> tuple[str, Arrays]:
     from hepbench.storage import stored_arrays
 
     data = results.content(stored)
@@ -190,14 +191,14 @@ _RECORD_NAME = re.compile(r"[0-9a-f]{24}[^.]*(\.failed)?\.json")
 
 
 class ResultsFolder(Results):
-    """A results folder to read and to write."""
+    """Reads and writes a results folder."""
 
     def check(self) -> None:
-        """Raise ResultsError if results cannot be written; called before any work is done."""
+        """Raise ResultsError if the results folder cannot be written to."""
         if self.root.is_file():
-            msg = f"--results {self.root} is a file: a run writes into a folder; unpack it first"
+            msg = f"--results {self.root} is a file; a folder is expected: unpack the file first"
             raise ResultsError(msg)
-        with self._writing(self.root):
+        with self._explaining_write_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             probe = temporary.part(self.root / "probe")
             probe.write_bytes(b"hepbench")
@@ -206,7 +207,7 @@ class ResultsFolder(Results):
             temporary.remove_left_over(self.root, ".*.part", "*/.*.part", "*/*/.*.part")
 
     def write(self, record: Record) -> Record:
-        """Write a record, and remove the failed record that it replaces.
+        """Write a record into the results folder, and remove the failed record it replaces.
 
         Returns:
             The record as it is read from now on, with lists in place of tuples.
@@ -214,18 +215,18 @@ class ResultsFolder(Results):
         Raises:
             ResultsError: the folder cannot be written; existing files are unchanged.
         """
-        good = self._path(record.suite, record.key)
+        good = self._record_path(record.suite, record.key)
         failed = good.with_name(f"{record.key}{FAILED}")
         path, other = (good, failed) if record.status == "ok" else (failed, None)
         text = records.encode(record)
-        self._replace(path, lambda part: part.write_bytes(text))
+        self._replace_atomically(path, lambda part: part.write_bytes(text))
         if other is not None:
-            with self._writing(other):
+            with self._explaining_write_errors(other):
                 other.unlink(missing_ok=True)
-        return _placed(records.decode(text, name=path), record.suite, path)
+        return _with_paths_in_results(records.decode(text, name=path), record.suite, path)
 
     def rewrite(self, record: Record) -> None:
-        """Write a record that was read from these results, and changed, into its own file.
+        """Write a changed record back into its own file in the results folder.
 
         Raises:
             ResultsError: the folder cannot be written; existing files are unchanged.
@@ -233,26 +234,26 @@ class ResultsFolder(Results):
         folder = record.predictions.path.rpartition("predictions/")[0] if record.predictions else ""
         inside = records.with_paths(record, lambda path: path.removeprefix(folder))
         path = self.root / folder / f"{record.key}.json"
-        self._replace(path, lambda part: part.write_bytes(records.encode(inside)))
+        self._replace_atomically(path, lambda part: part.write_bytes(records.encode(inside)))
 
     def copy(self, source: Path, suite: str, name: str) -> Stored:
-        """Copy a file into the folder of a suite; return its path in there and its checksum."""
+        """Copy a file into a suite's folder of results; return its path there and its checksum."""
         data = source.read_bytes()
-        self._replace(self.root / suite / name, lambda part: part.write_bytes(data))
+        self._replace_atomically(self.root / suite / name, lambda part: part.write_bytes(data))
         return Stored(name, hashlib.sha256(data).hexdigest())
 
     def create(self, suite: str, name: str, write: Callable[[Path], object]) -> Stored:
-        """Create a file in the folder of a suite with a function of its path; see ``copy``."""
+        """Create a file in a suite's folder of results by calling ``write``; see ``copy``."""
         path = self.root / suite / name
-        self._replace(path, write)
+        self._replace_atomically(path, write)
         return Stored(name, sha256(path))
 
-    def _path(self, suite: str, key: str) -> Path:
+    def _record_path(self, suite: str, key: str) -> Path:
         return self.root / suite / f"{key}.json"
 
-    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
+    def _replace_atomically(self, path: Path, write: Callable[[Path], object]) -> None:
         part = temporary.part(path)
-        with self._writing(path):
+        with self._explaining_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(part)
@@ -264,7 +265,7 @@ class ResultsFolder(Results):
                     part.unlink()
 
     @contextmanager
-    def _writing(self, path: Path) -> Iterator[None]:
+    def _explaining_write_errors(self, path: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -274,6 +275,6 @@ class ResultsFolder(Results):
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a stored file."""
+    """Return the sha256 checksum of a stored file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Files of results: those in a folder, or those in a packed file, which is not trusted."""
+"""The files of results, in a folder or in a packed file, which is not trusted."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class ResultsFiles(Protocol):
-    """Files by name: their paths relative to the results, with slashes."""
+    """The files of results by name: the path relative to the results, with slashes."""
 
     def record_names(self) -> list[str]:
-        """Return the names of all JSON files where records may be, sorted."""
+        """Return the sorted names of all JSON files of results that may be records."""
 
     def names(self) -> list[str]:
-        """Return the names of all files but hidden ones, sorted.
+        """Return the sorted names of all files of results except hidden ones.
 
         Raises:
             ResultsError: a file lies outside of the results.
         """
 
     def read(self, name: str) -> bytes:
-        """Return the contents of a file.
+        """Return the contents of a file of results.
 
         Raises:
             FileNotFoundError, NotADirectoryError: it does not exist.
@@ -38,11 +38,11 @@ class ResultsFiles(Protocol):
         """
 
     def check(self) -> None:
-        """Raise ResultsError if a file is damaged, as far as the files themselves tell it."""
+        """Raise ResultsError if a file of results fails its checksum."""
 
 
 def open_files(path: Path) -> ResultsFiles:
-    """Return the files of a results folder, or of a packed file.
+    """Open the files of a results folder, or of a packed file.
 
     Raises:
         ResultsError: the file is no zip file, or one that cannot be trusted.
@@ -57,7 +57,7 @@ class FolderFiles:
         self._root = root
 
     def record_names(self) -> list[str]:
-        """Return the names of all JSON files where records may be, sorted."""
+        """Return the sorted names of all JSON files of results that may be records."""
         if not self._root.is_dir():
             msg = f"no results in {self._root}: no such folder; 'hepbench run' creates it"
             raise ResultsError(msg)
@@ -67,20 +67,22 @@ class FolderFiles:
         return sorted(name for names in found for name in names)
 
     def names(self) -> list[str]:
-        """Return the names of all files but hidden ones, sorted."""
+        """Return the sorted names of all files in a results folder except hidden ones."""
         # unlike Path.rglob, glob follows links: the folder of a suite may be one
         found = glob("**", root_dir=self._root, recursive=True)  # noqa: PTH207
         return sorted(name for name in found if (self._root / name).is_file())
 
     def read(self, name: str) -> bytes:
-        """Return the contents of a file; see ``ResultsFiles``."""
+        """Return the contents of a file in a results folder; see ``ResultsFiles``."""
         path = self._root / name
         # records are many, and name no other file before they are read
-        if not _is_text(name) and not self._is_inside(name):
-            msg = f"{path} leads outside of the results; files of records must be in their folder"
+        if not _is_json(name) and not self._is_inside(name):
+            msg = (
+                f"{path} is outside of the results; files of records must be in the suite's folder"
+            )
             raise ResultsError(msg)
         try:
-            return regular_files.read_text(path) if _is_text(name) else regular_files.read(path)
+            return regular_files.read_text(path) if _is_json(name) else regular_files.read(path)
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
@@ -88,7 +90,7 @@ class FolderFiles:
             raise ResultsError(msg) from error
 
     def check(self) -> None:
-        """Do nothing: only records tell what the files of a folder should hold."""
+        """Do nothing: files in a results folder have no checksums of their own."""
 
     def _is_inside(self, name: str) -> bool:
         # a suite's folder may be a link to another disk; what is in it may not lead outside
@@ -97,45 +99,46 @@ class FolderFiles:
         return untrusted_zip.stays_inside(name) and any(map(real.is_relative_to, inside))
 
 
-def _is_text(name: str) -> bool:
+def _is_json(name: str) -> bool:
     return name.endswith(".json")
 
 
 class PackedFiles:
-    """The files of a zip file of a results folder, made by anyone."""
+    """The files in a zip file of results from an untrusted source."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._reading():
+        with self._explaining_zip_errors():
             self._zip = ZipFile(path)
             self._members = untrusted_zip.checked_members(self._zip, path.stat().st_size)
 
     def record_names(self) -> list[str]:
-        """Return the names of all JSON files where records may be, sorted."""
+        """Return the sorted names of all JSON files of results that may be records."""
         return sorted(filter(_RECORD_PLACE.fullmatch, self._members))
 
     def names(self) -> list[str]:
-        """Return the names of all members, sorted."""
+        """Return the sorted names of all files in packed results."""
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """Return the contents of a member; see ``ResultsFiles``."""
+        """Return the contents of a file in packed results; see ``ResultsFiles``."""
         if name not in self._members:
             raise FileNotFoundError(name)
-        with self._reading():
+        with self._explaining_zip_errors():
             return untrusted_zip.read_member(self._zip, self._members[name])
 
     def check(self) -> None:
-        """Read all members: each has a checksum, and its name twice."""
+        """Read all files in packed results, which compares their checksums."""
         for name in self._members:
             self.read(name)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _explaining_zip_errors(self) -> Iterator[None]:
         try:
             yield
         except untrusted_zip.DAMAGED as error:
-            msg = f"no results in {self._path}: not a folder, nor a zip file of one; {error}"
+            reason = f"it is neither a folder nor a zip file of results; {error}"
+            msg = f"no results in {self._path}: {reason}"
             raise ResultsError(msg) from error
 
 

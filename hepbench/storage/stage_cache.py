@@ -1,4 +1,4 @@
-"""The stage cache: folders of finished stages, by key."""
+"""The stage cache: one folder on disk for each finished stage, by key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result", bound=msgspec.Struct)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The files and the result of a finished stage.
+    """The manifest of a finished stage in the cache: its files, usage and result.
 
     Attributes:
         files: sizes in bytes, by path relative to the folder.
@@ -48,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageCache:
-    """Finished stages, each in a folder that is moved into place when it is complete.
+    """The cache of finished stages, each in a folder that is moved into place when complete.
 
     Its ``manifest.json`` lists the files with their sizes and checksums, so that an incomplete or
     damaged stage is noticed and run again.
@@ -64,17 +64,17 @@ class StageCache:
         self._claims: dict[str, int] = {}
 
     def folder(self, key: str) -> Path:
-        """Return the folder of a stage, whether or not it exists."""
+        """Return the cache folder of a stage, whether or not it exists."""
         return self.root / "stages" / key[:2] / key
 
     def find(self, key: str) -> Manifest | None:
-        """Return the manifest of a finished stage, or None; an incomplete stage is removed.
+        """Return the manifest of a cached stage, or None; an incomplete stage is removed.
 
         Files are compared by their size only, see ``intact``.
         """
         folder = self.folder(key)
         try:
-            manifest = _decoder.decode(_unsealed(regular_files.read_text(folder / MANIFEST)))
+            manifest = _decoder.decode(_verified(regular_files.read_text(folder / MANIFEST)))
             if all((folder / n).stat().st_size == size for n, size in manifest.files.items()):
                 return manifest
         except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +86,7 @@ class StageCache:
         return None
 
     def intact(self, key: str) -> bool:
-        """Return whether a stage is finished and its files are as written; otherwise remove it.
+        """Return whether the files of a cached stage match their checksums; if not, remove it.
 
         This reads all of its files: 1.4 GB in a second.
         """
@@ -100,9 +100,9 @@ class StageCache:
         return False
 
     def find_valid(self, key: str) -> Manifest | None:
-        """Return the manifest of a finished stage if what it used is still the same.
+        """Return the manifest of a cached stage if the files and versions it used are unchanged.
 
-        Asked when a run is planned and before a stage starts; what the run has made stays.
+        Called when a run is planned and before a stage starts.
         """
         manifest = self.find(key)
         if manifest is None or (self._holds and not self._holds(manifest.used)):
@@ -110,20 +110,20 @@ class StageCache:
         return manifest
 
     def usable(self, key: str) -> bool:
-        """Return whether a stage is valid and intact: it need not run again."""
+        """Return whether a cached stage is valid and intact, so that it need not run again."""
         return self.find_valid(key) is not None and self.intact(key)
 
     def used(self, key: str) -> Usage:
-        """Return what a finished stage and those that it depends on used."""
+        """Return the files and versions that a cached stage and its parents used."""
         manifest = self.find(key)
         return (manifest and manifest.used) or Usage()
 
     def result(self, key: str, kind: type[Result]) -> Result:
-        """Return the message that a finished stage returned.
+        """Return the result message of a cached stage.
 
         Raises:
             FileNotFoundError: the stage is not in the cache.
-            msgspec.MsgspecError: its message is of another kind.
+            msgspec.MsgspecError: the message has another type.
         """
         manifest = self.find(key)
         if manifest is None:
@@ -131,34 +131,34 @@ class StageCache:
         return msgspec.json.decode(manifest.result, type=kind)
 
     def remove(self, key: str) -> None:
-        """Remove a stage if it is there; its folder is moved first, so that no run reads half of it."""
+        """Remove a stage from the cache, in one move, so that no run reads half of it."""
         folder = self.folder(key)
         if folder.exists():
             trash = self.scratch()
             # another run may have removed it meanwhile
-            with self._writing(), suppress(FileNotFoundError):
+            with self._explaining_write_errors(), suppress(FileNotFoundError):
                 folder.rename(trash / "removed")
             shutil.rmtree(trash, ignore_errors=True)
 
     def check(self) -> None:
-        """Raise ResultsError if the cache cannot be written; called before any work is done."""
-        with self._writing():
+        """Raise ResultsError if the cache folder cannot be written to."""
+        with self._explaining_write_errors():
             self.scratch().rmdir()
             for name in ("stages", "claims"):
                 (self.root / name).mkdir(exist_ok=True)
 
     def scratch(self) -> Path:
-        """Return a new empty folder on the cache's file system."""
-        with self._writing():
+        """Create an empty temporary folder in the cache."""
+        with self._explaining_write_errors():
             parent = self.root / "tmp"
             parent.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=f"{temporary.owner()}~", dir=parent))
 
     def claim(self, keys: Iterable[str]) -> bool:
-        """Claim all of the keys, or none if another run works on one of them."""
+        """Claim stages by key for this run: all, or none if another run works on one."""
         taken: list[str] = []
         for key in keys:
-            with self._writing():
+            with self._explaining_write_errors():
                 descriptor = locks.claim(self._claim_path(key))
             if descriptor is None:
                 self.release(taken)
@@ -168,12 +168,12 @@ class StageCache:
         return True
 
     def release(self, keys: Iterable[str]) -> None:
-        """Release the claims on keys."""
+        """Release this run's claims on stages."""
         for key in keys:
             locks.release(self._claim_path(key), self._claims.pop(key))
 
     def sweep(self) -> None:
-        """Remove the temporary files, scratch folders and claims of processes that have ended."""
+        """Remove temporary files, folders and claims in the cache of processes that have ended."""
         for folder in filter(temporary.is_left_over, (self.root / "tmp").glob("*")):
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
@@ -183,7 +183,7 @@ class StageCache:
                     locks.release(path, descriptor)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _explaining_write_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -199,12 +199,12 @@ class StageCache:
 def finish(
     scratch: Path, folder: Path, result: msgspec.Struct, *, took_seconds: float, used: Usage
 ) -> None:
-    """Turn a scratch folder into a finished stage: write the manifest last, then move the folder.
+    """Move the temporary folder of a finished stage, with its manifest, into the cache.
 
-    All is on disk before the folder moves, so a power cut leaves no half of a stage. If another run
+    All is on disk before the folder moves, so a power cut leaves no incomplete stage. If another run
     has finished the same stage in the meantime, its folder stays.
     """
-    paths = {str(path.relative_to(scratch)): path for path in _files(scratch)}
+    paths = {str(path.relative_to(scratch)): path for path in _files_below(scratch)}
     manifest = Manifest(
         files={name: path.stat().st_size for name, path in paths.items()},
         checksums={name: _crc(path) for name, path in paths.items()},
@@ -212,7 +212,7 @@ def finish(
         used=used,
         result=msgspec.Raw(msgspec.json.encode(result)),
     )
-    (scratch / MANIFEST).write_bytes(_sealed(msgspec.json.encode(manifest)))
+    (scratch / MANIFEST).write_bytes(_with_checksum(msgspec.json.encode(manifest)))
     durable.sync_tree(scratch)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -224,12 +224,12 @@ def finish(
     durable.sync(folder.parent)
 
 
-def _files(folder: Path) -> Iterable[Path]:
+def _files_below(folder: Path) -> Iterable[Path]:
     return (Path(root) / name for root, _, names in os.walk(folder) for name in names)
 
 
 def _crc(path: Path) -> int:
-    """Return the CRC-32 of a file: any one changed bit changes it."""
+    """Return the CRC-32 checksum of a file."""
     crc = 0
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
@@ -237,27 +237,27 @@ def _crc(path: Path) -> int:
     return crc
 
 
-def _sealed(table: bytes) -> bytes:
-    """Return a JSON table with the checksum of the rest of its text as first field."""
+def _with_checksum(table: bytes) -> bytes:
+    """Add a checksum of the text to a JSON table, as its first field."""
     rest = table[1:]
     return b'{"checksum":"%08x",' % zlib.crc32(rest) + rest
 
 
-def _unsealed(text: bytes) -> bytes:
-    """Return a sealed text; one of an older version has no checksum.
+def _verified(text: bytes) -> bytes:
+    """Return a JSON text whose checksum is right; texts of old versions have none.
 
     Raises:
-        ValueError: the text is not the one that was sealed.
+        ValueError: the checksum differs.
     """
-    if text.startswith(SEAL) and text != _sealed(b"{" + text[len(SEAL) + 10 :]):
+    if text.startswith(SEAL) and text != _with_checksum(b"{" + text[len(SEAL) + 10 :]):
         msg = "the checksum differs"
         raise ValueError(msg)
     return text
 
 
 def used_in(folder: Path) -> Usage:
-    """Return what the stage in a finished folder used."""
-    return _decoder.decode(_unsealed((folder / MANIFEST).read_bytes())).used or Usage()
+    """Return the files and versions that the stage in a cache folder used."""
+    return _decoder.decode(_verified((folder / MANIFEST).read_bytes())).used or Usage()
 
 
 _decoder = msgspec.json.Decoder(Manifest)

@@ -1,4 +1,4 @@
-"""Arrays of npz files that nobody vouches for: no objects, no sizes that the file does not hold.
+"""Stored npz arrays; the files are not trusted, so objects and wrong sizes are refused.
 
 Packed results hold the scores of two classes in half the space: the smaller score of each example,
 negative where it is the second one, and by how many units in the last place the larger one differs
@@ -31,22 +31,22 @@ DAMAGED = (*untrusted_zip.DAMAGED, KeyError, MemoryError)
 
 
 def load(data: bytes) -> Arrays:
-    """Return the arrays of an npz file by name.
+    """Read the arrays of an untrusted npz file by name.
 
     Raises:
-        DAMAGED: it is no npz file, holds objects, or states other sizes than it has.
+        DAMAGED: it is not an npz file, contains objects, or has wrong sizes.
     """
     with ZipFile(io.BytesIO(data)) as opened:
         members = untrusted_zip.checked_members(opened, len(data))
         arrays = {
-            name.removesuffix(".npy"): _array(name, untrusted_zip.read_member(opened, member))
+            name.removesuffix(".npy"): _read_array(name, untrusted_zip.read_member(opened, member))
             for name, member in members.items()
         }
     return _expanded(arrays)
 
 
 def save(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return arrays as an npz file in compact form; equal arrays give equal bytes."""
+    """Write arrays to a compact npz file; equal arrays give equal bytes."""
     compact: Arrays = {}
     for name in sorted(arrays):
         compact |= _compact(name, arrays[name])
@@ -55,16 +55,16 @@ def save(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def _array(name: str, data: bytes) -> NDArray[Any]:
+def _read_array(name: str, data: bytes) -> NDArray[Any]:
     file = io.BytesIO(data)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if (version := npy.read_magic(file)) not in readers:
-        msg = f"{name} has npy version {version}; 1.0 and 2.0 are read"
+        msg = f"{name} has npy version {version}; only 1.0 and 2.0 are allowed"
         raise ValueError(msg)
     shape, fortran, dtype = readers[version](file)
     held = len(data) - file.tell()
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != held:
-        msg = f"{name} states {dtype} of shape {shape}, and holds {held:,} bytes"
+        msg = f"{name} is declared as {dtype} of shape {shape}, but has {held:,} bytes"
         raise ValueError(msg)
     flat = np.frombuffer(data, dtype, math.prod(shape), offset=file.tell())
     return flat.reshape(shape, order="F" if fortran else "C").copy()
@@ -74,7 +74,7 @@ SMALLER, UNITS = ".smaller", ".units"
 
 
 def _compact(name: str, scores: NDArray[Any]) -> Arrays:
-    """Return the scores of two classes in compact form, other arrays as they are."""
+    """Convert stored scores of two classes to a compact form; other arrays stay unchanged."""
     whole = {name: scores}
     if scores.dtype != np.float32 or scores.ndim != 2 or scores.shape[1] != 2 or not scores.size:
         return whole
@@ -90,7 +90,7 @@ def _compact(name: str, scores: NDArray[Any]) -> Arrays:
 
 
 def _expanded(arrays: Arrays) -> Arrays:
-    """Return arrays with all scores as they were before they were made compact."""
+    """Convert stored scores back from their compact form; other arrays stay unchanged."""
     found = {n: a for n, a in arrays.items() if not n.endswith((SMALLER, UNITS))}
     for name in (n.removesuffix(SMALLER) for n in arrays if n.endswith(SMALLER)):
         signed, units = arrays[f"{name}{SMALLER}"], arrays[f"{name}{UNITS}"]

@@ -1,4 +1,4 @@
-"""Names of temporary files and folders: they tell which process made them, on which machine."""
+"""Names of temporary files and folders, which contain the machine and process they belong to."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def owner() -> str:
-    """Return the name of this process; other machines may use the same folder."""
+    """Return the name of this process and machine for the names of temporary files."""
     return f"{platform.node()}-{os.getpid()}"
 
 
 def part(path: Path) -> Path:
-    """Return the path to write a file to before it is moved to its place."""
+    """Return the temporary path that a file is written to before it gets its final name."""
     return path.with_name(f".{path.name}~{owner()}.part")
 
 
 def remove_left_over(folder: Path, *patterns: str) -> None:
-    """Remove the temporary files in a folder that processes of this machine have left.
+    """Remove temporary files in a folder whose processes on this machine have ended.
 
     Args:
         folder: need not exist.
@@ -39,7 +39,7 @@ def remove_left_over(folder: Path, *patterns: str) -> None:
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether a temporary file or folder belongs to a process of this machine that has ended."""
+    """Whether a temporary file or folder belongs to a process on this machine that has ended."""
     found = re.search(r"([^~]*)-(\d+)(?:~[^~]*|\.part)$", path.name)
     if found is None or found[1] != platform.node():
         return False

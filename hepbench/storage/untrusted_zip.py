@@ -1,4 +1,4 @@
-"""Zip files that anyone may have made: names, sizes and links are checked before anything is read."""
+"""Reads zip files from untrusted sources: names, sizes and links are checked first."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ DAMAGED = (BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, Val
 
 
 def checked_members(opened: ZipFile, size: int) -> dict[str, ZipInfo]:
-    """Return the members of a zip file by name, without folders.
+    """Check the members of an untrusted zip file and return them by name, without folders.
 
     Args:
         opened: the zip file.
         size: its size in bytes.
 
     Raises:
-        ValueError: a member leads outside, is a link, is there twice or not at all, or its size
-            cannot be true.
+        ValueError: a member's path is unsafe, it is a link, occurs twice or is missing, or its
+            size is impossible.
     """
     found: dict[str, ZipInfo] = {}
     for member in opened.infolist():
         name = member.filename
-        if reason := _refusal(member):
-            msg = f"member {name[:100]!r} {reason}"
+        if reason := _fault_of_member(member):
+            msg = f"zip member {name[:100]!r} {reason}"
             raise ValueError(msg)
         if name in found:
-            msg = f"member {name[:100]!r} is there twice"
+            msg = f"zip member {name[:100]!r} occurs twice"
             raise ValueError(msg)
         found[name] = member
-    stated, listed = _stated_count(opened), len(opened.infolist())
+    stated, listed = _declared_member_count(opened), len(opened.infolist())
     if stated != listed:
-        msg = f"it states {stated} members and lists {listed}"
+        msg = f"the zip file declares {stated} members but lists {listed}"
         raise ValueError(msg)
     if sum(member.compress_size for member in found.values()) > size:
-        msg = "its members are together larger than the file"
+        msg = "the members of the zip file are together larger than the file"
         raise ValueError(msg)
     return {name: member for name, member in found.items() if not name.endswith("/")}
 
 
-def _stated_count(opened: ZipFile) -> int:
-    """Return how many members the end of a zip file states: one damaged entry may hide another."""
+def _declared_member_count(opened: ZipFile) -> int:
+    """Return the number of members that the end of a zip file declares."""
     file = opened.fp
     assert file is not None
     size = file.seek(0, os.SEEK_END)
@@ -72,39 +72,39 @@ def _stated_count(opened: ZipFile) -> int:
 
 
 def stays_inside(name: str) -> bool:
-    """Whether a path with slashes is relative, and leads to nowhere outside its folder."""
+    """Whether a path is relative and stays inside its folder."""
     parts = name.removesuffix("/").split("/")
     plain = name.isprintable() and not {"\\", ":"} & {*name}
     return plain and not {"", ".", ".."} & {*parts}
 
 
 def read_member(opened: ZipFile, member: ZipInfo) -> bytes:
-    """Return the bytes of a member; what it holds beyond its stated size is not read.
+    """Read a member of an untrusted zip file, up to its declared size.
 
     Raises:
-        BadZipFile: they are fewer, or their checksum differs.
+        BadZipFile: the size or the checksum differs.
     """
     with opened.open(member) as file:
         data = file.read(member.file_size)
         # reading on at the end compares the checksum
         if len(data) != member.file_size or file.read(1):
-            msg = f"member {member.filename!r} has not the size that it states"
+            msg = f"zip member {member.filename!r} has another size than declared"
             raise BadZipFile(msg)
     return data
 
 
-def _refusal(member: ZipInfo) -> str:
-    """Return what is wrong with a member; empty if nothing is."""
+def _fault_of_member(member: ZipInfo) -> str:
+    """Return why a member of an untrusted zip file is refused, '' if it is not."""
     packed, size = member.compress_size, member.file_size
     checks: Iterable[tuple[bool, str]] = (
-        (not stays_inside(member.filename), "leads outside of the folder, or is no plain name"),
+        (not stays_inside(member.filename), "leads outside of the folder, or has an unusual name"),
         (not _is_file_or_folder(member.external_attr >> 16), "is a link or a device, not a file"),
         (bool(member.flag_bits & 1), "is encrypted"),
         (member.compress_type not in {ZIP_STORED, ZIP_DEFLATED}, "is not stored or deflated"),
         (member.compress_type == ZIP_STORED and packed != size, "has two different sizes"),
         (
             size > LARGEST_RATIO * packed,
-            f"states {size:,} bytes in {packed:,}; at most {LARGEST_RATIO} times is allowed",
+            f"declares {size:,} bytes in {packed:,}; at most {LARGEST_RATIO} times is allowed",
         ),
     )
     return next((reason for wrong, reason in checks if wrong), "")

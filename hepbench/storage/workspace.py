@@ -1,4 +1,4 @@
-"""Workspaces: the folders a stage reads and writes, and the type of its task."""
+"""Workspaces: the folders that a stage reads and writes, and its type of task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound="Callable[..., msgspec.Struct]")
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of a stage, and its way to report progress.
+    """The folders that a stage reads and writes, and a function to report progress.
 
     Attributes:
         parents: finished folders of the stages that it depends on.
@@ -30,7 +30,7 @@ class Workspace:
 
 
 def stage(task: type[msgspec.Struct]) -> Callable[[Function], Function]:
-    """Mark a function ``(task, workspace) -> result`` as a stage with this type of task."""
+    """Decorator: mark ``(task, workspace) -> result`` as a stage function for a type of task."""
 
     def mark(function: Function) -> Function:
         function.task_type = task  # type: ignore[attr-defined]
@@ -40,6 +40,6 @@ def stage(task: type[msgspec.Struct]) -> Callable[[Function], Function]:
 
 
 def task_type(function: Any) -> type[msgspec.Struct]:
-    """Return the type of task that is stored with a stage function."""
+    """Return the type of task that a stage function was marked with."""
     found: type[msgspec.Struct] = function.task_type
     return found
