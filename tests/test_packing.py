@@ -157,7 +157,7 @@ def test_what_cannot_be_packed_is_named_and_nothing_is_written(ran, results, tmp
     (tmp_path / "folder").mkdir()
     for options, text in (
         ((results, "--parts", "tset"), "no part named 'tset'"),
-        ((results, "--parts", "test"), "cannot be read"),
+        ((results, "--parts", "test"), "was changed after"),
         ((tmp_path / "folder",), "no results in"),
     ):
         done = ran("pack", *options, "-o", output)
@@ -201,3 +201,31 @@ def test_the_packed_baselines_have_no_difference(ran, file):
     done = ran("verify", file)
     assert done.code == 0, done.out
     assert "no difference" in done.out
+
+
+def test_a_member_that_just_exceeds_the_ratio_is_stored(ran, results, tmp_path):
+    """A zip file has no header of zlib: 1,201 bytes in 12 are more than is read."""
+    (results / "pair" / "one.bin").write_bytes(b"\x9d" + bytes(1200))
+    file = packed(ran, results, tmp_path / "all.zip")
+    assert ran("table", file).code == 0
+
+
+def test_a_folder_with_records_and_folders_of_records_is_refused(ran, results, tmp_path):
+    """It would be packed in part."""
+    shutil.copytree(results / "pair", results / "pair" / "deeper")
+    done = ran("pack", results / "pair", "-o", tmp_path / "all.zip")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "pack the folder of one suite" in done.err
+
+
+def test_changed_predictions_are_not_packed(ran, results, tmp_path):
+    """Whether all parts are kept or some."""
+    path = next((results / "pair" / "predictions").iterdir())
+    data = bytearray(path.read_bytes())
+    data[-300] ^= 1
+    path.write_bytes(data)
+    for options in ((), ("--parts", "test")):
+        done = ran("pack", results, "-o", tmp_path / "all.zip", *options)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"{path.name} was changed" in done.err
+    assert not (tmp_path / "all.zip").exists()

@@ -289,3 +289,22 @@ def test_a_dataset_that_contradicts_itself_is_refused(changed, message):
             inputs={"image": Input(shape=pictures.SHAPE)},
             **{"params": {"k": 2}, **changed},
         )
+
+
+@pytest.mark.parametrize(
+    "rows", [np.full(9, 2), np.zeros(8, bool), np.full(9, 257), np.full(9, 0.5)]
+)
+def test_other_answers_than_test_or_not_are_refused(monkeypatch, rows):
+    """Examples would be in no part without a word."""
+    monkeypatch.setattr(split_stage, "resolve", lambda _: lambda _ids: rows)
+    task = SplitTask(
+        dataset="pictures",
+        classes=("a", "b"),
+        fractions=(0.6, 0.2, 0.2),
+        seed=0,
+        limits={},
+        official="pictures:official",
+        params={},
+    )
+    with pytest.raises(PluginError, match="pictures:official returns"):
+        split_stage.official_rows(task, np.arange(9), 0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hepbench.planning.suite_file import parse
+from hepbench.specs.errors import SuiteError
 from hepbench.specs.references import alternatives, chain, uses
 
 words = st.text("abc.0123-", min_size=1, max_size=5)
@@ -58,3 +60,10 @@ def test_each_use_of_a_method_has_a_name_of_its_own():
     assert uses(["pre", "tune", "prune", "tune", "tune"]) == [
         *("pre", "tune", "prune", "tune#2", "tune#3"),
     ]
+
+
+def test_the_name_of_runs_without_a_suite_is_reserved():
+    """Their records would share a folder."""
+    text = b'name = "all-models"\n[[run]]\ndatasets = ["d"]\nmodels = ["m"]\nmethods = ["fit"]'
+    with pytest.raises(SuiteError, match="stands for runs without a suite"):
+        parse(text, "s.toml")

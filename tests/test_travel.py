@@ -290,3 +290,17 @@ def test_verify_misses_a_metric_that_was_installed(results):
     lines = changed(results, metrics__auc=None)
     assert any(": missing: test auc: not recorded" in line for line in lines)
     assert "no difference" in lines[-1]
+
+
+def test_failed_cells_are_counted_and_a_folder_with_nothing_else_is_not_fine(toys):
+    """They have no values to recompute."""
+    toys.write("two.toml", SUITE.replace('["line"]', """["line", "line[does='mute']"]"""))
+    toys(*RUN)
+    done = toys("verify")
+    assert done.code == 0
+    assert "2 records of failed cells not verified" in done.out
+    for path in (toys.folder / "results/two").glob("*[0-9a-f].json"):
+        if "failed" not in path.name:
+            path.unlink()
+    done = toys("verify")
+    assert (done.code, "nothing to verify" in done.out) == (1, True)

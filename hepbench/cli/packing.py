@@ -54,7 +54,7 @@ def pack(*, results: Path, output: Path, parts: str | None, networks: bool) -> s
 def _parts(names: str | None) -> tuple[str, ...]:
     if names is None:
         return ()
-    chosen = {name.strip() for name in names.split(",")}
+    chosen = {name.strip() for name in names.split(",")} - {""} or {names}
     for name in sorted(chosen - {*PARTS}):
         raise UsageError(unknown("part", name, PARTS))
     return tuple(part for part in PARTS if part in chosen)
@@ -67,6 +67,6 @@ def _tables(found: Sequence[Record]) -> dict[str, bytes]:
     for suite in {record.suite for record in found}:
         inside = [record for record in found if record.suite == suite]
         for name, format_ in TABLES.items():
-            text = verbs.tabulate(inside, registry, everything=inside, format=format_)
+            text = verbs.tabulate(inside, registry, everything=found, format=format_)
             tables[f"{suite}/{name}"] = text.encode()
     return tables

@@ -13,7 +13,7 @@ from hepbench.specs.errors import UsageError
 from hepbench.specs.text import one_line, several, unknown
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
-from hepbench.storage.results import Results, ResultsFolder
+from hepbench.storage.results import Results, ResultsFolder, records_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -247,9 +247,10 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
     from hepbench.registry.plugins import installed
 
     names = [name.strip() for name in columns.split(",")] if columns else None
-    records = recorded(Results(results), run)
+    everything = recorded(Results(results), None)
+    shown = everything if run is None else records_of_run(everything, run)
     return tabulate(
-        records, installed(), everything=records, format=format_, group=group, columns=names
+        shown, installed(), everything=everything, format=format_, group=group, columns=names
     )
 
 

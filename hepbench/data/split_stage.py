@@ -62,13 +62,25 @@ def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArra
 
     The last ``extra`` rows are the test set, or the dataset's function decides. None: the dataset
     has no official test set.
+
+    Raises:
+        PluginError: the function returns something else.
     """
     if extra:
         return (np.arange(len(ids)) >= len(ids) - extra).astype(np.int8)
     if not task.official:
         return None
     official = resolve(task.official)(ids, **task.params)
-    return None if official is None else np.asarray(official, np.int8)
+    if official is None:
+        return None
+    rows = np.asarray(official)
+    if rows.shape != ids.shape or not set(np.unique(rows).tolist()) <= {-1, 0, 1}:
+        msg = (
+            f"{task.dataset}: {task.official} returns {rows.dtype} {rows.shape}; one of 1 (test), 0 and "
+            f"-1 (in no part) for each of {len(ids)} examples is expected"
+        )
+        raise PluginError(msg)
+    return rows.astype(np.int8)
 
 
 def check_ids(dataset: str, ids: NDArray[np.int64]) -> None:

@@ -56,14 +56,19 @@ class Findings:
 def verify(results: Results, records: Iterable[Record]) -> tuple[list[str], int]:
     """Verify records: return a line for each finding, a summary, and the exit code."""
     entries = list(installed().entries("metric"))
-    chosen = [record for record in records if record.status == "ok"]
+    given = list(records)
+    chosen = [record for record in given if record.status == "ok"]
+    failed = len(given) - len(chosen)
+    if not chosen:
+        return [f"nothing to verify: {several(failed, 'record')}, all of failed cells"], 1
     found = [check(record, results, entries) for record in chosen]
     lines = [
         f"{record.cell} ({record.key[:10]}): {line}"
         for record, findings in zip(chosen, found, strict=True)
         for line in findings.lines
     ]
-    return [*lines, _summary(found)], 1 if lines else 0
+    unverified = f"; {several(failed, 'record')} of failed cells not verified" if failed else ""
+    return [*lines, _summary(found) + unverified], 1 if lines else 0
 
 
 def _summary(found: Sequence[Findings]) -> str:

@@ -156,6 +156,9 @@ def _check_suite(suite: SuiteFile, path: str) -> None:
         if not 0 <= (published.n_test or 0) <= LARGEST_INTEGER:
             msg = f"{path}: n_test at $.published[{i}] must be a whole number of at least 0"
             raise SuiteError(msg)
+    if suite.name == ALL_MODELS:
+        msg = f"{path}: name at $.name is {ALL_MODELS!r}, which stands for runs without a suite"
+        raise SuiteError(msg)
     for i, matrix in enumerate(suite.run):
         for field in ("datasets", "models", "methods"):
             if not getattr(matrix, field):

@@ -15,6 +15,7 @@ import msgspec
 from hepbench.specs.errors import ResultsError
 from hepbench.storage import durable, keys, records, stored_arrays, temporary, untrusted_zip
 from hepbench.storage.records import Stored
+from hepbench.storage.results_files import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,6 +81,8 @@ def pack(results: Results, output: Path, contents: Contents) -> int:
             for name, data in _packed_files(results, output, contents):
                 opened.writestr(_zip_header(name, data), data, compresslevel=LEVEL)
             count = len(opened.namelist())
+        # what it holds is read by the rules for files of others
+        open_files(part)
         durable.sync(part)
         part.replace(output)
         durable.sync(output.absolute().parent)
@@ -97,7 +100,8 @@ def _zip_header(name: str, data: bytes) -> ZipInfo:
     member = ZipInfo(name)
     member.external_attr = 0o100644 << 16
     smallest = len(data) / untrusted_zip.LARGEST_RATIO
-    packed = len(zlib.compress(data, LEVEL))
+    # without the header and checksum of zlib, as in a zip file
+    packed = len(zlib.compress(data, LEVEL, wbits=-zlib.MAX_WBITS))
     member.compress_type = ZIP_DEFLATED if smallest < packed < len(data) else ZIP_STORED
     return member
 
@@ -107,8 +111,12 @@ def _packed_files(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of all files to pack: those of records, then others."""
     found = results.by_name()
+    inside = ["/" in name for name in found]
+    if any(inside) and not all(inside):
+        msg = f"{results} holds records and folders of records: pack the folder of one suite, or of all"
+        raise ResultsError(msg)
     # the folder of one suite was given
-    prefix = "" if all("/" in name for name in found) else f"{next(iter(found.values())).suite}/"
+    prefix = "" if any(inside) else f"{next(iter(found.values())).suite}/"
     done = set(contents.more)
     for name, data in _files_of_results(results, found, output, contents):
         if (full := f"{prefix}{name}") not in done:
@@ -122,6 +130,7 @@ def _files_of_results(
 ) -> Iterator[tuple[str, bytes]]:
     for name, record in found.items():
         folder = name.rpartition("/")[0]
+        _check_stored(results, record)
         if contents.parts:
             yield from _record_with_parts(results, name, record, contents.parts)
         if contents.networks is not None:
@@ -147,14 +156,20 @@ def _record_with_parts(
     yield name, records.encode(inside)
 
 
+def _check_stored(results: Results, record: Record) -> None:
+    """Raise ResultsError if a file of a record to pack was changed; one that is missing is no error."""
+    for stored in records.stored_files(record).values():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if hashlib.sha256(results.content(stored)).hexdigest() != stored.sha256:
+                path = results.root / stored.path
+                msg = f"{path} was changed after its record was written; see hepbench verify {results}"
+                raise ResultsError(msg)
+
+
 def _arrays_of_parts(
     results: Results, stored: Stored, parts: Sequence[str]
 ) -> tuple[Stored, bytes]:
-    checksum, arrays = results.arrays(stored)
-    if checksum != stored.sha256:
-        path = results.root / stored.path
-        msg = f"{path} was changed after its record was written; see hepbench verify {results}"
-        raise ResultsError(msg)
+    _, arrays = results.arrays(stored)
     part_of = {name: BESIDE.get(name, name.partition(".")[0]) for name in arrays}
     held = set(part_of.values())
     if not held & {*parts}:

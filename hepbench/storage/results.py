@@ -72,7 +72,7 @@ class Results:
             UsageError: no run has this name.
         """
         found = list(self.by_name().values())
-        return found if run is None else _records_of_run(found, run)
+        return found if run is None else records_of_run(found, run)
 
     def by_name(self) -> dict[str, Record]:
         """Return all records of results by file name, sorted; see ``records``."""
@@ -168,7 +168,7 @@ def _with_paths_in_results(record: Record, folder: str, where: Path) -> Record:
     return records.with_paths(record, place)
 
 
-def _records_of_run(found: list[Record], run: str) -> list[Record]:
+def records_of_run(found: list[Record], run: str) -> list[Record]:
     chosen = [record for record in found if record.run == run]
     if not chosen:
         raise UsageError(unknown("run", run, {record.run for record in found}))

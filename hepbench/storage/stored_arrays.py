@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, "NDArray[Any]"]
 
 
-DAMAGED = (*untrusted_zip.DAMAGED, KeyError, MemoryError)
+DAMAGED = (*untrusted_zip.DAMAGED, KeyError, MemoryError, TypeError)
 """What reading damaged arrays may raise."""
 
 
