@@ -8,7 +8,8 @@ import sys
 
 import click
 
-from hepbench.running import interrupts, streams
+from hepbench.cli import streams
+from hepbench.running import interrupts
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line, shortened
 from hepbench.storage.durable import DISK_ERRORS

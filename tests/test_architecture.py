@@ -192,7 +192,7 @@ def test_pure_modules_do_no_io(name):
 def test_one_module_writes_to_stdout():
     """It escapes control characters, and keeps out what plugins print."""
     for name, path in modules().items():
-        if name != "hepbench.running.streams":
+        if name != "hepbench.cli.streams":
             text = path.read_text()
             assert not {w for w in ("click.echo", "sys.stdout", " print(") if w in text}, name
 

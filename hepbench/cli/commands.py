@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hepbench._version import __version__
-from hepbench.running import streams
+from hepbench.cli import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepbench.cli import verbs
-from hepbench.running import reproducing, session, streams
+from hepbench.cli import streams, verbs
+from hepbench.running import reproducing, session
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line, several
 from hepbench.storage.results import ResultsFolder

@@ -7,8 +7,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hepbench.cli import streams
 from hepbench.planning.suite_file import ALL_MODELS
-from hepbench.running import session, streams
+from hepbench.running import session
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import one_line, several, unknown
 from hepbench.storage import locks

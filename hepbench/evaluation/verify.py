@@ -54,7 +54,7 @@ class Findings:
 
 
 def verify(results: Results, records: Iterable[Record]) -> tuple[list[str], int]:
-    """Verify records: return a line for each finding, a summary, and the exit code."""
+    """Compute the metrics of records again from stored scores; return findings and the exit code."""
     entries = list(installed().entries("metric"))
     given = list(records)
     chosen = [record for record in given if record.status == "ok"]

@@ -119,7 +119,7 @@ class StageCache:
         return (manifest and manifest.used) or Usage()
 
     def result(self, key: str, kind: type[Result]) -> Result:
-        """Return the result message of a cached stage.
+        """Return the result message that the cache stores on disk for a stage.
 
         Raises:
             FileNotFoundError: the stage is not in the cache.
