@@ -52,7 +52,7 @@ def test_a_cell_that_gives_another_result_is_marked(times, results):
     assert after["metrics"] == before["metrics"]
     (warning,) = [text for text in after["warnings"] if text.startswith("not reproducible: ")]
     assert "a rerun with the same key changed metrics." in warning
-    assert "not reproducible: run again" in times("table").out
+    assert "not reproducible: a rerun" in times("table").out
 
 
 def test_drawn_cells_are_run_again(times):
@@ -102,3 +102,25 @@ def test_a_run_with_more_seeds_shows_one_row_for_each_model(times):
     done = times("run", "times.toml", "--seeds", "2", "--results", "other")
     assert done.out.count("\nline ") == 1
     assert "changed since" not in done.out
+
+
+def test_a_cell_whose_parameters_were_set_is_found_again(toys):
+    """By its label: the suite has no cell of this name without --set."""
+    toys.write("one.toml", SUITE)
+    toys("run", "one.toml", "--set", "model.slope=3.0", "--quiet")
+    (cell, *_) = toys.records()
+    assert "slope=3.0" in cell
+    done = toys("verify", "--cell", cell)
+    assert (done.code, "the same when run again" in done.out) == (0, True)
+
+
+def test_another_suite_of_the_same_file_name_is_refused(toys):
+    """A record knows its suite file as it was given, and its suite by name."""
+    toys.write("one.toml", SUITE)
+    toys("run", "one.toml", "--quiet")
+    cell = next(iter(toys.records()))
+    toys.write("one.toml", SUITE.replace('name = "', 'name = "other-'))
+    done = toys("why", cell)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "go to the folder of its suite file" in done.err
+    assert "not run again" in toys("verify", "--cell", cell).out

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.cli import streams, verbs
 from hepbench.running import reproducing, session
-from hepbench.specs.errors import HepbenchError
+from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.text import one_line, several
 from hepbench.storage.results import ResultsFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
@@ -83,11 +84,7 @@ def _run_again(record: Record, data: Path | None) -> Record | None:
     """Run a recorded cell again in an empty cache, and return the record.
 
     Return None if the cell's key, or a file or version that it used, has changed."""
-    opened = session.open_session(
-        record.provenance.suite_file or record.suite,
-        _choice(record),
-        _options_of_record(record, data),
-    )
+    opened = _planned(record, data)
     cells = [cell for cell in opened.plan.cells if cell.key == record.key]
     # records of older versions do not say what they used
     if not cells or (record.used and not opened.validity.holds_for(record)):
@@ -110,7 +107,23 @@ def _record(opened: Session, cells: list[Cell], folder: Path) -> Record:
     return runner.finished[cells[0].key]
 
 
-def _choice(record: Record) -> Any:
+def _planned(record: Record, data: Path | None) -> Session:
+    """Return the plan with the cell of a record, which ``--set`` may have given parameters.
+
+    Raises:
+        HepbenchError: the suite has no such cell, with or without ``--set``.
+    """
+    options = _options_of_record(record, data)
+    try:
+        return verbs.open_suite_of(record, _choice(record), options)
+    except UsageError:
+        labels = (record.dataset, record.model, record.chain)
+        if not any("[" in label for label in labels):
+            raise
+        return verbs.open_suite_of(record, _choice_with_set(record), options)
+
+
+def _choice(record: Record) -> Choice:
     """Return the command's options that select the cell of a record."""
     from hepbench.planning.matrix import Choice
 
@@ -120,6 +133,22 @@ def _choice(record: Record) -> Any:
         methods=[record.chain],
         seeds=record.seed + 1,
         preset=record.preset,
+    )
+
+
+def _choice_with_set(record: Record) -> Choice:
+    """Return the options that select the cell of a record, its parameters in brackets as ``--set``."""
+    from hepbench.planning.settings import written
+    from hepbench.specs.references import chain, reference
+
+    dataset, model, steps = reference(record.dataset), reference(record.model), chain(record.chain)
+    given = [("dataset", dataset), ("model", model), *((step.name, step) for step in steps)]
+    return replace(
+        _choice(record),
+        datasets=[dataset.name],
+        models=[model.name],
+        methods=["+".join(step.name for step in steps)],
+        overrides=[f"{n}.{k}={written(v)}" for n, ref in given for k, v in ref.params.items()],
     )
 
 

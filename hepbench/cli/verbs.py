@@ -310,11 +310,8 @@ def why(
     from hepbench.storage.keys import differences
 
     record = last_record(cell, recorded(Results(results), run))
-    name = suite or record.provenance.suite_file or record.suite
-    chosen = [record.dataset] if name == ALL_MODELS else []
-    seeds = choice.seeds or record.seed + 1
-    choice = replace(choice, datasets=choice.datasets or chosen, seeds=seeds)
-    opened = session.open_session(name, choice, local)
+    choice = replace(choice, seeds=choice.seeds or record.seed + 1)
+    opened = open_suite_of(record, choice, local, suite=suite)
     now = _counterpart(record, opened.plan)
     if now.key != record.key:
         lines = differences(dict(record.key_parts), _builtins(now.key_parts))
@@ -325,6 +322,27 @@ def why(
     else:
         return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
     return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def open_suite_of(
+    record: Record, choice: Choice, local: LocalOptions, *, suite: str | None = None
+) -> Session:
+    """Return the plan of the suite that a record belongs to, or of another ``suite``.
+
+    Raises:
+        UsageError: the record's suite file is another suite now; or see ``session.open_session``.
+    """
+    name = suite or record.provenance.suite_file or record.suite
+    if name == ALL_MODELS and not choice.datasets:
+        choice = replace(choice, datasets=[record.dataset])
+    opened = session.open_session(name, choice, local)
+    if suite is None and opened.plan.suite.name != record.suite:
+        msg = (
+            f"{record.cell} is a cell of the suite {record.suite!r}, and {name} is the suite "
+            f"{opened.plan.suite.name!r} here; go to the folder of its suite file"
+        )
+        raise UsageError(msg)
+    return opened
 
 
 def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
