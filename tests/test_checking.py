@@ -161,7 +161,7 @@ def test_what_is_known_of_copies_and_empty_images_is_not_odd(tmp_path):
 WRONG = {
     "an image that is not finite": ({"image": np.where(EMPTY > 3, np.nan, EMPTY)}, "not finite"),
     "a label": ({"labels": GOOD["labels"] + 1}, "labels from 1 to 2; 0 to 1 expected, or -1"),
-    "one class alone": ({"labels": np.zeros(200, int)}, "holds no example of class 'top'"),
+    "one class alone": ({"labels": np.zeros(200, int)}, "has no example of class 'top'"),
     "a shape": ({"image": GOOD["image"][:, :, :4]}, "(2, 5, 4) is declared"),
     "nothing": ({name: array[:0] for name, array in GOOD.items()}, "no labelled example"),
 }

@@ -197,7 +197,7 @@ MORE_SUITES = [
     Row("folder as a suite", "hepbench run ./site", "suite site: Is a directory"),
     Row("FIFO as a suite", "mkfifo f.toml; hepbench run f.toml", "suite f.toml: not a regular file"),
     Row("endless suite", "hepbench run /dev/zero", "suite /dev/zero: not a regular file"),
-    Row("suite of 3 GB", "truncate -s 3G s.toml; hepbench run s.toml", "suite s.toml: 3,221,225,472 bytes"),
+    Row("suite of 3 GB", "truncate -s 3G s.toml; hepbench run s.toml", "suite s.toml: the file has 3,221,225,472 bytes"),
     Row("suite's path no Unicode", "cp two.toml $'\\xff.toml'; hepbench run $'./\\xff.toml' --fresh --quiet", "", 0, DONE),
 ]
 
@@ -266,7 +266,7 @@ RESULTS = [
     Row("record of nested arrays", record("cp deep.json $r") + "; hepbench table", "not a record", files=DEEP),
     Row("nested parameter in a record", record('sed -i "s/\\"slope\\": 1.0/\\"slope\\": $(cat deep.json)/" $r') + "; hepbench table", "nested too deeply", files={"deep.json": "[" * 3000 + "]" * 3000}),
     Row("1e400 in a record", record("sed -i '0,/\"value\": [0-9.]*/s//\"value\": 1e400/' $r") + "; hepbench table", "out of range"),
-    Row("NUL in a record's path", record("sed -i 's/predictions.*npz/x\\\\u0000y/' $r") + "; hepbench verify", "not inside"),
+    Row("NUL in a record's path", record("sed -i 's/predictions.*npz/x\\\\u0000y/' $r") + "; hepbench verify", "outside of its folder"),
     Row("escape in a record", f"{ESCAPED}; for f in plain github latex csv json html; do hepbench table --format $f || exit 9; done", "", 0, "[31m"),
     Row("escape in a record, verify", f"{ESCAPED}; hepbench verify", "", 1, RED),
     Row("escape in a record, why", f"{ESCAPED}; hepbench why x", RED),
@@ -276,7 +276,7 @@ RESULTS = [
     Row("/dev/zero as results", "hepbench table /dev/zero", "no results in /dev/zero"),
     Row("read-only results", "hepbench run two.toml --results /sys/x", "cannot write /sys/x"),
     Row("file for a suite's results", f"rm -r results/two; touch results/two; {AGAIN}", "cannot write results/two"),
-    Row("pack onto a FIFO", "mkfifo f; hepbench pack -o f", "cannot write f: not a regular file"),
+    Row("pack onto a FIFO", "mkfifo f; hepbench pack -o f", "cannot write f: it is not a regular file"),
     Row("figure with an escape", f"{SIGNS}; hepbench plot roc -o x.svg && python -c 'import xml.dom.minidom as m; print(m.parse(\"x.svg\"))'", "", 0, "x.svg\n<xml"),
 ]
 

@@ -218,7 +218,7 @@ def test_faults_of_sparse_images_break_their_claims():
     """A value that is not finite, and a view that looks at other examples."""
     with pytest.raises(PluginError, match="not finite"):
         claims(does="nan")["inputs are as declared: names, shapes, finite numbers"]()
-    with pytest.raises(PluginError, match="differs from those rows"):
+    with pytest.raises(PluginError, match="differs when the view gets only these examples"):
         claims(brighter="centred")["view 'brighter' keeps rows, order and shapes"]()
 
 

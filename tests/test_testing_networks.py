@@ -79,7 +79,7 @@ MODEL_FAULTS = [
         TERM_WEIGHTS,
         "at progress 0 the weight of a term is not allowed: reconstruction: -0.5",
     ),
-    ("weights-end-at-zero", TERM_WEIGHTS, "all weights are 0"),
+    ("weights-end-at-zero", TERM_WEIGHTS, "returns only weights of 0"),
     ("weights-count-calls", TERM_WEIGHTS, "returns other weights when called again"),
     ("reconstructs-too-wide", RECONSTRUCTS, "(32, 10); (32, 5) is expected"),
     ("reconstructs-unknown-input", RECONSTRUCTS, "'tables'; the inputs are table"),
@@ -89,7 +89,7 @@ MODEL_FAULTS = [
     (
         "unused-parameter",
         REACHED,
-        "pretraining terms reaches encoder.spare.weight, encoder.spare.bias",
+        "gives no gradient for encoder.spare.weight, encoder.spare.bias",
     ),
     (
         "unused-positions",
@@ -98,7 +98,7 @@ MODEL_FAULTS = [
     ),
     ("stays-in-training", EVAL, "random"),
     ("term-random", EVAL, "term 'reconstruction' is random"),
-    ("remembers-calls", EVAL, "affected by earlier calls"),
+    ("remembers-calls", EVAL, "changed by earlier calls"),
     ("counts-calls", EVAL, "eval mode changes encoder.seen"),
     ("counts-rows", SHUFFLED, "scores change by up to"),
     ("centres-batch", ALONE, "alone, scores change by up to"),
@@ -132,7 +132,7 @@ METHOD_FAULTS = [
     (
         "swaps-columns",
         "score columns of the network are in the order of the classes: no AUC far below 0.5",
-        "are columns swapped?",
+        "are score columns swapped?",
     ),
     (
         "paper-preset-fails",
@@ -174,7 +174,7 @@ def test_state_that_a_fresh_process_lacks_is_found(faulty):
     assert first_failed_claim("keeps-state-in-module") == (None, "")
     claim, error = first_failed_claim("keeps-state-in-module", quick=False)
     assert claim == FRESH_PROCESS
-    assert error.startswith("loaded in a fresh process")
+    assert error.startswith("scores differ if the model is loaded in a fresh process")
 
 
 @pytest.mark.parametrize(

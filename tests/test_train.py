@@ -143,7 +143,7 @@ def test_a_rate_for_nothing_is_an_error():
 @pytest.mark.parametrize("rates", [{}, {"head": 0.0}, {"head": -1.0}, {"head": float("nan")}])
 def test_rates_are_above_zero(rates):
     """To freeze a part, leave out its name."""
-    with pytest.raises(PluginError, match="learning rates above 0"):
+    with pytest.raises(PluginError, match="must be above 0; got"):
         Objective(classification, rates)
 
 
@@ -213,7 +213,7 @@ def test_the_history_distinguishes_two_objectives_on_one_part():
 def test_terms_have_one_value_for_each_example():
     """A term that is already a mean cannot be weighted, and is refused."""
     scalar = Objective(lambda n, b: {"x": n(b.inputs).mean()}, {"encoder": RATE})
-    with pytest.raises(PluginError, match=r"term 'x' is \(\) for 50 examples"):
+    with pytest.raises(PluginError, match=r"term 'x' has shape \(\) for 50 examples"):
         fit(tinynets.fresh(), scalar)
 
 

@@ -86,12 +86,12 @@ def test_a_copy_without_predictions_never_reads_those_of_its_neighbour(results):
     assert code == 1
     assert any(": missing: predictions/" in line for line in lines)
     assert "no difference" in lines[-1]
-    assert "something missing" in lines[-1]
+    assert "with missing files or metrics" in lines[-1]
     assert any(": missing: copy/predictions/" in line for line in verified(results)[0])
 
 
 def test_changed_predictions_are_a_difference(results):
-    """Not something missing."""
+    """Nothing is missing."""
     next((results / "two" / "predictions").iterdir()).write_bytes(b"PK")
     lines, code = verified(results)
     assert code == 1
@@ -223,7 +223,7 @@ def test_a_second_run_finds_the_records_of_the_first_and_leaves_them_their_run(r
     done = ran(*RUN, "--name", "second")
     assert done.code == 0
     assert " cached, 0 done" in done.out
-    assert done.out.rstrip().splitlines()[-1].endswith("stay with their run: first")
+    assert done.out.rstrip().splitlines()[-1].endswith("runs were kept for 2 cells: first")
 
 
 def test_two_runs_in_one_folder_are_told_apart(ran, tmp_path):

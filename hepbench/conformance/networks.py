@@ -307,7 +307,9 @@ def _spec_as_json(spec: Model) -> dict[str, Any]:
 def score_again(spec: Mapping[str, Any], shapes: Mapping[str, list[int]], folder: str) -> None:
     """Save scores of the network under test, loaded from a folder and trained again."""
     fixed = {name: tuple(shape) for name, shape in shapes.items()}
-    model = ModelUnderTest(Model(**{**spec, "offers": frozenset(spec["offers"])}), lambda: [fixed])
+    # JSON has neither sets nor tuples
+    types = {"offers": frozenset(spec["offers"]), "files": tuple(spec["files"])}
+    model = ModelUnderTest(Model(**{**spec, **types}), lambda: [fixed])
     trusted = network_runs.trusted_code(model.task({}))
     # scored before any training in this process, so that state outside of the network is missing
     loaded = model.scores(stored_networks.load(Path(folder), trusted))

@@ -573,8 +573,8 @@ def test_prunings_follow_whatever_makes_a_classifier(name):
     assert chains(name) == [f"scratch+{name}"]
     for before in ("joint", "pretrain+finetune", "pretrain+linear-probe"):
         assert chains(f"{before}+{name}", model="transformer-ae") == [f"{before}+{name}"]
-    assert "follows scratch or classifier, not fresh" in chains(f"fresh+{name}")
-    assert "follows scratch or classifier, not pretrain" in chains(
+    assert "must follow scratch or classifier, not fresh" in chains(f"fresh+{name}")
+    assert "must follow scratch or classifier, not pretrain" in chains(
         f"pretrain+{name}", model="transformer-ae"
     )
     assert "needs 'encode'; gbdt offers estimate" in chains(name, model="gbdt")
