@@ -108,12 +108,14 @@ def closest_pair(jets: Array, tags: Array) -> Array:
 def closest_neutrino(lepton: Array, missing: Array) -> Array:
     """Return the momentum (E, 4) of lepton plus neutrino with mass nearest to the W boson's.
 
-    If the transverse mass exceeds the W mass, the neutrino is along the lepton.
+    If the transverse mass exceeds the W mass, the neutrino is along the lepton. Of two neutrinos at
+    the same distance from the lepton's eta the one with the lower eta is taken.
     """
     pt, phi = (np.repeat(part[:, None], len(NEUTRINO_ETA), 1) for part in missing.T)
     eta = np.broadcast_to(NEUTRINO_ETA, pt.shape)
     pairs = momenta(lepton)[:, None] + momenta(np.stack([pt, eta, phi], axis=-1))
-    nearest = np.argmin(np.abs(mass(pairs) - W_MASS), axis=1)
+    # in GeV; without rounding, the processor would decide between the two
+    nearest = np.argmin(np.round(np.abs(mass(pairs) - W_MASS), 6), axis=1)
     return np.take_along_axis(pairs, nearest[:, None, None], 1)[:, 0]
 
 
