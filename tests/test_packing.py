@@ -70,6 +70,8 @@ def test_all_files_of_a_folder_are_packed_unchanged_beside_its_tables(ran, resul
     before = {
         str(p.relative_to(results)): p.read_bytes() for p in results.rglob("*") if p.is_file()
     }
+    (results / "earlier").mkdir()
+    (results / "earlier" / "packed.zip").write_text("in no folder of a suite")
     found = members(packed(ran, results, results / "all.zip"))
     tables = {"pair/table.md", "pair/table.csv"}
     assert found.keys() == (before.keys() | tables) - {"pair/.hidden"}

@@ -55,7 +55,7 @@ class Contents:
 def pack(results: Results, output: Path, contents: Contents) -> int:
     """Pack results into a zip file, which gets its name when it is complete.
 
-    Other files in a results folder are kept too, except hidden files. The files of the
+    Other files in the folders of suites are kept too, except hidden files. The files of the
     folder of one suite get the name of that suite as their folder.
 
     Args:
@@ -136,8 +136,11 @@ def _files_of_results(
         if contents.networks is not None:
             for file, data in _network_files(record, contents.networks):
                 yield f"{folder}/{NETWORKS}/{file}".lstrip("/"), data
+    suites = {name.partition("/")[0] for name in found if "/" in name}
     for name in results.files.names():
-        if (results.root / name).absolute() != output.absolute():
+        # a results folder may hold other folders, such as one with earlier packed files
+        other = suites and not results.root.is_file() and name.partition("/")[0] not in suites
+        if not other and (results.root / name).absolute() != output.absolute():
             yield name, results.files.read(name)
 
 
