@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from hepbench.registry.plugins import Entry
 
 
-def measure(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
-    """Compute all metrics of one part; one without a value contains the reason."""
+def measure(
+    metrics: Iterable[Entry], parts: Mapping[str, Predictions]
+) -> dict[str, dict[str, Value]]:
+    """Compute all metrics of each part; one without a value contains the reason."""
     from threadpoolctl import threadpool_limits
 
-    classes = predictions.scores.shape[1]
     # the last digits of a long sum depend on the number of threads
     with threadpool_limits(1):
-        return {
-            entry.spec.name: _value(entry.spec.compute, predictions)
-            for entry in metrics
-            if entry.spec.classes in {None, classes}
-        }
+        return {part: _values(metrics, predictions) for part, predictions in parts.items()}
+
+
+def _values(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
+    classes = predictions.scores.shape[1]
+    return {
+        entry.spec.name: _value(entry.spec.compute, predictions)
+        for entry in metrics
+        if entry.spec.classes in {None, classes}
+    }
 
 
 def _value(compute: str, predictions: Predictions) -> Value:

@@ -145,13 +145,14 @@ def _recompute(
     }
     kept = record.predictions.parts if record.predictions else ()
     then = set(record.key_parts.get("evaluate", {}).get("metrics", ()))
+    measured = measure.measure(entries, {part: parts[part] for part in recorded if part in parts})
     for part, values in recorded.items():
-        if part not in parts:
+        if part not in measured:
             if part in kept or not kept:
                 findings.missing.append(f"predictions of {part}")
             findings.left_out += len(values)
             continue
-        again = measure.measure(entries, parts[part])
+        again = measured[part]
         # only values that were to be expected: what needs validation may be left out
         absent = {n for n, value in again.items() if value.undefined == joining.LEFT_OUT}
         findings.left_out += len(absent & values.keys())

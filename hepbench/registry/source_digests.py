@@ -53,7 +53,7 @@ class SourceDigests:
             path = None if module in found else self._source_file(module, plugin)
             if path is None:
                 continue
-            scanned = self._cached(path, partial(_scan_source, module), "source")
+            scanned = _scanned(path, module, self._cached)
             found[module] = scanned["digest"]
             to_scan += scanned["imports"]
             if module != plugin.module:
@@ -69,10 +69,9 @@ class SourceDigests:
         names = {n for n in names if self._source_file(f"{plugin.module}.{n}", plugin) is None}
         if path is None or not names:
             return {}
-        listed = ",".join(sorted(names))
-        compute = partial(syntax.definitions_digest, names=names)
-        digest: str = self._cached(path, compute, f"names {listed}")
-        return {f"{plugin.module}:{listed}": digest} if digest else {}
+        name = f"{plugin.module}:{','.join(sorted(names))}"
+        digest = digest_of(name, path, self._cached)
+        return {name: digest} if digest else {}
 
     def _source_file(self, module: str, plugin: Plugin) -> Path | None:
         return _path_under_roots(module, own_roots(plugin.module, plugin.distribution))
@@ -133,6 +132,26 @@ def _path_under_roots(module: str, roots: dict[str, Path]) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def digest_of(name: str, path: Path, cached: Cached) -> str:
+    """Return one of the digests that ``SourceDigests.digests`` returns.
+
+    Args:
+        name: its key: ``module``, or ``module:NAME,NAME``.
+        path: the source file of the module.
+        cached: see ``SourceDigests``.
+    """
+    module, _, listed = name.partition(":")
+    if listed:
+        compute = partial(syntax.definitions_digest, names=listed.split(","))
+        return str(cached(path, compute, f"names {listed}"))
+    return str(_scanned(path, module, cached)["digest"])
+
+
+def _scanned(path: Path, module: str, cached: Cached) -> dict[str, Any]:
+    scanned: dict[str, Any] = cached(path, partial(_scan_source, module), "source")
+    return scanned
 
 
 def _scan_source(module: str, path: Path) -> dict[str, Any]:

@@ -100,3 +100,11 @@ def decode(data: bytes) -> Event:
 
 
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def decode_order(data: bytes) -> JobOrder:
+    """Return the order of a worker from its JSON."""
+    return _order_decoder.decode(data)
+
+
+_order_decoder = msgspec.json.Decoder(JobOrder)

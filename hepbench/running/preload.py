@@ -10,19 +10,12 @@ import os
 from contextlib import suppress
 from importlib import import_module
 
-from hepbench.registry import libraries
+from hepbench.running.trace import PRELOAD
 
-VARIABLE = "HEPBENCH_PRELOAD"
-
-
-for _name in filter(None, os.environ.get(VARIABLE, "").split(",")):
+for _name in filter(None, os.environ.get(PRELOAD, "").split(",")):
     # any error would end the server
     with suppress(BaseException):
         import_module(_name)
-
-
-# workers may ask for it, and it takes a tenth of a second
-libraries.packages()
 
 
 # workers never collect objects that exist now, so their memory pages stay shared

@@ -113,7 +113,7 @@ class Recorder:
         predictions = joining.join(labels, scores)
         suite = self.plan.suite.name
         stored = self.results.copy(scores, suite, f"predictions/{cell.key}.npz")
-        metrics = {part: measure.measure(self.plan.metrics, p) for part, p in predictions.items()}
+        metrics = measure.measure(self.plan.metrics, predictions)
         last = chain[-1].trained
         return Record(
             **self._identity(cell),

@@ -16,7 +16,7 @@ from hepbench.running.messages import Done, Failed, Started, Working
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.text import LONGEST_TEXT, encodable, error_text
 from hepbench.storage import durable, stage_cache
-from hepbench.storage.workspace import Workspace, task_type
+from hepbench.storage.workspace import Workspace, decode_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def run_stage(
     folder = Path(job.scratch) / stage.key
     folder.mkdir()
     function = resolve(stage.run)
-    task = msgspec.json.decode(stage.task, type=task_type(function))
+    task = decode_task(function, stage.task)
     workspace = Workspace(
         [Path(parent) for parent in stage.parents], folder, _throttled(stage.key, report)
     )

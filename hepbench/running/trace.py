@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 STARTS = {"subprocess.Popen": 0, "os.posix_spawn": 0, "os.exec": 0, "os.system": 0, "os.spawn": 1}
 """Python audit events of starting a process -> position of the program in their arguments."""
 
+PRELOAD = "HEPBENCH_PRELOAD"
+"""Environment variable that names what the fork server imports: see ``preload``."""
+
 OWN_VARIABLES = frozenset(
-    {"HEPBENCH_PRELOAD", "CUDA_DEVICE_ORDER"}
+    {PRELOAD, "CUDA_DEVICE_ORDER"}
     | {f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")}
 )
 """Environment variables that hepbench sets for its workers."""

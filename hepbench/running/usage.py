@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hepbench.registry import libraries, portable_paths, syntax
+from hepbench.registry import libraries, portable_paths, source_digests, syntax
 from hepbench.specs.errors import ChangedError, PluginError
 from hepbench.storage.digest_cache import DigestCache, stamp
 from hepbench.storage.records import Usage
@@ -203,14 +203,11 @@ def _is_changed(path: str, before: list[int] | None) -> bool:
 def _check_planned(planned: Mapping[str, str], cached: DigestCache) -> None:
     """Raise ChangedError if an imported module was changed since the run was planned."""
     for name, digest in planned.items():
-        module, _, names = name.partition(":")
-        file = getattr(sys.modules.get(module), "__file__", None)
+        file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
         if file is None or not file.endswith(".py"):
             continue
         try:
-            path = Path(file)
-            listed = names.split(",")
-            now = syntax.definitions_digest(path, listed) if names else _file_digest(file, cached)
+            now = source_digests.digest_of(name, Path(file), cached)
         except (OSError, PluginError):
             now = None
         if now != digest:

@@ -26,7 +26,7 @@ def main(order: bytes, connection: Connection) -> None:
     os.setpgid(0, 0)
     # held back since before the fork: Ctrl-C in a terminal is for the main process alone
     interrupts.receive()
-    job = msgspec.json.decode(order, type=messages.JobOrder)
+    job = messages.decode_order(order)
     die_with_parent()
     leave_server()
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.registry.libraries import is_library
-from hepbench.running import messages, preload, worker
+from hepbench.running import messages, worker
+from hepbench.running.trace import PRELOAD
 from hepbench.specs.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def server(stages: Iterable[Stage], threads: int, plugin_tops: frozenset[str]) -
     own = [*OWN_IMPORTS]
     if any(module.startswith("sklearn") for module in imports):
         own.append("skops.io")
-    os.environ[preload.VARIABLE] = ",".join([*own, *imports])
+    os.environ[PRELOAD] = ",".join([*own, *imports])
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     # the order in which ``devices`` finds the GPUs

@@ -1,15 +1,15 @@
-"""Workspaces: the folders that a stage reads and writes, and its type of task."""
+"""Workspaces: the folders that a stage reads and writes, and how its task is decoded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    import msgspec
 
 Function = TypeVar("Function", bound="Callable[..., msgspec.Struct]")
 
@@ -32,14 +32,17 @@ class Workspace:
 def stage(task: type[msgspec.Struct]) -> Callable[[Function], Function]:
     """Decorator: mark ``(task, workspace) -> result`` as a stage function for a type of task."""
 
+    # made once where the module is imported, in the process that forks workers
+    decoder = msgspec.json.Decoder(task)
+
     def mark(function: Function) -> Function:
-        function.task_type = task  # type: ignore[attr-defined]
+        function.decoder = decoder  # type: ignore[attr-defined]
         return function
 
     return mark
 
 
-def task_type(function: Any) -> type[msgspec.Struct]:
-    """Return the type of task that a stage function was marked with."""
-    found: type[msgspec.Struct] = function.task_type
-    return found
+def decode_task(function: Any, task: msgspec.Raw) -> msgspec.Struct:
+    """Return the task of a stage function, as the type that it was marked with."""
+    decoded: msgspec.Struct = function.decoder.decode(task)
+    return decoded
