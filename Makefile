@@ -1,19 +1,22 @@
-# make run: the quickstart suite.  make test: every test.  Each makes the environment first,
-# and makes it again when what it installs has changed.
+# make run: the quickstart suite.  make test: the tests.  make slow: the tests that take long.
+# Each makes the environment first, and makes it again when what it installs has changed.
 
 PYTHON ?= python3
 READY := .venv/.ready
-# what to test and how, such as TESTS='-m "not slow"'
-TESTS ?= -n auto
+# what to test and how, such as TESTS=tests/test_cli.py
+TESTS ?= -n auto -m "not slow"
 INSTALL := PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet
 
-.PHONY: run test lint extras bench clean
+.PHONY: run test slow lint extras bench clean
 
 run: $(READY)
 	.venv/bin/hepbench run quickstart
 
 test: $(READY)
 	.venv/bin/python -m pytest $(TESTS)
+
+slow: $(READY)
+	.venv/bin/python -m pytest -n auto -m slow
 
 lint: $(READY)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

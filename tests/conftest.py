@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 
+LOCKS = "HEPBENCH_LOCKS"
+
 # on a busy machine the first example of a test may take a second; what it imports takes that long
 settings.register_profile("hepbench", settings(), deadline=None)
 settings.load_profile("hepbench")
@@ -90,7 +92,7 @@ class Workbench:
 
     def variables(self) -> Mapping[str, str]:
         """Return the environment of every command."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("HEPBENCH_")}
+        kept = {k: v for k, v in os.environ.items() if k == LOCKS or not k.startswith("HEPBENCH_")}
         path = os.pathsep.join(filter(None, [str(self.site), os.environ.get("PYTHONPATH", "")]))
         cache = str(self.folder / "cache")
         return {**kept, "PYTHONPATH": path, "HEPBENCH_CACHE": cache, **self.environment}
@@ -121,6 +123,14 @@ class Done:
     def json(self) -> Any:
         """What it printed, as JSON."""
         return json.loads(self.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests do not wait for other runs on the machine, nor runs for tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LOCKS, str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""All tests, then those skipped for want of an extra; a skip that no step undoes is a failure.
+"""The tests, the slow ones, then those skipped for want of an extra; a skip that no step undoes is a failure.
 
 Run by `.ci/run`, from the root, in the environment that `make` made:
 `.venv/bin/python tests/skipped.py`
@@ -18,6 +18,9 @@ from typing import NamedTuple
 
 RECORDED_IN = "HEPBENCH_SKIPS"
 """The environment variable that names the file where pytest records its skips."""
+
+TARGETS = ("test", "slow")
+"""The targets of the Makefile that run tests: all but the slow ones, and these."""
 
 EXTRA = "needs the extra "
 """How the reason of a skip begins that `make extras` undoes."""
@@ -51,11 +54,16 @@ class Outcome:
 
 
 def main() -> int:
-    """Run both steps, print the skips that remain and pytest's closing line; return 0 or 1."""
-    outcome = run(["make", "test"])
-    print(f"\nmake test: {outcome.closing}")
-    remaining = [skip for skip in outcome.skips if not skip.reason.startswith(EXTRA)]
-    again = sorted({skip.test for skip in outcome.skips} - {skip.test for skip in remaining})
+    """Run all steps, print the skips that remain and pytest's closing line; return 0 or 1."""
+    skips: list[Skip] = []
+    for target in TARGETS:
+        outcome = run(["make", target])
+        print(f"\nmake {target}: {outcome.closing}")
+        skips += outcome.skips
+        if outcome.code:
+            break
+    remaining = [skip for skip in skips if not skip.reason.startswith(EXTRA)]
+    again = sorted({skip.test for skip in skips} - {skip.test for skip in remaining})
     if again and not outcome.code:
         subprocess.run(["make", "extras"], check=True)
         outcome = run([sys.executable, "-m", "pytest", "-n", "auto", *again])

@@ -196,6 +196,7 @@ def test_an_incomplete_cache_entry_is_built_again(two):
     assert two("verify").code == 0
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_in_any_file_of_the_cache_changes_nothing(two):
     """The damaged stage is built again in the run that needs it, and the record is the same."""
     assert two("run", "two.toml").code == 0

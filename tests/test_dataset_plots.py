@@ -336,6 +336,7 @@ def drawn(tmp_path_factory):
     return bench
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FIGURES)
 def test_without_a_name_all_possible_figures_are_drawn(drawn, what):
     """Each has a file; no temporary files are left."""

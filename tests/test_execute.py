@@ -146,6 +146,7 @@ def test_records_do_not_depend_on_jobs_or_on_the_run(toys):
     assert comparable(toys) == first
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_with_the_same_records(toys):
     """Killed with SIGKILL at random moments and resumed, a run writes what it would have written."""
     slow = [f"line[does=sleep0.{i}]" for i in range(1, 9)]

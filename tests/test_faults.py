@@ -104,6 +104,7 @@ def test_faults_without_effect_have_a_test():
     assert all(match and f"\ndef {match.group(1)}(" in tests for match in named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", RUN, ids=lambda row: f"{row.plugin}:{row.cell}")
 def test_a_fault_is_caught_as_the_table_says(outcomes, row):
     """The text is in the notes of the cell and in the printed table; the exit code agrees."""

@@ -11,7 +11,7 @@ from hepbench.storage import locks
 @pytest.mark.parametrize("name", [locks.GATE, locks.MACHINE])
 def test_a_folder_in_place_of_a_lock_is_named(name, tmp_path, monkeypatch):
     """Before any work is done, and wherever the lock is taken."""
-    monkeypatch.setattr(locks, "MACHINE_LOCKS", tmp_path)
+    monkeypatch.setenv("HEPBENCH_LOCKS", str(tmp_path))
     (tmp_path / name).mkdir()
     with pytest.raises(ResultsError, match=f"{name} cannot be opened: Is a directory"):
         locks.check()

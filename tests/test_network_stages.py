@@ -178,6 +178,7 @@ def test_a_norm_that_changes_in_eval_mode_cannot_be_probed(ran):
     assert "running_mean, which is frozen" in found.error.message
 
 
+@pytest.mark.slow
 def test_records_do_not_depend_on_jobs_or_interruptions(ran, tmp_path):
     """They are bit-identical from one process, from several, and from a stored start."""
     bench = install(Workbench(tmp_path))

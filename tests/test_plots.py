@@ -636,6 +636,7 @@ def draw(what, *options):
     return Path(done.output.strip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FIGURES)
 def test_each_figure_is_drawn_without_a_warning_into_the_results(ran, what):
     """Only the path is printed."""

@@ -130,6 +130,7 @@ def test_only_large_images_are_enlarged(side, columns, monkeypatch):
         assert (np.abs(real[:, :2]) + PIXEL / 2 < min(-left, right, -low, high)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_a_jet_of_each_class_is_drawn_in_all_forms(tmp_path, monkeypatch, suffix):
     """The command draws the bundled sample; drawn again, the file is identical."""

@@ -284,6 +284,7 @@ def hepbench_models():
 """
 
 
+@pytest.mark.slow
 def test_costs_are_measured_alone_across_runs(bench, tmp_path):
     """During a measurement no stage of another run works; their methods do overlap."""
     install(bench).plugin(SPANS, "logs")

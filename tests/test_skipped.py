@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ HERE = Path(__file__).parent
 MAKEFILE = f"""\
 test:
 \t{sys.executable} -m pytest -p no:cacheprovider test_it.py test_more.py
+slow:
+\t{sys.executable} -m pytest -p no:cacheprovider test_slow.py
 extras:
 \ttouch extra
 """
@@ -48,6 +51,7 @@ def project(tmp_path):
     """Return a function that writes a project and runs both steps: exit code and printed lines."""
     (tmp_path / "Makefile").write_text(MAKEFILE)
     (tmp_path / "test_more.py").write_text("def test_more(): pass\n")
+    (tmp_path / "test_slow.py").write_text("def test_slow(): pass\n")
     (tmp_path / "conftest.py").write_text(CONFTEST)
 
     def run(tests):
@@ -55,6 +59,8 @@ def project(tmp_path):
         done = subprocess.run(
             [sys.executable, skipped.__file__],
             cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            # but for xdist, which the last step asks for, plugins only take time to import
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"},
         )  # fmt: skip
         return done.returncode, done.stdout.splitlines()
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# one fixed folder for all runs on the machine: their TMPDIR and cache folder may differ
-MACHINE_LOCKS = Path("/tmp")
+# not TMPDIR, nor the cache folder: runs on one machine may differ in them
+MACHINE_LOCKS = "/tmp"
+"""Folder of the lock files of the machine, unless the variable HEPBENCH_LOCKS names another."""
 
 
 GATE, MACHINE = "hepbench-gate.lock", "hepbench-machine.lock"
@@ -87,7 +88,7 @@ def check() -> None:
 
 
 def _open_lock_file(name: str, files: ExitStack) -> int:
-    path = MACHINE_LOCKS / name
+    path = Path(os.environ.get("HEPBENCH_LOCKS", MACHINE_LOCKS)) / name
     try:
         descriptor = _descriptor(path)
     except OSError as error:

@@ -169,6 +169,7 @@ def test_the_variant_for_quark_and_gluon_jets():
     assert {m.negative_slope for m in encoder.modules() if isinstance(m, nn.LeakyReLU)} == {0.2}
 
 
+@pytest.mark.slow
 @each_model
 @pytest.mark.parametrize("chain", CHAINS, ids="+".join)
 def test_the_paper_preset_takes_a_step_at_full_size(name, chain):

@@ -265,6 +265,7 @@ def test_images_of_any_size_are_encoded_or_refused(name, image):
 # --- as in a run
 
 
+@pytest.mark.slow
 @each_model
 def test_the_paper_preset_takes_a_step_on_inputs_of_the_original_shape(name):
     """And the scores are finite."""
