@@ -467,6 +467,15 @@ def test_looks_at_a_test_set_count_superseded_records_and_no_failures():
     assert objects([old, record(), late])[0]["test_looks"] == 2
 
 
+def test_a_test_set_on_which_all_rows_tie_is_said_to_rank_none():
+    """As 40 examples do, whose AUC of .75 has an error of .08."""
+    said = "; it ranks none of these rows, all tie"
+    few = [record(stderr=0.08), record("mlp", auc=0.6, stderr=0.09)]
+    assert said in plain(few)
+    assert said not in plain([*few, record("svm", auc=0.5)])
+    assert said not in plain(few[:1])
+
+
 def test_looks_may_be_counted_over_more_records_than_are_shown():
     """A run shows its own cells, but others looked at the same test set before."""
     others = [record("mlp"), record("svm"), record()]

@@ -42,6 +42,8 @@ GROUPS = (
 )
 
 
+ALL_TIE = "; it ranks none of these rows, all tie"
+
 TIE = "best, or tied with it: within 2 standard errors (of both rows, added in quadrature)"
 
 
@@ -192,13 +194,17 @@ def _group_table(
         lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
     name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
     seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
+    tied = whole and _all_tie(rows)
     return formats.Table(
         title=name if whole else f"{columns.group} {name}",
         subtitle=_subtitle(rows[0]) if whole else "",
         rows=lines,
         best=[row.best for row in rows],
         notes=list(numbers),
-        looks=[_test_set_line(split, size, looks[split]) for split, size in sorted(seen.items())],
+        looks=[
+            _test_set_line(split, size, looks[split]) + (ALL_TIE if tied else "")
+            for split, size in sorted(seen.items())
+        ],
     )
 
 
@@ -213,6 +219,12 @@ def _subtitle(row: Row) -> str:
     sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
     more = f"; {data.n_unlabelled} more without labels" if data.n_unlabelled else ""
     return f"{source}: {sizes}{more}"
+
+
+def _all_tie(rows: Sequence[Row]) -> bool:
+    """Return whether all rows that can be compared tie with the best one."""
+    compared = [row for row in rows if row.comparable]
+    return len(compared) > 1 and all(row.best for row in compared)
 
 
 def _test_set_line(split: str, size: int, looks: int) -> str:
