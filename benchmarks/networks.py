@@ -24,20 +24,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import torch
 from tabulate import tabulate
 
-from hepbench.cost import export
-from hepbench.cost.preprocessed_network import PreprocessedNetwork
+from hepbench.planning.input_shapes import shapes_of
 from hepbench.planning.matrix import Choice
-from hepbench.plots import stored_predictions, trained_networks
+from hepbench.registry.plugins import installed
 from hepbench.running.session import LocalOptions, open_session
 from hepbench.specs.errors import ExportError
 from hepbench.storage.results import Results
-from hepbench.training.networks import batches, determinism, scoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from hepbench.planning.plan import Plan
     from hepbench.plots.trained_networks import TrainedNetwork
@@ -136,8 +133,10 @@ def main() -> None:
     given = parser.parse_args()
     if not given.page:
         with tempfile.TemporaryDirectory() as scratch:
-            found = measure(given.folder or Path(scratch))
-        FACTS.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+            folder = given.folder or Path(scratch)
+            run(folder)
+            store(recorded(folder))
+            rebuild(folder)
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(stored_facts()))
     print(PAGE.read_text())
@@ -146,6 +145,11 @@ def main() -> None:
 def stored_facts() -> Facts:
     """Return the facts of ``networks.json``."""
     return msgspec.json.decode(FACTS.read_bytes(), type=Facts)
+
+
+def store(facts: Facts) -> None:
+    """Write ``networks.json``."""
+    FACTS.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
 
 
 # --- run
@@ -168,34 +172,93 @@ def suite(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measure(folder: Path) -> Facts:
-    """Run the suites in a folder, and return what is known of every network."""
+def run(folder: Path) -> None:
+    """Run the suites in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SUITES:
         (folder / f"{name}.toml").write_text(suite(name))
         command = ["run", f"{name}.toml", "--source", "sample", "--jobs", "1"]
         # a cell that failed is shown on the page
         subprocess.run([sys.executable, "-m", "hepbench", *command], cwd=folder, check=False)
-    determinism.make_deterministic(threads=1)
-    results = Results(folder / "results")
-    cells, misfits = planned(folder), planned_misfits(folder)
-    networks = {
-        name: network_facts(results, dataset, cells[name], misfits.get(name, {}))
-        for dataset, models in NETWORKS.items()
-        for name in models
-    }
+
+
+def recorded(folder: Path) -> Facts:
+    """Return what the records and plans of a folder say of every network."""
+    results, misfits = Results(folder / "results"), planned_misfits(folder)
+    networks = {}
+    for name, cells in planned(folder).items():
+        records = {chain: results.read(*place) for chain, place in cells.items()}
+        networks[name] = NetworkFacts(
+            dataset=records["scratch"].dataset.partition("[")[0],
+            shapes=input_shapes(records["scratch"]),
+            cells={chain: cell_facts(record) for chain, record in records.items()},
+            misfits=misfits.get(name, {}),
+        )
     suites = {name: suite(name) for name in SUITES}
     return Facts(minutes=minutes(results), suites=suites, networks=networks)
 
 
+def input_shapes(record: Record) -> dict[str, list[int]]:
+    """Return the shapes of one example of a network's inputs."""
+    dataset = installed().entry("dataset", record.dataset.partition("[")[0]).spec
+    inputs = installed().entry("model", record.model).spec.inputs
+    shapes = shapes_of(dataset, inputs, record.params["dataset"])
+    return {name: list(shapes[name]) for name in inputs}
+
+
+def cell_facts(record: Record | None) -> CellFacts:
+    """Return what the record of a cell says."""
+    if record is None or record.error is not None:
+        return CellFacts(error=record.error.message if record else "no record")
+    return CellFacts(
+        parameters=record.cost.parameters,
+        nonzero=record.cost.nonzero_parameters,
+        macs=record.cost.macs,
+        warnings=[w for w in record.warnings if not w.startswith("latency")],
+    )
+
+
+def rebuild(folder: Path) -> None:
+    """Load every stored network, score and export it; store the facts after each network."""
+    from hepbench.training.networks import determinism
+
+    determinism.make_deterministic(threads=1)
+    facts, results = stored_facts(), Results(folder / "results")
+    for name, cells in planned(folder).items():
+        found = facts.networks[name].cells
+        for chain, place in cells.items():
+            record = results.read(*place)
+            if record is not None and record.error is None:
+                found[chain] = rebuilt_facts(found[chain], results, record)
+        store(facts)
+
+
+def rebuilt_facts(cell: CellFacts, results: Results, record: Record) -> CellFacts:
+    """Return the facts of a cell with what its stored network shows."""
+    from hepbench.plots import stored_predictions, trained_networks
+    from hepbench.training.networks import scoring
+
+    trained = trained_networks.load(results, record, most=sum(EXAMPLES.values()))
+    scores = stored_predictions.of_record(results, record)["test"].scores
+    again = scoring.scores(trained.network, trained.test.inputs)
+    exporter, error = exported(trained)
+    return msgspec.structs.replace(
+        cell,
+        difference=float(np.abs(again - scores).max()),
+        exporter=exporter,
+        export_error=error,
+    )
+
+
 def minutes(results: Results) -> int:
-    """Return how long the runs of the suites took, from the start of each to its last record."""
-    seconds = 0.0
+    """Return how long the runs of the suites took, each from its start to its last record."""
+    ends: dict[str, str] = {}
     for name in SUITES:
-        times = [r.provenance for r in results.suite_records(name)]
-        first, last = min(t.started for t in times), max(t.finished for t in times)
-        seconds += (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
-    return math.ceil(seconds / 60)
+        for record in results.suite_records(name):
+            run = record.provenance
+            ends[run.started] = max(ends.get(run.started, ""), run.finished)
+    spans = [datetime.fromisoformat(end) - datetime.fromisoformat(n) for n, end in ends.items()]
+    return math.ceil(sum(span.total_seconds() for span in spans) / 60)
 
 
 def plans(folder: Path) -> list[Plan]:
@@ -224,43 +287,14 @@ def planned_misfits(folder: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def network_facts(
-    results: Results, dataset: str, cells: Mapping[str, tuple[str, str]], misfits: dict[str, str]
-) -> NetworkFacts:
-    """Return what is known of a network, from results and cache."""
-    records = {chain: results.read(*place) for chain, place in cells.items()}
-    found = {chain: cell_facts(results, record) for chain, record in records.items()}
-    trained = trained_networks.load(results, records["scratch"], most=1)
-    return NetworkFacts(
-        dataset=dataset.partition("[")[0],
-        shapes=dict(trained.network.recipe.shapes),
-        cells=found,
-        misfits=misfits,
-    )
-
-
-def cell_facts(results: Results, record: Record | None) -> CellFacts:
-    """Return what is known of a cell, from its record and its stored network."""
-    if record is None or record.error is not None:
-        return CellFacts(error=record.error.message if record else "no record")
-    trained = trained_networks.load(results, record, most=sum(EXAMPLES.values()))
-    recorded = stored_predictions.of_record(results, record)["test"].scores
-    again = scoring.scores(trained.network, trained.test.inputs)
-    exporter, error = exported(trained)
-    return CellFacts(
-        parameters=record.cost.parameters,
-        nonzero=record.cost.nonzero_parameters,
-        macs=record.cost.macs,
-        warnings=[w for w in record.warnings if not w.startswith("latency")],
-        difference=float(np.abs(again - recorded).max()),
-        exporter=exporter,
-        export_error=error,
-    )
-
-
 def exported(trained: TrainedNetwork) -> tuple[str, str]:
     """Return the exporter that exported a network to ONNX, or '' and why none could."""
     import onnx
+    import torch
+
+    from hepbench.cost import export
+    from hepbench.cost.preprocessed_network import PreprocessedNetwork
+    from hepbench.training.networks import batches
 
     network, cpu = PreprocessedNetwork(trained.network), torch.device("cpu")
     inputs = {name: batches.dense(name, a, cpu) for name, a in trained.test.inputs.items()}
@@ -313,8 +347,8 @@ def page(facts: Facts) -> str:
 Every network that comes with hepbench was trained with every method that fits it, on {n_train} examples of
 a bundled sample, for one epoch, with one seed. The page shows that each pair works, from training to the
 exported graph; it does not show how well it classifies, since {n_test} test examples cannot tell.
-`.venv/bin/python benchmarks/networks.py` makes it again, in {facts.minutes} minutes on two cores that also did
-other work.
+`.venv/bin/python benchmarks/networks.py` makes it again; the runs took {facts.minutes} minutes on two cores that also
+did other work.
 
 - **MACs**: multiply-accumulates for scoring one example, without parts that scoring does not use.
 - **yes**: the cell has a record without an error; **fresh**: on the encoder as drawn, since it cannot be
@@ -325,7 +359,7 @@ other work.
 - **ONNX**: the exporter, and how many of the network's cells it exported; each graph was compared with
   torch at another batch size.
 - **rebuilt**: the largest difference between a recorded score of a test example and that of the network
-  built again from its stored recipe and weights, in any cell.
+  built again from its stored recipe and weights, in any of its cells that were loaded.
 
 """
     table = tabulate(rows, HEADS, tablefmt="github", disable_numparse=True)
@@ -376,7 +410,8 @@ def general(text: str, name: str) -> str:
 def sparsity(name: str, found: NetworkFacts, chain: str, notes: Footnotes) -> str:
     """Return the fraction of zero parameters after a pruning."""
     cell = found.cells[chain]
-    return outcome(name, cell, short(1 - (cell.nonzero or 0) / (cell.parameters or 1)), notes)
+    zeros = 1 - (cell.nonzero or 0) / (cell.parameters or 1)
+    return outcome(name, cell, f"{zeros:.3f}".lstrip("0"), notes)
 
 
 def structured(name: str, found: NetworkFacts, notes: Footnotes) -> str:
@@ -391,13 +426,17 @@ def onnx_entry(name: str, found: NetworkFacts, notes: Footnotes) -> str:
     used = [cell.exporter for cell in found.cells.values() if cell.exporter]
     words = [f"{which} {used.count(which)}" for which in sorted(set(used), reverse=True)]
     errors = {general(c.export_error, name) for c in found.cells.values() if c.export_error}
-    return f"{', '.join(words) or 'none'} of {len(found.cells)}" + notes.mark(sorted(errors))
+    tried = len(used) + sum(bool(c.export_error) for c in found.cells.values())
+    return f"{', '.join(words) or 'none'} of {tried}" + notes.mark(sorted(errors))
 
 
 def rebuilt(found: NetworkFacts) -> str:
     """Return the largest difference of scores after stored networks were rebuilt."""
-    largest = max(c.difference for c in found.cells.values() if c.difference is not None)
-    return f"{largest:.0e}" if largest else "equal"
+    differences = [c.difference for c in found.cells.values() if c.difference is not None]
+    if not differences:
+        return "not loaded"
+    loaded = f" ({len(differences)} of {len(found.cells)})"
+    return (f"{max(differences):.0e}" if max(differences) else "equal") + loaded
 
 
 def millions(macs: int | None) -> str:
@@ -406,8 +445,8 @@ def millions(macs: int | None) -> str:
 
 
 def short(fraction: float) -> str:
-    """Return a fraction with at most three decimals and no zero before the point."""
-    return f"{fraction:.3f}".rstrip("0").lstrip("0")
+    """Return a fraction without a zero before the point."""
+    return f"{fraction:g}".lstrip("0")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,8 @@ def _all_norms_weighted(network: nn.Module) -> Iterator[None]:
 
     The older exporter invents them itself, but only where it knows the number of channels.
     """
-    norms = [m for m in network.modules() if isinstance(m, Norm) and m.weight is None]
+    # torch's types do not say that a norm may lose its weights
+    norms: list[Any] = [m for m in network.modules() if isinstance(m, Norm) and m.weight is None]
     for norm in norms:
         norm.weight = nn.Parameter(torch.ones(norm.num_features))
         norm.bias = nn.Parameter(torch.zeros(norm.num_features))
