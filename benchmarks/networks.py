@@ -427,6 +427,8 @@ def onnx_entry(name: str, found: NetworkFacts, notes: Footnotes) -> str:
     words = [f"{which} {used.count(which)}" for which in sorted(set(used), reverse=True)]
     errors = {general(c.export_error, name) for c in found.cells.values() if c.export_error}
     tried = len(used) + sum(bool(c.export_error) for c in found.cells.values())
+    if not tried:
+        return "not loaded"
     return f"{', '.join(words) or 'none'} of {tried}" + notes.mark(sorted(errors))
 
 

@@ -6,7 +6,6 @@ import pytest
 from test_benchmarks import FOLDER
 
 from hepbench.registry.plugins import installed
-from hepbench.specs.parameters import defaults
 
 
 @pytest.fixture
@@ -45,32 +44,3 @@ def test_the_same_chains_fit_the_same_networks_as_on_the_page(script, monkeypatc
         name: set(facts.cells) for name, facts in networks.items()
     }
     assert misfits == {name: facts.misfits for name, facts in networks.items() if facts.misfits}
-
-
-def test_parameters_and_macs_on_the_page_are_those_of_the_networks_as_they_are_built(script):
-    """Both are counted again for each network, with its own head and the recorded input shapes."""
-    for name, facts in script.stored_facts().networks.items():
-        network = built(name, facts.shapes)
-        used = network.scoring_parameters()
-        numbers = sum(p.numel() for n, p in network.named_parameters() if n in used)
-        macs = counted(network)
-        dense = facts.cells["scratch"]
-        assert (name, numbers, macs) == (name, dense.parameters, dense.macs)
-
-
-def built(name, shapes):
-    """Return a network with its default parameters."""
-    from hepbench.training.networks.network import build
-    from hepbench.training.networks.recipes import Recipe, TrustedCode
-
-    spec = installed().entry("model", name).spec
-    parts = {"model": name, "params": defaults(spec.params), "preprocess": [], "shapes": shapes}
-    known = TrustedCode(models={name: spec.build}, heads={}, steps=frozenset())
-    return build(Recipe(**parts, classes=2, head=None), known).with_head().eval()
-
-
-def counted(network):
-    """Return the MACs of scoring one example."""
-    from hepbench.cost import counting
-
-    return counting.count(network, network.example_inputs()).macs
