@@ -11,48 +11,59 @@ from __future__ import annotations
 import argparse
 
 import torch
+from networks import NETWORKS
 from tabulate import tabulate
 
 from hepbench.cost import counting
+from hepbench.planning.input_shapes import shapes_of
+from hepbench.planning.settings import dataset_params
 from hepbench.registry import plugins
 from hepbench.specs.parameters import defaults
 from hepbench.training.networks.network import build
 from hepbench.training.networks.recipes import Recipe, TrustedCode
 
-SHAPES = {
-    ("table", "quick"): (21,),
-    ("table", "paper"): (21,),
-    ("image", "quick"): (8, 64, 64),
-    ("image", "paper"): (8, 125, 125),
+SETTINGS = {
+    "quick": {
+        "higgs": {"features": 21},
+        "boosted-jets": {"size": 64},
+        "quark-gluon": {"size": 64, "points": 64, "k": 8},
+        "electron-photon": {},
+    },
+    "paper": {
+        "higgs": {"features": 21},
+        "boosted-jets": {},
+        "quark-gluon": {"points": 512, "k": 16},
+        "electron-photon": {},
+    },
 }
+"""Parameters of the datasets in each preset."""
 
 
 def main() -> None:
     """Print the table."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    installed = plugins.installed()
-    rows = []
-    for name in installed.names("model"):
-        spec = installed.entry("model", name).spec
-        if "encode" not in spec.offers:
-            continue
-        for preset in ("quick", "paper"):
-            params = defaults(spec.params, preset)
-            shapes = {i: list(SHAPES[i, preset]) for i in spec.inputs}
-            recipe = Recipe(
-                model=name, params=params, preprocess=[], shapes=shapes, classes=2, head=None
-            )
-            torch.manual_seed(0)
-            network = build(
-                recipe, TrustedCode(models={name: spec.build}, heads={}, steps=frozenset())
-            )
-            counted = counting.count(network.with_head().eval(), network.example_inputs())
-            macs, check = counted.macs or 0, counted.cross_check
-            size = " x ".join(map(str, *shapes.values()))
-            gaps = "; ".join(counted.gaps) or "none"
-            rows.append([name, preset, size, macs, check, f"{macs / check - 1:.2%}", gaps])
+    datasets = {name: d.partition("[")[0] for d, names in NETWORKS.items() for name in names}
+    rows = [row(name, datasets[name], p) for name in sorted(datasets) for p in SETTINGS]
     heads = ("model", "preset", "input", "fvcore", "torch", "difference", "not counted")
     print(tabulate(rows, heads, tablefmt="github", intfmt=","))
+
+
+def row(name: str, dataset_name: str, preset: str) -> list[str | int]:
+    """Return a line about one network in one preset."""
+    installed = plugins.installed()
+    spec = installed.entry("model", name).spec
+    dataset = installed.entry("dataset", dataset_name).spec
+    found = shapes_of(dataset, spec.inputs, dataset_params(dataset, SETTINGS[preset][dataset_name]))
+    shapes = {i: list(found[i]) for i in spec.inputs}
+    params = defaults(spec.params, preset)
+    recipe = Recipe(model=name, params=params, preprocess=[], shapes=shapes, classes=2, head=None)
+    torch.manual_seed(0)
+    network = build(recipe, TrustedCode(models={name: spec.build}, heads={}, steps=frozenset()))
+    counted = counting.count(network.with_head().eval(), network.example_inputs())
+    macs, check = counted.macs or 0, counted.cross_check
+    size = "; ".join(" x ".join(map(str, shape)) for shape in shapes.values())
+    gaps = "; ".join(counted.gaps) or "none"
+    return [name, preset, size, macs, check, f"{macs / check - 1:.2%}", gaps]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from hepbench import Measured, Predictions, UndefinedMetricError
-from hepbench.evaluation import consistency, metric_audit, metrics
+from hepbench.evaluation import consistency, measure, metric_audit, metrics
 
 CORE = [
     metrics.auc,
@@ -183,6 +183,25 @@ def test_audit_is_quick():
     start = time.process_time()
     metric_audit.audit(metrics.auc)
     assert time.process_time() - start < 0.2
+
+
+@pytest.mark.parametrize("noise", [0, 1e-9])
+def test_scores_that_are_equal_but_for_rounding_are_marked(noise):
+    """An AUC of such scores would rank rounding errors."""
+    signal = 0.3 + noise * np.random.default_rng(0).random(20)
+    same = Predictions(labels=np.arange(20) % 2, scores=np.column_stack([1 - signal, signal]))
+    warning = consistency.scores_differ(same)
+    assert warning.startswith("all test examples get the same scores")
+    assert measure.row_warnings([], {"test": same}) == [f"scores: {warning}"]
+
+
+def test_scores_that_differ_are_not_marked():
+    """Nor is the score of a single example; write-up 000's masked filters still leave .0002."""
+    scores = np.array([[0.5, 0.5], [0.5002, 0.4998]])
+    test = Predictions(labels=np.array([0, 1]), scores=scores)
+    assert consistency.scores_differ(test) is None
+    single = Predictions(labels=np.array([0]), scores=scores[:1])
+    assert consistency.scores_differ(single) is None
 
 
 def test_accuracy_that_fits_is_not_marked():

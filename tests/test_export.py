@@ -98,6 +98,19 @@ def test_masks_are_boolean_inputs_of_the_graph(tmp_path):
     assert abs(a - all_real).max() > 1e-3
 
 
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.InstanceNorm1d])
+def test_a_norm_without_weights_has_none_after_the_export_either(norm, tmp_path):
+    """It has some while the graph is written: the exporter needs them if it has lost the sizes."""
+
+    def forward(inputs, norm, head):
+        return head(norm(inputs["cloud"].transpose(1, 2)).mean(2))
+
+    network = Network(forward, norm(8, affine=False), nn.Linear(8, 2))
+    names = list(network.state_dict())
+    assert export.export(network, INPUTS, tmp_path / "network.onnx") <= export.TOLERANCE
+    assert list(network.state_dict()) == names
+
+
 @pytest.mark.parametrize(
     "network",
     [

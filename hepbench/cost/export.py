@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase as Norm
 
 from hepbench.cost.operators import one_line
 from hepbench.cost.tracing import Positional, batch, eval_without_gradients, traceable
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from hepbench.cost.tracing import Tensors
 
@@ -125,7 +127,7 @@ def _export_with(
 
 def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: list[str]) -> None:
     """Export a network with the older ONNX exporter; list lines that may fix the batch size."""
-    with _collect_fixed_sizes(fixed_sizes):
+    with _collect_fixed_sizes(fixed_sizes), _all_norms_weighted(network):
         torch.onnx.export(
             Positional(network, tuple(tensors)),
             tuple(tensors.values()),
@@ -136,6 +138,24 @@ def _write(network: nn.Module, tensors: Tensors, path: Path, *, fixed_sizes: lis
             output_names=["logits"],
             dynamic_axes={name: {0: "batch"} for name in (*tensors, "logits")},
         )
+
+
+@contextmanager
+def _all_norms_weighted(network: nn.Module) -> Iterator[None]:
+    """Give norms without weights weights of 1 and biases of 0 while a network is exported.
+
+    The older exporter invents them itself, but only where it knows the number of channels.
+    """
+    # torch's types do not say that a norm may lose its weights
+    norms: list[Any] = [m for m in network.modules() if isinstance(m, Norm) and m.weight is None]
+    for norm in norms:
+        norm.weight = nn.Parameter(torch.ones(norm.num_features))
+        norm.bias = nn.Parameter(torch.zeros(norm.num_features))
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.weight = norm.bias = None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Consistency of metrics: whether an accuracy is plausible, given the AUC."""
+"""Consistency of metrics: whether scores differ at all, and whether an accuracy fits the AUC."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from hepbench.specs.metric import Measured, Predictions
 
     Compute = Callable[[Predictions], float | Measured]
+
+
+ROUNDING = 1e-6
+"""Scores (float32 probabilities) that differ by less are equal."""
+
+
+def scores_differ(predictions: Predictions) -> str | None:
+    """Return a warning if a classifier gives all examples the same scores, except for rounding.
+
+    Such scores rank nothing: the AUC is .5, or a ranking of rounding errors. A pruning that masks
+    all weights of one layer does this.
+    """
+    scores = predictions.scores
+    if len(scores) < 2 or (largest := float(np.ptp(scores, axis=0).max())) >= ROUNDING:
+        return None
+    return f"all test examples get the same scores (largest difference {largest:.1g})"
 
 
 def accuracy_fits_auc(

@@ -57,7 +57,8 @@ def _value(compute: str, predictions: Predictions) -> Value:
 
 def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
     """Return warnings about the metrics of a cell, each as ``name: problem``."""
-    found = []
+    same = consistency.scores_differ(predictions["test"])
+    found = [f"scores: {same}"] if same else []
     for threshold in (None, 0.5):
         if warning := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
             found.append(f"accuracy: {warning}")

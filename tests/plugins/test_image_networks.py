@@ -293,6 +293,18 @@ def test_the_latents_can_be_probed(name, method):
 
 @needs_extra("hepbench[onnx]")
 @each_model
+def test_a_linear_probe_is_exported_by_the_older_exporter(name, tmp_path):
+    """Also of a vision transformer, in whose graph the exporter does not know the latents' number."""
+    data = training_data(name)
+    network = run("linear-probe", fresh(name, data), data, epochs=1)
+    inputs, path = data.validation.inputs, tmp_path / "network.onnx"
+    with tracing.traceable(network):
+        export._write(network, tracing.batch(inputs, export.TRACED), path, fixed_sizes=[])
+    assert export.check(network, inputs, path) <= export.TOLERANCE
+
+
+@needs_extra("hepbench[onnx]")
+@each_model
 @pytest.mark.parametrize("method", PRUNINGS)
 def test_a_pruned_network_is_stored_and_exported(name, method, tmp_path):
     """Loaded again it scores the same; without half of its channels it has half of the MACs or less."""
