@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -19,6 +20,7 @@ def installed(monkeypatch):
     monkeypatch.setattr(interrupts, "_last", [-interrupts.REPEAT_SECONDS])
     interrupts.install()
     yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.WORDS)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -78,3 +80,15 @@ def test_a_forked_process_ends_at_a_signal_without_a_word():
     os.kill(child, signal.SIGTERM)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_worker_drops_a_signal_that_came_before_it_was_on_its_own():
+    """It was for the main process; what comes later is received."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.WORDS)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    assert signal.SIGTERM in signal.sigpending()
+    interrupts.receive()
+    assert signal.sigpending() == set()
+    with pytest.raises(interrupts.Interrupted):
+        signal.raise_signal(signal.SIGTERM)

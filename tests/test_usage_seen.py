@@ -227,7 +227,8 @@ def hepbench_cell_finished(record):
     source = Path(__file__).with_name("slope.py")
     new = source.with_suffix(".new")
     new.write_text("def slope(): return -1")
-    new.replace(source)
+    if source.read_text() != new.read_text():
+        new.replace(source)
 """
 
 

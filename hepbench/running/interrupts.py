@@ -85,5 +85,13 @@ def held_back() -> Iterator[None]:
 
 
 def receive() -> None:
-    """Stop delaying signals in this worker, which was forked while they were delayed."""
+    """Stop delaying signals in this worker, which was forked while they were delayed.
+
+    Those that came before it left the terminal's process group were for the main process alone.
+    """
+    for number in WORDS:
+        handler = signal.getsignal(number)
+        # this drops a signal that waits
+        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WORDS)
