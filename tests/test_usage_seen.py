@@ -234,7 +234,9 @@ def hepbench_cell_finished(record):
 
 def test_a_module_that_changes_between_two_cells_fails_the_later_ones(pack):
     """Nothing of the new code is recorded under the old key; the next run does them."""
-    pack.write("site/pack/slope.py", "def slope(): return 1\n")
+    # a second, in which the cell before is finished
+    slow = "import time\ntime.sleep(1)\ndef slope(): return 1\n"
+    pack.write("site/pack/slope.py", slow)
     hooks = pack.folder / "site/pack/__init__.py"
     hooks.write_text(hooks.read_text() + BETWEEN)
     done = pack("run", "s.toml", "--seeds", "3", "--jobs", "1")
