@@ -54,8 +54,10 @@ def project(tmp_path):
     (tmp_path / "test_slow.py").write_text("def test_slow(): pass\n")
     (tmp_path / "conftest.py").write_text(CONFTEST)
 
-    def run(tests):
+    def run(tests, slow=""):
         (tmp_path / "test_it.py").write_text(tests)
+        if slow:
+            (tmp_path / "test_slow.py").write_text(slow)
         done = subprocess.run(
             [sys.executable, skipped.__file__],
             cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
@@ -118,6 +120,14 @@ def test_a_failed_test_is_a_failure(project, step):
     """In either step; the last line is that of the step."""
     needed = "@needs_extra\n" if step == 2 else ""
     code, lines = project(f"{TESTS}{needed}def test_fails(): assert 0\n")
+    assert code == 1
+    assert "1 failed" in lines[-1]
+
+
+@needs_make
+def test_a_failed_slow_test_is_a_failure(project):
+    """What was skipped for want of an extra does not run then."""
+    code, lines = project(TESTS, slow="def test_fails(): assert 0\n")
     assert code == 1
     assert "1 failed" in lines[-1]
 

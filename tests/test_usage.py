@@ -287,6 +287,22 @@ def test_entries_and_records_without_what_they_used_are_made_again(pack):
     assert run(pack) == 1
 
 
+def test_every_installed_package_belongs_to_the_distribution_that_python_names():
+    """Python's own list takes ten times as long, so ours is another."""
+    from importlib import metadata
+
+    from hepbench.registry import libraries
+
+    names = {top: found.metadata["Name"] for top, found in libraries.distributions().items()}
+    theirs = metadata.packages_distributions()
+    assert {"torch", "sklearn", "PIL"} <= names.keys()
+    assert {top: names.get(top) in found for top, found in theirs.items()} == dict.fromkeys(
+        theirs, True
+    )
+    assert libraries.distribution_of("PIL") == ("pillow", metadata.version("pillow"))
+    assert libraries.distribution_of("no_such_package") is None
+
+
 def test_a_plugin_is_never_imported_by_the_fork_server():
     """Only hepbench and libraries: edited code would live on in all later workers."""
     from hepbench.registry import libraries

@@ -234,7 +234,7 @@ def hepbench_cell_finished(record):
 
 def test_a_module_that_changes_between_two_cells_fails_the_later_ones(pack):
     """Nothing of the new code is recorded under the old key; the next run does them."""
-    # a second, in which the cell before is finished
+    # slow, so that the hook runs before all cells have imported it
     slow = "import time\ntime.sleep(1)\ndef slope(): return 1\n"
     pack.write("site/pack/slope.py", slow)
     hooks = pack.folder / "site/pack/__init__.py"

@@ -88,7 +88,12 @@ def check() -> None:
 
 
 def _open_lock_file(name: str, files: ExitStack) -> int:
-    path = Path(os.environ.get("HEPBENCH_LOCKS", MACHINE_LOCKS)) / name
+    folder = os.environ.get("HEPBENCH_LOCKS") or MACHINE_LOCKS
+    # a worker would look for it in its own folder
+    if not Path(folder).is_absolute():
+        msg = f"HEPBENCH_LOCKS is '{folder}'; an absolute path is expected"
+        raise ResultsError(msg)
+    path = Path(folder) / name
     try:
         descriptor = _descriptor(path)
     except OSError as error:

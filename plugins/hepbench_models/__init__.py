@@ -229,7 +229,13 @@ MAE_VIT = Model(
 
 
 def _graph_network(
-    name: str, summary: str, network: str, source: str, *, fits: str = "", **params: Param
+    name: str,
+    summary: str,
+    network: str,
+    source: str,
+    *,
+    fits: str = "several_points",
+    **params: Param,
 ) -> Model:
     """Return the spec of a graph network; its write-up, R5, is silent about all parameters."""
     return Model(
@@ -237,7 +243,7 @@ def _graph_network(
         summary=f"Graph network of points: {summary} (torch-geometric)",
         inputs=("cloud", "mask", "neighbours"),
         build=f"hepbench_models.graphs:{network}",
-        fits=fits,
+        fits=f"hepbench_models.cloud_shapes:{fits}",
         preprocess=("signed-log", "standardise"),
         params={"width": Param(64, COUNT), "layers": Param(3, COUNT), **params},
         imports=("torch_geometric.nn",),
@@ -251,7 +257,7 @@ GCN = _graph_network(
 
 GAT = _graph_network(
     *("gat", "neighbours weighted by attention", "GAT", "Veličković et al., arXiv:1710.10903"),
-    fits="hepbench_models.cloud_shapes:whole_heads",
+    fits="whole_heads",
     heads=Param(4, COUNT),
 )
 

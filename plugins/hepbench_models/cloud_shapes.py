@@ -8,8 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def several_points(shapes: Mapping[str, tuple[int, ...]], **_params: Any) -> str:
+    """Return why a graph has no edges, or ''; ``cloud`` is (points, features)."""
+    points = shapes["cloud"][0]
+    return "" if points > 1 else f"a graph of {points} point has no edges; at least 2 are expected"
+
+
 def whole_heads(
-    _shapes: Mapping[str, tuple[int, ...]], *, width: int, heads: int, **_params: Any
+    shapes: Mapping[str, tuple[int, ...]], *, width: int, heads: int, **_params: Any
 ) -> str:
-    """Return why the features of a point cannot be divided among heads, or ''."""
-    return f"width {width} is no multiple of heads {heads}" if width % heads else ""
+    """Return why a graph has no edges or its features cannot be divided among heads, or ''."""
+    if width % heads:
+        return f"width {width} is no multiple of heads {heads}"
+    return several_points(shapes)

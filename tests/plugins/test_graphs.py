@@ -173,6 +173,15 @@ def test_edges_go_from_neighbours_to_points():
     assert torch.equal(edges(near, mask, loops=True)[0], expected + torch.eye(4))
 
 
+@each_network
+def test_graphs_of_one_point_do_not_fit(name):
+    """They have no edges, so nothing of a graph network is left."""
+    reason = "a graph of 1 point has no edges; at least 2 are expected"
+    for points, expected in ((1, reason), (2, "")):
+        shapes = {"cloud": (points, FEATURES), "mask": (points,), "neighbours": (points, 3)}
+        assert why_unfit(SPECS[name], shapes, params(name)) == expected
+
+
 def test_heads_that_do_not_divide_the_width_do_not_fit():
     """With both numbers; a planner asks before anything is built."""
     shapes = {"cloud": (7, FEATURES), "mask": (7,), "neighbours": (7, 3)}
