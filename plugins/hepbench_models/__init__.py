@@ -212,7 +212,7 @@ MAE_VIT = Model(
     build="hepbench_models.mae_vit:MaskedAutoencoder",
     offers=frozenset({"encode", "pretrain", "reconstruct"}),
     fits="hepbench_models.image_shapes:several_patches",
-    preprocess=("signed-log",),
+    preprocess=("signed-log", "standardise"),
     params={
         "patch": Param(8, COUNT, {"paper": 5}),
         "width": Param(96, COUNT, {"paper": 768}),
