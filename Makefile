@@ -7,7 +7,7 @@ READY := .venv/.ready
 TESTS ?= -n auto -m "not slow"
 INSTALL := PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet
 
-.PHONY: run test slow lint extras bench clean
+.PHONY: run test slow lint docs extras bench clean
 
 run: $(READY)
 	.venv/bin/hepbench run quickstart
@@ -20,6 +20,13 @@ slow: $(READY)
 
 lint: $(READY)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+# outputs on pages are written anew, then pages become docs/_build/html; with OUTPUTS=--check nothing
+# is written, and an output that is not what its command prints is an error
+docs: $(READY)
+	$(INSTALL) -e '.[docs]'
+	.venv/bin/python docs/outputs.py $(OUTPUTS)
+	.venv/bin/python -m sphinx -q -E -W --keep-going docs docs/_build/html
 
 # what only some tests need: generators, pandas, the blosc filter of HDF5
 extras: $(READY)

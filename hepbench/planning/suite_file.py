@@ -35,6 +35,10 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     with each value.
 
     Attributes:
+        datasets: names of datasets.
+        models: names of models.
+        methods: chains of methods, joined by ``+``: ``pretrain+finetune``. A method named alone
+            follows the first method in its ``after``.
         label_fractions: fractions of the training labels that methods see, one cell for each.
         presets: as the suite's, for this table alone; they win over the suite's.
         exclude: globs over ``dataset/model/chain``, names without parameters.
@@ -56,6 +60,9 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The contents of a suite file.
 
     Attributes:
+        name: names the folder of its records.
+        summary: one line.
+        preset: selects the defaults of parameters: ``quick``, ``paper``, or another of a plugin.
         seeds: a number n for 0 .. n-1, or a list.
         split_seed: of the division into train, validation and test, the same for every cell.
         cost: whether the cost of scoring is measured too, one cell at a time.
@@ -63,6 +70,8 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             ``[presets.paper.scratch]``, ``epochs = 50``. Labels show the parameters that differ
             from the preset, so they do not show these, except those of datasets, which have no
             presets of their own.
+        run: the ``[[run]]`` tables.
+        published: the ``[[published]]`` tables.
     """
 
     name: str

@@ -34,7 +34,7 @@ fraction is part of a larger one. Validation and test examples keep all labels."
 
 
 SIMULATED = b"simulated by hepbench"
-"""The mark of a generated file: these bytes are among its first MARK_BYTES."""
+"""The mark of a file that ``Dataset.generate`` wrote: its first 512 bytes contain these bytes."""
 
 
 MARK_BYTES = 512
@@ -239,8 +239,10 @@ class Dataset:
         read_params: names of the parameters that change what is read. Both readers get these
             parameters and no others.
         params: the dataset's own parameters by name: a ``Param``, or its default alone.
-        augmentations: ``"module:function"`` of ``(inputs) -> Inputs`` by name, for training batches
-            only: dense tensors, on the device.
+        augmentations: ``"module:function"`` of ``(inputs) -> Inputs`` by name. They get the inputs of
+            a training batch as dense tensors on the device, after the model's preprocessing, and
+            draw from torch's global generator. A method applies those that its setting ``augment``
+            names, or calls them itself: see ``Context.augmentations``.
         generate: ``"module:function"`` of ``(folder, *, events, seed, jobs, progress) -> Path``:
             simulates examples into ``folder`` in the original file format. It writes
             ``hepbench.SIMULATED`` where readers of the format do not look, such as the user block

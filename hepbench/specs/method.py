@@ -23,21 +23,27 @@ class Method:
     """A method plugin: one step of a chain, which trains or changes a model.
 
     Attributes:
-        name, summary: as written in suites; one line.
-        run: ``(start, data, context, **params) -> Network | Estimator``, of the same type as
-            ``start``; ``data`` is TrainingData.
+        name: as written in suites.
+        summary: one line.
+        run: ``"module:function"`` of ``(start, data, context, **params) -> Network | Estimator``, of
+            the same type as ``start``; ``data`` is TrainingData. ``start`` is its own copy, which it
+            may change.
         after: what it may follow: names of methods; ``encoder`` or ``classifier`` for any method
             that makes one; ``fresh`` for a new model. The first is the default if the method is
             named alone.
-        needs: what the model must offer.
+        needs: what the model must offer: see ``Model.offers``.
         labels: False if the method must not see labels; it then gets all training inputs, those of
             unlabelled examples too.
         makes: ``encoder`` or ``classifier``; only a classifier ends a chain. The head of an encoder
-            is dropped.
+            is dropped, so a head may also be what only the training needs, such as a projection.
         freezes: parts (``encoder``, ``encoder.blocks``, ``head``) that the method leaves
             bit-identical, buffers too. This is checked.
-        head: ``(width, classes, **params) -> nn.Module`` for ``Context.with_head``: (N, width)
-            latents to (N, classes) logits. None: the encoder's own head, or a linear one.
+        head: ``"module:function"`` of ``(width, classes, **params) -> nn.Module``, or of such a
+            class, for ``Context.with_head``: it maps (N, width) latents to (N, classes) logits; a
+            head that is dropped may return anything. ``params`` are those given to ``with_head``;
+            they are stored, and the head is built again from them when the network is loaded, so
+            all that is fitted belongs in parameters and buffers. None: the encoder's own head, or a
+            linear one.
         params: by name, a ``Param(default, allowed, presets)``, or a plain default. Values that are
             not allowed, or not of the default's type, are refused before anything runs. A method
             that trains takes ``training_params(...)`` in.
@@ -125,13 +131,27 @@ class Network(Protocol):
 class Objective:
     """A loss, and the parts of the network that are trained on it by an optimiser of their own.
 
+    ``terms`` gets batches of two kinds. In training, the parts that are trained are in training mode,
+    and the chosen augmentations were applied. After each epoch come the batches of the validation
+    part, in order, in eval mode, without gradients and without augmentations; before each such pass
+    the random generators of Python, numpy and torch are seeded alike. So a term may draw random
+    numbers and may compare the examples of a batch with each other, but with the same weights its
+    validation value must stay the same: it may not count calls or keep state outside of buffers.
+    This is checked. What must change during training is the weight of a term: see ``Encoder``.
+
     Attributes:
-        terms: ``(network, batch) -> {name: (N,)}``; the core has ``classification`` and
-            ``pretraining``. Their sum, weighted by the encoder's ``term_weights`` and the examples'
-            weights, is the loss.
+        terms: ``(network, batch) -> {name: (N,)}``: one value for each example, unweighted; the core
+            has ``classification`` and ``pretraining``. ``batch`` is Examples of torch tensors on the
+            network's device: ``inputs`` dense and preprocessed, ready for ``network(batch.inputs)``
+            and ``network.encoder.encode(batch.inputs)``; ``labels`` and ``weights``
+            may be None; the weights of the training part have mean 1. Its memory is used again:
+            keep no batch.
+            The sum of the terms, weighted by the encoder's ``term_weights`` and the examples'
+            weights, is the loss. Two objectives may not use one name.
         learning_rates: part of the network -> learning rate. A part is a prefix of the names of
             parameters (``encoder``, ``encoder.blocks.3``; ``""`` is all); the longest that fits
-            applies. Parameters outside of all parts are frozen and stay in eval mode.
+            applies. Parameters outside of all parts are frozen and stay in eval mode. Modules that
+            are not part of the network cannot be trained: see ``Method.head``.
     """
 
     terms: Callable[[Any, Any], Mapping[str, Tensor]]
@@ -156,7 +176,9 @@ class Context(Protocol):
             and torch are seeded with it too.
         threads: number of threads it may use.
         device: of networks and batches.
-        augmentations: the dataset's, by name: ``(inputs) -> inputs`` on batches.
+        augmentations: the dataset's, by name: ``(inputs) -> inputs`` on preprocessed batches. ``fit``
+            applies those of the setting ``augment`` to each training batch; terms that compare two
+            versions of an example call them themselves, and then in validation too.
     """
 
     seed: int
@@ -165,9 +187,10 @@ class Context(Protocol):
     augmentations: Mapping[str, Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]]
 
     def with_head(self, network: Network, **params: Any) -> Network:
-        """Interface: return the network with a new head.
+        """Interface: return a network of the same modules with a new head.
 
-        It is ``Method.head``, or the encoder's own head, or a linear one.
+        It is ``Method.head``, or the encoder's own head, or a linear one; ``params`` are its
+        parameters, of JSON's types.
         """
         ...
 
@@ -175,6 +198,9 @@ class Context(Protocol):
         self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
     ) -> Network:
         """Interface: train a network in place and return it as it was after its best epoch.
+
+        The validation value that ``monitor`` names selects the epoch. A method may call ``fit``
+        several times, or not at all.
 
         Args:
             network: is trained.

@@ -73,9 +73,11 @@ class Metric:
     """A metric plugin: a function that computes a value from predictions.
 
     Attributes:
-        name, summary: as shown in tables; one line.
-        compute: ``(Predictions) -> float | Measured``; raises UndefinedMetricError if it has no
-            value.
+        name: as shown in tables.
+        summary: one line.
+        compute: ``"module:function"`` of ``(Predictions) -> float | Measured``; it raises
+            UndefinedMetricError if it has no value. It is called for the test, training and
+            validation parts; ``Predictions.validation`` is None for the last.
         higher_is_better: direction; None if neither is better: rows are not ranked by it.
         same: names of ASPECTS that must be equal for two values to be compared.
         classes: the number of classes it needs; None means any.

@@ -27,7 +27,15 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 }
 """The core's preprocessing steps, each with its parameters: ``zero-suppression[below=0.001]``.
 
-They stand here so that listing them imports no torch."""
+- ``standardise``: subtract the mean and divide by the standard deviation of each feature (``table``,
+  ``scalars``, ``cloud``) or channel (``image``, of all pixels). A constant feature stays as it is.
+- ``channel-maximum``: divide by the largest value of each feature or channel, if it is positive.
+- ``signed-log``: sign(x) log(1 + |x| / m), with the median |x| of the values other than 0 as m.
+- ``zero-suppression``: set pixels of an image below a threshold to 0.
+
+What a step fits, it fits on training inputs. Only real particles of a cloud count, those with
+``mask`` True, and afterwards the features of all other particles are 0. ``mask`` and ``neighbours``
+stay as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +43,11 @@ class Model:
     """A model plugin: a network that encodes inputs, or an estimator that fits itself.
 
     Attributes:
-        name, summary: as written in suites; one line.
+        name: as written in suites.
+        summary: one line.
         inputs: names of its inputs.
-        build: ``(shapes, **params) -> Encoder | Estimator``; ``shapes`` maps an input to the shape
-            of one example; torch's generator is seeded.
+        build: ``"module:function"`` of ``(shapes, **params) -> Encoder | Estimator``, or a class;
+            ``shapes`` maps an input to the shape of one example; torch's generator is seeded.
         offers: ``encode``, ``pretrain`` and ``reconstruct`` for an Encoder, ``estimate`` for an
             Estimator; a method runs only on models that offer its ``needs``.
         preprocess: steps applied to the inputs, in order: the core's (``STEPS``) by name, the
@@ -147,7 +156,8 @@ class Encoder(Protocol):
 
     - ``head(classes) -> nn.Module``: latents to (N, classes) logits, if not linear;
     - ``pretraining_terms(inputs) -> {name: (N,)}``: the terms of its own loss, unweighted, for
-      models that offer ``pretrain``;
+      models that offer ``pretrain``; in training mode they may be random, in eval mode they are
+      deterministic, and an example's terms depend on no other example;
     - ``term_weights(progress) -> {name: weight}``: 1 for terms that it does not name; ``progress``
       rises from 0 to 1 during training and is 1 for validation;
     - ``reconstruct(inputs) -> inputs``, for models that offer ``reconstruct``;

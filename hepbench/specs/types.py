@@ -22,3 +22,5 @@ Params: TypeAlias = Mapping[str, Any]
 
 
 Role: TypeAlias = Literal["labelled", "unlabelled", "test"]
+"""What a reader yields examples as: ``labelled`` ones are divided into training, validation and test
+parts; ``test`` is an official test set; ``unlabelled`` ones only join training without labels."""

@@ -21,7 +21,15 @@ SCHEMA_VERSION = 3
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A recorded value of a metric, as in ``Measured``; ``undefined`` is why there is none."""
+    """A recorded value of a metric, as in ``Measured``.
+
+    Attributes:
+        value: finite; None if there is none.
+        stderr: standard error of the test sample, if known.
+        low, high: 68 % interval, if it is not symmetric.
+        limit: True if ``value`` is a 95 % lower limit.
+        undefined: why there is no value.
+    """
 
     value: float | None = None
     stderr: float | None = None
@@ -52,6 +60,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: hash of the files that were read.
         files: their names.
         n_train, n_unlabelled: training examples with labels, and those without.
+        n_validation, n_test: examples of the other parts.
         split_hash: hash of the ids of each part.
         contents, test_contents: hash of ids, labels, weights and inputs of all examples, and of the
             test examples: other numbers under the same ids are other data.
@@ -151,7 +160,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         parameters, nonzero_parameters: of the network that was scored, or as the estimator counts.
-        macs: multiply-accumulates of scoring one example; ``flops`` is twice that.
+        macs: multiply-accumulates of scoring one example.
+        flops: twice the multiply-accumulates.
         theoretical_macs: ``macs`` without those of zero weights, which masking alone does not save.
         comparisons: along the paths of one example through trees, on average.
         latencies: by runtime and batch.
@@ -208,6 +218,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         stage: name of the stage that failed.
+        type, message: of the exception.
+        traceback: where it was raised.
+        stderr: last output of the worker that failed.
         cell: name of the cell that the failed stage belongs to, if it is another cell.
     """
 
@@ -271,7 +284,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The record of the machine of a run; ``memory_gb`` is what processes may use."""
+    """The record of the machine of a run.
+
+    Attributes:
+        host: its name.
+        processor: model of the processor.
+        cores: that processes may use.
+        memory_gb: what processes may use, in GB.
+        system: operating system.
+    """
 
     host: str = ""
     processor: str = ""
@@ -287,7 +308,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         hepbench: its version.
         plugins: version of each distribution that dataset, model and methods come from.
         git: commit of the folder that the run was started in; ``+`` marks uncommitted changes.
+        machine: the machine of the run.
         libraries: versions of Python and of the libraries that compute.
+        device: where networks were trained and scored.
         threads: of each worker.
         suite_file: path of the suite file, as the run was given it.
         run: name that the run was given; empty: it is called by its start.
@@ -311,23 +334,34 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one cell: its settings, metrics, costs and origin.
 
     Attributes:
+        schema_version: of the format; records of older versions are still read.
+        suite: name of the suite.
         dataset, model, chain: labels, with the parameters that differ from the preset's.
         method: the last of the chain.
+        preset: name of the preset.
+        seed: of this cell.
         params: of ``dataset``, ``model`` and each of ``methods``, whose second use in a chain is
             ``finetune#2``.
         key: content hash: equal keys, equal results.
+        status: ``ok``, or why there are no metrics.
         metrics, metrics_train, metrics_validation: by metric name.
+        cost: parameters, operations, latencies, times.
         epochs, best_epoch: of the last method: number of epochs, and the epoch whose weights were
             kept, counted from 0.
         history: a row for each epoch of every method; ``step`` is its place in the chain, from 0.
+        data: the data of the cell.
         stage_keys: keys of the cell's stages by name: ``read``, ``split``, ``inputs``, each method
             (``pretrain+finetune net``), ``cost``. Empty where they are not known.
         key_parts: what each key was hashed from, by the same names and ``evaluate``.
         used: what each stage used while it ran beside what the stages before it used, by the same
             names. Empty in records of older versions.
         event_weights: where the weights of events were used.
+        provenance: versions, machine and times.
         warnings: doubts about this record, ``name: what``.
-        predictions: scores of each part; ``labels``: their ids, labels and weights.
+        published: the published result that the suite shows beside it.
+        error: of a cell that failed.
+        predictions: scores of each part.
+        labels: their ids, labels and weights.
         spectators: quantities of the same examples that are carried along but not given to the
             model (mass, pt); None where there are none, or where ``labels`` holds them.
     """
@@ -375,7 +409,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A summary of a run for observers: suite, results folder and numbers of cells."""
+    """A summary of a run for observers.
+
+    Attributes:
+        suite: name of the suite.
+        results: path of the results folder.
+        cells: number of cells of the plan.
+        cached: cells that the run has not run; at its end, those with a valid record.
+        failed: cells that failed; 0 at the start.
+    """
 
     suite: str
     results: str
