@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hepbench import __version__
@@ -27,13 +28,35 @@ LISTED = re.compile(r"^- \[[^\]]+\]\(([^)#:]+)\.md\)", re.MULTILINE)
 """An entry of a list of pages, such as ``- [A suite file](suite.md): every key``."""
 
 
-def add_contents(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Make the pages that an index lists its contents, in the order of its list."""
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)]+)\)")
+"""A link to a file in another folder, no image."""
+
+DOCS = Path(__file__).parent
+
+
+def prepare(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Change the Markdown of a page as only the site needs it."""
+    source[0] = without_links_to_code(page, source[0])
     if page.rpartition("/")[2] == "index":
-        pages = "\n".join(LISTED.findall(source[0]))
-        source[0] += f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+        source[0] += contents(source[0])
+
+
+def contents(index: str) -> str:
+    """Return the table of contents of an index: the pages that it lists, in their order."""
+    pages = "\n".join(LISTED.findall(index))
+    return f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+
+
+def without_links_to_code(page: str, text: str) -> str:
+    """Return a page in which links to files outside of docs/ are text: they are not on the site."""
+
+    def linked(link: re.Match[str]) -> str:
+        target = (DOCS / page).parent / link[2].partition("#")[0]
+        return link[0] if target.resolve().is_relative_to(DOCS) else link[1]
+
+    return LINK.sub(linked, text)
 
 
 def setup(app: Sphinx) -> None:
     """Connect this file to Sphinx."""
-    app.connect("source-read", add_contents)
+    app.connect("source-read", prepare)

@@ -114,7 +114,7 @@ def workplace(text: str) -> Iterator[Workplace]:
             (base / each).mkdir(parents=True)
         _link_repository(base / "work")
         program = base / "bin" / "hepbench"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m hepbench "$@"\n')
+        program.write_text(f"#!{sys.executable} -P\nfrom hepbench.__main__ import main\n\nmain()\n")
         program.chmod(0o755)
         sources = [_install(ROOT / folder, base / "site") for folder in _plugins(text)]
         yield Workplace(base / "work", _environment(base, sources))
