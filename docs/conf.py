@@ -31,7 +31,7 @@ LISTED = re.compile(r"^- \[[^\]]+\]\(([^)#:]+)\.md\)", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)]+)\)")
 """A link to a file in another folder, no image."""
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 
 
 def prepare(_app: Sphinx, page: str, source: list[str]) -> None:

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-PAGES = ("README.md", "CONTRIBUTING.md", "plugins/README.md", "docs/**/*.md", "examples/**/*.md")
+FOLDERS = ("docs", "benchmarks", "examples", "plugins", "results/baseline", "tests")
+
+PAGES = ("*.md", *(f"{folder}/**/*.md" for folder in FOLDERS))
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -73,9 +75,9 @@ def main(arguments: list[str]) -> int:
 
 
 def pages() -> list[Path]:
-    """Return all pages of the project."""
+    """Return all pages of the project, but not its history."""
     found = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
-    return [path for path in found if "_build" not in path.parts]
+    return [path for path in found if "_build" not in path.parts and path.name != "CHANGELOG.md"]
 
 
 def rewritten(text: str, page: Path) -> str:

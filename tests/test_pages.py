@@ -33,7 +33,7 @@ LINK = re.compile(
 )
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 INLINE_COMMAND = re.compile(r"`(hepbench [a-z][^`]*)`")
-LACKING = (click.MissingParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError)
+PLACEHOLDERS = (click.BadParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError)
 PROGRAM = re.compile(r"(?:.*/)?hepbench")
 
 every_page = pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_every_command_is_one(page):
 
 @every_page
 def test_every_command_in_a_sentence_is_one(page):
-    """It may leave out arguments: ``hepbench data check`` reads files whole."""
+    """It may leave out arguments, or have words in their place: ``hepbench run --seeds N``."""
     inline = [words for line in INLINE_COMMAND.findall(prose(page)) for words in ours(line)]
     wrong = {" ".join(words): refusal(words, whole=False) for words in inline}
     assert not any(wrong.values()), wrong
@@ -123,7 +123,7 @@ def simple_commands(line):
 
 
 def refusal(words, *, whole=True):
-    """Return why the command line refuses a command, or ''; not ``whole``: arguments may lack."""
+    """Return why the command line refuses a command, or ''; not ``whole``: words may stand for arguments."""
     command, arguments = cli, words[1:]
     parent = click.Context(cli, info_name="hepbench", **cli.context_settings)
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
@@ -136,7 +136,7 @@ def refusal(words, *, whole=True):
     except click.exceptions.Exit:
         return ""
     except click.UsageError as error:
-        return "" if isinstance(error, LACKING) and not whole else error.format_message()
+        return "" if isinstance(error, PLACEHOLDERS) and not whole else error.format_message()
     return ""
 
 
