@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import hepbench
+import snippets
 from hepbench.cli.catalogue import size_text
 from hepbench.registry.plugins import installed
 from hepbench.specs.parameters import in_words
@@ -303,6 +304,7 @@ def size(spec: Dataset) -> str:
 
 
 MADE: Mapping[str, Callable[[str], str]] = {
+    "code": snippets.snippet,
     "datasets": datasets,
     "described": described,
     "errors": errors,

@@ -9,14 +9,15 @@ from functools import cache
 from pathlib import Path
 
 import click
-import conf
-import made
 import msgspec
-import outputs
 import pytest
 from click.testing import CliRunner
 
+import conf
 import hepbench
+import made
+import outputs
+import snippets
 from hepbench.cli.commands import cli
 from hepbench.planning.matrix import Choice, expand
 from hepbench.planning.suite_file import Matrix, SuiteFile, parse
@@ -210,6 +211,15 @@ def test_a_command_that_fails_is_not_shown():
     text = "```console\n$ echo no; false\n```\n"
     with pytest.raises(SystemExit, match=r"page.md: exit status 1: echo no; false\nno"):
         outputs.rewritten(text, Path("page.md"))
+
+
+def test_code_on_pages_is_that_of_the_repository():
+    """Whole statements in the order of the page; a name that is gone is an error."""
+    shown = snippets.snippet("docs/snippets.py ROOT defined")
+    assert shown.startswith("```python\nROOT = Path(__file__)")
+    assert "\n\n\ndef defined(node: ast.stmt)" in shown
+    with pytest.raises(ValueError, match=r"docs/snippets.py defines no 'gone'"):
+        snippets.snippet("docs/snippets.py gone")
 
 
 def test_a_field_without_a_description_is_an_error():
