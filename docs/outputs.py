@@ -52,7 +52,7 @@ PART = re.compile(
     r"^(<!-- made: (\S+)(?: ([^\n]+))? -->)\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL
 )
 
-TIME_LIMIT_S = 300
+TIME_LIMIT_S = 1800
 
 
 def main(arguments: list[str]) -> int:
