@@ -171,6 +171,8 @@ def _rewritten_block(block: re.Match[str], place: Workplace, page: Path) -> str:
         return console(inside, place, page)
     if named := FILE_NAME.match(inside.partition("\n")[0]):
         path = place.folder / named[1]
+        if path.resolve().is_relative_to(ROOT):
+            sys.exit(f"{page}: {named[1]} is a file of the repository; name the block differently")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(inside)
     return block[0]

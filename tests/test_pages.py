@@ -206,6 +206,14 @@ def test_outputs_are_written_behind_their_commands():
     assert outputs.rewritten(text, Path("page.md")).endswith(shown)
 
 
+def test_a_block_does_not_replace_a_file_of_the_repository():
+    """The folder of a page's commands holds links to it."""
+    text = "```toml\n# pyproject.toml\nx = 1\n```\n\n```console\n$ true\n```\n"
+    with pytest.raises(SystemExit, match=r"page.md: pyproject.toml is a file of the repository"):
+        outputs.rewritten(text, Path("page.md"))
+    assert "x = 1" not in (ROOT / "pyproject.toml").read_text()
+
+
 def test_a_command_that_fails_is_not_shown():
     """The page, the command and what it printed are named."""
     text = "```console\n$ echo no; false\n```\n"
