@@ -27,6 +27,7 @@ import tempfile
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,19 +60,27 @@ def main(arguments: list[str]) -> int:
     """Write all pages, or those that are named; with --check, only compare them."""
     check = "--check" in arguments
     named = [Path(name).resolve() for name in arguments if name != "--check"]
-    code = 0
+    different = False
     for page in named or pages():
-        before = page.read_text()
-        after = rewritten(before, page.relative_to(ROOT))
+        name, before = page.relative_to(ROOT), page.read_text()
+        after = rewritten(before, name)
         if after == before:
             continue
+        different = True
         if check:
-            print(f"{page.relative_to(ROOT)}: not what its commands print; run: make docs")
-            code = 1
+            print(f"{name}: not what its commands print; run: make docs")
+            print("\n".join(changes(before, after)))
         else:
             page.write_text(after)
-            print(f"{page.relative_to(ROOT)}: written anew")
-    return code
+            print(f"{name}: written anew")
+    return int(check and different)
+
+
+def changes(before: str, after: str) -> list[str]:
+    """Return the lines that differ, as ``diff`` shows them."""
+    return list(
+        unified_diff(before.splitlines(), after.splitlines(), "page", "now", n=0, lineterm="")
+    )
 
 
 def pages() -> list[Path]:

@@ -214,6 +214,21 @@ def test_a_block_does_not_replace_a_file_of_the_repository():
     assert "x = 1" not in (ROOT / "pyproject.toml").read_text()
 
 
+def test_a_check_names_the_page_and_shows_what_differs(tmp_path, monkeypatch, capsys):
+    """And writes nothing; without a check the page is written."""
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- made: errors -->\nold\n<!-- end -->\n")
+    assert outputs.main(["--check", str(page)]) == 1
+    assert "page.md: not what its commands print; run: make docs" in (
+        out := capsys.readouterr().out
+    )
+    assert "-old" in out.splitlines()
+    assert "old" in page.read_text()
+    assert (outputs.main([str(page)]), outputs.main(["--check", str(page)])) == (0, 0)
+    assert "`DataError`" in page.read_text()
+
+
 def test_a_command_that_fails_is_not_shown():
     """The page, the command and what it printed are named."""
     text = "```console\n$ echo no; false\n```\n"
