@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import hepbench
+import lists
 import snippets
 from hepbench.cli.catalogue import size_text
 from hepbench.registry.plugins import installed
@@ -309,6 +310,9 @@ MADE: Mapping[str, Callable[[str], str]] = {
     "described": described,
     "errors": errors,
     "fields": described_fields,
+    "modules": lists.modules,
+    "original-files": lists.original_files,
+    "parameters": lists.parameters,
     "training-settings": training_settings,
 }
 """Kind of a made part -> function of its argument."""
