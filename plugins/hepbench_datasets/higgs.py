@@ -112,7 +112,7 @@ def official(ids: Array, *, split: str, **_params: Any) -> Array | None:
     Args:
         ids: (N,) positions of the rows in the file, from 0.
         split: ``official``: the last 500,000 rows are the test set (Baldi et al.); ``write-up``: the
-            last 100,000 rows are, and the first 1,100,000 are trained with (seeds/002).
+            last 100,000 rows are, and the first 1,100,000 are trained with (write-up 002).
     """
     if len(ids) != ROWS or ids.min() != 0 or ids.max() != ROWS - 1:
         return None

@@ -14,7 +14,7 @@ QUICK = {
     "schedule": {"name": "CosineAnnealingLR"},
     "gradient_clip": 1.0,
 }
-# R6 of REFERENCE.md; it gives no number for the gradient clipping, so 1.0 is our choice
+# R6 of docs/systems.md; it gives no number for the gradient clipping, so 1.0 is our choice
 PAPER = {
     "epochs": 17,
     "batch_size": 1024,

@@ -1,7 +1,7 @@
 """Iterative pruning: mask a few of the smallest weights, train the network, and repeat.
 
 Han et al. (2015), arXiv:1506.02626; Zhu and Gupta (2017), arXiv:1710.01878. After a write-up
-(seeds/000; R3 of REFERENCE.md): steps of .1, five epochs after each. The code is our own.
+(000; R3 of docs/systems.md): steps of .1, five epochs after each. The code is our own.
 
 Departure: the write-up removed its masks before each training, so its networks became dense again;
 here pruned weights stay zero, and the core checks that.

@@ -1,11 +1,11 @@
 """Structured pruning: remove channels of layers, with all weights that depend on them.
 
-Li et al. (2017), arXiv:1608.08710: the filters of smallest L1 norm, the same fraction of each layer.
-torch-pruning finds what depends on a channel (Fang et al., 2023, arXiv:2301.12900), and ``channels``
-tests it. The rest of the code is our own.
+Li et al. (2017), arXiv:1608.08710: the filters of smallest L1 norm, the same fraction of each
+layer. torch-pruning finds what depends on a channel (Fang et al., 2023, arXiv:2301.12900), and
+``channels`` tests it. The rest of the code is our own.
 
 Departures: not only convolutions shrink, but also hidden units and attention heads. The write-up of
-R3 (REFERENCE.md, seeds/000) masked filters and removed none, which is ``remove = false``: the weights
+R3 (docs/systems.md) masked filters and removed none, which is ``remove = false``: the weights
 that would be removed are zero, their biases and norms stay, nothing gets faster. It did not train
 afterwards (``after = "nothing"``).
 """

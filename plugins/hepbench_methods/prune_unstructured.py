@@ -1,7 +1,7 @@
 """Unstructured pruning: mask the smallest weights of a trained classifier, so they stay zero.
 
-Han et al. (2015), arXiv:1506.02626, without their training afterwards: after a write-up (seeds/000;
-R3 of REFERENCE.md) that did not train the pruned network. The code is our own. Zeros are multiplied
+Han et al. (2015), arXiv:1506.02626, without their training afterwards: after a write-up (000; R3 of
+docs/systems.md) that did not train the pruned network. The code is our own. Zeros are multiplied
 like other numbers: operations and latency stay, ``theoretical_macs`` counts those without zeros.
 """
 

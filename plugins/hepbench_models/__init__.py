@@ -1,7 +1,7 @@
 """The models that come with hepbench: one module per architecture.
 
-All specs are here. The key of a stage leaves out the module with the hooks, but holds what it imports:
-a spec in a module of its own would change the keys of all models whenever it is edited.
+All specs are here. The key of a stage leaves out the module with the hooks, but holds what it
+imports: a spec in a module of its own would change the keys of all models whenever it is edited.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ TRANSFORMER_AE = Model(
         "latent_dim": Param(64, COUNT),
         "masked_fraction": Param(0.0, Range(least=0, below=1)),
     },
-    source="seeds/002 (REFERENCE.md, R6); tokens as in Gorishniy et al., arXiv:2106.11959",
+    source="write-up 002 (R6 of docs/systems.md); tokens as in Gorishniy et al., arXiv:2106.11959",
 )
 
-# "paper" is R2 of REFERENCE.md
+# "paper" is R2 of docs/systems.md
 CONV_PREPROCESS = Param(["signed-log"], presets={"paper": ["channel-maximum"]})
 CONV = {
     "widths": Param([16, 32, 64, 128], COUNT),
@@ -104,7 +104,7 @@ CONV_VAE = Model(
         "beta": Param(1.0, Range(least=0)),
         "kl_warmup": Param(0.2, Range(least=0, most=1)),
     },
-    source="seeds/000 (REFERENCE.md, R2); Kingma and Welling, arXiv:1312.6114",
+    source="write-up 000 (R2 of docs/systems.md); Kingma and Welling, arXiv:1312.6114",
 )
 
 SPARSE_AE = Model(
@@ -115,7 +115,7 @@ SPARSE_AE = Model(
     offers=frozenset({"encode", "pretrain", "reconstruct"}),
     preprocess=CONV_PREPROCESS,
     params={**CONV, "sparsity_weight": Param(0.001, Range(least=0))},
-    source="seeds/000 (REFERENCE.md, R4)",
+    source="write-up 000 (R4 of docs/systems.md)",
 )
 
 GAUSSIAN_VAE = Model(
@@ -135,7 +135,7 @@ GAUSSIAN_VAE = Model(
         "deviation": Param(1.0, POSITIVE),
         "learned": Param(True),
     },
-    source="seeds/001 (REFERENCE.md, R5); Kingma and Welling, arXiv:1312.6114",
+    source="write-up 001 (R5 of docs/systems.md); Kingma and Welling, arXiv:1312.6114",
 )
 
 RESNET15 = Model(
@@ -145,7 +145,7 @@ RESNET15 = Model(
     build="hepbench_models.resnet15:ResNet15",
     preprocess=("standardise",),
     params={"width": Param(16, COUNT, {"paper": 64})},
-    source="seeds/000 (REFERENCE.md, R1); He, Zhang, Ren and Sun, arXiv:1512.03385",
+    source="write-up 000 (R1 of docs/systems.md); He, Zhang, Ren and Sun, arXiv:1512.03385",
 )
 
 CONVOLUTIONS = {
@@ -161,7 +161,7 @@ CNN = Model(
     build="hepbench_models.cnn:CNN",
     preprocess=("standardise",),
     params=CONVOLUTIONS,
-    source="seeds/004 (REFERENCE.md, R8)",
+    source="write-up 004 (R8 of docs/systems.md)",
 )
 
 DUAL_CNN = Model(
@@ -172,7 +172,7 @@ DUAL_CNN = Model(
     fits="hepbench_models.image_shapes:two_channels",
     preprocess=("standardise",),
     params=CONVOLUTIONS,
-    source="seeds/004 (REFERENCE.md, R8)",
+    source="write-up 004 (R8 of docs/systems.md)",
 )
 
 MULTI_INPUT_CNN = Model(
@@ -182,7 +182,7 @@ MULTI_INPUT_CNN = Model(
     build="hepbench_models.multi_input_cnn:MultiInputCNN",
     preprocess=("standardise",),
     params={**CONVOLUTIONS, "scalar_hidden": Param(8, COUNT)},
-    source="seeds/004 (REFERENCE.md, R8)",
+    source="write-up 004 (R8 of docs/systems.md)",
 )
 
 VIT = Model(
@@ -200,11 +200,11 @@ VIT = Model(
         "feed_forward": Param(128, COUNT),
     },
     imports=("hepbench_models.timm_import",),
-    source="seeds/004 (REFERENCE.md, R8); Dosovitskiy et al., arXiv:2010.11929",
+    source="write-up 004 (R8 of docs/systems.md); Dosovitskiy et al., arXiv:2010.11929",
 )
 
 
-# "paper" is R7 of REFERENCE.md, which is silent about masked_fraction and preprocessing
+# "paper" is R7 of docs/systems.md, which is silent about masked_fraction and preprocessing
 MAE_VIT = Model(
     name="mae-vit",
     summary="Masked autoencoder: a vision transformer that predicts hidden patches of images (timm)",
@@ -224,7 +224,7 @@ MAE_VIT = Model(
         "masked_fraction": Param(0.75, Range(above=0, below=1)),
     },
     imports=("hepbench_models.timm_import",),
-    source="seeds/003 (REFERENCE.md, R7); He et al., arXiv:2111.06377",
+    source="write-up 003 (R7 of docs/systems.md); He et al., arXiv:2111.06377",
 )
 
 
@@ -247,7 +247,7 @@ def _graph_network(
         preprocess=("signed-log", "standardise"),
         params={"width": Param(64, COUNT), "layers": Param(3, COUNT), **params},
         imports=("torch_geometric.nn",),
-        source=f"seeds/001 (REFERENCE.md, R5); {source}",
+        source=f"write-up 001 (R5 of docs/systems.md); {source}",
     )
 
 

@@ -1,9 +1,9 @@
 """Convolutional network of images: convolutions with pooling, then a linear layer.
 
-After a write-up ("ml4sci-evaluation-test", task 1 with PyTorch; R8 of REFERENCE.md), in which energy
-and time are two channels of one input. Its layers are in a picture that was not kept, so these are our
-choice: convolutions 3x3 with batch normalisation, ReLU and maximum pooling 2x2, a linear layer with
-ReLU and dropout. The code is our own.
+After a write-up ("ml4sci-evaluation-test", task 1 with PyTorch; R8 of docs/systems.md), in which
+energy and time are two channels of one input. Its layers are in a picture that was not kept, so
+these are our choice: convolutions 3x3 with batch normalisation, ReLU and maximum pooling 2x2, a
+linear layer with ReLU and dropout. The code is our own.
 """
 
 from __future__ import annotations

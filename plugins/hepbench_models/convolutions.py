@@ -1,8 +1,8 @@
 """Encoder and decoder of convolutional autoencoders: layers that halve an image, and their mirror.
 
-After the write-up in R2 of REFERENCE.md: convolutions 3x3 of stride 2 with batch normalisation and
-LeakyReLU, a linear layer with dropout; Kaiming-normal convolutions, Xavier-normal linear layers,
-biases 0. The mirror has transposed convolutions 3x3 of stride 2. The code is our own.
+After the write-up in R2 of docs/systems.md: convolutions 3x3 of stride 2 with batch normalisation
+and LeakyReLU, a linear layer with dropout; Kaiming-normal convolutions, Xavier-normal linear
+layers, biases 0. The mirror has transposed convolutions 3x3 of stride 2. The code is our own.
 
 Where the write-up is silent: no activation between the linear layers, as its list names none;
 only the decoder's last layer has no normalisation; zero padding is spread on both sides.

@@ -1,6 +1,6 @@
 """Convolutional network with a branch of its own for each of the two channels of an image.
 
-After a write-up ("ml4sci-evaluation-test", task 1 with TensorFlow; R8 of REFERENCE.md), in which
+After a write-up ("ml4sci-evaluation-test", task 1 with TensorFlow; R8 of docs/systems.md), in which
 energy and time go into two inputs. Its layers are in a picture that was not kept, so these are our
 choice: two branches of ``cnn`` with weights of their own, joined by a linear layer with ReLU and
 dropout. The code is our own.

@@ -1,10 +1,10 @@
 """Convolutional variational autoencoder of images with a Gaussian decoder.
 
-After a write-up ("Variational Autoencoder for Jet Image Data", R5 of REFERENCE.md): ``conv_vae``
+After a write-up ("Variational Autoencoder for Jet Image Data", R5 of docs/systems.md): ``conv_vae``
 without a layer between the convolutions and the latents, and with the likelihood of a normal
 distribution as reconstruction loss. The preset ``paper`` is the write-up's: 3 -> 32 -> 64 -> 128 ->
-256 channels, LeakyReLU .2, linear layers between 16384 features and the latents, tanh. The code is our
-own.
+256 channels, LeakyReLU .2, linear layers between 16384 features and the latents, tanh. The code is
+our own.
 
 Where the write-up is silent: all pixels have one standard deviation, learned, or fixed at its first
 value; 128 latents; weights are drawn and the weight of the KL divergence rises as in ``conv_vae``.

@@ -1,17 +1,18 @@
 """Graph networks of point clouds: four kinds of graph convolutions, one network around them.
 
-After a write-up ("GNN based Quark-Gluon Classification", R5 of REFERENCE.md), which names the
-convolutions and nothing else: GCN, Kipf and Welling (2017), arXiv:1609.02907; GAT, Veličković et al.
-(2018), arXiv:1710.10903; GIN, Xu et al. (2019), arXiv:1810.00826; GraphSAGE, Hamilton et al. (2017),
-arXiv:1706.02216. The convolutions are torch-geometric's, in their dense form, on padded clouds and a
-matrix of edges: of 64 or 256 points a training step takes a half to a seventh of the time of the
-form with lists of edges (of ``gat`` 1.6 to 2.8 times as long), has only deterministic operations, and
-becomes an ONNX graph of matrix products. Its operations grow with the square of the number of points
-and do not depend on k; what is counted and timed is this form.
+After a write-up ("GNN based Quark-Gluon Classification", R5 of docs/systems.md), which names the
+convolutions and nothing else: GCN, Kipf and Welling (2017), arXiv:1609.02907; GAT, Veličković et
+al. (2018), arXiv:1710.10903; GIN, Xu et al. (2019), arXiv:1810.00826; GraphSAGE, Hamilton et al.
+(2017), arXiv:1706.02216. The convolutions are torch-geometric's, in their dense form, on padded
+clouds and a matrix of edges: of 64 or 256 points a training step takes a half to a seventh of the
+time of the form with lists of edges (of ``gat`` 1.6 to 2.8 times as long), has only deterministic
+operations, and becomes an ONNX graph of matrix products. Its operations grow with the square of the
+number of points and do not depend on k; what is counted and timed is this form.
 
-Our choice, where the write-up is silent: a point hears its k nearest points, in one direction; layer
-normalisation and ReLU after each convolution; the mean and the maximum over points are the latents.
-Departures: the write-up's points have no position, ours have; its images were resized, ours are not.
+Our choice, where the write-up is silent: a point hears its k nearest points, in one direction;
+layer normalisation and ReLU after each convolution; the mean and the maximum over points are the
+latents. Departures: the write-up's points have no position, ours have; its images were resized,
+ours are not.
 """
 
 from __future__ import annotations

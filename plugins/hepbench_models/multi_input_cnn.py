@@ -1,10 +1,10 @@
 """Convolutional network of an image and scalars: a branch for the image and one for each scalar.
 
-After a write-up ("ml4sci-evaluation-test", task 2; R8 of REFERENCE.md): an image of a jet, its pt and
-its mass m0 go into three inputs; kernels and pools are 5x5, because the image is sparse. Its other
-settings are in a picture that was not kept, so these are our choice: the branch of ``cnn`` for the
-image, a linear layer with ReLU for each scalar, one more that joins them, dropout. The code is our
-own.
+After a write-up ("ml4sci-evaluation-test", task 2; R8 of docs/systems.md): an image of a jet, its
+pt and its mass m0 go into three inputs; kernels and pools are 5x5, because the image is sparse. Its
+other settings are in a picture that was not kept, so these are our choice: the branch of ``cnn``
+for the image, a linear layer with ReLU for each scalar, one more that joins them, dropout. The code
+is our own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ResNet-15 of images: a residual network of thirteen 3x3 convolutions, for small images.
 
 After a write-up ("End-to-End event classification with sparse autoencoders", common task 1; R1 of
-REFERENCE.md); He, Zhang, Ren and Sun (2016), arXiv:1512.03385. One convolution 3x3 of stride 1
+docs/systems.md); He, Zhang, Ren and Sun (2016), arXiv:1512.03385. One convolution 3x3 of stride 1
 without pooling, three stages of two basic blocks with 1, 2 and 4 times the width, the second and
 third stage of stride 2, batch normalisation after each convolution, the mean over pixels. The code
 is our own. The name counts the convolutions of the stages' shortcuts too.

@@ -1,10 +1,10 @@
 """Sparse autoencoder of images: a convolutional autoencoder with an L1 penalty on its latents.
 
 After a write-up ("End-to-End event classification with sparse autoencoders", bonus task; R4 of
-REFERENCE.md): ``conv_vae`` with a deterministic encoder. The code is our own.
+docs/systems.md): ``conv_vae`` with a deterministic encoder. The code is our own.
 
-Where the write-up is silent: the penalty is the sum of the absolute values of the latents. It makes no
-latent exactly zero; how many are nearly zero is measured, not assumed.
+Where the write-up is silent: the penalty is the sum of the absolute values of the latents. It makes
+no latent exactly zero; how many are nearly zero is measured, not assumed.
 """
 
 from __future__ import annotations

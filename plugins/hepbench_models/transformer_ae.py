@@ -1,15 +1,16 @@
 """Transformer autoencoder whose tokens are the features of a table.
 
-After a write-up ("Event Classification With Masked Transformer Autoencoders", R6 of REFERENCE.md):
-three encoder and three decoder layers of torch's TransformerEncoderLayer form (normalisation after
-each residual, ReLU), d_model 21, 3 heads, feed-forward 2048, dropout .1, a bottleneck of 64. The
-features become tokens as in Gorishniy et al. (2021), arXiv:2106.11959. The code is our own.
+After a write-up ("Event Classification With Masked Transformer Autoencoders", R6 of
+docs/systems.md): three encoder and three decoder layers of torch's TransformerEncoderLayer form
+(normalisation after each residual, ReLU), d_model 21, 3 heads, feed-forward 2048, dropout .1, a
+bottleneck of 64. The features become tokens as in Gorishniy et al. (2021), arXiv:2106.11959. The
+code is our own.
 
 Departures: the write-up hands (N, 21) to layers that take a sequence first, so that it attends
-across the N examples of a batch; here attention runs over the features of one example. An example is
-21 tokens then, and the bottleneck takes all of them (21 x width to 64; there 21 to 64). The decoder
-sees the latents alone: the write-up's cross-attention to the encoder's output would bypass the
-bottleneck. Its title names masks but its numbers come without: ``masked_fraction`` is 0, or the
+across the N examples of a batch; here attention runs over the features of one example. An example
+is 21 tokens then, and the bottleneck takes all of them (21 x width to 64; there 21 to 64). The
+decoder sees the latents alone: the write-up's cross-attention to the encoder's output would bypass
+the bottleneck. Its title names masks but its numbers come without: ``masked_fraction`` is 0, or the
 fraction of the features that pretraining hides.
 """
 

@@ -1,14 +1,14 @@
 """Vision transformer of images.
 
-After a write-up ("ml4sci-evaluation-test", task 3; R8 of REFERENCE.md), which follows an example of
-Keras ("Image classification with Vision Transformer") without dropout, because the data are sparse;
-Dosovitskiy et al. (2021), arXiv:2010.11929. Blocks, patches and initialisation are those of timm's
-VisionTransformer. The preset ``paper`` has the sizes of that example: width 64, 8 blocks, 4 heads,
-128 hidden units.
+After a write-up ("ml4sci-evaluation-test", task 3; R8 of docs/systems.md), which follows an example
+of Keras ("Image classification with Vision Transformer") without dropout, because the data are
+sparse; Dosovitskiy et al. (2021), arXiv:2010.11929. Blocks, patches and initialisation are those of
+timm's VisionTransformer. The preset ``paper`` has the sizes of that example: width 64, 8 blocks, 4
+heads, 128 hidden units.
 
-Departures: that example enlarges its images, to 144 patches; here an image stays as it is. Its heads
-are as wide as the tokens; here they share the width, as in the paper. It flattens all tokens for a
-classifier of 2048 and 1024 units; here the tokens' mean is classified by a linear layer.
+Departures: that example enlarges its images, to 144 patches; here an image stays as it is. Its
+heads are as wide as the tokens; here they share the width, as in the paper. It flattens all tokens
+for a classifier of 2048 and 1024 units; here the tokens' mean is classified by a linear layer.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Trial:
         write: writes its original files into a folder.
         settings: of ``--set``, beside one epoch of each method whose name in the cells says so.
         cells: MACs of scoring one example and parameters, in millions, by the cell's model and chain:
-            published or counted by hand where REFERENCE.md gives numbers or layers.
+            published or counted by hand where docs/systems.md gives numbers or layers.
     """
 
     dataset: str
