@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from needs import needs_linux
 
@@ -224,6 +225,23 @@ def test_a_signal_ends_a_run_and_keeps_what_is_finished(toys, number, word):
     assert len(cells) <= 1, err
     again = toys("plan", "many.toml")
     assert "2 cells, 1 of them recorded" in again.out
+
+
+def test_a_closed_terminal_does_not_end_the_tracker_before_the_run(toys):
+    """multiprocessing would start another one while the run ends, with a warning on stderr."""
+    toys.write("one.toml", suite(["line[does=hang]"]))
+    process = toys.start("run", "one.toml", start_new_session=True)
+    main, trackers = psutil.Process(process.pid), []
+    deadline = time.monotonic() + 30
+    while not trackers:
+        assert time.monotonic() < deadline
+        trackers = [c for c in main.children() if "resource_tracker" in " ".join(c.cmdline())]
+    trackers[0].send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert trackers[0].status() != psutil.STATUS_ZOMBIE
+    os.killpg(process.pid, signal.SIGHUP)
+    _, err = process.communicate(timeout=30)
+    assert len(err.splitlines()) == 1, err
 
 
 def test_two_runs_at_once_share_the_work(toys):

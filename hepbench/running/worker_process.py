@@ -69,10 +69,22 @@ def server(stages: Iterable[Stage], threads: int, plugin_tops: frozenset[str]) -
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     context = multiprocessing.get_context("forkserver")
     _shorten_socket_paths()
-    # its start would let signals through that are held back while the server starts
-    resource_tracker.ensure_running()
+    _start_resource_tracker()
     context.set_forkserver_preload(["hepbench.running.preload"])
     return context
+
+
+def _start_resource_tracker() -> None:
+    """Start the tracker of multiprocessing, which lets signals through while it starts.
+
+    It ignores Ctrl-C and SIGTERM by itself. SIGHUP of a closed terminal is blocked in it as it is
+    blocked here, so that it does not end before the run.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 LONGEST_SOCKET_FOLDER = 60
