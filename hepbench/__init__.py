@@ -41,6 +41,7 @@ from hepbench.specs.types import Array, Inputs, Params, Role
 
 if TYPE_CHECKING:
     from hepbench.data.finding import original_files
+    from hepbench.evaluation import metrics
     from hepbench.specs.sparse_images import SparseImages
     from hepbench.training.objectives import classification, pretraining
 
@@ -86,6 +87,7 @@ __all__ = [
     "View",
     "classification",
     "hookimpl",
+    "metrics",
     "original_files",
     "pretraining",
     "training_params",
@@ -106,6 +108,10 @@ def __getattr__(name: str) -> Any:
         from hepbench.data.finding import original_files
 
         return original_files
+    if name == "metrics":
+        from hepbench.evaluation import metrics
+
+        return metrics
     if word := new_word("hepbench", name):
         # 'from hepbench import Work' would replace the text of an AttributeError
         raise ImportError(word)

@@ -14,6 +14,7 @@ from hepbench.registry.plugins import KINDS, installed
 
 CORE = Path(hepbench.__file__).parent
 PLUGINS = CORE.parent / "plugins"
+EXAMPLES = CORE.parent / "examples"
 PURE = (
     *("specs/parameters", "specs/references", "specs/text", "specs/toml", "storage/keys"),
     *("storage/records", "storage/old_records"),
@@ -172,7 +173,10 @@ def test_the_core_names_no_dataset_model_or_method():
         assert not strings & names, path.name
 
 
-@pytest.mark.parametrize("path", sorted(PLUGINS.glob("hepbench_*/**/*.py")), ids=lambda p: p.stem)
+OF_PLUGINS = [*PLUGINS.glob("hepbench_*/**/*.py"), *EXAMPLES.glob("*/hepbench_*/*.py")]
+
+
+@pytest.mark.parametrize("path", sorted(OF_PLUGINS), ids=lambda p: p.stem)
 def test_plugins_import_only_the_public_api(path):
     """From hepbench they take what is in its __all__."""
     for name in imports(path):

@@ -475,3 +475,19 @@ def test_an_unknown_aspect_of_comparison_is_refused():
     """A misspelt aspect would compare values that must not be compared."""
     with pytest.raises(PluginError, match=r"no aspect named 'splits'. Did you mean 'split'"):
         Metric(name="m", compute="m:m", higher_is_better=True, same=frozenset({"splits"}))
+
+
+@pytest.mark.parametrize("rows", [slice(5, 9), np.array([3, 3, 1]), np.arange(200) % 3 == 0])
+def test_predictions_of_some_rows_have_every_column_of_theirs(rows):
+    """For metrics in slices; thresholds still come from the whole validation part."""
+    rng = np.random.default_rng(1)
+    columns = {"pt": rng.exponential(size=200)}
+    whole = drawn(200, weights=rng.uniform(1, 2, 200), ids=np.arange(200), spectators=columns,
+                  values=columns, validation=drawn(50, seed=2))  # fmt: skip
+    some = whole[rows]
+    for name in ("labels", "scores", "weights", "ids"):
+        assert np.array_equal(getattr(some, name), getattr(whole, name)[rows])
+    for found in (some.spectators, some.values):
+        assert np.array_equal(found["pt"], columns["pt"][rows])
+    assert some.validation is whole.validation
+    assert drawn(9)[:4].weights is None

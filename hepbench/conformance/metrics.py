@@ -66,14 +66,9 @@ def made_up_predictions(classes: int, *, seed: int = 0, n: int = 150) -> Predict
 
 
 def _some_examples(predictions: Predictions, rows: Any) -> Predictions:
-    return replace(
-        predictions,
-        labels=predictions.labels[rows],
-        scores=predictions.scores[rows],
-        ids=np.arange(len(predictions.labels[rows])),
-        spectators={name: array[rows] for name, array in predictions.spectators.items()},
-        values={name: array[rows] for name, array in predictions.values.items()},
-    )
+    """Return the predictions of some examples, which may be repeated, with ids of their own."""
+    some = predictions[rows]
+    return replace(some, ids=np.arange(len(some.labels)))
 
 
 def _value_of_metric(spec: Metric, predictions: Predictions, what: str) -> float | None:

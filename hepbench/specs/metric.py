@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.errors import PluginError
 from hepbench.specs.parameters import check_files, check_name
@@ -36,7 +36,8 @@ class Measured:
 class Predictions:
     """Scores and labels of one part (such as test), from which metrics are computed.
 
-    They exist only in the parent process.
+    They exist only in the parent process. ``predictions[rows]`` are those of some examples, for a
+    metric in slices; ``validation`` stays whole.
 
     Attributes:
         labels: (N,) int64, the class of each example.
@@ -58,6 +59,20 @@ class Predictions:
     spectators: Inputs = field(default_factory=dict)
     values: Inputs = field(default_factory=dict)
     validation: Predictions | None = None
+
+    def __getitem__(self, rows: Any) -> Predictions:
+        def take(array: Array | None) -> Array | None:
+            return None if array is None else array[rows]
+
+        return Predictions(
+            labels=self.labels[rows],
+            scores=self.scores[rows],
+            weights=take(self.weights),
+            ids=take(self.ids),
+            spectators={name: array[rows] for name, array in self.spectators.items()},
+            values={name: array[rows] for name, array in self.values.items()},
+            validation=self.validation,
+        )
 
     if not TYPE_CHECKING:
         # type checkers must go on to report unknown attributes

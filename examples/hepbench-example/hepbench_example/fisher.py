@@ -39,7 +39,7 @@ class Fisher:
         # shown in tables
         self.parameters = 0
 
-    def fit(self, data: TrainingData, *, seed: int) -> None:
+    def fit(self, data: TrainingData, *, seed: int) -> None:  # noqa: ARG002 - nothing in it is random
         """Fit on ``data.train`` alone; random numbers would come from ``seed``.
 
         Raises:
