@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,11 +126,11 @@ def main() -> None:
     print(f"| seeds | spread | {rules} |\n|{'---|' * 8}")
     for seeds, spread in product((1, 2, 3, 5), (0, 1, 3, 10)):
         found = counted(Setting(500, seeds, spread), arguments.tables, rng)
-        print(line([seeds, spread, *sum(found.values(), [])]), flush=True)
+        print(line([seeds, spread, *chain(*found.values())]), flush=True)
     print(f"\n| lead | seeds | spread | {rules} |\n|{'---|' * 9}")
     for lead, (seeds, spread) in product((0.005, 0.01, 0.02, 0.04), ((3, 0.1), (3, 1), (5, 1))):
         found = counted(Setting(2000, seeds, spread, lead), arguments.tables // 5, rng)
-        print(line([lead, seeds, spread, *sum(found.values(), [])]), flush=True)
+        print(line([lead, seeds, spread, *chain(*found.values())]), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.stars import Compare, Compared
 
 
 def run(
@@ -70,7 +71,7 @@ def run(
     else:
         everything = store.suite_records(shown[0].suite)
         _warn_of_skipped(store)
-        streams.write(tabulate(shown, opened.registry, everything=everything))
+        streams.write(tabulate(shown, opened.registry, results=store, everything=everything))
         streams.write(_closing_lines(opened.plan, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
@@ -168,12 +169,37 @@ def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
 
 
 def tabulate(
-    records: Sequence[Record], registry: Registry, everything: Sequence[Record], **how: Any
+    records: Sequence[Record],
+    registry: Registry,
+    *,
+    results: Results,
+    everything: Sequence[Record],
+    **how: Any,
 ) -> str:
-    """Return the tables of records as text; ``everything`` counts as uses of their test sets."""
+    """Return the tables of records as text.
+
+    Args:
+        results: hold the predictions of these records.
+        everything: records that count as uses of their test sets.
+    """
     from hepbench.tables import document
 
-    return document.table(records, metrics=_metrics(registry), looked=everything, **how)
+    compare = _comparing(results, registry)
+    metrics = _metrics(registry)
+    return document.table(records, metrics=metrics, compare=compare, looked=everything, **how)
+
+
+def _comparing(results: Results, registry: Registry) -> Compare:
+    """Return a function that compares table rows on their stored predictions."""
+    specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
+
+    def compare(rows: Sequence[Sequence[Record]], metric: str) -> Compared:
+        # numpy is imported only where there are rows to compare
+        from hepbench.evaluation import row_comparison
+
+        return row_comparison.compare(results, rows, specs[metric])
+
+    return compare
 
 
 def _metrics(registry: Registry) -> Metrics:
@@ -248,11 +274,11 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
     from hepbench.registry.plugins import installed
 
     names = [name.strip() for name in columns.split(",")] if columns else None
-    everything = recorded(Results(results), None)
+    opened = Results(results)
+    everything = recorded(opened, None)
     shown = everything if run is None else records_of_run(everything, run)
-    return tabulate(
-        shown, installed(), everything=everything, format=format_, group=group, columns=names
-    )
+    how = {"format": format_, "group": group, "columns": names}
+    return tabulate(shown, installed(), results=opened, everything=everything, **how)
 
 
 def recorded(results: Results, run: str | None) -> list[Record]:

@@ -9,7 +9,7 @@ is whether a difference means anything.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -136,16 +136,15 @@ def _resampled_mean(compute: Compute, trainings: Sequence[Predictions], rows: Ar
 
 def _examples(predictions: Predictions, rows: Array) -> Predictions:
     """Return the predictions of some examples; their validation part stays whole."""
-    arrays = {
-        name: None if array is None else array[rows]
-        for name in ("labels", "scores", "weights", "ids")
-        for array in [getattr(predictions, name)]
-    }
-    of_examples = {
-        name: {n: array[rows] for n, array in getattr(predictions, name).items()}
-        for name in ("spectators", "values")
-    }
-    return replace(predictions, **arrays, **of_examples)
+    return Predictions(
+        labels=predictions.labels[rows],
+        scores=predictions.scores[rows],
+        weights=None if predictions.weights is None else predictions.weights[rows],
+        ids=None if predictions.ids is None else predictions.ids[rows],
+        spectators={name: array[rows] for name, array in predictions.spectators.items()},
+        values={name: array[rows] for name, array in predictions.values.items()},
+        validation=predictions.validation,
+    )
 
 
 def _value(compute: Compute, predictions: Predictions) -> float:
