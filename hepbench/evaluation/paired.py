@@ -188,8 +188,8 @@ def difference(means: Means, first: int, second: int) -> Difference:
 
 
 def _probability(value: float, stderr: float, freedom: float) -> float:
-    # sums in another order differ in their last digits
-    if abs(value) < 1e-12:
+    # sums in another order differ in their last digits; a class with one example has no error
+    if abs(value) < 1e-12 or math.isnan(stderr):
         return 1.0
     return two_sided(abs(value) / stderr, freedom) if stderr else 0.0
 
