@@ -105,7 +105,7 @@ def test_an_error_that_is_not_known_marks_no_row_as_worse():
 
 
 def test_a_common_factor_of_all_weights_changes_nothing():
-    """Nor does a weight of 2 in place of two equal examples change the AUC."""
+    """Values, errors and the variance over trainings stay."""
     rng = np.random.default_rng(1)
     labels, weights = labels_of(80), rng.uniform(0.5, 2, 80)
     scores = trained(rng, labels)

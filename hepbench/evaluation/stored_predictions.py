@@ -60,21 +60,29 @@ def test_examples(results: Results, record: Record) -> Arrays:
     """Return ids, labels and weights of a record's test examples, by name.
 
     Raises:
-        ResultsError: they are missing, cannot be read, or were changed since.
+        ResultsError: see ``of_records``.
     """
     labels = _arrays(results, record, record.labels)
     names = ("ids", "labels", "weights")
-    return {name: labels[f"test.{name}"] for name in names if f"test.{name}" in labels}
+    found = {name: labels[f"test.{name}"] for name in names if f"test.{name}" in labels}
+    if "labels" not in found:
+        raise _left_out(results, record, "test")
+    return found
 
 
 def _part(
     results: Results, record: Record, found: dict[str, Predictions], part: str
 ) -> Predictions:
     if part not in found:
-        kept = ", ".join(found) or "other parts"
-        msg = f"{record.cell}: {results.root} holds no predictions of {part}, only of {kept}"
-        raise ResultsError(msg)
+        raise _left_out(results, record, part)
     return found[part]
+
+
+def _left_out(results: Results, record: Record, part: str) -> ResultsError:
+    kept = record.predictions.parts if record.predictions else ()
+    only = f", only of {', '.join(kept)}" if kept else ""
+    msg = f"{record.cell}: {results.root} holds no predictions of {part}{only}"
+    return ResultsError(msg)
 
 
 def _arrays(results: Results, record: Record, stored: Stored | None) -> Arrays:

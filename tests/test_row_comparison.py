@@ -1,0 +1,121 @@
+"""Comparison of table rows on their stored predictions: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_tables import record
+
+from hepbench import Metric, UndefinedMetricError
+from hepbench.evaluation import row_comparison
+from hepbench.registry.builtin import hepbench_metrics
+from hepbench.specs.errors import ResultsError
+from hepbench.storage.records import Stored
+from hepbench.storage.results import ResultsFolder
+
+METRICS = {metric.name: metric for metric in hepbench_metrics()}
+N = 400
+LABELS = np.arange(N) % 2
+NOISE = np.random.default_rng(0).normal(size=N)
+
+
+def saved(results, name, arrays):
+    """Write arrays into the folder of results; return the file as records of results name it."""
+
+    def write(path):
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    stored = results.create("standard", name, write)
+    return Stored(f"standard/{stored.path}", stored.sha256)
+
+
+def row(results, model, separation, *, seeds=2, own=0.3, part="test", **labels):
+    """Records of a model with their predictions; all models share most of their noise."""
+    columns = {"labels": LABELS, "ids": np.arange(N)} | labels
+    stored = saved(results, f"labels/{model}.npz", {f"{part}.{n}": a for n, a in columns.items()})
+    records = []
+    for seed in range(seeds):
+        rng = np.random.default_rng([seed, *model.encode()])
+        signal = 1 / (1 + np.exp(-separation * LABELS - NOISE - own * rng.normal(size=N)))
+        scores = {part: np.stack([1 - signal, signal], axis=1).astype(np.float32)}
+        predictions = saved(results, f"predictions/{model}{seed}.npz", scores)
+        records.append(record(model, seed, predictions=predictions, labels=stored))
+    return records
+
+
+@pytest.fixture
+def results(tmp_path):
+    """An empty results folder."""
+    return ResultsFolder(tmp_path)
+
+
+@pytest.mark.parametrize("metric", ["auc", "log_loss", "brier", "rejection_30"])
+def test_the_rows_that_are_not_worse_are_found(results, metric):
+    """By the AUC and, with a bootstrap, by any metric; better separated scores are better."""
+    rows = [row(results, m, s) for m, s in (("a", 2.0), ("b", 1.97), ("c", 0.1))]
+    found = row_comparison.compare(results, rows, METRICS[metric])
+    assert (found.best, found.elsewhere) == ([0, 1], [])
+
+
+def test_rows_on_other_test_examples_are_left_out(results):
+    """Other ids, labels or weights are other examples, whatever the records say."""
+    others = {
+        "ids": {"ids": np.arange(N)[::-1]},
+        "labels": {"labels": 1 - LABELS},
+        "weights": {"weights": np.ones(N)},
+    }
+    first = [row(results, "a", 2.0), row(results, "b", 0.1)]
+    rows = [*first, *(row(results, name, 1.0, **changed) for name, changed in others.items())]
+    found = row_comparison.compare(results, rows, METRICS["auc"])
+    assert (found.best, found.elsewhere) == ([0], [2, 3, 4])
+    alone = row_comparison.compare(results, rows[:1] + rows[2:], METRICS["auc"])
+    assert (alone.best, alone.elsewhere) == ([], [1, 2, 3])
+
+
+def test_predictions_that_are_missing_or_changed_are_named(results):
+    """With the cell and the file."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    path = results.root / rows[1][1].predictions.path
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"\1")
+    with pytest.raises(ResultsError, match=r"b1\.npz"):
+        row_comparison.compare(results, rows, METRICS["auc"])
+    path.unlink()
+    results = ResultsFolder(results.root)
+    with pytest.raises(ResultsError, match=r"higgs/b/scratch#1: .*b1.npz is missing"):
+        row_comparison.compare(results, rows, METRICS["auc"])
+
+
+def test_test_predictions_that_were_left_out_are_named(results):
+    """Results may be packed with other parts."""
+    rows = [row(results, "a", 2.0, part="validation"), row(results, "b", 1.0, part="validation")]
+    with pytest.raises(ResultsError, match="holds no predictions of test"):
+        row_comparison.compare(results, rows, METRICS["auc"])
+
+
+def test_a_metric_that_needs_validation_is_not_compared_without_it(results):
+    """The accuracy's threshold is chosen there."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    with pytest.raises(ResultsError, match="accuracy cannot be compared: the validation part was"):
+        row_comparison.compare(results, rows, METRICS["accuracy"])
+
+
+def fails(predictions):
+    """Fail, as the metric of a plugin may."""
+    raise ZeroDivisionError
+
+
+def undefined(predictions):
+    """Have no value."""
+    msg = "no mass"
+    raise UndefinedMetricError(msg)
+
+
+@pytest.mark.parametrize("name", ["fails", "undefined"])
+def test_a_metric_that_fails_costs_the_marks_and_not_the_table(results, name):
+    """Its error is the sentence below the table."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    metric = Metric(name=name, compute=f"test_row_comparison:{name}", higher_is_better=True)
+    with pytest.raises(ResultsError, match=f"{name} cannot be compared: "):
+        row_comparison.compare(results, rows, metric)
