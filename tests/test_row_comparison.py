@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
+from conftest import TESTS, Workbench
 from test_tables import record
 
 from hepbench import Metric, UndefinedMetricError
@@ -119,3 +124,58 @@ def test_a_metric_that_fails_costs_the_marks_and_not_the_table(results, name):
     metric = Metric(name=name, compute=f"test_row_comparison:{name}", higher_is_better=True)
     with pytest.raises(ResultsError, match=f"{name} cannot be compared: "):
         row_comparison.compare(results, rows, metric)
+
+
+SUITE = """
+name = "pair"
+cost = false
+seeds = 2
+[[run]]
+datasets = ["toy"]
+models = ["line", "line[slope=-1.0]"]
+methods = ["fit"]
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A workbench whose suite ``pair`` ran once; one of its two rows is the other one reversed."""
+    bench = Workbench(tmp_path_factory.mktemp("pair"))
+    bench.plugin(TESTS / "plugins" / "toys.py")
+    bench.write("pair.toml", SUITE)
+    assert bench("run", "pair.toml", "--quiet").code == 0
+    return bench
+
+
+def stars_of(done):
+    """The models of the marked rows of a plain table."""
+    assert (done.code, done.err) == (0, "")
+    return [line.split()[0] for line in done.out.splitlines() if " *0." in line]
+
+
+def test_tables_on_the_command_line_mark_the_best_row(ran, tmp_path):
+    """Of a folder, of a packed file, and of a run that finds everything done."""
+    assert stars_of(ran("table")) == ["line"]
+    assert stars_of(ran("run", "pair.toml", "--quiet")) == ["line"]
+    file = tmp_path / "all.zip"
+    assert ran("pack", "results", "-o", file, "--parts", "test").code == 0
+    assert stars_of(ran("table", file)) == ["line"]
+    rows = ran("table", file, "--format", "json").json
+    assert [(row["model"], row["best"]) for row in rows] == [("line", 1), ("line[slope=-1.0]", 0)]
+    with ZipFile(file) as opened:
+        assert "**0." in opened.read("pair/table.md").decode()
+
+
+def test_results_without_test_predictions_mark_no_row(ran, tmp_path):
+    """Packed without them, or a folder of records alone: one sentence, and nothing else is lost."""
+    file = tmp_path / "all.zip"
+    assert ran("pack", "results", "-o", file, "--parts", "validation").code == 0
+    done = ran("table", file)
+    assert stars_of(done) == []
+    assert "holds no predictions of test, only of validation" in " ".join(done.out.split())
+    folder = tmp_path / "records"
+    shutil.copytree(ran.folder / "results", folder, ignore=shutil.ignore_patterns("*.npz"))
+    done = ran("table", folder)
+    assert stars_of(done) == []
+    assert done.out.count("no row is marked as best: ") == 1
+    assert re.search(r"is missing; run it again", " ".join(done.out.split()))
