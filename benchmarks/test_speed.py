@@ -14,7 +14,7 @@ from hepbench import Dataset, Input, Method, Metric, Model, Sample
 from hepbench.data import splits
 from hepbench.data.finding import DataFiles
 from hepbench.evaluation import paired
-from hepbench.evaluation.row_comparison import Comparison
+from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.planning import plan as planning
 from hepbench.planning.matrix import Choice
 from hepbench.planning.suite_file import Matrix, SuiteFile

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from zipfile import ZipFile
 
 import numpy as np
@@ -12,13 +14,20 @@ from conftest import TESTS, Workbench
 from test_tables import record
 
 from hepbench import Metric, UndefinedMetricError
+from hepbench.cli.verbs import comparing
 from hepbench.evaluation import row_comparison
+from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.builtin import hepbench_metrics
+from hepbench.registry.plugins import Plugin, Registry
 from hepbench.specs.errors import ResultsError
 from hepbench.storage.records import Stored
 from hepbench.storage.results import ResultsFolder
 
 METRICS = {metric.name: metric for metric in hepbench_metrics()}
+REGISTRY = Registry(
+    [Plugin("hepbench", "hepbench", "hepbench", "0.1", specs=tuple(METRICS.values()))]
+)
+BASELINE = TESTS.parent / "results/baseline"
 N = 400
 LABELS = np.arange(N) % 2
 NOISE = np.random.default_rng(0).normal(size=N)
@@ -106,6 +115,59 @@ def test_a_metric_that_needs_validation_is_not_compared_without_it(results):
         row_comparison.compare(results, rows, METRICS["accuracy"])
 
 
+def counted(monkeypatch):
+    """Count the comparisons that are computed."""
+    seen = []
+    compute = row_comparison.compare
+    monkeypatch.setattr(row_comparison, "compare", lambda *a: seen.append(1) or compute(*a))
+    return seen
+
+
+def test_a_comparison_is_computed_once(results, tmp_path, monkeypatch):
+    """Until the predictions of a row, their number or the metric change."""
+    seen = counted(monkeypatch)
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    rows = [row(results, "a", 2.0, seeds=3), row(results, "b", 1.0)]
+    for _ in range(2):
+        assert compare(rows, "auc") == Comparison([0], [])
+    assert len(seen) == 1
+    for other, metric in ((rows, "brier"), (rows[::-1], "auc"), ([rows[0][:2], rows[1]], "auc")):
+        compare(other, metric)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"best": [7], "elsewhere": []}', b"\xff"])
+def test_a_damaged_entry_of_the_cache_is_computed_again(results, tmp_path, monkeypatch, damage):
+    """Cut short, of another form, or about rows that do not exist."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    compare(rows, "auc")
+    (path,) = (tmp_path / "cache" / "comparisons").iterdir()
+    path.write_bytes(damage)
+    seen = counted(monkeypatch)
+    assert [compare(rows, "auc").best for _ in range(2)] == [[0], [0]]
+    assert len(seen) == 1
+
+
+def test_what_is_missing_is_told_although_the_comparison_is_known(results, tmp_path):
+    """A table of the same results is the same on every machine."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    compare(rows, "auc")
+    (results.root / rows[1][0].predictions.path).unlink()
+    results = ResultsFolder(results.root)
+    with pytest.raises(ResultsError, match="is missing"):
+        comparing(results, REGISTRY, tmp_path / "cache")(rows, "auc")
+
+
+def test_without_a_cache_folder_rows_are_compared_all_the_same(results, tmp_path):
+    """None is known, or it is a file."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    (tmp_path / "file").write_text("")
+    for folder in (None, tmp_path / "file"):
+        assert comparing(results, REGISTRY, folder)(rows, "auc").best == [0]
+
+
 def fails(predictions):
     """Fail, as the metric of a plugin may."""
     raise ZeroDivisionError
@@ -145,6 +207,20 @@ def ran(tmp_path_factory):
     bench.write("pair.toml", SUITE)
     assert bench("run", "pair.toml", "--quiet").code == 0
     return bench
+
+
+def test_a_table_imports_numpy_only_to_compare_new_rows_and_never_torch(bench):
+    """What was shown before is there at once."""
+    code = (
+        "import sys; from hepbench.cli.commands import cli; cli(sys.argv[1:], standalone_mode=False)"
+        "; print(sorted({'numpy', 'torch'} & set(sys.modules)), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "table", BASELINE / "quickstart.zip"]
+    how = {"cwd": bench.folder, "env": bench.variables(), "capture_output": True, "text": True}
+    first, again = (subprocess.run(command, check=True, **how) for _ in range(2))
+    assert " *0." in first.stdout
+    assert first.stdout == again.stdout
+    assert (first.stderr, again.stderr) == ("['numpy']\n", "[]\n")
 
 
 def stars_of(done):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from hepbench.evaluation.comparison_cache import Comparison
     from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
-    from hepbench.tables.stars import Compare, Compared
+    from hepbench.tables.stars import Compare
 
 
 def run(
@@ -184,20 +185,27 @@ def tabulate(
     """
     from hepbench.tables import document
 
-    compare = _comparing(results, registry)
+    compare = comparing(results, registry, session.known_cache_folder())
     metrics = _metrics(registry)
     return document.table(records, metrics=metrics, compare=compare, looked=everything, **how)
 
 
-def _comparing(results: Results, registry: Registry) -> Compare:
-    """Return a function that compares table rows on their stored predictions."""
-    specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
+def comparing(results: Results, registry: Registry, folder: Path | None) -> Compare:
+    """Return a function that compares table rows on their predictions, with a cache in a folder."""
+    from hepbench.evaluation.comparison_cache import ComparisonCache
 
-    def compare(rows: Sequence[Sequence[Record]], metric: str) -> Compared:
-        # numpy is imported only where there are rows to compare
+    specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
+    cache = ComparisonCache(folder)
+
+    def compare(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:
+        if known := cache.find(results, rows, specs[metric]):
+            return known
+        # numpy is imported only where there is something new to compare
         from hepbench.evaluation import row_comparison
 
-        return row_comparison.compare(results, rows, specs[metric])
+        found = row_comparison.compare(results, rows, specs[metric])
+        cache.keep(rows, specs[metric], found)
+        return found
 
     return compare
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hepbench.evaluation import paired, stored_predictions
+from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ResultsError
 from hepbench.specs.text import error_text
@@ -25,19 +25,6 @@ if TYPE_CHECKING:
 
 AUC = "hepbench.evaluation.metrics:auc"
 """The metric whose paired error is calculated; those of others are from a bootstrap."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The outcome of a comparison of rows, by their place in the given list.
-
-    Attributes:
-        best: rows that are not significantly worse than the best one, which is among them.
-        elsewhere: rows that were left out because their test examples are others.
-    """
-
-    best: list[int]
-    elsewhere: list[int]
 
 
 def compare(results: Results, rows: Sequence[Sequence[Record]], metric: Metric) -> Comparison:
