@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 MEANING = (
-    "not significantly worse than the best row: paired test on the same test examples, over "
-    "seeds, at 5 % for all rows together; no row with one seed or constant scores"
+    "not significantly worse than the best row: paired test of the means over seeds, on the same "
+    "test examples; the row that is truly best is among them with 95 % probability; rows with one "
+    "seed or constant scores are not compared"
 )
 
 
