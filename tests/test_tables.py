@@ -328,6 +328,21 @@ def test_a_limit_is_not_compared():
     assert stars.TOO_FEW in text
 
 
+def test_a_row_that_is_not_worse_for_its_spread_alone_says_so():
+    """.9, and .7 with a spread of .07 over two seeds: the test cannot tell, a reader would wonder."""
+    wide = [record("b", seed, 0.7 + d) for seed, d in enumerate((0.05, -0.05))]
+    rows = objects([*seeds("a", 0.9), *wide, *seeds("c", 0.5)], compare=Comparing(0, 1))
+    assert [row["notes"] for row in rows] == [[], [stars.FEW_SEEDS], []]
+    rows = objects([*seeds("a", 0.9), *wide], compare=Comparing(0, 1))
+    assert [(row["best"], row["notes"]) for row in rows] == [
+        (False, []),
+        (False, [stars.FEW_SEEDS]),
+    ]
+    near = [record("b", seed, 0.88 + d) for seed, d in enumerate((0.05, -0.05))]
+    rows = objects([*seeds("a", 0.9), *near, *seeds("c", 0.5)], compare=Comparing(0, 1))
+    assert [row["notes"] for row in rows] == [[], [], []]
+
+
 def test_rows_on_other_test_examples_are_not_compared():
     """A metric may allow other splits; its rows are then ranked together, not compared."""
     pair = [*seeds("a", 0.9), *seeds("b", 0.8), *seeds("c", 0.7)]

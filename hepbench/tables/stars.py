@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import hypot
 from typing import TYPE_CHECKING, Protocol
 
 from hepbench.specs.errors import ResultsError
@@ -29,9 +30,13 @@ ONE_SEED = f"{NONE}: one seed does not show how much a row changes from training
 
 TOO_FEW = f"{NONE}: fewer than two rows can be compared"
 
-ALL_TIE = f"{NONE}: none is significantly worse than the first, all tie"
+ALL_TIE = f"{NONE}: none is significantly worse than the first"
 
 NOT_ONE_SEED = "one seed: not compared with the best row"
+
+FEW_SEEDS = (
+    "its seeds differ by too much to tell whether it is worse than the best row: run more seeds"
+)
 
 NOT_SAME_EXAMPLES = "other test examples: not compared with the best row"
 
@@ -78,15 +83,25 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
         found = compare([_with_values(rows[i], main) for i in judged], main)
     except ResultsError as error:
         return list(rows), f"{NONE}: {one_line(str(error))}"
+    best = {judged[i] for i in found.best}
     notes = dict.fromkeys(single, NOT_ONE_SEED)
     notes |= {judged[i]: NOT_SAME_EXAMPLES for i in found.elsewhere}
-    tie = len(found.best) == len(judged) - len(found.elsewhere)
-    best = set() if tie else {judged[i] for i in found.best}
+    notes |= {i: FEW_SEEDS for i in best if _looks_worse(rows[i], rows[min(best)], main)}
+    tie = len(best) + len(found.elsewhere) == len(judged)
     marked = [
-        replace(row, best=i in best, notes=[*row.notes, *([notes[i]] if i in notes else [])])
+        replace(row, best=i in best and not tie, notes=[*row.notes, *filter(None, [notes.get(i)])])
         for i, row in enumerate(rows)
     ]
-    return marked, "" if best else ALL_TIE if len(found.best) > 1 else TOO_FEW
+    return marked, "" if not tie else ALL_TIE if len(best) > 1 else TOO_FEW
+
+
+def _looks_worse(row: Row, first: Row, main: str) -> bool:
+    """Whether a row is more than two errors, of both rows in quadrature, behind the first one."""
+    here, there = row.averages[main], first.averages[main]
+    if here.error is None or there.error is None:
+        return False
+    behind = abs((here.value or 0.0) - (there.value or 0.0))
+    return behind > 2 * hypot(here.error, there.error)
 
 
 def _can_be_judged(row: Row, main: str) -> bool:
