@@ -87,12 +87,13 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
     notes = dict.fromkeys(single, NOT_ONE_SEED)
     notes |= {judged[i]: NOT_SAME_EXAMPLES for i in found.elsewhere}
     notes |= {i: FEW_SEEDS for i in best if _looks_worse(rows[i], rows[min(best)], main)}
-    tie = len(best) + len(found.elsewhere) == len(judged)
+    # none is best where fewer than two rows have the same examples
+    told = not best or len(best) + len(found.elsewhere) == len(judged)
     marked = [
-        replace(row, best=i in best and not tie, notes=[*row.notes, *filter(None, [notes.get(i)])])
+        replace(row, best=i in best and not told, notes=[*row.notes, *filter(None, [notes.get(i)])])
         for i, row in enumerate(rows)
     ]
-    return marked, "" if not tie else ALL_TIE if len(best) > 1 else TOO_FEW
+    return marked, "" if not told else ALL_TIE if best else TOO_FEW
 
 
 def _looks_worse(row: Row, first: Row, main: str) -> bool:
