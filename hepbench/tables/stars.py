@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 
 MEANING = (
-    "not significantly worse than the best row: paired test of the means over seeds, on the same "
-    "test examples; the row that is truly best is among them with 95 % probability; rows with one "
-    "seed or constant scores are not compared"
+    "not significantly worse than the best row: means over seeds, paired on the same test examples; "
+    "the truly best row is marked with 95 % probability, one with one seed or constant scores never"
 )
 
 
