@@ -229,8 +229,8 @@ def test_scores_of_classes_in_place_of_probabilities_are_named(sharp):
     signal = np.clip((p.scores[:, 1] - 0.5) / (sharp or 1e-9) + 0.5, 0, 1)
     hard = Predictions(labels=p.labels, scores=np.stack([1 - signal, signal], axis=1))
     (warning,) = warned(hard)
-    kind = "hard: all are 0 or 1" if not sharp else r"saturated: 9\d% are exactly 0 or 1"
-    assert re.fullmatch(rf"scores: scores are {kind}, so \d\d% of the pairs .*", warning)
+    kind = "hard, all are 0 or 1" if not sharp else r"saturated, 9\d% are exactly 0 or 1"
+    assert re.fullmatch(rf"scores: {kind}, so \d\d% of the pairs .*", warning)
     assert "calibrated" not in warning
 
 
@@ -238,7 +238,7 @@ def test_tied_pairs_by_hand():
     """Signal .2, 0, 1, 1 and background 0, 0, .5, 1: of 16 pairs 2 are tied at 0, and 2 at 1."""
     scores = np.array([0.2, 0, 1, 1, 0, 0, 0.5, 1])
     p = Predictions(labels=np.repeat([1, 0], 4), scores=np.stack([1 - scores, scores], axis=1))
-    assert "saturated: 75% are exactly 0 or 1, so 25% of the pairs" in consistency.ranking_lost(p)
+    assert "saturated, 75% are exactly 0 or 1, so 25% of the pairs" in consistency.ranking_lost(p)
     weighted = replace(p, weights=np.array([1, 3, 1, 1, 1, 1, 1, 1.0]))
     assert "so 33% of the pairs" in consistency.ranking_lost(weighted)
 
@@ -258,7 +258,7 @@ def test_hard_scores_of_several_classes_are_named():
     labels = rng.integers(3, size=600)
     called = np.where(rng.uniform(size=600) < 0.6, labels, rng.integers(3, size=600))
     (warning,) = warned(Predictions(labels=labels, scores=np.eye(3)[called]))
-    assert "scores are hard" in warning
+    assert warning.startswith("scores: hard, all are 0 or 1")
     assert warned(Predictions(labels=labels, scores=0.9 * np.eye(3)[called] + 1 / 30)) == []
 
 
@@ -266,9 +266,7 @@ def test_scores_that_rank_the_wrong_way_are_named():
     """More than three errors below one half; within three it is chance."""
     p = separated()
     (warning,) = warned(replace(p, scores=p.scores[:, ::-1]))
-    assert re.match(
-        r"scores: scores rank the wrong way: AUC 0.1\d\d is 3\d standard errors", warning
-    )
+    assert re.match(r"scores: ranked the wrong way, AUC 0.1\d\d is 3\d standard errors", warning)
     assert warning.endswith("(are the classes swapped?)")
     rng = np.random.default_rng(1)
     noise = rng.uniform(size=2000)
@@ -281,7 +279,7 @@ def test_a_perfectly_wrong_order_is_named():
     labels = np.arange(40) % 2
     scores = np.stack([0.3 + 0.4 * labels, 0.7 - 0.4 * labels], axis=1)
     (warning,) = warned(Predictions(labels=labels, scores=scores))
-    assert "rank the wrong way: AUC 0.000" in warning
+    assert "ranked the wrong way, AUC 0.000" in warning
 
 
 def test_accuracy_that_fits_is_not_marked():

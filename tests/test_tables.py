@@ -731,9 +731,10 @@ def test_github_rows_have_as_many_cells_as_the_header():
 
 def test_latex_is_escaped_and_uses_booktabs():
     """Signs with a meaning in TeX are printed; plus-minus is set in mathematics."""
-    text = table(nasty(), metrics=METRICS, format="latex")
+    pair = [*nasty(), *seeds("a"), *seeds("b", 0.6)]
+    text = table(pair, metrics=METRICS, format="latex", compare=Comparing(0))
     assert r"50\% of\_a$|$b \& $<$i$>$\#1$<$/i$>$ \{x\}" in text
-    assert r"\textbf{0.750 $\pm$0.010 --}" in text
+    assert r"\textbf{0.750 $\pm$0.010 $\pm$0}" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 

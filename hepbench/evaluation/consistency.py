@@ -67,9 +67,9 @@ def ranking_lost(predictions: Predictions) -> str | None:
     if (tied := tied / len(columns)) <= TIED_PAIRS:
         return None
     ends = ((part.scores == 0) | (part.scores == 1)).all(axis=1).mean()
-    kind = "hard: all are 0 or 1" if ends == 1 else f"saturated: {ends:.0%} are exactly 0 or 1"
+    kind = "hard, all are 0 or 1" if ends == 1 else f"saturated, {ends:.0%} are exactly 0 or 1"
     return (
-        f"scores are {kind}, so {tied:.0%} of the pairs of two classes are tied and not ranked; "
+        f"{kind}, so {tied:.0%} of the pairs of two classes are tied and not ranked; "
         "return probabilities that are not rounded"
     )
 
@@ -94,7 +94,7 @@ def ranks_wrong_way(predictions: Predictions) -> str | None:
     if not error or auc.value >= 0.5 - 3 * error:
         return None
     return (
-        f"scores rank the wrong way: AUC {auc.value:.3f} is {(0.5 - auc.value) / error:.0f} "
+        f"ranked the wrong way, AUC {auc.value:.3f} is {(0.5 - auc.value) / error:.0f} "
         "standard errors below 0.5 (are the classes swapped?)"
     )
 

@@ -10,6 +10,8 @@ from hepbench import Model, hookimpl
 class Treeless:
     """Boosted trees with a wrong ``min_samples_leaf``."""
 
+    trusts = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+
     def __init__(self):
         self.trees = None
         self.parameters = 0
