@@ -727,7 +727,7 @@ def test_only_a_classifier_has_metrics_of_training_batches():
 
 def validating(validation, received, **changed):
     """Train with some validation examples, of those that the method received."""
-    network, data = tinynets.fresh(), tinynets.data()
+    network, data = tinynets.fresh().with_head(), tinynets.data()
     context = tinynets.context(validation=received)
     data = TrainingData(train=data.train, validation=replace(validation, **changed))
     return context.fit(network, data, ALL, epochs=1, batch_size=50)
