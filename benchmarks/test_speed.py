@@ -13,7 +13,8 @@ import numpy as np
 from hepbench import Dataset, Input, Method, Metric, Model, Sample
 from hepbench.data import splits
 from hepbench.data.finding import DataFiles
-from hepbench.evaluation import uncertainty
+from hepbench.evaluation import paired
+from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.planning import plan as planning
 from hepbench.planning.matrix import Choice
 from hepbench.planning.suite_file import Matrix, SuiteFile
@@ -125,6 +126,11 @@ def directions() -> dict[str, Any]:
     return {metric.name: (metric.higher_is_better, metric.same) for metric in specs}
 
 
+def nothing_marked(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:  # noqa: ARG001
+    """Return at once: there are no predictions."""
+    return Comparison([], [])
+
+
 def test_plan_of_a_thousand_cells(benchmark):
     """The plan has 1,000 method stages and 10 preparations of 3 stages each."""
     made = benchmark(thousand_cells)
@@ -141,18 +147,23 @@ def test_hash_of_a_methods_key(benchmark):
 def test_table_of_a_thousand_records(benchmark):
     """It turns records in memory into plain text."""
     made = records(1000)
-    text = benchmark(table, made, metrics=directions())
+    text = benchmark(table, made, metrics=directions(), compare=nothing_marked)
     assert text.count("line-") == 200
 
 
-def test_delong_on_a_hundred_thousand_examples(benchmark):
-    """It compares two classifiers: AUCs and covariance, including the sorting."""
+def test_comparison_of_thirty_rows(benchmark):
+    """It compares 30 rows of 5 seeds on 100,000 examples: AUCs, covariance, and which are best."""
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 100_000)
-    scores = labels + rng.normal(size=(2, 100_000))
-    auc, covariance = benchmark(uncertainty.paired_auc, labels, scores)
-    assert auc.shape == (2,)
-    assert covariance.shape == (2, 2)
+    labels = np.arange(100_000) % 2
+    shared = labels + rng.normal(size=len(labels))
+    signal = np.float32(shared + 0.3 * rng.normal(size=(30, 5, len(labels))))
+    scores = np.stack([-signal, signal], axis=-1)
+
+    def compare() -> list[int]:
+        means = paired.auc_means(scores, labels, None)
+        return paired.not_worse(means, higher_is_better=True)
+
+    assert benchmark.pedantic(compare, rounds=3)
 
 
 def test_split_of_a_million_examples(benchmark):

@@ -20,10 +20,16 @@ PURE = (
     *("storage/records", "storage/old_records"),
     *("data/splits", "data/duplicates", "data/checking/findings", "data/checking/tallies"),
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
-    *("evaluation/consistency", "planning/matrix", "planning/settings", "planning/stages"),
+    *(
+        "evaluation/consistency",
+        "evaluation/paired",
+        "planning/matrix",
+        "planning/settings",
+        "planning/stages",
+    ),
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
     *("tables/columns", "tables/document", "tables/notes", "tables/ranking", "tables/rounding"),
-    "tables/rows",
+    *("tables/rows", "tables/stars"),
 )
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
 

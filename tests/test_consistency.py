@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from hepbench import Measured, Predictions, UndefinedMetricError
 from hepbench.evaluation import consistency, measure, metric_audit, metrics
+from hepbench.storage.records import CONSTANT_SCORES
 
 CORE = [
     metrics.auc,
@@ -202,6 +205,81 @@ def test_scores_that_differ_are_not_marked():
     assert consistency.scores_differ(test) is None
     single = Predictions(labels=np.array([0]), scores=scores[:1])
     assert consistency.scores_differ(single) is None
+
+
+def warned(predictions, **more):
+    """Warnings about one cell, without metrics of plugins."""
+    return measure.row_warnings([], {"test": predictions}, **more)
+
+
+def test_constant_scores_are_named_and_nothing_else_is():
+    """Not "not calibrated"; a model that reports no parameter has grown no tree."""
+    same = Predictions(labels=np.arange(20) % 2, scores=np.tile([0.9, 0.1], (20, 1)))
+    (warning,) = warned(same)
+    assert warning.startswith(CONSTANT_SCORES)
+    assert warned(same, parameters=3) == [warning]
+    assert warned(same, parameters=0) == [warning + consistency.NO_PARAMETERS]
+    assert metrics.auc(same) == Measured(0.5)
+
+
+@pytest.mark.parametrize("sharp", [0.0, 0.02])
+def test_scores_of_classes_in_place_of_probabilities_are_named(sharp):
+    """Hard ones, and those that are rounded to 0 or 1 for most examples."""
+    p = separated()
+    signal = np.clip((p.scores[:, 1] - 0.5) / (sharp or 1e-9) + 0.5, 0, 1)
+    hard = Predictions(labels=p.labels, scores=np.stack([1 - signal, signal], axis=1))
+    (warning,) = warned(hard)
+    kind = "hard, all are 0 or 1" if not sharp else r"saturated, 9\d% are exactly 0 or 1"
+    assert re.fullmatch(rf"scores: {kind}, so \d\d% of the pairs .*", warning)
+    assert "calibrated" not in warning
+
+
+def test_tied_pairs_by_hand():
+    """Signal .2, 0, 1, 1 and background 0, 0, .5, 1: of 16 pairs 2 are tied at 0, and 2 at 1."""
+    scores = np.array([0.2, 0, 1, 1, 0, 0, 0.5, 1])
+    p = Predictions(labels=np.repeat([1, 0], 4), scores=np.stack([1 - scores, scores], axis=1))
+    assert "saturated, 75% are exactly 0 or 1, so 25% of the pairs" in consistency.ranking_lost(p)
+    weighted = replace(p, weights=np.array([1, 3, 1, 1, 1, 1, 1, 1.0]))
+    assert "so 33% of the pairs" in consistency.ranking_lost(weighted)
+
+
+def test_scores_that_tell_the_classes_apart_may_be_hard():
+    """No pair of two classes is tied: there is no ranking to lose. Nor where few scores are 1."""
+    labels = np.arange(400) % 2
+    assert warned(Predictions(labels=labels, scores=np.eye(2)[labels])) == []
+    p = separated()
+    signal = np.where(p.scores[:, 1] > 0.97, 1.0, p.scores[:, 1])
+    assert warned(Predictions(labels=p.labels, scores=np.stack([1 - signal, signal], axis=1))) == []
+
+
+def test_hard_scores_of_several_classes_are_named():
+    """By the pairs of each class and the others."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=600)
+    called = np.where(rng.uniform(size=600) < 0.6, labels, rng.integers(3, size=600))
+    (warning,) = warned(Predictions(labels=labels, scores=np.eye(3)[called]))
+    assert warning.startswith("scores: hard, all are 0 or 1")
+    assert warned(Predictions(labels=labels, scores=0.9 * np.eye(3)[called] + 1 / 30)) == []
+
+
+def test_scores_that_rank_the_wrong_way_are_named():
+    """More than three errors below one half; within three it is chance."""
+    p = separated()
+    (warning,) = warned(replace(p, scores=p.scores[:, ::-1]))
+    assert re.match(r"scores: ranked the wrong way, AUC 0.1\d\d is 3\d standard errors", warning)
+    assert warning.endswith("(are the classes swapped?)")
+    rng = np.random.default_rng(1)
+    noise = rng.uniform(size=2000)
+    chance = replace(p, scores=np.stack([1 - noise, noise], axis=1))
+    assert warned(chance) == []
+
+
+def test_a_perfectly_wrong_order_is_named():
+    """It has no standard error, but an interval."""
+    labels = np.arange(40) % 2
+    scores = np.stack([0.3 + 0.4 * labels, 0.7 - 0.4 * labels], axis=1)
+    (warning,) = warned(Predictions(labels=labels, scores=scores))
+    assert "ranked the wrong way, AUC 0.000" in warning
 
 
 def test_accuracy_that_fits_is_not_marked():

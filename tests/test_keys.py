@@ -30,6 +30,8 @@ COMPUTING = {
     "evaluate": ("data/splits", "evaluation/consistency", "evaluation/joining",
                  "evaluation/measure", "evaluation/metric_audit", "evaluation/metrics",
                  "evaluation/uncertainty"),
+    "compare": ("evaluation/metrics", "evaluation/paired", "evaluation/row_comparison",
+                "evaluation/uncertainty"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")
 

@@ -402,6 +402,13 @@ def test_new_fits_within_a_step_are_found():
     assert training.StepHistories("net", "prune", [history], [None]).fits == [2, 3]
 
 
+def test_a_history_that_an_estimator_reports_is_named_as_such():
+    """What networks do in each epoch is measured by the core, in numbered fits."""
+    own = [{"step": 0.0, "iteration": float(i), "validation_loss": 1.0} for i in range(3)]
+    assert training.StepHistories("trees", "scratch", [own], [None]).reported
+    assert not training.StepHistories("net", "scratch", [epochs([1.0])], [None]).reported
+
+
 # --- latents and reconstructions
 
 

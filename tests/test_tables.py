@@ -9,7 +9,8 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from io import StringIO
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +32,8 @@ from hepbench.storage.records import (
     decode,
     encode,
 )
-from hepbench.tables.document import FORMATS, GROUPS, table
+from hepbench.tables import document, stars
+from hepbench.tables.document import FORMATS, GROUPS
 from hepbench.tables.rows import collect
 
 SAME = frozenset({"data", "split", "labels"})
@@ -89,6 +91,40 @@ def failed(
     parts = {"read": {"source": "file"}}
     fields = {"status": "failed", "metrics": {}, "data": None, "error": error, "key_parts": parts}
     return record(model, seed, **(fields | changed))
+
+
+class Found(NamedTuple):
+    """What a comparison of rows found: places of the best ones, and of those on other examples."""
+
+    best: tuple[int, ...]
+    elsewhere: tuple[int, ...] = ()
+
+
+class Comparing:
+    """Stands for the comparison of rows: finds what it was told to, and keeps what it was asked."""
+
+    def __init__(self, *best: int, elsewhere: tuple[int, ...] = ()):
+        self.found = Found(best, elsewhere)
+        self.asked: list[list[str]] = []
+
+    def __call__(self, rows, metric):
+        self.asked.append([f"{row[0].model}{len(row)}" for row in rows])
+        return self.found
+
+
+def without_predictions(rows, metric):
+    """Results beside which no predictions are stored."""
+    raise ResultsError("higgs/gbdt/scratch#0: no predictions were recorded")
+
+
+def table(records: list[Record], *, compare=without_predictions, **how: Any) -> str:
+    """A table, by default of results without predictions."""
+    return document.table(records, compare=compare, **how)
+
+
+def seeds(model: str, auc: float = 0.75, *, n: int = 2, **changed: Any) -> list[Record]:
+    """Records of all seeds of a row."""
+    return [record(model, seed, auc, **changed) for seed in range(n)]
 
 
 def objects(records: list[Record], **how: Any) -> list[dict[str, Any]]:
@@ -217,29 +253,133 @@ def test_rows_are_ranked_best_first_in_the_direction_of_the_metric():
     assert models(pair, columns=["log_loss", "auc"]) == ["a", "b"]
 
 
-def test_rows_within_two_standard_errors_of_the_best_are_ties():
-    """By hand: two errors of .01 make .01414, twice that .0283; .772 is within of .8, .771 not."""
-    three = [record("a", auc=0.80), record("b", auc=0.772), record("c", auc=0.771)]
-    assert [row["best"] for row in objects(three)] == [True, True, False]
-    text = plain(three)
+def test_rows_that_are_not_significantly_worse_are_marked():
+    """Those that the comparison finds, by their place among the rows that it was given."""
+    three = [*seeds("a", 0.80), *seeds("b", 0.77), *seeds("c", 0.6)]
+    assert [row["best"] for row in objects(three, compare=Comparing(0, 1))] == [True, True, False]
+    text = plain(three, compare=Comparing(0, 1))
     assert "*0.800" in row_of(text, "a")
-    assert "*0.772" in row_of(text, "b")
+    assert "*0.770" in row_of(text, "b")
     assert "*" not in row_of(text, "c")
-    assert "*: best, or tied with it: within 2 standard errors" in text
+    assert f"*: {stars.MEANING}".split(":")[1] in text
 
 
-def test_the_spread_over_seeds_widens_a_tie():
-    """.04 / sqrt(4) = .02 with both errors of .01 makes .0245: .76 is a tie with .80, .745 not."""
-    wide = [record("a", seed=i, auc=0.8 + d) for i, d in enumerate([0.03464, -0.03464] * 2)]
-    rows = objects([*wide, record("b", auc=0.76), record("c", auc=0.745)])
-    assert [row["best"] for row in rows] == [True, True, False]
+def test_where_all_rows_tie_none_is_marked_and_one_sentence_says_so():
+    """A mark on each row would say nothing."""
+    three = [*seeds("a"), *seeds("b"), *seeds("c")]
+    text = plain(three, compare=Comparing(0, 1, 2))
+    assert text.count(stars.ALL_TIE) == 1
+    assert "*" not in text
+    assert not any(row["best"] for row in objects(three, compare=Comparing(0, 1, 2)))
 
 
-def test_nothing_is_best_alone_or_without_a_known_error():
-    """One row beats nobody, and a difference without error cannot be judged."""
-    assert not objects([record()])[0]["best"]
-    rows = objects([record("a", auc=0.8, stderr=None), record("b", auc=0.7)])
-    assert not any(row["best"] for row in rows)
+def test_one_seed_claims_nothing():
+    """No prediction is read; one sentence says why no row is marked."""
+    compare = Comparing(0)
+    text = plain([record("a", auc=0.9), record("b", auc=0.6)], compare=compare)
+    assert text.count(stars.ONE_SEED) == 1
+    assert ("*" in text, compare.asked) == (False, [])
+
+
+def test_a_row_with_one_seed_is_not_compared_with_the_others():
+    """It says so, even where it leads."""
+    compare = Comparing(0)
+    rows = objects([record("a", auc=0.9), *seeds("b", 0.8), *seeds("c", 0.7)], compare=compare)
+    assert [(row["model"], row["best"]) for row in rows] == [("a", 0), ("b", 1), ("c", 0)]
+    assert [row["notes"] for row in rows] == [[stars.NOT_ONE_SEED], [], []]
+    assert compare.asked == [["b2", "c2"]]
+
+
+def test_only_seeds_with_a_value_are_compared():
+    """Seeds that failed, or whose metric is undefined, have no predictions or no value."""
+    compare = Comparing(0)
+    undefined = record("a", 2, metrics={"auc": Value(undefined="no background")})
+    objects([*seeds("a", 0.9, n=2), undefined, failed("a", 3), *seeds("b", n=3)], compare=compare)
+    assert compare.asked == [["a2", "b3"]]
+
+
+def test_without_predictions_no_row_is_marked_and_one_sentence_says_why():
+    """Results may be packed, or copied, without them."""
+    text = plain([*seeds("a", 0.9), *seeds("b", 0.6)])
+    assert f"{stars.NONE}: higgs/gbdt/scratch#0: no predictions were recorded\n" in text
+    assert "*" not in text
+
+
+def test_nothing_is_compared_where_there_is_nothing_to_compare_with():
+    """One row beats nobody; rows that must not be compared are no others."""
+    compare = Comparing(0)
+    alone = seeds("a", 0.9)
+    other = seeds("b", 0.6, data=DataSummary(**SAMPLE))
+    for records in (alone, [*alone, *other], [*alone, failed("b")]):
+        assert stars.NONE not in plain(records, compare=compare)
+        assert not objects(records, compare=compare)[0]["best"]
+    assert compare.asked == []
+
+
+def test_a_limit_is_not_compared():
+    """How far above the limit the value is, nobody knows."""
+    limited = seeds("a", metrics={"rejection_50": Value(500.0, limit=True)})
+    known = [seeds(m, metrics={"rejection_50": Value(v, 20.0)}) for m, v in (("b", 200.0), ("c", 90.0))]  # fmt: skip
+    compare = Comparing(0)
+    rows = objects([*limited, *known[0], *known[1]], columns=["rejection_50"], compare=compare)
+    assert [row["best"] for row in rows] == [False, True, False]
+    assert compare.asked == [["b2", "c2"]]
+    text = plain([*limited, *known[0]], columns=["rejection_50"])
+    assert stars.TOO_FEW in text
+
+
+def test_a_row_that_is_not_worse_for_its_spread_alone_says_so():
+    """.9, and .7 with a spread of .07 over two seeds: the test cannot tell, a reader would wonder."""
+    wide = [record("b", seed, 0.7 + d) for seed, d in enumerate((0.05, -0.05))]
+    rows = objects([*seeds("a", 0.9), *wide, *seeds("c", 0.5)], compare=Comparing(0, 1))
+    assert [row["notes"] for row in rows] == [[], [stars.FEW_SEEDS], []]
+    rows = objects([*seeds("a", 0.9), *wide], compare=Comparing(0, 1))
+    assert [(row["best"], row["notes"]) for row in rows] == [
+        (False, []),
+        (False, [stars.FEW_SEEDS]),
+    ]
+    near = [record("b", seed, 0.88 + d) for seed, d in enumerate((0.05, -0.05))]
+    rows = objects([*seeds("a", 0.9), *near, *seeds("c", 0.5)], compare=Comparing(0, 1))
+    assert [row["notes"] for row in rows] == [[], [], []]
+
+
+def test_rows_on_other_test_examples_are_not_compared():
+    """A metric may allow other splits; its rows are then ranked together, not compared."""
+    pair = [*seeds("a", 0.9), *seeds("b", 0.8), *seeds("c", 0.7)]
+    rows = objects(pair, compare=Comparing(0, elsewhere=(2,)))
+    assert [row["best"] for row in rows] == [True, False, False]
+    assert rows[2]["notes"] == [stars.NOT_SAME_EXAMPLES]
+    assert stars.TOO_FEW in plain(pair, compare=Comparing(elsewhere=(1, 2)))
+
+
+def test_constant_scores_are_never_best_and_have_no_error_of_zero():
+    """An AUC of one half without any scatter is no measurement."""
+    same = ["scores: all test examples get the same scores (largest difference 0)"]
+    flat = seeds("flat", 0.5, stderr=0.0, warnings=same)
+    compare = Comparing(0)
+    rows = objects([*flat, *seeds("b", 0.4), *seeds("c", 0.3)], compare=compare)
+    assert [(row["model"], row["best"]) for row in rows] == [("flat", 0), ("b", 1), ("c", 0)]
+    assert compare.asked == [["b2", "c2"]]
+    assert (rows[0]["auc_stderr"], rows[0]["auc_spread"]) == (None, None)
+    assert re.search(rf"flat +scratch +0\.500 +{DASH} +{DASH} ", plain(flat))
+
+
+def test_a_row_is_constant_if_the_scores_of_one_of_its_seeds_are():
+    """Its spread would make every difference insignificant."""
+    same = ["scores: all test examples get the same scores (largest difference 0)"]
+    mixed = [record("a", 0, 0.9), record("a", 1, 0.5, stderr=None, warnings=same)]
+    compare = Comparing(0)
+    rows = objects([*mixed, *seeds("b", 0.6), *seeds("c", 0.5)], compare=compare)
+    assert not rows[0]["best"]
+    assert rows[0]["auc_stderr"] == 0.01
+    assert compare.asked == [["b2", "c2"]]
+
+
+def test_the_dataset_of_a_sentence_is_named_where_a_table_may_show_several():
+    """Grouped by model, each dataset is ranked by itself."""
+    four = [r for c, d in product("xy", ("higgs", "jets")) for r in seeds("a", chain=c, dataset=d)]
+    text = plain(four, group="model", compare=Comparing(0, 1))
+    assert [f"{name}: {stars.ALL_TIE}" in text for name in ("higgs", "jets")] == [True, True]
 
 
 def test_rows_on_other_data_stand_below_and_say_what_differs():
@@ -288,9 +428,10 @@ def test_only_metrics_that_declare_the_preset_are_not_comparable_across_presets(
 
 def test_datasets_in_one_table_are_ranked_each_by_itself():
     """Grouped by model, an AUC on one dataset beats none on another."""
-    four = [record(chain=c, dataset=d, auc=a) for c, d, a in
-            [("x", "higgs", 0.6), ("y", "higgs", 0.7), ("x", "jets", 0.9), ("y", "jets", 0.8)]]  # fmt: skip
-    rows = objects(four, group="model")
+    four = [r for c, d, a in
+            [("x", "higgs", 0.6), ("y", "higgs", 0.7), ("x", "jets", 0.9), ("y", "jets", 0.8)]
+            for r in seeds("gbdt", a, chain=c, dataset=d)]  # fmt: skip
+    rows = objects(four, group="model", compare=Comparing(0))
     assert [(row["dataset"], row["best"]) for row in rows] == [
         ("higgs", True),
         ("higgs", False),
@@ -467,15 +608,6 @@ def test_looks_at_a_test_set_count_superseded_records_and_no_failures():
     assert objects([old, record(), late])[0]["test_looks"] == 2
 
 
-def test_a_test_set_on_which_all_rows_tie_is_said_to_rank_none():
-    """As 40 examples do, whose AUC of .75 has an error of .08."""
-    said = "; it ranks none of these rows, all tie"
-    few = [record(stderr=0.08), record("mlp", auc=0.6, stderr=0.09)]
-    assert said in plain(few)
-    assert said not in plain([*few, record("svm", auc=0.5)])
-    assert said not in plain(few[:1])
-
-
 def test_looks_may_be_counted_over_more_records_than_are_shown():
     """A run shows its own cells, but others looked at the same test set before."""
     others = [record("mlp"), record("svm"), record()]
@@ -599,9 +731,10 @@ def test_github_rows_have_as_many_cells_as_the_header():
 
 def test_latex_is_escaped_and_uses_booktabs():
     """Signs with a meaning in TeX are printed; plus-minus is set in mathematics."""
-    text = table(nasty(), metrics=METRICS, format="latex")
+    pair = [*nasty(), *seeds("a"), *seeds("b", 0.6)]
+    text = table(pair, metrics=METRICS, format="latex", compare=Comparing(0))
     assert r"50\% of\_a$|$b \& $<$i$>$\#1$<$/i$>$ \{x\}" in text
-    assert r"\textbf{0.750 $\pm$0.010 --}" in text
+    assert r"\textbf{0.750 $\pm$0.010 $\pm$0}" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 

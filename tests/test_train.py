@@ -15,12 +15,21 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from hepbench import TRAINING, Objective, PluginError, classification, pretraining
+from hepbench import (
+    TRAINING,
+    Examples,
+    Objective,
+    PluginError,
+    SparseImages,
+    TrainingData,
+    classification,
+    pretraining,
+)
 from hepbench.evaluation import metrics
-from hepbench.specs.errors import UsageError
+from hepbench.specs.errors import ProtocolError, UsageError
 from hepbench.specs.metric import Predictions
 from hepbench.specs.parameters import defaults
-from hepbench.training import fit_settings
+from hepbench.training import fit_settings, promises
 from hepbench.training.networks import batches
 from hepbench.training.networks.scoring import softmax
 from hepbench.training.objectives import prefix_of, total
@@ -714,3 +723,48 @@ def test_only_a_classifier_has_metrics_of_training_batches():
     assert not {"train_auc", "train_accuracy"} & row.keys()
     with pytest.raises(UsageError, match="monitor is 'train_auc'"):
         fit(tinynets.fresh().with_head(), monitor="train_auc")
+
+
+def validating(validation, received, **changed):
+    """Train with some validation examples, of those that the method received."""
+    network, data = tinynets.fresh().with_head(), tinynets.data()
+    context = tinynets.context(validation=received)
+    data = TrainingData(train=data.train, validation=replace(validation, **changed))
+    return context.fit(network, data, ALL, epochs=1, batch_size=50)
+
+
+def test_a_training_may_validate_on_all_or_some_of_what_the_method_received():
+    """With other labels, weights or ids, fewer inputs, in any order; as its own data or copied."""
+    received = tinynets.data().validation
+    more = {**received.inputs, "unused": np.zeros((100, 3))}
+    copied = {"table": received.inputs["table"].copy()}
+    validating(received, received)
+    validating(received, received, labels=1 - received.labels, weights=np.ones(100))
+    validating(received[np.arange(40)[::-1]], received)
+    validating(received, received, ids=received.ids + 1000)
+    validating(received, replace(received, inputs=more), inputs=copied)
+
+
+@pytest.mark.parametrize("ids", ["new", "of validation"])
+def test_a_training_does_not_validate_on_other_examples(ids):
+    """Whatever their ids say: 30 training examples among 100, as an early stop would see them."""
+    data = tinynets.data()
+    received, table = data.validation, data.validation.inputs["table"].copy()
+    table[:30] = data.train.inputs["table"][:30]
+    more = {"ids": received.ids + 1000} if ids == "new" else {}
+    said = "30 of 100 validation examples of a training are none of those that the method received"
+    with pytest.raises(ProtocolError, match=said):
+        validating(received, received, inputs={"table": table}, **more)
+
+
+def test_validation_inputs_may_be_dense_where_the_method_received_sparse_images():
+    """They are the same images; others are not."""
+    dense = np.random.default_rng(0).poisson(0.2, (20, 2, 4, 4)).astype(np.float32)
+    ids = np.arange(20)
+    received = Examples(inputs={"image": SparseImages.from_dense(dense)}, ids=ids)
+    promises.check_validation(Examples(inputs={"image": dense}, ids=ids)[5:], received)
+    promises.check_validation(received[5:], Examples(inputs={"image": dense}, ids=ids))
+    with pytest.raises(ProtocolError, match="20 of 20"):
+        promises.check_validation(Examples(inputs={"image": dense + 1}, ids=ids), received)
+    with pytest.raises(ProtocolError, match="20 of 20"):
+        promises.check_validation(Examples(inputs={"other": dense}, ids=ids), received)

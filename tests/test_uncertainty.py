@@ -39,12 +39,20 @@ def by_definition(labels, scores, weights):
     return auc, covariance
 
 
+def delong_of(labels, scores, weights=None):
+    """Return the AUCs of the rows of ``scores`` and their covariance, by the core's functions."""
+    weights = np.ones(len(labels)) if weights is None else weights
+    ties = [np.unique(-row, return_inverse=True)[1] for row in scores]
+    gains = np.stack([uncertainty.placements(each, labels == 1, weights) for each in ties])
+    return uncertainty.delong(gains, labels, weights)
+
+
 @steady
 @given(LABELS, SCORES)
 def test_delong_agrees_with_its_definition_over_all_pairs(labels, scores):
     """Equal weights: the sample variances of DeLong's components over their numbers, ties too."""
     assume(2 <= labels.sum() <= 12)
-    auc, covariance = uncertainty.paired_auc(labels, scores)
+    auc, covariance = delong_of(labels, scores)
     expected, all_pairs = by_definition(labels, scores, np.ones(14))
     np.testing.assert_allclose(auc, expected, rtol=1e-12)
     np.testing.assert_allclose(covariance, all_pairs, rtol=1e-9, atol=1e-15)
@@ -55,7 +63,7 @@ def test_delong_agrees_with_its_definition_over_all_pairs(labels, scores):
 def test_weighted_delong_agrees_with_its_definition_over_all_pairs(labels, scores, weights):
     """Each component enters with its share of the weight, squared in the variance."""
     assume(2 <= labels.sum() <= 12)
-    auc, covariance = uncertainty.paired_auc(labels, scores, weights)
+    auc, covariance = delong_of(labels, scores, weights)
     expected, all_pairs = by_definition(labels, scores, weights)
     np.testing.assert_allclose(auc, expected, rtol=1e-12)
     np.testing.assert_allclose(covariance, all_pairs, rtol=1e-9, atol=1e-15)
@@ -63,9 +71,7 @@ def test_weighted_delong_agrees_with_its_definition_over_all_pairs(labels, score
 
 def test_delong_by_hand():
     """Components (1, .5) for signal and (.5, 1) for background: variance .125 / 2 + .125 / 2."""
-    auc, covariance = uncertainty.paired_auc(
-        np.array([1, 0, 1, 0]), np.array([[0.8, 0.6, 0.4, 0.2]])
-    )
+    auc, covariance = delong_of(np.array([1, 0, 1, 0]), np.array([[0.8, 0.6, 0.4, 0.2]]))
     assert auc[0] == 0.75
     assert covariance[0, 0] == pytest.approx(0.125)
 
@@ -74,7 +80,7 @@ def test_equal_scores_do_not_differ_at_all():
     """The variance of the difference of a classifier and itself is zero."""
     rng = np.random.default_rng(0)
     scores = rng.normal(size=40)
-    auc, covariance = uncertainty.paired_auc(np.arange(40) % 2, np.stack([scores, 2 * scores]))
+    auc, covariance = delong_of(np.arange(40) % 2, np.stack([scores, 2 * scores]))
     contrast = np.array([1, -1])
     assert contrast @ auc == 0
     assert contrast @ covariance @ contrast == pytest.approx(0)
@@ -86,14 +92,14 @@ def test_pairing_tells_apart_what_separate_errors_do_not():
     labels = np.arange(600) % 2
     shared = labels + rng.normal(size=600)
     scores = np.stack([shared + 0.2 * rng.normal(size=600), shared])
-    _, covariance = uncertainty.paired_auc(labels, scores)
+    _, covariance = delong_of(labels, scores)
     contrast = np.array([1, -1])
     assert contrast @ covariance @ contrast < 0.2 * min(np.diag(covariance))
 
 
 def test_a_single_example_of_a_class_has_no_delong_error():
     """One component has no scatter to estimate."""
-    auc, covariance = uncertainty.paired_auc(np.array([1, 0, 0]), np.array([[0.5, 0.2, 0.7]]))
+    auc, covariance = delong_of(np.array([1, 0, 0]), np.array([[0.5, 0.2, 0.7]]))
     assert auc[0] == 0.5
     assert math.isnan(covariance[0, 0])
 

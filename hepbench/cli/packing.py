@@ -39,7 +39,7 @@ def pack(*, results: Path, output: Path, parts: str | None, networks: bool) -> s
     contents = packing.Contents(
         parts=chosen,
         networks=StageCache(cache_folder()) if networks else None,
-        more=_tables(found),
+        more=_tables(opened, found),
     )
     files = packing.pack(opened, output, contents)
     suites = sorted({record.suite for record in found})
@@ -60,13 +60,15 @@ def _parts(names: str | None) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in chosen)
 
 
-def _tables(found: Sequence[Record]) -> dict[str, bytes]:
+def _tables(results: Results, found: Sequence[Record]) -> dict[str, bytes]:
     """Return the tables of each suite by file name, to be packed with the results."""
     registry = installed()
     tables = {}
     for suite in {record.suite for record in found}:
         inside = [record for record in found if record.suite == suite]
         for name, format_ in TABLES.items():
-            text = verbs.tabulate(inside, registry, everything=found, format=format_)
+            text = verbs.tabulate(
+                inside, registry, results=results, everything=found, format=format_
+            )
             tables[f"{suite}/{name}"] = text.encode()
     return tables

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from hepbench.evaluation.comparison_cache import Comparison
     from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell, Plan
     from hepbench.registry.plugins import Registry
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.stars import Compare
 
 
 def run(
@@ -70,7 +72,7 @@ def run(
     else:
         everything = store.suite_records(shown[0].suite)
         _warn_of_skipped(store)
-        streams.write(tabulate(shown, opened.registry, everything=everything))
+        streams.write(tabulate(shown, opened.registry, results=store, everything=everything))
         streams.write(_closing_lines(opened.plan, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
@@ -168,12 +170,44 @@ def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
 
 
 def tabulate(
-    records: Sequence[Record], registry: Registry, everything: Sequence[Record], **how: Any
+    records: Sequence[Record],
+    registry: Registry,
+    *,
+    results: Results,
+    everything: Sequence[Record],
+    **how: Any,
 ) -> str:
-    """Return the tables of records as text; ``everything`` counts as uses of their test sets."""
+    """Return the tables of records as text.
+
+    Args:
+        results: hold the predictions of these records.
+        everything: records that count as uses of their test sets.
+    """
     from hepbench.tables import document
 
-    return document.table(records, metrics=_metrics(registry), looked=everything, **how)
+    compare = comparing(results, registry, session.known_cache_folder())
+    metrics = _metrics(registry)
+    return document.table(records, metrics=metrics, compare=compare, looked=everything, **how)
+
+
+def comparing(results: Results, registry: Registry, folder: Path | None) -> Compare:
+    """Return a function that compares table rows on their predictions, with a cache in a folder."""
+    from hepbench.evaluation.comparison_cache import ComparisonCache
+
+    specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
+    cache = ComparisonCache(folder)
+
+    def compare(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:
+        if known := cache.find(results, rows, specs[metric]):
+            return known
+        # numpy is imported only where there is something new to compare
+        from hepbench.evaluation import row_comparison
+
+        found = row_comparison.compare(results, rows, specs[metric])
+        cache.keep(rows, specs[metric], found)
+        return found
+
+    return compare
 
 
 def _metrics(registry: Registry) -> Metrics:
@@ -248,11 +282,11 @@ def table(*, results: Path, run: str | None, format_: str, group: str, columns: 
     from hepbench.registry.plugins import installed
 
     names = [name.strip() for name in columns.split(",")] if columns else None
-    everything = recorded(Results(results), None)
+    opened = Results(results)
+    everything = recorded(opened, None)
     shown = everything if run is None else records_of_run(everything, run)
-    return tabulate(
-        shown, installed(), everything=everything, format=format_, group=group, columns=names
-    )
+    how = {"format": format_, "group": group, "columns": names}
+    return tabulate(shown, installed(), results=opened, everything=everything, **how)
 
 
 def recorded(results: Results, run: str | None) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Consistency of metrics: whether scores differ at all, and whether an accuracy fits the AUC."""
+"""Consistency of scores and metrics: whether scores rank anything, whether accuracy fits the AUC."""
 
 from __future__ import annotations
 
@@ -14,12 +14,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hepbench.specs.metric import Measured, Predictions
+    from hepbench.specs.types import Array
 
     Compute = Callable[[Predictions], float | Measured]
 
 
 ROUNDING = 1e-6
 """Scores (float32 probabilities) that differ by less are equal."""
+
+
+NO_PARAMETERS = "; the model reports 0 parameters (no tree was grown?)"
+
+
+TIED_PAIRS = 0.01
+"""Fraction of pairs of two classes that may be tied at scores of 0 or 1."""
+
+
+def says_nothing(predictions: Predictions, *, parameters: int | None = None) -> str | None:
+    """Return a warning if scores rank nothing, rank the wrong way, or have lost their ranking.
+
+    Only the first such fault is named, the worst.
+
+    Args:
+        parameters: of the model, as it reports them; 0 explains why scores are constant.
+    """
+    if constant := scores_differ(predictions):
+        return f"{constant}{NO_PARAMETERS if parameters == 0 else ''}"
+    return ranking_lost(predictions) or ranks_wrong_way(predictions)
 
 
 def scores_differ(predictions: Predictions) -> str | None:
@@ -32,6 +53,50 @@ def scores_differ(predictions: Predictions) -> str | None:
     if len(scores) < 2 or (largest := float(np.ptp(scores, axis=0).max())) >= ROUNDING:
         return None
     return f"all test examples get the same scores (largest difference {largest:.1g})"
+
+
+def ranking_lost(predictions: Predictions) -> str | None:
+    """Return a warning if many examples of two classes are tied because their score is 0 or 1.
+
+    A model does this that returns classes in place of probabilities, or whose probabilities are
+    rounded to 1. The AUC counts a tie as one half.
+    """
+    part = metrics.part_of(predictions)
+    columns = [1] if part.classes == 2 else range(part.classes)
+    tied = sum(_tied_pairs(part.scores[:, i], part.labels == i, part.weights) for i in columns)
+    if (tied := tied / len(columns)) <= TIED_PAIRS:
+        return None
+    ends = ((part.scores == 0) | (part.scores == 1)).all(axis=1).mean()
+    kind = "hard, all are 0 or 1" if ends == 1 else f"saturated, {ends:.0%} are exactly 0 or 1"
+    return (
+        f"{kind}, so {tied:.0%} of the pairs of two classes are tied and not ranked; "
+        "return probabilities that are not rounded"
+    )
+
+
+def _tied_pairs(scores: Array, mine: Array, weights: Array) -> float:
+    """Return the weighted fraction of pairs of two classes whose scores are both 0, or both 1."""
+    inside, outside = weights * mine, weights * ~mine
+    if not (inside.any() and outside.any()):
+        return 0.0
+    pairs = sum(inside[scores == end].sum() * outside[scores == end].sum() for end in (0, 1))
+    return float(pairs / (inside.sum() * outside.sum()))
+
+
+def ranks_wrong_way(predictions: Predictions) -> str | None:
+    """Return a warning if the AUC is below one half by more than three standard errors."""
+    try:
+        auc = metrics.auc(predictions)
+    except UndefinedMetricError:
+        return None
+    # of a perfectly wrong order only the interval is known
+    error = auc.stderr or ((auc.high or auc.value) - auc.value)
+    if not error or auc.value >= 0.5 - 3 * error:
+        return None
+    return (
+        f"ranked the wrong way, AUC {auc.value:.3f} is {(0.5 - auc.value) / error:.0f} "
+        "standard errors below 0.5 (are the classes swapped?)"
+    )
 
 
 def accuracy_fits_auc(

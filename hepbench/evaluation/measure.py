@@ -55,14 +55,21 @@ def _value(compute: str, predictions: Predictions) -> Value:
     return Value(value, stderr, low, high, bool(measured.limit))
 
 
-def row_warnings(metrics: Iterable[Entry], predictions: Mapping[str, Predictions]) -> list[str]:
+def row_warnings(
+    metrics: Iterable[Entry],
+    predictions: Mapping[str, Predictions],
+    *,
+    parameters: int | None = None,
+) -> list[str]:
     """Return warnings about the metrics of a cell, each as ``name: problem``."""
-    same = consistency.scores_differ(predictions["test"])
-    found = [f"scores: {same}"] if same else []
-    for threshold in (None, 0.5):
-        if warning := consistency.accuracy_fits_auc(predictions["test"], threshold=threshold):
-            found.append(f"accuracy: {warning}")
-            break
+    test = predictions["test"]
+    if nothing := consistency.says_nothing(test, parameters=parameters):
+        # an accuracy that does not fit such scores needs no other explanation
+        found = [f"scores: {nothing}"]
+    else:
+        misfits = (consistency.accuracy_fits_auc(test, threshold=each) for each in (None, 0.5))
+        first = next(filter(None, misfits), None)
+        found = [f"accuracy: {first}"] if first else []
     for entry in metrics:
         audit = audited(entry.spec.compute, entry.spec.classes or 2)
         found += [f"metric {entry.spec.name}: {warning}" for warning in audit]

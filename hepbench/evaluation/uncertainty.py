@@ -166,17 +166,6 @@ def delong(gains: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
     return auc, covariance
 
 
-def paired_auc(labels: Array, scores: Array, weights: Array | None = None) -> tuple[Array, Array]:
-    """Return the AUCs of K classifiers on one test set, and their (K, K) covariance.
-
-    Signal scores are (K, N), labels (N,), 0 or 1. The covariance serves to compare classifiers.
-    """
-    weights = np.ones(len(labels)) if weights is None else weights
-    signal = labels == 1
-    ties = [np.unique(-row, return_inverse=True)[1] for row in scores]
-    return delong(np.stack([placements(t, signal, weights) for t in ties]), labels, weights)
-
-
 def perfect_order(n: float) -> float:
     """Return the error of an AUC of exactly 1, for which DeLong's error is 0.
 

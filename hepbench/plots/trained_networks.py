@@ -107,9 +107,9 @@ def _test_labels(results: Results, record: Record, test: Examples) -> Array:
     """Return the labels of all test examples from the results folder."""
     import numpy as np
 
-    from hepbench.plots import stored_predictions
+    from hepbench.evaluation import stored_predictions
 
-    predictions = stored_predictions.of_record(results, record)["test"]
+    predictions = stored_predictions.of_test(results, record)
     if not np.array_equal(np.asarray(predictions.ids), test.ids):
         msg = f"{record.cell}: the test inputs in the cache are not those of the record"
         raise ResultsError(msg)

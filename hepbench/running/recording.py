@@ -132,7 +132,7 @@ class Recorder:
                 *(warning for result in chain for warning in result.warnings),
                 *(_cost_warnings(cost.warnings) if cost else ()),
                 *_supervision_warnings(cell.combination, predictions["test"]),
-                *measure.row_warnings(self.plan.metrics, predictions),
+                *measure.row_warnings(self.plan.metrics, predictions, parameters=last.parameters),
             ],
             published=cell.published,
             predictions=stored,

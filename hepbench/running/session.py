@@ -45,6 +45,14 @@ def cache_folder() -> Path:
     return _require_unicode(found, "the cache folder")
 
 
+def known_cache_folder() -> Path | None:
+    """Return the cache folder; None where there is none, for what works without one."""
+    try:
+        return cache_folder()
+    except UsageError:
+        return None
+
+
 def _require_unicode(path: Path, what: str) -> Path:
     """Return the path if it can be sent to workers as JSON, or raise UsageError."""
     whole = str(path.absolute())

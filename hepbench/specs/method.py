@@ -204,7 +204,8 @@ class Context(Protocol):
 
         Args:
             network: is trained.
-            data: training and validation examples.
+            data: training and validation examples; the latter are those that the method received
+                as validation, or some of them, with unchanged inputs.
             objectives: one, or several that take turns at every batch.
             training: settings by the names in TRAINING; see
                 ``hepbench.training.fit_settings.FitSettings``.

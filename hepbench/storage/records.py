@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 
 
+CONSTANT_SCORES = "scores: all test examples get the same scores"
+"""The beginning of a warning in a record."""
+
+
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recorded value of a metric, as in ``Measured``.
 
@@ -401,6 +405,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def cell(self) -> str:
         """The name of the record's cell, ``dataset/model/chain#seed``."""
         return f"{self.dataset}/{self.model}/{self.chain}#{self.seed}"
+
+    @property
+    def constant_scores(self) -> bool:
+        """Whether a warning of the record says that all its test scores are the same."""
+        return any(warning.startswith(CONSTANT_SCORES) for warning in self.warnings)
 
     @property
     def run(self) -> str:

@@ -37,6 +37,9 @@ class ResultsFiles(Protocol):
             ResultsError: it lies outside of the results, or is damaged.
         """
 
+    def exists(self, name: str) -> bool:
+        """Whether results hold a file of this name."""
+
     def check(self) -> None:
         """Raise ResultsError if a file of results fails its checksum."""
 
@@ -89,6 +92,10 @@ class FolderFiles:
             msg = f"cannot read {path}: {error.strerror}"
             raise ResultsError(msg) from error
 
+    def exists(self, name: str) -> bool:
+        """Whether a results folder holds a file of this name."""
+        return (self._root / name).is_file()
+
     def check(self) -> None:
         """Do nothing: files in a results folder have no checksums of their own."""
 
@@ -126,6 +133,10 @@ class PackedFiles:
             raise FileNotFoundError(name)
         with self._explaining_zip_errors():
             return untrusted_zip.read_member(self._zip, self._members[name])
+
+    def exists(self, name: str) -> bool:
+        """Whether packed results hold a file of this name."""
+        return name in self._members
 
     def check(self) -> None:
         """Read all files in packed results, which compares their checksums."""

@@ -106,6 +106,10 @@ class Columns:
         """The name of the first test metric, which ranks rows; empty if there is none."""
         return next(iter(self.tests), "")
 
+    def direction(self, name: str) -> bool | None:
+        """Return whether higher values of a metric are better; None if neither is."""
+        return self.metrics[name][0] if name in self.metrics else None
+
     def same(self, name: str) -> frozenset[str]:
         """Return what must be equal in two rows to compare their values of a metric."""
         return self.metrics[name][1] if name in self.metrics else frozenset(ASPECTS)

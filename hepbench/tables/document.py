@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hepbench.specs import text
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import DASH, one_line, unknown
-from hepbench.tables import formats, rounding
+from hepbench.tables import formats, rounding, stars
 from hepbench.tables.columns import (
     COUNTS,
     DEFAULT_COLUMNS,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
     from hepbench.tables.rows import Row
+    from hepbench.tables.stars import Compare
 
 
 FORMATS = (*formats.WRITERS, "csv", "json")
@@ -42,11 +43,6 @@ GROUPS = (
 )
 
 
-ALL_TIE = "; it ranks none of these rows, all tie"
-
-TIE = "best, or tied with it: within 2 standard errors (of both rows, added in quadrature)"
-
-
 LONGEST_NOTE = 300
 
 
@@ -54,6 +50,7 @@ def table(
     records: Sequence[Record],
     *,
     metrics: Metrics,
+    compare: Compare,
     looked: Iterable[Record] | None = None,
     format: str = "plain",
     group: str = "dataset",
@@ -64,6 +61,7 @@ def table(
     Args:
         records: in any order; the newest of each cell is shown.
         metrics: direction and comparability of each metric, from its spec.
+        compare: compares rows on their predictions; called only where there are rows to compare.
         looked: records that count as uses of the test sets, superseded ones too; None:
             ``records``.
         format: one of FORMATS.
@@ -84,10 +82,10 @@ def table(
     group = group.removeprefix("data.")
     rows = collect(records, group=group, columns=columns or DEFAULT_COLUMNS)
     shown = _columns(rows, columns, metrics, group=group)
-    ranked = _ranked(rows, shown)
+    ranked, unmarked = _ranked(rows, shown, compare)
     looks = _count_looks(records if looked is None else looked)
     if format in formats.WRITERS:
-        return formats.WRITERS[format](_document(ranked, shown, looks))
+        return formats.WRITERS[format](_document(ranked, shown, looks, unmarked))
     objects = [_plain_row(row, shown, looks) for row in ranked]
     return formats.csv(objects) if format == "csv" else formats.json(objects)
 
@@ -121,12 +119,32 @@ def _has_values(rows: Iterable[Row], name: str) -> bool:
     return any(each and (each.value is not None or name not in LOSS_METRICS) for each in found)
 
 
-def _ranked(rows: Iterable[Row], columns: Columns) -> list[Row]:
-    """Return table rows sorted by group and dataset, and ranked within each dataset."""
-    peers: dict[Any, list[Row]] = defaultdict(list)
+Peers: TypeAlias = tuple[Any, str]
+"""Rows that are ranked together: the group's value and the dataset."""
+
+
+def _ranked(
+    rows: Iterable[Row], columns: Columns, compare: Compare
+) -> tuple[list[Row], dict[Peers, str]]:
+    """Return table rows sorted by group and dataset, and ranked within each dataset.
+
+    Also returned: why no row of a dataset is marked as best, where that must be said.
+    """
+    peers: dict[Peers, list[Row]] = defaultdict(list)
     for row in rows:
-        peers[row.group, row.labels.dataset].append(row)
-    return [row for _, some in sorted(peers.items()) for row in rank(some, columns)]
+        peers[_peers(row)].append(row)
+    found: list[Row] = []
+    unmarked = {}
+    for which, some in sorted(peers.items()):
+        marked, reason = stars.mark(rank(some, columns), columns, compare)
+        found += marked
+        if reason:
+            unmarked[which] = reason
+    return found, unmarked
+
+
+def _peers(row: Row) -> Peers:
+    return row.group, row.labels.dataset
 
 
 def _count_looks(records: Iterable[Record]) -> Counter[str]:
@@ -158,14 +176,17 @@ def _published(row: Row, columns: Columns) -> float | None:
 
 
 def _document(
-    ranked: Sequence[Row], columns: Columns, looks: Mapping[str, int]
+    ranked: Sequence[Row],
+    columns: Columns,
+    looks: Mapping[str, int],
+    unmarked: Mapping[Peers, str],
 ) -> formats.Document:
     """Return the tables of ranked rows as a document of rounded text."""
     main, labels, names = columns.main, columns.labels, columns.names
     heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
     notes = ["notes"] if any(row.notes for row in ranked) else []
     tables = [
-        _group_table(list(rows), columns, looks, noted=bool(notes))
+        _group_table(list(rows), columns, looks, unmarked, noted=bool(notes))
         for _, rows in groupby(ranked, key=lambda row: row.group)
     ]
     return formats.Document(
@@ -174,13 +195,18 @@ def _document(
         optional=[name in columns.optional for name in [*labels, *names, *notes]],
         tables=tables,
         main=len(labels) + names.index(main) if main else 0,
-        tie=TIE if any(row.best for row in ranked) else "",
+        tie=stars.MEANING if any(row.best for row in ranked) else "",
         legend=_legend(tables, columns),
     )
 
 
 def _group_table(
-    rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, noted: bool
+    rows: Sequence[Row],
+    columns: Columns,
+    looks: Mapping[str, int],
+    unmarked: Mapping[Peers, str],
+    *,
+    noted: bool,
 ) -> formats.Table:
     """Return the table of one group as text, with numbered notes."""
     metrics = {base(name) for name in columns.names}.difference(COUNTS, OTHERS)
@@ -194,17 +220,14 @@ def _group_table(
         lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
     name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
     seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
-    tied = whole and _all_tie(rows)
+    looked = [_test_set_line(*each, looks[each[0]]) for each in sorted(seen.items())]
     return formats.Table(
         title=name if whole else f"{columns.group} {name}",
         subtitle=_subtitle(rows[0]) if whole else "",
         rows=lines,
         best=[row.best for row in rows],
         notes=list(numbers),
-        looks=[
-            _test_set_line(split, size, looks[split]) + (ALL_TIE if tied else "")
-            for split, size in sorted(seen.items())
-        ],
+        remarks=[*looked, *_unmarked_lines(rows, unmarked, whole=whole)],
     )
 
 
@@ -221,10 +244,12 @@ def _subtitle(row: Row) -> str:
     return f"{source}: {sizes}{more}"
 
 
-def _all_tie(rows: Sequence[Row]) -> bool:
-    """Return whether all rows that can be compared tie with the best one."""
-    compared = [row for row in rows if row.comparable]
-    return len(compared) > 1 and all(row.best for row in compared)
+def _unmarked_lines(
+    rows: Iterable[Row], unmarked: Mapping[Peers, str], *, whole: bool
+) -> list[str]:
+    """Return the sentences on why no row is marked, with the dataset if there may be several."""
+    reasons = {each: unmarked[each] for each in map(_peers, rows) if each in unmarked}
+    return [reason if whole else f"{each[1]}: {reason}" for each, reason in reasons.items()]
 
 
 def _test_set_line(split: str, size: int, looks: int) -> str:

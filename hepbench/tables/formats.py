@@ -24,7 +24,7 @@ class Table:
         title, subtitle: above it.
         best: for each row, whether it is marked as best.
         notes: numbered lines below it.
-        looks: lines that say how often each test set was looked at.
+        remarks: lines that say how often each test set was looked at, and why no row is marked.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Table:
     rows: list[list[str]]
     best: list[bool]
     notes: list[str]
-    looks: list[str]
+    remarks: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def plain(document: Document) -> str:
     for table, grid in zip(document.tables, grids, strict=True):
         notes = (f"{n:>3}  {note}" for n, note in enumerate(table.notes, 1))
         below = [_wrapped(note, width, " " * 5) for note in notes]
-        below += (f"  {look}" for look in table.looks)
+        below += (f"  {remark}" for remark in table.remarks)
         title = f"{table.title}  {table.subtitle}".strip()
         blocks += [title, "\n".join(grid), "\n".join(below)]
     return _joined([*blocks, "\n".join(_wrapped(line, width) for line in _legend(document, "*"))])
@@ -103,7 +103,7 @@ def github(document: Document) -> str:
         notes = [f"{n}. {_markdown(note)}" for n, note in enumerate(table.notes, 1)]
         blocks.append(f"**{_markdown(table.title)}** {_markdown(table.subtitle)}".strip())
         blocks += [_grid(part, rows, "pipe", heads), "\n".join(notes)]
-        blocks.append("<br>\n".join(map(_markdown, table.looks)))
+        blocks.append("<br>\n".join(map(_markdown, table.remarks)))
     return _joined([*blocks, "<br>\n".join(map(_markdown, _legend(document, "bold")))])
 
 
@@ -118,7 +118,7 @@ def latex(document: Document) -> str:
         for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
             grid = grid.replace(r"\hline", rule, 1)
         notes = [f"$^{{{n}}}$ {_latex(note)}" for n, note in enumerate(table.notes, 1)]
-        notes += map(_latex, [*table.looks, *_legend(document, "bold")])
+        notes += map(_latex, [*table.remarks, *_legend(document, "bold")])
         caption = _latex(f"{table.title} ({table.subtitle})" if table.subtitle else table.title)
         blocks.append(_LATEX % (caption, grid, "\\\\\n".join(notes)))
     return _joined(blocks)
@@ -133,8 +133,8 @@ def html(document: Document) -> str:
         grid = _grid(part, rows, "unsafehtml", map(escape, part.heads))
         title = f"{escape(table.title)} <small>{escape(table.subtitle)}</small>"
         notes = "\n".join(f"<li>{escape(note)}" for note in table.notes)
-        looks = "<br>\n".join(map(escape, table.looks))
-        sections.append(f"<h2>{title}</h2>\n<div>{grid}</div>\n<ol>{notes}</ol>\n<p>{looks}</p>")
+        remarks = "<br>\n".join(map(escape, table.remarks))
+        sections.append(f"<h2>{title}</h2>\n<div>{grid}</div>\n<ol>{notes}</ol>\n<p>{remarks}</p>")
     title = escape(", ".join(table.title for table in document.tables[:3]))
     legend = "<br>\n".join(map(escape, _legend(document, "bold")))
     return _HTML.format(title=title, sections="\n".join(sections), legend=legend)

@@ -1,10 +1,9 @@
-"""Rank table rows: find those that can be compared, sort them, mark the best."""
+"""Rank table rows: find those that can be compared, and sort them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from math import hypot
 from typing import TYPE_CHECKING, Any
 
 from hepbench.tables.notes import annotate
@@ -13,7 +12,6 @@ from hepbench.tables.rows import age
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from hepbench.evaluation.seed_averages import SeedAverage
     from hepbench.tables.columns import Columns
     from hepbench.tables.rows import Row
 
@@ -26,8 +24,7 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     or if they are equal.
     """
     main, same = columns.main, columns.same(columns.main)
-    higher = columns.metrics[main][0] if main in columns.metrics else None
-    sign = {True: -1, False: 1, None: 0}[higher]
+    sign = {True: -1, False: 1, None: 0}[columns.direction(main)]
     reference = standard(rows, same)
     last = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
 
@@ -39,12 +36,10 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     places = sorted((place(row), i) for i, row in enumerate(rows))
     ordered = [rows[i] for _, i in places]
     comparable = sum(not valueless and not apart for (valueless, apart, *_), _ in places)
-    best = _best([row.averages[main] for row in ordered[:comparable]]) if sign else ()
     return [
         replace(
             row,
             comparable=i < comparable,
-            best=i in best,
             notes=annotate(row, reference=reference, last=last[row.labels], columns=columns),
         )
         for i, row in enumerate(ordered)
@@ -71,16 +66,3 @@ def standard(rows: Iterable[Row], same: Collection[str]) -> Row | None:
         return (agreeing[some(row)], size, some(row), alike[every(row)], every(row))
 
     return max(ok, key=weight, default=None)
-
-
-def _best(averages: Sequence[SeedAverage]) -> set[int]:
-    """Return the indices of the best row and of rows within two standard errors of it."""
-    errors = [average.error for average in averages]
-    if len(averages) < 2 or errors[0] is None:
-        return set()
-    values = [average.value or 0.0 for average in averages]
-    return {
-        i
-        for i, (value, error) in enumerate(zip(values, errors, strict=True))
-        if error is not None and abs(value - values[0]) <= 2 * hypot(errors[0], error)
-    }

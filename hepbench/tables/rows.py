@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Row:
         averages: over seeds, by column.
         comparable: its value can be compared with the best one. This attribute and the next two
             are set when rows are ranked.
-        best: the best row, or within two standard errors of it.
+        best: not significantly worse than the best row; see ``stars``.
         notes: lines below the table.
     """
 
@@ -51,6 +51,11 @@ class Row:
     def ok(self) -> list[Record]:
         """Records of the seeds that succeeded."""
         return [record for record in self.cells if record.status == "ok"]
+
+    @cached_property
+    def constant(self) -> bool:
+        """Whether the scores of a seed are constant, so that the row says nothing."""
+        return any(record.constant_scores for record in self.ok)
 
     @property
     def record(self) -> Record:
@@ -178,4 +183,11 @@ def _divide_by_data(members: Iterable[Record]) -> list[list[Record]]:
 
 def _averages(cells: Iterable[Record], names: Iterable[str]) -> dict[str, SeedAverage]:
     ok = [record for record in cells if record.status == "ok"]
-    return {name: over_seeds(recorded(record, name) for record in ok) for name in names}
+    found = {name: over_seeds(recorded(record, name) for record in ok) for name in names}
+    if not all(record.constant_scores for record in ok):
+        return found
+    # that equal scores have equal metrics does not mean that their errors are zero
+    return {
+        name: replace(average, stderr=average.stderr or None, spread=average.spread or None)
+        for name, average in found.items()
+    }

@@ -40,6 +40,8 @@ class NetworkContext:
     """The services that a method for networks may use: see ``specs.Context``.
 
     Attributes:
+        validation: the examples that the method received as validation; None: what a training
+            validates on is not checked.
         head: name of the method, if it declares a head.
         augmentation_functions: the dataset's augmentations, ``"module:function"`` by name.
         report_progress: takes a short text about the progress of the training.
@@ -53,6 +55,7 @@ class NetworkContext:
     seed: int
     threads: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    validation: Examples | None = None
     head: str | None = None
     augmentation_functions: Mapping[str, str] = field(default_factory=dict)
     report_progress: Callable[[str], None] = field(default=lambda _: None)
@@ -78,7 +81,13 @@ class NetworkContext:
     def fit(
         self, network: Network, data: TrainingData, *objectives: Objective, **training: Any
     ) -> Network:
-        """Train a network in place, and return it with the weights of its best epoch."""
+        """Train a network in place, and return it with the weights of its best epoch.
+
+        Raises:
+            ProtocolError: it would validate on examples that the method did not receive for that.
+        """
+        if self.validation is not None:
+            promises.check_validation(data.validation, self.validation)
         settings = fit_settings.fit_settings(training)
         network.to(self.device)
         network.apply_masks()

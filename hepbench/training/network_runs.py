@@ -66,7 +66,8 @@ def run(
 
     Raises:
         PluginError: it returns no network, or no classifier where it makes one.
-        ProtocolError: a part that is declared frozen changed, or a pruned weight is not zero.
+        ProtocolError: a part that is declared frozen changed, a pruned weight is not zero, or a
+            training validates on other examples than the method received for that.
     """
     settings = network_task(task)
     determinism.make_deterministic(task.threads)
@@ -77,6 +78,7 @@ def run(
         zeros = promises.zero_counts(network)
         determinism.seed(seed)
         context = _context(task, settings, seed, report_progress)
+        context.validation = data.validation
         began = time.perf_counter()
         result = resolve(task.run)(network, data, context, **task.params)
         context.seconds = time.perf_counter() - began

@@ -1,15 +1,19 @@
-"""Check the promises of a method: frozen parts stay bit-identical, pruned weights stay zero.
+"""Check the promises of a method: what it validates on, frozen parts, pruned weights.
 
-They are checked on the network that the method returns.
+Validation is checked when a training starts; the others on the network that the method returns, where
+frozen parts must be bit-identical and pruned weights zero.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
+from hepbench.data.duplicates import row_hashes
 from hepbench.specs.errors import PluginError, ProtocolError
+from hepbench.specs.sparse_images import SparseImages
 from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
@@ -17,7 +21,45 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from hepbench.specs.training_data import Examples
+    from hepbench.specs.types import Array
     from hepbench.training.networks.network import Network
+
+
+def check_validation(given: Examples, received: Examples) -> None:
+    """Check that a training validates on examples that the method received as validation.
+
+    Inputs are compared, ids are not: an example under another id is the same example. All of them or
+    some may be used, with other labels or weights, and with fewer inputs.
+
+    Raises:
+        ProtocolError: some are other examples, such as training examples.
+    """
+    if given.inputs.keys() == received.inputs.keys() and all(
+        given.inputs[name] is array for name, array in received.inputs.items()
+    ):
+        return
+    names = sorted(given.inputs.keys() & received.inputs.keys())
+    known, found = (_row_hashes(each, names) for each in (received, given))
+    other = np.count_nonzero(~np.isin(found, known)) if names else len(given)
+    if other:
+        msg = (
+            f"{other} of {len(given)} validation examples of a training are none of those that the "
+            "method received as validation; use these, or some of them, with unchanged inputs"
+        )
+        raise ProtocolError(msg)
+
+
+def _row_hashes(examples: Examples, names: Sequence[str]) -> Array:
+    """Return a hash of each example; images have the same hash whether sparse or dense."""
+    if not names:
+        return np.zeros(len(examples), np.uint64)
+    return row_hashes([_as_sparse(examples.inputs[name]) for name in names])
+
+
+def _as_sparse(array: Array) -> Array:
+    dense_images = array.ndim == 4 and not isinstance(array, SparseImages)
+    return SparseImages.from_dense(array) if dense_images else array
 
 
 def copy_frozen(method: str, network: Network, parts: Sequence[str]) -> dict[str, Tensor]:

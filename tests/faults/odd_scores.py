@@ -1,7 +1,8 @@
 """Points 6 and 11: models whose scores have one fault each.
 
 ``squashed``: in the right order, but all above 0.5; ``neighbours``: relative to the median of the
-batch; ``nan``, ``narrow``, ``unnormed``, ``negative``, ``words``: not probabilities.
+batch; ``constant``: the same for all examples; ``swapped``: those of the other class; ``hard``: classes
+in place of probabilities; ``saturated``: rounded to 0 or 1; ``nan``, ``narrow``, ``unnormed``, ``negative``, ``words``: not probabilities.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ FAULTS = {
     "unnormed": lambda scores: scores[:, [1, 1]],
     "negative": lambda scores: scores * 3 - 1,
     "words": lambda scores: scores.astype(str),
+    "swapped": lambda scores: scores[:, ::-1],
+    "hard": np.round,
+    "saturated": lambda scores: np.clip(20 * scores - 9.5, 0, 1),
     "constant": lambda scores: np.full_like(scores, 0.5),
 }
 

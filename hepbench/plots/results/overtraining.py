@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepbench.evaluation import stored_predictions
 from hepbench.evaluation.uncertainty import effective_number
-from hepbench.plots import labels, selection, stored_predictions, style
+from hepbench.plots import labels, selection, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +140,9 @@ def draw(request: Request) -> Figure:
 
 
 def _draw_row(above: Axes, below: Axes, row: Row, results: Results) -> None:
-    train, test = (stored_predictions.of_row(results, row, part) for part in ("train", "test"))
+    train, test = (
+        stored_predictions.of_records(results, row.ok, part) for part in ("train", "test")
+    )
     densities = []
     names = labels.class_names(row.aspects["labels"], test[0].scores.shape[1])
     for label, name in enumerate(names):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.evaluation import metrics
+from hepbench.evaluation import metrics, stored_predictions
 from hepbench.evaluation.uncertainty import effective_number
-from hepbench.plots import selection, stored_predictions, style
+from hepbench.plots import selection, style
 from hepbench.tables import rounding
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _draw_panel(
     """Draw one panel of ROC curves; return notes about it."""
     above, below = axes[0], axes[-1]
     looks = style.looks([(row.labels.model, row.labels.chain) for row in panel.rows])
-    tests = (stored_predictions.of_row(results, row, "test") for row in panel.rows)
+    tests = (stored_predictions.of_records(results, row.ok, "test") for row in panel.rows)
     curves = [over_seeds([roc(test) for test in each]) for each in tests]
     sources = []
     for row, curve, text, look in zip(panel.rows, curves, words, looks, strict=True):

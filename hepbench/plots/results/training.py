@@ -42,6 +42,9 @@ METRICS = ("auc", "accuracy")
 MOST = 12
 
 
+AS_REPORTED = "as the plugin reports"
+
+
 @dataclass(frozen=True)
 class StepHistories:
     """Training histories of one step of a chain, one for each seed.
@@ -57,6 +60,11 @@ class StepHistories:
     step: str
     histories: list[list[Entry]]
     best: list[int | None]
+
+    @property
+    def reported(self) -> bool:
+        """Whether the histories are as an estimator reports them; those of networks are measured."""
+        return "fit" not in self.histories[0][0]
 
     @property
     def time(self) -> str:
@@ -212,7 +220,8 @@ def _why_not(row: Row) -> str:
 
 def _draw_titles(axes: Axes, training: StepHistories) -> None:
     axes.set_title(style.plain(training.step), loc="left", fontweight="bold")
-    axes.set_title(style.plain(_wrapped(training.name)), loc="right", fontsize="x-small")
+    name = f"{training.name}, {AS_REPORTED}" if training.reported else training.name
+    axes.set_title(style.plain(_wrapped(name)), loc="right", fontsize="x-small")
 
 
 def _wrapped(name: str) -> str:

@@ -1,0 +1,81 @@
+"""Compare table rows on their stored test predictions: which are as good as the best one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepbench.evaluation import paired, stored_predictions
+from hepbench.evaluation.comparison_cache import Comparison
+from hepbench.registry.resolve import resolve
+from hepbench.specs.errors import ResultsError
+from hepbench.specs.text import error_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hepbench.evaluation.paired import Means
+    from hepbench.specs.metric import Metric
+    from hepbench.specs.types import Array
+    from hepbench.storage.records import Record
+    from hepbench.storage.results import Results
+    from hepbench.storage.stored_arrays import Arrays
+
+
+AUC = "hepbench.evaluation.metrics:auc"
+"""The metric whose paired error is calculated; those of others are from a bootstrap."""
+
+
+def compare(results: Results, rows: Sequence[Sequence[Record]], metric: Metric) -> Comparison:
+    """Compare rows of records that differ in their seeds; all on the test examples of the first.
+
+    Raises:
+        ResultsError: predictions are missing, cannot be read, or give the metric no value.
+    """
+    first = stored_predictions.test_examples(results, rows[0][0])
+    same = [i for i, row in enumerate(rows) if _all_scored(results, row, first)]
+    elsewhere = [i for i in range(len(rows)) if i not in same]
+    if len(same) < 2:
+        return Comparison([], elsewhere)
+    try:
+        means = _means(results, [rows[i] for i in same], metric, first)
+    except ResultsError:
+        raise
+    except Exception as error:
+        # the metric of a plugin may raise anything, and must not cost the table
+        msg = f"{metric.name} cannot be compared: {error_text(error)}"
+        raise ResultsError(msg) from error
+    found = paired.not_worse(means, higher_is_better=bool(metric.higher_is_better))
+    return Comparison([same[i] for i in found], elsewhere)
+
+
+def _all_scored(results: Results, row: Sequence[Record], examples: Arrays) -> bool:
+    """Whether all records of a row are of these test examples."""
+    found = (stored_predictions.test_examples(results, record) for record in row)
+    return all(
+        each.keys() == examples.keys()
+        and all(each[name] is a or np.array_equal(each[name], a) for name, a in examples.items())
+        for each in found
+    )
+
+
+def _means(
+    results: Results, rows: Sequence[Sequence[Record]], metric: Metric, examples: Arrays
+) -> Means:
+    if metric.compute == AUC:
+        # row by row: the scores of all of them may be more than fits in memory
+        scores = (_scores(results, row) for row in rows)
+        weights = examples.get("weights")
+        return paired.auc_means(scores, examples["labels"], weights)
+    parts = {"test", "validation"}
+    tests = [
+        [stored_predictions.of_record(results, record, parts)["test"] for record in row]
+        for row in rows
+    ]
+    return paired.resampled_means(resolve(metric.compute), tests)
+
+
+def _scores(results: Results, row: Sequence[Record]) -> Iterator[Array]:
+    for record in row:
+        yield stored_predictions.of_test(results, record).scores

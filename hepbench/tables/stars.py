@@ -1,0 +1,113 @@
+"""Mark the best rows of a table, or say in one sentence why none is marked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import hypot
+from typing import TYPE_CHECKING, Protocol
+
+from hepbench.specs.errors import ResultsError
+from hepbench.specs.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepbench.storage.records import Record
+    from hepbench.tables.columns import Columns
+    from hepbench.tables.rows import Row
+
+
+MEANING = (
+    "not significantly worse than the best row: means over seeds, paired on the same test examples; "
+    "the truly best row is marked with 95 % probability, one with one seed or constant scores never"
+)
+
+
+NONE = "no row is marked as best"
+
+ONE_SEED = f"{NONE}: one seed does not show how much a row changes from training to training"
+
+TOO_FEW = f"{NONE}: fewer than two rows can be compared"
+
+ALL_TIE = f"{NONE}: none is significantly worse than the first"
+
+NOT_ONE_SEED = "one seed: not compared with the best row"
+
+FEW_SEEDS = (
+    "its seeds differ by too much to tell whether it is worse than the best row: run more seeds"
+)
+
+NOT_SAME_EXAMPLES = "other test examples: not compared with the best row"
+
+
+class Compared(Protocol):
+    """The outcome of a comparison: places of the best rows, and of rows on other examples."""
+
+    @property
+    def best(self) -> Sequence[int]:
+        """Rows that are not significantly worse than the best one."""
+
+    @property
+    def elsewhere(self) -> Sequence[int]:
+        """Rows that were left out because their test examples are others."""
+
+
+class Compare(Protocol):
+    """Compares rows of records by a metric, on their predictions."""
+
+    def __call__(self, rows: Sequence[Sequence[Record]], metric: str) -> Compared:
+        """Compare rows; see ``evaluation.row_comparison``.
+
+        Raises:
+            ResultsError: the predictions cannot be read.
+        """
+
+
+def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[Row], str]:
+    """Mark the best of the ranked table rows of one dataset.
+
+    Returns:
+        The rows, and a sentence on why none is marked; empty if one is, or if there is nothing to
+        compare.
+    """
+    main = columns.main
+    places = [i for i, row in enumerate(rows) if row.comparable]
+    if columns.direction(main) is None or len(places) < 2:
+        return list(rows), ""
+    single = [i for i in places if rows[i].averages[main].n < 2]
+    judged = [i for i in places if i not in single and _can_be_judged(rows[i], main)]
+    if len(judged) < 2:
+        return list(rows), ONE_SEED if len(single) == len(places) else TOO_FEW
+    try:
+        found = compare([_with_values(rows[i], main) for i in judged], main)
+    except ResultsError as error:
+        return list(rows), f"{NONE}: {one_line(str(error))}"
+    best = {judged[i] for i in found.best}
+    notes = dict.fromkeys(single, NOT_ONE_SEED)
+    notes |= {judged[i]: NOT_SAME_EXAMPLES for i in found.elsewhere}
+    notes |= {i: FEW_SEEDS for i in best if _looks_worse(rows[i], rows[min(best)], main)}
+    # none is best where fewer than two rows have the same examples
+    told = not best or len(best) + len(found.elsewhere) == len(judged)
+    marked = [
+        replace(row, best=i in best and not told, notes=[*row.notes, *filter(None, [notes.get(i)])])
+        for i, row in enumerate(rows)
+    ]
+    return marked, "" if not told else ALL_TIE if best else TOO_FEW
+
+
+def _looks_worse(row: Row, first: Row, main: str) -> bool:
+    """Whether a row is more than two errors, of both rows in quadrature, behind the first one."""
+    here, there = row.averages[main], first.averages[main]
+    if here.error is None or there.error is None:
+        return False
+    behind = abs((here.value or 0.0) - (there.value or 0.0))
+    return behind > 2 * hypot(here.error, there.error)
+
+
+def _can_be_judged(row: Row, main: str) -> bool:
+    return not row.constant and not row.averages[main].limit
+
+
+def _with_values(row: Row, main: str) -> list[Record]:
+    """Return the records of a row whose metrics have a value, a list of one row's seeds."""
+    return [r for r in row.ok if main in r.metrics and r.metrics[main].value is not None]

@@ -1,0 +1,257 @@
+"""Comparison of table rows on their stored predictions: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from conftest import TESTS, Workbench
+from test_tables import record
+
+from hepbench import Metric, UndefinedMetricError
+from hepbench.cli.verbs import comparing
+from hepbench.evaluation import row_comparison
+from hepbench.evaluation.comparison_cache import Comparison
+from hepbench.registry.builtin import hepbench_metrics
+from hepbench.registry.plugins import Plugin, Registry
+from hepbench.specs.errors import ResultsError
+from hepbench.storage.records import Stored
+from hepbench.storage.results import ResultsFolder
+
+METRICS = {metric.name: metric for metric in hepbench_metrics()}
+REGISTRY = Registry(
+    [Plugin("hepbench", "hepbench", "hepbench", "0.1", specs=tuple(METRICS.values()))]
+)
+BASELINE = TESTS.parent / "results/baseline"
+N = 400
+LABELS = np.arange(N) % 2
+NOISE = np.random.default_rng(0).normal(size=N)
+
+
+def saved(results, name, arrays):
+    """Write arrays into the folder of results; return the file as records of results name it."""
+
+    def write(path):
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    stored = results.create("standard", name, write)
+    return Stored(f"standard/{stored.path}", stored.sha256)
+
+
+def row(results, model, separation, *, seeds=2, own=0.3, part="test", **labels):
+    """Records of a model with their predictions; all models share most of their noise."""
+    columns = {"labels": LABELS, "ids": np.arange(N)} | labels
+    stored = saved(results, f"labels/{model}.npz", {f"{part}.{n}": a for n, a in columns.items()})
+    records = []
+    for seed in range(seeds):
+        rng = np.random.default_rng([seed, *model.encode()])
+        signal = 1 / (1 + np.exp(-separation * LABELS - NOISE - own * rng.normal(size=N)))
+        scores = {part: np.stack([1 - signal, signal], axis=1).astype(np.float32)}
+        predictions = saved(results, f"predictions/{model}{seed}.npz", scores)
+        records.append(record(model, seed, predictions=predictions, labels=stored))
+    return records
+
+
+@pytest.fixture
+def results(tmp_path):
+    """An empty results folder."""
+    return ResultsFolder(tmp_path)
+
+
+@pytest.mark.parametrize("metric", ["auc", "log_loss", "brier", "rejection_30"])
+def test_the_rows_that_are_not_worse_are_found(results, metric):
+    """By the AUC and, with a bootstrap, by any metric; better separated scores are better."""
+    rows = [row(results, m, s) for m, s in (("a", 2.0), ("b", 1.97), ("c", 0.1))]
+    found = row_comparison.compare(results, rows, METRICS[metric])
+    assert (found.best, found.elsewhere) == ([0, 1], [])
+
+
+def test_rows_on_other_test_examples_are_left_out(results):
+    """Other ids, labels or weights are other examples, whatever the records say."""
+    others = {
+        "ids": {"ids": np.arange(N)[::-1]},
+        "labels": {"labels": 1 - LABELS},
+        "weights": {"weights": np.ones(N)},
+    }
+    first = [row(results, "a", 2.0), row(results, "b", 0.1)]
+    rows = [*first, *(row(results, name, 1.0, **changed) for name, changed in others.items())]
+    found = row_comparison.compare(results, rows, METRICS["auc"])
+    assert (found.best, found.elsewhere) == ([0], [2, 3, 4])
+    alone = row_comparison.compare(results, rows[:1] + rows[2:], METRICS["auc"])
+    assert (alone.best, alone.elsewhere) == ([], [1, 2, 3])
+
+
+def test_predictions_that_are_missing_or_changed_are_named(results):
+    """With the cell and the file."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    path = results.root / rows[1][1].predictions.path
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"\1")
+    with pytest.raises(ResultsError, match=r"b1\.npz"):
+        row_comparison.compare(results, rows, METRICS["auc"])
+    path.unlink()
+    results = ResultsFolder(results.root)
+    with pytest.raises(ResultsError, match=r"higgs/b/scratch#1: .*b1.npz is missing"):
+        row_comparison.compare(results, rows, METRICS["auc"])
+
+
+def test_test_predictions_that_were_left_out_are_named(results):
+    """Results may be packed with other parts."""
+    rows = [row(results, "a", 2.0, part="validation"), row(results, "b", 1.0, part="validation")]
+    with pytest.raises(ResultsError, match="holds no predictions of test"):
+        row_comparison.compare(results, rows, METRICS["auc"])
+
+
+def test_a_metric_that_needs_validation_is_not_compared_without_it(results):
+    """The accuracy's threshold is chosen there."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    with pytest.raises(ResultsError, match="accuracy cannot be compared: the validation part was"):
+        row_comparison.compare(results, rows, METRICS["accuracy"])
+
+
+def counted(monkeypatch):
+    """Count the comparisons that are computed."""
+    seen = []
+    compute = row_comparison.compare
+    monkeypatch.setattr(row_comparison, "compare", lambda *a: seen.append(1) or compute(*a))
+    return seen
+
+
+def test_a_comparison_is_computed_once(results, tmp_path, monkeypatch):
+    """Until the predictions of a row, their number or the metric change."""
+    seen = counted(monkeypatch)
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    rows = [row(results, "a", 2.0, seeds=3), row(results, "b", 1.0)]
+    for _ in range(2):
+        assert compare(rows, "auc") == Comparison([0], [])
+    assert len(seen) == 1
+    for other, metric in ((rows, "brier"), (rows[::-1], "auc"), ([rows[0][:2], rows[1]], "auc")):
+        compare(other, metric)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"best": [7], "elsewhere": []}', b"\xff"])
+def test_a_damaged_entry_of_the_cache_is_computed_again(results, tmp_path, monkeypatch, damage):
+    """Cut short, of another form, or about rows that do not exist."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    compare(rows, "auc")
+    (path,) = (tmp_path / "cache" / "comparisons").iterdir()
+    path.write_bytes(damage)
+    seen = counted(monkeypatch)
+    assert [compare(rows, "auc").best for _ in range(2)] == [[0], [0]]
+    assert len(seen) == 1
+
+
+def test_what_is_missing_is_told_although_the_comparison_is_known(results, tmp_path):
+    """A table of the same results is the same on every machine."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    compare(rows, "auc")
+    (results.root / rows[1][0].predictions.path).unlink()
+    results = ResultsFolder(results.root)
+    with pytest.raises(ResultsError, match="is missing"):
+        comparing(results, REGISTRY, tmp_path / "cache")(rows, "auc")
+
+
+def test_without_a_cache_folder_rows_are_compared_all_the_same(results, tmp_path):
+    """None is known, or it is a file."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    (tmp_path / "file").write_text("")
+    for folder in (None, tmp_path / "file"):
+        assert comparing(results, REGISTRY, folder)(rows, "auc").best == [0]
+
+
+def fails(predictions):
+    """Fail, as the metric of a plugin may."""
+    raise ZeroDivisionError
+
+
+def undefined(predictions):
+    """Have no value."""
+    msg = "no mass"
+    raise UndefinedMetricError(msg)
+
+
+@pytest.mark.parametrize("name", ["fails", "undefined"])
+def test_a_metric_that_fails_costs_the_marks_and_not_the_table(results, name):
+    """Its error is the sentence below the table."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    metric = Metric(name=name, compute=f"test_row_comparison:{name}", higher_is_better=True)
+    with pytest.raises(ResultsError, match=f"{name} cannot be compared: "):
+        row_comparison.compare(results, rows, metric)
+
+
+SUITE = """
+name = "pair"
+cost = false
+seeds = 2
+[[run]]
+datasets = ["toy"]
+models = ["line", "line[slope=-1.0]"]
+methods = ["fit"]
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A workbench whose suite ``pair`` ran once; one of its two rows is the other one reversed."""
+    bench = Workbench(tmp_path_factory.mktemp("pair"))
+    bench.plugin(TESTS / "plugins" / "toys.py")
+    bench.write("pair.toml", SUITE)
+    assert bench("run", "pair.toml", "--quiet").code == 0
+    return bench
+
+
+def test_a_table_imports_numpy_only_to_compare_new_rows_and_never_torch(bench):
+    """What was shown before is there at once."""
+    code = (
+        "import sys; from hepbench.cli.commands import cli; cli(sys.argv[1:], standalone_mode=False)"
+        "; print(sorted({'numpy', 'torch'} & set(sys.modules)), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "table", BASELINE / "quickstart.zip"]
+    how = {"cwd": bench.folder, "env": bench.variables(), "capture_output": True, "text": True}
+    first, again = (subprocess.run(command, check=True, **how) for _ in range(2))
+    assert " *0." in first.stdout
+    assert first.stdout == again.stdout
+    assert (first.stderr, again.stderr) == ("['numpy']\n", "[]\n")
+
+
+def stars_of(done):
+    """The models of the marked rows of a plain table."""
+    assert (done.code, done.err) == (0, "")
+    return [line.split()[0] for line in done.out.splitlines() if " *0." in line]
+
+
+def test_tables_on_the_command_line_mark_the_best_row(ran, tmp_path):
+    """Of a folder, of a packed file, and of a run that finds everything done."""
+    assert stars_of(ran("table")) == ["line"]
+    assert stars_of(ran("run", "pair.toml", "--quiet")) == ["line"]
+    file = tmp_path / "all.zip"
+    assert ran("pack", "results", "-o", file, "--parts", "test").code == 0
+    assert stars_of(ran("table", file)) == ["line"]
+    rows = ran("table", file, "--format", "json").json
+    assert [(row["model"], row["best"]) for row in rows] == [("line", 1), ("line[slope=-1.0]", 0)]
+    with ZipFile(file) as opened:
+        assert "**0." in opened.read("pair/table.md").decode()
+
+
+def test_results_without_test_predictions_mark_no_row(ran, tmp_path):
+    """Packed without them, or a folder of records alone: one sentence, and nothing else is lost."""
+    file = tmp_path / "all.zip"
+    assert ran("pack", "results", "-o", file, "--parts", "validation").code == 0
+    done = ran("table", file)
+    assert stars_of(done) == []
+    assert "holds no predictions of test, only of validation" in " ".join(done.out.split())
+    folder = tmp_path / "records"
+    shutil.copytree(ran.folder / "results", folder, ignore=shutil.ignore_patterns("*.npz"))
+    done = ran("table", folder)
+    assert stars_of(done) == []
+    assert done.out.count("no row is marked as best: ") == 1
+    assert re.search(r"is missing; run it again", " ".join(done.out.split()))
