@@ -328,11 +328,12 @@ def test_a_limit_is_not_compared():
     assert stars.TOO_FEW in text
 
 
-def test_a_row_that_is_not_worse_for_its_spread_alone_says_so():
-    """.9, and .7 with a spread of .07 over two seeds: the test cannot tell, a reader would wonder."""
+def test_a_row_whose_seeds_differ_by_too_much_is_not_marked_and_says_so():
+    """.9, and .7 with a spread of .07 over two seeds: the test cannot tell. It has no star."""
     wide = [record("b", seed, 0.7 + d) for seed, d in enumerate((0.05, -0.05))]
     rows = objects([*seeds("a", 0.9), *wide, *seeds("c", 0.5)], compare=Comparing(0, 1))
     assert [row["notes"] for row in rows] == [[], [stars.FEW_SEEDS], []]
+    assert [row["best"] for row in rows] == [True, False, False]
     rows = objects([*seeds("a", 0.9), *wide], compare=Comparing(0, 1))
     assert [(row["best"], row["notes"]) for row in rows] == [
         (False, []),

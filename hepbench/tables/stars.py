@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MEANING = (
     "not significantly worse than the best row: means over seeds, paired on the same test examples; "
-    "the truly best row is marked with 95 % probability, one with one seed or constant scores never"
+    "the truly best row is marked, or has a note on its seeds, with 95 % probability; a row with one "
+    "seed or constant scores is never marked"
 )
 
 
@@ -85,11 +86,12 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
     best = {judged[i] for i in found.best}
     notes = dict.fromkeys(single, NOT_ONE_SEED)
     notes |= {judged[i]: NOT_SAME_EXAMPLES for i in found.elsewhere}
-    notes |= {i: FEW_SEEDS for i in best if _looks_worse(rows[i], rows[min(best)], main)}
+    unclear = {i for i in best if _looks_worse(rows[i], rows[min(best)], main)}
+    notes |= dict.fromkeys(unclear, FEW_SEEDS)
     # none is best where fewer than two rows have the same examples
     told = not best or len(best) + len(found.elsewhere) == len(judged)
     marked = [
-        replace(row, best=i in best and not told, notes=[*row.notes, *filter(None, [notes.get(i)])])
+        replace(row, best=i in best - unclear and not told, notes=[*row.notes, *filter(None, [notes.get(i)])])
         for i, row in enumerate(rows)
     ]
     return marked, "" if not told else ALL_TIE if best else TOO_FEW
