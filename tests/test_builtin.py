@@ -34,6 +34,7 @@ def test_the_metrics_are_those_of_the_design():
         "rejection_30",
         "rejection_50",
         "rejection_70",
+        "ams",
         "reconstruction",
         "kl",
         "latent_sparsity",

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from hepbench import Measured, Predictions, UndefinedMetricError
 from hepbench.evaluation import consistency, measure, metric_audit, metrics
+from hepbench.evaluation.significance import ams
 from hepbench.storage.records import CONSTANT_SCORES
 
 CORE = [
@@ -135,6 +136,30 @@ def test_audit_passes_what_others_rightly_use(metric):
     assert metric_audit.audit(metric) == []
 
 
+def signal_events(p):
+    """A sum over examples, which grows with their number."""
+    return float((p.labels == 1).sum())
+
+
+def significance(p):
+    """Signal over the root of the background above one half: grows as the root of the number."""
+    called = p.scores[:, 1] > 0.5
+    return float((called & (p.labels == 1)).sum() / np.sqrt((called & (p.labels == 0)).sum() + 1))
+
+
+@pytest.mark.parametrize("metric", [signal_events, significance, ams])
+def test_audit_passes_what_grows_with_the_number_of_examples(metric):
+    """Sums of expected events are not fitted to labels."""
+    assert metric_audit.audit(metric) == []
+
+
+@pytest.mark.parametrize("n", [100, 200, 2000])
+def test_audit_flags_a_metric_of_the_first_rows(n):
+    """Random permutations of many rows tell."""
+    found = metric_audit.audit(lambda p: float(np.mean(p.scores[:n, 1] > 0.5)))
+    assert "depends on the order of rows (ties?)" in found
+
+
 @pytest.mark.parametrize("metric", [best_accuracy, accuracy_on_a_grid, largest_youden])
 def test_audit_flags_a_threshold_chosen_on_the_test_labels(metric):
     """Such a metric finds something in random labels, the more the fewer there are."""
@@ -195,7 +220,7 @@ def test_scores_that_are_equal_but_for_rounding_are_marked(noise):
     same = Predictions(labels=np.arange(20) % 2, scores=np.column_stack([1 - signal, signal]))
     warning = consistency.scores_differ(same)
     assert warning.startswith("all test examples get the same scores")
-    assert measure.row_warnings([], {"test": same}) == [f"scores: {warning}"]
+    assert measure.row_warnings([], {"test": same}, {}) == [f"scores: {warning}"]
 
 
 def test_scores_that_differ_are_not_marked():

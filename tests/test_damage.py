@@ -112,7 +112,7 @@ def test_the_reason_of_an_undefined_metric_can_always_be_stored(monkeypatch):
 
     monkeypatch.setattr(measure, "resolve", lambda _target: fail)
     value = measure._value("plug:metric", None)
-    assert records.Value(undefined=r"RuntimeError: bad \udce9") == value
+    assert records.Value(undefined=r"raised RuntimeError: bad \udce9") == value
 
 
 def test_one_changed_bit_anywhere_in_a_record_is_noticed():

@@ -16,19 +16,20 @@ from hepbench.storage import keys
 
 CORE = Path(hepbench.__file__).parent
 COMPUTING = {
-    "read": ("data/read_stage", "specs/sparse_images", "storage/npy_files"),
+    "read": ("data/example_checks", "data/read_stage", "specs/sparse_images", "storage/npy_files"),
     "split": ("data/duplicates", "data/split_stage", "data/splits", "data/stored_parts",
               "specs/sparse_images"),
-    "inputs": ("data/inputs_stage", "data/stored_parts", "specs/sparse_images",
+    "inputs": ("data/example_checks", "data/inputs_stage", "data/stored_parts", "specs/sparse_images",
                "storage/npy_files"),
-    "method": ("data/splits", "data/stored_parts", "evaluation/metrics",
+    "method": ("data/event_weights", "data/splits", "data/stored_parts", "evaluation/metrics",
                "evaluation/uncertainty", "specs/sparse_images", "specs/training_data",
                *sorted(p.relative_to(CORE).with_suffix("").as_posix()
                        for p in (CORE / "training").rglob("*.py") if p.name != "__init__.py")),
     "cost": (*sorted(f"cost/{p.stem}" for p in (CORE / "cost").glob("*.py")),
              "storage/machine"),
-    "evaluate": ("data/splits", "evaluation/consistency", "evaluation/joining",
-                 "evaluation/measure", "evaluation/metric_audit", "evaluation/metrics",
+    "evaluate": ("data/event_weights", "data/splits", "evaluation/consistency",
+                 "evaluation/effective_examples", "evaluation/joining", "evaluation/measure",
+                 "evaluation/metric_audit", "evaluation/metrics", "evaluation/significance",
                  "evaluation/uncertainty"),
     "compare": ("evaluation/metrics", "evaluation/paired", "evaluation/row_comparison",
                 "evaluation/uncertainty"),

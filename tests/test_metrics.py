@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -341,19 +342,96 @@ def test_rejection_is_finite_at_least_one_and_a_limit_exactly_without_background
     assert found.limit == (not (background >= cut).any())
 
 
+def weighted(classes: int, *, signed: bool, seed: int = 0) -> Predictions:
+    """Return scores away from 0 and 1 with weights over three decades, some negative if signed."""
+    rng = np.random.default_rng(seed)
+    p = drawn(600, classes=classes, seed=seed, levels=30)
+    weights = rng.lognormal(0, 1.2, 600) * np.where(signed & (rng.random(600) < 0.15), -1, 1)
+    scores = (p.scores + 0.05) / (p.scores + 0.05).sum(axis=1, keepdims=True)
+    return replace(p, scores=scores, weights=weights)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_sums_are_those_of_scikit_learn(classes, signed, seed):
+    """To 1e-12, with negative weights too."""
+    p = weighted(classes, signed=signed, seed=seed)
+    equals = {"rel": 1e-12, "abs": 1e-12}
+    known = sklearn_metrics.log_loss(p.labels, p.scores, sample_weight=p.weights)
+    assert metrics.log_loss(p).value == pytest.approx(known, **equals)
+    called = p.scores.argmax(axis=1)
+    known = sklearn_metrics.accuracy_score(p.labels, called, sample_weight=p.weights)
+    found = metrics.accuracy(p) if classes > 2 else metrics.accuracy_at_half(p)
+    assert found.value == pytest.approx(known, **equals)
+    squares = (p.scores - np.eye(classes)[p.labels]) ** 2
+    known = np.average(squares.sum(axis=1) / (2 if classes == 2 else 1), weights=p.weights)
+    assert metrics.brier(p).value == pytest.approx(known, **equals)
+    if classes == 2:
+        known = sklearn_metrics.brier_score_loss(p.labels, p.scores[:, 1], sample_weight=p.weights)
+        assert metrics.brier(p).value == pytest.approx(known, **equals)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_auc_and_rejection_are_those_of_scikit_learn(classes, seed):
+    """To 1e-12; of several classes the mean over ordered pairs of classes."""
+    p, pairs = weighted(classes, signed=False, seed=seed), []
+    for i in range(classes):
+        for j in set(range(classes)) - {i}:
+            some = (p.labels == i) | (p.labels == j)
+            truth, score, weights = p.labels[some] == i, p.scores[some, i], p.weights[some]
+            pairs.append(sklearn_metrics.roc_auc_score(truth, score, sample_weight=weights))
+    assert metrics.auc(p).value == pytest.approx(np.mean(pairs), rel=1e-12)
+    if classes == 2:
+        passed, kept, _ = sklearn_metrics.roc_curve(
+            p.labels, p.scores[:, 1], sample_weight=p.weights, drop_intermediate=False
+        )
+        for efficiency in (0.3, 0.5, 0.7):
+            found = metrics.background_rejection(p, signal_efficiency=efficiency)
+            # less than one effective example of background passes in some
+            assert found.limit or found.value == pytest.approx(
+                1 / passed[np.argmax(kept >= efficiency)], rel=1e-12
+            )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_with_negative_weights_sums_over_pairs(seed):
+    """Scikit-learn gives none where the ROC curve turns back; each pair has the product of weights."""
+    p = weighted(2, signed=True, seed=seed)
+    signal, background = p.labels == 1, p.labels == 0
+    right = p.scores[signal, 1][:, None] - p.scores[background, 1]
+    pairs = p.weights[signal][:, None] * p.weights[background]
+    known = (pairs * (right > 0) + pairs * (right == 0) / 2).sum() / pairs.sum()
+    assert metrics.auc(p).value == pytest.approx(known, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", TWO_CLASSES)
+def test_every_metric_has_a_finite_value_with_negative_weights(metric):
+    """Also where they bring a fraction below 0 or above 1."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        weights = np.where(rng.random(40) < 0.3, -1.0, 1.5)
+        # a class whose weights add up to nothing has no value
+        with suppress(UndefinedMetricError):
+            found = metric(drawn(40, seed=seed, weights=weights))
+            assert math.isfinite(found.value)
+            assert found.stderr is None or math.isfinite(found.stderr)
+
+
 @pytest.mark.parametrize(
     ("metric", "spread"),
     [(metrics.auc, 0.1), (metrics.log_loss, 0.1), (metrics.rejection_50, 0.15)],
 )
-@pytest.mark.parametrize("weighted", [False, True])
-def test_errors_are_how_far_repeated_samples_scatter(metric, spread, weighted):
-    """Three hundred test sets of a thousand examples, Gaussians 1.5 sigma apart."""
+@pytest.mark.parametrize("lowest", [None, 0.2, -0.4])
+def test_errors_are_how_far_repeated_samples_scatter(metric, spread, lowest):
+    """Three hundred test sets of a thousand examples, Gaussians 1.5 sigma apart; signed weights too."""
     rng = np.random.default_rng(7)
     found = []
     for _ in range(300):
         labels = np.arange(1000) % 2
         scores = 1 / (1 + np.exp(1.125 - 1.5 * (rng.normal(size=1000) + 1.5 * labels)))
-        weights = rng.uniform(0.2, 1.8, 1000) if weighted else None
+        weights = None if lowest is None else rng.uniform(lowest, 1.8, 1000)
         found.append(metric(predictions(labels, scores, weights=weights)))
     expected = math.sqrt(np.mean([m.stderr**2 for m in found]))
     assert np.std([m.value for m in found]) == pytest.approx(expected, rel=spread)
@@ -369,8 +447,8 @@ def test_errors_are_how_far_repeated_samples_scatter(metric, spread, weighted):
         (predictions([0, -1], [0.2, 0.5]), "labels are -1 to 0"),
         (predictions([0, 2], [0.2, 0.5]), "scores have 2 columns"),
         (predictions([0, 1, 1], [0.2, 0.5]), "3 labels"),
-        (predictions([0, 1], [0.2, 0.5], weights=np.array([1.0, -1.0])), "not negative"),
-        (predictions([0, 1], [0.2, 0.5], weights=np.zeros(2)), "all zero"),
+        (predictions([0, 1], [0.2, 0.5], weights=np.array([1.0, -1.0])), "sum above 0"),
+        (predictions([0, 1], [0.2, 0.5], weights=np.zeros(2)), "sum above 0"),
         (predictions([0, 1], [0.2, 0.5], weights=np.array([1.0, np.nan])), "finite"),
     ],
 )

@@ -151,7 +151,9 @@ def test_scores_that_depend_on_the_batch_are_marked(ran, table, model):
 def test_sound_scores_are_not_marked(ran):
     """Rounding does not count as dependence on the batch."""
     for model in ("dense", "vae"):
-        assert not record(ran, model, "scratch-net").warnings
+        # of a hundred test examples, all warnings are about few examples
+        found = record(ran, model, "scratch-net").warnings
+        assert all(warning.startswith("errors: ") for warning in found)
 
 
 CAUGHT = {

@@ -49,7 +49,11 @@ DATA_FAULTS = [
         "0 to 2; 0 to 1",
     ),
     ("label-missing", "labels are int64 and in range, with every class present", "background"),
-    ("weight-negative", "weights are positive and finite", "-1.0 to 1.0"),
+    (
+        "weight-negative",
+        "weights are finite, and their sums positive",
+        "'signal' add up to -200",
+    ),
     ("label-among-inputs", "no input column equals the label", "column 1 of input 'table'"),
     ("official-rows", "the official test set is (N,) bool, or None", "int64 (100,)"),
     ("view-drops", "view 'table' keeps rows, order and shapes", "for 400"),
@@ -348,7 +352,7 @@ def test_an_unknown_name_is_a_usage_error(faulty):
 def test_a_failed_check_raises_its_reason(faulty):
     """A plugin author's pytest shows the reason."""
     checks = {str(check): check for check in testing.checks("ids-repeated")}
-    checks["dataset ids-repeated: weights are positive and finite"]()
+    checks["dataset ids-repeated: weights are finite, and their sums positive"]()
     with pytest.raises(PluginError, match="ids belong to several examples"):
         checks["dataset ids-repeated: ids are int64 and unique"]()
 
@@ -359,7 +363,7 @@ def test_check_prints_failures_and_exits_1(bench):
     done = bench("check", "ids-repeated")
     assert done.code == 1
     assert "FAIL  dataset ids-repeated: ids are int64 and unique\n      1 ids" in done.out
-    assert "ok    dataset ids-repeated: weights are positive and finite" in done.out
+    assert "ok    dataset ids-repeated: weights are finite, and their sums positive" in done.out
     sound = bench("check", "sound-method", "--quick")
     assert sound.code == 0, sound.out
     assert "5 checks of sound-method, 0 failed" in sound.out

@@ -47,7 +47,7 @@ def run(
     """Run the cells of a suite that lack a valid record, print its table, return the exit code."""
     session.check_positive(**limits)
     _check_run_name(name)
-    opened = session.open_session(session.suite_name(suite, choice), choice, local)
+    opened = _open_with_warnings(session.suite_name(suite, choice), choice, local)
     store = ResultsFolder(results)
     records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
     current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
@@ -73,7 +73,7 @@ def run(
         everything = store.suite_records(shown[0].suite)
         _warn_of_skipped(store)
         streams.write(tabulate(shown, opened.registry, results=store, everything=everything))
-        streams.write(_closing_lines(opened.plan, store, len(todo), failed))
+        streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
     return 2 if user_error else 1 if failed else 0
@@ -216,7 +216,8 @@ def _metrics(registry: Registry) -> Metrics:
     return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
 
 
-def _closing_lines(plan: Plan, store: ResultsFolder, done: int, failed: int) -> str:
+def _closing_lines(opened: Session, store: ResultsFolder, done: int, failed: int) -> str:
+    plan = opened.plan
     cells, suite = len(plan.cells), plan.suite.name
     counts = f"{cells - done} cached, {done - failed} done, {failed} failed"
     lines = [f"{several(cells, 'cell')}: {counts}."]
@@ -224,12 +225,22 @@ def _closing_lines(plan: Plan, store: ResultsFolder, done: int, failed: int) -> 
         lines.append(
             f"{several(len(plan.misfits), 'combination')} left out; see hepbench plan {suite}"
         )
+    lines.append(_origins_line(opened))
     lines.append(f"Records: {store.root / suite}")
     if failed:
         lines.append("The next run tries failed cells again; their records hold the error.")
     root = "" if str(store.root) == "results" else f" {store.root}"
     lines.append(f"Next: hepbench table{root} --format latex, or hepbench verify{root}")
     return "\n" + "\n".join(lines) + "\n"
+
+
+def _origins_line(opened: Session) -> str:
+    """Return a line that says which datasets of a run were read from which kind of files."""
+    names: dict[str, list[str]] = {}
+    for entry in opened.plan.datasets:
+        source = ORIGINS[opened.environment.found(entry).source]
+        names.setdefault(source, []).append(entry.spec.name)
+    return "Data: " + "; ".join(f"{source}: {', '.join(some)}" for source, some in names.items())
 
 
 def _summary(plan: Plan, store: ResultsFolder, records: Sequence[Record], done: int) -> str:
@@ -294,6 +305,17 @@ def recorded(results: Results, run: str | None) -> list[Record]:
     found = results.records(run)
     _warn_of_skipped(results)
     return found
+
+
+def _open_with_warnings(name: str, choice: Choice, local: LocalOptions) -> Session:
+    """Open a session; write a warning for each dataset whose folder holds only unknown files."""
+    opened = session.open_session(name, choice, local)
+    for entry in opened.plan.datasets:
+        found = opened.environment.found(entry)
+        for warning in found.warnings if found.source == "sample" else ():
+            text = one_line(warning.removeprefix("file: "))
+            sys.stderr.write(f"hepbench: warning: {entry.spec.name}: {text}\n")
+    return opened
 
 
 def _warn_of_skipped(results: Results) -> None:

@@ -115,7 +115,7 @@ def _claims_about_sample(sample: _DatasetUnderTest) -> list[Claim]:
             "labels are int64 and in range, with every class present",
             partial(_check_labels, sample),
         ),
-        Claim("weights are positive and finite", partial(_check_weights, sample)),
+        Claim("weights are finite, and their sums positive", partial(_check_weights, sample)),
         Claim("no input column equals the label", partial(_check_labels_are_no_input, sample)),
         *(
             [
@@ -260,10 +260,14 @@ def _check_labels(sample: _DatasetUnderTest) -> None:
 
 def _check_weights(sample: _DatasetUnderTest) -> None:
     for role, examples in sample.roles.items():
-        if examples.weights is not None:
-            low, high = np.min(examples.weights), np.max(examples.weights)
-            fine = low > 0 and high < np.inf
-            need(fine, f"{role} weights are {low} to {high}; above 0 is expected")
+        if examples.weights is None:
+            continue
+        weights = np.asarray(examples.weights, np.float64)
+        low, high = weights.min(), weights.max()
+        need(np.isfinite(weights).all(), f"{role} weights are {low} to {high}; finite is expected")
+        for i, name in enumerate(sample.spec.classes if examples.labels is not None else ()):
+            total = weights[np.asarray(examples.labels) == i].sum()
+            need(total > 0, f"{role} weights of '{name}' add up to {total}; above 0 is expected")
 
 
 def _check_labels_are_no_input(sample: _DatasetUnderTest) -> None:

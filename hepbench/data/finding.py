@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepbench.specs.dataset import MARK_BYTES, SIMULATED
 from hepbench.specs.errors import DataError, PluginError
+from hepbench.specs.text import enumerated
 from hepbench.storage import keys
 from hepbench.storage.digest_cache import stamp
 from hepbench.storage.results import sha256
@@ -57,7 +58,48 @@ def find(
             f"{_expected_files(spec)}"
         )
         raise DataError(msg)
-    return _found_sample(spec, remembered)
+    found = _found_sample(spec, remembered)
+    if folder is None or wanted == "sample" or not (unknown := _unknown_files(folder / spec.name)):
+        return found
+    warning = (
+        f"{folder / spec.name} holds no original file, only {enumerated(unknown)}; the bundled sample "
+        f"is used instead: {_expected_files(spec)}"
+    )
+    return replace(found, warnings=(f"file: {warning}",))
+
+
+def _unknown_files(folder: Path) -> list[str]:
+    """Return the names in a dataset's folder, where none of its original files is."""
+    with suppress(OSError):
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return []
+
+
+def why_nothing_matches(specs: Sequence[Dataset], folder: Path) -> str:
+    """Return a text on what is in a data folder, and what is expected of some datasets.
+
+    Files with names of original files come first, also those in the wrong place.
+    """
+    known = {name for spec in specs for file in spec.files for name in (file.name, *file.variants)}
+    paths = [path for path in _files_below(folder) if not path.name.startswith(".")]
+    paths.sort(key=lambda path: (path.name not in known, str(path)))
+    more = f" and {len(paths) - LISTED:,} more" if len(paths) > LISTED else ""
+    found = enumerated(map(str, paths[:LISTED])) + more
+    expected = "; ".join(_expected_files(spec, f"{folder}/") for spec in specs)
+    return f"found {found}; {expected}"
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and in its subfolders, but not further down."""
+    found: list[Path] = []
+    with suppress(OSError):
+        for path in folder.iterdir():
+            found += [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
+    return found
+
+
+LISTED = 5
+"""Files of a data folder that a message lists."""
 
 
 def original_files(spec: Dataset, folder: Path) -> dict[str, Path]:
@@ -123,14 +165,14 @@ def _missing_files(files: Sequence[File], found: Collection[str]) -> list[str]:
     return [file.name for file in ours if not file.optional and file.name not in found]
 
 
-def _expected_files(spec: Dataset) -> str:
-    """Return a text that lists the original files of each form of a dataset."""
+def _expected_files(spec: Dataset, folder: str = "") -> str:
+    """Return a text that lists the original files of each form of a dataset, in a folder."""
     forms: dict[str, list[str]] = {}
     for file in spec.files:
         if file.role == "labelled":
-            forms.setdefault(file.form, []).append(f"{spec.name}/{file.name}")
+            forms.setdefault(file.form, []).append(f"{folder}{spec.name}/{file.name}")
     if not forms:
-        return "the dataset declares no files"
+        return f"{spec.name} declares no original files"
     return " or ".join(", ".join(names) for names in forms.values()) + " expected"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepbench.data import splits
+from hepbench.data.example_checks import FieldTypes, view_output
 from hepbench.data.messages import InputsResult, InputsTask
 from hepbench.data.stored_parts import count, read_inputs, spans
 from hepbench.registry.resolve import resolve
@@ -63,14 +65,15 @@ def _write_inputs_of_part(
 ) -> None:
     whole = read_inputs(source, role)
     files: dict[str, npy_files.NpyWriter | npy_files.SparseImagesWriter] = {}
-    for chunk in spans(whole, len(rows)):
-        chosen = {name: array[rows[chunk]] for name, array in whole.items()}
-        for name, array in wanted_inputs(task, chosen).items():
-            if name not in files:
-                files[name] = npy_files.new_writer(folder, f"input.{name}", array)
-            files[name].append(array)
-    for file in files.values():
-        file.close()
+    types = FieldTypes(f"{task.dataset}: inputs and views")
+    with ExitStack() as opened:
+        for chunk in spans(whole, len(rows)):
+            chosen = {name: array[rows[chunk]] for name, array in whole.items()}
+            for name, array in wanted_inputs(task, chosen).items():
+                if name not in files:
+                    writer = npy_files.new_writer(folder, f"input.{name}", array)
+                    files[name] = opened.enter_context(closing(writer))
+                files[name].append(types.same(name, array))
 
 
 def wanted_inputs(task: InputsTask, whole: Inputs) -> dict[str, Array]:
@@ -99,6 +102,7 @@ def _apply_view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
     """Apply a view to a chunk of examples, and check it on some examples alone.
 
     Raises:
+        DataError: the view returns something else than finite numbers for each example.
         ProtocolError: the result for an example depends on others, such as test examples.
     """
     call = task.views[name]
@@ -108,7 +112,8 @@ def _apply_view(task: InputsTask, name: str, whole: Inputs) -> dict[str, Array]:
     pieces = [piece for piece in np.split(rows, [1]) if len(piece)]
     # copied first: a view may write into its inputs
     few = [{key: array[piece] for key, array in whole.items()} for piece in pieces]
-    made = {key: _sparse_like_read(array, whole.get(key)) for key, array in view(whole).items()}
+    checked = view_output(f"{task.dataset}: view '{name}'", view(whole), name, n)
+    made = {key: _sparse_like_read(array, whole.get(key)) for key, array in checked.items()}
     for piece, some in zip(pieces, few, strict=True):
         again = view(some)
         if not all(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepbench.data import duplicates, splits
 from hepbench.data.messages import SplitResult, SplitTask
-from hepbench.data.stored_parts import column, count, read_inputs, spans
+from hepbench.data.stored_parts import column, count, read_inputs, spans, weights
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import DataError, PluginError
 from hepbench.storage.workspace import stage
@@ -34,14 +34,17 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
         limit = task.limits[f"n_{part}"]
         parts[part] = np.sort(rows[: limit or len(rows)])
     check_classes(task, parts, labels)
-    columns = sorted(p.name.split(".", 1)[1][:-4] for p in source.glob("labelled.*.npy"))
-    kept = [name for name in columns if not name.startswith("input.")]
+    columns = _columns(source)
+    if "weights" in columns:
+        _check_weights(task, parts, labels, columns["weights"])
     for part, rows in parts.items():
-        names = {name: np.ascontiguousarray(column(source, name)[rows]) for name in kept}
-        np.savez(workspace.folder / f"{part}.npz", allow_pickle=False, rows=rows, **names)
+        kept = {name: np.ascontiguousarray(values[rows]) for name, values in columns.items()}
+        if "weights" in kept and np.isnan(kept["weights"]).all():
+            del kept["weights"]
+        np.savez(workspace.folder / f"{part}.npz", allow_pickle=False, rows=rows, **kept)
     hashes = _hash_of_each_example(source, "labelled")
     # a result depends on inputs, ids, labels and weights
-    whole = [hashes, *(column(source, name) for name in kept)]
+    whole = [hashes, *columns.values()]
     by_part = {part: hashes[rows] for part, rows in parts.items()}
     if count(source, "unlabelled"):
         by_part["unlabelled"] = _hash_of_each_example(source, "unlabelled")
@@ -55,6 +58,34 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
         test_contents=duplicates.contents([values[parts["test"]] for values in whole]),
         duplicates=duplicates.duplicates(by_part),
     )
+
+
+def _check_weights(
+    task: SplitTask,
+    parts: Mapping[str, NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    given: NDArray[np.float64],
+) -> None:
+    """Raise DataError if the event weights of a class add up to nothing in a part."""
+    for part, rows in parts.items():
+        sums = np.bincount(labels[rows], given[rows], len(task.classes))
+        # the sum is NaN in a part without weights
+        for name, total in zip(task.classes, sums, strict=True):
+            if total <= 0 or total == np.inf:
+                msg = (
+                    f"{task.dataset}: the weights of class '{name}' in the {part} part add up to "
+                    f"{total:.3g}; a finite number above 0 is expected"
+                )
+                raise DataError(msg)
+
+
+def _columns(source: Path) -> dict[str, NDArray[Any]]:
+    """Return the stored columns of labelled and test examples, other than inputs."""
+    names = {path.name.split(".", 1)[1][:-4] for path in source.glob("labelled.*.npy")}
+    found = {name: column(source, name) for name in names - {"weights"} if name[:6] != "input."}
+    if (given := weights(source)) is not None:
+        found["weights"] = given
+    return {name: found[name] for name in sorted(found)}
 
 
 def official_rows(task: SplitTask, ids: NDArray[np.int64], extra: int) -> NDArray[np.int8] | None:

@@ -34,6 +34,17 @@ def column(source: Path, name: str) -> NDArray[Any]:
     return np.concatenate([labelled, npy_files.map_npy(test)]) if test.exists() else labelled
 
 
+def weights(source: Path) -> NDArray[np.float64] | None:
+    """Return the stored weights in the order of ``column``, NaN for a role that has none."""
+    found = [
+        npy_files.map_npy(path) if path.exists() else np.full(count(source, role), np.nan)
+        for role in ("labelled", "test")
+        for path in [source / f"{role}.weights.npy"]
+    ]
+    whole = np.concatenate(found)
+    return None if np.isnan(whole).all() else whole
+
+
 def read_inputs(source: Path, role: str) -> dict[str, Array]:
     """Return the stored inputs of a role by name; examples are in the order of ``column``."""
     found = npy_files.stored(source, f"{role}.input.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hepbench.data import splits
+from hepbench.data import event_weights, splits
 from hepbench.data.splits import kept_train_rows
 from hepbench.data.stored_parts import spectators
 from hepbench.specs.errors import UndefinedMetricError
@@ -112,10 +112,12 @@ def _predictions_of_part(
     def named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, Any]:
         return {n[len(prefix) :]: _read_only(a) for n, a in arrays.items() if n.startswith(prefix)}
 
+    physical = labels.get(f"{part}.weights")
     return Predictions(
         labels=_read_only(labels[f"{part}.labels"]),
         scores=_read_only(scores[part]),
-        weights=_read_only(labels.get(f"{part}.weights")),
+        weights=_read_only(event_weights.relative(physical)),
+        physical_weights=_read_only(physical),
         ids=_read_only(labels[f"{part}.ids"]),
         spectators={n: _read_only(a) for n, a in spectators(labels, f"{part}.").items()},
         values=named(scores, f"{part}.value."),

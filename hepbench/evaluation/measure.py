@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hepbench.registry.plugins import Entry
+    from hepbench.specs.metric import Metric
+
+
+RAISED = "raised"
+"""First word of why there is no value, if the metric of a plugin raised an error."""
 
 
 def measure(
@@ -31,12 +37,26 @@ def measure(
 
 
 def _values(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
-    classes = predictions.scores.shape[1]
+    specs = [entry.spec for entry in metrics if is_computed(entry.spec, predictions)]
+    physical = _with_physical_weights(predictions)
     return {
-        entry.spec.name: _value(entry.spec.compute, predictions)
-        for entry in metrics
-        if entry.spec.classes in {None, classes}
+        s.name: _value(s.compute, physical if s.physical_weights else predictions) for s in specs
     }
+
+
+def is_computed(spec: Metric, predictions: Predictions) -> bool:
+    """Return whether a metric is computed for these predictions: right classes, weights if needed."""
+    has_weights = predictions.physical_weights is not None
+    fits = spec.classes in {None, predictions.scores.shape[1]}
+    return fits and (has_weights or not spec.physical_weights)
+
+
+def _with_physical_weights(predictions: Predictions) -> Predictions:
+    """Return predictions whose weights are the event weights as the dataset has them."""
+    validation = predictions.validation
+    if isinstance(validation, Predictions):
+        validation = _with_physical_weights(validation)
+    return replace(predictions, weights=predictions.physical_weights, validation=validation)
 
 
 def _value(compute: str, predictions: Predictions) -> Value:
@@ -49,7 +69,7 @@ def _value(compute: str, predictions: Predictions) -> Value:
     except UndefinedMetricError as error:
         return Value(undefined=error_text(error))
     except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
-        return Value(undefined=f"{type(error).__name__}: {error_text(error)}")
+        return Value(undefined=f"{RAISED} {type(error).__name__}: {error_text(error)}")
     if not math.isfinite(value):
         return Value(undefined=f"the metric returned {value}; a finite number is expected")
     return Value(value, stderr, low, high, bool(measured.limit))
@@ -58,10 +78,18 @@ def _value(compute: str, predictions: Predictions) -> Value:
 def row_warnings(
     metrics: Iterable[Entry],
     predictions: Mapping[str, Predictions],
+    values: Mapping[str, Value],
     *,
     parameters: int | None = None,
 ) -> list[str]:
-    """Return warnings about the metrics of a cell, each as ``name: problem``."""
+    """Return warnings about the metrics of a cell, each as ``name: problem``.
+
+    Args:
+        metrics: all that are installed.
+        predictions: of each part.
+        values: of the metrics of the test part.
+        parameters: number of fitted values of the model, if known.
+    """
     test = predictions["test"]
     if nothing := consistency.says_nothing(test, parameters=parameters):
         # an accuracy that does not fit such scores needs no other explanation
@@ -70,9 +98,11 @@ def row_warnings(
         misfits = (consistency.accuracy_fits_auc(test, threshold=each) for each in (None, 0.5))
         first = next(filter(None, misfits), None)
         found = [f"accuracy: {first}"] if first else []
-    for entry in metrics:
-        audit = audited(entry.spec.compute, entry.spec.classes or 2)
-        found += [f"metric {entry.spec.name}: {warning}" for warning in audit]
+    for name, spec in ((e.spec.name, e.spec) for e in metrics if e.spec.name in values):
+        audit = audited(spec.compute, test.scores.shape[1])
+        found += [f"metric {name}: {warning}" for warning in audit]
+        if (reason := values[name].undefined or "").startswith(RAISED):
+            found.append(f"metric {name} {reason}")
     return found
 
 

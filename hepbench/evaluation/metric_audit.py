@@ -59,7 +59,8 @@ def _contract_fault(compute: Compute, classes: int) -> str | None:
 
 
 def _order_fault(compute: Compute, classes: int) -> str | None:
-    tied = _predictions_with_ties(classes)
+    # many rows: a metric of the first hundreds is found out, too
+    tied = _predictions_with_ties(classes, n=5000)
     constant = replace(tied, scores=np.full_like(tied.scores, 1 / classes))
     for predictions in (tied, constant):
         values = [_value_of_metric(compute, rows) for rows in _reordered(predictions)]
@@ -71,7 +72,8 @@ def _order_fault(compute: Compute, classes: int) -> str | None:
 def _fit_to_labels_fault(compute: Compute, classes: int) -> str | None:
     """Return a fault if a metric is better for few than for many randomly labelled examples.
 
-    A sum over examples has the same mean for both. A function of such sums shifts by O(1 / n), a
+    The few are repeated until they are as many: a value that grows with the number of examples, such
+    as a number of events, is no fault. A sum over examples has the same mean for both. A function of such sums shifts by O(1 / n), a
     small part of its scatter O(1 / sqrt(n)): measured shifts in units of the scatter are 0 for AUC,
     accuracy and losses, .2 for rejections and .3 for average precision. A value that is the best
     over many thresholds shifts by as much as it scatters: 1.3 for accuracy, .9 with a grid of ten.
@@ -81,7 +83,7 @@ def _fit_to_labels_fault(compute: Compute, classes: int) -> str | None:
         _confident_predictions(classes, repeat=1),
         _confident_predictions(classes, repeat=16),
     )
-    few = [_value_of_metric(compute, rows) for rows in _relabelled(small, classes, 48)]
+    few = [_value_of_metric(compute, _repeated(rows)) for rows in _relabelled(small, classes, 48)]
     many = [_value_of_metric(compute, rows) for rows in _relabelled(large, classes, 16)]
     shift = abs(np.mean(few) - np.mean(many))
     if not shift > 0.6 * np.std(few) + 1e-9 * abs(np.mean(few)):
@@ -97,10 +99,10 @@ def _value_of_metric(compute: Compute, predictions: Predictions) -> float:
     return float(result.value if isinstance(result, Measured) else result)
 
 
-def _predictions_with_ties(classes: int) -> Predictions:
+def _predictions_with_ties(classes: int, *, n: int = 120) -> Predictions:
     """Return made-up predictions with tied scores, to audit a metric with."""
     return replace(
-        _few_distinct_scores(classes, seed=0), validation=_few_distinct_scores(classes, seed=1)
+        _few_distinct_scores(classes, seed=0, n=n), validation=_few_distinct_scores(classes, seed=1)
     )
 
 
@@ -142,6 +144,12 @@ def _reordered(predictions: Predictions) -> Iterator[Predictions]:
 def _in_order(predictions: Predictions, rows: Array) -> Predictions:
     labels, scores = predictions.labels[rows], predictions.scores[rows]
     return replace(predictions, labels=labels, scores=scores, ids=rows)
+
+
+def _repeated(predictions: Predictions) -> Predictions:
+    """Return each example sixteen times, under ids of its own, to audit a metric with."""
+    labels, scores = np.tile(predictions.labels, 16), np.tile(predictions.scores, (16, 1))
+    return replace(predictions, labels=labels, scores=scores, ids=np.arange(len(labels)))
 
 
 def _relabelled(predictions: Predictions, classes: int, times: int) -> Iterator[Predictions]:

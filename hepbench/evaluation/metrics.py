@@ -56,7 +56,8 @@ def _auc_of_part(part: Part) -> Measured:
         gains = uncertainty.one_vs_one(part.scores, part.labels, part.weights)
     found, covariance = uncertainty.delong(gains[None], part.labels, part.weights)
     value, variance = float(found[0]), float(covariance[0, 0])
-    if min(value, 1 - value) < 1e-12:
+    signed = part.weights.min() < 0
+    if min(value, 1 - value) < 1e-12 and not (signed and variance > 0):
         smallest = min(uncertainty.effective_number(w) for w in part.weights_by_class)
         reach = uncertainty.perfect_order(smallest)
         return Measured(value, low=max(0.0, value - reach), high=min(1.0, value + reach))
@@ -87,7 +88,7 @@ def accuracy(predictions: Predictions) -> Measured:
 
 def accuracy_at_half(predictions: Predictions) -> Measured:
     """Return the accuracy with the threshold at one half."""
-    part = _part_with_two_classes(predictions)
+    part = part_with_two_classes(predictions)
     return uncertainty.binomial(part.correct_above(0.5), part.weights)
 
 
@@ -97,7 +98,7 @@ def accuracy_threshold(predictions: Predictions) -> float:
     It lies midway between two neighbouring scores, or is infinite if one class is always best. Of
     several thresholds with the same accuracy it is the one nearest to one half.
     """
-    part = _part_with_two_classes(predictions.validation or predictions)
+    part = part_with_two_classes(predictions.validation or predictions)
     part.require_every_class()
     accuracies, cuts = part.cuts
     best = np.flatnonzero(accuracies >= accuracies.max() - 1e-12)
@@ -146,7 +147,9 @@ def ece(predictions: Predictions) -> Measured:
         found = curve(part.scores.max(axis=1), right, part.weights)
     mass = found.signal + found.background
     total = mass.sum()
-    middle = (np.cumsum(mass) - mass / 2) / total
+    # bins hold equal absolute weight, which is the weight if none is negative
+    size = mass if part.weights.min() >= 0 else np.bincount(found.ties, abs(part.weights))
+    middle = (np.cumsum(size) - size / 2) / size.sum()
     bins = np.minimum((BINS * middle).astype(int), BINS - 1)
     gaps = np.bincount(bins, found.signal - mass * found.scores)
     return Measured(float(abs(gaps).sum() / total))
@@ -188,7 +191,7 @@ def background_rejection(predictions: Predictions, *, signal_efficiency: float) 
 
     Source: Kasieczka et al., SciPost Phys. 7, 014 (2019), arXiv:1902.09914.
     """
-    part = _part_with_two_classes(predictions)
+    part = part_with_two_classes(predictions)
     part.require_every_class()
     background, signal = part.weights_by_class
     cut = part.cut_at(signal_efficiency)[0]
@@ -237,7 +240,7 @@ def _mean_of_values(predictions: Predictions, name: str) -> Measured:
 
 
 def _anomaly_auc(predictions: Predictions, name: str) -> Measured:
-    part, values = _part_with_two_classes(predictions), _values_per_example(predictions, name)
+    part, values = part_with_two_classes(predictions), _values_per_example(predictions, name)
     return _auc_of_part(replace(part, scores=np.stack([-values, values], axis=1)))
 
 
@@ -291,7 +294,7 @@ class Part:
     """Predictions of one part, checked, with intermediate results that metrics share.
 
     Attributes:
-        labels: (N,) int; scores: (N, C); weights: (N,) float, not negative, of positive sum.
+        labels: (N,) int; scores: (N, C); weights: (N,) float, of positive sum. Some may be negative.
     """
 
     labels: Array
@@ -321,9 +324,12 @@ class Part:
     def require_every_class(self) -> None:
         """Raise EmptyClassError if a class has no examples with weight."""
         for label, weights in enumerate(self.weights_by_class):
+            name = ("background", "signal")[label] if self.classes == 2 else f"class {label}"
             if not weights.any():
-                name = ("background", "signal")[label] if self.classes == 2 else f"class {label}"
                 msg = f"none of the {len(self.labels)} examples is {name}"
+                raise EmptyClassError(msg)
+            if (total := weights.sum()) <= 0:
+                msg = f"the weights of {name} add up to {total:.3g}; more than 0 is needed"
                 raise EmptyClassError(msg)
 
     def correct_above(self, cut: float) -> Array:
@@ -349,7 +355,9 @@ class Part:
         """Return the highest threshold with this signal efficiency, and the background's."""
         signal, background = self.passing
         # sums of weights are rounded: an efficiency too small by 1e-12 counts as reached
-        at = min(int(np.searchsorted(signal, efficiency - 1e-12)), len(signal) - 1)
+        reached = signal >= efficiency - 1e-12
+        # with negative weights, the efficiency also falls on the way
+        at = int(np.argmax(reached)) if reached.any() else len(signal) - 1
         return float(self.curve.scores[at]), float(background[at])
 
 
@@ -387,8 +395,8 @@ def _checked_part(predictions: Predictions) -> Part:
         _undefined_metric(
             f"labels are {labels.min()} to {labels.max()}, but scores have {scores.shape[1]} columns"
         )
-    if not (weights.min() >= 0 and 0 < weights.sum() < np.inf):
-        _undefined_metric("weights must be finite, not negative, and not all zero")
+    if not (np.isfinite(weights).all() and 0 < weights.sum() < np.inf):
+        _undefined_metric("weights must be finite, and their sum above 0")
     return Part(labels, scores, weights)
 
 
@@ -396,7 +404,8 @@ def _undefined_metric(reason: str) -> None:
     raise UndefinedMetricError(reason)
 
 
-def _part_with_two_classes(predictions: Predictions) -> Part:
+def part_with_two_classes(predictions: Predictions) -> Part:
+    """Return checked predictions of two classes, see ``part_of``."""
     part = part_of(predictions)
     if part.classes != 2:
         _undefined_metric(f"the metric is defined for two classes only; there are {part.classes}")

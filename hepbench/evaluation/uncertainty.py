@@ -2,7 +2,8 @@
 
 Weights are event weights, not counts: doubling all of them changes no error. They enter variances
 squared, and intervals through the effective number of examples, ``(sum w)^2 / sum w^2``. Equal
-weights give the textbook formulas exactly.
+weights give the textbook formulas exactly. The formulas for variances hold for negative weights too;
+there are no intervals for a fraction that negative weights bring below 0 or above 1.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def binomial(passed: Array, weights: Array) -> Measured:
     """
     found, variance = fraction(passed, weights)
     n = effective_number(weights)
+    if not 0 <= found <= 1:
+        # negative weights: no interval of fractions contains it
+        return Measured(found, stderr=math.sqrt(variance))
     if variance > 0 and n * min(found, 1 - found) >= 10:
         return Measured(found, stderr=math.sqrt(variance))
     low, high = wilson(found, _effective_trials(found, variance, n))
@@ -93,8 +97,11 @@ def inverse(found: float, variance: float, n: float) -> Measured:
     """
     if found * n < 1 - 1e-9:
         return Measured(1 / upper_limit_for_zero(n), limit=True)
-    low, high = wilson(found, _effective_trials(found, variance, n))
     stderr = math.sqrt(variance) / found**2
+    if found > 1:
+        # negative weights, as in ``binomial``
+        return Measured(1 / found, stderr=stderr)
+    low, high = wilson(found, _effective_trials(found, variance, n))
     return Measured(1 / found, stderr=stderr or None, low=1 / high, high=1 / low)
 
 

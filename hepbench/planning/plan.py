@@ -84,6 +84,12 @@ class Plan:
     metrics: tuple[Entry, ...]
     suite_file: str = ""
 
+    @property
+    def datasets(self) -> list[Entry]:
+        """The datasets of the planned cells."""
+        entries = {c.combination.dataset.spec.name: c.combination.dataset for c in self.cells}
+        return list(entries.values())
+
     @cached_property
     def waiting(self) -> Mapping[str, list[Cell]]:
         """The planned cells that need each stage, by the stage's key."""
@@ -178,7 +184,10 @@ class _Builder:
             "suite": self.suite.name,
             "preset": self.preset,
             "cell": [*c.labels, seed],
-            "metrics": [e.spec.name for e in self.metrics],
+            # those of the core that need event weights came later, and change no other value
+            "metrics": [
+                e.spec.name for e in self.metrics if e in plugins or not e.spec.physical_weights
+            ],
             "computed": {e.spec.name: e.spec.compute for e in plugins},
             "code": {e.spec.name: self.environment.sources(e.spec.compute, e) for e in plugins},
             "published": msgspec.to_builtins(published),

@@ -9,6 +9,7 @@ import msgspec
 
 from hepbench.cost.messages import CostTask
 from hepbench.data.messages import inputs_task, read_task, split_task
+from hepbench.specs.dataset import TRAINING_WEIGHTS
 from hepbench.storage import keys
 from hepbench.storage.devices import Device
 from hepbench.training.messages import MethodTask, NetworkTask
@@ -223,9 +224,15 @@ def _method_task(c: Combination, i: int, seed: int, environment: Environment) ->
         labels=method.labels,
         # a method that sees no label is shared by all fractions
         label_fraction=float(c.dataset_params["label_fraction"]) if method.labels else 1.0,
+        training_weights=_training_weights(c, method),
         own_loss=method.makes == "classifier" and _keeps_encoder_of_own_loss(c.methods[: i + 1]),
         network=_network_task(c, i, environment) if "encode" in model.offers else None,
     )
+
+
+def _training_weights(c: Combination, method: Method) -> str:
+    """Return the rule for the weights that a method sees; one without labels sees none."""
+    return str(c.dataset_params["training_weights"] or "none") if method.labels else "physical"
 
 
 def _keeps_encoder_of_own_loss(methods: Sequence[Entry]) -> bool:
@@ -253,8 +260,9 @@ def _network_task(c: Combination, i: int, environment: Environment) -> NetworkTa
 def _method_key_parts(
     c: Combination, i: int, task: MethodTask, environment: Environment
 ) -> dict[str, Json]:
+    usual = ("training_weights",) if task.training_weights == TRAINING_WEIGHTS[0] else ()
     parts = {
-        **_task_as_json(task),
+        **_task_as_json(task, without=usual),
         "code": environment.sources(task.run, c.methods[i]),
         "model_code": environment.sources(task.build, c.model),
         "libraries": dict(environment.libraries),

@@ -29,6 +29,13 @@ def hepbench_metrics() -> list[Metric]:
             "ece", "expected calibration error, 15 bins of equal weight", higher_is_better=False
         ),
         *(_rejection_metric(percent) for percent in (30, 50, 70)),
+        _builtin_metric(
+            "ams",
+            "approximate median significance of the best cut on validation; sums of event weights",
+            compute="hepbench.evaluation.significance:ams",
+            classes=2,
+            physical_weights=True,
+        ),
         *_own_loss_metrics(),
     ]
 
@@ -67,10 +74,10 @@ def _rejection_metric(percent: int) -> Metric:
 
 
 def _builtin_metric(
-    name: str, summary: str, *, higher_is_better: bool = True, **more: Any
+    name: str, summary: str, *, compute: str = "", higher_is_better: bool = True, **more: Any
 ) -> Metric:
     """Return the spec of a built-in metric; its function has the same name."""
-    compute = f"hepbench.evaluation.metrics:{name}"
+    compute = compute or f"hepbench.evaluation.metrics:{name}"
     return Metric(
         name=name, summary=summary, compute=compute, higher_is_better=higher_is_better, **more
     )

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 GROUP = "hepbench"
 
 
+BUILTIN = "hepbench.registry.builtin"
+"""The core's own plugin."""
+
+
 KINDS: dict[str, type] = {
     "dataset": Dataset,
     "model": Model,
@@ -194,5 +198,11 @@ def _specs_from_hooks(module: ModuleType) -> Iterator[Any]:
 
 
 def _clash_message(kind: str, name: str, entries: list[Entry]) -> str:
+    if own := [e for e in entries if e.plugin.module == BUILTIN]:
+        other = next(e.plugin for e in entries if e not in own)
+        return (
+            f"{kind} '{name}' of {other.distribution} {other.version} has the name of one of "
+            f"hepbench's own; rename it, or leave it out with HEPBENCH_DISABLE={other.distribution}"
+        )
     both = " and ".join(f"{e.plugin.distribution} {e.plugin.version}" for e in entries)
     return f"{kind} '{name}' comes from {both}; disable one with HEPBENCH_DISABLE"

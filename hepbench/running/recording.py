@@ -10,18 +10,20 @@ import msgspec
 
 from hepbench._version import __version__
 from hepbench.cost.messages import CostResult
-from hepbench.data import duplicates
+from hepbench.data import duplicates, event_weights
 from hepbench.data.messages import ReadResult, SplitResult
-from hepbench.evaluation import joining, measure
+from hepbench.evaluation import effective_examples, joining, measure
 from hepbench.planning.stages import device_of
 from hepbench.running import usage
 from hepbench.running.executor import Outcome
+from hepbench.specs.dataset import without_default_weights
 from hepbench.specs.references import uses
 from hepbench.storage import machine
 from hepbench.storage.records import (
     Cost,
     DataSummary,
     Device,
+    EventWeights,
     Failure,
     Latency,
     Machine,
@@ -32,7 +34,7 @@ from hepbench.storage.records import (
 from hepbench.training.messages import MethodResult, MethodTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -111,8 +113,7 @@ class Recorder:
         scores = self.cache.folder(cell.final) / "scores.npz"
         labels, labels_stored = self._labels_of(cell, scores)
         predictions = joining.join(labels, scores)
-        suite = self.plan.suite.name
-        stored = self.results.copy(scores, suite, f"predictions/{cell.key}.npz")
+        stored = self.results.copy(scores, self.plan.suite.name, f"predictions/{cell.key}.npz")
         metrics = measure.measure(self.plan.metrics, predictions)
         last = chain[-1].trained
         return Record(
@@ -127,12 +128,16 @@ class Recorder:
             history=_history(chain),
             used=self._used_by_stage(cell),
             data=self._data(cell, split, chain[-1]),
+            event_weights=_event_weights(cell.combination, predictions),
             warnings=[
                 *self._data_warnings(cell, split),
                 *(warning for result in chain for warning in result.warnings),
                 *(_cost_warnings(cost.warnings) if cost else ()),
                 *_supervision_warnings(cell.combination, predictions["test"]),
-                *measure.row_warnings(self.plan.metrics, predictions, parameters=last.parameters),
+                *_few_examples(cell.combination, predictions["test"]),
+                *measure.row_warnings(
+                    self.plan.metrics, predictions, metrics["test"], parameters=last.parameters
+                ),
             ],
             published=cell.published,
             predictions=stored,
@@ -165,7 +170,8 @@ class Recorder:
         found = self.environment.found(cell.combination.dataset)
         read = self.cache.result(self.plan.stages[cell.split].parents[0], ReadResult)
         copies = duplicates.describe_copies(split.duplicates, split.sizes)
-        return [*found.warnings, *found.notes, *read.warnings, *copies]
+        limits = _unmet_limits(cell.combination, split)
+        return [*found.warnings, *found.notes, *read.warnings, *limits, *copies]
 
     def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:
         """Return the data summary of a cell; examples with hidden labels count as unlabelled."""
@@ -252,6 +258,39 @@ class Recorder:
         )
 
 
+def _unmet_limits(c: Combination, split: SplitResult) -> list[str]:
+    """Return a warning for each part that has fewer examples than a limit asks for."""
+    asked = {part: c.dataset_params[f"n_{part}"] for part in ("train", "validation", "test")}
+    return [
+        f"limits: n_{part} is {limit:,}, but the {part} part has only {split.sizes[part]:,} examples"
+        for part, limit in asked.items()
+        if limit is not None and split.sizes[part] < limit
+    ]
+
+
+def _few_examples(c: Combination, test: Predictions) -> Iterator[str]:
+    """Yield warnings about few test examples, or one that weighs too much."""
+    return effective_examples.describe_few(test, c.dataset.spec.classes)
+
+
+def _event_weights(c: Combination, predictions: Mapping[str, Predictions]) -> EventWeights:
+    """Return where event weights of a cell were used; nothing if there are none."""
+    train, test = predictions["train"], predictions["test"]
+    rule = str(c.dataset_params["training_weights"] or "none")
+    training = event_weights.of_training(rule, train.labels, train.physical_weights) is not None
+    metrics = test.weights is not None
+    if not training and not metrics:
+        return EventWeights()
+    effective = effective_examples.by_class(test) if metrics else []
+    names = c.dataset.spec.classes[: len(effective)]
+    return EventWeights(
+        training=training,
+        metrics=metrics,
+        rule=rule,
+        effective_test=dict(zip(names, effective, strict=True)),
+    )
+
+
 def _metric_files(cell: Cell) -> list[str]:
     """Return the paths (as in keys) of the files that the metrics of a cell declare."""
     declared: Any = cell.key_parts["evaluate"].get("files", {})
@@ -270,7 +309,7 @@ def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
 def _cell_params(c: Combination) -> dict[str, Json]:
     names = uses(entry.spec.name for entry in c.methods)
     return {
-        "dataset": dict(c.dataset_params),
+        "dataset": without_default_weights(c.dataset_params),
         "model": dict(c.model_params),
         "methods": {n: dict(params) for n, params in zip(names, c.method_params, strict=True)},
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.planning import suite_file
 from hepbench.planning.suite_file import ALL_MODELS, DEFAULT_SUITE
 from hepbench.specs.errors import DataError, SuiteError, UsageError
-from hepbench.specs.text import encodable
+from hepbench.specs.text import encodable, enumerated
 from hepbench.storage import machine, regular_files
 
 if TYPE_CHECKING:
@@ -175,12 +175,27 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
         suite = read_suite(name, registry)
     with local_environment(local) as environment:
         new = plan.make(suite, registry, environment, choice)
+        _check_data_is_used(new, environment, local)
     new = replace(new, suite_file=encodable(name) if is_path(name) else "")
     validity = Validity(environment.digests)
     cache = StageCache(cache_folder(), validity.holds)
     return Session(
         registry=registry, environment=environment, cache=cache, validity=validity, plan=new
     )
+
+
+def _check_data_is_used(plan: Plan, environment: LocalEnvironment, local: LocalOptions) -> None:
+    """Raise DataError if ``--data`` holds no original file of any dataset of a plan."""
+    if local.data is None or local.source == "sample":
+        return
+    if all(environment.found(entry).source == "sample" for entry in plan.datasets):
+        from hepbench.data.finding import why_nothing_matches
+
+        specs = [entry.spec for entry in plan.datasets]
+        names = enumerated(spec.name for spec in specs)
+        why = why_nothing_matches(specs, local.data)
+        msg = f"--data {local.data} holds no original file of {names}: {why}"
+        raise DataError(msg)
 
 
 def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:

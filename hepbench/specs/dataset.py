@@ -27,10 +27,25 @@ LIMITS = ("n_train", "n_validation", "n_test")
 """Parameters of every dataset: the largest number of examples in each part (None: all)."""
 
 
-OWN_PARAMS: Params = {**dict.fromkeys(LIMITS), "label_fraction": 1.0}
-"""Defaults of the parameters that every dataset has. ``label_fraction`` is the fraction of training
-examples whose labels a method sees. The choice depends on the seed, not on the method, and a smaller
-fraction is part of a larger one. Validation and test examples keep all labels."""
+TRAINING_WEIGHTS = ("physical", "balanced", "absolute", "none")
+"""Rules for the weights that training sees, the default first."""
+
+
+OWN_PARAMS: Params = {
+    **dict.fromkeys(LIMITS),
+    "label_fraction": 1.0,
+    "training_weights": TRAINING_WEIGHTS[0],
+}
+"""Defaults of the parameters that every dataset has.
+
+``label_fraction`` is the fraction of training examples whose labels a method sees. The choice depends
+on the seed, not on the method, and a smaller fraction is part of a larger one. Validation and test
+examples keep all labels.
+
+``training_weights`` says which weights of mean 1 training and validation examples have: the event
+weights (``physical``), their absolute values, the event weights scaled so that all classes have the
+same sum (``balanced``), or none. Negative weights need ``absolute`` or ``none``. Metrics always see the
+event weights."""
 
 
 SIMULATED = b"simulated by hepbench"
@@ -44,6 +59,7 @@ MARK_BYTES = 512
 OWN_ALLOWED: Mapping[str, Allowed] = {
     **dict.fromkeys(LIMITS, Range(least=1, whole=True)),
     "label_fraction": Range(above=0, most=1),
+    "training_weights": TRAINING_WEIGHTS,
 }
 """Allowed values of the parameters that every dataset has."""
 
@@ -323,7 +339,20 @@ class Dataset:
                 self._raise_error(f"'{name}': {word}")
 
 
+def without_default_weights(params: Params) -> dict[str, Any]:
+    """Return values of a dataset's parameters, for records; ``training_weights`` if it is set.
+
+    Records made before there was this parameter belong to the same cells.
+    """
+    default = TRAINING_WEIGHTS[0]
+    return {n: v for n, v in params.items() if (n, v) != ("training_weights", default)}
+
+
 def all_params_of(spec: Dataset) -> dict[str, Param]:
     """Return a dataset's own parameters and those that every dataset has."""
-    own = {name: Param(value, OWN_ALLOWED.get(name)) for name, value in OWN_PARAMS.items()}
+    own = {
+        # the text 'none' stands for None
+        name: Param(value, OWN_ALLOWED.get(name), optional=name == "training_weights")
+        for name, value in OWN_PARAMS.items()
+    }
     return {**spec.params, **own}

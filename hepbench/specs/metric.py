@@ -42,7 +42,10 @@ class Predictions:
     Attributes:
         labels: (N,) int64, the class of each example.
         scores: (N, classes) float64, rows adding to 1.
-        weights: (N,) float64, or None for equal weights.
+        weights: (N,) float64 of mean 1, or None for equal weights. A metric that declares
+            ``physical_weights`` gets the event weights as the dataset has them.
+        physical_weights: (N,) float64, the event weights as the dataset has them; None if it has
+            none.
         ids: (N,) int64.
         spectators: (N,) each, by name: mass, pt and the like, for slices.
         values: (N,) each, of a network whose encoder is as its own loss left it: the terms of that
@@ -55,6 +58,7 @@ class Predictions:
     labels: Array
     scores: Array
     weights: Array | None = None
+    physical_weights: Array | None = None
     ids: Array | None = None
     spectators: Inputs = field(default_factory=dict)
     values: Inputs = field(default_factory=dict)
@@ -96,6 +100,8 @@ class Metric:
         higher_is_better: direction; None if neither is better: rows are not ranked by it.
         same: names of ASPECTS that must be equal for two values to be compared.
         classes: the number of classes it needs; None means any.
+        physical_weights: whether it needs the event weights as the dataset has them, as sums of
+            expected events do. It is computed only for datasets with event weights.
         files: files that ``compute`` opens, by Python too: see ``Model.files``. What a metric opens
             is not seen by itself.
 
@@ -109,6 +115,7 @@ class Metric:
     summary: str = ""
     same: frozenset[str] = frozenset({"data", "split", "labels"})
     classes: int | None = None
+    physical_weights: bool = False
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -19,12 +19,14 @@ class Examples:
     Attributes:
         inputs: by name, (N, ...) each.
         ids: (N,) int64, the same in every run and on every machine.
-        labels: (N,) int64, -1 for unknown; None for unlabelled examples and for the test part.
-        weights: (N,) float, or None for equal weights.
+        labels: (N,) whole numbers of any type, -1 for unknown; None for unlabelled examples and for the
+            test part.
+        weights: (N,) float, or None for equal weights. A reader gives the event weights, of any sign;
+            methods see weights of mean 1.
         spectators: (N,) each, by name: mass, pt and the like, carried along and not an input.
 
     Raises:
-        DataError: the lengths differ.
+        DataError: the lengths differ, or a field has none.
     """
 
     inputs: Inputs
@@ -34,12 +36,20 @@ class Examples:
     spectators: Inputs = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n = len(self.ids)
-        arrays = {**self.inputs, **self.spectators, "labels": self.labels, "weights": self.weights}
-        for name, array in arrays.items():
-            if array is not None and len(array) != n:
-                msg = f"examples: '{name}' has {len(array)} rows, but there are {n} ids"
-                raise DataError(msg)
+        try:
+            n = len(self.ids)
+            arrays = {**self.inputs, **self.spectators, "labels": self.labels,
+                      "weights": self.weights}  # fmt: skip
+            wrong = [
+                name for name, array in arrays.items() if array is not None and len(array) != n
+            ]
+        except TypeError as error:
+            msg = f"examples: inputs and spectators are arrays by name, all others arrays: {error}"
+            raise DataError(msg) from error
+        if wrong:
+            name, rows = wrong[0], len(arrays[wrong[0]])
+            msg = f"examples: '{name}' has {rows} rows, but there are {n} ids"
+            raise DataError(msg)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -96,10 +96,14 @@ class EventWeights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     Attributes:
         training: whether the examples that were trained on had weights.
         metrics: whether the examples that metrics were computed on had weights.
+        rule: the dataset's ``training_weights``.
+        effective_test: by class, the number of equal examples that the test examples count like.
     """
 
     training: bool | None = None
     metrics: bool | None = None
+    rule: str = ""
+    effective_test: dict[str, float] = {}
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -58,7 +58,7 @@ LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction",
 
 
 DEFAULT_COLUMNS = (
-    *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "log_loss"),
+    *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "ams", "log_loss"),
     *LOSS_METRICS,
     *("parameters", "flops", "latency", "epochs", "train_seconds", "published"),
 )
@@ -66,6 +66,7 @@ DEFAULT_COLUMNS = (
 
 TITLES = {
     "auc": "AUC",
+    "ams": "AMS",
     "kl": "KL",
     "auc_reconstruction": "AUC of rec.",
     "auc_elbo": "AUC of ELBO",

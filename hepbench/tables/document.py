@@ -321,6 +321,11 @@ def _legend_of_metrics(columns: Columns) -> list[str]:
             f"{listed(areas)}: AUC with this loss as the score; above 0.5 the loss is larger for "
             "signal"
         )
+    if "ams" in columns.tests:
+        lines.append(
+            "AMS: approximate median significance of the cut that is best on validation, with the "
+            "sums of the event weights of the test examples"
+        )
     if points := [title(name) for name in columns.tests if name.startswith("rejection_")]:
         lines.append(f"{listed(points)}: 1 / background efficiency at this signal efficiency")
     return lines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.specs.text import one_line
 from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
-from hepbench.tables.columns import COUNTS, LOSS_METRICS, TIMES, title
+from hepbench.tables.columns import COUNTS, LOSS_METRICS, TIMES, base, title
 from hepbench.tables.rows import made_of, recorded
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
         *_failures(row),
         *_incomparable(row, reference, columns),
         *_other_settings(row, reference, columns),
-        *_warnings(row),
+        *_event_weights(row),
+        *_warnings(row, columns),
         *_missing_values(row, columns),
         *_source_of_published(row, columns),
         *_changes(row, last),
@@ -117,12 +118,37 @@ def _aspect_text(name: str, aspect: Any) -> str:
     return (aspect if name == "preset" else aspect[:8]) or "not recorded"
 
 
-def _warnings(row: Row) -> list[str]:
-    """Return one note for each kind of warning in the records of a row."""
+def _event_weights(row: Row) -> list[str]:
+    """Return notes on where event weights were used, and on how many examples count with them."""
+    return _by_seed(
+        ((text, record.seed) for record in row.ok if (text := _weights_of_record(record))), row.ok
+    )
+
+
+def _weights_of_record(record: Record) -> str:
+    used = record.event_weights
+    if not used.metrics and not used.training:
+        return ""
+    like = listed(f"{number:.4g} of {name}" for name, number in used.effective_test.items())
+    metrics = (
+        f"test examples count like {like} with equal weights" if like else "metrics unweighted"
+    )
+    training = used.rule if used.training else "none"
+    return f"weighted: {metrics}; training weights: {training}"
+
+
+def _warnings(row: Row, columns: Columns) -> list[str]:
+    """Return one note for each kind of warning in the records of a row.
+
+    Warnings about a metric that is not shown are left out, except that it raised an error.
+    """
     kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for record in row.ok:
         for warning in dict.fromkeys(record.warnings):
             name, _, what = warning.partition(": ")
+            metric = re.fullmatch(r"metric (\S+)", name)
+            if metric and metric[1] not in map(base, columns.names):
+                continue
             kinds[name].append((what, record.seed))
     notes = []
     for name, said in kinds.items():

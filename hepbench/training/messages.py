@@ -36,6 +36,7 @@ class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
         label_fraction: of the training examples whose labels it sees.
         classes: how many there are.
         steps: names of the chain's methods up to this one.
+        training_weights: the dataset's rule for weights of training and validation examples.
         own_loss: whether the encoder is as its own loss left it, so that its terms mean something.
         network: None for an estimator.
     """
@@ -53,6 +54,7 @@ class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     labels: bool = True
     label_fraction: float = 1.0
+    training_weights: str = "physical"
     own_loss: bool = False
     network: NetworkTask | None = None
 

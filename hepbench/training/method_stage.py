@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepbench.data import splits
+from hepbench.data import event_weights, splits
 from hepbench.data.stored_parts import load_part
 from hepbench.specs.training_data import Examples, TrainingData
 from hepbench.storage import machine
@@ -55,9 +56,20 @@ def _training_data(task: MethodTask, source: Path) -> tuple[TrainingData, NDArra
     if not task.labels:
         return data.without_labels(), None
     if task.label_fraction == 1:
-        return data, None
+        return _weighted(data, task), None
     labelled = _labelled_rows(data.train, task)
-    return data.with_labels_of(labelled), labelled
+    return _weighted(data.with_labels_of(labelled), task), labelled
+
+
+def _weighted(data: TrainingData, task: MethodTask) -> TrainingData:
+    """Return training data with weights of mean 1 by the dataset's rule, or without weights."""
+    rule = task.training_weights
+    event_weights.refuse_negative(rule, data.train, data.validation)
+    train, validation = (
+        replace(part, weights=event_weights.of_training(rule, part.labels, part.weights))
+        for part in (data.train, data.validation)
+    )
+    return replace(data, train=train, validation=validation)
 
 
 def _labelled_rows(train: Examples, task: MethodTask) -> NDArray[np.int64]:

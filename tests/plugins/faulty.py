@@ -59,7 +59,7 @@ def sample(*, fault):
         case "label-among-inputs":
             table[:, 1] = labels
         case "weight-negative":
-            weights[5] = -1
+            weights[labels == 1] = -1
         case "not-finite":
             table[9, 1] = np.nan
         case "too-wide":

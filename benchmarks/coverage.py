@@ -1,0 +1,98 @@
+"""Coverage of the errors of metrics: how often the 68 % interval of a toy contains the true value.
+
+    python benchmarks/coverage.py --toys 2000 > benchmarks/coverage.md
+
+Toys are Gaussian scores of signal and background, calibrated for their fraction of signal; weights
+are log-normal and independent of the scores, so that the true values are those without weights. Where no background passes, the rejection is a 95 %
+limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from hepbench import Measured, Predictions
+from hepbench.evaluation import effective_examples, metrics
+
+METRICS = {
+    "AUC": metrics.auc,
+    "accuracy at .5": metrics.accuracy_at_half,
+    "log loss": metrics.log_loss,
+    "Brier": metrics.brier,
+    "rej. 50 %": metrics.rejection_50,
+}
+NOMINAL = 0.683
+
+
+def toy(
+    n: int, ratio: int, area: float, sigma: float | None, rng: np.random.Generator
+) -> Predictions:
+    """Return scores of n examples, one of signal on ``ratio`` of background, with this AUC."""
+    labels = np.append([0, 1], rng.random(n - 2) * (1 + ratio) < 1).astype(int)
+    distance = math.sqrt(2) * NormalDist().inv_cdf(area)
+    x = rng.normal(size=n) + distance * labels
+    # the likelihood ratio, so that scores are calibrated
+    signal = 1 / (1 + ratio * np.exp(distance**2 / 2 - distance * x))
+    weights = None if sigma is None else rng.lognormal(0, sigma, n)
+    scores = np.stack([1 - signal, signal], 1)
+    return Predictions(labels=labels, scores=scores, weights=weights)
+
+
+def contains(found: Measured, truth: float) -> bool:
+    """Return whether an interval contains the true value; a limit does if it is below."""
+    if found.limit:
+        return found.value <= truth
+    if found.stderr is None:
+        return found.low is not None and found.low <= truth <= (found.high or math.inf)
+    if found.low is not None and found.high is not None:
+        return found.low <= truth <= found.high
+    return abs(found.value - truth) <= found.stderr
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--toys", type=int, default=2000)
+    toys = parser.parse_args().toys
+    heads = ["n", "signal : background", "AUC", "weights", *METRICS, "marked"]
+    print("# Coverage of errors\n")
+    print(
+        f"Fractions of {toys:,} toys whose 68 % interval contains the true value; nominal: .683. "
+        "Marked: the fraction whose\nrecord would warn that errors may be too small "
+        "(`errors: ...`). Rejections include 95 % limits. Made by\n`benchmarks/coverage.py`.\n"
+    )
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    for ratio in (1, 20):
+        for area in (0.7, 0.9, 0.99):
+            large = toy(2_100_000, ratio, area, None, np.random.default_rng(1))
+            truth = {name: metric(large).value for name, metric in METRICS.items()}
+            for n in (100, 300, 1000):
+                for sigma in (None, 1.2):
+                    print(row(n, ratio, area, sigma, truth, toys), flush=True)
+
+
+def row(
+    n: int, ratio: int, area: float, sigma: float | None, truth: dict[str, float], toys: int
+) -> str:
+    """Return a line of the table."""
+    rng = np.random.default_rng(0)
+    inside, marked = dict.fromkeys(METRICS, 0), 0
+    for _ in range(toys):
+        p = toy(n, ratio, area, sigma, rng)
+        marked += any(
+            line.startswith("errors: ")
+            for line in effective_examples.describe_few(p, ("background", "signal"))
+        )
+        for name, metric in METRICS.items():
+            inside[name] += contains(metric(p), truth[name])
+    numbers = [f"{count / toys:.2f}".lstrip("0") for count in (*inside.values(), marked)]
+    weights = "none" if sigma is None else f"log-normal, sigma {sigma}"
+    return f"| {n} | 1 : {ratio} | {area} | {weights} | {' | '.join(numbers)} |"
+
+
+if __name__ == "__main__":
+    main()
