@@ -234,7 +234,7 @@ def test_scores_that_differ_are_not_marked():
 
 def warned(predictions, **more):
     """Warnings about one cell, without metrics of plugins."""
-    return measure.row_warnings([], {"test": predictions}, **more)
+    return measure.row_warnings([], {"test": predictions}, {}, **more)
 
 
 def test_constant_scores_are_named_and_nothing_else_is():

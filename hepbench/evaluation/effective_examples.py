@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 FEW = 75.0
-"""Effective examples of a class below which errors of metrics may be too small: with 50 and an AUC of
-.99, they contain the true AUC in .59 of the cases, not in .68 (``benchmarks/coverage.md``)."""
+"""Examples of a class below which errors of metrics may be too small: with 14 and an AUC of .99, they
+contain the true AUC in .54 of the cases, not in .68 (``benchmarks/coverage.md``)."""
+
+
+FEW_WEIGHTED = 200.0
+"""The same for the effective number of weighted examples, whose few heaviest decide."""
 
 
 HEAVY = 0.1
@@ -43,7 +47,7 @@ def describe_few(predictions: Predictions, classes: Sequence[str]) -> Iterator[s
     """
     found = by_class(predictions)
     least = int(np.argmin(found))
-    if found[least] < FEW:
+    if found[least] < (FEW if predictions.weights is None else FEW_WEIGHTED):
         count = int((predictions.labels == least).sum())
         like = "" if predictions.weights is None else f" count like {found[least]:.1f}"
         verb = " are few" if not like else ", which are few"
