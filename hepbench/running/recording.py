@@ -158,13 +158,10 @@ class Recorder:
 
     def _chain(self, cell: Cell) -> list[MethodResult]:
         """Return the stored result of each method of a cell's chain, first method first."""
-        found = []
-        key: str | None = cell.final
-        while key is not None:
-            found.append(self.cache.result(key, MethodResult))
-            before = self.plan.stages[key].parents[1:]
-            key = before[0] if before else None
-        return found[::-1]
+        keys = [cell.final]
+        while before := self.plan.stages[keys[0]].parents[1:]:
+            keys.insert(0, before[0])
+        return [self.cache.result(key, MethodResult) for key in keys]
 
     def _data_warnings(self, cell: Cell, split: SplitResult) -> list[str]:
         found = self.environment.found(cell.combination.dataset)
