@@ -88,7 +88,9 @@ def test_every_kind_of_chain_gives_a_record_with_metrics(ran, chain):
     found = record(ran, "vae", chain)
     assert found.status == "ok", found.error
     # what is trained by labels and by its own loss has no unsupervised anomaly score
-    assert [w.partition(":")[0] for w in found.warnings] == ["values"] * (chain == "both")
+    kinds = [w.partition(":")[0] for w in found.warnings]
+    # a hundred test examples are few
+    assert kinds == ["values"] * (chain == "both") + ["errors"]
     assert 0.4 < found.metrics["auc"].value <= 1
 
 
