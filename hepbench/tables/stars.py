@@ -91,7 +91,11 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
     # none is best where fewer than two rows have the same examples
     told = not best or len(best) + len(found.elsewhere) == len(judged)
     marked = [
-        replace(row, best=i in best - unclear and not told, notes=[*row.notes, *filter(None, [notes.get(i)])])
+        replace(
+            row,
+            best=i in best - unclear and not told,
+            notes=[*row.notes, *filter(None, [notes.get(i)])],
+        )
         for i, row in enumerate(rows)
     ]
     return marked, "" if not told else ALL_TIE if best else TOO_FEW
