@@ -229,6 +229,17 @@ def test_a_check_names_the_page_and_shows_what_differs(tmp_path, monkeypatch, ca
     assert "`DataError`" in page.read_text()
 
 
+def test_a_check_allows_for_processors_that_round_differently(tmp_path, monkeypatch):
+    """Numbers may differ, and with them the widths of columns; words, signs and rows may not."""
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    (tmp_path / "results" / "baseline").mkdir(parents=True)
+    page = tmp_path / "page.md"
+    block = "```console\n$ printf 'a   AUC\\n-------\\nb  %s\\n'\n{}```\n"
+    for shown, code in (("a  AUC\n------\nb  0.912\n", 0), ("a   AUC\n-------\nb *0.91\n", 1)):
+        page.write_text(block.replace("%s", "0.91").format(shown))
+        assert outputs.main(["--check", str(page)]) == code
+
+
 def test_a_command_that_fails_is_not_shown():
     """The page, the command and what it printed are named."""
     text = "```console\n$ echo no; false\n```\n"
