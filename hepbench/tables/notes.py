@@ -140,14 +140,19 @@ def _weights_of_record(record: Record) -> str:
 def _warnings(row: Row, columns: Columns) -> list[str]:
     """Return one note for each kind of warning in the records of a row.
 
-    Warnings about a metric that is not shown are left out, except that it raised an error.
+    Warnings about a metric or a latency that is not shown are left out, except that a metric raised
+    an error.
     """
+    shown = {*map(base, columns.names)}
+    timed = not shown.isdisjoint({"latency", "batch_latency"})
     kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for record in row.ok:
         for warning in dict.fromkeys(record.warnings):
             name, _, what = warning.partition(": ")
             metric = re.fullmatch(r"metric (\S+)", name)
-            if metric and metric[1] not in map(base, columns.names):
+            if metric and metric[1] not in shown:
+                continue
+            if name.startswith("latency") and not timed:
                 continue
             kinds[name].append((what, record.seed))
     notes = []
