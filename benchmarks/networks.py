@@ -214,7 +214,7 @@ def cell_facts(record: Record | None) -> CellFacts:
         parameters=record.cost.parameters,
         nonzero=record.cost.nonzero_parameters,
         macs=record.cost.macs,
-        warnings=[w for w in record.warnings if not w.startswith("latency")],
+        warnings=[w for w in record.warnings if not w.startswith(("latency", "errors"))],
     )
 
 
@@ -235,7 +235,8 @@ def rebuild(folder: Path) -> None:
 
 def rebuilt_facts(cell: CellFacts, results: Results, record: Record) -> CellFacts:
     """Return the facts of a cell with what its stored network shows."""
-    from hepbench.plots import stored_predictions, trained_networks
+    from hepbench.evaluation import stored_predictions
+    from hepbench.plots import trained_networks
     from hepbench.training.networks import scoring
 
     trained = trained_networks.load(results, record, most=sum(EXAMPLES.values()))
