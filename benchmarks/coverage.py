@@ -3,8 +3,8 @@
     python benchmarks/coverage.py --toys 2000 > benchmarks/coverage.md
 
 Toys are Gaussian scores of signal and background, calibrated for their fraction of signal; weights
-are log-normal and independent of the scores, so that the true values are those without weights. Where no background passes, the rejection is a 95 %
-limit.
+are log-normal and independent of the scores, so that the true values are those without weights.
+Where no background passes, the rejection is a 95 % limit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Write anew what pages show but nobody types: outputs of commands, and texts from the code.
 
 `make docs` runs it. `python docs/outputs.py PAGE...` writes some pages; with `--check` it writes
-nothing, and exits with 1 if a page differs in more than its numbers, which processors round
-differently.
+nothing, and exits with 1 if a page differs in more than the last digits of numbers that were
+computed, which processors round differently.
 
 A page may contain:
 
@@ -54,7 +54,11 @@ PART = re.compile(
     r"^(<!-- made: (\S+)(?: ([^\n]+))? -->)\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL
 )
 
-NUMBER = re.compile(r"\d[\d.,]*(?:e[-+]?\d+)?")
+MEASURED = re.compile(r"\d+\.\d+(?:e[-+]?\d+)?((?:\(\d+\))*)")
+"""A number that was computed: with a decimal point, and perhaps its errors in brackets."""
+
+MOST_RELATIVE, MOST_ABSOLUTE = 0.1, 0.02
+"""Largest differences of such a number on another processor; one of the two is enough."""
 
 TIME_LIMIT_S = 1800
 
@@ -67,7 +71,7 @@ def main(arguments: list[str]) -> int:
     for page in named or pages():
         name, before = page.relative_to(ROOT), page.read_text()
         after = rewritten(before, name)
-        if after == before or (check and without_numbers(after) == without_numbers(before)):
+        if after == before or (check and same_but_for_rounding(before, after)):
             continue
         different = True
         if check:
@@ -86,9 +90,17 @@ def changes(before: str, after: str) -> list[str]:
     )
 
 
-def without_numbers(text: str) -> str:
-    """Return a text with # for each number, and without the widths of the columns of tables."""
-    return re.sub(r" +|-{3,}", " ", NUMBER.sub("#", text))
+def same_but_for_rounding(before: str, after: str) -> bool:
+    """Whether texts differ in the last digits of computed numbers and widths of columns alone."""
+    words = [re.sub(r" +|-{3,}", " ", MEASURED.sub("#", text)) for text in (before, after)]
+    values = [
+        [float(n[0].partition("(")[0]) for n in MEASURED.finditer(t)] for t in (before, after)
+    ]
+    close = (
+        abs(a - b) <= max(MOST_RELATIVE * max(a, b), MOST_ABSOLUTE)
+        for a, b in zip(*values, strict=False)
+    )
+    return words[0] == words[1] and all(close)
 
 
 def pages() -> list[Path]:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 MEANING = (
     "not significantly worse than the best row: means over seeds, paired on the same test examples; "
-    "the truly best row is marked, or has a note on its seeds, with 95 % probability; a row with one "
-    "seed or constant scores is never marked"
+    "the truly best of the compared rows is marked, or has a note on its seeds, with 95 % probability"
 )
 
 
