@@ -244,7 +244,7 @@ def test_constant_scores_are_named_and_nothing_else_is():
     assert warning.startswith(CONSTANT_SCORES)
     assert warned(same, parameters=3) == [warning]
     assert warned(same, parameters=0) == [warning + consistency.NO_PARAMETERS]
-    assert metrics.auc(same) == Measured(0.5)
+    assert metrics.auc(same).value == 0.5
 
 
 @pytest.mark.parametrize("sharp", [0.0, 0.02])

@@ -61,8 +61,8 @@ def _auc_of_part(part: Part) -> Measured:
         smallest = min(uncertainty.effective_number(w) for w in part.weights_by_class)
         reach = uncertainty.perfect_order(smallest)
         return Measured(value, low=max(0.0, value - reach), high=min(1.0, value + reach))
-    # without any scatter the scores are constant: then the error is not zero, but unknown
-    return Measured(value, stderr=math.sqrt(variance) if variance > 0 else None)
+    # weights of both signs may give a negative estimate, one example of a class gives none
+    return Measured(value, stderr=math.sqrt(variance) if variance >= 0 else None)
 
 
 def accuracy(predictions: Predictions) -> Measured:
