@@ -31,8 +31,9 @@ COMPUTING = {
                  "evaluation/effective_examples", "evaluation/joining", "evaluation/measure",
                  "evaluation/metric_audit", "evaluation/metrics", "evaluation/significance",
                  "evaluation/uncertainty"),
-    "compare": ("evaluation/metrics", "evaluation/paired", "evaluation/row_comparison",
-                "evaluation/uncertainty"),
+    "compare": ("data/event_weights", "evaluation/joining", "evaluation/measure", "evaluation/metrics",
+                "evaluation/paired", "evaluation/row_comparison", "evaluation/significance",
+                "evaluation/stored_predictions", "evaluation/uncertainty", "specs/metric"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")
 

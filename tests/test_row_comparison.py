@@ -15,6 +15,7 @@ from test_tables import record
 
 from hepbench import Metric, UndefinedMetricError
 from hepbench.cli.verbs import comparing
+from hepbench.data import event_weights
 from hepbench.evaluation import row_comparison
 from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.builtin import hepbench_metrics
@@ -30,6 +31,7 @@ REGISTRY = Registry(
 BASELINE = TESTS.parent / "results/baseline"
 N = 400
 LABELS = np.arange(N) % 2
+WEIGHTS = 1e-3 * np.random.default_rng(1).lognormal(size=N)
 NOISE = np.random.default_rng(0).normal(size=N)
 
 
@@ -44,15 +46,16 @@ def saved(results, name, arrays):
     return Stored(f"standard/{stored.path}", stored.sha256)
 
 
-def row(results, model, separation, *, seeds=2, own=0.3, part="test", **labels):
+def row(results, model, separation, *, seeds=2, own=0.3, parts=("test",), **labels):
     """Records of a model with their predictions; all models share most of their noise."""
     columns = {"labels": LABELS, "ids": np.arange(N)} | labels
-    stored = saved(results, f"labels/{model}.npz", {f"{part}.{n}": a for n, a in columns.items()})
+    columns = {f"{part}.{n}": a for part in parts for n, a in columns.items()}
+    stored = saved(results, f"labels/{model}.npz", columns)
     records = []
     for seed in range(seeds):
         rng = np.random.default_rng([seed, *model.encode()])
         signal = 1 / (1 + np.exp(-separation * LABELS - NOISE - own * rng.normal(size=N)))
-        scores = {part: np.stack([1 - signal, signal], axis=1).astype(np.float32)}
+        scores = dict.fromkeys(parts, np.stack([1 - signal, signal], axis=1).astype(np.float32))
         predictions = saved(results, f"predictions/{model}{seed}.npz", scores)
         records.append(record(model, seed, predictions=predictions, labels=stored))
     return records
@@ -103,7 +106,7 @@ def test_predictions_that_are_missing_or_changed_are_named(results):
 
 def test_test_predictions_that_were_left_out_are_named(results):
     """Results may be packed with other parts."""
-    rows = [row(results, "a", 2.0, part="validation"), row(results, "b", 1.0, part="validation")]
+    rows = [row(results, name, 1.0, parts=("validation",)) for name in "ab"]
     with pytest.raises(ResultsError, match="holds no predictions of test"):
         row_comparison.compare(results, rows, METRICS["auc"])
 
@@ -113,6 +116,23 @@ def test_a_metric_that_needs_validation_is_not_compared_without_it(results):
     rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
     with pytest.raises(ResultsError, match="accuracy cannot be compared: the validation part was"):
         row_comparison.compare(results, rows, METRICS["accuracy"])
+
+
+@pytest.mark.parametrize("physical", [True, False])
+def test_rows_are_compared_with_the_weights_that_their_values_were_computed_with(
+    results, monkeypatch, physical
+):
+    """Physical ones only if the metric declares it; validation too."""
+    seen = []
+    monkeypatch.setattr(row_comparison, "resolve", lambda name: lambda p: seen.append(p) or 0.5)
+    more = {"parts": ("test", "validation"), "weights": WEIGHTS}
+    rows = [row(results, name, 1.0, **more) for name in "ab"]
+    sums = Metric(name="s", compute="p:s", higher_is_better=True, physical_weights=physical)
+    row_comparison.compare(results, rows, sums)
+    expected = WEIGHTS if physical else event_weights.relative(WEIGHTS)
+    for weights in (seen[0].weights, seen[0].validation.weights, seen[-1].validation.weights):
+        np.testing.assert_array_equal(weights, expected)
+    assert set(seen[-1].weights) <= set(expected)
 
 
 def counted(monkeypatch):

@@ -38,10 +38,12 @@ def measure(
 
 def _values(metrics: Iterable[Entry], predictions: Predictions) -> dict[str, Value]:
     specs = [entry.spec for entry in metrics if is_computed(entry.spec, predictions)]
-    physical = _with_physical_weights(predictions)
-    return {
-        s.name: _value(s.compute, physical if s.physical_weights else predictions) for s in specs
-    }
+    return {spec.name: _value(spec.compute, as_seen_by(spec, predictions)) for spec in specs}
+
+
+def as_seen_by(spec: Metric, predictions: Predictions) -> Predictions:
+    """Return predictions with the weights that a metric sees: relative or physical ones."""
+    return _with_physical_weights(predictions) if spec.physical_weights else predictions
 
 
 def is_computed(spec: Metric, predictions: Predictions) -> bool:

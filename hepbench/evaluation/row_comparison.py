@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepbench.evaluation import paired, stored_predictions
+from hepbench.evaluation import measure, paired, stored_predictions
 from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ResultsError
@@ -70,7 +70,10 @@ def _means(
         return paired.auc_means(scores, examples["labels"], weights)
     parts = {"test", "validation"}
     tests = [
-        [stored_predictions.of_record(results, record, parts)["test"] for record in row]
+        [
+            measure.as_seen_by(metric, stored_predictions.of_record(results, record, parts)["test"])
+            for record in row
+        ]
         for row in rows
     ]
     return paired.resampled_means(resolve(metric.compute), tests)
