@@ -164,6 +164,24 @@ def test_the_bootstrap_of_fewer_examples_is_scaled_to_all(monkeypatch):
     assert math.sqrt(found.covariance[0, 0]) == pytest.approx(expected, rel=0.2)
 
 
+def events(p):
+    """Count the signal-like examples."""
+    return float((p.scores[:, 1] > 0.5).sum())
+
+
+@pytest.mark.parametrize("metric", [metrics.rejection_30, events])
+def test_all_examples_are_drawn_where_fewer_have_other_values(monkeypatch, metric):
+    """Of a rejection that only a limit is left of, and of a sum: errors are those of all examples."""
+    rng = np.random.default_rng(7)
+    labels = labels_of(10_000)
+    tests = predictions_of(trained(rng, labels, models=1, separation=2.7), labels)
+    expected = paired.resampled_means(metric, tests)
+    assert expected.resamples == paired.RESAMPLES
+    monkeypatch.setattr(paired, "MOST_SCORES", 0)
+    found = paired.resampled_means(metric, tests)
+    np.testing.assert_allclose(found.covariance, expected.covariance)
+
+
 def test_the_bootstrap_draws_all_arrays_alike_and_leaves_validation_whole():
     """A metric may use any of them."""
     n = 50
@@ -172,6 +190,7 @@ def test_the_bootstrap_draws_all_arrays_alike_and_leaves_validation_whole():
         labels=labels_of(n),
         scores=np.stack([1 - ids / n, ids / n], axis=1),
         weights=1.0 + ids,
+        physical_weights=4.0 * ids,
         ids=ids,
         spectators={"mass": 2.0 * ids},
         values={"kl": 3.0 * ids},
@@ -183,6 +202,7 @@ def test_the_bootstrap_draws_all_arrays_alike_and_leaves_validation_whole():
         seen.append(len(p.ids))
         assert all(np.allclose(a, b) for a, b in zip(arrays, (p.ids % 2, p.ids, p.ids, p.ids), strict=True))  # fmt: skip
         assert np.allclose(p.values["kl"] / 3, p.ids)
+        assert np.allclose(p.physical_weights / 4, p.ids)
         assert p.validation is whole
         return Measured(float(p.ids.mean()))
 

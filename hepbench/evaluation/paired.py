@@ -17,6 +17,7 @@ import numpy as np
 from hepbench.evaluation import uncertainty
 from hepbench.specs.errors import UndefinedMetricError
 from hepbench.specs.metric import Measured, Predictions
+from hepbench.specs.text import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -106,50 +107,58 @@ def resampled_means(
     """Return the means of any metric over the trainings of K models, with a bootstrap's covariance.
 
     The same test examples are drawn for all models and trainings, with replacement. Of very many
-    scores each resample draws fewer examples than there are, and the covariance is scaled to all.
+    scores each resample draws fewer examples than there are, and the covariance is scaled to all;
+    but not if the values of so few are others than those of all, as of sums, or of a rejection that
+    few background examples pass.
 
     Raises:
         UndefinedMetricError: the metric has no value for all examples, or for most resamples.
     """
     by_training = [np.array([_value(compute, each) for each in trainings]) for trainings in models]
+    values = np.array([each.mean() for each in by_training])
     n = len(models[0][0].labels)
     most = MOST_SCORES // (RESAMPLES * sum(map(len, models)))
     drawn = min(n, max(most, FEWEST_EXAMPLES))
-    rng = np.random.default_rng(seed)
-    found = []
-    for rows in rng.integers(n, size=(RESAMPLES, drawn)):
-        try:
-            found.append([_resampled_mean(compute, trainings, rows) for trainings in models])
-        except UndefinedMetricError as error:
-            reason = error
+    found, reason = _resampled(compute, models, drawn, seed)
+    if drawn < n and (reason or (abs(found.mean(axis=0) - values) > found.std(axis=0)).any()):
+        drawn = n
+        found, reason = _resampled(compute, models, drawn, seed)
     if len(found) <= RESAMPLES / 2:
         msg = f"undefined for most resamples of the test examples: {reason}"
         raise UndefinedMetricError(msg)
     covariance = np.atleast_2d(np.cov(found, rowvar=False)) * drawn / n
-    values = np.array([each.mean() for each in by_training])
     return _means(values, covariance, by_training, resamples=len(found))
 
 
-def _resampled_mean(compute: Compute, trainings: Sequence[Predictions], rows: Array) -> float:
-    return float(np.mean([_value(compute, _examples(each, rows)) for each in trainings]))
+def _resampled(
+    compute: Compute, models: Sequence[Sequence[Predictions]], drawn: int, seed: int
+) -> tuple[Array, str]:
+    """Return means (resamples, K) over the trainings, and why others have none; "" if all have one."""
+    rng = np.random.default_rng(seed)
+    n = len(models[0][0].labels)
+    found, reason = [], ""
+    for _ in range(RESAMPLES):
+        rows = rng.integers(n, size=drawn)
+        try:
+            # limits depend on the number of examples: those of fewer say nothing about all
+            found.append(
+                [
+                    np.mean([_value(compute, each[rows], limits=drawn == n) for each in trainings])
+                    for trainings in models
+                ]
+            )
+        except UndefinedMetricError as error:
+            reason = error_text(error)
+    return np.array(found), reason
 
 
-def _examples(predictions: Predictions, rows: Array) -> Predictions:
-    """Return the predictions of some examples; their validation part stays whole."""
-    return Predictions(
-        labels=predictions.labels[rows],
-        scores=predictions.scores[rows],
-        weights=None if predictions.weights is None else predictions.weights[rows],
-        ids=None if predictions.ids is None else predictions.ids[rows],
-        spectators={name: array[rows] for name, array in predictions.spectators.items()},
-        values={name: array[rows] for name, array in predictions.values.items()},
-        validation=predictions.validation,
-    )
-
-
-def _value(compute: Compute, predictions: Predictions) -> float:
+def _value(compute: Compute, predictions: Predictions, *, limits: bool = True) -> float:
     found = compute(predictions)
-    return float(found.value if isinstance(found, Measured) else found)
+    measured = found if isinstance(found, Measured) else Measured(float(found))
+    if measured.limit and not limits:
+        msg = f"only a limit is known, {measured.value:.4g}"
+        raise UndefinedMetricError(msg)
+    return float(measured.value)
 
 
 def _means(

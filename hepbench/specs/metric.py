@@ -72,6 +72,7 @@ class Predictions:
             labels=self.labels[rows],
             scores=self.scores[rows],
             weights=take(self.weights),
+            physical_weights=take(self.physical_weights),
             ids=take(self.ids),
             spectators={name: array[rows] for name, array in self.spectators.items()},
             values={name: array[rows] for name, array in self.values.items()},
