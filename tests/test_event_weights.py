@@ -169,15 +169,11 @@ def test_the_cut_of_ams_is_chosen_on_validation_alone():
 
 def test_ams_is_how_far_repeated_samples_scatter():
     """Its error is that of the two sums of weights, of a number of events that scatters too."""
-    found, whole = [], predictions(8000)
     rng = np.random.default_rng(1)
-    weights = rng.lognormal(0, 0.8, 8000)
+    found, whole = [], predictions(8000, weights=rng.lognormal(0, 0.8, 8000))
     for _ in range(300):
         rows = rng.random(8000) < 0.05
-        p = replace(
-            whole, labels=whole.labels[rows], scores=whole.scores[rows], weights=weights[rows]
-        )
-        found.append(significance.ams(replace(p, validation=whole)))
+        found.append(significance.ams(replace(whole[rows], validation=whole)))
     expected = np.sqrt(np.mean([m.stderr**2 for m in found]))
     assert np.std([m.value for m in found]) == pytest.approx(expected, rel=0.15)
 
@@ -185,8 +181,15 @@ def test_ams_is_how_far_repeated_samples_scatter():
 def test_more_negative_than_positive_events_have_no_ams():
     """The message says how many events are above the cut."""
     weights = np.where(np.arange(400) % 2 == 1, 1.0, -0.99)
-    p = predictions(weights=weights, validation=predictions(seed=1))
+    p = predictions(weights=weights, validation=predictions(seed=1, weights=np.ones(400)))
     with pytest.raises(UndefinedMetricError, match="events are above the cut"):
+        significance.ams(p)
+
+
+def test_ams_has_no_value_if_the_test_part_alone_has_event_weights():
+    """Its cut would be the best one for equal weights."""
+    p = predictions(weights=np.arange(400.0), validation=predictions(seed=1))
+    with pytest.raises(UndefinedMetricError, match="validation part, .* has no event weights"):
         significance.ams(p)
 
 

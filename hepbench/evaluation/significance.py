@@ -30,13 +30,17 @@ def ams(predictions: Predictions) -> Measured:
     sums.
 
     Raises:
-        UndefinedMetricError: there are not two classes, or more negative than positive weight
-            is above the cut.
+        UndefinedMetricError: there are not two classes, more negative than positive weight is above
+            the cut, or only this part has event weights.
 
     Source: Adam-Bourdarios et al., JMLR W&CP 42 (2015) 19 (HiggsML).
     """
     part = metrics.part_with_two_classes(predictions)
-    cut = _best_cut(metrics.part_with_two_classes(predictions.validation or predictions), part)
+    validation = predictions.validation or predictions
+    if predictions.weights is not None and validation.weights is None:
+        msg = "the validation part, on which the cut is chosen, has no event weights"
+        raise UndefinedMetricError(msg)
+    cut = _best_cut(metrics.part_with_two_classes(validation), part)
     passed = part.signal_scores > cut
     weights = [part.weights[passed & (part.labels == label)] for label in (0, 1)]
     background, signal = (float(each.sum()) for each in weights)
