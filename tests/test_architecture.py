@@ -27,7 +27,7 @@ PURE = (
         "data/checking/tallies",
     ),
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
-    *("evaluation/significance", "evaluation/effective_examples"),
+    *("evaluation/significance", "evaluation/effective_examples", "evaluation/metric_calls"),
     *("evaluation/consistency", "evaluation/paired", "planning/matrix", "planning/settings"),
     "planning/stages",
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),

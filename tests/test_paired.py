@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,12 +170,15 @@ def events(p):
     return float((p.scores[:, 1] > 0.5).sum())
 
 
-@pytest.mark.parametrize("metric", [metrics.rejection_30, events])
-def test_all_examples_are_drawn_where_fewer_have_other_values(monkeypatch, metric):
-    """Of a rejection that only a limit is left of, and of a sum: errors are those of all examples."""
+@pytest.mark.parametrize(
+    ("metric", "separation"),
+    [(metrics.rejection_30, 2.4), (metrics.rejection_30, 2.7), (events, 2.7)],
+)
+def test_all_examples_are_drawn_where_fewer_have_other_values(monkeypatch, metric, separation):
+    """Of a rejection with few examples or only a limit left, and of a sum: errors are those of all."""
     rng = np.random.default_rng(7)
     labels = labels_of(10_000)
-    tests = predictions_of(trained(rng, labels, models=1, separation=2.7), labels)
+    tests = predictions_of(trained(rng, labels, models=1, separation=separation), labels)
     expected = paired.resampled_means(metric, tests)
     assert expected.resamples == paired.RESAMPLES
     monkeypatch.setattr(paired, "MOST_SCORES", 0)
@@ -226,6 +230,22 @@ def test_a_metric_without_a_value_in_most_resamples_is_undefined():
     tests = [[Predictions(labels=labels, scores=t.scores, ids=np.arange(20)) for t in each] for each in tests]  # fmt: skip
     with pytest.raises(UndefinedMetricError, match=r"for most resamples.*: examples are missing"):
         paired.resampled_means(sometimes, tests)
+
+
+def test_a_value_that_is_not_finite_is_none():
+    """Of some resamples it is left out; of all examples nothing is compared."""
+    labels = labels_of(20)
+    scores = predictions_of(trained(np.random.default_rng(0), labels), labels)
+    tests = [[replace(t, ids=np.arange(20)) for t in each] for each in scores]
+
+    def seldom(p):
+        return math.nan if 0 not in p.ids else p.scores[:, 1].mean()
+
+    found = paired.resampled_means(seldom, tests)
+    assert 50 < found.resamples < paired.RESAMPLES
+    assert np.isfinite(found.covariance).all()
+    with pytest.raises(UndefinedMetricError, match="the metric returned nan"):
+        paired.resampled_means(lambda _: math.nan, tests)
 
 
 def test_rows_are_left_out_by_holms_procedure():

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from hepbench.evaluation import consistency, metric_audit
+from hepbench.evaluation import consistency, metric_audit, metric_calls
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import UndefinedMetricError
-from hepbench.specs.metric import Measured, Predictions
+from hepbench.specs.metric import Predictions
 from hepbench.specs.text import error_text
 from hepbench.storage.records import Value
 
@@ -63,18 +62,12 @@ def _with_physical_weights(predictions: Predictions) -> Predictions:
 
 def _value(compute: str, predictions: Predictions) -> Value:
     try:
-        found = resolve(compute)(predictions)
-        measured = found if isinstance(found, Measured) else Measured(float(found))
-        errors = (measured.stderr, measured.low, measured.high)
-        stderr, low, high = (None if error is None else float(error) for error in errors)
-        value = float(measured.value)
+        found = metric_calls.call(resolve(compute), predictions)
     except UndefinedMetricError as error:
         return Value(undefined=error_text(error))
     except Exception as error:  # noqa: BLE001 - one plugin's metric must not cost the record
         return Value(undefined=f"{RAISED} {type(error).__name__}: {error_text(error)}")
-    if not math.isfinite(value):
-        return Value(undefined=f"the metric returned {value}; a finite number is expected")
-    return Value(value, stderr, low, high, bool(measured.limit))
+    return Value(found.value, found.stderr, found.low, found.high, found.limit)
 
 
 def row_warnings(

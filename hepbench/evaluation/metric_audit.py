@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hepbench.evaluation import metric_calls
 from hepbench.specs.metric import Measured, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from hepbench.evaluation.metric_calls import Compute
     from hepbench.specs.types import Array
-
-    Compute = Callable[[Predictions], float | Measured]
 
 
 def audit(compute: Compute, *, classes: int = 2) -> list[str]:
@@ -63,7 +63,7 @@ def _order_fault(compute: Compute, classes: int) -> str | None:
     tied = _predictions_with_ties(classes, n=5000)
     constant = replace(tied, scores=np.full_like(tied.scores, 1 / classes))
     for predictions in (tied, constant):
-        values = [_value_of_metric(compute, rows) for rows in _reordered(predictions)]
+        values = [metric_calls.call(compute, rows).value for rows in _reordered(predictions)]
         if max(values) - min(values) > 1e-9 * max(1, abs(values[0])):
             return "depends on the order of rows (ties?)"
     return None
@@ -83,8 +83,11 @@ def _fit_to_labels_fault(compute: Compute, classes: int) -> str | None:
         _confident_predictions(classes, repeat=1),
         _confident_predictions(classes, repeat=16),
     )
-    few = [_value_of_metric(compute, _repeated(rows)) for rows in _relabelled(small, classes, 48)]
-    many = [_value_of_metric(compute, rows) for rows in _relabelled(large, classes, 16)]
+    few = [
+        metric_calls.call(compute, _repeated(rows)).value
+        for rows in _relabelled(small, classes, 48)
+    ]
+    many = [metric_calls.call(compute, rows).value for rows in _relabelled(large, classes, 16)]
     shift = abs(np.mean(few) - np.mean(many))
     if not shift > 0.6 * np.std(few) + 1e-9 * abs(np.mean(few)):
         return None
@@ -92,11 +95,6 @@ def _fit_to_labels_fault(compute: Compute, classes: int) -> str | None:
         f"under random labels {np.mean(few):.3g} for {len(small.labels)} examples but "
         f"{np.mean(many):.3g} for {len(large.labels)} (chosen on the labels it scores?)"
     )
-
-
-def _value_of_metric(compute: Compute, predictions: Predictions) -> float:
-    result = compute(predictions)
-    return float(result.value if isinstance(result, Measured) else result)
 
 
 def _predictions_with_ties(classes: int, *, n: int = 120) -> Predictions:

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hepbench.evaluation import uncertainty
+from hepbench.evaluation import metric_calls, uncertainty
 from hepbench.specs.errors import UndefinedMetricError
-from hepbench.specs.metric import Measured, Predictions
 from hepbench.specs.text import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from hepbench.evaluation.metric_calls import Compute
+    from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Array
-
-    Compute = Callable[[Predictions], float | Measured]
 
 
 LEVEL = 0.05
@@ -153,12 +152,11 @@ def _resampled(
 
 
 def _value(compute: Compute, predictions: Predictions, *, limits: bool = True) -> float:
-    found = compute(predictions)
-    measured = found if isinstance(found, Measured) else Measured(float(found))
-    if measured.limit and not limits:
-        msg = f"only a limit is known, {measured.value:.4g}"
+    found = metric_calls.call(compute, predictions)
+    if found.limit and not limits:
+        msg = f"only a limit is known, {found.value:.4g}"
         raise UndefinedMetricError(msg)
-    return float(measured.value)
+    return found.value
 
 
 def _means(
