@@ -189,7 +189,7 @@ def test_more_negative_than_positive_events_have_no_ams():
 def test_ams_has_no_value_if_the_test_part_alone_has_event_weights():
     """Its cut would be the best one for equal weights."""
     p = predictions(weights=np.arange(400.0), validation=predictions(seed=1))
-    with pytest.raises(UndefinedMetricError, match="validation part, .* has no event weights"):
+    with pytest.raises(UndefinedMetricError, match=r"validation part, .* has no event weights"):
         significance.ams(p)
 
 

@@ -29,10 +29,11 @@ COMPUTING = {
              "storage/machine"),
     "evaluate": ("data/event_weights", "data/splits", "evaluation/consistency",
                  "evaluation/effective_examples", "evaluation/joining", "evaluation/measure",
-                 "evaluation/metric_audit", "evaluation/metrics", "evaluation/significance",
-                 "evaluation/uncertainty"),
-    "compare": ("data/event_weights", "evaluation/joining", "evaluation/measure", "evaluation/metrics",
-                "evaluation/paired", "evaluation/row_comparison", "evaluation/significance",
+                 "evaluation/metric_audit", "evaluation/metric_calls", "evaluation/metrics",
+                 "evaluation/significance", "evaluation/uncertainty"),
+    "compare": ("data/event_weights", "evaluation/joining", "evaluation/measure",
+                "evaluation/metric_calls", "evaluation/metrics", "evaluation/paired",
+                "evaluation/row_comparison", "evaluation/significance",
                 "evaluation/stored_predictions", "evaluation/uncertainty", "specs/metric"),
 }  # fmt: skip
 KNOWN = Path(__file__).with_name("numerics.json")

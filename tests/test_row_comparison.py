@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from zipfile import ZipFile
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import TESTS, Workbench
@@ -21,8 +24,9 @@ from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.builtin import hepbench_metrics
 from hepbench.registry.plugins import Plugin, Registry
 from hepbench.specs.errors import ResultsError
+from hepbench.storage import keys
 from hepbench.storage.records import Stored
-from hepbench.storage.results import ResultsFolder
+from hepbench.storage.results import Results, ResultsFolder
 
 METRICS = {metric.name: metric for metric in hepbench_metrics()}
 REGISTRY = Registry(
@@ -118,6 +122,21 @@ def test_a_metric_that_needs_validation_is_not_compared_without_it(results):
         row_comparison.compare(results, rows, METRICS["accuracy"])
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-200])
+@pytest.mark.parametrize("metric", ["auc", "log_loss", "accuracy"])
+def test_rows_are_compared_by_weighted_examples(results, metric, factor):
+    """One row is better on the examples with large weights, another on all the others."""
+    heavy = np.arange(N) < N // 4
+    weights = factor * np.where(heavy, 20.0, 1.0)
+    places = (heavy, ~heavy)
+    rows = [row(results, m, 4.0 * on, parts=("test", "validation"), weights=weights)
+            for m, on in zip("ab", places, strict=True)]  # fmt: skip
+    assert row_comparison.compare(results, rows, METRICS[metric]).best == [0]
+    rows = [row(results, m, 4.0 * on, parts=("test", "validation"))
+            for m, on in zip("cd", places, strict=True)]  # fmt: skip
+    assert row_comparison.compare(results, rows, METRICS[metric]).best == [1]
+
+
 @pytest.mark.parametrize("physical", [True, False])
 def test_rows_are_compared_with_the_weights_that_their_values_were_computed_with(
     results, monkeypatch, physical
@@ -144,7 +163,7 @@ def counted(monkeypatch):
 
 
 def test_a_comparison_is_computed_once(results, tmp_path, monkeypatch):
-    """Until the predictions of a row, their number or the metric change."""
+    """Until the number or order of its rows or trainings, or the metric, changes."""
     seen = counted(monkeypatch)
     compare = comparing(results, REGISTRY, tmp_path / "cache")
     rows = [row(results, "a", 2.0, seeds=3), row(results, "b", 1.0)]
@@ -154,6 +173,56 @@ def test_a_comparison_is_computed_once(results, tmp_path, monkeypatch):
     for other, metric in ((rows, "brier"), (rows[::-1], "auc"), ([rows[0][:2], rows[1]], "auc")):
         compare(other, metric)
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("change", ["labels", "numerics", "direction", "weights"])
+def test_another_comparison_is_not_taken_for_a_known_one(results, tmp_path, monkeypatch, change):
+    """Of other labels of the same scores, by a newer hepbench, or by another metric."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    assert comparing(results, REGISTRY, tmp_path / "cache")(rows, "auc").best == [0]
+    auc = METRICS["auc"]
+    if change == "labels":
+        other = saved(results, "labels/other.npz", {"test.labels": 1 - LABELS, "test.ids": LABELS})
+        rows = [[msgspec.structs.replace(each, labels=other) for each in group] for group in rows]
+    elif change == "numerics":
+        monkeypatch.setitem(keys.NUMERICS, "compare", keys.NUMERICS["compare"] + 1)
+    elif change == "direction":
+        auc = replace(auc, higher_is_better=False)
+    else:
+        auc = replace(auc, physical_weights=True)
+    registry = Registry([Plugin("hepbench", "hepbench", "hepbench", "0.1", specs=(auc,))])
+    seen = counted(monkeypatch)
+    found = comparing(results, registry, tmp_path / "cache")(rows, "auc")
+    assert len(seen) == 1
+    assert found.best == ([1] if change in {"labels", "direction"} else [0])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_changed_predictions_are_told_although_the_comparison_is_known(results, tmp_path, packed):
+    """Of a folder and of a packed file, whatever their size."""
+    rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
+    path = results.root / rows[1][1].predictions.path
+
+    def compare():
+        opened = Results(zipped(results.root, tmp_path)) if packed else Results(results.root)
+        return comparing(opened, REGISTRY, tmp_path / "cache")(rows, "auc")
+
+    assert compare().best == [0]
+    changed, time = path.read_bytes()[:-1] + b"\1", path.stat().st_mtime_ns
+    path.write_bytes(changed)
+    # a file system may not tell times apart that are nearly equal
+    os.utime(path, ns=(time, time + 10**9))
+    with pytest.raises(ResultsError, match="was changed after the record was written"):
+        compare()
+
+
+def zipped(folder, where):
+    """Pack a folder of results as it is; return the file."""
+    file = where / "packed.zip"
+    with ZipFile(file, "w") as opened:
+        for path in sorted(folder.rglob("*.npz")):
+            opened.write(path, path.relative_to(folder).as_posix())
+    return file
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"best": [7], "elsewhere": []}', b"\xff"])

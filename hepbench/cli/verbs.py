@@ -192,19 +192,20 @@ def tabulate(
 
 def comparing(results: Results, registry: Registry, folder: Path | None) -> Compare:
     """Return a function that compares table rows on their predictions, with a cache in a folder."""
-    from hepbench.evaluation.comparison_cache import ComparisonCache
+    from hepbench.evaluation import comparison_cache
 
     specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
-    cache = ComparisonCache(folder)
 
     def compare(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:
-        if known := cache.find(results, rows, specs[metric]):
+        path = comparison_cache.path_of(folder, results, rows, specs[metric])
+        if path and (known := comparison_cache.find(path, len(rows))):
             return known
         # numpy is imported only where there is something new to compare
         from hepbench.evaluation import row_comparison
 
         found = row_comparison.compare(results, rows, specs[metric])
-        cache.keep(rows, specs[metric], found)
+        if path:
+            comparison_cache.keep(path, found)
         return found
 
     return compare

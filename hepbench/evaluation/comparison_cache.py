@@ -1,4 +1,8 @@
-"""Cache of comparisons of table rows, so that a table is not slower when it is shown again."""
+"""Cache of comparisons of table rows, so that a table is not slower when it is shown again.
+
+They are kept by the checksums of the predictions that were compared, and by what changes with their
+files. A damaged or missing entry is compared again.
+"""
 
 from __future__ import annotations
 
@@ -30,58 +34,46 @@ class Comparison(msgspec.Struct, frozen=True):
     elsewhere: list[int]
 
 
-class ComparisonCache:
-    """Comparisons in a cache folder, by the checksums of the predictions that were compared.
+def path_of(
+    folder: Path | None, results: Results, rows: Sequence[Sequence[Record]], metric: Metric
+) -> Path | None:
+    """Return where in a cache folder the comparison of rows is kept; None if it cannot be.
 
-    A damaged or missing entry is compared again; a folder that cannot be written is no cache.
+    It cannot if a file is missing, or the metric is a plugin's, whose code is not in the key.
     """
+    if folder is None or not metric.compute.startswith("hepbench."):
+        return None
+    files = [[_stored_files(results, record) for record in row] for row in rows]
+    if any(version is None for row in files for record in row for _, version in record):
+        return None
+    of_metric = [metric.compute, metric.higher_is_better, metric.physical_weights]
+    key = keys.key([keys.NUMERICS["compare"], of_metric, files])
+    return folder / "comparisons" / f"{key}.json"
 
-    def __init__(self, root: Path | None) -> None:
-        self._folder = root / "comparisons" if root else None
 
-    def find(
-        self, results: Results, rows: Sequence[Sequence[Record]], metric: Metric
-    ) -> Comparison | None:
-        """Return the comparison of these rows; None if it is not known, or a file is missing."""
-        path = self._path(rows, metric)
-        if path is None or not all(map(results.files.exists, _stored_paths(rows))):
-            return None
+def _stored_files(results: Results, record: Record) -> list[tuple[str, str | None]]:
+    """Return checksums of a record's predictions and labels, and the versions of their files."""
+    stored = (record.predictions, record.labels)
+    return [(s.sha256, results.files.version(s.path)) if s else ("", None) for s in stored]
+
+
+def find(path: Path, rows: int) -> Comparison | None:
+    """Return the comparison of a number of rows from the cache; None if it is not known."""
+    try:
+        found = msgspec.json.decode(regular_files.read_text(path), type=Comparison)
+    except (OSError, ValueError):
+        return None
+    places = {*found.best, *found.elsewhere}
+    return found if places <= {*range(rows)} else None
+
+
+def keep(path: Path, comparison: Comparison) -> None:
+    """Write a comparison into the cache; a folder that cannot be written is no cache."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = temporary.part(path)
         try:
-            found = msgspec.json.decode(regular_files.read_text(path), type=Comparison)
-        except (OSError, ValueError):
-            return None
-        places = {*found.best, *found.elsewhere}
-        return found if places <= {*range(len(rows))} else None
-
-    def keep(
-        self, rows: Sequence[Sequence[Record]], metric: Metric, comparison: Comparison
-    ) -> None:
-        """Write a comparison into the cache."""
-        if (path := self._path(rows, metric)) is None:
-            return
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = temporary.part(path)
-            try:
-                part.write_bytes(msgspec.json.encode(comparison))
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-
-    def _path(self, rows: Sequence[Sequence[Record]], metric: Metric) -> Path | None:
-        # the code of other metrics is not part of the key
-        if self._folder is None or not metric.compute.startswith("hepbench."):
-            return None
-        compared = [[_checksums(record) for record in row] for row in rows]
-        key = keys.key([keys.NUMERICS["compare"], metric.compute, compared])
-        return self._folder / f"{key}.json"
-
-
-def _checksums(record: Record) -> list[str]:
-    return [stored.sha256 if stored else "" for stored in (record.predictions, record.labels)]
-
-
-def _stored_paths(rows: Sequence[Sequence[Record]]) -> list[str]:
-    """Return the paths of the predictions and labels of all records; "" where there are none."""
-    files = (each for row in rows for r in row for each in (r.predictions, r.labels))
-    return [stored.path if stored else "" for stored in dict.fromkeys(files)]
+            part.write_bytes(msgspec.json.encode(comparison))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)

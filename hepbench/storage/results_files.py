@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from contextlib import contextmanager
 from glob import glob
 from typing import TYPE_CHECKING, Protocol
@@ -37,8 +38,8 @@ class ResultsFiles(Protocol):
             ResultsError: it lies outside of the results, or is damaged.
         """
 
-    def exists(self, name: str) -> bool:
-        """Whether results hold a file of this name."""
+    def version(self, name: str) -> str | None:
+        """Return what changes with a file of results, without reading it; None if it is missing."""
 
     def check(self) -> None:
         """Raise ResultsError if a file of results fails its checksum."""
@@ -92,9 +93,13 @@ class FolderFiles:
             msg = f"cannot read {path}: {error.strerror}"
             raise ResultsError(msg) from error
 
-    def exists(self, name: str) -> bool:
-        """Whether a results folder holds a file of this name."""
-        return (self._root / name).is_file()
+    def version(self, name: str) -> str | None:
+        """Return size and time of the last change of a file in a results folder."""
+        try:
+            found = (self._root / name).stat()
+        except OSError:
+            return None
+        return f"{found.st_size} {found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else None
 
     def check(self) -> None:
         """Do nothing: files in a results folder have no checksums of their own."""
@@ -134,9 +139,10 @@ class PackedFiles:
         with self._explaining_zip_errors():
             return untrusted_zip.read_member(self._zip, self._members[name])
 
-    def exists(self, name: str) -> bool:
-        """Whether packed results hold a file of this name."""
-        return name in self._members
+    def version(self, name: str) -> str | None:
+        """Return size and checksum of a file in packed results."""
+        found = self._members.get(name)
+        return f"{found.file_size} {found.CRC}" if found else None
 
     def check(self) -> None:
         """Read all files in packed results, which compares their checksums."""
