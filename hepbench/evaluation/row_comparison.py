@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hepbench.data import event_weights
 from hepbench.evaluation import measure, paired, stored_predictions
 from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.resolve import resolve
@@ -66,7 +67,7 @@ def _means(
     if metric.compute == AUC:
         # row by row: the scores of all of them may be more than fits in memory
         scores = (_scores(results, row) for row in rows)
-        weights = examples.get("weights")
+        weights = event_weights.relative(examples.get("weights"))
         return paired.auc_means(scores, examples["labels"], weights)
     parts = {"test", "validation"}
     tests = [
