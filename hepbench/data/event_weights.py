@@ -69,7 +69,7 @@ def refuse_weightless(rule: str, part: Examples) -> None:
     if rule == "none" or part.weights is None:
         return
     weights = np.asarray(part.weights, np.float64)
-    sums = np.bincount(part.labels, abs(weights) if rule == "absolute" else weights)
+    sums = np.bincount(np.asarray(part.labels), abs(weights) if rule == "absolute" else weights)
     lightest = int(np.argmin(sums))
     if sums[lightest] <= 0:
         msg = (
