@@ -377,7 +377,7 @@ WRONG = [
     (["zoo", "means", "-o", "zoo.gif"], ["--output zoo.gif", ".png, .pdf, .svg"]),
     (["zoo", "occupancy", "-o", "/proc/zoo.png"], ["cannot write /proc/zoo.png"]),
     (["zoo", "occupancy", "-o", "site/zoo.py/zoo.png"], ["cannot write site/zoo.py/zoo.png"]),
-    (["zoo", "--compare"], ["zoo: no original file", "the dataset declares no files"]),
+    (["zoo", "--compare"], ["zoo: no original file", "zoo declares no original files"]),
     (["higgs", "--compare", "--data", "."], ["higgs: no original file under", "HIGGS.csv.gz"]),
     (["higgs", "--data", "nowhere"], ["--data nowhere: no such folder"]),
 ]

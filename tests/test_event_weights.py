@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 
 from hepbench import DataError, Examples, Metric, Predictions, UndefinedMetricError
 from hepbench.data import event_weights
-from hepbench.evaluation import effective_examples, joining, measure, significance
+from hepbench.evaluation import effective_examples, joining, measure, metrics, significance
 from hepbench.registry.plugins import Entry, Plugin
 from hepbench.specs.dataset import TRAINING_WEIGHTS
 
@@ -128,6 +128,19 @@ def test_training_on_negative_weights_needs_a_rule():
         event_weights.refuse_negative("physical", part, part)
 
 
+@pytest.mark.parametrize("rule", ["physical", "balanced", "absolute"])
+def test_a_class_without_weight_is_not_trained_on(rule):
+    """The line says which class, of how many examples, and what to do."""
+    weights, labels = np.arange(24.0) % 2, np.arange(24) % 2
+    part = Examples(inputs={}, ids=labels, labels=1 - labels, weights=weights)
+    said = rf"class 1 add up to 0 in 24 labelled examples; .* '{rule}', .* 'none'"
+    with pytest.raises(DataError, match=said):
+        event_weights.refuse_weightless(rule, part)
+    event_weights.refuse_weightless("none", part)
+    event_weights.refuse_weightless(rule, replace(part, weights=None))
+    event_weights.refuse_weightless(rule, replace(part, weights=weights + 1))
+
+
 # --- metrics
 
 
@@ -191,6 +204,20 @@ def test_ams_has_no_value_if_the_test_part_alone_has_event_weights():
     p = predictions(weights=np.arange(400.0), validation=predictions(seed=1))
     with pytest.raises(UndefinedMetricError, match=r"validation part, .* has no event weights"):
         significance.ams(p)
+
+
+@pytest.mark.parametrize(
+    ("weights", "labels", "said"),
+    [
+        (np.arange(400) % 2 == 0, None, "no example of signal has weight"),
+        (None, np.zeros(400, int), "none of the 400 examples is signal"),
+    ],
+)
+def test_a_class_without_weight_is_told_from_one_without_examples(weights, labels, said):
+    """The message says which."""
+    p = predictions(weights=weights)
+    with pytest.raises(UndefinedMetricError, match=said):
+        metrics.auc(p if labels is None else replace(p, labels=labels))
 
 
 def entry(name, compute, **more):
@@ -330,6 +357,16 @@ def test_negative_weights_are_used_in_metrics_and_by_a_rule_in_training(place, r
     called = test.scores[:, 1] > 0.5
     known = sklearn_metrics.accuracy_score(test.labels, called, sample_weight=test.weights)
     assert record.metrics["accuracy_at_half"].value == pytest.approx(known, rel=1e-12)
+
+
+def test_few_labels_of_a_class_without_weight_are_refused(weighted):
+    """The parts have weight, the labelled examples have none: one line, exit code 2."""
+    rules = ["weighted[kind=few]", "weighted[kind=few,training_weights=balanced]"]
+    done = ran(weighted, *rules, options=("--set", "dataset.label_fraction=0.01"))
+    assert done.code == 2
+    found = [record.error.message for record in weighted.records().values()]
+    assert len(found) == 4
+    assert all("class 1 add up to 0 in 8 labelled examples" in text for text in found)
 
 
 def test_records_without_event_weights_say_nothing_of_them(records):

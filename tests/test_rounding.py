@@ -66,6 +66,35 @@ def test_rows_of_one_column_have_the_same_decimals():
     assert [rounding.row_places(average, column) for average in (small, large, huge)] == [4, 4, 3]
 
 
+@pytest.mark.parametrize(
+    ("average", "written"),
+    [
+        (SeedAverage(4.2e-7, 4.3e-8), f"4.20(43)({DASH})e-07"),
+        (SeedAverage(4.2e-7, 4.3e-8, 1.1e-9, 3), "4.20(43)(1)e-07"),
+        (SeedAverage(-4.2e-7, 1.23e-6), f"-0.4(1.2)({DASH})e-06"),
+        (SeedAverage(1e-300, 0.0, 0.0, 3), "1.00(0)(0)e-300"),
+        (SeedAverage(4.2e-7), "4.20e-07"),
+        (SeedAverage(4.29e-7, limit=True), "≥4.29e-07"),
+        (SeedAverage(4.2e-7, 0.01), f"0.000(10)({DASH})"),
+        (SeedAverage(0.0, 1e-9), f"0(0)({DASH})"),
+    ],
+)
+def test_small_values_keep_their_digits_with_a_power_of_ten(average, written):
+    """The significance of weights that are tiny, say; not where the error hides the value."""
+    decimals = rounding.row_places(average, rounding.column_places([average]))
+    assert rounding.compact(average, decimals) == written
+
+
+def test_a_small_value_changes_no_decimals_of_others():
+    """Its errors stand in brackets or beside it, and brackets are explained."""
+    small, other = SeedAverage(4.2e-7, 4.3e-8, 1.1e-8, 3), SeedAverage(0.71, 0.011, 0.02, 3)
+    assert rounding.column_places([small, other]) == rounding.column_places([other]) == 3
+    assert rounding.with_errors(small, 3) == "(4.20 ±0.43 ±0.11)e-07"
+    assert rounding.value_only(small, 3) == "4.20e-07"
+    cell = rounding.compact(small, 3)
+    assert rounding.spelt_out(cell) == f"{cell} is (4.20 ±0.43 ±0.11)e-07"
+
+
 def test_times_have_two_digits_and_a_unit():
     """From milliseconds to hours."""
     found = [text.duration(seconds) for seconds in (0.012, 1.234, 48.3, 260, 9000, None)]

@@ -54,3 +54,29 @@ def test_the_last_lines_say_what_was_read(higgs):
     (record,) = higgs.records().values()
     (limit,) = (warning for warning in record.warnings if warning.startswith("limits: "))
     assert limit == "limits: n_test is 9,000, but the test part has only 4,000 examples"
+    assert higgs("run", "one.toml", "--json").json["data"] == {"higgs": "sample"}
+
+
+def test_plan_warns_as_run_does(higgs):
+    """Of unknown files of a dataset, and of folders that have no dataset's name."""
+    higgs.write("data/higgs/HIGGS.parquet", "")
+    higgs.write("data/higgs_/HIGGS.csv.gz", "")
+    higgs.write("data/.hidden/HIGGS.csv.gz", "")
+    higgs.environment["HEPBENCH_DATA"] = "data"
+    files, folders = higgs("plan", "one.toml").err.splitlines()
+    assert "holds no original file, only HIGGS.parquet" in files
+    assert folders == (
+        "hepbench: warning: data: no dataset is named higgs_; read from bundled samples: higgs"
+    )
+    assert higgs("run", "one.toml").err.splitlines()[:2] == [files, folders]
+    assert higgs("plan", "one.toml", "--source", "sample").err == ""
+
+
+def test_folders_of_other_datasets_are_no_cause_for_a_warning(higgs):
+    """Nor are any where the original files are found."""
+    higgs.write("data/top-tagging/notes.txt", "")
+    higgs.environment["HEPBENCH_DATA"] = "data"
+    assert higgs("plan", "one.toml").err == ""
+    higgs.write("data/higgs/HIGGS.csv.gz", "")
+    higgs.write("data/higgs_/HIGGS.csv.gz", "")
+    assert higgs("plan", "one.toml").err == ""

@@ -29,7 +29,7 @@ from hepbench.evaluation import metrics
 from hepbench.specs.errors import ProtocolError, UsageError
 from hepbench.specs.metric import Predictions
 from hepbench.specs.parameters import defaults
-from hepbench.training import fit_settings, promises
+from hepbench.training import fit_settings, network_runs, promises
 from hepbench.training.networks import batches
 from hepbench.training.networks.scoring import softmax
 from hepbench.training.objectives import prefix_of, total
@@ -743,6 +743,51 @@ def test_a_training_may_validate_on_all_or_some_of_what_the_method_received():
     validating(received[np.arange(40)[::-1]], received)
     validating(received, received, ids=received.ids + 1000)
     validating(received, replace(received, inputs=more), inputs=copied)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("f4", "f8"), ("f8", "f4"), ("i2", "f4"), ("u1", "i8"), ("f4", "f2")]
+)
+def test_validation_inputs_may_be_numbers_of_another_type(before, after):
+    """A copy as another type is the same examples; other examples are not, as whatever type."""
+    received = whole_numbers(0).astype(before) + np.array(0.1).astype(before)
+    given = replace(
+        numbered(received), inputs={"table": received[:30].astype(after)}, ids=np.arange(30)
+    )
+    promises.check_validation(given, numbered(received))
+    other = numbered(whole_numbers(1).astype(after))
+    with pytest.raises(ProtocolError, match="100 of 100"):
+        promises.check_validation(other, numbered(received))
+
+
+def whole_numbers(seed):
+    return np.random.default_rng(seed).integers(0, 100, (100, 8))
+
+
+def numbered(table):
+    return Examples(inputs={"table": table}, ids=np.arange(len(table)))
+
+
+def test_a_training_without_validation_examples_is_refused():
+    """In one line, whatever the method received."""
+    received = tinynets.data().validation
+    for known in (received, received[:0]):
+        with pytest.raises(ProtocolError, match="a training has no validation examples"):
+            validating(received[:0], known)
+
+
+def swapped(network, data, context):
+    """A method that assigns training inputs to its validation examples."""
+    data.validation.inputs["table"] = data.train.inputs["table"][:100]
+    return context.fit(context.with_head(network), data, ALL, epochs=1, batch_size=50)
+
+
+def test_what_a_method_assigns_to_its_validation_examples_is_noticed(monkeypatch):
+    """Its data and what they are compared with are two mappings."""
+    monkeypatch.setattr(network_runs, "resolve", lambda name: swapped)
+    task = tinynets.task("dense", tinynets.BUILDS["dense"])
+    with pytest.raises(ProtocolError, match="100 of 100 validation examples"):
+        network_runs.run(task, tinynets.data(), before=(), seed=0, report_progress=lambda _: None)
 
 
 @pytest.mark.parametrize("ids", ["new", "of validation"])

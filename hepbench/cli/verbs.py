@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hepbench.cli import streams
+from hepbench.data import finding
 from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import one_line, several, unknown
+from hepbench.specs.text import enumerated, one_line, several, unknown
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
 from hepbench.storage.results import Results, ResultsFolder, records_of_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hepbench.evaluation.comparison_cache import Comparison
@@ -68,7 +69,7 @@ def run(
     shown = [record for record in records.values() if record is not None]
     failed = sum(record.status != "ok" for record in shown)
     if as_json:
-        streams.write(_summary(opened.plan, store, shown, len(todo)))
+        streams.write(_summary(opened, store, shown, len(todo)))
     else:
         everything = store.suite_records(shown[0].suite)
         _warn_of_skipped(store)
@@ -244,7 +245,8 @@ def _origins_line(opened: Session) -> str:
     return "Data: " + "; ".join(f"{source}: {', '.join(some)}" for source, some in names.items())
 
 
-def _summary(plan: Plan, store: ResultsFolder, records: Sequence[Record], done: int) -> str:
+def _summary(opened: Session, store: ResultsFolder, records: Sequence[Record], done: int) -> str:
+    plan, found = opened.plan, opened.environment.found
     failed = [r.cell for r in records if r.status != "ok"]
     summary = {
         "suite": plan.suite.name,
@@ -252,6 +254,7 @@ def _summary(plan: Plan, store: ResultsFolder, records: Sequence[Record], done: 
         "cells": len(plan.cells),
         "cached": len(plan.cells) - done,
         "failed": failed,
+        "data": {entry.spec.name: found(entry).source for entry in plan.datasets},
         "records": [{"cell": r.cell, "key": r.key, "status": r.status} for r in records],
     }
     return json.dumps(summary, indent=1) + "\n"
@@ -261,7 +264,7 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
     """Return the text of ``plan``: what a run would do."""
     from hepbench.running import grouping
 
-    opened = session.open_session(session.suite_name(suite, choice), choice, local)
+    opened = _open_with_warnings(session.suite_name(suite, choice), choice, local)
     made, store = opened.plan, ResultsFolder(results)
     todo = [c for c in made.cells if not _is_current(store.read(made.suite.name, c.key), opened)]
     unrecorded = {cell.key for cell in todo}
@@ -309,14 +312,37 @@ def recorded(results: Results, run: str | None) -> list[Record]:
 
 
 def _open_with_warnings(name: str, choice: Choice, local: LocalOptions) -> Session:
-    """Open a session; write a warning for each dataset whose folder holds only unknown files."""
+    """Open a session; write a warning where files or folders that are read by no dataset were meant."""
     opened = session.open_session(name, choice, local)
+    for warning in (*_unknown_files(opened), *_unknown_folders(opened, local)):
+        sys.stderr.write(f"hepbench: warning: {one_line(warning)}\n")
+    return opened
+
+
+def _unknown_files(opened: Session) -> Iterator[str]:
+    """Yield a warning for each dataset of a session whose folder holds only unknown files."""
     for entry in opened.plan.datasets:
         found = opened.environment.found(entry)
         for warning in found.warnings if found.source == "sample" else ():
-            text = one_line(warning.removeprefix("file: "))
-            sys.stderr.write(f"hepbench: warning: {entry.spec.name}: {text}\n")
-    return opened
+            yield f"{entry.spec.name}: {warning.removeprefix('file: ')}"
+
+
+def _unknown_folders(opened: Session, local: LocalOptions) -> Iterator[str]:
+    """Yield a warning of folders without a dataset's name, if original files were not found."""
+    folder = session.data_folder(local.data)
+    missed = [
+        entry.spec.name
+        for entry in opened.plan.datasets
+        if entry.spec.files and opened.environment.found(entry).source == "sample"
+    ]
+    if folder is None or local.source == "sample" or not missed:
+        return
+    known = {entry.spec.name for entry in opened.registry.entries("dataset")}
+    if others := sorted(set(finding.subfolders(folder)) - known):
+        yield (
+            f"{folder}: no dataset is named {enumerated(others)}; read from bundled samples: "
+            f"{enumerated(missed)}"
+        )
 
 
 def _warn_of_skipped(results: Results) -> None:

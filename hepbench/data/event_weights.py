@@ -62,3 +62,19 @@ def refuse_negative(rule: str, *parts: Examples) -> None:
             f"dataset.training_weights is '{rule}', but 'absolute' or 'none' is needed to train on them"
         )
         raise DataError(msg)
+
+
+def refuse_weightless(rule: str, part: Examples) -> None:
+    """Raise DataError if weights of a class add up to nothing, as those of few examples may."""
+    if rule == "none" or part.weights is None:
+        return
+    weights = np.asarray(part.weights, np.float64)
+    sums = np.bincount(np.asarray(part.labels), abs(weights) if rule == "absolute" else weights)
+    lightest = int(np.argmin(sums))
+    if sums[lightest] <= 0:
+        msg = (
+            f"the weights of class {lightest} add up to {sums[lightest]:.3g} in {len(part):,} labelled "
+            f"examples; dataset.training_weights is '{rule}', which needs more than 0: set it to "
+            "'none', or raise dataset.label_fraction"
+        )
+        raise DataError(msg)

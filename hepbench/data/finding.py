@@ -75,6 +75,13 @@ def _unknown_files(folder: Path) -> list[str]:
     return []
 
 
+def subfolders(folder: Path) -> list[str]:
+    """Return the names of the folders in a data folder that are not hidden."""
+    with suppress(OSError):
+        return [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return []
+
+
 def why_nothing_matches(specs: Sequence[Dataset], folder: Path) -> str:
     """Return a text on what is in a data folder, and what is expected of some datasets.
 

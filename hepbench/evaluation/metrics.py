@@ -326,7 +326,8 @@ class Part:
         for label, weights in enumerate(self.weights_by_class):
             name = ("background", "signal")[label] if self.classes == 2 else f"class {label}"
             if not weights.any():
-                msg = f"none of the {len(self.labels)} examples is {name}"
+                none = f"none of the {len(self.labels)} examples is {name}"
+                msg = f"no example of {name} has weight" if len(weights) else none
                 raise EmptyClassError(msg)
             if (total := weights.sum()) <= 0:
                 msg = f"the weights of {name} add up to {total:.3g}; more than 0 is needed"

@@ -185,13 +185,14 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
 
 
 def _check_data_is_used(plan: Plan, environment: LocalEnvironment, local: LocalOptions) -> None:
-    """Raise DataError if ``--data`` holds no original file of any dataset of a plan."""
+    """Raise DataError if ``--data`` holds no original file of any dataset of a plan that has some."""
     if local.data is None or local.source == "sample":
         return
-    if all(environment.found(entry).source == "sample" for entry in plan.datasets):
+    datasets = [entry for entry in plan.datasets if entry.spec.original is not None]
+    if datasets and all(environment.found(entry).source == "sample" for entry in datasets):
         from hepbench.data.finding import why_nothing_matches
 
-        specs = [entry.spec for entry in plan.datasets]
+        specs = [entry.spec for entry in datasets]
         names = enumerated(spec.name for spec in specs)
         why = why_nothing_matches(specs, local.data)
         msg = f"--data {local.data} holds no original file of {names}: {why}"

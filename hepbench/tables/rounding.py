@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 MOST_PLACES = 6
 
 
+SMALL = 1e-4
+"""Values below it are written with a power of ten where MOST_PLACES would cut their digits."""
+
+
 def places(average: SeedAverage) -> int:
     """Return the decimals for two digits of the larger error, or three of a value without one."""
     error = max(average.stderr or 0.0, average.spread or 0.0) or abs(average.value or 0.0) / 10
@@ -24,8 +29,12 @@ def places(average: SeedAverage) -> int:
 
 
 def column_places(averages: Iterable[SeedAverage]) -> int:
-    """Return the decimals of a table column: two digits of the smallest error in it."""
-    return min(MOST_PLACES, max((places(a) for a in averages if a.value is not None), default=3))
+    """Return the decimals of a table column: two digits of the smallest error in it.
+
+    Values with a power of ten have decimals of their own.
+    """
+    needed = (places(a) for a in averages if a.value is not None and not _exponent(a))
+    return min(MOST_PLACES, max(needed, default=3))
 
 
 def row_places(average: SeedAverage, column: int) -> int:
@@ -37,6 +46,8 @@ def with_errors(average: SeedAverage, decimals: int) -> str:
     """Return ``0.7762 ±0.0086 ±0.0012``: value, error of the test sample, spread over seeds."""
     if average.value is None or average.limit:
         return compact(average, decimals)
+    if exponent := _exponent(average):
+        return f"({with_errors(*_scaled(average, exponent))})e{exponent:03d}"
     width = max(decimals, 0) + 3
     errors = (
         f"{DASH if error is None else f'±{_fixed(error, decimals)}':>{width}}"
@@ -49,6 +60,8 @@ def compact(average: SeedAverage, decimals: int) -> str:
     """Return ``0.7762(86)(12)``: value and both errors, in units of the last digit."""
     if average.value is None:
         return DASH
+    if exponent := _exponent(average):
+        return f"{compact(*_scaled(average, exponent))}e{exponent:03d}"
     if average.limit:
         return f"≥{_floor(average.value, decimals)}"
     value, errors = _fixed(average.value, decimals), (average.stderr, average.spread)
@@ -59,17 +72,39 @@ def compact(average: SeedAverage, decimals: int) -> str:
 
 def value_only(average: SeedAverage, decimals: int) -> str:
     """Return a value as tables show it, without its errors."""
+    if exponent := _exponent(average):
+        return f"{value_only(*_scaled(average, exponent))}e{exponent:03d}"
     return DASH if average.value is None else _fixed(average.value, decimals)
+
+
+def _exponent(average: SeedAverage) -> int:
+    """Return the power of ten that a small value and its errors are written with; 0: none."""
+    size = max(abs(average.value or 0.0), average.stderr or 0.0, average.spread or 0.0)
+    if not average.value or size >= SMALL or places(average) <= MOST_PLACES:
+        return 0
+    return int(f"{size:e}".partition("e")[2])
+
+
+def _scaled(average: SeedAverage, exponent: int) -> tuple[SeedAverage, int]:
+    """Return a value and its errors divided by a power of ten, and the decimals to write."""
+    value, stderr, spread = (
+        None if x is None else float(Decimal(repr(x)).scaleb(-exponent))
+        for x in (average.value, average.stderr, average.spread)
+    )
+    found = replace(average, value=value, stderr=stderr, spread=spread)
+    return found, column_places([found])
 
 
 def spelt_out(cell: str) -> str:
     """Explain a table cell of the form ``0.843(13)(4)``; return "" for other cells."""
-    if not (match := re.fullmatch(rf"(\d+\.(\d+))\((\d+)\)\((\d+|{DASH})\)", cell)):
+    form = rf"(\d+\.(\d+))\((\d+)\)\((\d+|{DASH})\)(e-\d+|)"
+    if not (match := re.fullmatch(form, cell)):
         return ""
-    value, after, *errors = match.groups()
+    value, after, *errors, power = match.groups()
     size = len(after)
     spelt = (DASH if e == DASH else f"±{int(e) / 10**size:.{size}f}" for e in errors)
-    return f"{cell} is {value} {' '.join(spelt)}"
+    text = f"{value} {' '.join(spelt)}"
+    return f"{cell} is ({text}){power}" if power else f"{cell} is {text}"
 
 
 def number(value: float | None) -> str:

@@ -65,6 +65,7 @@ def _weighted(data: TrainingData, task: MethodTask) -> TrainingData:
     """Return training data with weights of mean 1 by the dataset's rule, or without weights."""
     rule = task.training_weights
     event_weights.refuse_negative(rule, data.train, data.validation)
+    event_weights.refuse_weightless(rule, data.train)
     train, validation = (
         replace(part, weights=event_weights.of_training(rule, part.labels, part.weights))
         for part in (data.train, data.validation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,8 @@ def run(
         zeros = promises.zero_counts(network)
         determinism.seed(seed)
         context = _context(task, settings, seed, report_progress)
-        context.validation = data.validation
+        # its own mapping: a method may assign to that of its data
+        context.validation = replace(data.validation, inputs=dict(data.validation.inputs))
         began = time.perf_counter()
         result = resolve(task.run)(network, data, context, **task.params)
         context.seconds = time.perf_counter() - began

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hepbench.specs.training_data import Examples
-    from hepbench.specs.types import Array
+    from hepbench.specs.types import Array, Inputs
     from hepbench.training.networks.network import Network
 
 
@@ -30,18 +30,24 @@ def check_validation(given: Examples, received: Examples) -> None:
     """Check that a training validates on examples that the method received as validation.
 
     Inputs are compared, ids are not: an example under another id is the same example. All of them or
-    some may be used, with other labels or weights, and with fewer inputs.
+    some may be used, with other labels or weights, with fewer inputs, and as another type of number.
 
     Raises:
-        ProtocolError: some are other examples, such as training examples.
+        ProtocolError: some are other examples, such as training examples, or there are none.
     """
+    if not len(given):
+        msg = (
+            f"a training has no validation examples; the method received {len(received)}: use these, "
+            "or some of them"
+        )
+        raise ProtocolError(msg)
     if given.inputs.keys() == received.inputs.keys() and all(
         given.inputs[name] is array for name, array in received.inputs.items()
     ):
         return
-    names = sorted(given.inputs.keys() & received.inputs.keys())
-    known, found = (_row_hashes(each, names) for each in (received, given))
-    other = np.count_nonzero(~np.isin(found, known)) if names else len(given)
+    types = {name: array for name, array in given.inputs.items() if name in received.inputs}
+    known, found = (_row_hashes(each, types) for each in (received, given))
+    other = np.count_nonzero(~np.isin(found, known)) if types else len(given)
     if other:
         msg = (
             f"{other} of {len(given)} validation examples of a training are none of those that the "
@@ -50,16 +56,20 @@ def check_validation(given: Examples, received: Examples) -> None:
         raise ProtocolError(msg)
 
 
-def _row_hashes(examples: Examples, names: Sequence[str]) -> Array:
-    """Return a hash of each example; images have the same hash whether sparse or dense."""
-    if not names:
+def _row_hashes(examples: Examples, types: Inputs) -> Array:
+    """Return a hash of each example, from its inputs as numbers of these types.
+
+    Images have the same hash whether sparse or dense.
+    """
+    if not types or not len(examples):
         return np.zeros(len(examples), np.uint64)
-    return row_hashes([_as_sparse(examples.inputs[name]) for name in names])
+    return row_hashes([_converted(examples.inputs[name], like) for name, like in types.items()])
 
 
-def _as_sparse(array: Array) -> Array:
-    dense_images = array.ndim == 4 and not isinstance(array, SparseImages)
-    return SparseImages.from_dense(array) if dense_images else array
+def _converted(array: Array, like: Array) -> Array:
+    if array.ndim == 4:
+        return array if isinstance(array, SparseImages) else SparseImages.from_dense(array)
+    return np.asarray(array).astype(np.asarray(like).dtype, copy=False)
 
 
 def copy_frozen(method: str, network: Network, parts: Sequence[str]) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ def sample(kind, scale):
         weights = np.full(N, scale)
     if kind == "signed":
         weights = np.where(rng.random(N) < 0.2, -weights, weights)
+    if kind == "few":
+        weights = np.where((labels == 1) & (np.arange(N) % 40 != 1), 0, weights)
     given = {"inputs": {"table": table}, "ids": np.arange(N), "labels": labels}
     whole = Examples(**given, weights=None if kind == "unweighted" else weights)
     if kind != "test":
