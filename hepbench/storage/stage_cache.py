@@ -177,7 +177,8 @@ class StageCache:
         for folder in filter(temporary.is_left_over, (self.root / "tmp").glob("*")):
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
-            temporary.remove_left_over(self.root, ".*.part")
+            for folder in (self.root, self.root / "comparisons"):
+                temporary.remove_left_over(folder, ".*.part")
             for path in (self.root / "claims").glob("*.lock"):
                 if (descriptor := locks.claim(path)) is not None:
                     locks.release(path, descriptor)
