@@ -143,6 +143,26 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
         process.kill()
 
 
+PAIR = """
+name = "pair"
+cost = false
+seeds = 2
+[[run]]
+datasets = ["toy"]
+models = {models}
+methods = ["fit"]
+"""
+
+
+def run_pair(folder: Path, *models: str) -> Workbench:
+    """Return a workbench where the suite ``pair``, some toy models with two seeds, ran once."""
+    bench = Workbench(folder)
+    bench.plugin(TESTS / "plugins" / "toys.py")
+    bench.write("pair.toml", PAIR.format(models=json.dumps(models)))
+    assert bench("run", "pair.toml", "--quiet").code == 0
+    return bench
+
+
 @pytest.fixture
 def toys(bench: Workbench) -> Workbench:
     """Return a workbench with the plugin ``toys``: a dataset, models that misbehave, a method."""

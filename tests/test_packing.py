@@ -8,7 +8,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
-from conftest import TESTS, Workbench
+from conftest import TESTS, run_pair
 
 from hepbench.storage import stored_arrays
 from hepbench.storage.results import Results
@@ -17,25 +17,10 @@ from hepbench.storage.stage_cache import StageCache
 BASELINE = TESTS.parent / "results/baseline"
 
 
-SUITE = """
-name = "pair"
-cost = false
-seeds = 2
-[[run]]
-datasets = ["toy"]
-models = ["line"]
-methods = ["fit"]
-"""
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """A workbench whose suite ``pair`` ran once."""
-    bench = Workbench(tmp_path_factory.mktemp("packing"))
-    bench.plugin(TESTS / "plugins" / "toys.py")
-    bench.write("pair.toml", SUITE)
-    assert bench("run", "pair.toml", "--quiet").code == 0
-    return bench
+    return run_pair(tmp_path_factory.mktemp("packing"), "line")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import msgspec
 import numpy as np
 import pytest
-from conftest import TESTS, Workbench
+from conftest import TESTS, run_pair
 from test_tables import record
 
 from hepbench import Metric, UndefinedMetricError
@@ -277,25 +277,10 @@ def test_a_metric_that_fails_costs_the_marks_and_not_the_table(results, name):
         row_comparison.compare(results, rows, metric)
 
 
-SUITE = """
-name = "pair"
-cost = false
-seeds = 2
-[[run]]
-datasets = ["toy"]
-models = ["line", "line[slope=-1.0]"]
-methods = ["fit"]
-"""
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """A workbench whose suite ``pair`` ran once; one of its two rows is the other one reversed."""
-    bench = Workbench(tmp_path_factory.mktemp("pair"))
-    bench.plugin(TESTS / "plugins" / "toys.py")
-    bench.write("pair.toml", SUITE)
-    assert bench("run", "pair.toml", "--quiet").code == 0
-    return bench
+    return run_pair(tmp_path_factory.mktemp("pair"), "line", "line[slope=-1.0]")
 
 
 def test_a_table_imports_numpy_only_to_compare_new_rows_and_never_torch(bench):

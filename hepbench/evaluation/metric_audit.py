@@ -73,11 +73,11 @@ def _fit_to_labels_fault(compute: Compute, classes: int) -> str | None:
     """Return a fault if a metric is better for few than for many randomly labelled examples.
 
     The few are repeated until they are as many: a value that grows with the number of examples, such
-    as a number of events, is no fault. A sum over examples has the same mean for both. A function of such sums shifts by O(1 / n), a
-    small part of its scatter O(1 / sqrt(n)): measured shifts in units of the scatter are 0 for AUC,
-    accuracy and losses, .2 for rejections and .3 for average precision. A value that is the best
-    over many thresholds shifts by as much as it scatters: 1.3 for accuracy, .9 with a grid of ten.
-    Scores stay away from the fraction of a class, so that a calibration error is nearly a sum, too.
+    as a number of events, is no fault. A sum over examples has the same mean for both. A function of
+    such sums shifts by O(1 / n), a small part of its scatter O(1 / sqrt(n)): measured shifts in
+    units of the scatter are 0 for AUC, accuracy and losses, .2 for rejections and .3 for average
+    precision. A value that is the best over many thresholds shifts by as much as it scatters: 1.3
+    for accuracy, .9 with a grid of ten. Scores stay away from the fraction of a class, so that a calibration error is nearly a sum, too.
     """
     small, large = (
         _confident_predictions(classes, repeat=1),
