@@ -23,6 +23,9 @@ myst_heading_anchors = 4  # as GitHub names them: page.md#a-heading
 html_theme = "furo"
 html_title = f"hepbench {release}"
 html_copy_source = False
+html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 LISTED = re.compile(r"^- \[[^\]]+\]\(([^)#:]+)\.md\)", re.MULTILINE)
 """An entry of a list of pages, such as ``- [A suite file](suite.md): every key``."""
