@@ -290,7 +290,7 @@ def test_nothing_of_a_damaged_file_is_used_once_it_is_mended(bench_counted, toys
     write(bench_counted, {**GOOD, "image": wrong})
     failed = bench_counted(*run)
     assert failed.code == 2, failed.err
-    assert "example 150 is not finite" in failed.out + failed.err
+    assert "id 150 is not finite" in failed.out + failed.err
     stages = bench_counted.folder / "cache" / "stages"
     assert list(stages.glob("*/*")) == []
     write(bench_counted, GOOD)

@@ -62,6 +62,20 @@ def test_a_dataset_without_a_suite_runs_every_model_that_fits(toys):
     assert "the same when run again" in toys("verify", "--cell", "toy[n=400]/line/fit#1").out
 
 
+def test_models_and_chains_without_a_suite_are_written_as_in_one(toys):
+    """With parameters, and chains that no method has by itself; globs select among the others."""
+    planned = toys("plan", "-d", "toy", "-m", "mlp[width={4,8}]", "-x", "fit+prune-iterative")
+    assert planned.code == 2
+    assert "fit" in planned.err
+    twice = "scratch+prune-iterative+prune-iterative"
+    planned = toys("plan", "-d", "toy", "-m", "mlp[width={4,8}]", "-x", twice).out
+    assert "2 cells" in planned
+    assert f"toy/mlp[width=4]/{twice}#0" in planned
+    planned = toys("plan", "-d", "toy", "-m", "mlp", "-x", "scratch+prune*").out
+    assert "toy/mlp/scratch+prune-iterative#0" in planned
+    assert "toy/mlp/scratch#0" not in planned
+
+
 def test_every_model_needs_a_dataset(bench):
     """Named with -d; a glob that matches none is told as in a suite."""
     for arguments, text in (

@@ -157,7 +157,7 @@ WRONG = {
     "rows of different lengths": ("table", lambda x: [[1.0], [1.0, 2.0]] * (N // 2), "'table': a ragged list"),
     "another shape": ("table", lambda x: x[:, :2], "'table' is (2,); (3,) is declared"),
     "too few rows": ("table", lambda x: x[1:], "'table' has 39 rows, but there are 40 ids"),
-    "no number": ("table", lambda x: np.where(x > 7, np.nan, x), "'table' of example"),
+    "no number": ("table", lambda x: np.where(x > 7, np.nan, x), "'table' of id"),
     "more than float32 holds": ("table", lambda x: x.astype(float) * 1e39, "is not finite in float32"),
     "masked values": ("table", lambda x: np.ma.masked_equal(x, x[0, 0]), "'table': masked values found"),
     "a mask of halves": ("mask", lambda x: x / 2, "'mask': 0.5 found in example 0; whole numbers"),

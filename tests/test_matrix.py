@@ -269,6 +269,25 @@ def test_unknown_preprocessing_is_refused(value, message):
     assert message in str(caught.value)
 
 
+def test_an_augmentation_that_the_dataset_lacks_is_refused_before_anything_runs():
+    """With those it has; estimators do not use augmentations."""
+    chosen = {"settings": "exclude = []", "more": """, "scratch[augment=['flips']]\""""}
+    with pytest.raises(UsageError, match="higgs: no augmentation named 'flips'"):
+        expanded(**chosen)
+    trees = SUITE.replace('models = ["mlp"]', 'models = ["gbdt"]')
+    trees = trees.replace("[presets.paper.model]\nwidth = 30\n", "")
+    assert len(expanded(trees, **chosen)) == 2
+
+
+def test_a_glob_that_excludes_nothing_is_refused():
+    """Otherwise a misspelt glob would run what it was meant to leave out."""
+    chosen = {"more": ", 'scratch+prune-iterative'"}
+    (kept,) = expanded(settings="exclude = ['*/mlp/*+prune*']", **chosen)
+    assert kept.labels[2] == "scratch"
+    with pytest.raises(UsageError, match=r"exclude: '\*/mlp/prune\*' excludes nothing"):
+        expanded(settings="exclude = ['*/mlp/*+prune*', '*/mlp/prune*']", **chosen)
+
+
 RUN = """
 [run.presets.quick.scratch]
 epochs = 3

@@ -159,7 +159,7 @@ def test_parts_are_laid_out_whatever_the_size_of_chunks(tmp_path, monkeypatch, f
 @pytest.mark.parametrize(
     ("does", "message"),
     [
-        ("nan", r"'image' of example 299 is not finite"),
+        ("nan", r"'image' of id 299 is not finite"),
         ("narrow", r"'image' is \(2, 9, 6\); \(2, 9, 7\) is declared"),
     ],
 )

@@ -267,6 +267,15 @@ def test_a_faulty_metric_breaks_the_claim(faulty, name, claim, words):
     assert_caught(failed_claims(name, "metric"), claim, words)
 
 
+def test_a_metric_that_is_undefined_on_made_up_predictions_is_not_called_sound(faulty):
+    """Each check that needs a value is skipped, with the reason that the metric gives."""
+    results = [r for r in testing.check("barrel-accuracy") if r.subject.startswith("metric")]
+    assert not [result.error for result in results if result.error]
+    skipped = [result for result in results if result.skipped]
+    assert len(skipped) == 4
+    assert all("needs the spectator 'eta'" in result.skipped for result in skipped)
+
+
 @pytest.mark.parametrize("name", SUITES)
 def test_a_faulty_suite_breaks_the_claim(faulty, monkeypatch, tmp_path, name):
     """The faults: an unknown name, a published value without a cell, an unreadable file."""

@@ -163,8 +163,8 @@ class ExampleChecker:
         array = without_zero_hits(array) if sparse else np.asarray(array)
         if len(rows := unusable_rows(array)):
             kind = " in float32" if array.dtype.itemsize > 4 else ""
-            row = examples.ids[rows[0]]
-            _refuse(f"{self.dataset}: '{name}' of example {row} is not finite{kind}")
+            first = examples.ids[rows[0]]
+            _refuse(f"{self.dataset}: '{name}' of id {first} is not finite{kind}")
         return self._particle_input(name, array, examples)
 
     def _particle_input(self, name: str, array: Array, examples: Examples) -> Array:

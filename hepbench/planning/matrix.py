@@ -9,7 +9,14 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hepbench.planning.input_shapes import shape_misfit
-from hepbench.planning.settings import all_params, check_steps, checked, flat, written
+from hepbench.planning.settings import (
+    all_params,
+    check_augmentations,
+    check_steps,
+    checked,
+    flat,
+    written,
+)
 from hepbench.registry.plugins import Entry
 from hepbench.specs.dataset import Dataset
 from hepbench.specs.errors import UsageError
@@ -162,10 +169,14 @@ class _Resolver:
             for entry, params in self._plugins_named("dataset", matrix.datasets)
         ]
         models = self._plugins_named("model", matrix.models)
+        excluding: set[str] = set()
         for dataset, model, steps in product(datasets, models, self._chains_named(matrix.methods)):
-            names = (dataset[0].spec.name, model[0].spec.name, _name_of_chain(steps))
-            if not any(fnmatchcase("/".join(names), pattern) for pattern in matrix.exclude):
+            name = "/".join((dataset[0].spec.name, model[0].spec.name, _name_of_chain(steps)))
+            if globs := [glob for glob in matrix.exclude if fnmatchcase(name, glob)]:
+                excluding.update(globs)
+            else:
                 yield self._combination(dataset, model, steps)
+        _check_globs_exclude(matrix.exclude, excluding)
         self._check_settings_were_used({**tables, **matrix.set})
         self.used |= before
 
@@ -254,6 +265,9 @@ class _Resolver:
         reason = misfit(*specs, [entry.spec for entry, _ in steps])
         if reason := reason or shape_misfit(*specs, dataset_params, model_params):
             return Misfit(labels, reason)
+        if "estimate" not in model[0].spec.offers:
+            for (method, _), (_, params) in zip(steps, resolved, strict=True):
+                check_augmentations(dataset[0].spec, method.spec, params)
         return Combination(
             labels=labels,
             dataset=dataset[0],
@@ -305,6 +319,14 @@ class _Resolver:
                 found[name] = value
                 self.used.add(path)
         return found
+
+
+def _check_globs_exclude(globs: Sequence[str], excluding: set[str]) -> None:
+    for glob in globs:
+        if glob not in excluding:
+            form = "dataset/model/chain without parameters, such as */mlp/pretrain+svm"
+            msg = f"exclude: '{shortened(glob, LONGEST_NAME)}' excludes nothing; it matches {form}"
+            raise UsageError(msg)
 
 
 def _name_of_chain(steps: Sequence[Named]) -> str:

@@ -12,6 +12,7 @@ from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.references import reference
 from hepbench.specs.renamed import renamed
 from hepbench.specs.text import LONGEST_NAME, encodable, shortened, unknown
+from hepbench.specs.training_settings import TRAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,6 +121,17 @@ def check_steps(model: Model, steps: Iterable[Any]) -> None:
             raise UsageError(msg)
         if form := expected_form(asked):
             msg = f"{model.name}[preprocess]: '{step}'; {form} is expected"
+            raise UsageError(msg)
+
+
+def check_augmentations(dataset: Dataset, method: Method, params: Mapping[str, Any]) -> None:
+    """Raise UsageError if training settings name an augmentation that a dataset does not have."""
+    if not method.params.keys() >= TRAINING.keys():
+        return
+    for name in params["augment"]:
+        if name not in dataset.augmentations:
+            why = unknown("augmentation", str(name), dataset.augmentations)
+            msg = f"{method.name}[augment]: {dataset.name}: {why}"
             raise UsageError(msg)
 
 

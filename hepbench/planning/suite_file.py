@@ -108,14 +108,20 @@ def parse(data: bytes, path: str) -> SuiteFile:
     return msgspec.structs.replace(suite, run=[_without_braces(matrix) for matrix in suite.run])
 
 
-def of_datasets(names: Sequence[str]) -> SuiteFile:
-    """Return a suite that runs all fitting models and methods on some datasets.
+def of_datasets(
+    datasets: Sequence[str], models: Sequence[str] = (), methods: Sequence[str] = ()
+) -> SuiteFile:
+    """Return a suite that runs models and methods on some datasets.
 
     Args:
-        names: of datasets, as in a ``[[run]]`` table.
+        datasets: names of datasets, as in a ``[[run]]`` table.
+        models: names of models; none: all that fit.
+        methods: methods and chains; none: all methods that fit.
     """
-    matrix = Matrix(datasets=list(names), models=["*"], methods=["*"])
-    summary = "all models that fit, each with all of its methods"
+    matrix = Matrix(
+        datasets=list(datasets), models=list(models) or ["*"], methods=list(methods) or ["*"]
+    )
+    summary = "models that fit, each with its methods"
     suite = SuiteFile(name=ALL_MODELS, summary=summary, run=[matrix])
     _check_number_of_cells(suite, "-d")
     return msgspec.structs.replace(suite, run=[_without_braces(matrix)])

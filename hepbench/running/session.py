@@ -200,7 +200,9 @@ def _check_data_is_used(plan: Plan, environment: LocalEnvironment, local: LocalO
 
 
 def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:
-    """Return a suite of every model on the chosen datasets, and the choice of models and methods.
+    """Return a suite of the chosen datasets, models and methods, and the choice that remains.
+
+    A chain that contains a glob remains: it selects among the methods' own chains.
 
     Raises:
         UsageError: no dataset was chosen.
@@ -208,7 +210,9 @@ def _all_models(choice: Choice) -> tuple[SuiteFile, Choice]:
     if not choice.datasets:
         msg = f"{ALL_MODELS} runs every model on the datasets that -d names; give at least one -d"
         raise UsageError(msg)
-    return suite_file.of_datasets(choice.datasets), replace(choice, datasets=())
+    globs = [text for text in choice.methods if "+" in text and set(text) & set("*?")]
+    suite = suite_file.of_datasets(choice.datasets, choice.models, () if globs else choice.methods)
+    return suite, replace(choice, datasets=(), models=(), methods=choice.methods if globs else ())
 
 
 @contextmanager

@@ -398,10 +398,16 @@ def wrong_direction(predictions):
     return float(np.average((1 - true) ** 2, weights=weights))
 
 
+def barrel_accuracy(predictions):
+    if "eta" not in predictions.spectators:
+        raise UndefinedMetricError("needs the spectator 'eta'")
+    return 0.5
+
+
 @hookimpl
 def hepbench_metrics():
     functions = (blind_to_ties, best_accuracy, returns_array, fails_for_one_class, says_nothing)
-    functions = (*functions, ignores_weights, wrong_direction)
+    functions = (*functions, ignores_weights, wrong_direction, barrel_accuracy)
     return [
         Metric(
             name=function.__name__.replace("_", "-"),
