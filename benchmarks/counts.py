@@ -9,6 +9,7 @@ that scoring does not use (decoders) are not counted.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 import torch
 from networks import NETWORKS
@@ -21,6 +22,11 @@ from hepbench.registry import plugins
 from hepbench.specs.parameters import defaults
 from hepbench.training.networks.network import build
 from hepbench.training.networks.recipes import Recipe, TrustedCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepbench.training.networks.network import Network
 
 SETTINGS = {
     "quick": {
@@ -50,20 +56,26 @@ def main() -> None:
 
 def row(name: str, dataset_name: str, preset: str) -> list[str | int]:
     """Return a line about one network in one preset."""
+    built = network(name, dataset_name, SETTINGS[preset][dataset_name], preset)
+    counted = counting.count(built, built.example_inputs())
+    macs, check = counted.macs or 0, counted.cross_check
+    size = "; ".join(" x ".join(map(str, shape)) for shape in built.recipe.shapes.values())
+    gaps = "; ".join(counted.gaps) or "none"
+    return [name, preset, size, macs, check, f"{macs / check - 1:.2%}", gaps]
+
+
+def network(name: str, dataset_name: str, settings: Mapping[str, Any], preset: str) -> Network:
+    """Return an untrained network with a head for two classes, for the inputs of a dataset."""
     installed = plugins.installed()
     spec = installed.entry("model", name).spec
     dataset = installed.entry("dataset", dataset_name).spec
-    found = shapes_of(dataset, spec.inputs, dataset_params(dataset, SETTINGS[preset][dataset_name]))
+    found = shapes_of(dataset, spec.inputs, dataset_params(dataset, settings))
     shapes = {i: list(found[i]) for i in spec.inputs}
     params = defaults(spec.params, preset)
     recipe = Recipe(model=name, params=params, preprocess=[], shapes=shapes, classes=2, head=None)
     torch.manual_seed(0)
-    network = build(recipe, TrustedCode(models={name: spec.build}, heads={}, steps=frozenset()))
-    counted = counting.count(network.with_head().eval(), network.example_inputs())
-    macs, check = counted.macs or 0, counted.cross_check
-    size = "; ".join(" x ".join(map(str, shape)) for shape in shapes.values())
-    gaps = "; ".join(counted.gaps) or "none"
-    return [name, preset, size, macs, check, f"{macs / check - 1:.2%}", gaps]
+    built = build(recipe, TrustedCode(models={name: spec.build}, heads={}, steps=frozenset()))
+    return built.with_head().eval()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,4 @@
-"""Time pure functions that run often: ``pytest benchmarks``.
-
-Times are not asserted; compare runs with ``--benchmark-autosave`` and ``--benchmark-compare``, on the
-same, equally idle machine.
-"""
+"""Time planning, tables and splits, which work in one process on what is in memory."""
 
 from __future__ import annotations
 
@@ -11,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench import Dataset, Input, Method, Metric, Model, Sample
+from hepbench.conformance.suites import SampleEnvironment
 from hepbench.data import splits
-from hepbench.data.finding import DataFiles
 from hepbench.evaluation import paired
 from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.planning import plan as planning
@@ -26,10 +22,9 @@ from hepbench.storage.records import Cost, DataSummary, Provenance, Record, Valu
 from hepbench.tables.document import table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hepbench.planning.plan import Plan
-    from hepbench.registry.plugins import Entry
 
 DATASET = Dataset(
     name="toy",
@@ -62,30 +57,11 @@ SUITE = SuiteFile(
 )
 
 
-class Facts:
-    """Facts about a machine without files or caches."""
-
-    threads = 1
-    libraries: Mapping[str, str] = {"python": "3.11", "numpy": "2.4.6"}
-
-    def sources(self, target: str, entry: Entry) -> Mapping[str, str]:  # noqa: ARG002
-        """Return a digest at once, as from a cache."""
-        return {target.partition(":")[0]: "0123456789abcdef"}
-
-    def declared(self, files: Sequence[str], entry: Entry) -> tuple[str, ...]:  # noqa: ARG002
-        """Return the names of the files: none are declared here."""
-        return tuple(files)
-
-    def found(self, entry: Entry) -> DataFiles:  # noqa: ARG002
-        """Return the bundled sample."""
-        return DataFiles("sample", "0123456789abcdef")
-
-
 def thousand_cells() -> Plan:
     """Return a plan of 10 datasets, 10 models and 10 seeds."""
     specs = (DATASET, MODEL, METHOD, *builtin.hepbench_metrics())
     registry = Registry([Plugin("toys", "toys", "toys", "0.1", specs=specs)])
-    return planning.make(SUITE, registry, Facts(), Choice())
+    return planning.make(SUITE, registry, SampleEnvironment(), Choice())
 
 
 def records(n: int) -> list[Record]:
@@ -131,27 +107,27 @@ def nothing_marked(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:
     return Comparison([], [])
 
 
-def test_plan_of_a_thousand_cells(benchmark):
-    """The plan has 1,000 method stages and 10 preparations of 3 stages each."""
-    made = benchmark(thousand_cells)
-    assert (len(made.cells), len(made.stages)) == (1000, 1030)
+def test_plan_of_a_thousand_cells(paced):
+    """The plan has 1,000 stages of methods and of costs, and 10 preparations of 3 stages each."""
+    made = paced(thousand_cells)
+    assert (len(made.cells), len(made.stages)) == (1000, 2030)
 
 
-def test_hash_of_a_methods_key(benchmark):
+def test_hash_of_a_methods_key(paced):
     """Each stage of a plan needs one such hash, and that of a method is among the largest."""
     stage = next(s for s in thousand_cells().stages.values() if s.kind == "method")
-    key = benchmark(keys.key, [stage.kind, stage.parts, stage.parents])
+    key = paced(lambda: keys.key([stage.kind, stage.parts, stage.parents]))
     assert key == stage.key
 
 
-def test_table_of_a_thousand_records(benchmark):
+def test_table_of_a_thousand_records(paced):
     """It turns records in memory into plain text."""
     made = records(1000)
-    text = benchmark(table, made, metrics=directions(), compare=nothing_marked)
+    text = paced(lambda: table(made, metrics=directions(), compare=nothing_marked))
     assert text.count("line-") == 200
 
 
-def test_comparison_of_thirty_rows(benchmark):
+def test_comparison_of_thirty_rows(paced):
     """It compares 30 rows of 5 seeds on 100,000 examples: AUCs, covariance, and which are best."""
     rng = np.random.default_rng(1)
     labels = np.arange(100_000) % 2
@@ -163,12 +139,14 @@ def test_comparison_of_thirty_rows(benchmark):
         means = paired.auc_means(scores, labels, None)
         return paired.not_worse(means, higher_is_better=True)
 
-    assert benchmark.pedantic(compare, rounds=3)
+    assert paced(compare, kernel="arrays", rounds=5)
 
 
-def test_split_of_a_million_examples(benchmark):
+def test_split_of_a_million_examples(paced):
     """The split is stratified, by the hash of ids."""
     ids = np.arange(1_000_000)
     labels = np.random.default_rng(1).integers(0, 2, len(ids))
-    parts = benchmark(splits.divide, labels, ids, fractions=(0.6, 0.2, 0.2), seed=0)
+    parts = paced(
+        lambda: splits.divide(labels, ids, fractions=(0.6, 0.2, 0.2), seed=0), kernel="arrays"
+    )
     assert sum(map(len, parts.values())) == len(ids)

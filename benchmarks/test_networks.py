@@ -1,0 +1,69 @@
+"""Time what networks and estimators compute: scores of every model, batches, epochs of training."""
+
+from __future__ import annotations
+
+import images
+import numpy as np
+import pytest
+import torch
+import training
+from counts import SETTINGS, network
+from networks import NETWORKS
+
+from hepbench import TrainingData
+from hepbench.registry import plugins
+from hepbench.registry.resolve import resolve
+from hepbench.specs.parameters import defaults
+from hepbench.training.networks import batches
+
+BATCH = 16
+
+DATASETS = {name: d.partition("[")[0] for d, names in NETWORKS.items() for name in names}
+
+ESTIMATORS = ("gbdt", "logistic")
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_scores_of_a_network(paced, name):
+    """An untrained network of the quick preset scores a batch."""
+    dataset = DATASETS[name]
+    built = network(name, dataset, SETTINGS["quick"][dataset], "quick")
+    inputs = {key: torch.cat([x] * BATCH)[:BATCH] for key, x in built.example_inputs().items()}
+    with torch.inference_mode():
+        scores = paced(lambda: built(inputs), kernel="arrays")
+    assert scores.shape == (BATCH, 2)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_scores_of_an_estimator(paced, name):
+    """An estimator that was fitted to 2,000 examples scores them in Python."""
+    spec = plugins.installed().entry("model", name).spec
+    examples = training.examples(2000, 0)
+    data = TrainingData(train=examples, validation=training.examples(500, 2000))
+    shapes = {"table": (training.FEATURES,)}
+    estimator = resolve(spec.build)(shapes, **defaults(spec.params, "quick"))
+    estimator.fit(data, seed=0)
+    scores = paced(lambda: estimator.scores(examples.inputs), kernel="arrays")
+    assert scores.shape == (2000, 2)
+
+
+def test_training_of_a_network(paced):
+    """``Context.fit`` takes 40 steps an epoch, and validates after each of 3 epochs."""
+    case = training.CASES[0]
+    n = case.steps * case.batch_size
+    data = TrainingData(train=training.examples(n, 0), validation=training.examples(n // 4, n))
+    assert paced(lambda: training.ours(case, data)[1], kernel="arrays", rounds=5)
+
+
+@pytest.mark.parametrize("dataset", ["boosted-jets", "electron-photon", "quark-gluon"])
+def test_batches_of_sparse_images(paced, tmp_path, dataset):
+    """All images of a sample are read from the cache's format in random order."""
+    made = images.images(dataset)
+    source, _ = images.cached(made, tmp_path)
+    order = np.random.default_rng(1).permutation(len(made))
+
+    def batch_count() -> int:
+        spans = batches.spans(len(made), 128, order)
+        return sum(1 for rows in spans if source.batch(rows))
+
+    assert paced(batch_count, kernel="arrays", rounds=10) == -(-len(made) // 128)
