@@ -32,7 +32,7 @@ PURE = (
     "planning/stages",
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
     *("tables/columns", "tables/document", "tables/notes", "tables/ranking", "tables/rounding"),
-    *("tables/rows", "tables/stars"),
+    *("tables/ranked", "tables/row_names", "tables/rows", "tables/stars", "tables/verdict"),
 )
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from hepbench.specs import text
 from hepbench.specs.errors import ResultsError, UsageError
@@ -22,7 +22,7 @@ from hepbench.tables.columns import (
     title,
 )
 from hepbench.tables.notes import SIZES, SOURCES, listed
-from hepbench.tables.ranking import rank
+from hepbench.tables.ranked import RankedRows, ranked
 from hepbench.tables.rows import collect, recorded
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def table(
     group = group.removeprefix("data.")
     rows = collect(records, group=group, columns=columns or DEFAULT_COLUMNS)
     shown = _columns(rows, columns, metrics, group=group)
-    ranked, unmarked = _ranked(rows, shown, compare)
+    peers = ranked(rows, shown, compare)
     looks = _count_looks(records if looked is None else looked)
     if format in formats.WRITERS:
-        return formats.WRITERS[format](_document(ranked, shown, looks, unmarked))
-    objects = [_plain_row(row, shown, looks) for row in ranked]
+        return formats.WRITERS[format](_document(peers, shown, looks))
+    objects = [_plain_row(row, shown, looks) for each in peers for row in each.rows]
     return formats.csv(objects) if format == "csv" else formats.json(objects)
 
 
@@ -119,34 +119,6 @@ def _has_values(rows: Iterable[Row], name: str) -> bool:
     return any(each and (each.value is not None or name not in LOSS_METRICS) for each in found)
 
 
-Peers: TypeAlias = tuple[Any, str]
-"""Rows that are ranked together: the group's value and the dataset."""
-
-
-def _ranked(
-    rows: Iterable[Row], columns: Columns, compare: Compare
-) -> tuple[list[Row], dict[Peers, str]]:
-    """Return table rows sorted by group and dataset, and ranked within each dataset.
-
-    Also returned: why no row of a dataset is marked as best, where that must be said.
-    """
-    peers: dict[Peers, list[Row]] = defaultdict(list)
-    for row in rows:
-        peers[_peers(row)].append(row)
-    found: list[Row] = []
-    unmarked = {}
-    for which, some in sorted(peers.items()):
-        marked, reason = stars.mark(rank(some, columns), columns, compare)
-        found += marked
-        if reason:
-            unmarked[which] = reason
-    return found, unmarked
-
-
-def _peers(row: Row) -> Peers:
-    return row.group, row.labels.dataset
-
-
 def _count_looks(records: Iterable[Record]) -> Counter[str]:
     """Return the number of evaluated records for each test set."""
     return Counter(r.data.test_set for r in records if r.data and r.status == "ok")
@@ -176,37 +148,37 @@ def _published(row: Row, columns: Columns) -> float | None:
 
 
 def _document(
-    ranked: Sequence[Row],
-    columns: Columns,
-    looks: Mapping[str, int],
-    unmarked: Mapping[Peers, str],
+    peers: Sequence[RankedRows], columns: Columns, looks: Mapping[str, int]
 ) -> formats.Document:
     """Return the tables of ranked rows as a document of rounded text."""
     main, labels, names = columns.main, columns.labels, columns.names
     heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
-    notes = ["notes"] if any(row.notes for row in ranked) else []
+    ranked_rows = [row for each in peers for row in each.rows]
+    notes = ["notes"] if any(row.notes for row in ranked_rows) else []
     tables = [
-        _group_table(list(rows), columns, looks, unmarked, noted=bool(notes))
-        for _, rows in groupby(ranked, key=lambda row: row.group)
+        _group_table(list(rows), columns, looks, noted=bool(notes))
+        for _, rows in groupby(ranked_rows, key=lambda row: row.group)
     ]
     return formats.Document(
+        verdict=[_verdict_line(each, columns) for each in peers],
         heads=[*labels, *heads, *notes],
         align=["left"] * len(labels) + ["right"] * len(heads) + ["left"] * len(notes),
         optional=[name in columns.optional for name in [*labels, *names, *notes]],
         tables=tables,
         main=len(labels) + names.index(main) if main else 0,
-        tie=stars.MEANING if any(row.best for row in ranked) else "",
+        tie=stars.MEANING if any(row.best for row in ranked_rows) else "",
         legend=_legend(tables, columns),
     )
 
 
+def _verdict_line(peers: RankedRows, columns: Columns) -> str:
+    """Return the verdict on rows, with their dataset and group."""
+    group = "" if columns.group == "dataset" else f"{columns.group} {peers.group}, "
+    return one_line(f"{group}{peers.dataset}: {peers.verdict}")
+
+
 def _group_table(
-    rows: Sequence[Row],
-    columns: Columns,
-    looks: Mapping[str, int],
-    unmarked: Mapping[Peers, str],
-    *,
-    noted: bool,
+    rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, noted: bool
 ) -> formats.Table:
     """Return the table of one group as text, with numbered notes."""
     metrics = {base(name) for name in columns.names}.difference(COUNTS, OTHERS)
@@ -220,14 +192,13 @@ def _group_table(
         lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
     name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
     seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
-    looked = [_test_set_line(*each, looks[each[0]]) for each in sorted(seen.items())]
     return formats.Table(
         title=name if whole else f"{columns.group} {name}",
         subtitle=_subtitle(rows[0]) if whole else "",
         rows=lines,
         best=[row.best for row in rows],
         notes=list(numbers),
-        remarks=[*looked, *_unmarked_lines(rows, unmarked, whole=whole)],
+        remarks=[_test_set_line(*each, looks[each[0]]) for each in sorted(seen.items())],
     )
 
 
@@ -242,14 +213,6 @@ def _subtitle(row: Row) -> str:
     sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
     more = f"; {data.n_unlabelled} more without labels" if data.n_unlabelled else ""
     return f"{source}: {sizes}{more}"
-
-
-def _unmarked_lines(
-    rows: Iterable[Row], unmarked: Mapping[Peers, str], *, whole: bool
-) -> list[str]:
-    """Return the sentences on why no row is marked, with the dataset if there may be several."""
-    reasons = {each: unmarked[each] for each in map(_peers, rows) if each in unmarked}
-    return [reason if whole else f"{each[1]}: {reason}" for each, reason in reasons.items()]
 
 
 def _test_set_line(split: str, size: int, looks: int) -> str:

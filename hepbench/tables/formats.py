@@ -40,6 +40,7 @@ class Document:
     """Tables of texts with common columns; each table leaves out its empty optional columns.
 
     Attributes:
+        verdict: lines above all tables: the verdict on each dataset.
         heads, align: titles of the columns; ``left`` or ``right``.
         optional: for each column, whether a table without a value in it leaves it out.
         main: index of the column that ranks the rows.
@@ -47,6 +48,7 @@ class Document:
         legend: lines below all tables.
     """
 
+    verdict: list[str]
     heads: list[str]
     align: list[str]
     optional: list[bool]
@@ -91,7 +93,10 @@ def plain(document: Document) -> str:
         below += (f"  {remark}" for remark in table.remarks)
         title = f"{table.title}  {table.subtitle}".strip()
         blocks += [title, "\n".join(grid), "\n".join(below)]
-    return _joined([*blocks, "\n".join(_wrapped(line, width) for line in _legend(document, "*"))])
+    verdict = "\n".join(_wrapped(line, width, "  ") for line in document.verdict)
+    return _joined(
+        [verdict, *blocks, "\n".join(_wrapped(line, width) for line in _legend(document, "*"))]
+    )
 
 
 def github(document: Document) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 SETTING = ("processor", "threads", "device", "precision")
 
 
+Standing = Literal["best", "tied", "worse", "unclear", ""]
+"""How a row compares with the best one: not significantly worse; the same, where no row is worse;
+significantly worse; unclear, as its seeds differ by too much; empty: not tested."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """A table row: the newest records of one cell, which differ only in their seeds.
@@ -35,7 +40,7 @@ class Row:
         averages: over seeds, by column.
         comparable: its value can be compared with the best one. This attribute and the next two
             are set when rows are ranked.
-        best: not significantly worse than the best row; see ``stars``.
+        standing: how it compares with the best row; see ``stars``.
         notes: lines below the table.
     """
 
@@ -44,8 +49,18 @@ class Row:
     cells: list[Record]
     averages: Mapping[str, SeedAverage]
     comparable: bool = False
-    best: bool = False
+    standing: Standing = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def best(self) -> bool:
+        """Whether the row is marked: not significantly worse than the best one, as others are."""
+        return self.standing == "best"
+
+    @cached_property
+    def is_network(self) -> bool:
+        """Whether the row's model is a network, as far as its records tell."""
+        return any("network_code" in parts for parts in self.record.key_parts.values())
 
     @cached_property
     def ok(self) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Mark the best rows of a table, or say in one sentence why none is marked."""
+"""Mark the best rows of a table, or say why none is marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Columns
-    from hepbench.tables.rows import Row
+    from hepbench.tables.rows import Row, Standing
 
 
 MEANING = (
@@ -23,13 +23,11 @@ MEANING = (
 )
 
 
-NONE = "no row is marked as best"
+ONE_SEED = "one seed does not show how much a row changes from training to training"
 
-ONE_SEED = f"{NONE}: one seed does not show how much a row changes from training to training"
+TOO_FEW = "fewer than two rows can be compared"
 
-TOO_FEW = f"{NONE}: fewer than two rows can be compared"
-
-ALL_TIE = f"{NONE}: none is significantly worse than the first"
+ALL_TIE = "none is significantly worse than the first"
 
 NOT_ONE_SEED = "one seed: not compared with the best row"
 
@@ -67,8 +65,7 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
     """Mark the best of the ranked table rows of one dataset.
 
     Returns:
-        The rows, and a sentence on why none is marked; empty if one is, or if there is nothing to
-        compare.
+        The rows, and why none is marked; empty if one is, or if there is nothing to compare.
     """
     main = columns.main
     places = [i for i, row in enumerate(rows) if row.comparable]
@@ -81,23 +78,43 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
     try:
         found = compare([_with_values(rows[i], main) for i in judged], main)
     except ResultsError as error:
-        return list(rows), f"{NONE}: {one_line(str(error))}"
-    best = {judged[i] for i in found.best}
+        return list(rows), one_line(str(error))
+    standings = _standings(rows, judged, found, main)
+    best = [i for i, standing in standings.items() if standing == "best"]
     notes = dict.fromkeys(single, NOT_ONE_SEED)
     notes |= {judged[i]: NOT_SAME_EXAMPLES for i in found.elsewhere}
-    unclear = {i for i in best if _looks_worse(rows[i], rows[min(best)], main)}
-    notes |= dict.fromkeys(unclear, FEW_SEEDS)
+    notes |= {i: FEW_SEEDS for i, standing in standings.items() if standing == "unclear"}
+    told = ""
     # none is best where fewer than two rows have the same examples
-    told = not best or len(best) + len(found.elsewhere) == len(judged)
+    if not found.best:
+        told, standings = TOO_FEW, {}
+    elif "worse" not in standings.values():
+        told, standings = ALL_TIE, standings | dict.fromkeys(best, "tied")
     marked = [
         replace(
             row,
-            best=i in best - unclear and not told,
+            standing=standings.get(i, ""),
             notes=[*row.notes, *filter(None, [notes.get(i)])],
         )
         for i, row in enumerate(rows)
     ]
-    return marked, "" if not told else ALL_TIE if best else TOO_FEW
+    return marked, told
+
+
+def _standings(
+    rows: Sequence[Row], judged: Sequence[int], found: Compared, main: str
+) -> dict[int, Standing]:
+    """Return how each row that was compared stands to the best one."""
+    best = {judged[i] for i in found.best}
+    elsewhere = {judged[i] for i in found.elsewhere}
+    standings: dict[int, Standing] = {}
+    for i in judged:
+        if i in best:
+            unclear = _looks_worse(rows[i], rows[min(best)], main)
+            standings[i] = "unclear" if unclear else "best"
+        elif i not in elsewhere:
+            standings[i] = "worse"
+    return standings
 
 
 def _looks_worse(row: Row, first: Row, main: str) -> bool:
