@@ -1,4 +1,5 @@
 # make run: the quickstart suite.  make test: the tests.  make slow: the tests that take long.
+# make bench: what became slower.
 # Each makes the environment first, and makes it again when what it installs has changed.
 
 PYTHON ?= python3
@@ -32,8 +33,9 @@ docs: $(READY)
 extras: $(READY)
 	$(INSTALL) -e 'plugins[blosc,pandas,simulate]'
 
+# what became slower than the committed baseline, or with BASE=main than that revision
 bench: $(READY)
-	.venv/bin/python benchmarks/costs.py
+	.venv/bin/python benchmarks/regressions.py $(if $(BASE),--base $(BASE))
 
 clean:
 	rm -rf .venv

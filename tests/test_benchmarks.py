@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = sorted(p.name for p in FOLDER.glob("*.py") if not p.name.startswith("test_"))
+SCRIPTS = sorted(
+    p.name for p in FOLDER.glob("*.py") if not p.name.startswith(("test_", "conftest"))
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -34,3 +37,43 @@ def test_what_a_benchmark_imports_when_it_runs_exists(name):
             for each in node.names:
                 if not hasattr(module, each.name):
                     importlib.import_module(f"{node.module}.{each.name}")
+
+
+@pytest.mark.slow
+def test_every_regression_benchmark_runs(tmp_path):
+    """Each call is made once, so that none is found broken only when it is timed."""
+    command = [sys.executable, "-P", "-m", "pytest", FOLDER, "-q", "--benchmark-disable"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.fixture
+def regressions(monkeypatch):
+    """Return the module of the script, with ratios that a test sets in place of measured ones."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("regressions")
+
+
+def rounds(factor, seed):
+    """Return ratios of 20 rounds that scatter by 10 %."""
+    return [float(r) for r in factor * np.random.default_rng(seed).normal(1, 0.1, 20)]
+
+
+def test_a_growth_by_half_is_named_and_scatter_is_not(regressions, capsys):
+    """What is slower must be slower again when it is measured a second time."""
+    before = {"plan": rounds(3, 0), "table": rounds(5, 1), "gone": rounds(1, 2)}
+    after = {"plan": rounds(4.5, 3), "table": rounds(5.3, 4), "new": rounds(1, 5)}
+    assert regressions.report(lambda _: (before, after), "", "main") == regressions.SLOWER
+    out = capsys.readouterr().out
+    assert "slower: plan (1.49 x)" in out
+    assert "gone" not in out
+    measured = iter([after, before])
+    code = regressions.report(lambda _: (before, next(measured)), "", "main")
+    assert (code, "no benchmark is slower" in capsys.readouterr().out) == (0, True)
+
+
+def test_benchmarks_of_which_none_could_be_compared_do_not_pass(regressions, capsys):
+    """The exit code is not that of a run without slower benchmarks."""
+    none_in_common = regressions.report(lambda _: ({"a": [1.0]}, {"b": [1.0]}), "", "main")
+    assert none_in_common == regressions.NOTHING_COMPARED
+    assert "nothing could be compared" in capsys.readouterr().out
