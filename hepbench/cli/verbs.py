@@ -12,6 +12,7 @@ from hepbench.data import finding
 from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
+from hepbench.specs.references import without_parameters
 from hepbench.specs.text import enumerated, one_line, several, unknown
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
@@ -448,7 +449,7 @@ def last_record(cell: str, records: Sequence[Record]) -> Record:
 def _counterpart(record: Record, plan: Plan) -> Cell:
     """Return the planned cell of the same names as a record's, if possible of equal parameters."""
     same_names = [
-        c for c in plan.cells if _without_parameters(c.name) == _without_parameters(record.cell)
+        c for c in plan.cells if without_parameters(c.name) == without_parameters(record.cell)
     ]
     for cell in same_names:
         if cell.name == record.cell:
@@ -456,16 +457,6 @@ def _counterpart(record: Record, plan: Plan) -> Cell:
     if not same_names:
         raise UsageError(unknown("cell", record.cell, [cell.name for cell in plan.cells]))
     return same_names[0]
-
-
-def _without_parameters(name: str) -> str:
-    """Return the name of a cell without the parameters in brackets."""
-    plain, depth = "", 0
-    for character in name:
-        depth += character == "["
-        plain += character if depth == 0 else ""
-        depth -= character == "]"
-    return plain
 
 
 def check(name: str, *, quick: bool) -> int:

@@ -44,8 +44,8 @@ class Means:
     Attributes:
         values: (K,).
         covariance: (K, K), due to the test examples.
-        training_variance: (K,), due to the trainings: their variance / their number.
-        trainings: (K,) number of trainings, 2 or more.
+        training_variance: (K,), due to the trainings: their variance / their number; NaN for one.
+        trainings: (K,) number of trainings; models are compared only with 2 or more.
         resamples: from which ``covariance`` was estimated; infinite if it was calculated.
     """
 
@@ -165,10 +165,14 @@ def _means(
     return Means(
         values=values,
         covariance=covariance,
-        training_variance=np.array([each.var(ddof=1) / len(each) for each in by_training]),
+        training_variance=np.array([_variance_of_mean(each) for each in by_training]),
         trainings=np.array([len(each) for each in by_training]),
         resamples=resamples,
     )
+
+
+def _variance_of_mean(values: Array) -> float:
+    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else math.nan
 
 
 def difference(means: Means, first: int, second: int) -> Difference:
@@ -224,16 +228,16 @@ def two_sided(t: float, freedom: float) -> float:
     """Return the probability that Student's t is beyond +-``t``."""
     if freedom > 1e5:
         return math.erfc(t / math.sqrt(2))
-    return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+    return incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
-def _incomplete_beta(a: float, b: float, x: float) -> float:
+def incomplete_beta(a: float, b: float, x: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b).
 
     Source: NIST Digital Library of Mathematical Functions, 8.17.4 and 8.17.22.
     """
     if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(b, a, 1 - x)
+        return 1 - incomplete_beta(b, a, 1 - x)
     if x <= 0:
         return 0.0
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

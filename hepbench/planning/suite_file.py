@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hepbench.specs import toml
+from hepbench.specs import gate, toml
 from hepbench.specs.errors import SuiteError
+from hepbench.specs.gate import Rule
 from hepbench.specs.references import alternatives, count_alternatives
 from hepbench.specs.text import shortened, unknown
 from hepbench.storage.records import Published
@@ -72,6 +73,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             presets of their own.
         run: the ``[[run]]`` tables.
         published: the ``[[published]]`` tables.
+        gate: the ``[gate]`` table: by metric or cost, a rule of ``hepbench gate`` or a list of them.
     """
 
     name: str
@@ -83,6 +85,15 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     run: list[Matrix]
     published: list[Published] = []
+    gate: dict[str, Rule | list[Rule]] = {}
+
+    def rules(self) -> list[tuple[str, Rule]]:
+        """Return the suite's gate as pairs of a metric or cost and one of its rules."""
+        return [
+            (name, rule)
+            for name, given in self.gate.items()
+            for rule in (given if isinstance(given, list) else [given])
+        ]
 
     def seed_list(self) -> list[int]:
         """Return the suite's seeds as a list."""
@@ -140,7 +151,8 @@ def _with_allowed_keys(message: str) -> str:
     if found is None:
         return message
     name, place = found.group(1), found.group(2) or "$"
-    kind = Matrix if ".run[" in place else Published if ".published[" in place else SuiteFile
+    kinds = {".run[": Matrix, ".published[": Published, ".gate[": Rule}
+    kind = next((kind for text, kind in kinds.items() if text in place), SuiteFile)
     return f"{place}: {unknown('key', name, kind.__struct_fields__)}"
 
 
@@ -179,6 +191,10 @@ def _check_suite(suite: SuiteFile, path: str) -> None:
             if not getattr(matrix, field):
                 msg = f"{path}: {field} at $.run[{i}] is empty; at least one is needed"
                 raise SuiteError(msg)
+    for name, rule in suite.rules():
+        if wrong := gate.problem(name, rule):
+            msg = f"{path}: rule at $.gate.{shortened(name, LONGEST)}: {wrong}"
+            raise SuiteError(msg)
     if not suite.run:
         msg = f"{path}: the suite has no [[run]] table; at least one is needed"
         raise SuiteError(msg)

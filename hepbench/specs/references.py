@@ -75,6 +75,16 @@ def chain(text: str) -> list[Reference]:
     return [reference(part) for part in _split_outside_brackets(text, "+")]
 
 
+def without_parameters(name: str) -> str:
+    """Return the name of a cell, or a reference, without the parameters in brackets."""
+    plain, depth = "", 0
+    for character in name:
+        depth += character == "["
+        plain += character if depth == 0 else ""
+        depth -= character == "]"
+    return plain
+
+
 def uses(names: Iterable[str]) -> list[str]:
     """Return a unique name for each step of a chain: a second ``finetune`` is ``finetune#2``.
 

@@ -1,0 +1,128 @@
+"""Findings of a comparison: a verdict on each cell for each metric and cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import exp
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from hepbench.evaluation import paired, paired_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepbench.evaluation.paired_runs import RunDifference
+
+
+Verdict: TypeAlias = Literal[
+    "worse",
+    "missing",
+    "not comparable",
+    "nothing concluded",
+    "worse within tolerance",
+    "better",
+    "no difference shown",
+    "identical",
+    "only in NEW",
+]
+
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""Verdicts on a cell, those to look at first at the beginning."""
+
+
+TOLD: tuple[Verdict, ...] = (
+    *("worse", "worse within tolerance", "better"),
+    *("no difference shown", "identical"),
+)
+"""Verdicts after a comparison that has concluded something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The finding of a comparison on one cell, for one metric or cost.
+
+    Attributes:
+        cell: ``dataset/model/chain``.
+        name: of the metric or cost.
+        verdict: see VERDICTS.
+        base, new: values, means over seeds; None where there are none. Latencies are multiples of
+            the reference computation's.
+        higher_is_better: direction of the values.
+        difference: the test of the difference; of latencies, in their logarithms. None where nothing
+            was tested.
+        is_log: whether ``difference`` is one of logarithms.
+        p: its probability, corrected for the number of cells.
+        tests: number of cells that were tested together.
+        n_test: number of test examples.
+        reason: why there is this verdict, where that must be said.
+    """
+
+    cell: str
+    name: str
+    verdict: Verdict
+    base: float | None = None
+    new: float | None = None
+    higher_is_better: bool = False
+    difference: RunDifference | None = None
+    is_log: bool = False
+    p: float | None = None
+    tests: int = 1
+    n_test: int | None = None
+    reason: str = ""
+
+    @property
+    def change(self) -> float | None:
+        """How much larger the value is in NEW than in BASE."""
+        return None if self.base is None or self.new is None else self.new - self.base
+
+    @property
+    def loss(self) -> float:
+        """How much worse the value is in NEW than in BASE; 0 where one is missing."""
+        change = self.change or 0.0
+        return -change if self.higher_is_better else change
+
+    @property
+    def increase(self) -> float:
+        """How much larger a cost is in NEW, as a fraction of that in BASE."""
+        return (self.change or 0.0) / self.base if self.base else 0.0
+
+    @property
+    def level(self) -> float:
+        """The level at which this finding was tested, if Holm's procedure got no further."""
+        return paired.LEVEL / self.tests
+
+    @cached_property
+    def smallest_visible(self) -> float | None:
+        """The smallest loss (of latencies: relative increase) that would have been found."""
+        if self.difference is None:
+            return None
+        found = self.difference.smallest_visible(self.level)
+        return exp(min(found, 50.0)) - 1 if self.is_log else found
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the comparison of this cell has concluded something."""
+        return self.verdict in TOLD
+
+
+def judged(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings on one metric with verdicts on those that were tested.
+
+    Their probabilities are corrected together, by Holm's procedure.
+    """
+    tested = [i for i, finding in enumerate(findings) if finding.difference is not None]
+    raw = [found.p for each in findings if (found := each.difference) is not None]
+    corrected = dict(zip(tested, paired_runs.holm(raw), strict=True))
+    return [
+        _judged(finding, corrected[i], len(tested)) if i in corrected else finding
+        for i, finding in enumerate(findings)
+    ]
+
+
+def _judged(finding: Finding, p: float, tests: int) -> Finding:
+    verdict: Verdict = "no difference shown"
+    if p < paired.LEVEL:
+        verdict = "worse" if finding.loss > 0 else "better"
+    return replace(finding, verdict=verdict, p=p, tests=tests)
