@@ -28,7 +28,10 @@ PURE = (
     ),
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
     *("evaluation/significance", "evaluation/effective_examples", "evaluation/metric_calls"),
-    *("evaluation/consistency", "evaluation/paired", "planning/matrix", "planning/settings"),
+    *("evaluation/consistency", "evaluation/paired", "evaluation/paired_runs"),
+    *("planning/matrix", "planning/settings", "specs/gate"),
+    *("comparison/costs", "comparison/document", "comparison/findings", "comparison/gate"),
+    *("comparison/pairs", "comparison/sentences"),
     "planning/stages",
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
     *("tables/columns", "tables/document", "tables/notes", "tables/ranking", "tables/rounding"),
@@ -49,9 +52,12 @@ BELOW = {
     "planning": "specs storage registry data training cost",
     "running": "specs storage registry data evaluation training cost planning",
     "tables": "specs storage evaluation",
+    "comparison": "specs storage registry data evaluation tables",
     "plots": "specs storage registry data evaluation training planning running tables",
     "conformance": "specs storage registry data evaluation training cost planning running",
-    "cli": "specs storage registry data evaluation planning running tables plots conformance",
+    "cli": (
+        "specs storage registry data evaluation planning running tables comparison plots conformance"
+    ),
 }
 """Package -> packages that it may import, in the order of their layers."""
 

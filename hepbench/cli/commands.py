@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FORMATS = ("plain", "github", "latex", "csv", "json", "html")
 
 
+COMPARISON_FORMATS = ("plain", "github", "json", "html")
+
+
 RESULTS = Path("results")
 
 
@@ -118,6 +121,20 @@ run_option = click.option("--run", metavar="NAME", help="Only the records of thi
 results_option = click.option(
     "--results", type=PATH, default=RESULTS, metavar="DIR", show_default=True
 )
+
+
+def compared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the arguments and options of a comparison of two results."""
+    metrics = "Metrics to compare, the main one first.  [auc, and those of the policy]"
+    suite = "Suite whose [gate] holds.  [suite of NEW]"
+    options = [
+        click.argument("base", type=PATH),
+        click.argument("new", type=PATH),
+        click.option("--metrics", metavar="NAME,...", help=metrics),
+        click.option("--suite", help=suite),
+        click.option("--format", "format_", type=click.Choice(COMPARISON_FORMATS), default="plain"),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), function)
 
 
 results_argument = click.argument("results", type=PATH, default=RESULTS, metavar="[RESULTS]")
@@ -270,6 +287,41 @@ def pack(**given: Any) -> None:
     from hepbench.cli import packing
 
     streams.write_line(packing.pack(**given))
+
+
+@cli.command()
+@compared
+def compare(**given: Any) -> None:
+    """Compare two results cell by cell: what is better and worse in NEW than in BASE.
+
+    BASE and NEW are results folders or packed files. Quality is tested on the same test examples
+    with all seeds; costs are compared exactly. A suite's [gate] names tolerances.
+    """
+    from hepbench.cli import comparisons
+
+    streams.write(comparisons.compare(**given))
+
+
+@cli.command()
+@compared
+@click.option(
+    "--fail-if",
+    "conditions",
+    multiple=True,
+    metavar="RULE",
+    help="A rule in place of [gate]: 'auc loss > 0.005', 'flops increase > 5%', with 'in GLOB'.",
+)
+def gate(**given: Any) -> int:
+    """Compare two results, and fail if NEW is worse than a policy allows.
+
+    Without rules in --fail-if or the suite's [gate], a significant loss of the main metric and more
+    than 1 % more FLOPs fail. Exit 0 passed, 1 worse, 3 nothing could be concluded.
+    """
+    from hepbench.cli import comparisons
+
+    text, code = comparisons.gate(**given)
+    streams.write(text)
+    return code
 
 
 @cli.command()

@@ -68,7 +68,9 @@ def compare(
         _check(name, metrics)
     pairs, older = paired(*records, columns=names)
     found = {
-        name: findings.judged([each for pair in pairs if (each := _finding(pair, name, metrics, runs))])
+        name: findings.judged(
+            [each for pair in pairs if (each := _finding(pair, name, metrics, runs))]
+        )
         for name in names
     }
     return Comparison(pairs=pairs, findings=found, older=older)
@@ -84,9 +86,7 @@ def _check(name: str, metrics: Mapping[str, Metric]) -> None:
         raise UsageError(msg)
 
 
-def _finding(
-    pair: Pair, name: str, metrics: Mapping[str, Metric], runs: Runs
-) -> Finding | None:
+def _finding(pair: Pair, name: str, metrics: Mapping[str, Metric], runs: Runs) -> Finding | None:
     if name in COSTS:
         return costs.compare(pair, name)
     return quality.compare(pair, metrics[name], runs)

@@ -36,7 +36,10 @@ def compare(pair: Pair, name: str) -> Finding | None:
     A latency that was tested has no verdict yet: ``findings.judged`` gives it.
     """
     values = {run: row.averages[name].value for run, row in pair.rows.items()}
-    if all(value is None for value in values.values()):
+    if all(
+        value is None and row.ok
+        for value, row in zip(values.values(), pair.rows.values(), strict=True)
+    ):
         return None
     base, new = values.get("BASE"), values.get("NEW")
     finding = Finding(cell=pair.cell, name=name, verdict="identical", base=base, new=new)
@@ -46,7 +49,9 @@ def compare(pair: Pair, name: str) -> Finding | None:
         return replace(finding, verdict="missing", reason=pair.missing)
     if base is None or new is None:
         run = "BASE" if base is None else "NEW"
-        return replace(finding, verdict="missing", reason=f"not measured in {run}{_gap(pair, run)}")
+        return replace(
+            finding, verdict="not measured", reason=f"not measured in {run}{_gap(pair, run)}"
+        )
     assert pair.new is not None
     if name in LATENCIES:
         return _of_latencies(finding, pair.base, pair.new)

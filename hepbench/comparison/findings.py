@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Verdict: TypeAlias = Literal[
     "worse",
     "missing",
+    "not measured",
     "not comparable",
     "nothing concluded",
     "worse within tolerance",
@@ -100,6 +101,11 @@ class Finding:
             return None
         found = self.difference.smallest_visible(self.level)
         return exp(min(found, 50.0)) - 1 if self.is_log else found
+
+    @property
+    def is_of_cell(self) -> bool:
+        """Whether the verdict is one on the whole cell, whatever is compared in it."""
+        return self.verdict in {"missing", "only in NEW"}
 
     @property
     def is_told(self) -> bool:

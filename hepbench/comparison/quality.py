@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 CUTS = {
     "hepbench.evaluation.metrics:accuracy": metrics.accuracy_threshold,
-    "hepbench.evaluation.metrics:accuracy_at_half": lambda _: 0.5,
+    "hepbench.evaluation.metrics:accuracy_at_half": None,
 }
-"""Accuracies, which are compared exactly, and how they choose the threshold of two classes."""
+"""Accuracies, which are compared exactly, and how the threshold of two classes is chosen; None: one half."""
 
 
 FEWEST_EXAMPLES = 10
@@ -47,7 +47,7 @@ class Runs(NamedTuple):
     new: Results
 
 
-class _Inconclusive(Exception):  # noqa: N818 - a verdict, not an error
+class NotTested(Exception):
     """Ends the comparison of a cell with a verdict and its reason."""
 
     def __init__(self, verdict: Verdict, reason: str) -> None:
@@ -74,7 +74,7 @@ def compare(pair: Pair, metric: Metric, runs: Runs) -> Finding | None:
     )
     try:
         return _compared(finding, pair, metric, runs)
-    except _Inconclusive as found:
+    except NotTested as found:
         return replace(finding, verdict=found.verdict, reason=found.reason)
 
 
@@ -89,12 +89,14 @@ def _mean(row: Row | None, metric: Metric) -> float | None:
 
 def _compared(finding: Finding, pair: Pair, metric: Metric, runs: Runs) -> Finding:
     if pair.base is None:
-        raise _Inconclusive("only in NEW", "not in BASE")
+        raise NotTested(verdict="only in NEW", reason="not in BASE")
     _check_values(pair, metric)
     if reason := pair.differing(metric.same):
-        raise _Inconclusive("not comparable", reason)
+        raise NotTested(verdict="not comparable", reason=reason)
     assert pair.new is not None
-    records = [(run, r) for run, row in zip(runs, (pair.base, pair.new), strict=True) for r in row.ok]
+    records = [
+        (run, r) for run, row in zip(runs, (pair.base, pair.new), strict=True) for r in row.ok
+    ]
     try:
         examples = _common_examples(records)
         if _are_identical(records, pair, metric):
@@ -102,26 +104,31 @@ def _compared(finding: Finding, pair: Pair, metric: Metric, runs: Runs) -> Findi
         _check_numbers(pair, examples)
         difference = _difference(records, len(pair.base.ok), metric, examples)
     except HepbenchError as error:
-        raise _Inconclusive("nothing concluded", str(error)) from error
-    except _Inconclusive:
+        raise NotTested(verdict="nothing concluded", reason=str(error)) from error
+    except NotTested:
         raise
     except Exception as error:
         # the metric of a plugin may raise anything, and must not cost the comparison
-        raise _Inconclusive("nothing concluded", error_text(error)) from error
+        raise NotTested(verdict="nothing concluded", reason=error_text(error)) from error
     return replace(finding, difference=difference, base=difference.base, new=difference.new)
 
 
 def _check_values(pair: Pair, metric: Metric) -> None:
     """End the comparison if a cell, or the metric's value in one of its records, is missing."""
     if pair.missing:
-        raise _Inconclusive("missing", pair.missing)
+        raise NotTested(verdict="missing", reason=pair.missing)
     for name, row in pair.rows.items():
         values = [record.metrics.get(metric.name) for record in row.ok]
         if any(each is None or each.value is None for each in values):
             why = next((each.undefined for each in values if each and each.undefined), None)
-            raise _Inconclusive("missing", f"no {metric.name} in {name}: {why or 'not recorded'}")
+            raise NotTested(
+                verdict="not measured",
+                reason=f"no {metric.name} in {name}: {why or 'not recorded'}",
+            )
         if any(each and each.limit for each in values):
-            raise _Inconclusive("nothing concluded", f"{metric.name} is only a limit in {name}")
+            raise NotTested(
+                verdict="nothing concluded", reason=f"{metric.name} is only a limit in {name}"
+            )
 
 
 def _common_examples(records: Sequence[tuple[Results, Record]]) -> Arrays:
@@ -130,28 +137,33 @@ def _common_examples(records: Sequence[tuple[Results, Record]]) -> Arrays:
     for results, record in records[1:]:
         other = stored_predictions.test_examples(results, record)
         if other.keys() != first.keys():
-            raise _Inconclusive("not comparable", "only one run has event weights")
+            raise NotTested(verdict="not comparable", reason="only one run has event weights")
         for name, values in first.items():
             if other[name] is not values and not np.array_equal(other[name], values):
-                raise _Inconclusive("not comparable", f"the {name} of the test examples differ")
+                raise NotTested(
+                    verdict="not comparable", reason=f"the {name} of the test examples differ"
+                )
     return first
 
 
-def _are_identical(
-    records: Sequence[tuple[Results, Record]], pair: Pair, metric: Metric
-) -> bool:
-    """Return whether both runs have the same seeds, scores and values, bit by bit."""
+def _are_identical(records: Sequence[tuple[Results, Record]], pair: Pair, metric: Metric) -> bool:
+    """Return whether both runs have the same scores and values, bit by bit.
+
+    If they have other seeds, all trainings of both must be the same.
+    """
     assert pair.base is not None
     assert pair.new is not None
-    old, new = ({record.seed: record for record in row.ok} for row in (pair.base, pair.new))
-    if old.keys() != new.keys():
-        return False
-    base, other = records[0][0], records[-1][0]
-    return all(
-        record.metrics[metric.name] == new[seed].metrics[metric.name]
-        and np.array_equal(_scores(base, record), _scores(other, new[seed]))
-        for seed, record in old.items()
-    )
+    first = {record.seed: (results, record) for results, record in records[: len(pair.base.ok)]}
+    others = records[len(first) :]
+    if first.keys() != {record.seed for _, record in others}:
+        first = dict.fromkeys((record.seed for _, record in records), records[0])
+        others = records[1:]
+    return all(_is_same(first[record.seed], (run, record), metric) for run, record in others)
+
+
+def _is_same(one: tuple[Results, Record], other: tuple[Results, Record], metric: Metric) -> bool:
+    values = [record.metrics[metric.name] for _, record in (one, other)]
+    return values[0] == values[1] and np.array_equal(_scores(*one), _scores(*other))
 
 
 def _scores(results: Results, record: Record) -> Array:
@@ -163,11 +175,13 @@ def _check_numbers(pair: Pair, examples: Arrays) -> None:
     single = [name for name, row in pair.rows.items() if len(row.ok) < 2]
     if single:
         reason = "does not show how much a training changes by chance: run 3 seeds"
-        raise _Inconclusive("nothing concluded", f"one seed in {' and '.join(single)} {reason}")
+        raise NotTested(
+            verdict="nothing concluded", reason=f"one seed in {' and '.join(single)} {reason}"
+        )
     fewest = int(np.bincount(examples["labels"]).min())
     if fewest < FEWEST_EXAMPLES:
         reason = f"{fewest} test examples of a class; at least {FEWEST_EXAMPLES} are needed"
-        raise _Inconclusive("nothing concluded", reason)
+        raise NotTested(verdict="nothing concluded", reason=reason)
 
 
 def _difference(
@@ -198,6 +212,7 @@ def _correct(predictions: Predictions, metric: Metric) -> Array:
     """Return which examples are correctly classified, as (N,) bool."""
     part = metrics.part_of(predictions)
     if part.classes == 2:
-        return part.correct_above(CUTS[metric.compute](predictions))
+        cut = CUTS[metric.compute]
+        return part.correct_above(cut(predictions) if cut else 0.5)
     correct: Array = part.scores.argmax(axis=1) == part.labels
     return correct

@@ -33,6 +33,10 @@ POWER = 0.8
 """Probability that the smallest visible loss is found."""
 
 
+ROUNDING = 1e-12
+"""Values that differ by less are equal."""
+
+
 FEW_DISAGREEMENTS = 25
 """Below this number of disagreements the exact test of McNemar is used beside the other one."""
 
@@ -74,7 +78,7 @@ class RunDifference:
     def p(self) -> float:
         """The probability of a difference at least as large between runs that are equally good."""
         # sums in another order differ in their last digits
-        if abs(self.value) < 1e-12:
+        if abs(self.value) < ROUNDING:
             return 1.0
         if self.exact_p is not None and self.deterministic:
             return self.exact_p
@@ -148,7 +152,8 @@ def of_means(means: Means, base: int) -> RunDifference:
     runs = [slice(base), slice(base, None)]
     values = [means.values[run] for run in runs]
     numbers = [len(each) for each in values]
-    spreads = [float(each.var(ddof=1)) / len(each) for each in values]
+    # sums of equal values are rounded
+    spreads = [each.var(ddof=1) / len(each) if np.ptp(each) > ROUNDING else 0.0 for each in values]
     own = [_of_both(means.covariance[run, run]) for run in runs]
     signs = np.concatenate([np.full(n, sign / n) for n, sign in zip(numbers, (-1, 1), strict=True)])
     paired_variance = float(signs @ means.covariance @ signs)
@@ -255,7 +260,10 @@ def examples_needed(found: RunDifference, n: int, loss: float, level: float) -> 
         more = replace(found, of_examples=found.of_examples / factor, of_trainings=trainings)
         return more.smallest_visible(level)
 
-    if others and replace(found, of_examples=0.0, of_trainings=others).smallest_visible(level) >= loss:
+    if (
+        others
+        and replace(found, of_examples=0.0, of_trainings=others).smallest_visible(level) >= loss
+    ):
         return None
     return _rounded_up(n * _root(visible, loss, start=1.0))
 

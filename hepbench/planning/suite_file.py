@@ -169,6 +169,7 @@ MOST_CELLS = 100_000
 
 def _check_suite(suite: SuiteFile, path: str) -> None:
     _check_seeds(suite, path)
+    _check_gate(suite, path)
     # it names a folder
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", suite.name) or len(suite.name) > LONGEST:
         msg = (
@@ -191,13 +192,16 @@ def _check_suite(suite: SuiteFile, path: str) -> None:
             if not getattr(matrix, field):
                 msg = f"{path}: {field} at $.run[{i}] is empty; at least one is needed"
                 raise SuiteError(msg)
+    if not suite.run:
+        msg = f"{path}: the suite has no [[run]] table; at least one is needed"
+        raise SuiteError(msg)
+
+
+def _check_gate(suite: SuiteFile, path: str) -> None:
     for name, rule in suite.rules():
         if wrong := gate.problem(name, rule):
             msg = f"{path}: rule at $.gate.{shortened(name, LONGEST)}: {wrong}"
             raise SuiteError(msg)
-    if not suite.run:
-        msg = f"{path}: the suite has no [[run]] table; at least one is needed"
-        raise SuiteError(msg)
 
 
 def _check_seeds(suite: SuiteFile, path: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import without_parameters
-from hepbench.specs.text import shortened, unknown
+from hepbench.specs.text import shortened
 
 COSTS = (
     *("parameters", "nonzero_parameters", "macs", "flops", "theoretical_macs", "comparisons"),
@@ -115,13 +115,17 @@ def problem(name: str, rule: Rule) -> str | None:
     except ValueError as error:
         return str(error)
     if not is_cost and resolution.size == 0:
-        return f"no comparison can see a loss of 0: give must_see, such as must_see = 0.02 for {name}"
+        return (
+            f"no comparison can see a loss of 0: give must_see, such as must_see = 0.02 for {name}"
+        )
     if is_cost and not tolerance.relative:
         return f"max_increase of {name} is a percentage, such as '5%'"
     return None
 
 
-_CONDITION = re.compile(r"(?P<name>\S+) (?P<kind>loss|increase) > (?P<amount>\S+)(?: in (?P<cells>.+))?")
+_CONDITION = re.compile(
+    r"(?P<name>\S+) (?P<kind>loss|increase) > (?P<amount>\S+)(?: in (?P<cells>.+))?"
+)
 
 
 def parse_condition(text: str) -> tuple[str, Rule]:
@@ -137,8 +141,9 @@ def parse_condition(text: str) -> tuple[str, Rule]:
             "'auc loss > 0.005 in higgs/*' is expected"
         )
         raise UsageError(msg)
-    field = {"loss": "max_loss", "increase": "max_increase"}[found["kind"]]
-    rule = Rule(**{field: found["amount"], "cells": found["cells"] or "*"})
+    size, cells = found["amount"], found["cells"] or "*"
+    is_loss = found["kind"] == "loss"
+    rule = Rule(max_loss=size, cells=cells) if is_loss else Rule(max_increase=size, cells=cells)
     if wrong := problem(found["name"], rule):
         msg = f"--fail-if {shortened(text, 80)!r}: {wrong}"
         raise UsageError(msg)

@@ -103,13 +103,13 @@ def github(document: Document) -> str:
     """Return tables as Markdown for GitHub, with numbered notes."""
     blocks = []
     for part in _parts(document):
-        (table,), heads = part.tables, [*map(_markdown, part.heads)]
-        rows = _rows(part, table, "**{}**", _markdown)
-        notes = [f"{n}. {_markdown(note)}" for n, note in enumerate(table.notes, 1)]
-        blocks.append(f"**{_markdown(table.title)}** {_markdown(table.subtitle)}".strip())
+        (table,), heads = part.tables, [*map(markdown, part.heads)]
+        rows = _rows(part, table, "**{}**", markdown)
+        notes = [f"{n}. {markdown(note)}" for n, note in enumerate(table.notes, 1)]
+        blocks.append(f"**{markdown(table.title)}** {markdown(table.subtitle)}".strip())
         blocks += [_grid(part, rows, "pipe", heads), "\n".join(notes)]
-        blocks.append("<br>\n".join(map(_markdown, table.remarks)))
-    return _joined([*blocks, "<br>\n".join(map(_markdown, _legend(document, "bold")))])
+        blocks.append("<br>\n".join(map(markdown, table.remarks)))
+    return _joined([*blocks, "<br>\n".join(map(markdown, _legend(document, "bold")))])
 
 
 def latex(document: Document) -> str:
@@ -131,6 +131,11 @@ def latex(document: Document) -> str:
 
 def html(document: Document) -> str:
     """Return tables as a self-contained HTML page with light and dark colours."""
+    return html_page(", ".join(table.title for table in document.tables[:3]), html_tables(document))
+
+
+def html_tables(document: Document) -> str:
+    """Return tables with notes and legend as the body of an HTML page."""
     sections = []
     for part in _parts(document):
         (table,) = part.tables
@@ -140,9 +145,13 @@ def html(document: Document) -> str:
         notes = "\n".join(f"<li>{escape(note)}" for note in table.notes)
         remarks = "<br>\n".join(map(escape, table.remarks))
         sections.append(f"<h2>{title}</h2>\n<div>{grid}</div>\n<ol>{notes}</ol>\n<p>{remarks}</p>")
-    title = escape(", ".join(table.title for table in document.tables[:3]))
     legend = "<br>\n".join(map(escape, _legend(document, "bold")))
-    return _HTML.format(title=title, sections="\n".join(sections), legend=legend)
+    return "\n".join([*sections, f"<p>{legend}</p>"])
+
+
+def html_page(title: str, body: str) -> str:
+    """Return a self-contained HTML page with a title, which is escaped, and a body of HTML."""
+    return _HTML.format(title=escape(title), body=body)
 
 
 def _parts(document: Document) -> Iterator[Document]:
@@ -204,7 +213,8 @@ def _field(value: Any) -> Any:
     return "; ".join(value) if isinstance(value, list) else value
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Escape a text for Markdown."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
     return re.sub(r"([\\`*|~$]|\b_|_\b)", r"\\\1", text)
 
@@ -248,8 +258,7 @@ tr {{ border-bottom: 1px solid #8884; }}
 tr:has(b) {{ background: #2a82; }}
 small, ol, p {{ font-size: .9rem; font-weight: normal; max-width: 75rem; }}
 </style>
-{sections}
-<p>{legend}</p>
+{body}
 """
 
 

@@ -1,0 +1,270 @@
+"""Makes the text of a comparison: sentences, tables of cells, or JSON. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from html import escape
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.comparison.findings import VERDICTS
+from hepbench.comparison.sentences import number, relative
+from hepbench.specs.gate import COSTS
+from hepbench.specs.text import DASH, one_line, several, shortened
+from hepbench.tables import formats
+from hepbench.tables.columns import title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hepbench.comparison.comparison import Comparison
+    from hepbench.comparison.findings import Finding
+    from hepbench.comparison.pairs import Pair
+
+
+FORMATS = ("plain", "github", "json", "html")
+
+
+MOST_CHANGES, LONGEST_CHANGES = 3, 300
+"""Changed parts of a key that a note names, and its characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is said about a comparison.
+
+    Attributes:
+        lead: sentences above the tables, the most important first.
+        details: lines below them: what was compared.
+        comparison: what was found.
+        names: compared metrics and costs; the first is shown with its values.
+        more: entries of the JSON object beside those of the comparison.
+    """
+
+    lead: Sequence[str]
+    details: Sequence[str]
+    comparison: Comparison
+    names: Sequence[str]
+    more: Mapping[str, Any]
+
+
+def write(report: Report, format: str) -> str:
+    """Return the text of a report on a comparison in one of FORMATS."""
+    return {"plain": _plain, "github": _github, "html": _html, "json": _json}[format](report)
+
+
+WIDTH = 100
+
+
+def _plain(report: Report) -> str:
+    lead = "\n".join(fill(line, WIDTH, break_on_hyphens=False) for line in report.lead)
+    return _joined(lead, "\n".join(report.details), *_tables(report, formats.plain))
+
+
+def _github(report: Report) -> str:
+    first, *others = map(formats.markdown, report.lead)
+    details = map(formats.markdown, report.details)
+    tables = _tables(report, formats.github)
+    return _joined(f"**{first}**", "<br>\n".join(others), "<br>\n".join(details), *tables)
+
+
+def _html(report: Report) -> str:
+    first, *others = map(escape, report.lead)
+    details = "<br>\n".join(map(escape, report.details))
+    head = f"<h1>{first}</h1>\n<p>{'<br>'.join(others)}</p>\n<p>{details}</p>"
+    return formats.html_page("Comparison", "\n".join([head, *_tables(report, formats.html_tables)]))
+
+
+def _tables(report: Report, writer: Callable[[formats.Document], str]) -> list[str]:
+    document = _document(report)
+    return [writer(document).rstrip("\n")] if document.tables else []
+
+
+def _joined(*blocks: str) -> str:
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _json(report: Report) -> str:
+    return msgspec.json.format(msgspec.json.encode(_as_json(report)), indent=1).decode() + "\n"
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    comparison = report.comparison
+    return {
+        "sentences": list(report.lead),
+        **report.more,
+        "cells": [
+            {
+                "cell": pair.cell,
+                "changed": pair.changes,
+                "findings": {
+                    name: _finding_as_json(finding)
+                    for name, finding in comparison.by_cell[pair.cell].items()
+                },
+            }
+            for pair in comparison.pairs
+        ],
+    }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
+    difference = finding.difference
+    return {
+        "verdict": finding.verdict,
+        "base": finding.base,
+        "new": finding.new,
+        "difference": finding.change,
+        "stderr": difference.stderr if difference and not finding.is_log else None,
+        "p": finding.p,
+        "smallest_visible_loss": finding.smallest_visible,
+        "seeds": list(difference.trainings) if difference else None,
+        "n_test": finding.n_test,
+        "reason": finding.reason or None,
+    }
+
+
+def _document(report: Report) -> formats.Document:
+    """Return the tables of a comparison, one for each dataset, without cells that are identical."""
+    comparison, (main, *others) = report.comparison, report.names
+    shown: dict[str, list[Pair]] = defaultdict(list)
+    same: dict[str, int] = defaultdict(int)
+    for pair in comparison.pairs:
+        if all(each.verdict == "identical" for each in comparison.by_cell[pair.cell].values()):
+            same[_dataset(pair)] += 1
+        else:
+            shown[_dataset(pair)].append(pair)
+    heads = [f"{title(main)} BASE", "NEW", "NEW - BASE", "verdict", "visible", *map(title, others)]
+    tables = [_table(name, pairs, report, same[name]) for name, pairs in sorted(shown.items())]
+    return formats.Document(
+        heads=["model", "chain", *heads, "notes"],
+        align=["left", "left", *["right"] * 3, "left", *["right"] * (1 + len(others)), "left"],
+        optional=[False] * 6 + [True] * (len(others) + 2),
+        tables=tables,
+        main=5,
+        tie="",
+        legend=_legend(main, others, comparison),
+    )
+
+
+def _dataset(pair: Pair) -> str:
+    return next(iter(pair.rows.values())).labels.dataset
+
+
+def _table(name: str, pairs: Sequence[Pair], report: Report, identical: int) -> formats.Table:
+    by_cell = report.comparison.by_cell
+    numbers: dict[str, int] = {}
+    lines = []
+    for pair in sorted(pairs, key=lambda pair: _place(pair, report)):
+        found = by_cell[pair.cell]
+        labels = next(iter(pair.rows.values())).labels
+        marks = [str(numbers.setdefault(n, len(numbers) + 1)) for n in _notes(pair, found)]
+        main, *others = (found.get(name) for name in report.names)
+        lines.append(
+            [
+                *(one_line(labels.model), one_line(labels.chain)),
+                *(_main_cells(main) if main else [DASH] * 5),
+                *(_short(each) if each else DASH for each in others),
+                ", ".join(marks) or DASH,
+            ]
+        )
+    sizes = {each.n_test for p in pairs for each in by_cell[p.cell].values()} - {None}
+    also = f"{several(identical, 'more cell')}: identical in all that was compared"
+    return formats.Table(
+        title=one_line(name),
+        subtitle=f"{'/'.join(map(str, sizes))} test examples" if sizes else "",
+        rows=lines,
+        best=[False] * len(lines),
+        notes=list(numbers),
+        remarks=[also] if identical else [],
+    )
+
+
+def _place(pair: Pair, report: Report) -> tuple[Any, ...]:
+    """Return the place of a cell in its table: first what is to be looked at."""
+    found = report.comparison.by_cell[pair.cell]
+    verdicts = [found[name].verdict for name in report.names if name in found]
+    main = found.get(report.names[0])
+    return ([VERDICTS.index(each) for each in verdicts], -main.loss if main else 0.0, pair.cell)
+
+
+def _main_cells(finding: Finding) -> list[str]:
+    values = [DASH if x is None else number(x, finding) for x in (finding.base, finding.new)]
+    visible = finding.smallest_visible
+    return [
+        *values,
+        _difference(finding),
+        finding.verdict,
+        DASH if visible is None else f"{visible:.2g}",
+    ]
+
+
+def _difference(finding: Finding) -> str:
+    if finding.change is None or finding.verdict == "identical":
+        return DASH
+    sign = "-" if finding.change < 0 else "+"
+    size = f"{sign}{number(abs(finding.change), finding)}"
+    if finding.difference is None or finding.is_log:
+        return size
+    return f"{size} ±{number(finding.difference.stderr, finding)}"
+
+
+def _short(finding: Finding) -> str:
+    """Return the finding on a further metric or cost in one column."""
+    if finding.verdict == "identical":
+        return "="
+    if finding.change is None or not finding.is_told:
+        return finding.verdict
+    if finding.name in COSTS:
+        size = relative(finding.increase)
+        return size if finding.difference is None else f"{size}, {finding.verdict}"
+    return f"{_difference(finding)}, {finding.verdict}"
+
+
+def _notes(pair: Pair, found: Mapping[str, Finding]) -> list[str]:
+    """Return notes on a cell: reasons of its verdicts, and what changed in its key."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for finding in found.values():
+        if finding.reason:
+            by_reason[finding.reason].append(title(finding.name))
+    every = len(by_reason) == 1 and len(next(iter(by_reason.values()))) == len(found)
+    reasons = [
+        one_line(reason if every else f"{', '.join(names)}: {reason}")
+        for reason, names in by_reason.items()
+    ]
+    if not pair.changes:
+        return reasons
+    more = len(pair.changes) - MOST_CHANGES
+    told = [*pair.changes[:MOST_CHANGES], *([f"and {more} more"] if more > 0 else [])]
+    return [*reasons, shortened(one_line(f"changed: {'; '.join(told)}"), LONGEST_CHANGES)]
+
+
+ERROR = (
+    "NEW - BASE: difference of the means over seeds on the same test examples, with its standard "
+    "error, from test examples and seeds"
+)
+
+
+SIGNIFICANT = "better, worse: significant at 5 %, corrected for"
+
+
+VISIBLE = "visible: the smallest loss that would have been found with a probability of 80 %"
+
+
+def _legend(main: str, others: Sequence[str], comparison: Comparison) -> list[str]:
+    lines = []
+    tested = [each for each in comparison.findings[main] if each.difference is not None]
+    if tested:
+        number = several(len(tested), "tested cell")
+        lines += [ERROR, f"{SIGNIFICANT} {number} by Holm's procedure", VISIBLE]
+    if costs := [title(name) for name in others if name in COSTS]:
+        lines.append(f"{', '.join(costs)}: relative change; =: equal")
+    if any("latency" in name for name in others):
+        lines.append(
+            "latency: in multiples of a reference computation that was timed in the same process"
+        )
+    if any(pair.changes for pair in comparison.pairs):
+        lines.append("changed: parts of the key, BASE -> NEW; see hepbench why")
+    return lines
