@@ -139,6 +139,7 @@ def _document(report: Report) -> formats.Document:
     heads = [f"{title(main)} BASE", "NEW", "NEW - BASE", "verdict", "visible", *map(title, others)]
     tables = [_table(name, pairs, report, same[name]) for name, pairs in sorted(shown.items())]
     return formats.Document(
+        verdict=[],
         heads=["model", "chain", *heads, "notes"],
         align=["left", "left", *["right"] * 3, "left", *["right"] * (1 + len(others)), "left"],
         optional=[False] * 6 + [True] * (len(others) + 2),

@@ -232,7 +232,8 @@ MOST_NAMED = 3
 def lines(judgements: Sequence[Judgement]) -> list[str]:
     """Return lines on what did not pass, and on all of informative rules; equal ones are joined.
 
-    A cell that is missing is told once, whatever rules it has.
+    A cell that is missing is told once, whatever rules it has. One blocking rule in one cell is in
+    the sentence already.
     """
     cells: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     missing: set[str] = set()
@@ -243,6 +244,9 @@ def lines(judgements: Sequence[Judgement]) -> list[str]:
             if each.text.startswith("missing"):
                 missing.add(each.cell)
             cells[tier, name_of(each.name), each.text].append(each.cell)
+    blocking = [some for (tier, _, _), some in cells.items() if tier == "blocking"]
+    if len(blocking) == 1 and len(blocking[0]) == 1:
+        cells = {where: some for where, some in cells.items() if where[0] != "blocking"}
     return [f"{tier}: {_listed(some)}{name}: {text}" for (tier, name, text), some in cells.items()]
 
 

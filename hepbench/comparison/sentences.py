@@ -63,11 +63,13 @@ def sentences(comparison: Comparison, names: Sequence[str]) -> list[str]:
     """
     main, *others = names
     told = [_sentence(main, comparison.findings[main])]
-    for name in others:
-        told += [_sentence(name, [f for f in comparison.findings[name] if not f.is_of_cell])]
     pairs = comparison.pairs
     if pairs and all(pair.is_same_record for pair in pairs):
-        told.insert(1, "NEW holds the same records as BASE: nothing was computed anew.")
+        told.append("NEW holds the same records as BASE: nothing was computed anew.")
+    in_both = {n: [f for f in comparison.findings[n] if not f.is_of_cell] for n in others}
+    told += [_sentence(name, findings) for name, findings in in_both.items() if findings]
+    if unknown := [name_of(name) for name in others if not in_both[name]]:
+        told.append(f"Not recorded in any cell of both runs: {', '.join(unknown)}.")
     return told
 
 
@@ -81,7 +83,7 @@ def _sentence(name: str, findings: Sequence[Finding]) -> str:
     subject = f"{called[0].upper()}{called[1:]}"
     verb = "are" if name in PLURAL else "is"
     if not findings:
-        return f"{subject} {verb} not recorded in both runs of any cell."
+        return f"{subject} {verb} not recorded in any cell of either run."
     words = LATENCY if "latency" in name else COST if name in COSTS else QUALITY
     by_verdict: dict[Verdict, list[Finding]] = defaultdict(list)
     for finding in findings:
