@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hepbench.registry.plugins import Registry
     from hepbench.running.environment import LocalEnvironment
     from hepbench.running.validity import Validity
+    from hepbench.specs.suite import Suite
     from hepbench.storage.stage_cache import StageCache
 
 
@@ -101,17 +102,27 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
         SuiteError: the file cannot be read or is not a suite.
         UsageError: no plugin has a suite of that name.
     """
-    if is_path(name):
-        path = Path(name)
-    else:
-        entry = registry.entry("suite", name)
-        package, _, relative = entry.spec.path.partition(":")
-        path = _package_folder(package, entry.plugin.distribution) / relative
+    path = suite_path(name, registry)
     try:
         return suite_file.parse(regular_files.read(path, most=LARGEST_SUITE), str(path))
     except OSError as error:
         msg = f"suite {path}: {error.strerror}"
         raise SuiteError(msg) from error
+
+
+def suite_path(name: str, registry: Registry) -> Path:
+    """Return the path of a suite's file, given by the name of a plugin's suite or by its path.
+
+    Raises:
+        SuiteError: the package that has it is not installed.
+        UsageError: no plugin has a suite of that name.
+    """
+    if is_path(name):
+        return Path(name)
+    entry = registry.entry("suite", name)
+    spec: Suite = entry.spec
+    package, _, relative = spec.path.partition(":")
+    return _package_folder(package, entry.plugin.distribution) / relative
 
 
 def is_path(suite: str) -> bool:
