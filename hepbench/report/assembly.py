@@ -111,6 +111,7 @@ def page(request: Request) -> Page:
         verification=request.verification,
         warnings=[*map(one_line, request.results.skipped), *_limits(tables, with_curves)],
         main=0,
+        groups=groups.MEANING,
         columns=shown_columns.described(columns, request.summaries),
         tables=tables,
         dependences=dependences(
@@ -203,6 +204,7 @@ def _row(
     drawn: bool,
 ) -> PageRow:
     values = (row.averages[name].value for name in columns.names)
+    main = row.averages[columns.main]
     machine = " and ".join(error_vs_cost.machines(row, "latency"))
     return PageRow(
         id=row.record.key[:12],
@@ -211,9 +213,11 @@ def _row(
         more=_more(row, request.records),
         values=[None if value is None else float(f"{value:.7g}") for value in values],
         texts=texts,
+        stderr=main.stderr,
+        spread=main.spread,
         group=letter,
         best=row.best,
-        comparable=row.comparable,
+        apart=not row.comparable,
         notes=row.notes,
         sections=[pool.add(each) for each in details.sections(row) if each.items],
         seeds=details.seeds(row, columns.main),

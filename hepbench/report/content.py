@@ -114,9 +114,10 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         more: other names that tell it apart: suite, preset, source.
         values: unrounded, one for each column; None where there is none.
         texts: the same rounded, with errors.
+        stderr, spread: errors of the main value: of the test sample, and over seeds.
         group: letter of the group that the paired tests put it in; empty: not compared.
         best: whether it is starred.
-        comparable: whether it was ranked with the others.
+        apart: whether it cannot be compared with the others, and was not ranked.
         notes: what to know before its numbers are used.
         sections: indices of its sections.
         seeds: a line of each seed: seed, status, key, value of the main metric, time.
@@ -131,9 +132,11 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     more: str = ""
     values: list[float | None]
     texts: list[str]
+    stderr: float | None = None
+    spread: float | None = None
     group: str = ""
     best: bool = False
-    comparable: bool = True
+    apart: bool = False
     notes: list[str] = []
     sections: list[int] = []
     seeds: list[list[str]] = []
@@ -208,6 +211,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         verification: None: not verified.
         warnings: what was skipped or left out.
         main: index of the column that ranks rows.
+        groups: what the letters of groups mean.
         columns, tables, dependences: see there.
         efficiencies: of ROC curves.
         sections: those that rows refer to.
@@ -223,6 +227,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None
     warnings: list[str]
     main: int
+    groups: str
     columns: list[Column]
     tables: list[PageTable]
     dependences: list[Dependence]
