@@ -23,7 +23,7 @@ function furnished(made, settings, children) {
     else if (name === "style") Object.entries(value).forEach((each) => made.style.setProperty(...each));
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 

@@ -8,20 +8,20 @@ function look(n) {
   return { stroke: `var(--c${n % COLOURS})`, dash: DASHES[Math.floor(n / COLOURS) % DASHES.length] };
 }
 
-/** Return a function from values to pixels, with its ticks and its range. */
-function scale([low, high], [from, to], logarithmic = false) {
+/** Return a function from values to pixels, with its ticks, about `each` pixels apart, and its range. */
+function scale([low, high], [from, to], logarithmic = false, each = from > to ? 38 : 60) {
   const f = logarithmic ? Math.log10 : (v) => v;
   const span = f(high) - f(low) || 1;
   const place = (value) => from + ((f(value) - f(low)) / span) * (to - from);
   const room = Math.abs(to - from);
   return Object.assign(place, {
     low, high, logarithmic,
-    ticks: logarithmic ? logarithmicTicks(low, high, room) : linearTicks(low, high, room),
+    ticks: logarithmic ? logarithmicTicks(low, high, room) : linearTicks(low, high, room / each),
   });
 }
 
-function linearTicks(low, high, room) {
-  const most = Math.max(2, Math.floor(room / 55));
+function linearTicks(low, high, fitting) {
+  const most = Math.max(2, Math.floor(fitting));
   const rough = (high - low || 1) / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
@@ -69,6 +69,7 @@ function canvas(width, height, name) {
 /** Draw grid, ticks and labels of axes into an SVG; return a group for what is inside. */
 function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
   const grid = svgElement("g", { class: "grid" });
+  const outer = box.outer ?? box.left;
   const words = svgElement("g", { class: "ticks" });
   for (const tick of x.ticks) {
     grid.append(line(x(tick), box.top, x(tick), box.bottom));
@@ -76,7 +77,7 @@ function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
   }
   for (const tick of y.ticks) {
     grid.append(line(box.left, y(tick), box.right, y(tick)));
-    words.append(label(short(tick), box.left - 6, y(tick) + 4, "end"));
+    words.append(label(short(tick), outer - 6, y(tick) + 4, "end"));
   }
   const frame = svgElement("rect", {
     class: "frame", x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top,
@@ -86,7 +87,7 @@ function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
   if (yLabel) {
     const middle = (box.top + box.bottom) / 2;
     const turned = label(yLabel, 0, 0, "middle");
-    turned.setAttribute("transform", `translate(${box.left - 46} ${middle}) rotate(-90)`);
+    turned.setAttribute("transform", `translate(${outer - 46} ${middle}) rotate(-90)`);
     titles.append(turned);
   }
   const clip = `clip-${axes.number = (axes.number || 0) + 1}`;

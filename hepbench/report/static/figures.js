@@ -185,17 +185,17 @@ function drawCost(rows, width, caption) {
   const x = scale(rangeOf(xs, { logarithmic, room: 0.08 }), [left, right], logarithmic);
   const high = Math.min(...ys) > 0 && Math.max(...ys) > 3 * Math.min(...ys);
   const y = scale(rangeOf(ys, { logarithmic: high, room: 0.08 }), [bottom, top], high);
-  const inside = axes(svg, { x, y, box: { left, right, top, bottom }, xLabel: COST_TITLES[shown.cost], yLabel: error.label });
+  const inside = axes(svg, { x, y, box: { left, right, top, bottom, outer: left - margin }, xLabel: COST_TITLES[shown.cost], yLabel: error.label });
   const machines = new Set(counted.map((row) => row.machine));
   const compared = shown.cost !== "latency" || machines.size === 1;
   const front = compared ? paretoFront(counted.filter((row) => !row.apart), place, error) : [];
   if (front.length > 1) inside.append(steps(front.map((row) => [x(row.values[place]), y(error.of(row.values[CONTENT.main]))])));
-  if (margin) drawMargin(svg, { left: left - margin + 6, right: left - 10, top, bottom });
+  if (margin) drawMargin(svg, { left: left - margin, right: left - 12, top, bottom });
   const marks = svgElement("g");
   svg.append(marks);
   const places = new Map();
   for (const row of [...rows].reverse()) {
-    const at = [row.values[place] > 0 ? x(row.values[place]) : left - margin / 2 - 2, y(error.of(row.values[CONTENT.main]))];
+    const at = [row.values[place] > 0 ? x(row.values[place]) : left - margin / 2 - 6, y(error.of(row.values[CONTENT.main]))];
     places.set(row, at);
     marks.append(mark(row, at, place, rows.length <= 60));
   }
@@ -357,7 +357,7 @@ function drawPanel({ step, lines, rows }, width) {
     for (const [epoch, value] of each.kept || [])
       inside.append(svgElement("circle", { cx: x(epoch), cy: y(value), r: 4, class: "kept", style: { stroke: colour(row) } }));
   }
-  return element("div", { class: "panel" }, element("h4", {}, element("b", { text: step.name }), ` ${row.model}${row.chain.includes("+") ? `, ${row.chain}` : ""}${more}`), svg);
+  return element("div", { class: "panel", style: { width: `${width}px` } }, element("h4", {}, element("b", { text: step.name }), ` ${row.model}${row.chain.includes("+") ? `, ${row.chain}` : ""}${more}`), svg);
 }
 
 function scoreFigure(chosen) {
@@ -403,5 +403,5 @@ function drawScores(row, width) {
       if (each > 0) inside.append(svgElement("circle", { cx: x((bin + 0.5) / all.length), cy: y(each), r: 2.2, style: { fill: stroke } }));
     });
   });
-  return element("div", { class: "panel" }, element("h4", {}, swatch(row), ` ${fullName(row)}`), svg);
+  return element("div", { class: "panel", style: { width: `${width}px` } }, element("h4", {}, swatch(row), ` ${fullName(row)}`), svg);
 }

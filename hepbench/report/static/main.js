@@ -68,17 +68,17 @@ function drawBars(table, rows, width) {
   const height = rows.length * each + 24 + (more ? 16 : 0);
   const title = mainColumn.title;
   const svg = canvas(width, height, `${title}: ${rows.map((row) => `${fullName(row)} ${row.texts[CONTENT.main]}`).join("; ")}`);
-  const names = Math.min(width * 0.56, 8 + 6.3 * Math.max(...rows.map((row) => fullName(row).length)));
+  const names = Math.min(width * 0.56, 8 + 7 * Math.max(...rows.map((row) => fullName(row).length)));
   const low = rows.map((row) => row.values[CONTENT.main] - (row.stderr || 0));
   const high = rows.map((row) => row.values[CONTENT.main] + (row.stderr || 0));
-  const x = scale(rangeOf([...low, ...high]), [names + 8, width - 8]);
+  const x = scale(rangeOf([...low, ...high]), [names + 8, width - 8], false, 46);
   x.ticks.forEach((tick) => svg.append(line(x(tick), 0, x(tick), rows.length * each, { class: "rule" }),
     label(short(tick), x(tick), rows.length * each + 14, "middle", { class: "tick" })));
   rows.forEach((row, i) => {
     const y = i * each + each / 2;
     const at = row.values[CONTENT.main];
     const kind = { class: `bar ${row.group ? `g${Math.min(row.group.charCodeAt(0) - 65, 5)}` : "g5"}` };
-    const most = Math.floor(names / 6.3);
+    const most = Math.floor(names / 7);
     const name = fullName(row);
     const text = name.length > most ? `${name.slice(0, most - 1)}\u2026` : name;
     const drawn = svgElement("g", kind, line(x(at - (row.stderr || 0)), y, x(at + (row.stderr || 0)), y, { "stroke-width": 2, opacity: 0.55 }),
