@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hepbench.plots.results import error_vs_cost
-from hepbench.report import commands, curves, details, groups, shown_columns
-from hepbench.report.content import Page, PageRow, PageTable, Section
+from hepbench.report import details, groups, shown_columns
+from hepbench.report.content import Page, PageTable, Section
 from hepbench.report.dependences import dependences
-from hepbench.specs.errors import HepbenchError
+from hepbench.report.page_rows import PageRows
 from hepbench.specs.text import one_line, several
 from hepbench.storage.records import ORIGINS
-from hepbench.tables import stars
-from hepbench.tables.columns import Columns
-from hepbench.tables.ranking import rank
+from hepbench.tables.columns import COUNTS, LOSS_METRICS, Columns
+from hepbench.tables.ranked import ranked
 from hepbench.tables.rows import collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hepbench.report.content import Curves, SuiteText, Verification
+    from hepbench.report.content import SuiteText, Verification
     from hepbench.storage.records import Record
     from hepbench.storage.results import Results
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.ranked import RankedRows
     from hepbench.tables.rows import Row
     from hepbench.tables.stars import Compare
 
@@ -38,7 +38,7 @@ MOST_CURVES = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a report is made of.
+    """A request for a report.
 
     Attributes:
         results: hold the predictions of the records.
@@ -64,44 +64,21 @@ class Request:
     made: str
     version: str
 
-
-@dataclass(frozen=True, kw_only=True)
-class Ranked:
-    """The rows of one dataset, ranked; the verdict on them, and why none is starred."""
-
-    rows: list[Row]
-    verdict: list[str]
-    unmarked: str
-
-
-@dataclass
-class Pool:
-    """Sections of details that many rows share, each once."""
-
-    sections: list[Section] = field(default_factory=list)
-    _places: dict[Any, int] = field(default_factory=dict)
-
-    def add(self, section: Section) -> int:
-        """Return the index of a section, added if it is new."""
-        key = (section.title, tuple(section.items))
-        if key not in self._places:
-            self._places[key] = len(self.sections)
-            self.sections.append(section)
-        return self._places[key]
+    @cached_property
+    def looks(self) -> Counter[str]:
+        """The number of evaluated records of each test set."""
+        return Counter(r.data.test_set for r in self.looked if r.data and r.status == "ok")
 
 
 def page(request: Request) -> Page:
     """Return the content of a report."""
     names = shown_columns.names(request.records, request.metrics)
     columns = Columns(group="dataset", labels=(), names=names, metrics=request.metrics)
-    found = _ranked(collect(request.records, columns=names), columns, request.compare)
-    kept = [_share(len(each.rows), found, MOST_ROWS) for each in found]
-    with_curves = [_share(len(each.rows), found, MOST_CURVES) for each in found]
-    pool = Pool()
-    tables = [
-        _table(each, columns, request, pool, most=most, with_curves=drawn)
-        for each, most, drawn in zip(found, kept, with_curves, strict=True)
-    ]
+    rows = collect(request.records, columns=names)
+    found = ranked(rows, _ranking_columns(columns), request.compare)
+    making = PageRows(request.results, columns, several_labels(rows))
+    tables = [_table(each, len(rows), request, making) for each in found]
+    shown = [each.rows[: len(made.rows)] for each, made in zip(found, tables, strict=True)]
     return Page(
         title=", ".join(sorted({record.suite for record in request.records})),
         made=request.made,
@@ -109,139 +86,85 @@ def page(request: Request) -> Page:
         results=str(request.results),
         counts=_counts(request.records, found),
         verification=request.verification,
-        warnings=[*map(one_line, request.results.skipped), *_limits(tables, with_curves)],
+        warnings=[*map(one_line, request.results.skipped), *_limits(tables, len(rows))],
         main=0,
         groups=groups.MEANING,
         columns=shown_columns.described(columns, request.summaries),
         tables=tables,
-        dependences=dependences(
-            [each.rows[:most] for each, most in zip(found, kept, strict=True)]
-        ),
-        efficiencies=[float(f"{value:.4g}") for value in curves.EFFICIENCIES],
-        sections=pool.sections,
+        dependences=dependences(shown),
+        efficiencies=making.efficiencies,
+        sections=making.sections,
         environment=_environments(request.records),
         suites=request.suites,
     )
 
 
-def _ranked(rows: Iterable[Row], columns: Columns, compare: Compare) -> list[Ranked]:
-    by_dataset: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_dataset[row.labels.dataset].append(row)
-    found = []
-    for _, some in sorted(by_dataset.items()):
-        marked, reason = stars.mark(rank(some, columns), columns, compare)
-        found.append(Ranked(rows=marked, verdict=[], unmarked=reason))
-    return found
+def _ranking_columns(columns: Columns) -> Columns:
+    """Return the columns by which rows are ranked, and whose warnings are notes."""
+    costs = [name for name in columns.names if name in COUNTS]
+    names = [*columns.tests, *costs, "published"]
+    return replace(columns, names=names, optional=frozenset(LOSS_METRICS))
 
 
-def _share(rows: int, found: Sequence[Ranked], most: int) -> int:
-    """Return how many rows of a dataset there is room for, if that is divided in proportion."""
-    total = sum(len(each.rows) for each in found)
+def several_labels(rows: Sequence[Row]) -> list[str]:
+    """Return which names beside model and chain differ among rows: suite, preset, source."""
+    return [
+        name
+        for name in ("suite", "preset", "source")
+        if len({(row.labels.dataset, getattr(row.labels, name)) for row in rows})
+        > len({row.labels.dataset for row in rows})
+    ]
+
+
+def _share(rows: int, total: int, most: int) -> int:
+    """Return how many of the rows of a dataset there is room for, if that is divided fairly."""
     return rows if total <= most else max(1, most * rows // total)
 
 
-def _limits(tables: Sequence[PageTable], with_curves: Sequence[int]) -> list[str]:
+def _limits(tables: Sequence[PageTable], total: int) -> list[str]:
+    """Return what a page does not hold because there is too much of it."""
+    others = "choose others with -d, -m, -x or --run"
     said = []
     if left_out := sum(table.left_out for table in tables):
-        said.append(
-            f"{several(left_out, 'row')} left out: a page holds {MOST_ROWS:,}, the best of each "
-            "dataset; choose others with -d, -m, -x or --run"
-        )
-    without = sum(len(t.rows) - min(n, len(t.rows)) for t, n in zip(tables, with_curves, strict=True))
-    if without:
-        said.append(
-            f"ROC, training curves and score distributions of {MOST_CURVES} rows only, the best of "
-            "each dataset; choose others with -d, -m, -x or --run"
-        )
+        kept = f"a page holds {MOST_ROWS:,}, the best of each dataset"
+        said.append(f"{several(left_out, 'row')} left out: {kept}; {others}")
+    if total > MOST_CURVES:
+        kept = f"{MOST_CURVES} rows only, the best of each dataset"
+        said.append(f"ROC curves, training curves and score distributions of {kept}; {others}")
     return said
 
 
-def _counts(records: Sequence[Record], found: Sequence[Ranked]) -> str:
+def _counts(records: Sequence[Record], found: Sequence[RankedRows]) -> str:
     rows = sum(len(each.rows) for each in found)
     failed = sum(record.status != "ok" for record in records)
-    text = f"{several(len(records), 'record')}, {several(rows, 'row')}"
-    text = f"{text}, {several(len(found), 'dataset')}"
-    return f"{text}, {several(failed, 'failure')}" if failed else text
-
-
-def _table(
-    ranked: Ranked,
-    columns: Columns,
-    request: Request,
-    pool: Pool,
-    *,
-    most: int,
-    with_curves: int,
-) -> PageTable:
-    rows = ranked.rows
-    first = rows[0]
-    texts = shown_columns.texts(rows[:most], columns)
-    letters = groups.letters(rows, columns, request.compare)
-    made = [
-        _row(row, texts[i], letters[i], columns, request, pool, drawn=i < with_curves)
-        for i, row in enumerate(rows[:most])
+    counts = [
+        several(len(records), "record"),
+        several(rows, "row"),
+        several(len(found), "dataset"),
+        *([several(failed, "failed cell")] if failed else []),
     ]
+    return ", ".join(counts)
+
+
+def _table(each: RankedRows, total: int, request: Request, making: PageRows) -> PageTable:
+    kept = _share(len(each.rows), total, MOST_ROWS)
+    letters = groups.letters(each.rows, each.columns, request.compare)[:kept]
+    drawn = _share(len(each.rows), total, MOST_CURVES)
+    rows = making.rows(each.rows[:kept], letters, drawn=drawn)
     return PageTable(
-        name=one_line(first.labels.dataset),
-        subtitle=_subtitle(rows),
-        verdict=ranked.verdict,
-        remarks=_remarks(ranked, request),
-        classes=[one_line(str(name)) for name in first.aspects["labels"]],
-        rows=made,
-        left_out=len(rows) - len(made),
+        name=one_line(each.dataset),
+        subtitle=_subtitle(each.rows),
+        verdict=each.verdict,
+        remarks=_looks(each.rows, request.looks),
+        classes=[one_line(str(name)) for name in each.rows[0].aspects["labels"]],
+        rows=rows,
+        left_out=len(each.rows) - kept,
     )
-
-
-def _row(
-    row: Row,
-    texts: list[str],
-    letter: str,
-    columns: Columns,
-    request: Request,
-    pool: Pool,
-    *,
-    drawn: bool,
-) -> PageRow:
-    values = (row.averages[name].value for name in columns.names)
-    main = row.averages[columns.main]
-    machine = " and ".join(error_vs_cost.machines(row, "latency"))
-    return PageRow(
-        id=row.record.key[:12],
-        model=one_line(row.labels.model),
-        chain=one_line(row.labels.chain),
-        more=_more(row, request.records),
-        values=[None if value is None else float(f"{value:.7g}") for value in values],
-        texts=texts,
-        stderr=main.stderr,
-        spread=main.spread,
-        group=letter,
-        best=row.best,
-        apart=not row.comparable,
-        notes=row.notes,
-        sections=[pool.add(each) for each in details.sections(row) if each.items],
-        seeds=details.seeds(row, columns.main),
-        commands=commands.of_row(row, str(request.results)),
-        machine=one_line(machine),
-        curves=_curves(request.results, row) if drawn else None,
-    )
-
-
-def _more(row: Row, records: Sequence[Record]) -> str:
-    return ""
-
-
-def _curves(results: Results, row: Row) -> Curves | None:
-    try:
-        return curves.of_row(results, row) if row.ok else None
-    except HepbenchError:
-        # the label of a record that something else wrote
-        return None
 
 
 def _subtitle(rows: Sequence[Row]) -> str:
-    data = next((row.data for row in rows if row.data), None)
     sources = " and ".join(sorted({ORIGINS[row.labels.source] for row in rows} - {""}))
+    data = next((row.data for row in rows if row.data), None)
     if data is None:
         return sources
     sizes = f"{data.n_train:,} training, {data.n_validation:,} validation, {data.n_test:,} test"
@@ -249,20 +172,17 @@ def _subtitle(rows: Sequence[Row]) -> str:
     return f"{sources}: {sizes} examples{more}"
 
 
-def _remarks(ranked: Ranked, request: Request) -> list[str]:
-    looks = Counter(r.data.test_set for r in request.looked if r.data and r.status == "ok")
-    seen = {row.data.test_set: row.data.n_test for row in ranked.rows if row.ok and row.data}
-    lines = [
+def _looks(rows: Iterable[Row], looks: Mapping[str, int]) -> list[str]:
+    seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
+    return [
         f"test set {name[:8]} ({size:,} examples): looked at {several(looks[name], 'time')}"
         for name, size in sorted(seen.items())
     ]
-    return [*lines, *filter(None, [ranked.unmarked])]
 
 
 def _environments(records: Iterable[Record]) -> list[Section]:
-    """Return the environments of all records, each once, with the number of its records."""
-    found: dict[Any, list[Record]] = defaultdict(list)
+    """Return the environments of records, each once, with the number of its records."""
+    found: dict[Any, int] = defaultdict(int)
     for record in records:
-        items = tuple(i for i in details.environment(record).items if i[0] != "run")
-        found[items].append(record)
-    return [Section(several(len(some), "record"), list(items)) for items, some in found.items()]
+        found[tuple(each for each in details.environment(record).items if each[0] != "run")] += 1
+    return [Section(several(n, "record"), list(items)) for items, n in found.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Column(msgspec.Struct, frozen=True, kw_only=True):
     """A column of numbers in the tables of a report.
 
     Attributes:
@@ -160,7 +160,7 @@ class PageTable(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     subtitle: str
-    verdict: list[str]
+    verdict: str
     remarks: list[str]
     classes: list[str]
     rows: list[PageRow]

@@ -81,7 +81,7 @@ def _json(page: Page) -> str:
 def _verdicts(page: Page) -> str:
     """Return the verdicts as HTML, for readers without the script."""
     return "\n".join(
-        f"<li><strong>{escape(table.name)}</strong>: {escape(' '.join(table.verdict))}</li>"
+        f"<li><strong>{escape(table.name)}</strong>: {escape(table.verdict)}</li>"
         for table in page.tables
     )
 

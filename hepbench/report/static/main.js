@@ -44,7 +44,7 @@ function verdicts() {
 function card(table, index) {
   return element("article", { class: "card" },
     element("h3", {}, breakable(table.name)),
-    element("p", { class: "said", text: table.verdict.join(" ") }),
+    element("p", { class: "said", text: table.verdict }),
     bars(table),
     element("p", { class: "sub" }, table.subtitle, ...table.remarks.flatMap((text) => [element("br"), text])),
     CONTENT.tables.length > 1 ? button("Show its rows and figures", () => {

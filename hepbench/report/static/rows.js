@@ -6,7 +6,8 @@ function details(row) {
   return element("div", { class: "details" },
     notesOf(row),
     commandsOf(row),
-    element("div", { class: "columns" }, valuesOf(row), seedsOf(row), sections.map(listed)));
+    element("div", { class: "first" }, valuesOf(row), seedsOf(row)),
+    element("div", { class: "columns" }, costsOf(row), sections.map(listed)));
 }
 
 function notesOf(row) {
@@ -25,7 +26,7 @@ function commandsOf(row) {
 
 const PART_NAMES = { "": "test", train: "train", validation: "validation" };
 
-/** Return a table of the metrics of all parts, and one of costs. */
+/** Return a table of the metrics of all parts. */
 function valuesOf(row) {
   const places = new Map(CONTENT.columns.map((column, i) => [column.name, i]));
   const metrics = CONTENT.columns.filter((c) => c.kind === "metric" && !/^(train|validation)_/.test(c.name));
@@ -38,13 +39,14 @@ function valuesOf(row) {
     return known ? element("tr", {}, element("th", { scope: "row", text: column.title, title: column.about }), cells) : null;
   });
   const head = Object.values(PART_NAMES).map((part) => element("th", { scope: "col", text: part }));
+  return element("section", {}, element("h4", { text: "Values \u00b1test \u00b1seeds" }),
+    element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Values" }, element("table", {},
+      element("thead", {}, element("tr", {}, element("td"), head)), element("tbody", {}, lines))));
+}
+
+function costsOf(row) {
   const costs = CONTENT.columns.map((column, i) => [column, row.texts[i]]).filter(([c, text]) => c.kind === "cost" && text);
-  return [
-    element("section", { class: "wide" }, element("h4", { text: "Values \u00b1test \u00b1seeds" }),
-      element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Values" }, element("table", {},
-        element("thead", {}, element("tr", {}, element("td"), head)), element("tbody", {}, lines)))),
-    listed({ title: "Costs", items: costs.map(([column, text]) => [column.title, text]) }),
-  ];
+  return listed({ title: "Costs", items: costs.map(([column, text]) => [column.title, text]) });
 }
 
 function seedsOf(row) {
@@ -54,7 +56,7 @@ function seedsOf(row) {
       element("td", { text: number || DASH }), element("td", {}, element("code", { text: key })),
       element("td", { text: time.slice(0, 16).replace("T", " ") })));
   const head = ["seed", "status", CONTENT.columns[CONTENT.main].title, "key", "finished (UTC)"];
-  return element("section", { class: "wide" }, element("h4", { text: "Seeds" }),
+  return element("section", {}, element("h4", { text: "Seeds" }),
     element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Seeds" }, element("table", {},
       element("thead", {}, element("tr", {}, head.map((text) => element("th", { scope: "col", text })))),
       element("tbody", {}, lines))));

@@ -167,7 +167,7 @@ function reveal(row) {
   renderTools();
   renderTable();
   const place = document.getElementById(`row-${row.id}`);
-  place?.scrollIntoView({ block: "center" });
+  place?.scrollIntoView({ block: "start" });
   place?.querySelector(".name").focus({ preventScroll: true });
 }
 
