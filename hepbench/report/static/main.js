@@ -68,7 +68,7 @@ function drawBars(table, rows, width) {
   const height = rows.length * each + 24 + (more ? 16 : 0);
   const title = mainColumn.title;
   const svg = canvas(width, height, `${title}: ${rows.map((row) => `${fullName(row)} ${row.texts[CONTENT.main]}`).join("; ")}`);
-  const names = Math.min(width * 0.56, 8 + 7 * Math.max(...rows.map((row) => fullName(row).length)));
+  const names = Math.min(width * 0.56, 8 + 7.7 * Math.max(...rows.map((row) => fullName(row).length)));
   const low = rows.map((row) => row.values[CONTENT.main] - (row.stderr || 0));
   const high = rows.map((row) => row.values[CONTENT.main] + (row.stderr || 0));
   const x = scale(rangeOf([...low, ...high]), [names + 8, width - 8], false, 46);
@@ -78,7 +78,7 @@ function drawBars(table, rows, width) {
     const y = i * each + each / 2;
     const at = row.values[CONTENT.main];
     const kind = { class: `bar ${row.group ? `g${Math.min(row.group.charCodeAt(0) - 65, 5)}` : "g5"}` };
-    const most = Math.floor(names / 7);
+    const most = Math.floor(names / (row.best ? 7.7 : 7));
     const name = fullName(row);
     const text = name.length > most ? `${name.slice(0, most - 1)}\u2026` : name;
     const drawn = svgElement("g", kind, line(x(at - (row.stderr || 0)), y, x(at + (row.stderr || 0)), y, { "stroke-width": 2, opacity: 0.55 }),
@@ -100,7 +100,7 @@ function tableSection() {
 }
 
 const READING = [
-  ["\u00b1test \u00b1seeds", "Each value is the mean over seeds. The first error is that of the test sample: how much the value would change with another test sample of this size. The second is the standard deviation over seeds: how much it changes from one training to the next; a dash stands for one seed. \u2265 marks a 95 % lower limit."],
+  ["\u00b1test \u00b1seeds", "Each value is the mean over seeds. The first error is that of the test sample: how much the value would change with another test sample of this size. The second is the standard deviation over seeds: how much it changes from one training to the next; a dash stands for one seed. In a sentence, 0.914(10)(1) is 0.914 \u00b10.010 \u00b10.001. \u2265 marks a 95 % lower limit."],
   ["group", CONTENT.groups],
   ["\u2605", "Not significantly worse than the best row. Where all rows tie there is no star."],
   ["\u2020", "Not comparable with the other rows of its dataset: its notes say in what it differs. It is not ranked."],

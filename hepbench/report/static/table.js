@@ -27,22 +27,25 @@ function selectedRows() {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const found = ROWS.filter((row) => (state.table < 0 || row.table === state.table)
     && words.every((word) => row.words.includes(word)));
-  return state.order ? found.sort(byOrder(state.order)) : found;
+  return state.order ? sorted(found, state.order) : found;
 }
 
-const ALPHABET = new Intl.Collator("en", { numeric: true });
+/** Return the value of a row that an order compares; null sorts last. */
+function orderValue(key, row) {
+  if (key === "name") return row.alphabetic ??= fullName(row).toLowerCase().replace(/\d+/g, (digits) => digits.padStart(9, "0"));
+  if (key === "group") return row.group || null;
+  return key === "notes" ? (row.notes || []).length : row.values[key];
+}
 
-/** Return a comparison of rows: within a dataset, rows without a value last. */
-function byOrder({ key, sign }) {
-  const texts = { name: (row) => fullName(row), group: (row) => row.group || "" };
-  const numbers = key === "notes" ? (row) => (row.notes || []).length : (row) => row.values[key];
-  return (a, b) => {
+/** Sort rows within their datasets; those without a value come last, equal ones as ranked. */
+function sorted(rows, { key, sign }) {
+  for (const row of rows) row.order = orderValue(key, row);
+  return rows.sort((a, b) => {
     if (a.table !== b.table) return a.table - b.table;
-    const [one, other] = [a, b].map(texts[key] || numbers);
-    const [less, more] = [one, other].map((each) => each === null || each === "");
-    if (less || more) return less - more || a.rank - b.rank;
-    return sign * (texts[key] ? ALPHABET.compare(one, other) : one - other) || a.rank - b.rank;
-  };
+    if (a.order === b.order) return a.rank - b.rank;
+    if (a.order === null || b.order === null) return a.order === null ? 1 : -1;
+    return a.order < b.order ? -sign : sign;
+  });
 }
 
 function changeOrder(key) {
