@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hepbench.tables.stars import Compare
 
 
-MOST_ROWS = 20_000
+MOST_ROWS = 10_000
 """Rows that a page holds; of more, the best ones of each dataset."""
 
 MOST_CURVES = 300

@@ -110,7 +110,8 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         id: the fragment of the page's address that opens it.
-        model, chain: its names.
+        name: the shortest that tells it apart in its dataset.
+        model, chain: its names in full.
         more: other names that tell it apart: suite, preset, source.
         values: unrounded, one for each column; None where there is none.
         texts: the same rounded, with errors.
@@ -127,6 +128,7 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     id: str
+    name: str
     model: str
     chain: str
     more: str = ""

@@ -9,6 +9,8 @@ from hepbench.plots.results import error_vs_cost
 from hepbench.report.content import Dependence
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import chain, uses
+from hepbench.specs.text import one_line
+from hepbench.tables import row_names
 from hepbench.tables.columns import title
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def _over_parameters(table: int, rows: Sequence[Row]) -> Iterator[tuple[str, Lin
         values = [_parameter(row, name) for row in members]
         if name and all(_is_number(value) for value in values):
             points = [(table, i, float(v)) for i, v in zip(places, values, strict=True)]
-            yield name, (_name(members[0]), points)
+            yield name, (_name(members[0], without=name), points)
 
 
 def _parameter(row: Row, name: str) -> Any:
@@ -62,8 +64,12 @@ def _parameter(row: Row, name: str) -> Any:
     return row.record.params.get("methods", {}).get(steps[-1], {}).get(name)
 
 
-def _name(row: Row) -> str:
-    return f"{row.labels.model} {'+'.join(step.name for step in chain(row.labels.chain))}"
+def _name(row: Row, *, without: str) -> str:
+    """Return a name for a line: what its rows share, without the parameter that differs."""
+    *before, last = row_names.steps(row.labels.chain)
+    shared = tuple(param for param in last.params if param.partition("=")[0] != without)
+    steps = [*before, last._replace(params=shared)]
+    return one_line(f"{row.labels.model} {'+'.join(step.text for step in steps)}")
 
 
 def _over_labels(tables: Sequence[Sequence[Row]]) -> list[Dependence]:
@@ -80,7 +86,7 @@ def _over_labels(tables: Sequence[Sequence[Row]]) -> list[Dependence]:
     datasets: dict[Any, list[Line]] = defaultdict(list)
     for (name, params, labels), found in points.items():
         if len({value for *_, value in found}) >= FEWEST:
-            line = (f"{labels.model} {labels.chain}", sorted(found, key=lambda p: p[2]))
+            line = (one_line(f"{labels.model} {labels.chain}"), sorted(found, key=lambda p: p[2]))
             datasets[name, params].append(line)
     return list(_by_dataset(datasets))
 

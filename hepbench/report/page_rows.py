@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from hepbench.plots.results import error_vs_cost
 from hepbench.report import commands, curves, details, shown_columns
 from hepbench.report.content import PageRow
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line
+from hepbench.tables import row_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,24 +48,25 @@ class PageRows:
     def rows(self, rows: Sequence[Row], letters: Sequence[str], *, drawn: int) -> list[PageRow]:
         """Return the page rows of one dataset; the first ``drawn`` of them have curves."""
         texts = shown_columns.texts(rows, self.columns)
-        return [
-            self._row(row, text, letter, self._curves(row) if i < drawn else None)
-            for i, (row, text, letter) in enumerate(zip(rows, texts, letters, strict=True))
-        ]
+        names = row_names.in_words([row.labels for row in rows])
+        made = (
+            self._row(row, name, text, self._curves(row) if i < drawn else None)
+            for i, (row, name, text) in enumerate(zip(rows, names, texts, strict=True))
+        )
+        return [structs.replace(row, group=g) for row, g in zip(made, letters, strict=True)]
 
-    def _row(self, row: Row, texts: list[str], letter: str, drawn: Curves | None) -> PageRow:
-        values = (row.averages[name].value for name in self.columns.names)
+    def _row(self, row: Row, name: str, texts: list[str], drawn: Curves | None) -> PageRow:
         main = row.averages[self.columns.main]
         return PageRow(
             id=row.record.key[:12],
+            name=name,
             model=one_line(row.labels.model),
             chain=one_line(row.labels.chain),
             more=one_line(", ".join(f"{n} {getattr(row.labels, n)}" for n in self.labels)),
-            values=[None if value is None else float(f"{value:.7g}") for value in values],
+            values=shown_columns.values(row, self.columns),
             texts=texts,
             stderr=main.stderr,
             spread=main.spread,
-            group=letter,
             best=row.best,
             apart=not row.comparable,
             notes=row.notes,

@@ -27,7 +27,9 @@ SHOWN = ("rejection_50", "parameters", "flops", "latency")
 
 SHOWN_IF_WIDE = ("accuracy", "train_seconds")
 
-COSTS = {
+OTHERS = {
+    "published": "value of the main metric in the publication that a note names; other data, "
+    "other protocol: no competitor in the ranking",
     "parameters": "parameters of the network that was scored, or as the estimator counts them",
     "nonzero_parameters": "parameters that are not zero",
     "macs": "multiply-accumulates of scoring one example",
@@ -45,6 +47,8 @@ COSTS = {
     "best_epoch": "epoch whose weights were kept, counted from 0",
 }
 
+PUBLISHED = "published"
+
 UNITS = {
     "latency": "ms",
     "batch_latency": "ms",
@@ -61,8 +65,9 @@ def names(records: Iterable[Record], metrics: Metrics) -> list[str]:
     ranking = [n for n in (*FIRST, *sorted(metrics)) if n in tests]
     ordered = list(dict.fromkeys([*ranking, *sorted(tests)])) or ["auc"]
     of_parts = [f"{part}_{name}" for name in ordered for part in PARTS]
-    known = [n for n in (*of_parts, *COSTS) if any(_has_value(r, n) for r in ok)]
-    return [*ordered, *known]
+    known = [n for n in (*of_parts, *COUNTS) if any(_has_value(r, n) for r in ok)]
+    published = any(r.published and ordered[0] in r.published.metrics for r in records)
+    return [*ordered, *known, *([PUBLISHED] if published else [])]
 
 
 def _has_value(record: Record, name: str) -> bool:
@@ -83,27 +88,41 @@ def described(found: Columns, summaries: Mapping[str, str]) -> list[Column]:
 def _column(name: str, found: Columns, summaries: Mapping[str, str]) -> Column:
     metric = base(name)
     part = "" if metric == name else f", of {name.partition('_')[0]} examples"
-    about = COSTS.get(name) or f"{summaries.get(metric, title(metric))}{part}"
+    about = f"{summaries.get(metric, title(metric))}{part}"
     direction = found.direction(metric)
     shown = name == found.main or name in SHOWN
     return Column(
         name=name,
         title=title(name),
-        about=about,
-        kind="cost" if name in COUNTS else "metric",
+        about=OTHERS.get(name, about),
+        kind="other" if name == PUBLISHED else "cost" if name in COUNTS else "metric",
         better=0 if direction is None else 1 if direction else -1,
         shown=1 if shown else 2 if name in SHOWN_IF_WIDE else 0,
         unit=UNITS.get(name, ""),
     )
 
 
+def values(row: Row, found: Columns) -> list[float | None]:
+    """Return the value of a row in each column, with the digits that a page needs to sort."""
+    known = (_published(row, found) if n == PUBLISHED else row.averages[n].value for n in found.names)
+    return [None if value is None else float(f"{value:.7g}") for value in known]
+
+
+def _published(row: Row, found: Columns) -> float | None:
+    return row.published.metrics.get(found.main) if row.published else None
+
+
 def texts(rows: Sequence[Row], found: Columns) -> list[list[str]]:
     """Return the rounded texts of the rows of one table, for each row one for each column."""
-    by_column = [_texts_of_column([row.averages[n] for row in rows], n) for n in found.names]
+    by_column = [_texts_of_column(rows, name, found) for name in found.names]
     return [list(each) for each in zip(*by_column, strict=True)]
 
 
-def _texts_of_column(averages: Sequence[SeedAverage], name: str) -> list[str]:
+def _texts_of_column(rows: Sequence[Row], name: str, found: Columns) -> list[str]:
+    if name == PUBLISHED:
+        known = (_published(row, found) for row in rows)
+        return ["" if value is None else repr(value) for value in known]
+    averages = [row.averages[name] for row in rows]
     if name in COUNTS:
         return [_cost(name, average.value) for average in averages]
     places = rounding.column_places(averages)

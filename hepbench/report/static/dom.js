@@ -59,6 +59,13 @@ function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+/** Return a text of at most `most` characters; the middle of a longer one is left out. */
+function shortened(text, most) {
+  if (text.length <= most) return text;
+  const head = Math.floor((most - 1) / 3);
+  return `${text.slice(0, head)}\u2026${text.slice(text.length - (most - 1 - head))}`;
+}
+
 function fullName(row) {
   return [row.model, row.chain, row.more].filter(Boolean).join(" ");
 }

@@ -1,12 +1,18 @@
 // The figures of one dataset: its chosen rows in colour, others in grey.
 
-const shown = { table: 0, cost: "flops", quantity: "loss", reference: null };
+const shown = { table: largestTable(), cost: "flops", quantity: "loss", reference: null };
 const FIGURES = element("div", { class: "figures" });
 const LEGEND = element("div", { class: "legend" });
 const MOST_POINTS = 2000;
 
 const mainColumn = CONTENT.columns[CONTENT.main];
 const columnIndex = new Map(CONTENT.columns.map((column, i) => [column.name, i]));
+
+/** Return the dataset with most rows, whose figures are drawn first. */
+function largestTable() {
+  const sizes = CONTENT.tables.map((table) => table.rows.length);
+  return Math.max(0, sizes.indexOf(Math.max(...sizes)));
+}
 
 function colour(row) {
   return look(state.chosen.get(row)).stroke;
@@ -29,7 +35,14 @@ function renderFigures(table) {
   redrawFigures();
 }
 
+/** Put figures side by side where there is room, and draw them; the last of an odd number is wide. */
 function redrawFigures() {
+  const narrow = [...FIGURES.children].filter((each) => !each.classList.contains("panelled"));
+  const room = Math.max(1, Math.floor(FIGURES.clientWidth / 480));
+  const across = Math.min(room, Math.max(narrow.length, 1));
+  const even = narrow.length % across === 0;
+  FIGURES.style.setProperty("--across", even ? across : Math.min(2, across));
+  narrow.forEach((each, i) => each.classList.toggle("wide", !even && i === narrow.length - 1 && narrow.length % 2 === 1));
   for (const each of FIGURES.children) each.redraw();
 }
 
@@ -38,7 +51,7 @@ function renderLegend(chosen) {
   LEGEND.replaceChildren(
     names.length > 1 ? choice("Dataset", names, shown.table, (index) => renderFigures(Number(index))) : "",
     element("ul", { class: "chips", "aria-label": "Rows in the figures" }, chosen.map((row) => element("li", {},
-      swatch(row), element("a", { href: `#row-${row.id}`, text: fullName(row), on: { click: (e) => { e.preventDefault(); reveal(row); } } }),
+      swatch(row), element("a", { href: `#row-${row.id}`, text: row.name, title: fullName(row), on: { click: (e) => { e.preventDefault(); reveal(row); } } }),
       button("\u00d7", () => choose(row, false), { "aria-label": `Take ${fullName(row)} out of the figures` })))),
     element("p", { class: "hint", text: "The boxes in the table choose the rows. Colours are the same in all figures." }));
 }
@@ -60,7 +73,7 @@ function rocFigure(chosen) {
   if (!rows.length) return null;
   const caption = "Background rejection (1 / background efficiency) against signal efficiency, mean over seeds. "
     + "Bands: standard deviation over seeds; for one seed, error of the test sample. Drawn where at least ten "
-    + `background examples pass. Below: ratio to the first row, ${fullName(rows[0])}. Dotted: chance.`;
+    + `background examples pass. Below: ratio to the first row, ${rows[0].name}. Dotted: chance.`;
   return figure("ROC curves", caption, (width) => drawRoc(rows, width));
 }
 
@@ -72,7 +85,7 @@ function points(roc) {
 
 function drawRoc(rows, width) {
   const height = Math.min(520, Math.max(380, width * 0.8));
-  const svg = canvas(width, height, `ROC curves of ${rows.map(fullName).join("; ")}`);
+  const svg = canvas(width, height, `ROC curves of ${rows.map((row) => row.name).join("; ")}`);
   const [left, right] = [62, width - 14];
   const split = height * 0.7;
   const curves = rows.map((row) => points(row.curves.roc));
@@ -114,7 +127,7 @@ function ratioRange(ratios) {
 }
 
 function tipLine(row, text) {
-  return element("div", {}, state.chosen.has(row) ? swatch(row) : null, ` ${fullName(row)}: `, element("b", { text }));
+  return element("div", {}, state.chosen.has(row) ? swatch(row) : null, ` ${row.name}: `, element("b", { text }));
 }
 
 /** Call `tell` with what the pointer or the arrow keys point at, and show the lines it returns. */
@@ -252,7 +265,7 @@ function nameFront(svg, front, places, right) {
   const taken = [];
   for (const row of front.slice(0, 12)) {
     const [px, py] = places.get(row);
-    const name = row.model;
+    const name = shortened(row.name, 34);
     const width = name.length * 6.6;
     const end = px + 10 + width > right;
     const box = [end ? px - 10 - width : px + 10, py - 16, end ? px - 10 : px + 10 + width, py - 2];
@@ -298,110 +311,4 @@ function drawDependence(dependence, width) {
     svg.append(curve([[box.left, py - 4], [box.left + 24, py - 4]], { stroke, dash }), label(name, box.left + 30, py, "start", { class: "named" }));
   });
   return svg;
-}
-
-const QUANTITIES = { loss: "loss", auc: "AUC", accuracy: "accuracy" };
-
-function trainingFigure(chosen) {
-  const rows = chosen.filter((row) => row.curves?.steps);
-  const known = Object.keys(QUANTITIES).filter((name) => rows.some((row) => row.curves.steps.some((step) => step.lines.some((l) => l.quantity === name))));
-  if (!known.length) return null;
-  if (!known.includes(shown.quantity)) [shown.quantity] = known;
-  const caption = "Each training step of the chosen rows. Dashed: training batches as they were trained on; solid: the whole "
-    + "validation part; mean and standard deviation over seeds. Circles: the epoch of each seed whose weights were kept.";
-  const made = figure("Training", caption, (width) => drawTraining(rows, width), choice(
-    "Show", known.map((name) => [name, QUANTITIES[name]]), shown.quantity, (name) => { shown.quantity = name; made.redraw(); }));
-  made.classList.add("wide");
-  return made;
-}
-
-/** Return a panel for each step that has the quantity; rows share a step that they train alike. */
-function drawTraining(rows, width) {
-  const panels = new Map();
-  for (const row of rows)
-    for (const step of row.curves.steps) {
-      const lines = step.lines.filter((each) => each.quantity === shown.quantity);
-      const key = JSON.stringify([step.name, lines]);
-      if (!lines.length) continue;
-      if (panels.has(key)) panels.get(key).rows.push(row);
-      else panels.set(key, { step, lines, rows: [row] });
-    }
-  if (!panels.size) return [element("p", { text: "The chosen rows did not record it." })];
-  return [element("div", { class: "panels" }, [...panels.values()].map((panel) => drawPanel(panel, panelWidth(width))))];
-}
-
-function panelWidth(width) {
-  const across = Math.max(1, Math.floor((width + 14) / 300));
-  return Math.floor((width - 14 * (across - 1)) / across);
-}
-
-function drawPanel({ step, lines, rows }, width) {
-  const height = 200;
-  const [row] = rows;
-  const more = rows.length > 1 ? ` and ${rows.length - 1} more` : "";
-  const svg = canvas(width, height, `${QUANTITIES[shown.quantity]} of ${step.name}, ${fullName(row)}${more}`);
-  const box = { left: 56, right: width - 8, top: 6, bottom: height - 40 };
-  const epochs = lines.flatMap((each) => each.epochs);
-  const values = lines.flatMap((each) => each.mean);
-  const logarithmic = shown.quantity === "loss" && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
-  const x = scale([Math.min(...epochs), Math.max(Math.max(...epochs), Math.min(...epochs) + 1)], [box.left + 6, box.right - 6]);
-  const y = scale(rangeOf(values, { logarithmic, room: 0.1 }), [box.bottom, box.top], logarithmic);
-  x.ticks = x.ticks.filter(Number.isInteger);
-  const inside = axes(svg, { x, y, box, xLabel: step.time + (step.reported ? ", as the estimator reports" : "") });
-  for (const each of lines) {
-    const at = (i, error) => [x(each.epochs[i]), y(Math.max(each.mean[i] + error, logarithmic ? y.low / 10 : -Infinity))];
-    const along = (sign) => each.mean.map((_, i) => at(i, sign * (each.spread?.[i] || 0)));
-    if (each.spread?.length) inside.append(band(along(1), along(-1), colour(row), 0.15));
-    inside.append(curve(along(0), { stroke: colour(row), dash: each.part === "train" ? "5 3" : "", width: 1.7 }));
-    if (each.mean.length === 1) inside.append(svgElement("circle", { cx: along(0)[0][0], cy: along(0)[0][1], r: 2.5, style: { fill: colour(row) } }));
-    for (const [epoch, value] of each.kept || [])
-      inside.append(svgElement("circle", { cx: x(epoch), cy: y(value), r: 4, class: "kept", style: { stroke: colour(row) } }));
-  }
-  return element("div", { class: "panel", style: { width: `${width}px` } }, element("h4", {}, element("b", { text: step.name }), ` ${row.model}${row.chain.includes("+") ? `, ${row.chain}` : ""}${more}`), svg);
-}
-
-function scoreFigure(chosen) {
-  const rows = chosen.filter((row) => row.curves?.scores);
-  if (!rows.length) return null;
-  const { classes } = CONTENT.tables[shown.table];
-  const two = classes.length === 2;
-  const trained = rows.some((row) => row.curves.scores.train.length);
-  const caption = `Distributions of the ${two ? "signal score" : "score of the true class"} by class, each of area 1, mean over seeds. `
-    + `Filled: test examples${trained ? "; dots: training examples" : ""}.`;
-  const made = figure("Scores", caption, (width) => [classLegend(rows), element("div", { class: "panels" }, rows.map((row) => drawScores(row, panelWidth(width))))]);
-  made.classList.add("wide");
-  return made;
-}
-
-function className(i) {
-  return CONTENT.tables[shown.table].classes[i] || `class ${i}`;
-}
-
-function classLegend(rows) {
-  const count = Math.max(...rows.map((row) => row.curves.scores.test.length));
-  return element("ul", { class: "chips plain" }, [...Array(count).keys()].map((i) =>
-    element("li", {}, element("span", { class: "square", style: { background: `var(--k${i % 6})` } }), className(i))));
-}
-
-function drawScores(row, width) {
-  const height = 170;
-  const { test, train } = row.curves.scores;
-  const svg = canvas(width, height, `Scores of ${fullName(row)} by class: ${test.map((_, i) => className(i)).join(", ")}`);
-  const box = { left: 44, right: width - 8, top: 6, bottom: height - 40 };
-  const heights = test.flat().filter((each) => each > 0);
-  const median = [...heights].sort((a, b) => a - b)[Math.floor(heights.length / 2)] || 1;
-  const logarithmic = Math.max(...heights) > 30 * median;
-  const x = scale([0, 1], [box.left, box.right]);
-  const y = scale(logarithmic ? [Math.min(...heights) / 2, Math.max(...heights) * 2] : [0, Math.max(1e-9, ...heights) * 1.08], [box.bottom, box.top], logarithmic);
-  const inside = axes(svg, { x, y, box, xLabel: "score" });
-  const floor = (each) => (logarithmic ? Math.max(each, y.low / 2) : each);
-  test.forEach((density, i) => {
-    const edges = density.flatMap((each, bin) => [bin, bin + 1].map((n) => [x(n / density.length), y(floor(each))]));
-    const stroke = `var(--k${i % 6})`;
-    inside.append(band(edges, edges.map(([px]) => [px, box.bottom]), stroke, 0.25), curve(edges, { stroke, width: 1.4 }));
-    (train[i] || []).forEach((each, bin, all) => {
-      if (each > 0) inside.append(svgElement("circle", { cx: x((bin + 0.5) / all.length), cy: y(each), r: 2.2, style: { fill: stroke } }));
-    });
-  });
-  return element("div", { class: "panel", style: { width: `${width}px` } }, element("h4", {}, swatch(row), ` ${fullName(row)}`), svg);
 }

@@ -38,7 +38,7 @@ function themeButton() {
 
 function verdicts() {
   return element("section", { id: "verdict" }, element("h2", { text: "Verdict" }),
-    element("div", { class: "cards" }, CONTENT.tables.map(card)));
+    element("div", { class: `cards${CONTENT.tables.length === 1 ? " single" : ""}` }, CONTENT.tables.map(card)));
 }
 
 function card(table, index) {
@@ -67,8 +67,8 @@ function drawBars(table, rows, width) {
   const more = table.rows.length - rows.length;
   const height = rows.length * each + 24 + (more ? 16 : 0);
   const title = mainColumn.title;
-  const svg = canvas(width, height, `${title}: ${rows.map((row) => `${fullName(row)} ${row.texts[CONTENT.main]}`).join("; ")}`);
-  const names = Math.min(width * 0.56, 8 + 7.7 * Math.max(...rows.map((row) => fullName(row).length)));
+  const svg = canvas(width, height, `${title}: ${rows.map((row) => `${row.name} ${row.texts[CONTENT.main]}`).join("; ")}`);
+  const names = Math.min(width * 0.56, 8 + 7.7 * Math.max(...rows.map((row) => row.name.length)));
   const low = rows.map((row) => row.values[CONTENT.main] - (row.stderr || 0));
   const high = rows.map((row) => row.values[CONTENT.main] + (row.stderr || 0));
   const x = scale(rangeOf([...low, ...high]), [names + 8, width - 8], false, 46);
@@ -79,12 +79,11 @@ function drawBars(table, rows, width) {
     const at = row.values[CONTENT.main];
     const kind = { class: `bar ${row.group ? `g${Math.min(row.group.charCodeAt(0) - 65, 5)}` : "g5"}` };
     const most = Math.floor(names / (row.best ? 7.7 : 7));
-    const name = fullName(row);
-    const text = name.length > most ? `${name.slice(0, most - 1)}\u2026` : name;
+    const text = shortened(row.name, most);
     const drawn = svgElement("g", kind, line(x(at - (row.stderr || 0)), y, x(at + (row.stderr || 0)), y, { "stroke-width": 2, opacity: 0.55 }),
       row.spread ? line(x(Math.max(x.low, at - row.spread)), y, x(Math.min(x.high, at + row.spread)), y, { "stroke-width": 5, opacity: 0.35 }) : "",
       svgElement("circle", { cx: x(at), cy: y, r: 4 }));
-    drawn.addEventListener("pointermove", (event) => showTip([name, mainText(row), row.group ? `group ${row.group}` : "not compared"], event.clientX, event.clientY));
+    drawn.addEventListener("pointermove", (event) => showTip([fullName(row), mainText(row), row.group ? `group ${row.group}` : "not compared"], event.clientX, event.clientY));
     drawn.addEventListener("pointerleave", hideTip);
     svg.append(label(text, names, y + 4, "end", { class: row.best ? "named" : "tick" }), drawn);
   });
@@ -180,7 +179,7 @@ function start() {
   document.querySelectorAll(".bars").forEach((each) => each.redraw());
   // the table is readable before the figures are drawn
   setTimeout(() => {
-    renderFigures(0);
+    renderFigures(shown.table);
     followAddress();
     document.documentElement.dataset.ready = "true";
   });

@@ -255,7 +255,7 @@ function columnMenu() {
 
 function columnBox(column, i) {
   const box = element("input", { type: "checkbox", on: { change: () => {
-    if (box.checked) state.columns.add(i); else state.columns.delete(i);
+    state.columns[box.checked ? "add" : "delete"](i);
     renderTable();
   } } });
   box.checked = state.columns.has(i);
