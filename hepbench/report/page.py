@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -56,13 +57,16 @@ def write(page: Page, path: Path) -> None:
     """
     part = temporary.part(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(html(page), encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}"
+        msg = f"cannot write {path}: {error.strerror or error}; choose another --output"
         raise ResultsError(msg) from error
     finally:
-        part.unlink(missing_ok=True)
+        # there is none if its folder could not be made
+        with suppress(OSError):
+            part.unlink()
 
 
 def _static(name: str) -> str:

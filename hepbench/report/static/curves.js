@@ -42,7 +42,7 @@ function drawPanel({ step, lines, rows }, width) {
   const svg = canvas(width, height, `${QUANTITIES[shown.quantity]} of ${step.name}, ${fullName(row)}${more}`);
   const box = { left: 56, right: width - 8, top: 6, bottom: height - 40 };
   const epochs = lines.flatMap((each) => each.epochs);
-  const values = lines.flatMap((each) => each.mean);
+  const values = lines.flatMap((each) => [...each.mean, ...(each.kept || []).map(([, value]) => value)]);
   const logarithmic = shown.quantity === "loss" && Math.min(...values) > 0 && Math.max(...values) > 10 * Math.min(...values);
   const x = scale([Math.min(...epochs), Math.max(Math.max(...epochs), Math.min(...epochs) + 1)], [box.left + 6, box.right - 6]);
   const y = scale(rangeOf(values, { logarithmic, room: 0.1 }), [box.bottom, box.top], logarithmic);

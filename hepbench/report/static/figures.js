@@ -1,6 +1,6 @@
 // The figures of one dataset: its chosen rows in colour, others in grey.
 
-const shown = { table: largestTable(), cost: "flops", quantity: "loss", reference: null };
+const shown = { table: largestTable(), cost: "flops", quantity: "loss" };
 const FIGURES = element("div", { class: "figures" });
 const LEGEND = element("div", { class: "legend" });
 const MOST_POINTS = 2000;
@@ -57,7 +57,11 @@ function renderLegend(chosen) {
 }
 
 function swatch(row) {
-  const { stroke, dash } = look(state.chosen.get(row));
+  return sample(look(state.chosen.get(row)));
+}
+
+/** Return a short piece of a curve, for a legend. */
+function sample({ stroke, dash }) {
   const svg = svgElement("svg", { width: 26, height: 10, "aria-hidden": "true" });
   svg.append(curve([[1, 5], [25, 5]], { stroke, dash, width: 3 }));
   return svg;
@@ -212,7 +216,7 @@ function drawCost(rows, width, caption) {
     places.set(row, at);
     marks.append(mark(row, at, place, rows.length <= 60));
   }
-  nameFront(svg, front, places, right);
+  nameFront(svg, front, places, [left, right]);
   caption.textContent = "A point for each row of the dataset; its name appears when it is pointed at, and a click opens it in the table. "
     + (front.length > 1 ? "Line: no row is better at a lower cost (Pareto front). " : "")
     + (compared ? "" : "Latencies of several machines are not compared: there is no front. ")
@@ -261,7 +265,7 @@ function mark(row, [px, py], place, reachable) {
 }
 
 /** Write the names of the rows on the front beside their points, where there is room. */
-function nameFront(svg, front, places, right) {
+function nameFront(svg, front, places, [left, right]) {
   const taken = [];
   for (const row of front.slice(0, 12)) {
     const [px, py] = places.get(row);
@@ -269,7 +273,7 @@ function nameFront(svg, front, places, right) {
     const width = name.length * 6.6;
     const end = px + 10 + width > right;
     const box = [end ? px - 10 - width : px + 10, py - 16, end ? px - 10 : px + 10 + width, py - 2];
-    const free = taken.every((b) => box[2] < b[0] || b[2] < box[0] || box[3] < b[1] || b[3] < box[1]);
+    const free = box[0] > left && taken.every((b) => box[2] < b[0] || b[2] < box[0] || box[3] < b[1] || b[3] < box[1]);
     if (!free) continue;
     taken.push(box);
     svg.append(label(name, end ? px - 9 : px + 9, py - 5, end ? "end" : "start", { class: "named" }));
@@ -284,20 +288,20 @@ function dependenceFigures() {
 }
 
 function drawDependence(dependence, width) {
-  const height = Math.min(480, Math.max(340, width * 0.7)) + 16 * dependence.lines.length;
+  const height = Math.min(480, Math.max(340, width * 0.7));
   const svg = canvas(width, height, `${mainColumn.title} against ${dependence.parameter}`);
   const lines = dependence.lines.map(([name, places]) => [name, places.map(([t, r, v]) => [v, CONTENT.tables[t].rows[r]]).filter(([, row]) => row?.values[CONTENT.main] != null)]);
   const all = lines.flatMap(([, places]) => places);
   const xs = all.map(([v]) => v);
   const ys = all.flatMap(([, row]) => [-1, 1].map((sign) => row.values[CONTENT.main] + sign * (row.stderr || 0)));
   const logarithmic = Math.min(...xs) > 0 && Math.max(...xs) > 20 * Math.min(...xs);
-  const bottom = height - 50 - 16 * lines.length;
+  const bottom = height - 44;
   const box = { left: 62, right: width - 14, top: 10, bottom };
   const x = scale(rangeOf(xs, { logarithmic }), [box.left, box.right], logarithmic);
   const y = scale(rangeOf(ys), [bottom, 10]);
   axes(svg, { x, y, box, xLabel: dependence.parameter, yLabel: mainColumn.title });
   const place = columnIndex.get(shown.cost) ?? CONTENT.main;
-  lines.forEach(([name, places], i) => {
+  lines.forEach(([, places], i) => {
     const { stroke, dash } = look(i);
     svg.append(curve(places.map(([v, row]) => [x(v), y(row.values[CONTENT.main])]), { stroke, dash }));
     for (const [v, row] of places) {
@@ -307,8 +311,7 @@ function drawDependence(dependence, width) {
       dot.firstChild.style.setProperty("--mark", stroke);
       svg.append(dot);
     }
-    const py = height - 8 - 16 * (lines.length - 1 - i);
-    svg.append(curve([[box.left, py - 4], [box.left + 24, py - 4]], { stroke, dash }), label(name, box.left + 30, py, "start", { class: "named" }));
   });
-  return svg;
+  const names = lines.map(([name], i) => element("li", {}, sample(look(i)), element("span", {}, breakable(name))));
+  return [svg, element("ul", { class: "chips plain" }, names)];
 }
