@@ -331,9 +331,7 @@ def test_what_is_too_much_for_a_page_is_left_out_and_said(monkeypatch):
     """The best rows of each dataset stay."""
     monkeypatch.setattr(assembly, "MOST_ROWS", 4)
     monkeypatch.setattr(assembly, "MOST_CURVES", 2)
-    records = [
-        r for d in "xy" for i in range(4) for r in seeds(f"m{i}", 0.9 - i / 10, dataset=d)
-    ]
+    records = [r for d in "xy" for i in range(4) for r in seeds(f"m{i}", 0.9 - i / 10, dataset=d)]
     shown = content(records)
     assert [[row.model for row in t.rows] for t in shown.tables] == [["m0", "m1"], ["m0", "m1"]]
     assert [t.left_out for t in shown.tables] == [2, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hepbench._version import __version__
 from hepbench.cli import verbs
@@ -14,10 +14,11 @@ from hepbench.specs.text import one_line
 from hepbench.storage.results import Results, records_of_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hepbench.registry.plugins import Registry
+    from hepbench.report.assembly import Request
     from hepbench.report.content import SuiteText, Verification
     from hepbench.storage.records import Record
 
@@ -27,41 +28,51 @@ MOST_VERIFIED = 1000
 
 
 def report(
-    *,
-    results: Path,
-    run: str | None,
-    output: Path,
-    verify: bool | None,
-    datasets: Sequence[str],
-    models: Sequence[str],
-    methods: Sequence[str],
+    *, results: Path, run: str | None, output: Path, verify: bool | None, **globs: Any
 ) -> str:
     """Write a report of results, and return a line about it.
+
+    Args:
+        results: a results folder or packed file.
+        run: only the records of this run.
+        output: the page to write.
+        verify: whether results are verified first; None: if there are few.
+        globs: ``datasets``, ``models`` and ``methods`` that are shown.
 
     Raises:
         UsageError: ``output`` is no HTML file, or nothing was chosen.
         ResultsError: there are no records, or the file cannot be written.
     """
-    from hepbench.plots import selection
-    from hepbench.plots.request import Request
     from hepbench.report import assembly, page
 
     _check_output(output)
-    opened, registry = Results(results), installed()
+    opened = Results(results)
     everything = verbs.recorded(opened, None)
+    chosen = everything if run is None else records_of_run(everything, run)
+    content = assembly.page(_request(opened, everything, chosen, globs, verify=verify))
+    page.write(content, output)
+    size = f"{output.stat().st_size / 1e6:.1f} MB"
+    return "\n".join([*content.warnings, f"{output}: {content.counts}, {size}"])
+
+
+def _request(
+    opened: Results,
+    everything: Sequence[Record],
+    chosen: Sequence[Record],
+    globs: Mapping[str, Any],
+    *,
+    verify: bool | None,
+) -> Request:
+    """Return the request for a report: the records that globs choose, and what is known of them."""
+    from hepbench.plots import request, selection
+    from hepbench.report.assembly import Request
+
+    registry = installed()
     specs = [entry.spec for entry in registry.entries("metric")]
     metrics = {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
-    records = selection.chosen(
-        Request(
-            results=opened,
-            records=everything if run is None else records_of_run(everything, run),
-            metrics=metrics,
-            datasets=datasets,
-            models=models,
-            methods=methods,
-        )
-    )
-    request = assembly.Request(
+    asked = request.Request(results=opened, records=chosen, metrics=metrics, **globs)
+    records = selection.chosen(asked)
+    return Request(
         results=opened,
         records=records,
         looked=everything,
@@ -73,10 +84,6 @@ def report(
         made=_now(),
         version=__version__,
     )
-    content = assembly.page(request)
-    page.write(content, output)
-    size = f"{output.stat().st_size / 1e6:.1f} MB"
-    return "\n".join([*content.warnings, f"{output}: {content.counts}, {size}"])
 
 
 def _check_output(output: Path) -> None:

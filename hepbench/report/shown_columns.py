@@ -104,7 +104,9 @@ def _column(name: str, found: Columns, summaries: Mapping[str, str]) -> Column:
 
 def values(row: Row, found: Columns) -> list[float | None]:
     """Return the value of a row in each column: counts exactly, others with seven digits."""
-    known = (_published(row, found) if n == PUBLISHED else row.averages[n].value for n in found.names)
+    known = (
+        _published(row, found) if n == PUBLISHED else row.averages[n].value for n in found.names
+    )
     return [None if v is None else v if v == int(v) else float(f"{v:.7g}") for v in known]
 
 
