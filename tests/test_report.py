@@ -28,6 +28,7 @@ from hepbench.report import assembly, groups, page
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.storage.records import Published, encode
 from hepbench.storage.results import Results
+from hepbench.tables import stars
 from hepbench.tables.columns import Columns
 from hepbench.tables.ranking import rank
 from hepbench.tables.rows import collect
@@ -149,6 +150,14 @@ def test_rows_that_no_test_can_compare_are_in_no_group():
     assert letters([*pair, *seeds("c", 0.5)], Ties(0.01, elsewhere=("b",))) == ["A", "", "B"]
     assert letters(pair, without_predictions) == ["", ""]
     assert letters([*seeds("a", 0.9), record("b")], Ties(0.01)) == ["", ""]
+
+
+def test_a_row_whose_seeds_differ_by_too_much_has_a_question_mark():
+    """It is not called one of the best, as in a table."""
+    (table,) = [t for t in data_of("quickstart")["tables"] if "boosted" in t["name"]]
+    (unclear,) = [row for row in table["rows"] if row.get("group") == "?"]
+    assert unclear["chain"].endswith("prune-structured[ratio=0.8]")
+    assert stars.FEW_SEEDS in unclear["notes"]
 
 
 def test_groups_of_very_many_rows_end_with_the_best(monkeypatch):

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 MEANING = (
     "A: not significantly worse than the best row; B: worse than that, but not significantly worse "
     "than the best of the rows that are left; and so on. Paired tests on the same test examples, "
-    "with the spread over seeds, at 95 % for each letter. No letter: not compared"
+    "with the spread over seeds, at 95 % for each letter. ?: its few seeds differ by too much to tell. "
+    "No letter: not compared"
 )
+
+UNCLEAR = "?"
 
 MOST_ROWS = 200
 """Rows of a dataset that are divided into more groups than the best one."""
@@ -29,14 +32,15 @@ MOST_ROWS = 200
 def letters(rows: Sequence[Row], columns: Columns, compare: Compare) -> list[str]:
     """Return the letter of each of the ranked rows of one dataset; "" where it is not compared.
 
-    The rows that tie with the best are A; the same test among the others gives B, and so on.
+    The rows that tie with the best are A, or ? where that is unclear; the same test among the
+    others gives B, and so on.
     """
     found = [""] * len(rows)
     left = [i for i, row in enumerate(rows) if _can_be_compared(row, columns)]
     for letter in ascii_uppercase if len(rows) <= MOST_ROWS else "A":
         best, left = _best(rows, left, columns.main, compare)
         for i in best:
-            found[i] = letter
+            found[i] = UNCLEAR if rows[i].standing == "unclear" else letter
     # a single row in the first group is compared with none
     return found if sum(map(bool, found)) > 1 else [""] * len(rows)
 

@@ -77,7 +77,7 @@ function drawBars(table, rows, width) {
   rows.forEach((row, i) => {
     const y = i * each + each / 2;
     const at = row.values[CONTENT.main];
-    const kind = { class: `bar ${row.group ? `g${Math.min(row.group.charCodeAt(0) - 65, 5)}` : "g5"}` };
+    const kind = { class: `bar ${groupClass(row)}` };
     const most = Math.floor(names / (row.best ? 7.7 : 7));
     const text = shortened(row.name, most);
     const drawn = svgElement("g", kind, line(x(at - (row.stderr || 0)), y, x(at + (row.stderr || 0)), y, { "stroke-width": 2, opacity: 0.55 }),

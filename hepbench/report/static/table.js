@@ -138,10 +138,15 @@ function picker(row) {
 
 function letter(row) {
   if (!row.group) return element("span", { class: "none", text: row.best ? "\u2605" : DASH });
-  const place = Math.min(row.group.charCodeAt(0) - 65, 5);
   const said = `group ${row.group}${row.best ? ", among the best" : ""}`;
-  return element("span", { class: `letter g${place}`, "aria-label": said, role: "img" },
+  return element("span", { class: `letter ${groupClass(row)}`, "aria-label": said, role: "img" },
     row.group, row.best ? element("span", { class: "star", text: "\u2605" }) : null);
+}
+
+/** Return the class whose colour the group of a row has. */
+function groupClass(row) {
+  const place = "ABCDE".indexOf(row.group || "?");
+  return `g${place < 0 ? 5 : place}`;
 }
 
 function noteButton(row) {
