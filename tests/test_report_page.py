@@ -216,6 +216,8 @@ def test_at_most_a_dozen_rows_are_in_the_figures(chromium, tmp_path):
 def test_a_pointed_place_tells_its_row_or_values(browser):
     """In error against cost the row; in ROC curves the rejection of each, by keyboard too."""
     browser.run("document.querySelectorAll('figure')[1].scrollIntoView()")
+    # a scroll, which hides what was told, is known one frame later
+    browser.run("new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
     box = browser.run(
         """(() => { const box = document.querySelectorAll('figure')[1].querySelector('.mark')
             .getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"""

@@ -262,9 +262,9 @@ def plot(**given: Any) -> None:
     help="Verify the results first.  [if there are at most 1,000 records]",
 )
 def report(**given: Any) -> None:
-    """Write results as one HTML page: verdict, tables, figures, and where each number comes from.
+    """Write results as one HTML page that needs no network: verdicts, table, figures.
 
-    The page needs no network and no server; send it by mail or keep it beside the results.
+    Each row has its notes, parameters, origin and the command that makes it again.
     """
     from hepbench.cli import reporting
 
