@@ -6,6 +6,7 @@ import os
 from importlib import metadata
 from pathlib import Path
 
+import browser
 import pytest
 from packaging.requirements import Requirement
 
@@ -34,6 +35,11 @@ def needs_real_data(path: str) -> pytest.MarkDecorator:
 def needs_linux(feature: str, *, found: bool) -> pytest.MarkDecorator:
     """Skip a test unless a feature of Linux was found."""
     return skip_unless(found, f"needs Linux: {feature}")
+
+
+def needs_browser() -> pytest.MarkDecorator:
+    """Skip a test unless Chromium, or a browser of its kind, is installed."""
+    return skip_unless(bool(browser.CHROMIUM), f"needs a browser: {', '.join(browser.PROGRAMS)}")
 
 
 def skip_unless(found: bool, reason: str) -> pytest.MarkDecorator:

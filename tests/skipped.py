@@ -30,6 +30,7 @@ UNAVAILABLE = (
     "needs Linux: ",
     "needs permission: ",
     "needs a GPU: ",
+    "needs a browser: ",
 )
 """How the reasons of skips begin that may remain: nothing can be installed to undo them."""
 

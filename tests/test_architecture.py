@@ -54,9 +54,11 @@ BELOW = {
     "tables": "specs storage evaluation",
     "comparison": "specs storage registry data evaluation tables",
     "plots": "specs storage registry data evaluation training planning running tables",
+    "report": "specs storage evaluation planning tables plots",
     "conformance": "specs storage registry data evaluation training cost planning running",
     "cli": (
-        "specs storage registry data evaluation planning running tables comparison plots conformance"
+        "specs storage registry data evaluation planning running tables comparison plots report "
+        "conformance"
     ),
 }
 """Package -> packages that it may import, in the order of their layers."""

@@ -245,6 +245,35 @@ def plot(**given: Any) -> None:
 @cli.command()
 @results_argument
 @run_option
+@chosen
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    default=Path("report.html"),
+    show_default=True,
+    help="The HTML file to write.",
+)
+@click.option(
+    "--verify/--no-verify",
+    "verify",
+    default=None,
+    help="Verify the results first.  [if there are at most 1,000 records]",
+)
+def report(**given: Any) -> None:
+    """Write results as one HTML page that needs no network: verdicts, table, figures.
+
+    Each row has its notes, parameters, origin and the command that makes it again.
+    """
+    from hepbench.cli import reporting
+
+    streams.write_line(reporting.report(**given))
+
+
+@cli.command()
+@results_argument
+@run_option
 @click.option(
     "--rerun",
     type=click.IntRange(min=1),

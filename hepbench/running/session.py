@@ -102,9 +102,15 @@ def read_suite(name: str, registry: Registry) -> SuiteFile:
         SuiteError: the file cannot be read or is not a suite.
         UsageError: no plugin has a suite of that name.
     """
+    path, data = suite_bytes(name, registry)
+    return suite_file.parse(data, str(path))
+
+
+def suite_bytes(name: str, registry: Registry) -> tuple[Path, bytes]:
+    """Return path and contents of a suite file; see ``read_suite``."""
     path = suite_path(name, registry)
     try:
-        return suite_file.parse(regular_files.read(path, most=LARGEST_SUITE), str(path))
+        return path, regular_files.read(path, most=LARGEST_SUITE)
     except OSError as error:
         msg = f"suite {path}: {error.strerror}"
         raise SuiteError(msg) from error

@@ -1,0 +1,1 @@
+"""Write results as a report: one HTML page that needs no network and no server."""
