@@ -15,6 +15,7 @@ from hepbench.storage.records import (
     Value,
 )
 from hepbench.tables import document
+from hepbench.tables.request import Request
 
 SAME = frozenset({"data", "split", "labels"})
 METRICS = {
@@ -99,7 +100,8 @@ def without_predictions(rows, metric):
 
 def table(records: list[Record], *, compare=without_predictions, **how: Any) -> str:
     """A table, by default of results without predictions."""
-    return document.table(records, compare=compare, **how)
+    given = {name: how.pop(name) for name in ("metrics", "looked") if name in how}
+    return document.table(records, compare=compare, request=Request(**how), **given)
 
 
 def seeds(model: str, auc: float = 0.75, *, n: int = 2, **changed: Any) -> list[Record]:

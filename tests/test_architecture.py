@@ -29,12 +29,15 @@ PURE = (
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
     *("evaluation/significance", "evaluation/effective_examples", "evaluation/metric_calls"),
     *("evaluation/consistency", "evaluation/paired", "evaluation/paired_runs"),
-    *("planning/matrix", "planning/settings", "specs/gate"),
+    *("planning/matrix", "planning/selection", "planning/settings", "specs/gate"),
     *("comparison/costs", "comparison/document", "comparison/findings", "comparison/gate"),
     *("comparison/pairs", "comparison/sentences"),
     "planning/stages",
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
-    *("tables/columns", "tables/document", "tables/notes", "tables/ranking", "tables/rounding"),
+    *("tables/cells", "tables/columns", "tables/document", "tables/latex"),
+    *("tables/legend", "tables/markup", "tables/notes", "tables/paper", "tables/plain"),
+    *("tables/printed", "tables/ranking", "tables/request", "tables/rounding", "tables/sections"),
+    "tables/where",
     *("tables/ranked", "tables/row_names", "tables/rows", "tables/stars", "tables/verdict"),
 )
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}

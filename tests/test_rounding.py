@@ -92,7 +92,7 @@ def test_a_small_value_changes_no_decimals_of_others():
     assert rounding.with_errors(small, 3) == "(4.20 ±0.43 ±0.11)e-07"
     assert rounding.value_only(small, 3) == "4.20e-07"
     cell = rounding.compact(small, 3)
-    assert rounding.spelt_out(cell) == f"{cell} is (4.20 ±0.43 ±0.11)e-07"
+    assert rounding.spelt_out(cell) == (cell, "4.20e-07", "±0.43e-07", "±0.11e-07")
 
 
 def test_times_have_two_digits_and_a_unit():
@@ -101,9 +101,13 @@ def test_times_have_two_digits_and_a_unit():
     assert found == ["12 ms", "1.2 s", "48 s", "4.3 min", "2.5 h", DASH]
 
 
-def test_counts_are_written_whole_with_commas():
-    """A parameter count is exact; the mean of unequal ones is rounded to a whole."""
-    assert [rounding.number(n) for n in (29, 61761, 61761.67)] == ["29", "61,761", "61,762"]
+def test_counts_have_three_digits_and_small_ones_all():
+    """62 thousand parameters are not told apart by their last digits; CSV and JSON have them."""
+    exact = [rounding.number(n) for n in (None, 0, 0.123, 29, 22.34, 100, 9999.4)]
+    assert exact == [DASH, "0", "0.123", "29", "22.3", "100", "9,999"]
+    written = [rounding.number(n) for n in (10_000, 61_761, 672_850, 999_499, 999_500, 11_019_738)]
+    assert written == ["10.0 k", "61.8 k", "673 k", "999 k", "1.00 M", "11.0 M"]
+    assert [rounding.number(n) for n in (3.2e9, 5e12, 1e18)] == ["3.20 G", "5.00 T", "1.00e+06 T"]
 
 
 def test_one_is_one_and_others_are_several():

@@ -1,14 +1,11 @@
-"""Tables: what rows hold, how they are ranked, what is said below them, how they are written."""
+"""Tables: what rows hold, how they are ranked, and what is true of any records."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
-from io import StringIO
 from itertools import product
 from typing import Any
 
@@ -17,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import (
     FILE,
-    LATENCY,
     METRICS,
     SAME,
     SAMPLE,
@@ -34,22 +30,15 @@ from made_records import (
 )
 
 from hepbench.evaluation.seed_averages import SeedAverage
-from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import DASH
 from hepbench.storage.records import (
     Cost,
     DataSummary,
-    Failure,
-    Machine,
-    Provenance,
-    Published,
     Record,
     Value,
-    decode,
-    encode,
 )
 from hepbench.tables import stars
-from hepbench.tables.document import FORMATS, GROUPS
+from hepbench.tables.request import FORMATS
 from hepbench.tables.rows import collect
 
 # --- what a row holds
@@ -74,7 +63,7 @@ def test_equal_seeds_have_exactly_their_value_and_no_spread(value, seeds):
 
 def test_a_single_seed_has_a_dash_for_its_spread():
     """A spread of one is unknown, not zero."""
-    assert re.search(rf"0\.750 ±0\.010 +{DASH} +1\b", row_of(plain([record()]), "gbdt"))
+    assert row_of(plain([record()]), "gbdt").endswith(f"0.750(10)({DASH})")
 
 
 def test_the_newest_record_of_a_cell_is_shown():
@@ -269,7 +258,7 @@ def test_constant_scores_are_never_best_and_have_no_error_of_zero():
     assert [(row["model"], row["best"]) for row in rows] == [("flat", 0), ("b", 1), ("c", 0)]
     assert compare.asked == [["b2", "c2"]]
     assert (rows[0]["auc_stderr"], rows[0]["auc_spread"]) == (None, None)
-    assert re.search(rf"flat +scratch +0\.500 +{DASH} +{DASH} ", plain(flat))
+    assert re.search(r"flat +scratch +0\.500  1$", row_of(plain(flat), "flat"))
 
 
 def test_a_row_is_constant_if_the_scores_of_one_of_its_seeds_are():
@@ -358,349 +347,6 @@ def test_a_metric_that_nobody_declares_ranks_nothing():
     assert [(row["model"], row["best"]) for row in rows] == [("a", False), ("b", False)]
 
 
-# --- what is said below
-
-
-def test_a_failed_seed_is_counted_and_its_reason_told():
-    """The others are averaged: 2 of 3."""
-    three = [record(seed=0), record(seed=2), failed(seed=1)]
-    text = plain(three)
-    assert "2 of 3" in row_of(text, "gbdt")
-    assert "failed in finetune: MemoryError: out of memory (seed 1)" in text
-
-
-def test_a_row_that_failed_wholly_is_still_a_row():
-    """All dashes, last, with its reason."""
-    text = plain([failed("svm", seed=0), failed("svm", seed=1), record("gbdt")])
-    assert re.fullmatch(rf"svm +scratch +{DASH} +0 of 2 +1", row_of(text, "svm"))
-    assert text.index("\nsvm") > text.index("\ngbdt")
-    assert "  1  failed in finetune: MemoryError: out of memory\n" in text
-
-
-def test_a_timeout_and_the_stage_of_another_cell_are_named():
-    """A cell whose stage failed for another names that one."""
-    error = Failure(stage="pretrain", type="", message="took 600 s", cell="higgs/vae/svm#0")
-    text = plain([failed(status="timeout", error=error)])
-    assert "timed out in pretrain of higgs/vae/svm#0: took 600 s" in text
-
-
-def test_warnings_mark_the_row_once_with_the_seeds_that_have_them():
-    """One note for each kind; seeds are named unless all agree."""
-    lists = [
-        ["seal: broken", "calibration: 0.1"],
-        ["seal: broken", "calibration: 0.2"],
-        ["seal: broken"],
-    ]
-    (row,) = objects([record(seed=i, warnings=w) for i, w in enumerate(lists)])
-    assert row["notes"] == ["seal: broken", "calibration: 0.1 (seed 0); 0.2 (seed 1)"]
-
-
-def test_an_undefined_metric_is_a_dash_with_its_reason():
-    """Never 0.0; the mean is over the seeds that have a value."""
-    bad = Value(undefined="no background")
-    pair = [record(seed=0, metrics={"auc": bad}), record(seed=1, auc=0.7)]
-    assert objects(pair)[0]["auc"] == 0.7
-    assert objects(pair)[0]["notes"] == ["AUC is undefined: no background (seed 0)"]
-    assert re.search(rf" {DASH}  +1  1$", row_of(plain(pair[:1]), "gbdt"))
-
-
-def of_values(reconstruction, **changed):
-    """A record of a network that has a loss of its own, or of a model that has none."""
-    lacks = "nothing has such values"
-    given = {"reconstruction": reconstruction, "kl": None}
-    values = {n: Value(undefined=lacks) if v is None else Value(v, 0.1) for n, v in given.items()}
-    return record(metrics={"auc": Value(0.7, 0.01), **values}, **changed)
-
-
-def test_what_few_networks_have_is_shown_where_one_has_it():
-    """And a dash elsewhere; what no record has is no column. No note says so: it is not missed."""
-    known = METRICS | {"reconstruction": (False, SAME), "kl": (False, SAME)}
-
-    def shown(*records):
-        return json.loads(table(records, metrics=known, format="json"))
-
-    (row,) = shown(of_values(None))
-    assert "reconstruction" not in row
-    assert row["notes"] == []
-    rows = {row["model"]: row for row in shown(of_values(3.0, model="vae"), of_values(None))}
-    assert rows["vae"]["reconstruction"] == 3
-    assert "kl" not in rows["vae"]
-    assert rows["gbdt"]["reconstruction"] is None
-    assert rows["gbdt"]["notes"] == []
-
-
-def test_what_is_missing_for_one_reason_is_one_note():
-    """However many columns it empties."""
-    (row,) = objects([of_values(None)], columns=["auc", "reconstruction", "kl"])
-    assert row["notes"] == ["reconstruction and KL are undefined: nothing has such values"]
-
-
-def test_errors_of_inputs_that_were_preprocessed_otherwise_are_not_compared():
-    """What has no such value is not said to differ in it."""
-    metrics = METRICS | {"reconstruction": (False, SAME | {"preprocess"})}
-
-    def params(*steps):
-        return {"model": {"preprocess": list(steps)}}
-
-    four = [
-        of_values(3.0, model="a", params=params("signed-log")),
-        of_values(4.0, model="b", params=params("signed-log")),
-        of_values(5.0, model="c", params=params("channel-maximum")),
-        of_values(None, model="gbdt"),
-    ]
-    rows = json.loads(table(four, metrics=metrics, format="json"))
-    notes = {row["model"]: [n for n in row["notes"] if "undefined" not in n] for row in rows}
-    difference = "preprocess (channel-maximum against signed-log) differs"
-    assert notes == {
-        "a": [],
-        "b": [],
-        "c": [f"not comparable in reconstruction with the other rows: {difference}"],
-        "gbdt": [],
-    }
-    assert all(row["comparable"] for row in rows)
-
-
-def test_a_metric_that_is_not_in_a_record_is_said_to_be_missing():
-    """A record made before the metric was installed."""
-    pair = [record("a", metrics={"auc": Value(0.7), "accuracy": Value(0.6)}), record("b")]
-    assert objects(pair)[0]["notes"] == ["accuracy is not recorded"]
-
-
-def test_a_limit_in_one_seed_makes_the_mean_a_limit():
-    """The mean of limits and values is a lower limit; it has no error."""
-    values = [Value(100.0, limit=True), Value(200.0, 20.0)]
-    pair = [record(seed=i, metrics={"rejection_50": v}) for i, v in enumerate(values)]
-    (row,) = objects(pair, columns=["rejection_50"])
-    assert (row["rejection_50"], row["rejection_50_limit"]) == (150, True)
-    assert row["rejection_50_stderr"] is None
-    assert row["notes"] == ["rej. 50 % is given as 95 % lower limit (≥) (seed 0)"]
-    assert "≥150" in plain(pair)
-
-
-def test_a_published_value_stands_beside_with_its_source_and_caveat():
-    """As it was published, unrounded."""
-    published = Published(
-        cell="*",
-        metrics={"auc": 0.833, "accuracy": 0.7526},
-        source="write-up 002",
-        n_test=100000,
-        caveat="attended across the batch",
-    )
-    text = plain([record(published=published), record("mlp")])
-    assert re.search(r" 0\.833  1$", row_of(text, "gbdt"))
-    (row,) = objects([record(published=published)], columns=["accuracy", "published"])
-    assert row["published"] == 0.7526
-    (note,) = objects([record(published=published)])[0]["notes"]
-    assert note.startswith("published: write-up 002; 100000 test examples; accuracy 0.7526; ")
-    assert note.endswith("; caveat: attended across the batch")
-
-
-def test_rows_of_one_name_say_what_changed_between_them():
-    """A default that changed makes another cell under the same labels."""
-    old = record(params={"model": {"depth": 3}}, finished="2025-11-19T10:00:00")
-    new = record(params={"model": {"depth": 4}}, auc=0.7)
-    assert [row["notes"] for row in objects([old, new])] == [
-        ["parameters changed since: model.depth: 3 -> 4"],
-        [],
-    ]
-
-
-def test_looks_at_a_test_set_count_superseded_records_and_no_failures():
-    """Protocol point 1; for a single record, once."""
-    old = record(auc=0.7, finished="2025-11-19T10:00:00")
-    late = failed("svm", data=DataSummary(**FILE))
-    elsewhere = failed("svm", seed=1, data=DataSummary(**SAMPLE))
-    text = plain([old, record(), record("mlp"), late, elsewhere])
-    assert "9f8e7d6c" not in text
-    assert "test set 1a2b3c4d (500000 examples): looked at 3 times" in text
-    assert "looked at once" in plain([record()])
-    assert objects([old, record(), late])[0]["test_looks"] == 2
-
-
-def test_looks_may_be_counted_over_more_records_than_are_shown():
-    """A run shows its own cells, but others looked at the same test set before."""
-    others = [record("mlp"), record("svm"), record()]
-    text = plain([record()], looked=others)
-    assert "looked at 3 times" in text
-    assert "mlp" not in text
-
-
-def test_the_legend_explains_a_value_in_brackets():
-    """Whoever does not know the brackets can read them off an example."""
-    both = {"auc": Value(0.75, 0.01), "accuracy": Value(0.703, 0.0099)}
-    assert f"0.7030(99)({DASH}) is 0.7030 ±0.0099 {DASH}\n" in plain([record(metrics=both)])
-    seeds = [both | {"accuracy": Value(a, 0.0099)} for a in (0.703, 0.7044)]
-    text = plain([record(seed=i, metrics=m) for i, m in enumerate(seeds)])
-    assert "0.7037(99)(10) is 0.7037 ±0.0099 ±0.0010\n" in text
-
-
-# --- columns and groups
-
-
-def test_a_table_has_one_section_for_each_value_of_its_group():
-    """Datasets by default; anything that a record names, or the source of its data."""
-    pair = [record(), record(dataset="jets", data=DataSummary(**SAMPLE))]
-    assert [line for line in plain(pair).splitlines() if ": " in line and "training" in line] == [
-        "higgs  file: 0 training, 0 validation, 500000 test examples",
-        "jets  bundled sample: 0 training, 0 validation, 2196 test examples",
-    ]
-    assert "\nsource sample\n" in plain(pair, group="data.source")
-    assert "\nmodel mlp\n" in plain([record(), record("mlp")], group="model")
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_every_group_shows_the_same_rows(group):
-    """Grouping moves rows and loses none."""
-    records = [record(m, 0, dataset=d) for m in "abc" for d in ("higgs", "jets")]
-    assert len(objects(records, group=group)) == 6
-
-
-def test_a_superseded_failure_is_in_no_group():
-    """Grouped by status, a cell that succeeded since is not among the failed."""
-    old = failed(finished="2025-11-19T10:00:00")
-    assert "status failed" not in plain([old, record()], group="status")
-
-
-def test_columns_are_shown_as_asked_for():
-    """Any metric, on training and validation examples too, and any cost."""
-    both = {
-        "metrics_train": {"auc": Value(0.8, 0.001)},
-        "metrics_validation": {"auc": Value(0.76, 0.01)},
-        "cost": Cost(parameters=61761, peak_memory_mb=512.5),
-    }
-    names = ["validation_auc", "auc", "train_auc", "parameters", "peak_memory_mb"]
-    text = plain([record(**both)], columns=names)
-    assert re.fullmatch(
-        rf"gbdt +scratch +0\.760 +0\.750 ±0\.010 +{DASH} +0\.800 +61,761 +512",
-        row_of(text, "gbdt"),
-    )
-    assert "model  chain    validation AUC  " in text
-
-
-def test_default_columns_of_which_no_record_holds_anything_are_left_out():
-    """A column of dashes tells nobody anything."""
-    head = plain([record()]).splitlines()[4]
-    assert re.split(r" {2,}", head) == ["model", "chain", "AUC ±test ±seeds", "seeds"]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"columns": ["acuracy"]}, r"no column named 'acuracy'. Did you mean 'accuracy'\? Known: "),
-        ({"group": "modle"}, r"no group named 'modle'. Did you mean 'model'\? Known: chain, "),
-        (
-            {"format": "pdf"},
-            r"no format named 'pdf'.* Known: csv, github, html, json, latex, plain",
-        ),
-    ],
-)
-def test_a_wrong_name_is_answered_with_what_is_allowed(wrong, said):
-    """One line, with a suggestion where one is near."""
-    with pytest.raises(UsageError, match=said):
-        plain([record()], **wrong)
-
-
-def test_no_records_make_no_table():
-    """One line that says so."""
-    with pytest.raises(ResultsError, match=r"^no records to show; .*$"):
-        plain([])
-
-
-# --- formats
-
-NASTY = r'50% of_a|b & <i>#1</i> {x} ~^ $2$ \end "quoted", *bold* ±é'
-
-
-def nasty() -> list[Record]:
-    """Records whose names and messages hold what formats must escape."""
-    return [
-        record(NASTY, warnings=[f"odd: {NASTY}"]),
-        failed("svm", message="line\none\x1b[31m red\tx"),
-        record("mlp", auc=0.6),
-    ]
-
-
-def test_csv_is_read_back_to_the_unrounded_numbers():
-    """RFC 4180: quoted where needed, lines end in CR LF, one header, one record for each row."""
-    text = table([record(auc=0.1 + 0.2), *nasty()], metrics=METRICS, format="csv")
-    rows = list(csv.DictReader(StringIO(text, newline="")))
-    assert {row["model"] for row in rows} == {"gbdt", NASTY, "mlp", "svm"}
-    assert next(row["auc"] for row in rows if row["model"] == "gbdt") == "0.30000000000000004"
-    assert next(row["notes"] for row in rows if row["model"] == NASTY) == f"odd: {NASTY}"
-    assert all(line.endswith("\r") for line in text.split("\n")[:-1])
-
-
-def test_github_rows_have_as_many_cells_as_the_header():
-    """Pipes in names are escaped, notes are numbered lines below."""
-    lines = table(nasty(), metrics=METRICS, format="github").splitlines()
-    cells = {len(re.split(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")}
-    assert len(cells) == 1
-    assert any(line.startswith("1. odd: 50% of") and r"a\|b &amp; &lt;i>" in line for line in lines)
-
-
-def test_latex_is_escaped_and_uses_booktabs():
-    """Signs with a meaning in TeX are printed; plus-minus is set in mathematics."""
-    pair = [*nasty(), *seeds("a"), *seeds("b", 0.6)]
-    text = table(pair, metrics=METRICS, format="latex", compare=Comparing(0))
-    assert r"50\% of\_a$|$b \& $<$i$>$\#1$<$/i$>$ \{x\}" in text
-    assert r"\textbf{0.750 $\pm$0.010 $\pm$0}" in text
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
-
-
-def test_html_holds_every_cell_and_no_foreign_tag():
-    """Names are text there, never markup."""
-
-    class Reader(HTMLParser):
-        tags: frozenset[str] = frozenset()
-        text = ""
-
-        def handle_starttag(self, tag, attrs):
-            self.tags |= {tag}
-
-        def handle_data(self, data):
-            self.text += data
-
-    reader = Reader()
-    reader.feed(table(nasty(), metrics=METRICS, format="html"))
-    assert NASTY in reader.text
-    assert "i" not in reader.tags
-    assert {"table", "th", "td", "style"} < reader.tags
-
-
-def test_a_terminal_gets_no_control_characters():
-    """An error message may hold escape sequences, which are written out, and line ends."""
-    text = plain(nasty())
-    assert "\x1b" not in text
-    assert r"MemoryError: line one\x1b[31m red x" in text
-
-
-def test_a_line_end_in_a_name_makes_no_line_of_a_table():
-    """Parameters that differ stand in a name, and may hold anything."""
-    text = plain([record("two\nlines"), record("mlp", auc=0.6)])
-    assert "two lines  scratch" in text
-    assert row_of(text, "mlp")
-
-
-def test_every_format_names_every_row_and_ends_its_last_line():
-    """Failed rows, too."""
-    records = [record(), failed("svm"), record("mlp", data=DataSummary(**SAMPLE))]
-    for name in FORMATS:
-        text = table(records, metrics=METRICS, format=name)
-        assert text.endswith("\n")
-        assert all(model in text for model in ("gbdt", "svm", "mlp"))
-        assert "out of memory" in text
-
-
-def test_plain_columns_line_up():
-    """Numbers end in one column: the rule below the heads is as wide as any cell."""
-    text = plain([record("a", auc=0.8), record("a-much-longer-name", auc=0.7), failed("c")])
-    lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("model "))
-    head, rule, *rows = lines[start : start + 5]
-    ends = [match.end() for match in re.finditer(r"-+", rule)]
-    assert [row[end : end + 2].strip() for row in (head, *rows) for end in ends] == [""] * 20
-
-
 # --- properties
 
 RECORDS = st.lists(
@@ -776,23 +422,6 @@ def test_tables_import_nothing_heavy():
     assert done.stdout == "set()\n"
 
 
-def test_times_of_another_machine_or_setting_are_named_and_nothing_else():
-    """AUC may be compared; latency and training time may not, and the note says what differs."""
-
-    def timed(model: str, processor: str, threads: int) -> Record:
-        about = Provenance(machine=Machine(processor=processor), threads=threads, finished="2025")
-        made = record(model, cost=Cost(latencies=[LATENCY], train_seconds=1.0), provenance=about)
-        return decode(encode(made))
-
-    records = [timed("gbdt", "one", 1), timed("mlp", "one", 1), timed("other", "two", 4)]
-    notes = {row["model"]: row["notes"] for row in objects(records)}
-    assert notes["gbdt"] == notes["mlp"] == []
-    (note,) = notes["other"]
-    assert note.startswith("not comparable in latency and training with other rows: ")
-    assert note.endswith("processor (two against one) and threads (4 against 1) differ")
-    assert all(not row["notes"] for row in objects(records, columns=["auc"]))
-
-
 def test_a_table_has_no_column_that_none_of_its_rows_fills():
     """Unless it was asked for; the columns of the other tables are their own."""
     one = record("mlp", dataset="higgs", cost=Cost(flops=12))
@@ -804,33 +433,3 @@ def test_a_table_has_no_column_that_none_of_its_rows_fills():
 
     assert heads() == [True, False]
     assert heads(columns=["auc", "flops"]) == [True, True]
-
-
-def test_a_latency_that_was_unsteady_for_some_seeds_is_one_note():
-    """Which seeds they were says nothing. A table without latencies does not show it."""
-    line = "latency: not steady while it was measured"
-    seeds = [record(seed=i, warnings=[line] if i else []) for i in range(3)]
-    (row,) = objects(seeds, columns=["auc", "latency"])
-    assert row["notes"] == [f"{line} (some seeds)"]
-    load = "latency under load: other work kept {} of 2 cores busy"
-    seeds = [record(seed=i, warnings=[load.format(x)]) for i, x in enumerate((0.3, 1.0, 0.2))]
-    (row,) = objects(seeds, columns=["auc", "latency"])
-    assert row["notes"] == [load.format(1.0)]
-    (row,) = objects(seeds, columns=["auc", "flops"])
-    assert row["notes"] == []
-
-
-def test_seeds_that_were_timed_on_other_machines_are_named():
-    """Their mean is no latency of either."""
-
-    def timed(seed: int, processor: str) -> Record:
-        about = Provenance(machine=Machine(processor=processor), finished="2025")
-        cost = Cost(latencies=[LATENCY])
-        return decode(encode(record(seed=seed, cost=cost, provenance=about)))
-
-    (row,) = objects([timed(0, "one"), timed(1, "two")])
-    (note,) = row["notes"]
-    assert note == (
-        "latency: mean over seeds that were measured with different settings: "
-        "processor (one and two)"
-    )

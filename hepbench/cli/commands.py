@@ -198,11 +198,25 @@ def show(kind: str, name: str) -> None:
 @cli.command()
 @results_argument
 @run_option
+@chosen
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="plain")
+@click.option(
+    "--style", default="full", help="paper: LaTeX for an article with two columns of text."
+)
 @click.option(
     "--group", default="dataset", show_default=True, help="Make one table for each value of this."
 )
-@click.option("--columns", metavar="NAME,...", help="Columns to show, in this order.")
+@click.option("--columns", metavar="NAME,...", help="Columns in this order, or all.")
+@click.option(
+    "--sort", default="", metavar="NAME", help="Sort rows by this column; -NAME reverses."
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only rows like 'auc>0.8', 'model=conv-*'.",
+)
+@click.option("--per-seed", is_flag=True, help="In CSV and JSON, a row for each seed.")
 def table(**given: Any) -> None:
     """Show results as a table: each value with its errors, from the test sample and over seeds."""
     from hepbench.cli import verbs

@@ -184,12 +184,18 @@ def tabulate(
     Args:
         results: hold the predictions of these records.
         everything: records that count as uses of their test sets.
+        how: format, columns and the like: see ``tables.request.Request``.
     """
     from hepbench.tables import document
+    from hepbench.tables.request import Request
 
-    compare = comparing(results, registry, session.known_cache_folder())
-    metrics = _metrics(registry)
-    return document.table(records, metrics=metrics, compare=compare, looked=everything, **how)
+    return document.table(
+        records,
+        metrics=_metrics(registry),
+        compare=comparing(results, registry, session.known_cache_folder()),
+        looked=everything,
+        request=Request(**how),
+    )
 
 
 def comparing(results: Results, registry: Registry, folder: Path | None) -> Compare:
@@ -293,16 +299,36 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
     return "\n".join(lines)
 
 
-def table(*, results: Path, run: str | None, format_: str, group: str, columns: str | None) -> str:
+def table(*, results: Path, run: str | None, format_: str, columns: str | None, **how: Any) -> str:
     """Return the text of ``table``, from a results folder or packed file."""
+    from hepbench.planning.selection import chosen
     from hepbench.registry.plugins import installed
 
     names = [name.strip() for name in columns.split(",")] if columns else None
+    globs = [how.pop(name) for name in ("datasets", "models", "methods")]
     opened = Results(results)
     everything = recorded(opened, None)
     shown = everything if run is None else records_of_run(everything, run)
-    how = {"format": format_, "group": group, "columns": names}
-    return tabulate(shown, installed(), results=opened, everything=everything, **how)
+    return tabulate(
+        chosen(shown, *globs, where=opened),
+        installed(),
+        results=opened,
+        everything=everything,
+        format=format_,
+        columns=names,
+        width=terminal_width(asked=names is not None),
+        **how,
+    )
+
+
+def terminal_width(*, asked: bool) -> int:
+    """Return the width for tables: the terminal's, and at most the usual one unless ``asked``."""
+    from shutil import get_terminal_size
+
+    from hepbench.tables.request import WIDTH
+
+    found = get_terminal_size((WIDTH, 24)).columns
+    return found if asked else min(found, WIDTH)
 
 
 def recorded(results: Results, run: str | None) -> list[Record]:

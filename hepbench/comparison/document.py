@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ from hepbench.comparison.findings import VERDICTS
 from hepbench.comparison.sentences import number, relative
 from hepbench.specs.gate import COSTS
 from hepbench.specs.text import DASH, one_line, several, shortened
-from hepbench.tables import formats
+from hepbench.tables import markup, plain
 from hepbench.tables.columns import title
+from hepbench.tables.printed import Column, Document, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,13 +63,15 @@ WIDTH = 100
 
 def _plain(report: Report) -> str:
     lead = "\n".join(fill(line, WIDTH, break_on_hyphens=False) for line in report.lead)
-    return _joined(lead, "\n".join(report.details), *_tables(report, formats.plain))
+    return _joined(
+        lead, "\n".join(report.details), *_tables(report, partial(plain.write, width=WIDTH))
+    )
 
 
 def _github(report: Report) -> str:
-    first, *others = map(formats.markdown, report.lead)
-    details = map(formats.markdown, report.details)
-    tables = _tables(report, formats.github)
+    first, *others = map(markup.markdown, report.lead)
+    details = map(markup.markdown, report.details)
+    tables = _tables(report, markup.github)
     return _joined(f"**{first}**", "<br>\n".join(others), "<br>\n".join(details), *tables)
 
 
@@ -75,10 +79,10 @@ def _html(report: Report) -> str:
     first, *others = map(escape, report.lead)
     details = "<br>\n".join(map(escape, report.details))
     head = f"<h1>{first}</h1>\n<p>{'<br>'.join(others)}</p>\n<p>{details}</p>"
-    return formats.html_page("Comparison", "\n".join([head, *_tables(report, formats.html_tables)]))
+    return markup.html_page("Comparison", "\n".join([head, *_tables(report, markup.html_tables)]))
 
 
-def _tables(report: Report, writer: Callable[[formats.Document], str]) -> list[str]:
+def _tables(report: Report, writer: Callable[[Document], str]) -> list[str]:
     document = _document(report)
     return [writer(document).rstrip("\n")] if document.tables else []
 
@@ -126,7 +130,7 @@ def _finding_as_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _document(report: Report) -> formats.Document:
+def _document(report: Report) -> Document:
     """Return the tables of a comparison, one for each dataset, without cells that are identical."""
     comparison, (main, *others) = report.comparison, report.names
     shown: dict[str, list[Pair]] = defaultdict(list)
@@ -136,25 +140,15 @@ def _document(report: Report) -> formats.Document:
             same[_dataset(pair)] += 1
         else:
             shown[_dataset(pair)].append(pair)
-    heads = [f"{title(main)} BASE", "NEW", "NEW - BASE", "verdict", "visible", *map(title, others)]
     tables = [_table(name, pairs, report, same[name]) for name, pairs in sorted(shown.items())]
-    return formats.Document(
-        verdict=[],
-        heads=["model", "chain", *heads, "notes"],
-        align=["left", "left", *["right"] * 3, "left", *["right"] * (1 + len(others)), "left"],
-        optional=[False] * 6 + [True] * (len(others) + 2),
-        tables=tables,
-        main=5,
-        tie="",
-        legend=_legend(main, others, comparison),
-    )
+    return Document(verdict=[], tables=tables, tie="", legend=_legend(main, others, comparison))
 
 
 def _dataset(pair: Pair) -> str:
     return next(iter(pair.rows.values())).labels.dataset
 
 
-def _table(name: str, pairs: Sequence[Pair], report: Report, identical: int) -> formats.Table:
+def _table(name: str, pairs: Sequence[Pair], report: Report, identical: int) -> Table:
     by_cell = report.comparison.by_cell
     numbers: dict[str, int] = {}
     lines = []
@@ -173,14 +167,37 @@ def _table(name: str, pairs: Sequence[Pair], report: Report, identical: int) -> 
         )
     sizes = {each.n_test for p in pairs for each in by_cell[p.cell].values()} - {None}
     also = f"{several(identical, 'more cell')}: identical in all that was compared"
-    return formats.Table(
+    return Table(
         title=one_line(name),
         subtitle=f"{'/'.join(map(str, sizes))} test examples" if sizes else "",
-        rows=lines,
+        shared=[],
+        columns=_columns(lines, report.names),
+        main="verdict",
         best=[False] * len(lines),
         notes=list(numbers),
         remarks=[also] if identical else [],
+        slug="comparison",
+        names=[],
     )
+
+
+def _columns(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[Column]:
+    """Return the columns of a table; those of further metrics, and notes, only with a value."""
+    main, *others = names
+    labels = [Column(name=n, title=n, cells=[], left=True, label=True) for n in ("model", "chain")]
+    values = [
+        Column(name="base", title=f"{title(main)} BASE", cells=[]),
+        Column(name="new", title="NEW", cells=[]),
+        Column(name="difference", title="NEW - BASE", cells=[]),
+        Column(name="verdict", title="verdict", cells=[], left=True),
+        Column(name="visible", title="visible", cells=[]),
+    ]
+    more = [Column(name=name, title=title(name), cells=[]) for name in others]
+    more.append(Column(name="notes", title="notes", cells=[], left=True))
+    filled = zip([*labels, *values, *more], zip(*lines, strict=True), strict=True)
+    columns = [replace(column, cells=list(cells)) for column, cells in filled]
+    optional = {column.name for column in more}
+    return [c for c in columns if c.name not in optional or {*c.cells} != {DASH}]
 
 
 def _place(pair: Pair, report: Report) -> tuple[Any, ...]:

@@ -9,15 +9,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hepbench.planning.matrix import fits
+from hepbench.planning import selection
 from hepbench.plots.labels import readable
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
 from hepbench.storage.records import ORIGINS
 from hepbench.tables.columns import Columns
-from hepbench.tables.document import GROUPS
 from hepbench.tables.notes import difference, listed
 from hepbench.tables.ranking import rank, standard
+from hepbench.tables.request import GROUPS
 from hepbench.tables.rows import age, collect
 
 if TYPE_CHECKING:
@@ -131,32 +131,8 @@ def chosen(request: Request) -> list[Record]:
     Raises:
         UsageError: a glob matches nothing, or no record matches all of them.
     """
-    globs = {"dataset": request.datasets, "model": request.models, "chain": request.methods}
-    for kind, patterns in globs.items():
-        _check_globs(request, kind, patterns)
-    found = [
-        record
-        for record in request.records
-        if all(
-            not patterns or any(fits(getattr(record, kind), pattern) for pattern in patterns)
-            for kind, patterns in globs.items()
-        )
-    ]
-    if not found:
-        msg = (
-            f"nothing to draw in {request.results}: no cell matches all of -d, -m and -x; "
-            "each matches some, but never together"
-        )
-        raise UsageError(msg)
-    return found
-
-
-def _check_globs(request: Request, kind: str, patterns: Iterable[str]) -> None:
-    labels = sorted({getattr(record, kind) for record in request.records})
-    for pattern in patterns:
-        if not any(fits(label, pattern) for label in labels):
-            msg = f"'{pattern}' matches no {kind} in {request.results}; it has: "
-            raise UsageError(msg + ", ".join(labels))
+    globs = (request.datasets, request.models, request.methods)
+    return selection.chosen(request.records, *globs, where=request.results)
 
 
 def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:

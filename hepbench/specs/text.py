@@ -25,6 +25,14 @@ def unknown(
         known: all names of this kind.
         listed: what the message lists if all known names are too many.
     """
+    names = sorted(known)
+    shown = names if listed is None else sorted(listed)
+    named = shortened(name, LONGEST_NAME)
+    return f"no {kind} named '{named}'.{did_you_mean(name, names)} Known: {enumerated(shown)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that suggests the nearest known name, after a space; "" if none is near."""
     from difflib import get_close_matches
 
     names = sorted(known)
@@ -32,9 +40,7 @@ def unknown(
     place = bisect(names, name)
     around = names[max(0, place - COMPARED) : place + COMPARED]
     near = get_close_matches(name, around, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    shown = names if listed is None else sorted(listed)
-    return f"no {kind} named '{shortened(name, LONGEST_NAME)}'.{hint} Known: {enumerated(shown)}"
+    return f" Did you mean '{shortened(near[0], LONGEST_NAME)}'?" if near else ""
 
 
 MOST_NAMES = 20

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from hepbench.specs.errors import UsageError
 from hepbench.specs.metric import ASPECTS
-from hepbench.specs.text import unknown
 from hepbench.storage.records import Cost
 
 if TYPE_CHECKING:
@@ -57,11 +55,30 @@ TIMES = ("latency", "batch_latency", "train_seconds", "examples_per_second")
 LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")
 
 
-DEFAULT_COLUMNS = (
-    *("auc", "seeds", "train_auc", "accuracy", "rejection_50", "ams", "log_loss"),
-    *LOSS_METRICS,
-    *("parameters", "flops", "latency", "epochs", "train_seconds", "published"),
+DEFAULT_COLUMNS = ("auc", "seeds", "rejection_50", "ams", "parameters", "flops", "latency")
+
+
+WORTH_NAMING = (
+    *("train_auc", "accuracy", "log_loss", *LOSS_METRICS),
+    *("epochs", "train_seconds", "published"),
 )
+"""Columns that the usual tables mention, if they have values."""
+
+
+LEAST_NEEDED = ("parameters", "rejection_50", "ams", "flops")
+"""Default columns that a narrow table leaves out, the first one first."""
+
+
+ALL = "all"
+"""Stands for all columns in which a row has a value."""
+
+
+UNITS = {
+    "latency": "latency_ms",
+    "batch_latency": "batch_latency_ms",
+    "load": "load_cores",
+}
+"""Names of columns in CSV and JSON where they have a unit that the column's name does not tell."""
 
 
 TITLES = {
@@ -74,6 +91,7 @@ TITLES = {
     "flops": "FLOPs",
     "train_seconds": "training",
     "peak_memory_mb": "memory (MB)",
+    "load": "load (cores)",
 }
 
 
@@ -87,14 +105,14 @@ class Columns:
         names: of the other columns: test metrics by their name, those of other parts as
             ``train_auc``.
         metrics: direction and comparability of metrics.
-        optional: columns that a table leaves out where no row has a value.
+        asked: whether the user named the columns; else tables leave out those with few values.
     """
 
     group: str
     labels: Sequence[str]
     names: Sequence[str]
     metrics: Metrics
-    optional: frozenset[str] = frozenset()
+    asked: bool = True
 
     @cached_property
     def tests(self) -> list[str]:
@@ -116,14 +134,34 @@ class Columns:
         return self.metrics[name][1] if name in self.metrics else frozenset(ASPECTS)
 
 
-def check(names: Iterable[str], records: Iterable[Record], metrics: Metrics) -> None:
-    """Raise UsageError if a table column does not exist."""
-    tests = set(metrics).union(*(record.metrics for record in records))
+def known(records: Iterable[Record], metrics: Metrics) -> set[str]:
+    """Return the names of all columns that tables of these records can have, with labels."""
+    tests = _test_metrics(records, metrics)
     parts = (f"{part}_{name}" for part in PARTS for name in tests)
-    known = {*tests, *parts, *COUNTS, *OTHERS, *LABELS}
-    for name in names:
-        if name not in known:
-            raise UsageError(unknown("column", name, known))
+    return {*tests, *parts, *COUNTS, *OTHERS, *LABELS}
+
+
+def ordered(records: Iterable[Record], metrics: Metrics) -> list[str]:
+    """Return the names of the columns of a table with all of them, labels apart.
+
+    Of training and validation examples only the first metric is there.
+    """
+    tests = _test_metrics(records, metrics)
+    parts = [f"{part}_{name}" for name in tests[:1] for part in PARTS]
+    every = [*tests[:1], *parts, *tests[1:], *OTHERS, *DEFAULT_COLUMNS, *COUNTS]
+    return [name for name in dict.fromkeys(every) if name in {*tests, *parts, *OTHERS, *COUNTS}]
+
+
+def _test_metrics(records: Iterable[Record], metrics: Metrics) -> list[str]:
+    """Return the names of all metrics, the usual ones first."""
+    recorded = (name for record in records for name in sorted(record.metrics))
+    every = dict.fromkeys([*metrics, *recorded])
+    return list(dict.fromkeys([*(n for n in DEFAULT_COLUMNS if n in every), *every]))
+
+
+def named(text: str) -> str:
+    """Return the name of the column that a user means: also as CSV and JSON call it."""
+    return {title: name for name, title in UNITS.items()}.get(text, text)
 
 
 @cache

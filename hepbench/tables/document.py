@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hepbench.specs import text
 from hepbench.specs.errors import ResultsError, UsageError
-from hepbench.specs.text import DASH, one_line, unknown
-from hepbench.tables import formats, rounding, stars
+from hepbench.specs.text import several
+from hepbench.tables import data_rows, latex, markup, paper, plain
 from hepbench.tables.columns import (
-    COUNTS,
-    DEFAULT_COLUMNS,
+    ALL,
     LABELS,
+    LEAST_NEEDED,
     LOSS_METRICS,
     OTHERS,
+    WORTH_NAMING,
     Columns,
-    base,
-    check,
-    title,
 )
-from hepbench.tables.notes import SIZES, SOURCES, listed
-from hepbench.tables.ranked import RankedRows, ranked
+from hepbench.tables.legend import legend
+from hepbench.tables.printed import Document
+from hepbench.tables.ranked import ranked
+from hepbench.tables.request import DATA_FORMATS, Request
 from hepbench.tables.rows import collect, recorded
+from hepbench.tables.sections import section
+from hepbench.tables.stars import MEANING
+from hepbench.tables.where import Condition, in_order, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.printed import Table
+    from hepbench.tables.ranked import RankedRows
     from hepbench.tables.rows import Row
     from hepbench.tables.stars import Compare
 
 
-FORMATS = (*formats.WRITERS, "csv", "json")
+class Group(NamedTuple):
+    """The rows of one table.
+
+    Attributes:
+        peers: all rows, ranked within each dataset.
+        rows: those that are shown, in their order.
+        columns: those that are shown.
+    """
+
+    peers: list[RankedRows]
+    rows: list[Row]
+    columns: Columns
 
 
-GROUPS = (
-    *("suite", "dataset", "model", "method", "chain", "preset", "seed", "status"),
-    "data.source",
-)
-
-
-LONGEST_NOTE = 300
+USUAL = Request()
 
 
 def table(
@@ -52,11 +61,9 @@ def table(
     metrics: Metrics,
     compare: Compare,
     looked: Iterable[Record] | None = None,
-    format: str = "plain",
-    group: str = "dataset",
-    columns: Sequence[str] | None = None,
+    request: Request = USUAL,
 ) -> str:
-    """Return the text of the tables of ``records``, one table for each value of ``group``.
+    """Return the text of the tables of ``records``, one table for each value of a group.
 
     Args:
         records: in any order; the newest of each cell is shown.
@@ -64,50 +71,47 @@ def table(
         compare: compares rows on their predictions; called only where there are rows to compare.
         looked: records that count as uses of the test sets, superseded ones too; None:
             ``records``.
-        format: one of FORMATS.
-        group: one of GROUPS.
-        columns: instead of DEFAULT_COLUMNS. Their first test metric ranks the rows.
+        request: format, columns, order, and which rows are shown.
 
     Raises:
         ResultsError: there are no records.
-        UsageError: unknown format, group or column.
+        UsageError: unknown format, group or column, or no row fulfils all conditions.
     """
     if not records:
         msg = "no records to show; 'hepbench run' writes them"
         raise ResultsError(msg)
-    for kind, name, known in (("format", format, FORMATS), ("group", group, GROUPS)):
-        if name not in known:
-            raise UsageError(unknown(kind, name, known))
-    check(columns or (), records, metrics)
-    group = group.removeprefix("data.")
-    rows = collect(records, group=group, columns=columns or DEFAULT_COLUMNS)
-    shown = _columns(rows, columns, metrics, group=group)
-    peers = ranked(rows, shown, compare)
+    request.check(records, metrics)
+    rows, columns = _collected(records, request, metrics)
+    groups = _groups(rows, columns, request, compare)
     looks = _count_looks(records if looked is None else looked)
-    if format in formats.WRITERS:
-        return formats.WRITERS[format](_document(peers, shown, looks))
-    objects = [_plain_row(row, shown, looks) for each in peers for row in each.rows]
-    return formats.csv(objects) if format == "csv" else formats.json(objects)
+    if request.format in DATA_FORMATS:
+        shown = [row for group in groups for row in group.rows]
+        objects = data_rows.row_objects(shown, columns, looks, per_seed=request.per_seed)
+        return data_rows.csv(objects) if request.format == "csv" else data_rows.json(objects)
+    return _written(_document(groups, request, looks), request)
 
 
-def _columns(
-    rows: Sequence[Row], asked: Sequence[str] | None, metrics: Metrics, *, group: str
-) -> Columns:
-    """Return the table columns that the user named, or all default ones with values."""
-    names = asked or [name for name in DEFAULT_COLUMNS if name == "auc" or _has_values(rows, name)]
-    needed = {"dataset", "model", "chain", *names}
-    needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
-    sources = {(row.group, row.labels.source) for row in rows}
-    # otherwise the titles of the tables name the source
-    if group != "dataset" or len(sources) > len({row.group for row in rows}):
-        needed.add("source")
-    return Columns(
-        group=group,
-        labels=[name for name in LABELS if name in needed and name != group],
-        names=[name for name in dict.fromkeys(names) if name not in LABELS],
-        metrics=metrics,
-        optional=frozenset() if asked else frozenset({*COUNTS, *OTHERS, *LOSS_METRICS}),
-    )
+def _written(document: Document, request: Request) -> str:
+    if request.format == "plain":
+        return plain.write(document, request.width)
+    writers = {"github": markup.github, "html": markup.html, "latex": latex.write}
+    if request.style == "paper":
+        return paper.write(document)
+    return writers[request.format](document)
+
+
+def _collected(
+    records: Sequence[Record], request: Request, metrics: Metrics
+) -> tuple[list[Row], Columns]:
+    """Return rows with the averages that are needed, and the columns that tables may have."""
+    names = request.names(records, metrics)
+    conditions = (each.name for each in request.conditions if each.name not in Condition.FLAGS)
+    needed = [*names, *conditions, *filter(None, [request.sorted_by])]
+    rows = collect(records, group=request.data_field, columns=needed)
+    asked = request.columns is not None and ALL not in request.columns
+    if not asked:
+        names = [name for name in names if name == "auc" or _has_values(rows, name)]
+    return rows, _columns(rows, names, request, metrics, asked=asked)
 
 
 def _has_values(rows: Iterable[Row], name: str) -> bool:
@@ -119,199 +123,110 @@ def _has_values(rows: Iterable[Row], name: str) -> bool:
     return any(each and (each.value is not None or name not in LOSS_METRICS) for each in found)
 
 
+def _columns(
+    rows: Sequence[Row], names: Sequence[str], request: Request, metrics: Metrics, *, asked: bool
+) -> Columns:
+    """Return the columns of tables, with those labels that are needed to tell rows apart."""
+    group = request.data_field
+    needed = {"dataset", "model", "chain", *names}
+    needed |= {name for i, name in enumerate(LABELS[:-1]) if len({r.labels[i] for r in rows}) > 1}
+    sources = {(row.group, row.labels.source) for row in rows}
+    # otherwise the titles of the tables name the source
+    if group != "dataset" or len(sources) > len({row.group for row in rows}):
+        needed.add("source")
+    return Columns(
+        group=group,
+        labels=[name for name in LABELS if name in needed and name != group],
+        names=[name for name in names if name not in LABELS],
+        metrics=metrics,
+        asked=asked,
+    )
+
+
+def _groups(
+    rows: Iterable[Row], columns: Columns, request: Request, compare: Compare
+) -> list[Group]:
+    """Return the rows of each table, ranked; tables without a row to show are left out."""
+    members: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        members[row.group].append(row)
+    groups = []
+    for _, some in sorted(members.items()):
+        filled = columns if request.format in DATA_FORMATS else _filled(columns, some, request)
+        peers = ranked(some, filled, compare)
+        groups.append(Group(peers, _chosen(peers, filled, request), filled))
+    found = [group for group in groups if group.rows]
+    if not found:
+        all_rows = several(sum(map(len, members.values())), "row")
+        msg = f"none of {all_rows} fulfils --where {' and '.join(request.where)}"
+        raise UsageError(msg)
+    return found
+
+
+def _filled(columns: Columns, rows: Sequence[Row], request: Request) -> Columns:
+    """Return the columns of one table: without those that are empty in it, if not asked for.
+
+    Usual columns leave a table also if they are empty in most rows.
+    """
+    if columns.asked:
+        return columns
+    usual = request.columns is None
+    least = len(rows) / 2 if usual else 1
+    kept = [
+        name
+        for name in columns.names
+        if name == columns.main
+        or sum(value(row, name, columns.main) is not None for row in rows) >= least
+    ]
+    equal_seeds = len({len(row.cells) for row in rows}) == 1 and not any(
+        len(row.ok) < len(row.cells) for row in rows
+    )
+    return replace(columns, names=[n for n in kept if not (usual and n == "seeds" and equal_seeds)])
+
+
+def _chosen(peers: Sequence[RankedRows], columns: Columns, request: Request) -> list[Row]:
+    """Return the rows that fulfil all conditions, in the order that was asked for."""
+    conditions, main = request.conditions, columns.main
+    rows = [row for each in peers for row in each.rows]
+    rows = [row for row in rows if all(each.holds(row, main) for each in conditions)]
+    if not (name := request.sorted_by):
+        return rows
+    return in_order(
+        rows,
+        name,
+        main,
+        reverse=request.sort.startswith("-"),
+        higher_first=bool(columns.direction(name)),
+    )
+
+
 def _count_looks(records: Iterable[Record]) -> Counter[str]:
     """Return the number of evaluated records for each test set."""
     return Counter(r.data.test_set for r in records if r.data and r.status == "ok")
 
 
-def _plain_row(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str, Any]:
-    """Return a table row as plain data for CSV and JSON, unrounded."""
-    entries: dict[str, Any] = row.labels._asdict() | {columns.group: row.group}
-    entries |= {size: getattr(row.data, size, None) for size in SIZES}
-    split = getattr(row.data, "split_hash", "")
-    entries |= {"split_hash": split, "seeds": len(row.ok), "failed": len(row.cells) - len(row.ok)}
-    for name in columns.names:
-        if name == "published":
-            entries[name] = _published(row, columns)
-        elif average := row.averages.get(name):
-            entries[name] = average.value
-            if name not in COUNTS:
-                entries |= {f"{name}_stderr": average.stderr, f"{name}_spread": average.spread}
-                entries[f"{name}_limit"] = average.limit
-    entries |= {"comparable": row.comparable, "best": row.best}
-    looked = looks[row.data.test_set] if row.data else 0
-    return entries | {"test_looks": looked, "notes": row.notes}
-
-
-def _published(row: Row, columns: Columns) -> float | None:
-    return row.published.metrics.get(columns.main) if row.published else None
-
-
-def _document(
-    peers: Sequence[RankedRows], columns: Columns, looks: Mapping[str, int]
-) -> formats.Document:
+def _document(groups: Sequence[Group], request: Request, looks: Mapping[str, int]) -> Document:
     """Return the tables of ranked rows as a document of rounded text."""
-    main, labels, names = columns.main, columns.labels, columns.names
-    heads = [f"{title(name)} ±test ±seeds" if name == main else title(name) for name in names]
-    ranked_rows = [row for each in peers for row in each.rows]
-    notes = ["notes"] if any(row.notes for row in ranked_rows) else []
+    usual = request.columns is None
     tables = [
-        _group_table(list(rows), columns, looks, noted=bool(notes))
-        for _, rows in groupby(ranked_rows, key=lambda row: row.group)
+        section(group.rows, group.columns, looks, of=sum(len(each.rows) for each in group.peers))
+        for group in groups
     ]
-    return formats.Document(
-        verdict=[_verdict_line(each, columns) for each in peers],
-        heads=[*labels, *heads, *notes],
-        align=["left"] * len(labels) + ["right"] * len(heads) + ["left"] * len(notes),
-        optional=[name in columns.optional for name in [*labels, *names, *notes]],
+    if usual and request.format == "plain":
+        tables = [plain.narrowed(each, request.width, LEAST_NEEDED) for each in tables]
+    rows = [row for group in groups for row in group.rows]
+    verdicts = [each.verdict_line for group in groups for each in group.peers]
+    return Document(
+        verdict=verdicts if request.verdict else [],
         tables=tables,
-        main=len(labels) + names.index(main) if main else 0,
-        tie=stars.MEANING if any(row.best for row in ranked_rows) else "",
-        legend=_legend(tables, columns),
+        tie=MEANING if any(row.best for row in rows) else "",
+        legend=legend(tables, rows, groups[0].columns),
+        more=_unused_columns(rows, tables) if usual else [],
     )
 
 
-def _verdict_line(peers: RankedRows, columns: Columns) -> str:
-    """Return the verdict on rows, with their dataset and group."""
-    group = "" if columns.group == "dataset" else f"{columns.group} {peers.group}, "
-    return one_line(f"{group}{peers.dataset}: {peers.verdict}")
-
-
-def _group_table(
-    rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, noted: bool
-) -> formats.Table:
-    """Return the table of one group as text, with numbered notes."""
-    metrics = {base(name) for name in columns.names}.difference(COUNTS, OTHERS)
-    places = {name: rounding.column_places(row.averages[name] for row in rows) for name in metrics}
-    numbers: dict[str, int] = {}
-    lines = []
-    for row in rows:
-        marks = {numbers.setdefault(_shortened(note), len(numbers) + 1) for note in row.notes}
-        labels = [one_line(getattr(row.labels, name)) or DASH for name in columns.labels]
-        cells = [_cell_text(row, name, places, columns) for name in columns.names]
-        lines.append([*labels, *cells, *([", ".join(map(str, sorted(marks)))] if noted else [])])
-    name, whole = one_line(str(rows[0].group)) or "not recorded", columns.group == "dataset"
-    seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
-    return formats.Table(
-        title=name if whole else f"{columns.group} {name}",
-        subtitle=_subtitle(rows[0]) if whole else "",
-        rows=lines,
-        best=[row.best for row in rows],
-        notes=list(numbers),
-        remarks=[_test_set_line(*each, looks[each[0]]) for each in sorted(seen.items())],
-    )
-
-
-def _shortened(note: str) -> str:
-    return note if len(note) <= LONGEST_NOTE else f"{note[: LONGEST_NOTE - 3]}..."
-
-
-def _subtitle(row: Row) -> str:
-    source = SOURCES[row.labels.source]
-    if (data := row.data) is None:
-        return source
-    sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
-    more = f"; {data.n_unlabelled} more without labels" if data.n_unlabelled else ""
-    return f"{source}: {sizes}{more}"
-
-
-def _test_set_line(split: str, size: int, looks: int) -> str:
-    times = "once" if looks == 1 else f"{looks} times"
-    return f"test set {split[:8]} ({size} examples): looked at {times}"
-
-
-def _cell_text(row: Row, name: str, places: Mapping[str, int], columns: Columns) -> str:
-    """Return the text of one table cell: a rounded value with errors."""
-    if name == "seeds":
-        ok, every = len(row.ok), len(row.cells)
-        return str(ok) if ok == every else f"{ok} of {every}"
-    if name == "published":
-        published = _published(row, columns)
-        return DASH if published is None else repr(published)
-    average, metric = row.averages[name], base(name)
-    if name in COUNTS:
-        return _count_text(name, average.value)
-    decimals = rounding.row_places(row.averages[metric], places[metric])
-    if name == columns.main:
-        return rounding.with_errors(average, decimals)
-    return (rounding.compact if name == metric else rounding.value_only)(average, decimals)
-
-
-def _count_text(name: str, value: float | None) -> str:
-    if name == "train_seconds":
-        return text.duration(value)
-    if name in {"latency", "batch_latency"}:
-        return DASH if value is None else f"{value:.2g} ms"
-    return rounding.number(value)
-
-
-def _legend(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
-    """Return the lines below all tables that explain their columns."""
-    shown = list(tables)
-    return [
-        *_legend_of_errors(shown, columns),
-        *_legend_of_metrics(columns),
-        *_legend_of_others(shown, columns),
-    ]
-
-
-def _legend_of_errors(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
-    lines = []
-    if main := title(columns.main):
-        lines.append(
-            f"{main}: mean over seeds; ±test: standard error of the test sample, averaged over "
-            f"seeds; ±seeds: standard deviation over seeds, {DASH} with one seed"
-        )
-    if len(columns.tests) > 1:
-        cells = (cell for table in tables for row in table.rows for cell in row)
-        spelt = filter(None, map(rounding.spelt_out, cells))
-        first = next(spelt, "the second is over seeds")
-        # preferably one with both errors
-        example = first if DASH not in first else next((t for t in spelt if DASH not in t), first)
-        lines.append(f"in brackets: the same errors in units of the last digit; {example}")
-    return lines
-
-
-def _legend_of_metrics(columns: Columns) -> list[str]:
-    lines = []
-    if means := [title(name) for name in columns.tests if name in LOSS_METRICS[:3]]:
-        lines.append(
-            f"{listed(means)}: means over test examples, computed on preprocessed inputs; empty "
-            "if a later step retrained the encoder"
-        )
-    if areas := [title(name) for name in columns.tests if name in LOSS_METRICS[3:]]:
-        lines.append(
-            f"{listed(areas)}: AUC with this loss as the score; above 0.5 the loss is larger for "
-            "signal"
-        )
-    if "ams" in columns.tests:
-        lines.append(
-            "AMS: approximate median significance of the cut that is best on validation, with the "
-            "sums of the event weights of the test examples"
-        )
-    if points := [title(name) for name in columns.tests if name.startswith("rejection_")]:
-        lines.append(f"{listed(points)}: 1 / background efficiency at this signal efficiency")
-    return lines
-
-
-def _legend_of_others(tables: Iterable[formats.Table], columns: Columns) -> list[str]:
-    lines = []
-    if means := [title(name) for name in columns.names if name in COUNTS or base(name) != name]:
-        lines.append(f"{listed(means)}: mean over seeds")
-    if "latency" in columns.names:
-        lines.append("latency: median per example, in ONNX Runtime (estimators: in Python)")
-    if "batch_latency" in columns.names:
-        lines.append("batch latency: median of one call that scores the large batch")
-    if any("label_fraction=" in table.title for table in tables):
-        lines.append(
-            "label_fraction: fraction of the training labels that methods see, drawn anew for each "
-            "seed; validation keeps all its labels"
-        )
-    if "published" in columns.names and columns.main:
-        lines.append(f"published: {title(columns.main)} in the publication that the note names")
-    if "source" in columns.labels:
-        lines.append(
-            "source: file: original dataset; sample: small sample bundled with hepbench or a "
-            "plugin; simulated: files that 'hepbench data simulate' wrote"
-        )
-    return lines
+def _unused_columns(rows: Sequence[Row], tables: Sequence[Table]) -> list[str]:
+    """Return the names of columns that are not shown though they have values."""
+    shown = {column.name for each in tables for column in each.columns}
+    names = [n for n in (*LEAST_NEEDED, *WORTH_NAMING) if n not in shown]
+    return [name for name in names if _has_values(rows, name)]

@@ -137,29 +137,81 @@ def _weights_of_record(record: Record) -> str:
     return f"weighted: {metrics}; training weights: {training}"
 
 
+CALIBRATED = ("accuracy", "accuracy_at_half", "log_loss", "brier", "ece")
+
+
+ABOUT = {
+    "accuracy": frozenset(CALIBRATED),
+    "values": frozenset(LOSS_METRICS),
+    "macs": frozenset({"macs", "flops", "theoretical_macs"}),
+}
+"""Columns of which one must be shown for a kind of warning to be told."""
+
+
 def _warnings(row: Row, columns: Columns) -> list[str]:
     """Return one note for each kind of warning in the records of a row.
 
-    Warnings about a metric or a latency that is not shown are left out, except that a metric raised
-    an error.
+    Warnings about columns that are not shown are left out, except that a metric raised an error.
+    Those about latencies are told apart; see ``latency_warnings``.
     """
     shown = {*map(base, columns.names)}
-    timed = not shown.isdisjoint({"latency", "batch_latency"})
     kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for record in row.ok:
         for warning in dict.fromkeys(record.warnings):
             name, _, what = warning.partition(": ")
             metric = re.fullmatch(r"metric (\S+)", name)
-            if metric and metric[1] not in shown:
-                continue
-            if name.startswith("latency") and not timed:
-                continue
-            kinds[name].append((what, record.seed))
-    notes = []
-    for name, said in kinds.items():
-        texts = (_without_seeds if name.startswith("latency") else _by_seed)(said, row.ok)
-        notes.append(f"{name}: {'; '.join(texts)}")
-    return notes
+            about = {metric[1]} if metric else ABOUT.get(name, shown)
+            if not shown.isdisjoint(about) and not name.startswith(LATENCY):
+                kinds[name].append((what, record.seed))
+    return [f"{name}: {'; '.join(_by_seed(said, row.ok))}" for name, said in kinds.items()]
+
+
+LATENCY = "latency"
+"""What warnings about latencies begin with."""
+
+
+def latency_warnings(row: Row) -> list[str]:
+    """Return one note for each kind of warning about the latencies of a row."""
+    kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for record in row.ok:
+        for warning in dict.fromkeys(record.warnings):
+            name, _, what = warning.partition(": ")
+            if name.startswith(LATENCY):
+                kinds[name].append((what, record.seed))
+    return [
+        one_line(f"{name}: {'; '.join(_without_seeds(said, row.ok))}")
+        for name, said in kinds.items()
+    ]
+
+
+def latency_doubts(rows: Iterable[Row]) -> str:
+    """Return all warnings about the latencies of rows as one text, with ranges of numbers."""
+    said = {
+        warning.partition(": ")[2]: None
+        for row in rows
+        for record in row.ok
+        for warning in record.warnings
+        if warning.startswith(LATENCY)
+    }
+    alike: dict[str, list[str]] = defaultdict(list)
+    for text in said:
+        alike[NUMBER.sub("#", text)].append(text)
+    return one_line("; ".join(_with_ranges(form, texts) for form, texts in alike.items()))
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _with_ranges(form: str, texts: Sequence[str]) -> str:
+    """Return texts that differ only in numbers as one text: ``0.2 to 1.1 of 2 cores``."""
+    parts = form.split("#")
+    columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
+    ranges = (_range_text(sorted(column, key=float)) for column in columns)
+    return parts[0] + "".join(f"{r}{p}" for r, p in zip(ranges, parts[1:], strict=True))
+
+
+def _range_text(numbers: Sequence[str]) -> str:
+    return numbers[0] if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _missing_values(row: Row, columns: Columns) -> list[str]:
@@ -167,7 +219,7 @@ def _missing_values(row: Row, columns: Columns) -> list[str]:
     found: dict[str, list[str]] = defaultdict(list)
     for name in columns.names:
         average = row.averages.get(name)
-        if name in LOSS_METRICS and name in columns.optional and not (average and average.n):
+        if name in LOSS_METRICS and not columns.asked and not (average and average.n):
             # the legend says which networks have such a value
             continue
         if average and name not in COUNTS and (average.n < len(row.ok) or average.limit):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from hepbench.specs.text import one_line
 from hepbench.tables import stars
 from hepbench.tables.ranking import rank
 from hepbench.tables.verdict import verdict
@@ -41,6 +42,12 @@ class RankedRows:
     def verdict(self) -> str:
         """Which row is best and whether that is significant, in one line."""
         return verdict(self.rows, self.columns, unmarked=self.unmarked)
+
+    @property
+    def verdict_line(self) -> str:
+        """The verdict with the dataset before it, and the group if that is something else."""
+        where = "" if self.columns.group == "dataset" else f"{self.columns.group} {self.group}, "
+        return one_line(f"{where}{self.dataset}: {self.verdict}")
 
 
 def ranked(rows: Iterable[Row], columns: Columns, compare: Compare) -> list[RankedRows]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hepbench.specs.text import DASH
 
@@ -95,22 +95,37 @@ def _scaled(average: SeedAverage, exponent: int) -> tuple[SeedAverage, int]:
     return found, column_places([found])
 
 
-def spelt_out(cell: str) -> str:
-    """Explain a table cell of the form ``0.843(13)(4)``; return "" for other cells."""
+class Spelt(NamedTuple):
+    """A table cell of the form ``0.843(13)(4)``, and its value and errors as separate texts."""
+
+    cell: str
+    value: str
+    of_test: str
+    over_seeds: str
+
+
+def spelt_out(cell: str) -> Spelt | None:
+    """Take a table cell of the form ``0.843(13)(4)`` apart; return None for other cells."""
     form = rf"(\d+\.(\d+))\((\d+)\)\((\d+|{DASH})\)(e-\d+|)"
     if not (match := re.fullmatch(form, cell)):
-        return ""
+        return None
     value, after, *errors, power = match.groups()
     size = len(after)
-    spelt = (DASH if e == DASH else f"±{int(e) / 10**size:.{size}f}" for e in errors)
-    text = f"{value} {' '.join(spelt)}"
-    return f"{cell} is ({text}){power}" if power else f"{cell} is {text}"
+    spelt = (DASH if e == DASH else f"±{int(e) / 10**size:.{size}f}{power}" for e in errors)
+    return Spelt(cell, f"{value}{power}", *spelt)
+
+
+PREFIXES = ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 
 
 def number(value: float | None) -> str:
-    """Return a count or a rate as text: a whole number from 100 on, else three digits."""
+    """Return a count or a rate as text: three digits, whole numbers below 10,000 in full."""
     if value is None:
         return DASH
+    if value >= 10_000:
+        # the last one, if the number is larger than all of them
+        size, prefix = next((p for p in PREFIXES if value < 999.5 * p[0]), PREFIXES[-1])
+        return f"{value / size:#.3g}".rstrip(".") + f" {prefix}"
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 

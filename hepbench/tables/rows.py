@@ -63,6 +63,11 @@ class Row:
         return any("network_code" in parts for parts in self.record.key_parts.values())
 
     @cached_property
+    def doubtful_latency(self) -> bool:
+        """Whether a seed has a warning about its latencies."""
+        return any(w.startswith("latency") for record in self.ok for w in record.warnings)
+
+    @cached_property
     def ok(self) -> list[Record]:
         """Records of the seeds that succeeded."""
         return [record for record in self.cells if record.status == "ok"]

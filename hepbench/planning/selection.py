@@ -1,0 +1,72 @@
+"""Select recorded cells by globs on their dataset, model and chain, as ``-d``, ``-m`` and ``-x``."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from hepbench.planning.matrix import fits
+from hepbench.specs.errors import UsageError
+from hepbench.specs.text import LONGEST_NAME, did_you_mean, enumerated, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hepbench.storage.records import Record
+
+
+def chosen(
+    records: Sequence[Record],
+    datasets: Sequence[str] = (),
+    models: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    *,
+    where: object = "these results",
+) -> list[Record]:
+    """Return the records that match one glob of each kind; no globs match all.
+
+    Args:
+        records: of any cells.
+        datasets, models, methods: globs, as on the command line.
+        where: names the results in messages.
+
+    Raises:
+        UsageError: a glob matches nothing, or no record matches globs of all kinds.
+    """
+    globs = {"dataset": datasets, "model": models, "chain": methods}
+    for kind, patterns in globs.items():
+        labels = sorted({getattr(record, kind) for record in records})
+        for pattern in patterns:
+            if not any(_matches(label, pattern) for label in labels):
+                raise UsageError(no_match(pattern, kind, where, labels))
+    found = [record for record in records if _matches_all(record, globs)]
+    if records and not found:
+        msg = (
+            f"no cell in {where} matches all of -d, -m and -x; each matches some, but never "
+            "together"
+        )
+        raise UsageError(msg)
+    return found
+
+
+def no_match(pattern: str, kind: str, where: object, labels: Sequence[str]) -> str:
+    """Return an error message for a glob that matches no label, with a suggestion if one is near."""
+    named = shortened(pattern, LONGEST_NAME)
+    bare = {label.partition("[")[0] for label in labels}
+    hint = did_you_mean(pattern, {*labels, *bare})
+    return f"'{named}' matches no {kind} in {where}.{hint} It has: {enumerated(labels)}"
+
+
+def _matches_all(record: Record, globs: Mapping[str, Sequence[str]]) -> bool:
+    return all(
+        not patterns or any(_matches(getattr(record, kind), pattern) for pattern in patterns)
+        for kind, patterns in globs.items()
+    )
+
+
+def _matches(label: str, pattern: str) -> bool:
+    try:
+        return fits(label, pattern)
+    except UsageError:
+        # the label of a record is any text
+        return fnmatchcase(label, pattern.replace("[", "[[]"))
