@@ -138,6 +138,7 @@ def test_seeds_are_told_once_or_in_a_column_where_they_differ():
     for fewer in ([record("b")], [record("b"), failed("b", 1)]):
         assert "seeds" in heads([*seeds("a"), *fewer])
         assert "2 seeds\n" not in plain([*seeds("a"), *fewer])
+    assert "; 1 to 2 seeds\n" in plain([*seeds("a"), record("b")], columns=["auc"])
 
 
 def test_all_columns_are_those_with_a_value_the_main_metric_first():

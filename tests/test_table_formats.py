@@ -232,7 +232,7 @@ def test_parameters_of_all_rows_are_told_once_above_the_table():
     for name in ("plain", "github", "html", "latex"):
         text = table(rows, metrics=METRICS, format=name)
         assert text.count("epochs=20") == 1
-        assert re.search(r"[Ii]n all rows: scratch", text)
+        assert re.search(r"[Ll]eft out of the names( below)?: scratch", text)
 
 
 def test_a_doubtful_latency_is_marked_and_explained_once():

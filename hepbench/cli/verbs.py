@@ -74,7 +74,8 @@ def run(
     else:
         everything = store.suite_records(shown[0].suite)
         _warn_of_skipped(store)
-        streams.write(tabulate(shown, opened.registry, results=store, everything=everything))
+        how = {"width": terminal_width(asked=False), "verdict_last": True}
+        streams.write(tabulate(shown, opened.registry, results=store, everything=everything, **how))
         streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))

@@ -93,7 +93,7 @@ def table(
 
 def _written(document: Document, request: Request) -> str:
     if request.format == "plain":
-        return plain.write(document, request.width)
+        return plain.write(document, request.width, verdict_last=request.verdict_last)
     writers = {"github": markup.github, "html": markup.html, "latex": latex.write}
     if request.style == "paper":
         return paper.write(document)
@@ -217,7 +217,7 @@ def _document(groups: Sequence[Group], request: Request, looks: Mapping[str, int
     rows = [row for group in groups for row in group.rows]
     verdicts = [each.verdict_line for group in groups for each in group.peers]
     return Document(
-        verdict=verdicts if request.verdict else [],
+        verdict=verdicts,
         tables=tables,
         tie=MEANING if any(row.best for row in rows) else "",
         legend=legend(tables, rows, groups[0].columns),

@@ -25,7 +25,7 @@ def _full(table: Table, document: Document) -> str:
 
 def shared(table: Table) -> list[str]:
     """Return the line about parameters that all rows have, if there are any."""
-    return [f"in all rows: {', '.join(table.shared)}"] if table.shared else []
+    return [f"left out of the names: {', '.join(table.shared)}"] if table.shared else []
 
 
 def caption(table: Table) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hepbench.specs.text import DASH
+from hepbench.storage.records import ORIGINS
 from hepbench.tables import rounding
 from hepbench.tables.cells import DOUBT
 from hepbench.tables.columns import LOSS_METRICS, title
@@ -85,6 +86,11 @@ def _of_others(tables: Iterable[Table], columns: Columns, shown: Collection[str]
         )
     if "published" in shown and columns.main:
         yield f"published: {title(columns.main)} in the publication that the note names"
+    if any(table.subtitle.startswith(ORIGINS["sample"]) for table in tables):
+        yield (
+            f"{ORIGINS['sample']}: a small stand-in for the original dataset; results on it are no "
+            "results on the original"
+        )
     if "source" in shown:
         yield (
             "source: file: original dataset; sample: small sample bundled with hepbench or a "

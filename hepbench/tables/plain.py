@@ -52,18 +52,20 @@ class Block(NamedTuple):
         return lines
 
 
-def write(document: Document, width: int) -> str:
+def write(document: Document, width: int, *, verdict_last: bool = False) -> str:
     """Return tables as plain text, at most ``width`` characters wide if labels can be wrapped.
 
     Labels are wrapped; columns for which there is no room stand below.
     """
     width = max(width, NARROWEST)
-    parts = ["\n".join(wrapped(line, width, GAP) for line in document.verdict)]
+    verdict = "\n".join(wrapped(line, width, GAP) for line in document.verdict)
+    parts = [] if verdict_last else [verdict]
     for table in document.tables:
         blocks = ("\n".join(block.lines()) for block in _blocks(table, width))
         parts += [_above(table, width), *blocks, "\n".join(_below(table, width))]
     below = [*document.explained("*"), *_more(document.more)]
-    return joined([*parts, "\n".join(wrapped(line, width, GAP) for line in below)])
+    parts.append("\n".join(wrapped(line, width, GAP) for line in below))
+    return joined([*parts, verdict] if verdict_last else parts)
 
 
 def narrowed(table: Table, width: int, least_needed: Iterable[str]) -> Table:
@@ -90,7 +92,9 @@ def _more(names: Sequence[str]) -> list[str]:
 
 def _above(table: Table, width: int) -> str:
     title = f"{table.title}{GAP}{table.subtitle}".rstrip()
-    shared = [f"{GAP}in all rows: {', '.join(table.shared)}"] if table.shared else []
+    shared = (
+        [f"{GAP}left out of the names below: {', '.join(table.shared)}"] if table.shared else []
+    )
     return "\n".join(wrapped(line, width, GAP * 2) for line in (title, *shared))
 
 

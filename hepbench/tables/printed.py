@@ -72,7 +72,7 @@ class Document:
     """Tables of texts with what stands above and below them.
 
     Attributes:
-        verdict: lines above all tables.
+        verdict: lines about each dataset.
         tables: at least one.
         tie: the meaning of the mark of the best rows; empty if no row is marked.
         legend: lines below all tables.

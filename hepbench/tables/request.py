@@ -51,7 +51,7 @@ class Request:
         where: conditions that rows must fulfil to be shown; they are ranked among all rows.
         width: characters of a line of a plain table.
         per_seed: in CSV and JSON, a row for each seed.
-        verdict: whether the verdict stands above the tables.
+        verdict_last: whether the verdict stands below plain tables instead of above.
     """
 
     format: str = "plain"
@@ -62,7 +62,7 @@ class Request:
     where: Sequence[str] = ()
     width: int = WIDTH
     per_seed: bool = False
-    verdict: bool = True
+    verdict_last: bool = False
 
     @property
     def conditions(self) -> list[Condition]:

@@ -95,9 +95,15 @@ def _subtitle(rows: Sequence[Row], columns: Columns) -> str:
         return source
     sizes = f"{data.n_train} training, {data.n_validation} validation, {data.n_test} test examples"
     more = f"; {data.n_unlabelled} more without labels" if data.n_unlabelled else ""
-    # otherwise a column tells it
-    many = "" if "seeds" in columns.names else f"; {several(len(row.cells), 'seed')}"
+    many = "" if "seeds" in columns.names else f"; {_seeds_text(rows)}"
     return f"{source}: {sizes}{more}{many}"
+
+
+def _seeds_text(rows: Sequence[Row]) -> str:
+    """Return the number of seeds of rows, as a range if they differ."""
+    counts = sorted({len(row.cells) for row in rows})
+    least = "" if len(counts) == 1 else f"{counts[0]} to "
+    return f"{least}{several(counts[-1], 'seed')}"
 
 
 def _remarks(
