@@ -41,10 +41,7 @@ def chosen(
                 raise UsageError(no_match(pattern, kind, where, labels))
     found = [record for record in records if _matches_all(record, globs)]
     if records and not found:
-        msg = (
-            f"no cell in {where} matches all of -d, -m and -x; each matches some, but never "
-            "together"
-        )
+        msg = "no cell matches all of -d, -m and -x; each matches some, but never together"
         raise UsageError(msg)
     return found
 
@@ -54,7 +51,7 @@ def no_match(pattern: str, kind: str, where: object, labels: Sequence[str]) -> s
     named = shortened(pattern, LONGEST_NAME)
     bare = {label.partition("[")[0] for label in labels}
     hint = did_you_mean(pattern, {*labels, *bare})
-    return f"'{named}' matches no {kind} in {where}.{hint} It has: {enumerated(labels)}"
+    return f"'{named}' matches no {kind} in {where}.{hint} There are: {enumerated(labels)}"
 
 
 def _matches_all(record: Record, globs: Mapping[str, Sequence[str]]) -> bool:
