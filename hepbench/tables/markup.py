@@ -21,7 +21,7 @@ def github(document: Document) -> str:
         notes = [f"{n}. {markdown(note)}" for n, note in enumerate(table.notes, 1)]
         blocks.append(f"**{markdown(table.title)}** {markdown(table.subtitle)}".strip())
         if table.shared:
-            blocks.append(f"In all rows: {markdown(', '.join(table.shared))}")
+            blocks.append(f"Left out of the names below: {markdown(', '.join(table.shared))}")
         blocks += [_grid(table, "pipe", "**{}**".format, markdown), "\n".join(notes)]
         blocks.append("<br>\n".join(map(markdown, table.remarks)))
     return joined([*blocks, "<br>\n".join(map(markdown, document.explained("bold")))])
