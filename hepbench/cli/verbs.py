@@ -72,14 +72,19 @@ def run(
     if as_json:
         streams.write(_summary(opened, store, shown, len(todo)))
     else:
-        everything = store.suite_records(shown[0].suite)
         _warn_of_skipped(store)
-        how = {"width": terminal_width(asked=False), "verdict_last": True}
-        streams.write(tabulate(shown, opened.registry, results=store, everything=everything, **how))
+        streams.write(_table_of_run(shown, opened, store))
         streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
     return 2 if user_error else 1 if failed else 0
+
+
+def _table_of_run(records: Sequence[Record], opened: Session, store: ResultsFolder) -> str:
+    """Return the table of a run; it ends with the verdict, so that this is on the screen."""
+    everything = store.suite_records(records[0].suite)
+    how = {"width": terminal_width(asked=False), "verdict_last": True}
+    return tabulate(records, opened.registry, results=store, everything=everything, **how)
 
 
 LONGEST_NAME = 100

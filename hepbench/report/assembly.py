@@ -13,7 +13,7 @@ from hepbench.report.dependences import dependences
 from hepbench.report.page_rows import PageRows
 from hepbench.specs.text import one_line, several
 from hepbench.storage.records import ORIGINS
-from hepbench.tables.columns import COUNTS, LOSS_METRICS, Columns
+from hepbench.tables.columns import COUNTS, Columns
 from hepbench.tables.ranked import ranked
 from hepbench.tables.rows import collect
 
@@ -103,7 +103,7 @@ def _ranking_columns(columns: Columns) -> Columns:
     """Return the columns by which rows are ranked, and whose warnings are notes."""
     costs = [name for name in columns.names if name in COUNTS]
     names = [*columns.tests, *costs, "published"]
-    return replace(columns, names=names, optional=frozenset(LOSS_METRICS))
+    return replace(columns, names=names, asked=False)
 
 
 def several_labels(rows: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ from hepbench.report.content import PageRow
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line
 from hepbench.tables import row_names
+from hepbench.tables.notes import latency_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ class PageRows:
             spread=main.spread,
             best=row.best,
             apart=not row.comparable,
-            notes=row.notes,
+            notes=[*row.notes, *latency_warnings(row)],
             sections=[self._place(each) for each in details.sections(row) if each.items],
             seeds=details.seeds(row, self.columns.main),
             commands=commands.of_row(row, str(self.results)),
