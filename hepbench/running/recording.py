@@ -167,10 +167,10 @@ class Recorder:
     def _data_warnings(self, cell: Cell, split: SplitResult) -> list[str]:
         found = self.environment.found(cell.combination.dataset)
         read = self.cache.result(self.plan.stages[cell.split].parents[0], ReadResult)
-        copies = duplicates.describe_copies(split.duplicates, split.sizes)
-        limits = _unmet_limits(cell.combination, split)
-        leaks = audit.describe(_named_leaks(cell, split) or [])
-        return [*found.warnings, *found.notes, *read.warnings, *limits, *copies, *leaks]
+        doubts = _unmet_limits(cell.combination, split)
+        doubts += duplicates.describe_copies(split.duplicates, split.sizes)
+        doubts += audit.describe(_named_leaks(cell, split) or [])
+        return [*found.warnings, *found.notes, *read.warnings, *doubts]
 
     def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:
         """Return the data summary of a cell; examples with hidden labels count as unlabelled."""

@@ -92,9 +92,33 @@ def _signs(rows: int, columns: int) -> NDArray[np.float64]:
 def _totals(array: Array) -> NDArray[Any]:
     """Return (n, F) absolute values of a table, or their sums over pixels or particles."""
     if isinstance(array, SparseImages):
-        return _sums_of_hits(array, np.abs(array.hits()[2]))
+        hits = _Hits(array)
+        return hits.sums(hits.sizes)
     values: NDArray[Any] = np.abs(np.asarray(array, np.result_type(array.dtype, np.float32)))
-    return values.reshape(len(values), -1) if values.ndim <= 2 else values.sum(_inner(values))
+    if values.ndim <= 2:
+        return values.reshape(len(values), -1)
+    # sums and squares of large float32 numbers do not fit into float32
+    sums: NDArray[Any] = values.sum(_inner(values), dtype=np.float64)
+    return sums
+
+
+class _Hits:
+    """The hits of sparse images, for sums over the hits of each channel."""
+
+    def __init__(self, images: SparseImages) -> None:
+        channels, height, width = images.image
+        rows, positions, values = images.hits()
+        channel, pixel = np.divmod(positions, height * width)
+        self.sizes = np.abs(values)
+        self.places = np.divmod(pixel, width)
+        self._rows_and_channels = rows * channels + channel
+        self._shape = len(images), channels
+
+    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (n, C) sums of a value of each hit."""
+        n, channels = self._shape
+        found = np.bincount(self._rows_and_channels, values, minlength=n * channels)
+        return found.astype(np.float64).reshape(n, channels)
 
 
 def _inner(array: NDArray[Any]) -> tuple[int, ...]:
@@ -102,49 +126,40 @@ def _inner(array: NDArray[Any]) -> tuple[int, ...]:
     return tuple(range(2, array.ndim)) if array.ndim >= 4 else (1,)
 
 
-def _sums_of_hits(images: SparseImages, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return (n, C) sums over the hits of each channel."""
-    channels, height, width = images.image
-    rows, positions, _ = images.hits()
-    places = rows * channels + positions // (height * width)
-    sums = np.bincount(places, values, minlength=len(images) * channels).astype(np.float64)
-    return sums.reshape(-1, channels)
-
-
-def fingerprints(inputs: Mapping[str, Array]) -> NDArray[np.float32]:
-    """Return (n, F) numbers of each example that mirroring and the order of particles do not change."""
-    found = [column for array in floating(inputs).values() for column in _numbers(array)]
-    return np.concatenate(found, axis=1).astype(np.float32)
+def fingerprints(inputs: Mapping[str, Array], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (n, F) numbers of some examples that mirroring and the order of particles keep."""
+    every = len(rows) == len(next(iter(inputs.values())))
+    chosen = (array if every else array[rows] for array in floating(inputs).values())
+    found = [column for array in chosen for column in _numbers(array)]
+    return np.concatenate(found, axis=1).astype(np.float64)
 
 
 def _numbers(array: Array) -> Iterator[NDArray[Any]]:
     """Yield (n, F) numbers of one input: values of a table, else sums over pixels or particles."""
+    if isinstance(array, SparseImages):
+        hits = _Hits(array)
+        yield hits.sums(hits.sizes)
+        yield np.sqrt(hits.sums(hits.sizes.astype(np.float64) ** 2))
+        for place, side in zip(hits.places, array.image[1:], strict=True):
+            yield hits.sums(hits.sizes * np.abs(place - (side - 1) / 2))
+        return
     yield _totals(array)
     if array.ndim <= 2:
         return
-    if isinstance(array, SparseImages):
-        _, positions, values = array.hits()
-        height, width = array.image[1:]
-        size = np.abs(values)
-        places = np.divmod(positions % (height * width), width)
-        yield _sums_of_hits(array, values.astype(np.float64) ** 2)
-        for place, side in zip(places, (height, width), strict=True):
-            yield _sums_of_hits(array, size * np.abs(place - (side - 1) / 2))
-        return
-    values = np.abs(np.asarray(array, np.float32))
-    yield (values**2).sum(_inner(values))
+    values = np.abs(np.asarray(array, np.float64))
+    yield np.sqrt((values**2).sum(_inner(values)))
     if values.ndim < 4:
         yield values.max(1)
         return
     for axis in range(2, values.ndim):
         side = values.shape[axis]
-        away = np.abs(np.arange(side, dtype=np.float32) - (side - 1) / 2)
+        away = np.abs(np.arange(side) - (side - 1) / 2)
         others = tuple(i for i in range(2, values.ndim) if i != axis)
         yield values.sum(others) @ away
 
 
 def across_parts(
-    found: NDArray[np.float32],
+    found: NDArray[np.float64],
     hashes: NDArray[np.uint64],
     parts: NDArray[np.int64],
     names: Sequence[str],
@@ -179,10 +194,10 @@ def across_parts(
             )
 
 
-def _standardised(found: NDArray[np.float32]) -> NDArray[np.float64]:
+def _standardised(found: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return at most MOST_NUMBERS numbers of each example, in units of their spread."""
     if not len(found):
-        return found.astype(np.float64)
+        return found
     low, high = np.quantile(found, (0.1, 0.9), axis=0)
     spread = np.where(high > low, (high - low) / 2.56, found.std(0, dtype=np.float64))
     points: NDArray[np.float64] = found[:, spread > 0] / spread[spread > 0]

@@ -152,4 +152,5 @@ def _compared(
     inside, outside = (weights @ (k / np.maximum(n, 1)).T) / weights.sum()
     error = np.sqrt(0.5 / weights.sum())
     found = inside - outside
-    return float(found if abs(found) >= max(SUSPICIOUS, ERRORS * error) else 0), inside, outside
+    suspicious = abs(found) >= max(SUSPICIOUS, ERRORS * error)
+    return float(found if suspicious else 0), float(inside), float(outside)

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from hepbench.specs.types import Array
 
 
-SUSPICIOUS = 0.99
-"""AUC of one feature from which on it is named."""
+SUSPICIOUS, ERRORS = 0.99, 5
+"""AUC of one feature from which on it is named, if it is this many errors from one half.
+
+Of thousands of pixels, one tells a few examples apart by chance."""
 
 
 FEW_VALUES, BINS = 256, 64
@@ -180,9 +182,15 @@ def _leaves(values: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def _auc(rates: NDArray[np.float64], counts: NDArray[np.int64], label: int) -> float:
-    """Return the AUC of a class against the others, with the rate of each leaf as score."""
+    """Return the AUC of a class against the others, with the rate of each leaf as score.
+
+    An AUC that may be due to chance is one half.
+    """
     order = np.argsort(rates, kind="stable")
     inside = counts[order, label].astype(np.float64)
     outside = counts[order].sum(1) - inside
     below = np.cumsum(outside) - outside / 2
-    return float((inside * below).sum() / (inside.sum() * outside.sum()))
+    n, m = inside.sum(), outside.sum()
+    auc = (inside * below).sum() / (n * m)
+    error = np.sqrt((n + m + 1) / (12 * n * m))
+    return float(auc) if auc - 0.5 >= ERRORS * error else 0.5
