@@ -167,10 +167,7 @@ class Recorder:
     def _data_warnings(self, cell: Cell, split: SplitResult) -> list[str]:
         found = self.environment.found(cell.combination.dataset)
         read = self.cache.result(self.plan.stages[cell.split].parents[0], ReadResult)
-        doubts = _unmet_limits(cell.combination, split)
-        doubts += duplicates.describe_copies(split.duplicates, split.sizes)
-        doubts += audit.describe(_named_leaks(cell, split) or [])
-        return [*found.warnings, *found.notes, *read.warnings, *doubts]
+        return [*found.warnings, *found.notes, *read.warnings, *_split_warnings(cell, split)]
 
     def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:
         """Return the data summary of a cell; examples with hidden labels count as unlabelled."""
@@ -256,6 +253,15 @@ class Recorder:
             name=chosen.name or str(machine.description()["processor"]),
             precision=str(task.params.get("precision", "float32")),
         )
+
+
+def _split_warnings(cell: Cell, split: SplitResult) -> list[str]:
+    """Return warnings about the sizes of parts, copies across them, and leaks."""
+    return [
+        *_unmet_limits(cell.combination, split),
+        *duplicates.describe_copies(split.duplicates, split.sizes),
+        *audit.describe(_named_leaks(cell, split) or []),
+    ]
 
 
 def _named_leaks(cell: Cell, split: SplitResult) -> list[Leak] | None:

@@ -65,9 +65,11 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         where: the feature (``table.process``), or the two parts (``train_test``).
         detail: the pixel or particle, or the kind of precision.
         label: the class.
-        found: AUC of a small tree on the feature, or fraction of the values with this precision in
-            the class; ``other`` is the fraction in the other classes.
-        count, examined: how many features, examples or changes of class of how many were found.
+        found: AUC of a small tree on the feature; fraction of values with this precision in the class;
+            fraction of examples of the second part that nearly equal one of the first.
+        other: fraction of values with this precision in the other classes.
+        count, examined: number of features, near-copies or changes of class that were found, and of
+            features or examples that were looked at.
     """
 
     kind: Literal["feature", "precision", "near_copies", "order"]

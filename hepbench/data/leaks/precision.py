@@ -69,6 +69,8 @@ def differences(
                 found.append((channel, *best))
         if found:
             channel, _, mine, others, label, what = max(found, key=lambda each: abs(each[1]))
+            if len(classes) == 2 and mine < others:
+                mine, others, label = others, mine, 0
             yield Leak(
                 kind="precision",
                 where=f"{name}.{channel}",
