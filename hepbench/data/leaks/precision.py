@@ -123,7 +123,7 @@ def _properties(values: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]
         yield "exact in float32", values.astype(np.float32).astype(values.dtype) == values
     if values.dtype.itemsize > 2:
         bits = np.frexp(values)[0]
-        for name, digits in (("float16", 11), ("bfloat16", 8)):
+        for name, digits in (("bfloat16", 8), ("float16", 11)):
             whole = np.ldexp(bits, digits)
             yield f"exact in {name}", whole == np.rint(whole)
     wide = values.astype(np.float64)
