@@ -23,6 +23,8 @@ PURE = (
         "data/example_checks",
         "data/splits",
         "data/duplicates",
+        *("data/leaks/audit", "data/leaks/near_copies", "data/leaks/precision"),
+        *("data/leaks/row_samples", "data/leaks/single_features"),
         "data/checking/findings",
         "data/checking/tallies",
     ),

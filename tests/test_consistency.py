@@ -271,10 +271,21 @@ def test_tied_pairs_by_hand():
 def test_scores_that_tell_the_classes_apart_may_be_hard():
     """No pair of two classes is tied: there is no ranking to lose. Nor where few scores are 1."""
     labels = np.arange(400) % 2
-    assert warned(Predictions(labels=labels, scores=np.eye(2)[labels])) == []
+    (doubt,) = warned(Predictions(labels=labels, scores=np.eye(2)[labels]))
+    assert doubt.startswith("auc: 1.0000 is 1 within its error; does an input give")
     p = separated()
     signal = np.where(p.scores[:, 1] > 0.97, 1.0, p.scores[:, 1])
     assert warned(Predictions(labels=p.labels, scores=np.stack([1 - signal, signal], axis=1))) == []
+
+
+@pytest.mark.parametrize(("wrong", "doubted"), [(0, True), (1, True), (8, False)])
+def test_an_auc_of_1_within_its_error_is_questioned(wrong, doubted):
+    """In one line; an AUC below 1 by more than its error is not, however good it is."""
+    labels = np.arange(400) % 2
+    signal = labels * 0.5 + np.linspace(0, 0.4, 400)
+    signal[1 : 2 * wrong : 2] = 0.2
+    p = Predictions(labels=labels, scores=np.stack([1 - signal, signal], axis=1))
+    assert (consistency.too_good(p) is not None) == doubted
 
 
 def test_hard_scores_of_several_classes_are_named():

@@ -8,6 +8,7 @@ import msgspec
 
 from hepbench.specs.dataset import LIMITS, Dataset
 from hepbench.specs.types import Json
+from hepbench.storage.records import Leak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +81,7 @@ class SplitResult(msgspec.Struct, frozen=True, kw_only=True):
     contents: str
     test_contents: str
     duplicates: dict[str, int]
+    leaks: list[Leak] | None = None
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.data import duplicates, splits
+from hepbench.data.leaks.audit import LeakAudit
 from hepbench.data.messages import SplitResult, SplitTask
 from hepbench.data.stored_parts import column, count, read_inputs, spans, weights
 from hepbench.registry.resolve import resolve
@@ -42,12 +43,13 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
         if "weights" in kept and np.isnan(kept["weights"]).all():
             del kept["weights"]
         np.savez(workspace.folder / f"{part}.npz", allow_pickle=False, rows=rows, **kept)
-    hashes = _hash_of_each_example(source, "labelled")
+    audit = LeakAudit(task.classes)
+    hashes = _hash_of_each_example(source, "labelled", audit, ids=ids, labels=labels)
     # a result depends on inputs, ids, labels and weights
     whole = [hashes, *columns.values()]
     by_part = {part: hashes[rows] for part, rows in parts.items()}
     if count(source, "unlabelled"):
-        by_part["unlabelled"] = _hash_of_each_example(source, "unlabelled")
+        by_part["unlabelled"] = _hash_of_each_example(source, "unlabelled", audit)
     return SplitResult(
         n_train=len(parts["train"]),
         n_validation=len(parts["validation"]),
@@ -57,6 +59,7 @@ def split(task: SplitTask, workspace: Workspace) -> SplitResult:
         contents=duplicates.contents(whole),
         test_contents=duplicates.contents([values[parts["test"]] for values in whole]),
         duplicates=duplicates.duplicates(by_part),
+        leaks=audit.leaks(parts),
     )
 
 
@@ -135,9 +138,15 @@ def check_classes(
                 raise DataError(msg)
 
 
-def _hash_of_each_example(source: Path, role: str) -> NDArray[np.uint64]:
-    """Return a hash of the inputs of each example that was read."""
+def _hash_of_each_example(
+    source: Path, role: str, audit: LeakAudit, **known: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return a hash of the inputs of each example that was read, and show all to the leak audit."""
     columns = read_inputs(source, role)
     n = len(next(iter(columns.values())))
-    chunks = ([column[rows] for column in columns.values()] for rows in spans(columns, n))
-    return np.concatenate([duplicates.row_hashes(chunk) for chunk in chunks])
+    found = []
+    for rows in spans(columns, n):
+        chunk = {name: column[rows] for name, column in columns.items()}
+        found.append(duplicates.row_hashes(list(chunk.values())))
+        audit.add(role, chunk, found[-1], **{name: each[rows] for name, each in known.items()})
+    return np.concatenate(found)

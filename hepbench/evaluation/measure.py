@@ -93,6 +93,8 @@ def row_warnings(
         misfits = (consistency.accuracy_fits_auc(test, threshold=each) for each in (None, 0.5))
         first = next(filter(None, misfits), None)
         found = [f"accuracy: {first}"] if first else []
+    if doubt := consistency.too_good(test):
+        found.append(f"auc: {doubt}")
     for name, spec in ((e.spec.name, e.spec) for e in metrics if e.spec.name in values):
         audit = audited(spec.compute, test.scores.shape[1])
         found += [f"metric {name}: {warning}" for warning in audit]

@@ -11,6 +11,7 @@ import msgspec
 from hepbench._version import __version__
 from hepbench.cost.messages import CostResult
 from hepbench.data import duplicates, event_weights
+from hepbench.data.leaks import audit
 from hepbench.data.messages import ReadResult, SplitResult
 from hepbench.evaluation import effective_examples, joining, measure
 from hepbench.planning.stages import device_of
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from hepbench.running.validity import Validity
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Json
-    from hepbench.storage.records import Stored
+    from hepbench.storage.records import Leak, Stored
     from hepbench.storage.results import ResultsFolder
     from hepbench.storage.stage_cache import StageCache
 
@@ -166,9 +167,7 @@ class Recorder:
     def _data_warnings(self, cell: Cell, split: SplitResult) -> list[str]:
         found = self.environment.found(cell.combination.dataset)
         read = self.cache.result(self.plan.stages[cell.split].parents[0], ReadResult)
-        copies = duplicates.describe_copies(split.duplicates, split.sizes)
-        limits = _unmet_limits(cell.combination, split)
-        return [*found.warnings, *found.notes, *read.warnings, *limits, *copies]
+        return [*found.warnings, *found.notes, *read.warnings, *_split_warnings(cell, split)]
 
     def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:
         """Return the data summary of a cell; examples with hidden labels count as unlabelled."""
@@ -185,6 +184,7 @@ class Recorder:
             contents=split.contents,
             test_contents=split.test_contents,
             duplicates=split.duplicates,
+            leaks=_named_leaks(cell, split),
         )
 
     def _labels_of(self, cell: Cell, scores: Path) -> tuple[joining.Arrays, Stored]:
@@ -253,6 +253,21 @@ class Recorder:
             name=chosen.name or str(machine.description()["processor"]),
             precision=str(task.params.get("precision", "float32")),
         )
+
+
+def _split_warnings(cell: Cell, split: SplitResult) -> list[str]:
+    """Return warnings about the sizes of parts, copies across them, and leaks."""
+    return [
+        *_unmet_limits(cell.combination, split),
+        *duplicates.describe_copies(split.duplicates, split.sizes),
+        *audit.describe(_named_leaks(cell, split) or []),
+    ]
+
+
+def _named_leaks(cell: Cell, split: SplitResult) -> list[Leak] | None:
+    """Return the leaks of a split, with features by name; None if it was not looked at."""
+    inputs = cell.combination.dataset.spec.inputs
+    return None if split.leaks is None else audit.named(split.leaks, inputs)
 
 
 def _unmet_limits(c: Combination, split: SplitResult) -> list[str]:

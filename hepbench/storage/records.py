@@ -55,6 +55,33 @@ ORIGINS = {
 """Origins in words; the empty one stands for an origin that is not recorded."""
 
 
+class Leak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The record of one finding of the leak audit: what may make a classifier look too good.
+
+    Attributes:
+        kind: ``feature``: one feature alone tells a class from the others; ``precision``: a class
+            has values of another precision; ``near_copies``: examples of two parts are nearly
+            equal; ``order``: the classes follow the order of ids.
+        where: the feature (``table.process``), or the two parts (``train_test``).
+        detail: the pixel or particle, or the kind of precision.
+        label: the class.
+        found: AUC of a small tree on the feature; fraction of values with this precision in the class;
+            fraction of examples of the second part that nearly equal one of the first.
+        other: fraction of values with this precision in the other classes.
+        count, examined: number of features, near-copies or changes of class that were found, and of
+            features or examples that were looked at.
+    """
+
+    kind: Literal["feature", "precision", "near_copies", "order"]
+    where: str = ""
+    detail: str = ""
+    label: str = ""
+    found: float | None = None
+    other: float | None = None
+    count: int
+    examined: int
+
+
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The record of the data of a cell: files, numbers of examples and hashes.
 
@@ -70,6 +97,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
             test examples: other numbers under the same ids are other data.
         duplicates: exact copies in two parts: ``train_test: 3`` means that 3 test examples equal a
             training example.
+        leaks: findings of the leak audit; None: there was none, as in older records.
     """
 
     source: Origin
@@ -83,6 +111,7 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     contents: str = ""
     test_contents: str = ""
     duplicates: dict[str, int] = {}
+    leaks: list[Leak] | None = None
 
     @property
     def test_set(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from hepbench.data import duplicates, messages, naming, read_stage, split_stage, splits
 from hepbench.data.checking.findings import STATISTICS, ChannelSummary, Comparison, Findings
 from hepbench.data.checking.tallies import Tally, channel_names
+from hepbench.data.leaks import audit
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
 from hepbench.specs.parameters import defaults
@@ -42,10 +43,11 @@ SPLIT_SEED = 0
 
 @dataclass
 class _Summary:
-    """Running summary of the examples that were read: 19 bytes of each are kept."""
+    """Running summary of the examples that were read: 19 bytes of each are kept, and some examples."""
 
     spec: Dataset
     params: Mapping[str, Any]
+    audit: audit.LeakAudit
     tallies: dict[str, Tally] = field(default_factory=dict)
     columns: dict[tuple[str, str], list[NDArray[Any]]] = field(default_factory=dict)
     not_finite: dict[str, int] = field(default_factory=dict)
@@ -69,7 +71,8 @@ class _Summary:
             self._count(f"spectator.{name}", np.asarray(array), groups)
         if examples.weights is not None:
             self._count("example.weight", np.asarray(examples.weights), groups)
-        hashes = duplicates.row_hashes([examples.inputs[name] for name in sorted(self.spec.inputs)])
+        inputs = {name: examples.inputs[name] for name in sorted(self.spec.inputs)}
+        hashes = duplicates.row_hashes(list(inputs.values()))
         empty = np.zeros(n, bool)
         for name, given in self.spec.inputs.items():
             if len(given.shape) == 3:
@@ -80,8 +83,14 @@ class _Summary:
             "hashes": hashes,
             "empty": empty,
         }
+        known = {} if role == "unlabelled" else {"ids": kept["ids"], "labels": self.labels(groups)}
+        self.audit.add(role, inputs, hashes, **known)
         for column, values in kept.items():
             self.columns.setdefault((role, column), []).append(values)
+
+    def labels(self, groups: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the labels of groups of the checked file: -1 for an unknown class."""
+        return np.where(groups < self.unlabelled, groups, -1).astype(np.int64)
 
     def column(self, name: str, *roles: str) -> NDArray[Any]:
         """Return a column of several roles, concatenated."""
@@ -153,7 +162,7 @@ def check(
         PluginError: the dataset breaks its contract.
     """
     task = messages.read_task(spec, found, params)
-    read = _Summary(spec, params)
+    read = _Summary(spec, params, audit.LeakAudit(spec.classes))
     warnings = list(found.warnings)
     began, rows = time.perf_counter(), 0
     for role, examples in read_stage.read_chunks(task, warnings):
@@ -165,7 +174,9 @@ def check(
     known = _compared(spec, values)
     warnings += [_outside(each) for each in known if each.outside]
     warnings += [f"{name}: {n} values are not finite" for name, n in read.not_finite.items() if n]
-    warnings += _copied(read, known)
+    parts = _split(read)
+    warnings += _copied(read, known, parts)
+    warnings += audit.describe(audit.named(read.audit.leaks(parts), spec.inputs))
     return _findings(read, found, seconds, values=values, known=known, warnings=warnings)
 
 
@@ -301,8 +312,8 @@ def _outside(each: Comparison) -> str:
     return f"{each.name} is {each.found:.4g}; the original has {expected}"
 
 
-def _copied(read: _Summary, known: Sequence[Comparison]) -> list[str]:
-    """Split the examples as a run does, and describe unexpected copies across the parts.
+def _split(read: _Summary) -> dict[str, NDArray[np.int64]]:
+    """Split the checked examples as a run does, and return the rows of each part.
 
     Raises:
         DataError, PluginError: no run could split them.
@@ -310,14 +321,22 @@ def _copied(read: _Summary, known: Sequence[Comparison]) -> list[str]:
     spec = read.spec
     task = messages.split_task(spec, read.params, SPLIT_SEED)
     ids, groups = (read.column(name, "labelled", "test") for name in ("ids", "groups"))
-    labels = np.where(groups < read.unlabelled, groups, -1).astype(np.int64)
+    labels = read.labels(groups)
     split_stage.check_ids(spec.name, ids)
     official = split_stage.official_rows(task, ids, read.count("test"))
     parts = splits.divide(labels, ids, fractions=task.fractions, seed=task.seed, official=official)
     split_stage.check_classes(task, parts, labels)
+    return parts
+
+
+def _copied(
+    read: _Summary, known: Sequence[Comparison], parts: Mapping[str, NDArray[np.int64]]
+) -> list[str]:
+    """Describe unexpected copies across the parts of the checked examples."""
     if any(each.name == "copies" and not each.outside for each in known):
         return []
     hashes, empty = (read.column(name, "labelled", "test") for name in ("hashes", "empty"))
+    labels = read.labels(read.column("groups", "labelled", "test"))
     by_part = {part: hashes[rows[~empty[rows]]] for part, rows in parts.items()}
     sizes = {part: len(rows) for part, rows in parts.items()}
     if read.count("unlabelled"):
