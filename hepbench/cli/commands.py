@@ -511,3 +511,32 @@ def doctor(data: Path | None) -> int:
     text, code = listing.doctor(data)
     streams.write_line(text)
     return code
+
+
+@cli.group(cls=Verbs)
+def new() -> None:
+    """Write files for a repository of your own."""
+
+
+@new.command()
+@click.argument("suite")
+@click.option(
+    "--needs",
+    metavar="REQUIREMENTS",
+    default="hepbench hepbench-plugins",
+    show_default=True,
+    help="What pip installs beside your plugin.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    default=Path(".github/workflows/hepbench.yml"),
+    show_default=True,
+    help="File to write.",
+)
+def ci(suite: str, needs: str, out: Path) -> None:
+    """Write a GitHub workflow that compares a pull request with its base branch."""
+    from hepbench.cli import new_files
+
+    streams.write_line(new_files.ci(suite, needs=needs, out=out))
