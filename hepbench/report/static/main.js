@@ -58,44 +58,51 @@ function bars(table) {
   const rows = table.rows.filter((row) => row.values[CONTENT.main] !== null && !row.apart).slice(0, MOST_BARS);
   if (rows.length < 2) return element("div");
   const place = element("div", { class: "bars" });
-  place.redraw = () => place.replaceChildren(drawBars(table, rows, Math.max(240, place.clientWidth)));
+  place.redraw = () => place.replaceChildren(...drawBars(table, rows, Math.max(240, place.clientWidth)));
   return place;
 }
 
+/** Draw the rows of `bars`: names beside the points where all of them fit, else above. */
 function drawBars(table, rows, width) {
-  const each = 22;
+  const longest = 8 + 7.7 * Math.max(...rows.map((row) => row.name.length));
+  const above = longest > width * 0.5;
+  const each = above ? 36 : 22;
+  const [left, bottom] = [above ? 14 : longest + 8, rows.length * each];
   const more = table.rows.length - rows.length;
-  const height = rows.length * each + 24 + (more ? 16 : 0);
-  const title = mainColumn.title;
-  const svg = canvas(width, height, `${title}: ${rows.map((row) => `${row.name} ${row.texts[CONTENT.main]}`).join("; ")}`);
-  const names = Math.min(width * 0.56, 8 + 7.7 * Math.max(...rows.map((row) => row.name.length)));
-  const low = rows.map((row) => row.values[CONTENT.main] - (row.stderr || 0));
-  const high = rows.map((row) => row.values[CONTENT.main] + (row.stderr || 0));
-  const x = scale(rangeOf([...low, ...high]), [names + 8, width - 8], false, 46);
-  x.ticks.forEach((tick) => svg.append(line(x(tick), 0, x(tick), rows.length * each, { class: "rule" }),
-    label(short(tick), x(tick), rows.length * each + 14, "middle", { class: "tick" })));
+  const svg = canvas(width, bottom + 22, `${mainColumn.title}: ${rows.map((row) => `${row.name} ${row.texts[CONTENT.main]}`).join("; ")}`);
+  const ends = rows.flatMap((row) => [-1, 1].map((sign) => row.values[CONTENT.main] + sign * (row.stderr || 0)));
+  const x = scale(rangeOf(ends), [left, width - 8], false, 46);
+  x.ticks.forEach((tick) => svg.append(line(x(tick), 0, x(tick), bottom, { class: "rule" }),
+    label(short(tick), x(tick), bottom + 14, "middle", { class: "tick" })));
   rows.forEach((row, i) => {
-    const y = i * each + each / 2;
-    const at = row.values[CONTENT.main];
-    const kind = { class: `bar ${groupClass(row)}` };
-    const most = Math.floor(names / (row.best ? 7.7 : 7));
-    const text = shortened(row.name, most);
-    const drawn = svgElement("g", kind, line(x(at - (row.stderr || 0)), y, x(at + (row.stderr || 0)), y, { "stroke-width": 2, opacity: 0.55 }),
-      row.spread ? line(x(Math.max(x.low, at - row.spread)), y, x(Math.min(x.high, at + row.spread)), y, { "stroke-width": 5, opacity: 0.35 }) : "",
-      svgElement("circle", { cx: x(at), cy: y, r: 4 }));
-    drawn.addEventListener("pointermove", (event) => showTip([fullName(row), mainText(row), row.group ? `group ${row.group}` : "not compared"], event.clientX, event.clientY));
-    drawn.addEventListener("pointerleave", hideTip);
-    svg.append(label(text, names, y + 4, "end", { class: row.best ? "named" : "tick" }), drawn);
+    const [nameX, nameY] = above ? [0, i * each + 13] : [longest, i * each + 15];
+    const name = shortened(row.name, Math.floor(width / (row.best ? 7.6 : 6.7)));
+    svg.append(label(name, nameX, nameY, above ? "start" : "end", { class: row.best ? "named" : "tick" }),
+      bar(row, x, i * each + (above ? 25 : 11)));
   });
-  if (more) svg.append(label(`and ${plural(more, "more row")}`, names, height - 3, "end", { class: "tick" }));
-  return svg;
+  return more ? [svg, element("p", { class: "sub", text: `and ${plural(more, "more row")}` })] : [svg];
+}
+
+/** Return the point of a row with its errors: thin of the test sample, thick over seeds. */
+function bar(row, x, y) {
+  const at = row.values[CONTENT.main];
+  const [low, high] = [x(at - (row.stderr || 0)), x(at + (row.stderr || 0))];
+  const seeds = [at - (row.spread || 0), at + (row.spread || 0)].map((each) => x(Math.min(x.high, Math.max(x.low, each))));
+  const made = svgElement("g", { class: `point ${groupClass(row)}` },
+    line(low, y, high, y, { "stroke-width": 2, opacity: 0.55 }),
+    line(seeds[0], y, seeds[1], y, { "stroke-width": 5, opacity: 0.35 }),
+    svgElement("circle", { cx: x(at), cy: y, r: 4 }));
+  const lines = [fullName(row), mainText(row), row.group ? `group ${row.group}` : "not compared"];
+  made.addEventListener("pointermove", (event) => showTip(lines, event.clientX, event.clientY));
+  made.addEventListener("pointerleave", hideTip);
+  return made;
 }
 
 function tableSection() {
   return element("section", { id: "table" }, element("h2", { text: "Table" }), TOOLS, STATUS,
     element("div", { class: "scroll rows", tabindex: 0, role: "group", "aria-label": "Table of results" },
       element("table", {}, element("caption", { class: "aside", text: `Results of ${CONTENT.title}, sorted within each dataset. Headings sort; names open a row.` }),
-        element("thead", {}, HEAD), BODY)), PAGER);
+        element("thead", {}, HEAD), BODY)), PAGER, PRINTED);
 }
 
 const READING = [
@@ -103,6 +110,7 @@ const READING = [
   ["group", CONTENT.groups],
   ["\u2605", "Not significantly worse than the best row. Where all rows tie there is no star."],
   ["\u2020", "Not comparable with the other rows of its dataset: its notes say in what it differs. It is not ranked."],
+  ["0.24 ms?", "A latency that was measured beside other work, or that was not steady; the notes say which."],
   ["notes", "Warnings that were recorded with the numbers, and where published values come from. Open a row to read them."],
   ["order", "Rows are sorted within a dataset, never across datasets: their values cannot be compared. The third click on a heading restores the ranking."],
 ];
@@ -151,17 +159,31 @@ function followWidth() {
   });
 }
 
-/** Print all pages of the table, up to a limit, and the page's parts that can be folded. */
+const PRINTED = element("div", { class: "printed" });
+
+/** Write the notes of all rows below the table, each once with the names of its rows. */
+function printNotes() {
+  const found = new Map();
+  for (const row of selectedRows())
+    for (const note of row.notes || []) found.set(note, [...(found.get(note) || []), `${CONTENT.tables[row.table].name} ${row.name}`]);
+  const lines = [...found].slice(0, MOST_PRINTED).map(([note, names]) =>
+    element("li", {}, `${note} `, element("small", { text: `(${names.slice(0, 8).join("; ")}${names.length > 8 ? "; \u2026" : ""})` })));
+  PRINTED.replaceChildren(element("h3", { text: "Notes" }), element("ul", {}, lines));
+}
+
+/** Print all pages of the table, up to a limit, with notes, and the page's parts that can be folded. */
 function followPrinting() {
   let before = null;
   window.addEventListener("beforeprint", () => {
     before = { size: state.size, page: state.page };
     Object.assign(state, { size: MOST_PRINTED, page: 0 });
     renderTable();
+    printNotes();
     document.querySelectorAll("#reading details, #origin details").forEach((each) => { each.open = true; });
   });
   window.addEventListener("afterprint", () => {
     if (before) Object.assign(state, before);
+    PRINTED.replaceChildren();
     renderTable();
   });
 }
