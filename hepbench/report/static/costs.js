@@ -1,5 +1,7 @@
 // Error against cost, with its Pareto front; rows that differ in one parameter.
 
+const MOST_POINTS = 2000;
+
 const COST_TITLES = {
   flops: "FLOPs of one example",
   latency: "latency of one example (ms)",
@@ -10,10 +12,10 @@ const COST_TITLES = {
 
 /** Return what the vertical axis shows of a value: 1 - value where 1 is the best. */
 function errorAxis(rows) {
-  const values = rows.map((row) => row.values[CONTENT.main]).filter((each) => each !== null);
-  const complement = mainColumn.better > 0 && values.every((each) => each >= 0 && each <= 1);
+  const within = rows.every((row) => mainValue(row) >= 0 && mainValue(row) <= 1);
+  const complement = mainColumn.better > 0 && within;
   return {
-    of: (each) => (complement ? 1 - each : each),
+    of: (row) => (complement ? 1 - mainValue(row) : mainValue(row)),
     lower: complement || mainColumn.better < 0,
     label: complement ? `1 \u2212 ${mainColumn.title}` : mainColumn.title,
   };
@@ -26,7 +28,7 @@ function costFigure() {
       CONTENT.tables[shown.table].rows.some((row) => row.values[columnIndex.get(name)] !== null),
   );
   const rows = CONTENT.tables[shown.table].rows
-    .filter((row) => row.values[CONTENT.main] !== null)
+    .filter((row) => mainValue(row) !== null)
     .slice(0, MOST_POINTS);
   if (!costs.length || !rows.length) return null;
   if (!costs.includes(shown.cost)) [shown.cost] = costs;
@@ -50,72 +52,60 @@ function costFigure() {
 
 function drawCost(rows, width, caption) {
   const place = columnIndex.get(shown.cost);
+  const title = COST_TITLES[shown.cost];
   const height = Math.min(520, Math.max(360, width * 0.8));
-  const svg = canvas(
-    width,
-    height,
-    `${mainColumn.title} against ${COST_TITLES[shown.cost]}, a point for each row`,
-  );
+  const name = `${mainColumn.title} against ${title}, a point for each row`;
+  const svg = canvas(width, height, name, "group");
   const error = errorAxis(rows);
   const counted = rows.filter((row) => row.values[place] > 0);
-  const others = rows.filter((row) => !(row.values[place] > 0));
-  const margin = others.length ? 70 : 0;
-  const [left, right, top, bottom] = [62 + margin, width - 14, 10, height - 44];
-  const xs = counted.map((row) => row.values[place]);
-  const ys = rows.map((row) => error.of(row.values[CONTENT.main]));
-  const logarithmic = Math.max(...xs) > 10 * Math.min(...xs);
-  const x = scale(rangeOf(xs, { logarithmic, room: 0.08 }), [left, right], logarithmic);
-  const high = Math.min(...ys) > 0 && Math.max(...ys) > 3 * Math.min(...ys);
-  const y = scale(rangeOf(ys, { logarithmic: high, room: 0.08 }), [bottom, top], high);
-  const inside = axes(svg, {
-    x,
-    y,
-    box: { left, right, top, bottom, outer: left - margin },
-    xLabel: COST_TITLES[shown.cost],
-    yLabel: error.label,
-  });
-  const machines = new Set(counted.map((row) => row.machine));
-  const compared = shown.cost !== "latency" || machines.size === 1;
-  const front = compared
-    ? paretoFront(
-        counted.filter((row) => !row.apart),
-        place,
-        error,
-      )
-    : [];
-  if (front.length > 1)
-    inside.append(
-      steps(front.map((row) => [x(row.values[place]), y(error.of(row.values[CONTENT.main]))])),
-    );
-  if (margin) drawMargin(svg, { left: left - margin, right: left - 12, top, bottom });
-  const marks = svgElement("g");
-  svg.append(marks);
-  const places = new Map();
-  for (const row of [...rows].reverse()) {
-    const at = [
-      row.values[place] > 0 ? x(row.values[place]) : left - margin / 2 - 6,
-      y(error.of(row.values[CONTENT.main])),
-    ];
-    places.set(row, at);
-    marks.append(mark(row, at, place, rows.length <= 60));
-  }
-  nameFront(svg, front, places, [left, right]);
-  caption.textContent =
-    "A point for each row of the dataset; its name appears when it is pointed at, and a click opens it in the table. " +
-    (front.length > 1 ? "Line: no row is better at a lower cost (Pareto front). " : "") +
-    (compared ? "" : "Latencies of several machines are not compared: there is no front. ") +
-    (others.length
-      ? `At the left margin: ${plural(others.length, "row")} without this cost. `
-      : "") +
-    (rows.length === MOST_POINTS ? `The best ${MOST_POINTS.toLocaleString("en")} rows. ` : "");
+  const others = rows.length - counted.length;
+  const margin = others ? 70 : 0;
+  const box = { left: 62 + margin, right: width - 14, top: 10, bottom: height - 44, outer: 62 };
+  const x = fittingScale(
+    counted.map((row) => row.values[place]),
+    10,
+    [box.left, box.right],
+  );
+  const y = fittingScale(rows.map(error.of), 3, [box.bottom, box.top]);
+  const inside = axes(svg, { x, y, box, xLabel: title, yLabel: error.label });
+  const middle = box.left - margin / 2 - 6;
+  const at = (row) => [row.values[place] > 0 ? x(row.values[place]) : middle, y(error.of(row))];
+  const compared =
+    shown.cost !== "latency" || new Set(counted.map((row) => row.machine)).size === 1;
+  const front = compared ? paretoFront(counted, place, error) : [];
+  if (front.length > 1) inside.append(steps(front.map(at)));
+  if (margin) drawMargin(svg, { ...box, left: box.left - margin, right: box.left - 12 });
+  const reachable = rows.length <= 60;
+  svg.append(...rows.map((row) => mark(row, at(row), place, reachable)).reverse());
+  nameFront(svg, front, at, box);
+  caption.textContent = costCaption({ front, compared, others, rows });
   return svg;
 }
 
+/** Return a scale that fits values; logarithmic if they differ by more than a factor. */
+function fittingScale(values, factor, pixels) {
+  const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, 0]);
+  const logarithmic = low > 0 && high > factor * low;
+  return scale(rangeOf(values, { logarithmic, room: 0.08 }), pixels, logarithmic);
+}
+
+function costCaption({ front, compared, others, rows }) {
+  const said = [
+    "A point for each row of the dataset: pointed at, it tells its name; a click opens the row.",
+    front.length > 1 && "Line: no row is better at a lower cost (Pareto front).",
+    !compared && "Latencies of several machines are not compared: there is no front.",
+    others && `At the left margin: ${plural(others, "row")} without this cost.`,
+    rows.length === MOST_POINTS && `The best ${MOST_POINTS.toLocaleString("en")} rows.`,
+  ];
+  return said.filter(Boolean).join(" ");
+}
+
+/** Return the rows than which no other is better at a lower cost, among those that are ranked. */
 function paretoFront(rows, place, error) {
-  const sign = error.lower ? 1 : -1;
-  const key = (row) => sign * error.of(row.values[CONTENT.main]);
+  const key = (row) => (error.lower ? 1 : -1) * error.of(row);
+  const ranked = rows.filter((row) => !row.apart);
   const front = [];
-  for (const row of [...rows].sort((a, b) => a.values[place] - b.values[place] || key(a) - key(b)))
+  for (const row of ranked.sort((a, b) => a.values[place] - b.values[place] || key(a) - key(b)))
     if (!front.length || key(row) < key(front[front.length - 1])) front.push(row);
   return front;
 }
@@ -196,11 +186,12 @@ function mark(row, [px, py], place, reachable) {
 }
 
 /** Write the names of the rows on the front beside their points, where there is room. */
-function nameFront(svg, front, places, [left, right]) {
+function nameFront(svg, front, at, { left, right }) {
   const taken = [];
   for (const row of front.slice(0, 12)) {
-    const [px, py] = places.get(row);
-    const name = shortened(row.name, 34);
+    const [px, py] = at(row);
+    // of a long name, the last step of its chain
+    const name = shortened(row.name.length > 34 ? row.name.split("+").at(-1) : row.name, 34);
     const width = name.length * 6.6;
     const end = px + 10 + width > right;
     const box = [end ? px - 10 - width : px + 10, py - 16, end ? px - 10 : px + 10 + width, py - 2];
@@ -219,7 +210,9 @@ function dependenceFigures() {
   return CONTENT.dependences
     .filter((each) => each.table === shown.table)
     .map((each) => {
-      const caption = `${mainColumn.title} of rows that differ in one parameter only, mean over seeds. Bars: error of the test sample.`;
+      const caption =
+        `${mainColumn.title} of rows that differ in one parameter only, mean over seeds. ` +
+        "Bars: error of the test sample.";
       return figure(`${mainColumn.title} against ${each.parameter}`, caption, (width) =>
         drawDependence(each, width),
       );
@@ -228,52 +221,45 @@ function dependenceFigures() {
 
 function drawDependence(dependence, width) {
   const height = Math.min(480, Math.max(340, width * 0.7));
-  const svg = canvas(width, height, `${mainColumn.title} against ${dependence.parameter}`);
-  const lines = dependence.lines.map(([name, places]) => [
-    name,
-    places
-      .map(([t, r, v]) => [v, CONTENT.tables[t].rows[r]])
-      .filter(([, row]) => row?.values[CONTENT.main] != null),
-  ]);
-  const all = lines.flatMap(([, places]) => places);
-  const xs = all.map(([v]) => v);
-  const ys = all.flatMap(([, row]) =>
-    [-1, 1].map((sign) => row.values[CONTENT.main] + sign * (row.stderr || 0)),
+  const name = `${mainColumn.title} against ${dependence.parameter}`;
+  const svg = canvas(width, height, name, "group");
+  const lines = dependence.lines.map(([, places]) => pointsOfLine(places));
+  const all = lines.flat();
+  const ends = all.flatMap(({ row }) =>
+    [-1, 1].map((sign) => mainValue(row) + sign * (row.stderr || 0)),
   );
-  const logarithmic = Math.min(...xs) > 0 && Math.max(...xs) > 20 * Math.min(...xs);
-  const bottom = height - 44;
-  const box = { left: 62, right: width - 14, top: 10, bottom };
-  const x = scale(rangeOf(xs, { logarithmic }), [box.left, box.right], logarithmic);
-  const y = scale(rangeOf(ys), [bottom, 10]);
+  const box = { left: 62, right: width - 14, top: 10, bottom: height - 44 };
+  const x = fittingScale(
+    all.map((each) => each.value),
+    20,
+    [box.left, box.right],
+  );
+  const y = scale(rangeOf(ends), [box.bottom, box.top]);
   axes(svg, { x, y, box, xLabel: dependence.parameter, yLabel: mainColumn.title });
-  const place = columnIndex.get(shown.cost) ?? CONTENT.main;
-  lines.forEach(([, places], i) => {
-    const { stroke, dash } = look(i);
-    svg.append(
-      curve(
-        places.map(([v, row]) => [x(v), y(row.values[CONTENT.main])]),
-        { stroke, dash },
-      ),
-    );
-    for (const [v, row] of places) {
-      const [px, py] = [x(v), y(row.values[CONTENT.main])];
-      if (row.stderr)
-        svg.append(
-          line(
-            px,
-            y(row.values[CONTENT.main] - row.stderr),
-            px,
-            y(row.values[CONTENT.main] + row.stderr),
-            { style: { stroke }, "stroke-width": 1.2, opacity: 0.6 },
-          ),
-        );
-      const dot = mark(row, [px, py], place, true);
-      dot.firstChild.style.setProperty("--mark", stroke);
-      svg.append(dot);
-    }
-  });
-  const names = lines.map(([name], i) =>
-    element("li", {}, sample(look(i)), element("span", {}, breakable(name))),
+  lines.forEach((each, i) => drawLine(svg, each, look(i), { x, y }));
+  const names = dependence.lines.map(([text], i) =>
+    element("li", {}, sample(look(i)), element("span", {}, breakable(text))),
   );
   return [svg, element("ul", { class: "chips plain" }, names)];
+}
+
+/** Return the rows of a line that have a value, each with the value of the parameter. */
+function pointsOfLine(places) {
+  return places
+    .map(([table, rank, value]) => ({ value, row: CONTENT.tables[table].rows[rank] }))
+    .filter(({ row }) => row && mainValue(row) !== null);
+}
+
+function drawLine(svg, places, { stroke, dash }, { x, y }) {
+  const at = ({ value, row }) => [x(value), y(mainValue(row))];
+  svg.append(curve(places.map(at), { stroke, dash }));
+  for (const each of places) {
+    const { row } = each;
+    const [px, py] = at(each);
+    const [low, high] = [-1, 1].map((sign) => y(mainValue(row) + sign * (row.stderr || 0)));
+    svg.append(line(px, low, px, high, { style: { stroke }, "stroke-width": 1.2, opacity: 0.6 }));
+    const dot = mark(row, [px, py], columnIndex.get(shown.cost) ?? CONTENT.main, true);
+    dot.firstChild.style.setProperty("--mark", stroke);
+    svg.append(dot);
+  }
 }

@@ -12,8 +12,9 @@ function trainingFigure(chosen) {
   if (!known.length) return null;
   if (!known.includes(shown.quantity)) [shown.quantity] = known;
   const caption =
-    "Each training step of the chosen rows. Dashed: training batches as they were trained on; solid: the whole " +
-    "validation part; mean and standard deviation over seeds. Circles: the epoch of each seed whose weights were kept.";
+    "Each training step of the chosen rows. Dashed: training batches as they were trained on; " +
+    "solid: the whole validation part; mean and standard deviation over seeds. Circles: the " +
+    "epoch of each seed whose weights were kept.";
   const made = figure(
     "Training",
     caption,
@@ -137,8 +138,9 @@ function scoreFigure(chosen) {
   const { classes } = CONTENT.tables[shown.table];
   const two = classes.length === 2;
   const trained = rows.some((row) => row.curves.scores.train.length);
+  const drawn = two ? "signal score" : "score of the true class";
   const caption =
-    `Distributions of the ${two ? "signal score" : "score of the true class"} by class, each of area 1, mean over seeds. ` +
+    `Distributions of the ${drawn} by class, each of area 1, mean over seeds. ` +
     `Filled: test examples${trained ? "; dots: training examples" : ""}.`;
   const made = figure("Scores", caption, (width) => [
     classLegend(rows),

@@ -11,7 +11,7 @@ function look(n) {
   };
 }
 
-/** Return a function from values to pixels, with its ticks, about `each` pixels apart, and its range. */
+/** Return a function from values to pixels, with its range and ticks, about `each` pixels apart. */
 function scale([low, high], [from, to], logarithmic = false, each = from > to ? 38 : 60) {
   const f = logarithmic ? Math.log10 : (v) => v;
   const span = f(high) - f(low) || 1;
@@ -70,17 +70,19 @@ function rangeOf(values, { logarithmic = false, room = 0.06 } = {}) {
   return [low - room * (high - low), high + room * (high - low)];
 }
 
-/** Return an SVG with a name for screen readers. */
-function canvas(width, height, name) {
+/** Return an SVG with a name for screen readers; one with links in it has the role `group`. */
+function canvas(width, height, name, role = "img") {
   return svgElement("svg", {
     viewBox: `0 0 ${width} ${height}`,
     width,
     height,
-    role: "img",
+    role,
     "aria-label": name,
     class: "drawing",
   });
 }
+
+let clips = 0;
 
 /** Draw grid, ticks and labels of axes into an SVG; return a group for what is inside. */
 function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
@@ -110,7 +112,7 @@ function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
     turned.setAttribute("transform", `translate(${outer - 46} ${middle}) rotate(-90)`);
     titles.append(turned);
   }
-  const clip = `clip-${(axes.number = (axes.number || 0) + 1)}`;
+  const clip = `clip-${(clips += 1)}`;
   const shape = svgElement("rect", {
     x: box.left,
     y: box.top - 1,
@@ -130,11 +132,15 @@ function label(text, x, y, anchor = "start", settings = {}) {
   return svgElement("text", { x, y, "text-anchor": anchor, text, ...settings });
 }
 
-/** Return a curve through points; [NaN, ...] interrupts it. */
+/** Return the path through points, as SVG writes it. */
+function pathThrough(points) {
+  return points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
+}
+
+/** Return a curve through points. */
 function curve(points, { stroke, dash = "", width = 1.8, ...settings }) {
-  const path = points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`);
   return svgElement("path", {
-    d: path.join(""),
+    d: pathThrough(points),
     fill: "none",
     "stroke-dasharray": dash || null,
     "stroke-width": width,
@@ -146,9 +152,8 @@ function curve(points, { stroke, dash = "", width = 1.8, ...settings }) {
 
 /** Return the area between two curves. */
 function band(upper, lower, fill, opacity = 0.18) {
-  const points = [...upper, ...lower.slice().reverse()];
-  const path = points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`);
-  return svgElement("path", { d: `${path.join("")}Z`, opacity, stroke: "none", style: { fill } });
+  const d = `${pathThrough([...upper, ...lower.slice().reverse()])}Z`;
+  return svgElement("path", { d, opacity, stroke: "none", style: { fill } });
 }
 
 const TIP = element("div", { id: "tip", role: "status", "aria-live": "polite", hidden: true });

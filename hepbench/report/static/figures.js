@@ -3,7 +3,6 @@
 const shown = { table: largestTable(), cost: "flops", quantity: "loss" };
 const FIGURES = element("div", { class: "figures" });
 const LEGEND = element("div", { class: "legend" });
-const MOST_POINTS = 2000;
 
 const mainColumn = CONTENT.columns[CONTENT.main];
 const columnIndex = new Map(CONTENT.columns.map((column, i) => [column.name, i]));
@@ -44,7 +43,7 @@ function renderFigures(table) {
   redrawFigures();
 }
 
-/** Put figures side by side where there is room, and draw them; the last of an odd number is wide. */
+/** Put figures side by side where there is room, and draw them; an odd last one is wide. */
 function redrawFigures() {
   const narrow = [...FIGURES.children].filter((each) => !each.classList.contains("panelled"));
   const room = Math.max(1, Math.floor(FIGURES.clientWidth / 480));
@@ -112,6 +111,11 @@ function sample({ stroke, dash }) {
     ),
   );
   return svg;
+}
+
+/** Return the value of a row that ranks it. */
+function mainValue(row) {
+  return row.values[CONTENT.main];
 }
 
 /** Return the text of the main value of a row. */

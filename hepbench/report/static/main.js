@@ -108,25 +108,33 @@ function tableSection() {
 const READING = [
   [
     "\u00b1test \u00b1seeds",
-    "Each value is the mean over seeds. The first error is that of the test sample: how much the value would change with another test sample of this size. The second is the standard deviation over seeds: how much it changes from one training to the next; a dash stands for one seed. In a sentence, 0.914(10)(1) is 0.914 \u00b10.010 \u00b10.001. \u2265 marks a 95 % lower limit.",
+    "Each value is the mean over seeds. The first error is that of the test sample: how " +
+      "much the value would change with another test sample of this size. The second is the " +
+      "standard deviation over seeds: how much it changes from one training to the next; a " +
+      "dash stands for one seed. In a sentence, 0.914(10)(1) is 0.914 \u00b10.010 " +
+      "\u00b10.001. \u2265 marks a 95 % lower limit.",
   ],
   ["group", CONTENT.groups],
   ["\u2605", "Not significantly worse than the best row. Where all rows tie there is no star."],
   [
     "\u2020",
-    "Not comparable with the other rows of its dataset: its notes say in what it differs. It is not ranked.",
+    "Not comparable with the other rows of its dataset: its notes say in what it differs. " +
+      "It is not ranked.",
   ],
   [
     "0.24 ms?",
-    "A latency that was measured beside other work, or that was not steady; the notes say which.",
+    "A latency that was measured beside other work, or that was not steady; the notes say " +
+      "which.",
   ],
   [
     "notes",
-    "Warnings that were recorded with the numbers, and where published values come from. Open a row to read them.",
+    "Warnings that were recorded with the numbers, and where published values come from. " +
+      "Open a row to read them.",
   ],
   [
     "order",
-    "Rows are sorted within a dataset, never across datasets: their values cannot be compared. The third click on a heading restores the ranking.",
+    "Rows are sorted within a dataset, never across datasets: their values cannot be " +
+      "compared. The third click on a heading restores the ranking.",
   ],
 ];
 

@@ -11,22 +11,20 @@ function printNotes() {
         ...(found.get(note) || []),
         `${CONTENT.tables[row.table].name} ${row.name}`,
       ]);
-  const lines = [...found]
-    .slice(0, MOST_PRINTED)
-    .map(([note, names]) =>
-      element(
-        "li",
-        {},
-        `${note} `,
-        element("small", {
-          text: `(${names.slice(0, 8).join("; ")}${names.length > 8 ? "; \u2026" : ""})`,
-        }),
-      ),
-    );
+  const lines = [...found].slice(0, MOST_PRINTED).map(([note, names]) =>
+    element(
+      "li",
+      {},
+      `${note} `,
+      element("small", {
+        text: `(${names.slice(0, 8).join("; ")}${names.length > 8 ? "; \u2026" : ""})`,
+      }),
+    ),
+  );
   PRINTED.replaceChildren(element("h3", { text: "Notes" }), element("ul", {}, lines));
 }
 
-/** Print all pages of the table, up to a limit, with notes, and the page's parts that can be folded. */
+/** Print all pages of the table, up to a limit, with notes, and what can be folded. */
 function followPrinting() {
   let before = null;
   window.addEventListener("beforeprint", () => {

@@ -4,9 +4,10 @@ function rocFigure(chosen) {
   const rows = chosen.filter((row) => row.curves?.roc);
   if (!rows.length) return null;
   const caption =
-    "Background rejection (1 / background efficiency) against signal efficiency, mean over seeds. " +
-    "Bands: standard deviation over seeds; for one seed, error of the test sample. Drawn where at least ten " +
-    `background examples pass. Below: ratio to the first row, ${rows[0].name}. Dotted: chance.`;
+    "Background rejection (1 / background efficiency) against signal efficiency, mean over " +
+    "seeds. Bands: standard deviation over seeds; for one seed, error of the test sample. Drawn " +
+    "where at least ten background examples pass. Below: ratio to the first row, " +
+    `${rows[0].name}. Dotted: chance.`;
   return figure("ROC curves", caption, (width) => drawRoc(rows, width));
 }
 
@@ -20,54 +21,18 @@ function points(roc) {
 
 function drawRoc(rows, width) {
   const height = Math.min(520, Math.max(380, width * 0.8));
-  const svg = canvas(width, height, `ROC curves of ${rows.map((row) => row.name).join("; ")}`);
-  const [left, right] = [62, width - 14];
-  const split = height * 0.7;
+  const names = rows.map((row) => row.name).join("; ");
+  const svg = canvas(width, height, `ROC curves of ${names}. Arrow keys tell the rejections.`);
   const curves = rows.map((row) => points(row.curves.roc));
-  const top = curves.flat().reduce((most, point) => Math.max(most, point.y), 2);
-  const x = scale([0, 1], [left, right]);
-  const y = scale([1, top * 1.3], [split, 10], true);
-  const above = axes(svg, {
-    x,
-    y,
-    box: { left, right, top: 10, bottom: split },
-    yLabel: "background rejection",
-    xTicks: false,
-  });
-  const chance = [...Array(50).keys()].map((i) => [x((i + 1) / 50), y(50 / (i + 1))]);
-  above.append(curve(chance, { stroke: "var(--muted)", dash: "1 3", width: 1.2 }));
   const at = curves.map((each) => new Map(each.map((point) => [point.x, point])));
   const ratios = curves.map((each) =>
-    each
-      .filter((point) => at[0].has(point.x))
-      .map((point) => [point.x, point.y / at[0].get(point.x).y]),
+    each.filter(({ x }) => at[0].has(x)).map(({ x, y }) => [x, y / at[0].get(x).y]),
   );
-  const z = scale(ratioRange(ratios), [height - 44, split + 16]);
-  const below = axes(svg, {
-    x,
-    y: z,
-    box: { left, right, top: split + 16, bottom: height - 44 },
-    xLabel: "signal efficiency",
-    yLabel: "ratio",
-  });
-  rows.forEach((row, i) => {
-    const { dash } = look(state.chosen.get(row));
-    const edge = (sign) => curves[i].map((p) => [x(p.x), y(Math.max(1, p.y + sign * p.error))]);
-    above.append(
-      band(edge(1), edge(-1), colour(row)),
-      curve(
-        curves[i].map((p) => [x(p.x), y(p.y)]),
-        { stroke: colour(row), dash },
-      ),
-    );
-    below.append(
-      curve(
-        ratios[i].map(([e, r]) => [x(e), z(r)]),
-        { stroke: colour(row), dash },
-      ),
-    );
-  });
-  const bar = line(left, 10, left, height - 44, { class: "crosshair", visibility: "hidden" });
+  const [left, right, split, bottom] = [62, width - 14, height * 0.7, height - 44];
+  const x = scale([0, 1], [left, right]);
+  drawRejections(svg, rows, curves, x, { left, right, top: 10, bottom: split });
+  drawRatios(svg, rows, ratios, x, { left, right, top: split + 16, bottom });
+  const bar = line(left, 10, left, bottom, { class: "crosshair", visibility: "hidden" });
   svg.append(bar);
   followPointer(svg, x, (efficiency, px) => {
     const nearest = CONTENT.efficiencies.reduce((a, b) =>
@@ -76,15 +41,34 @@ function drawRoc(rows, width) {
     bar.setAttribute("visibility", px === null ? "hidden" : "visible");
     bar.setAttribute("x1", x(nearest));
     bar.setAttribute("x2", x(nearest));
-    const lines = rows.map((row, i) => [row, at[i].get(nearest)]);
     return [
       `at ${Math.round(nearest * 100)} % signal efficiency`,
-      ...lines.map(([row, p]) =>
-        tipLine(row, p ? `${short(p.y)} \u00b1${short(p.error)}` : "too few background examples"),
-      ),
+      ...rows.map((row, i) => tipLine(row, at[i].get(nearest))),
     ];
   });
   return svg;
+}
+
+function drawRejections(svg, rows, curves, x, box) {
+  const top = curves.flat().reduce((most, point) => Math.max(most, point.y), 2);
+  const y = scale([1, top * 1.3], [box.bottom, box.top], true);
+  const inside = axes(svg, { x, y, box, yLabel: "background rejection", xTicks: false });
+  const chance = [...Array(50).keys()].map((i) => [x((i + 1) / 50), y(50 / (i + 1))]);
+  inside.append(curve(chance, { stroke: "var(--muted)", dash: "1 3", width: 1.2 }));
+  rows.forEach((row, i) => {
+    const edge = (sign) => curves[i].map((p) => [x(p.x), y(Math.max(1, p.y + sign * p.error))]);
+    inside.append(band(edge(1), edge(-1), look(state.chosen.get(row)).stroke));
+    inside.append(curve(edge(0), look(state.chosen.get(row))));
+  });
+}
+
+function drawRatios(svg, rows, ratios, x, box) {
+  const y = scale(ratioRange(ratios), [box.bottom, box.top]);
+  const inside = axes(svg, { x, y, box, xLabel: "signal efficiency", yLabel: "ratio" });
+  rows.forEach((row, i) => {
+    const places = ratios[i].map(([efficiency, ratio]) => [x(efficiency), y(ratio)]);
+    inside.append(curve(places, look(state.chosen.get(row))));
+  });
 }
 
 /** Return the range of ratios, without the first tenth of each curve, where few examples pass. */
@@ -96,14 +80,11 @@ function ratioRange(ratios) {
   return [Math.max(0, low), Math.max(high, low + 0.04)];
 }
 
-function tipLine(row, text) {
-  return element(
-    "div",
-    {},
-    state.chosen.has(row) ? swatch(row) : null,
-    ` ${row.name}: `,
-    element("b", { text }),
-  );
+function tipLine(row, point) {
+  const text = point
+    ? `${short(point.y)} \u00b1${short(point.error)}`
+    : "too few background examples";
+  return element("div", {}, swatch(row), ` ${row.name}: `, element("b", { text }));
 }
 
 /** Call `tell` with what the pointer or the arrow keys point at, and show the lines it returns. */

@@ -256,8 +256,7 @@ function followAddress() {
 function choose(row, wanted) {
   if (!wanted) state.chosen.delete(row);
   else if (chosenRows(row.table).length < MOST_CHOSEN) state.chosen.set(row, freeSlot(row.table));
-  else
-    STATUS.textContent = `At most ${MOST_CHOSEN} rows of a dataset are in the figures; take one out first.`;
+  else STATUS.textContent = `At most ${MOST_CHOSEN} rows are in the figures; take one out first.`;
   renderFigures(row.table);
   renderBoxes();
 }

@@ -44,7 +44,7 @@ function card(table, index) {
 /** Return the main value of the best rows as points with their errors, one below the other. */
 function bars(table) {
   const rows = table.rows
-    .filter((row) => row.values[CONTENT.main] !== null && !row.apart)
+    .filter((row) => mainValue(row) !== null && !row.apart)
     .slice(0, MOST_BARS);
   if (rows.length < 2) return element("div");
   const place = element("div", { class: "bars" });
@@ -60,13 +60,10 @@ function drawBars(table, rows, width) {
   const each = above ? 36 : 22;
   const [left, bottom] = [above ? 14 : longest + 8, rows.length * each];
   const more = table.rows.length - rows.length;
-  const svg = canvas(
-    width,
-    bottom + 22,
-    `${mainColumn.title}: ${rows.map((row) => `${row.name} ${row.texts[CONTENT.main]}`).join("; ")}`,
-  );
+  const said = rows.map((row) => `${row.name} ${row.texts[CONTENT.main]}`).join("; ");
+  const svg = canvas(width, bottom + 22, `${mainColumn.title}: ${said}`);
   const ends = rows.flatMap((row) =>
-    [-1, 1].map((sign) => row.values[CONTENT.main] + sign * (row.stderr || 0)),
+    [-1, 1].map((sign) => mainValue(row) + sign * (row.stderr || 0)),
   );
   const x = scale(rangeOf(ends), [left, width - 8], false, 46);
   x.ticks.forEach((tick) =>
@@ -90,7 +87,7 @@ function drawBars(table, rows, width) {
 
 /** Return the point of a row with its errors: thin of the test sample, thick over seeds. */
 function bar(row, x, y) {
-  const at = row.values[CONTENT.main];
+  const at = mainValue(row);
   const [low, high] = [x(at - (row.stderr || 0)), x(at + (row.stderr || 0))];
   const seeds = [at - (row.spread || 0), at + (row.spread || 0)].map((each) =>
     x(Math.min(x.high, Math.max(x.low, each))),
