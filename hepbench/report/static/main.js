@@ -94,7 +94,7 @@ function tableSection() {
         {},
         element("caption", {
           class: "aside",
-          text: `Results of ${CONTENT.title}, sorted within each dataset. Headings sort; names open a row.`,
+          text: "Results. Rows are sorted within a dataset; headings sort, names open a row.",
         }),
         element("thead", {}, HEAD),
         BODY,
