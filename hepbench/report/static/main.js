@@ -84,6 +84,14 @@ function tableSection() {
     "section",
     { id: "table" },
     element("h2", { text: "Table" }),
+    element(
+      "p",
+      { class: "hint" },
+      "Values: mean \u00b1test sample \u00b1seeds. \u2605 not significantly worse than the best " +
+        "row of its dataset; letters: rows that the paired tests cannot tell apart; \u2020 not " +
+        "comparable with the rows above; ? doubtful, see the notes. ",
+      element("a", { href: "#reading", text: "How to read it" }),
+    ),
     TOOLS,
     STATUS,
     element(

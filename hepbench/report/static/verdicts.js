@@ -7,6 +7,12 @@ function verdicts() {
     "section",
     { id: "verdict" },
     element("h2", { text: "Verdict" }),
+    element("p", {
+      class: "hint",
+      text:
+        `Points: ${mainColumn.title}, mean over seeds. Thin: error of the test sample; thick: ` +
+        "standard deviation over seeds. Bold: not significantly worse than the best row.",
+    }),
     element(
       "div",
       { class: `cards${CONTENT.tables.length === 1 ? " single" : ""}` },
