@@ -278,13 +278,18 @@ def test_colours_can_be_chosen(browser):
     ]
 
 
-def test_the_page_prints_on_white_with_all_rows(browser, tmp_path):
+def test_the_page_prints_on_white_with_all_rows_and_notes(browser, tmp_path):
     """Without what paper cannot do."""
     browser.resize(1300, 900, dark=True)
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.run("getComputedStyle(document.querySelector('.tools')).display") == "none"
     browser.call("Emulation.setEmulatedMedia", media="")
+    notes = "document.querySelectorAll('.printed li').length"
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.run(notes) > 0
+    browser.run("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.run(notes) == 0
     browser.pdf(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from hepbench.report.content import SuiteText, Verification
-    from hepbench.storage.records import Record
+    from hepbench.storage.records import DataSummary, Record
     from hepbench.storage.results import Results
     from hepbench.tables.columns import Metrics
     from hepbench.tables.ranked import RankedRows
@@ -76,7 +76,7 @@ def page(request: Request) -> Page:
     columns = Columns(group="dataset", labels=(), names=names, metrics=request.metrics)
     rows = collect(request.records, columns=names)
     found = ranked(rows, _ranking_columns(columns), request.compare)
-    making = PageRows(request.results, columns, several_labels(rows))
+    making = PageRows(request.results, columns)
     tables = [_table(each, len(rows), request, making) for each in found]
     shown = [each.rows[: len(made.rows)] for each, made in zip(found, tables, strict=True)]
     return Page(
@@ -104,16 +104,6 @@ def _ranking_columns(columns: Columns) -> Columns:
     costs = [name for name in columns.names if name in COUNTS]
     names = [*columns.tests, *costs, "published"]
     return replace(columns, names=names, asked=False)
-
-
-def several_labels(rows: Sequence[Row]) -> list[str]:
-    """Return which names beside model and chain differ among rows: suite, preset, source."""
-    return [
-        name
-        for name in ("suite", "preset", "source")
-        if len({(row.labels.dataset, getattr(row.labels, name)) for row in rows})
-        > len({row.labels.dataset for row in rows})
-    ]
 
 
 def _share(rows: int, total: int, most: int) -> int:
@@ -163,13 +153,15 @@ def _table(each: RankedRows, total: int, request: Request, making: PageRows) -> 
 
 
 def _subtitle(rows: Sequence[Row]) -> str:
-    sources = " and ".join(sorted({ORIGINS[row.labels.source] for row in rows} - {""}))
-    data = next((row.data for row in rows if row.data), None)
-    if data is None:
-        return sources
+    """Return from which sources the rows of a dataset are, and how many examples they have."""
+    known = dict.fromkeys(_sizes(row.data) for row in rows if row.data)
+    return "; ".join(known) or " and ".join(sorted({ORIGINS[row.labels.source] for row in rows}))
+
+
+def _sizes(data: DataSummary) -> str:
     sizes = f"{data.n_train:,} training, {data.n_validation:,} validation, {data.n_test:,} test"
-    more = f"; {data.n_unlabelled:,} more without labels" if data.n_unlabelled else ""
-    return f"{sources}: {sizes} examples{more}"
+    more = f", {data.n_unlabelled:,} more without labels" if data.n_unlabelled else ""
+    return f"{ORIGINS[data.source]}: {sizes} examples{more}"
 
 
 def _looks(rows: Iterable[Row], looks: Mapping[str, int]) -> list[str]:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from hepbench.report.content import Page
 
 
-SCRIPTS = ("dom.js", "drawing.js", "table.js", "rows.js", "figures.js", "curves.js", "main.js")
+SCRIPTS = (
+    *("dom.js", "drawing.js", "table.js", "rows.js", "figures.js", "roc.js", "costs.js"),
+    *("curves.js", "verdicts.js", "printing.js", "main.js"),
+)
 """The parts of the page's script, in their order."""
 
 STYLE = "report.css"

@@ -12,6 +12,7 @@ from hepbench.report import commands, curves, details, shown_columns
 from hepbench.report.content import PageRow
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line
+from hepbench.storage.records import ORIGINS
 from hepbench.tables import row_names
 from hepbench.tables.notes import latency_warnings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from hepbench.report.content import Curves, Section
     from hepbench.storage.results import Results
-    from hepbench.tables.columns import Columns
+    from hepbench.tables.columns import Columns, Labels
     from hepbench.tables.rows import Row
 
 
@@ -31,13 +32,11 @@ class PageRows:
     Attributes:
         results: hold the predictions of the rows.
         columns: of the page.
-        labels: names beside model and chain that tell rows apart.
         sections: those that rows refer to.
     """
 
     results: Results
     columns: Columns
-    labels: Sequence[str]
     sections: list[Section] = field(default_factory=list)
     _places: dict[Any, int] = field(default_factory=dict)
 
@@ -50,11 +49,15 @@ class PageRows:
         """Return the page rows of one dataset; the first ``drawn`` of them have curves."""
         texts = shown_columns.texts(rows, self.columns)
         names = row_names.in_words([row.labels for row in rows])
+        more = _more([row.labels for row in rows])
         made = (
             self._row(row, name, text, self._curves(row) if i < drawn else None)
             for i, (row, name, text) in enumerate(zip(rows, names, texts, strict=True))
         )
-        return [structs.replace(row, group=g) for row, g in zip(made, letters, strict=True)]
+        return [
+            structs.replace(row, more=text, group=letter)
+            for row, text, letter in zip(made, more, letters, strict=True)
+        ]
 
     def _row(self, row: Row, name: str, texts: list[str], drawn: Curves | None) -> PageRow:
         main = row.averages[self.columns.main]
@@ -63,7 +66,6 @@ class PageRows:
             name=name,
             model=one_line(row.labels.model),
             chain=one_line(row.labels.chain),
-            more=one_line(", ".join(f"{n} {getattr(row.labels, n)}" for n in self.labels)),
             values=shown_columns.values(row, self.columns),
             texts=texts,
             stderr=main.stderr,
@@ -92,3 +94,16 @@ class PageRows:
             self._places[key] = len(self.sections)
             self.sections.append(section)
         return self._places[key]
+
+
+def _more(labels: Sequence[Labels]) -> list[str]:
+    """Return for each row of a dataset its suite, preset and source, as far as rows differ in them."""
+    texts = {
+        "suite": [f"suite {each.suite}" for each in labels],
+        "preset": [f"preset {each.preset}" for each in labels],
+        "source": [ORIGINS[each.source] or "source not recorded" for each in labels],
+    }
+    differing = [some for some in texts.values() if len(set(some)) > 1]
+    return [one_line(", ".join(each)) for each in zip(*differing, strict=True)] or [""] * len(
+        labels
+    )

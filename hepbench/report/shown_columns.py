@@ -126,9 +126,16 @@ def _texts_of_column(rows: Sequence[Row], name: str, found: Columns) -> list[str
         return ["" if value is None else repr(value) for value in known]
     averages = [row.averages[name] for row in rows]
     if name in COUNTS:
-        return [_cost(name, average.value) for average in averages]
+        doubtful = (name in {"latency", "batch_latency"} and _is_unsteady(row) for row in rows)
+        texts = (_cost(name, average.value) for average in averages)
+        return [f"{t}?" if t and d else t for t, d in zip(texts, doubtful, strict=True)]
     places = rounding.column_places(averages)
     return [_metric(average, places) for average in averages]
+
+
+def _is_unsteady(row: Row) -> bool:
+    """Whether a latency of a row was measured beside other work, or was not steady."""
+    return any(warning.startswith("latency") for r in row.ok for warning in r.warnings)
 
 
 def _metric(average: SeedAverage, places: int) -> str:

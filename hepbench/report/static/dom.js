@@ -20,7 +20,8 @@ function furnished(made, settings, children) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "text") made.textContent = value;
     else if (name === "on") Object.entries(value).forEach((each) => made.addEventListener(...each));
-    else if (name === "style") Object.entries(value).forEach((each) => made.style.setProperty(...each));
+    else if (name === "style")
+      Object.entries(value).forEach((each) => made.style.setProperty(...each));
     else made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
@@ -34,14 +35,18 @@ function button(text, act, settings = {}) {
 /** Return a select with options [value, text]. */
 function choice(label, options, value, act) {
   const made = options.map(([each, text]) =>
-    element("option", { value: each, text, selected: String(each) === String(value) }));
+    element("option", { value: each, text, selected: String(each) === String(value) }),
+  );
   const select = element("select", { on: { change: () => act(select.value) } }, made);
   return element("label", { class: "choice" }, element("span", { text: label }), select);
 }
 
 /** Return text nodes with places where a long name may break. */
 function breakable(name) {
-  return name.split(/(?<=[+,[\]/])/).flatMap((part) => [part, element("wbr")]).slice(0, -1);
+  return name
+    .split(/(?<=[+,[\]/])/)
+    .flatMap((part) => [part, element("wbr")])
+    .slice(0, -1);
 }
 
 function plural(n, what) {
@@ -53,7 +58,12 @@ function short(value) {
   if (value === null || value === undefined) return DASH;
   const size = Math.abs(value);
   if (size >= 1e15) return value.toExponential(1);
-  for (const [limit, letter] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
+  for (const [limit, letter] of [
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ])
     if (size >= limit) return `${Number((value / limit).toPrecision(3))}${letter}`;
   if (size !== 0 && size < 1e-4) return value.toExponential(1);
   return String(Number(value.toPrecision(3)));
@@ -90,5 +100,7 @@ async function copy(text, asked) {
   }
   const before = asked.textContent;
   asked.textContent = "Copied";
-  setTimeout(() => { asked.textContent = before; }, 1500);
+  setTimeout(() => {
+    asked.textContent = before;
+  }, 1500);
 }

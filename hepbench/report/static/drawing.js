@@ -5,17 +5,22 @@ const COLOURS = 10;
 
 /** Return colour and dashes of the n-th curve. */
 function look(n) {
-  return { stroke: `var(--c${n % COLOURS})`, dash: DASHES[Math.floor(n / COLOURS) % DASHES.length] };
+  return {
+    stroke: `var(--c${n % COLOURS})`,
+    dash: DASHES[Math.floor(n / COLOURS) % DASHES.length],
+  };
 }
 
-/** Return a function from values to pixels, with its ticks, about `each` pixels apart, and its range. */
+/** Return a function from values to pixels, with its range and ticks, about `each` pixels apart. */
 function scale([low, high], [from, to], logarithmic = false, each = from > to ? 38 : 60) {
   const f = logarithmic ? Math.log10 : (v) => v;
   const span = f(high) - f(low) || 1;
   const place = (value) => from + ((f(value) - f(low)) / span) * (to - from);
   const room = Math.abs(to - from);
   return Object.assign(place, {
-    low, high, logarithmic,
+    low,
+    high,
+    logarithmic,
     ticks: logarithmic ? logarithmicTicks(low, high, room) : linearTicks(low, high, room / each),
   });
 }
@@ -51,20 +56,33 @@ function rangeOf(values, { logarithmic = false, room = 0.06 } = {}) {
   let low = known.reduce((a, b) => Math.min(a, b));
   let high = known.reduce((a, b) => Math.max(a, b));
   if (logarithmic) {
-    if (high < 1.2 * low) { low /= 1.3; high *= 1.3; }
+    if (high < 1.2 * low) {
+      low /= 1.3;
+      high *= 1.3;
+    }
     const factor = (high / low) ** room;
     return [low / factor, high * factor];
   }
-  if (high === low) { low -= Math.abs(low) * 0.05 || 0.5; high += Math.abs(high) * 0.05 || 0.5; }
+  if (high === low) {
+    low -= Math.abs(low) * 0.05 || 0.5;
+    high += Math.abs(high) * 0.05 || 0.5;
+  }
   return [low - room * (high - low), high + room * (high - low)];
 }
 
-/** Return an SVG with a name for screen readers. */
-function canvas(width, height, name) {
+/** Return an SVG with a name for screen readers; one with links in it has the role `group`. */
+function canvas(width, height, name, role = "img") {
   return svgElement("svg", {
-    viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": name, class: "drawing",
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
+    role,
+    "aria-label": name,
+    class: "drawing",
   });
 }
+
+let clips = 0;
 
 /** Draw grid, ticks and labels of axes into an SVG; return a group for what is inside. */
 function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
@@ -80,7 +98,11 @@ function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
     words.append(label(short(tick), outer - 6, y(tick) + 4, "end"));
   }
   const frame = svgElement("rect", {
-    class: "frame", x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top,
+    class: "frame",
+    x: box.left,
+    y: box.top,
+    width: box.right - box.left,
+    height: box.bottom - box.top,
   });
   const titles = svgElement("g", { class: "axis" });
   if (xLabel) titles.append(label(xLabel, (box.left + box.right) / 2, box.bottom + 34, "middle"));
@@ -90,9 +112,12 @@ function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
     turned.setAttribute("transform", `translate(${outer - 46} ${middle}) rotate(-90)`);
     titles.append(turned);
   }
-  const clip = `clip-${axes.number = (axes.number || 0) + 1}`;
+  const clip = `clip-${(clips += 1)}`;
   const shape = svgElement("rect", {
-    x: box.left, y: box.top - 1, width: box.right - box.left, height: box.bottom - box.top + 2,
+    x: box.left,
+    y: box.top - 1,
+    width: box.right - box.left,
+    height: box.bottom - box.top + 2,
   });
   const inside = svgElement("g", { "clip-path": `url(#${clip})` });
   svg.append(svgElement("clipPath", { id: clip }, shape), grid, frame, words, titles, inside);
@@ -107,28 +132,39 @@ function label(text, x, y, anchor = "start", settings = {}) {
   return svgElement("text", { x, y, "text-anchor": anchor, text, ...settings });
 }
 
-/** Return a curve through points; [NaN, ...] interrupts it. */
+/** Return the path through points, as SVG writes it. */
+function pathThrough(points) {
+  return points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
+}
+
+/** Return a curve through points. */
 function curve(points, { stroke, dash = "", width = 1.8, ...settings }) {
-  const path = points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`);
   return svgElement("path", {
-    d: path.join(""), fill: "none", "stroke-dasharray": dash || null, "stroke-width": width,
-    "stroke-linejoin": "round", style: { stroke }, ...settings,
+    d: pathThrough(points),
+    fill: "none",
+    "stroke-dasharray": dash || null,
+    "stroke-width": width,
+    "stroke-linejoin": "round",
+    style: { stroke },
+    ...settings,
   });
 }
 
 /** Return the area between two curves. */
 function band(upper, lower, fill, opacity = 0.18) {
-  const points = [...upper, ...lower.slice().reverse()];
-  const path = points.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`);
-  return svgElement("path", { d: `${path.join("")}Z`, opacity, stroke: "none", style: { fill } });
+  const d = `${pathThrough([...upper, ...lower.slice().reverse()])}Z`;
+  return svgElement("path", { d, opacity, stroke: "none", style: { fill } });
 }
 
 const TIP = element("div", { id: "tip", role: "status", "aria-live": "polite", hidden: true });
 
 /** Show lines beside a place of the page; the first is a title. */
 function showTip(lines, clientX, clientY) {
-  TIP.replaceChildren(...lines.map((each, i) =>
-    each instanceof Node ? each : element(i ? "div" : "strong", { text: each })));
+  TIP.replaceChildren(
+    ...lines.map((each, i) =>
+      each instanceof Node ? each : element(i ? "div" : "strong", { text: each }),
+    ),
+  );
   TIP.hidden = false;
   const { offsetWidth: width, offsetHeight: height } = TIP;
   const left = clientX + 14 + width > window.innerWidth ? clientX - 14 - width : clientX + 14;
@@ -144,9 +180,13 @@ function hideTip() {
 /** Return a figure: a title, a drawing that fits its width, and a caption. */
 function figure(title, caption, draw, controls = []) {
   const place = element("div", { class: "place" });
-  const made = element("figure", {},
+  const made = element(
+    "figure",
+    {},
     element("div", { class: "head" }, element("h3", { text: title }), controls),
-    place, element("figcaption", {}, caption));
+    place,
+    element("figcaption", {}, caption),
+  );
   made.redraw = () => {
     const width = Math.max(260, Math.floor(place.clientWidth));
     place.replaceChildren(...[draw(width)].flat());

@@ -4,11 +4,17 @@ const PAGE_SIZES = [50, 200, 1000];
 const MOST_CHOSEN = 12;
 const MOST_PRINTED = 1000;
 
-const ROWS = CONTENT.tables.flatMap((table, t) => table.rows.map((row, rank) => Object.assign(row, {
-  table: t,
-  rank,
-  words: [table.name, row.model, row.chain, row.more || "", ...(row.notes || [])].join(" ").toLowerCase(),
-})));
+const ROWS = CONTENT.tables.flatMap((table, t) =>
+  table.rows.map((row, rank) =>
+    Object.assign(row, {
+      table: t,
+      rank,
+      words: [table.name, row.model, row.chain, row.more || "", ...(row.notes || [])]
+        .join(" ")
+        .toLowerCase(),
+    }),
+  ),
+);
 
 const state = {
   table: CONTENT.tables.length === 1 ? 0 : -1,
@@ -16,8 +22,11 @@ const state = {
   order: null,
   page: 0,
   size: PAGE_SIZES[0],
-  columns: new Set(CONTENT.columns.flatMap((column, i) =>
-    column.shown && column.shown <= (window.innerWidth > 1400 ? 2 : 1) ? [i] : [])),
+  columns: new Set(
+    CONTENT.columns.flatMap((column, i) =>
+      column.shown && column.shown <= (window.innerWidth > 1400 ? 2 : 1) ? [i] : [],
+    ),
+  ),
   open: new Set(),
   chosen: new Map(),
 };
@@ -25,14 +34,20 @@ const state = {
 /** Return the rows that pass the filter, in their order: dataset by dataset. */
 function selectedRows() {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = ROWS.filter((row) => (state.table < 0 || row.table === state.table)
-    && words.every((word) => row.words.includes(word)));
+  const found = ROWS.filter(
+    (row) =>
+      (state.table < 0 || row.table === state.table) &&
+      words.every((word) => row.words.includes(word)),
+  );
   return state.order ? sorted(found, state.order) : found;
 }
 
 /** Return the value of a row that an order compares; null sorts last. */
 function orderValue(key, row) {
-  if (key === "name") return row.alphabetic ??= fullName(row).toLowerCase().replace(/\d+/g, (digits) => digits.padStart(9, "0"));
+  if (key === "name")
+    return (row.alphabetic ??= fullName(row)
+      .toLowerCase()
+      .replace(/\d+/g, (digits) => digits.padStart(9, "0")));
   if (key === "group") return row.group || null;
   return key === "notes" ? (row.notes || []).length : row.values[key];
 }
@@ -70,8 +85,10 @@ function renderTable() {
   renderHead();
   renderBody(rows.slice(first, first + state.size));
   const datasets = new Set(rows.map((row) => row.table)).size;
-  STATUS.textContent = rows.length === ROWS.length
-    ? plural(rows.length, "row") : `${rows.length.toLocaleString("en")} of ${plural(ROWS.length, "row")}`;
+  STATUS.textContent =
+    rows.length === ROWS.length
+      ? plural(rows.length, "row")
+      : `${rows.length.toLocaleString("en")} of ${plural(ROWS.length, "row")}`;
   if (datasets > 1) STATUS.textContent += ` on ${plural(datasets, "dataset")}`;
   renderPager(rows.length, first);
   return rows;
@@ -80,50 +97,88 @@ function renderTable() {
 function renderHead() {
   const columns = [...state.columns].sort((a, b) => a - b);
   HEAD.replaceChildren(
-    element("th", { scope: "col", class: "pick" }, element("span", { class: "aside", text: "In figures" })),
+    element(
+      "th",
+      { scope: "col", class: "pick" },
+      element("span", { class: "aside", text: "In figures" }),
+    ),
     heading("name", "model, chain", "how the row was made"),
     heading("group", "group", "letter of the group that the paired tests form; see How to read"),
     ...columns.map((i) => heading(i, CONTENT.columns[i].title, CONTENT.columns[i].about, "number")),
-    heading("notes", "notes", "what to know before these numbers are used"));
+    heading("notes", "notes", "what to know before these numbers are used"),
+  );
 }
 
 function heading(key, title, about, kind = "") {
-  const sorted = state.order?.key === key ? (state.order.sign > 0 ? "ascending" : "descending") : "none";
+  const sorted =
+    state.order?.key === key ? (state.order.sign > 0 ? "ascending" : "descending") : "none";
   const arrow = { ascending: " \u25b2", descending: " \u25bc", none: "" }[sorted];
-  return element("th", { scope: "col", class: kind || null, "aria-sort": sorted, title: about },
-    button(title + arrow, () => changeOrder(key), { "data-key": key }));
+  return element(
+    "th",
+    { scope: "col", class: kind || null, "aria-sort": sorted, title: about },
+    button(title + arrow, () => changeOrder(key), { "data-key": key }),
+  );
 }
 
 function renderBody(rows) {
   let table = -1;
-  BODY.replaceChildren(...rows.flatMap((row) => {
-    const lines = row.table === table ? [] : [tableLine(row.table)];
-    table = row.table;
-    lines.push(rowLine(row));
-    if (state.open.has(row.id)) lines.push(detailLine(row));
-    return lines;
-  }));
+  BODY.replaceChildren(
+    ...rows.flatMap((row) => {
+      const lines = row.table === table ? [] : [tableLine(row.table)];
+      table = row.table;
+      lines.push(rowLine(row));
+      if (state.open.has(row.id)) lines.push(detailLine(row));
+      return lines;
+    }),
+  );
 }
 
 function tableLine(index) {
   const table = CONTENT.tables[index];
-  return element("tr", { class: "dataset" }, element("th", { colspan: state.columns.size + 4, scope: "rowgroup" },
-    element("div", {}, element("strong", { text: table.name }), " ", element("span", { text: table.subtitle }))));
+  return element(
+    "tr",
+    { class: "dataset" },
+    element(
+      "th",
+      { colspan: state.columns.size + 4, scope: "rowgroup" },
+      element(
+        "div",
+        {},
+        element("strong", { text: table.name }),
+        " ",
+        element("span", { text: table.subtitle }),
+      ),
+    ),
+  );
 }
 
 function rowLine(row) {
   const columns = [...state.columns].sort((a, b) => a - b);
   const open = state.open.has(row.id);
-  const name = element("button", {
-    type: "button", class: "name", "aria-expanded": String(open), on: { click: () => toggle(row) },
-  }, element("b", {}, breakable(row.model), row.apart ? " \u2020" : null),
-  element("span", {}, breakable(row.chain)), row.more ? element("i", { text: row.more }) : null);
-  return element("tr", { id: `row-${row.id}`, class: [row.best ? "best" : "", open ? "open" : ""].join(" ").trim() || null },
+  const name = element(
+    "button",
+    {
+      type: "button",
+      class: "name",
+      "aria-expanded": String(open),
+      on: { click: () => toggle(row) },
+    },
+    element("b", {}, breakable(row.model), row.apart ? " \u2020" : null),
+    element("span", {}, breakable(row.chain)),
+    row.more ? element("i", { text: row.more }) : null,
+  );
+  return element(
+    "tr",
+    {
+      id: `row-${row.id}`,
+      class: [row.best ? "best" : "", open ? "open" : ""].join(" ").trim() || null,
+    },
     element("td", { class: "pick" }, picker(row)),
     element("th", { scope: "row" }, name),
     element("td", {}, letter(row)),
     columns.map((i) => element("td", { class: "number" }, value(row.texts[i]))),
-    element("td", {}, noteButton(row)));
+    element("td", {}, noteButton(row)),
+  );
 }
 
 /** Return the box that puts a row into the figures, in the colour it has there. */
@@ -139,8 +194,12 @@ function picker(row) {
 function letter(row) {
   if (!row.group) return element("span", { class: "none", text: row.best ? "\u2605" : DASH });
   const said = `group ${row.group}${row.best ? ", among the best" : ""}`;
-  return element("span", { class: `letter ${groupClass(row)}`, "aria-label": said, role: "img" },
-    row.group, row.best ? element("span", { class: "star", text: "\u2605" }) : null);
+  return element(
+    "span",
+    { class: `letter ${groupClass(row)}`, "aria-label": said, role: "img" },
+    row.group,
+    row.best ? element("span", { class: "star", text: "\u2605" }) : null,
+  );
 }
 
 /** Return the class whose colour the group of a row has. */
@@ -151,11 +210,18 @@ function groupClass(row) {
 
 function noteButton(row) {
   if (!row.notes) return element("span", { class: "none", text: DASH });
-  return button(plural(row.notes.length, "note"), () => toggle(row), { class: "small", title: row.notes.join("\n") });
+  return button(plural(row.notes.length, "note"), () => toggle(row), {
+    class: "small",
+    title: row.notes.join("\n"),
+  });
 }
 
 function detailLine(row) {
-  return element("tr", { class: "detail" }, element("td", { colspan: state.columns.size + 4 }, details(row)));
+  return element(
+    "tr",
+    { class: "detail" },
+    element("td", { colspan: state.columns.size + 4 }, details(row)),
+  );
 }
 
 /** Open or close a row; its address then leads to it. */
@@ -169,7 +235,8 @@ function toggle(row) {
 
 /** Show a row, whatever the filter and the page are. */
 function reveal(row) {
-  if (!selectedRows().includes(row)) Object.assign(state, { words: "", table: state.table < 0 ? -1 : row.table });
+  if (!selectedRows().includes(row))
+    Object.assign(state, { words: "", table: state.table < 0 ? -1 : row.table });
   state.open.add(row.id);
   state.page = Math.floor(selectedRows().indexOf(row) / state.size);
   renderTools();
@@ -189,7 +256,7 @@ function followAddress() {
 function choose(row, wanted) {
   if (!wanted) state.chosen.delete(row);
   else if (chosenRows(row.table).length < MOST_CHOSEN) state.chosen.set(row, freeSlot(row.table));
-  else STATUS.textContent = `At most ${MOST_CHOSEN} rows of a dataset are in the figures; take one out first.`;
+  else STATUS.textContent = `At most ${MOST_CHOSEN} rows are in the figures; take one out first.`;
   renderFigures(row.table);
   renderBoxes();
 }
@@ -212,17 +279,31 @@ function freeSlot(table) {
 
 function renderPager(total, first) {
   const last = Math.min(first + state.size, total);
-  const turn = (step) => () => { state.page += step; renderTable(); };
+  const turn = (step) => () => {
+    state.page += step;
+    renderTable();
+  };
   const sizes = PAGE_SIZES.filter((size, i) => i === 0 || total > PAGE_SIZES[i - 1]);
-  PAGER.replaceChildren(...(total <= PAGE_SIZES[0] ? [] : [
-    button("\u2190 Before", turn(-1), { disabled: first === 0 }),
-    element("span", { text: `rows ${first + 1} to ${last} of ${total.toLocaleString("en")}` }),
-    button("Next \u2192", turn(1), { disabled: last === total }),
-    choice("rows on a page", sizes.map((size) => [size, size]), state.size, (size) => {
-      Object.assign(state, { size: Number(size), page: 0 });
-      renderTable();
-    }),
-  ]));
+  PAGER.replaceChildren(
+    ...(total <= PAGE_SIZES[0]
+      ? []
+      : [
+          button("\u2190 Before", turn(-1), { disabled: first === 0 }),
+          element("span", {
+            text: `rows ${first + 1} to ${last} of ${total.toLocaleString("en")}`,
+          }),
+          button("Next \u2192", turn(1), { disabled: last === total }),
+          choice(
+            "rows on a page",
+            sizes.map((size) => [size, size]),
+            state.size,
+            (size) => {
+              Object.assign(state, { size: Number(size), page: 0 });
+              renderTable();
+            },
+          ),
+        ]),
+  );
 }
 
 const TOOLS = element("div", { class: "tools" });
@@ -230,15 +311,25 @@ const TOOLS = element("div", { class: "tools" });
 /** Build the tools above the table: datasets, filter, columns, download. */
 function renderTools() {
   const filter = element("input", {
-    type: "search", placeholder: "words that a row must have", value: state.words,
-    on: { input: () => { Object.assign(state, { words: filter.value, page: 0 }); renderTable(); } },
+    type: "search",
+    placeholder: "words that a row must have",
+    value: state.words,
+    on: {
+      input: () => {
+        Object.assign(state, { words: filter.value, page: 0 });
+        renderTable();
+      },
+    },
   });
   const datasets = [[-1, "all"], ...CONTENT.tables.map((table, i) => [i, table.name])];
   TOOLS.replaceChildren(
     element("label", { class: "choice grow" }, element("span", { text: "Filter" }), filter),
-    CONTENT.tables.length > 1 ? choice("Dataset", datasets, state.table, (index) => showTable(Number(index))) : "",
+    CONTENT.tables.length > 1
+      ? choice("Dataset", datasets, state.table, (index) => showTable(Number(index)))
+      : "",
     columnMenu(),
-    button("Download CSV", () => download("rows.csv", "text/csv", csv(selectedRows()))));
+    button("Download CSV", () => download("rows.csv", "text/csv", csv(selectedRows()))),
+  );
 }
 
 /** Show the rows of one dataset, or of all. */
@@ -250,19 +341,35 @@ function showTable(index) {
 }
 
 function columnMenu() {
-  const kinds = [["metric", "Metrics"], ["cost", "Costs"], ["other", "Other"]];
+  const kinds = [
+    ["metric", "Metrics"],
+    ["cost", "Costs"],
+    ["other", "Other"],
+  ];
   const lists = kinds.map(([kind, title]) => {
-    const boxes = CONTENT.columns.flatMap((column, i) => (column.kind === kind ? [columnBox(column, i)] : []));
+    const boxes = CONTENT.columns.flatMap((column, i) =>
+      column.kind === kind ? [columnBox(column, i)] : [],
+    );
     return boxes.length ? element("fieldset", {}, element("legend", { text: title }), boxes) : null;
   });
-  return element("details", { class: "menu" }, element("summary", { text: "Columns" }), element("div", {}, lists));
+  return element(
+    "details",
+    { class: "menu" },
+    element("summary", { text: "Columns" }),
+    element("div", {}, lists),
+  );
 }
 
 function columnBox(column, i) {
-  const box = element("input", { type: "checkbox", on: { change: () => {
-    state.columns[box.checked ? "add" : "delete"](i);
-    renderTable();
-  } } });
+  const box = element("input", {
+    type: "checkbox",
+    on: {
+      change: () => {
+        state.columns[box.checked ? "add" : "delete"](i);
+        renderTable();
+      },
+    },
+  });
   box.checked = state.columns.has(i);
   return element("label", { title: column.about }, box, " ", column.title);
 }
@@ -272,9 +379,16 @@ function csv(rows) {
   const columns = CONTENT.columns.map((column) => column.name);
   const head = ["dataset", "model", "chain", "group", "best", "comparable", ...columns, "notes"];
   const lines = rows.map((row) => [
-    CONTENT.tables[row.table].name, row.model, row.chain, row.group || "", Boolean(row.best),
-    !row.apart, ...row.values.map((each) => each ?? ""), (row.notes || []).join("; "),
+    CONTENT.tables[row.table].name,
+    row.model,
+    row.chain,
+    row.group || "",
+    Boolean(row.best),
+    !row.apart,
+    ...row.values.map((each) => each ?? ""),
+    (row.notes || []).join("; "),
   ]);
-  const field = (each) => (/[",\r\n]/.test(each) ? `"${String(each).replaceAll('"', '""')}"` : each);
+  const field = (each) =>
+    /[",\r\n]/.test(each) ? `"${String(each).replaceAll('"', '""')}"` : each;
   return [head, ...lines].map((each) => each.map(field).join(",")).join("\r\n");
 }
