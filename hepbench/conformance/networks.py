@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 OTHER_SHAPES: tuple[Mapping[str, tuple[int, ...]], ...] = (
     *({"image": image} for image in ((1, 9, 5), (3, 24, 12), (2, 1, 1))),
-    *({"cloud": (n, 4), "mask": (n,), "neighbours": (n, 2)} for n in (1, 3)),
+    *({"cloud": (n, 4), "mask": (n,), "neighbours": (n, 2), "momenta": (n, 4)} for n in (1, 3)),
     {"table": (1,)},
     {"scalars": (1,)},
 )

@@ -31,6 +31,18 @@ DEVICE_TOLERANCE = 1e-3
 """The same on another device, which may round factors to ten bits."""
 
 
+OF_PARTICLES = frozenset({"cloud", "mask", "neighbours", "momenta"})
+"""Inputs whose second axis is that of particles."""
+
+
+RAPIDITY = 0.7
+"""Rapidity of the boost along the beam under which scores must not change."""
+
+
+BOOST_TOLERANCE = 1e-3
+"""Largest change of a score under a boost: float32 rounds the angles between boosted particles."""
+
+
 def trained_claims(model: ModelUnderTest) -> list[Claim]:
     """Return the claims to check about the trained network of a plugin."""
     claims = [
@@ -60,6 +72,13 @@ def trained_claims(model: ModelUnderTest) -> list[Claim]:
         )
     if {"cloud", "mask"} <= {*model.spec.inputs}:
         claims.append(model.claim("more padding does not change scores", _check_ignores_padding))
+    if "momenta" in model.spec.inputs:
+        claims.append(
+            model.claim(
+                "momenta boosted along the beam give the same scores, if its encoder claims so",
+                _check_boost,
+            )
+        )
     counters = "both counters of operations agree, or name what they do not count"
     return [
         *claims,
@@ -148,7 +167,7 @@ def _check_ignores_particle_order(model: ModelUnderTest) -> None:
     particles = model.trial.shapes["cloud"][0]
     order = np.random.default_rng(0).permutation(particles)
     inputs = {
-        name: array[:, order] if name in {"cloud", "mask", "neighbours"} else array
+        name: array[:, order] if name in OF_PARTICLES else array
         for name, array in model.trial.inputs.items()
     }
     if "neighbours" in inputs:
@@ -161,7 +180,7 @@ def _check_ignores_particle_order(model: ModelUnderTest) -> None:
 
 def _check_ignores_padding(model: ModelUnderTest) -> None:
     inputs = dict(model.trial.inputs)
-    for name in ("cloud", "mask"):
+    for name in OF_PARTICLES - {"neighbours"} & inputs.keys():
         array = inputs[name]
         padding = np.zeros((len(array), 5, *array.shape[2:]), array.dtype)
         inputs[name] = np.concatenate([array, padding], axis=1)
@@ -173,6 +192,24 @@ def _check_ignores_padding(model: ModelUnderTest) -> None:
     _need_same_scores(
         score_network(model.trained, inputs), model.expected, "with five more padded particles"
     )
+
+
+def _check_boost(model: ModelUnderTest) -> None:
+    claimed = getattr(model.trained.encoder, "symmetries", ())
+    if "boosts-along-beam" not in claimed:
+        skip("its encoder does not have 'boosts-along-beam' among its symmetries")
+    inputs = dict(model.trial.inputs)
+    inputs["momenta"] = boosted(inputs["momenta"])
+    found = score_network(model.trained, inputs)
+    _need_same_scores(found, model.expected, "with boosted momenta", BOOST_TOLERANCE)
+
+
+def boosted(momenta: Array) -> Array:
+    """Return momenta (..., 4) of a trial, px, py, pz and energy, boosted along the beam."""
+    px, py, pz, energy = np.moveaxis(momenta.astype(np.float64), -1, 0)
+    cosh, sinh = np.cosh(RAPIDITY), np.sinh(RAPIDITY)
+    columns = px, py, cosh * pz + sinh * energy, cosh * energy + sinh * pz
+    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 def _check_other_device(model: ModelUnderTest) -> None:

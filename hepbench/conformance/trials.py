@@ -49,6 +49,7 @@ SHAPES: Shapes = {
     "cloud": (12, 4),
     "mask": (12,),
     "neighbours": (12, 3),
+    "momenta": (12, 4),
     "table": (5,),
     "scalars": (3,),
 }
@@ -174,11 +175,20 @@ def _made_up_inputs(
         found["mask"] = np.arange(particles) < counts[:, None]
         if "cloud" in shapes and shapes["cloud"][0] == particles:
             found["cloud"] *= found["mask"][:, :, None]
+    if "momenta" in shapes:
+        found["momenta"] = _made_up_momenta(found["momenta"], found.get("mask"))
     if "neighbours" in shapes:
         found["neighbours"] = _made_up_neighbours(
             shapes["neighbours"], found.get("mask"), rng, len(labels)
         )
     return found
+
+
+def _made_up_momenta(values: Array, mask: Array | None) -> Array:
+    """Return made-up four-momenta (n, P, 4) of massless particles."""
+    momenta = values.copy()
+    momenta[..., 3] = np.linalg.norm(values, axis=2)
+    return momenta if mask is None else momenta * mask[..., None]
 
 
 def _made_up_neighbours(

@@ -229,7 +229,7 @@ def has_no_macs(kind: str) -> bool:
     if space != "aten":
         return False
     plain = name.removesuffix("_")
-    if plain in _WITHOUT_MACS or plain.startswith(_PREFIXES_WITHOUT_MACS):
+    if {name, plain} & _WITHOUT_MACS or plain.startswith(_PREFIXES_WITHOUT_MACS):
         return True
     return any(_is_tagged(known) for known in (name, plain))
 

@@ -34,8 +34,8 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 - ``zero-suppression``: set pixels of an image below a threshold to 0.
 
 What a step fits, it fits on training inputs. Only real particles of a cloud count, those with
-``mask`` True, and afterwards the features of all other particles are 0. ``mask`` and ``neighbours``
-stay as they are."""
+``mask`` True, and afterwards the features of all other particles are 0. ``mask``, ``neighbours`` and
+``momenta`` stay as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,9 @@ class Encoder(Protocol):
     - ``visible(inputs) -> inputs``: the values that ``reconstruct`` starts from, 0 where it sees
       none: for plots of masked autoencoders;
     - ``posterior(inputs) -> (mean, log_variance)``, (N, D) each, if it is variational, and
-      ``decode(latents) -> inputs``: for plots of the latents and of generated images.
+      ``decode(latents) -> inputs``: for plots of the latents and of generated images;
+    - ``symmetries``: names of transformations of ``momenta`` that its latents do not depend on, for
+      ``hepbench check``: ``boosts-along-beam``.
     """
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -13,9 +13,10 @@ Array: TypeAlias = Any
 
 Inputs: TypeAlias = Mapping[str, Array]
 """Named inputs of N examples: ``image`` (N, C, H, W), ``cloud`` (N, P, F) with ``mask`` (N, P) bool
-(True = real particle) and ``neighbours`` (N, P, k), integer indices into the cloud of the particles
-nearest to each one (its own index if there are fewer), ``table`` (N, F), ``scalars`` (N, S). Networks
-get them as torch tensors: float32, but ``mask`` bool and ``neighbours`` int64."""
+(True = real particle), ``neighbours`` (N, P, k), integer indices into the cloud of the particles
+nearest to each one (its own index if there are fewer), and ``momenta`` (N, P, 4): px, py, pz and energy
+of each particle; ``table`` (N, F), ``scalars`` (N, S). Networks get them as torch tensors: float32, but
+``mask`` bool and ``neighbours`` int64."""
 
 
 Params: TypeAlias = Mapping[str, Any]

@@ -21,7 +21,7 @@ CLOUD = {"points": Param(256, Range(least=1)), "k": Param(16, Range(least=1))}
 
 
 def _clouds(module: str, *params: str, names: str, units: str) -> dict[str, View]:
-    """Return a dataset's views that make pixel clouds and their graphs.
+    """Return a dataset's views that make pixel clouds, their graphs and momenta.
 
     Args:
         params: names of the parameters of the image that the pixels are taken from.
@@ -34,7 +34,19 @@ def _clouds(module: str, *params: str, names: str, units: str) -> dict[str, View
         ),
         "mask": View(f"{place}:cloud", params=of_cloud),
         "neighbours": View(f"{place}:graph", params=of_cloud | {"k"}),
+        "momenta": _momenta(module.removesuffix("_clouds"), *of_cloud),
     }
+
+
+def _momenta(dataset: str, *params: str) -> View:
+    """Return a dataset's view that makes four-momenta of particles or pixels."""
+    place = "hepbench_datasets.momenta"
+    return View(
+        f"{place}:{dataset}",
+        params=frozenset(params),
+        names=f"{place}:NAMES",
+        units=f"{place}:UNITS",
+    )
 
 
 HIGGS = Dataset(
@@ -243,6 +255,7 @@ TOP_TAGGING = Dataset(
         "neighbours": View(
             "hepbench_datasets.top_tagging_views:graph", params=frozenset({"particles", "k"})
         ),
+        "momenta": _momenta("top_tagging", "particles"),
         "table": View(
             "hepbench_datasets.top_tagging_views:summarise",
             names="hepbench_datasets.top_tagging_views:FEATURES",

@@ -267,10 +267,62 @@ GRAPHSAGE = _graph_network(
     "graphsage", "means over neighbours", "GraphSAGE", "Hamilton et al., arXiv:1706.02216"
 )
 
+DEEPSETS = Model(
+    name="deepsets",
+    summary="Deep sets of particles: a perceptron for each, and one of their mean",
+    inputs=("cloud", "mask"),
+    build="hepbench_models.deepsets:DeepSets",
+    params={
+        "widths": Param([64, 64, 128], COUNT, {"paper": [100, 100, 256]}),
+        "pooling": Param("mean", ("mean", "sum"), {"paper": "sum"}),
+        "jet_widths": Param([64], COUNT, {"paper": [100, 100, 100]}),
+        "norm": Param(True, presets={"paper": False}),
+        "dropout": Param(0.1, DROPOUT, {"paper": 0.0}),
+    },
+    source="Komiske, Metodiev and Thaler, arXiv:1810.05165; Zaheer et al., arXiv:1703.06114",
+)
+
+# the default is ParticleNet-Lite with the dataset's number of neighbours; "paper" is ParticleNet
+PARTICLENET = Model(
+    name="particlenet",
+    summary="ParticleNet: edge convolutions of particles, with neighbours found anew in each block",
+    inputs=("cloud", "mask", "neighbours"),
+    build="hepbench_models.particlenet:ParticleNet",
+    fits="hepbench_models.cloud_shapes:several_points",
+    params={
+        "widths": Param([32, 64], COUNT, {"paper": [64, 128, 256]}),
+        "layers": Param(3, COUNT),
+        "hidden": Param(128, COUNT, {"paper": 256}),
+        "dropout": Param(0.1, DROPOUT),
+    },
+    source="Qu and Gouskos, Phys. Rev. D 101, 056019 (2020), arXiv:1902.08570",
+)
+
+PARTICLE_TRANSFORMER = Model(
+    name="particle-transformer",
+    summary="Particle Transformer: attention of particles, biased by features of each pair",
+    inputs=("cloud", "momenta", "mask"),
+    build="hepbench_models.particle_transformer:ParticleTransformer",
+    fits="hepbench_models.cloud_shapes:divisible_tokens",
+    params={
+        "width": Param(64, COUNT, {"paper": 128}),
+        "embedding": Param([64], COUNT, {"paper": [128, 512]}),
+        "pair_widths": Param([32, 32], COUNT, {"paper": [64, 64, 64]}),
+        "heads": Param(4, COUNT, {"paper": 8}),
+        "layers": Param(2, COUNT, {"paper": 8}),
+        "class_layers": Param(1, COUNT, {"paper": 2}),
+        "mlp_ratio": Param(2.0, POSITIVE, {"paper": 4.0}),
+        "dropout": Param(0.1, DROPOUT),
+    },
+    source="Qu, Li and Qian, ICML 2022, arXiv:2202.03772",
+)
+
 
 @hookimpl
 def hepbench_models() -> list[Model]:
     """Return the two estimators, then the networks."""
     autoencoders = [TRANSFORMER_AE, CONV_VAE, SPARSE_AE, GAUSSIAN_VAE, MAE_VIT]
     images = [RESNET15, CNN, DUAL_CNN, MULTI_INPUT_CNN, VIT]
-    return [GBDT, LOGISTIC, MLP, *autoencoders, *images, GCN, GAT, GIN, GRAPHSAGE]
+    graphs = [GCN, GAT, GIN, GRAPHSAGE]
+    particles = [DEEPSETS, PARTICLENET, PARTICLE_TRANSFORMER]
+    return [GBDT, LOGISTIC, MLP, *autoencoders, *images, *graphs, *particles]

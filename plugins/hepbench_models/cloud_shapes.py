@@ -1,4 +1,4 @@
-"""Which clouds the graph networks can take; imports nothing heavy."""
+"""Which clouds the networks of particles can take; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def whole_heads(
     shapes: Mapping[str, tuple[int, ...]], *, width: int, heads: int, **_params: Any
 ) -> str:
     """Return why a graph has no edges or its features cannot be divided among heads, or ''."""
-    if width % heads:
-        return f"width {width} is no multiple of heads {heads}"
-    return several_points(shapes)
+    return divisible_tokens(shapes, width=width, heads=heads) or several_points(shapes)
+
+
+def divisible_tokens(
+    _shapes: Mapping[str, tuple[int, ...]], *, width: int, heads: int, **_params: Any
+) -> str:
+    """Return why the features of a particle cannot be divided among heads, or ''."""
+    return f"width {width} is no multiple of heads {heads}" if width % heads else ""

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from hepbench.specs.model import Step
 
 
+UNCHANGED = frozenset({"mask", "neighbours", "momenta"})
+"""Inputs that preprocessing leaves alone; scaled momenta would be no momenta."""
+
+
 class Steps(nn.Module):
     """Several preprocessing steps, applied one after another."""
 
@@ -55,7 +59,7 @@ class Standardise(nn.Module):
     """Preprocessing: subtract each feature's mean and divide by its standard deviation.
 
     Features are the last axis of ``table``, ``scalars`` and ``cloud``, and the channels of an
-    ``image``, where every pixel counts. Masks, neighbours and constant features stay unchanged.
+    ``image``, where every pixel counts. Constant features, and UNCHANGED, stay as they are.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -215,8 +219,8 @@ class ZeroSuppression(nn.Module):
 
 
 def _feature_counts(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return the number of features or channels of each input except masks and neighbours."""
-    numeric = {n: shape for n, shape in shapes.items() if n not in {"mask", "neighbours"}}
+    """Return the number of features or channels of each input that preprocessing changes."""
+    numeric = {name: shape for name, shape in shapes.items() if name not in UNCHANGED}
     return {name: shape[0] if name == "image" else shape[-1] for name, shape in numeric.items()}
 
 
