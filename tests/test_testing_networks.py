@@ -33,6 +33,7 @@ ALONE = "the score of an example does not depend on the other examples in its ba
 TERMS_ALONE = "in eval mode pretraining terms do not depend on other examples in the batch"
 PARTICLES = "permuting particles does not change scores"
 PADDING = "more padding does not change scores"
+BOOSTED = "momenta boosted along the beam give the same scores, if its encoder claims so"
 DEVICE = "scores are the same on another device"
 STORED = "scores are bit-identical after saving and loading"
 TRIMMED = "scores are bit-identical without the modules that scoring does not use"
@@ -105,6 +106,8 @@ MODEL_FAULTS = [
     ("term-across-batch", TERMS_ALONE, "depends on the other examples in its batch"),
     ("depends-on-particle-order", PARTICLES, "particles in another order, scores change"),
     ("counts-padding", PADDING, "five more padded particles, scores change"),
+    ("sees-energy", BOOSTED, "with boosted momenta, scores change by up to"),
+    ("unknown-symmetry", BOOSTED, "symmetry 'boosts' is unknown; known: boosts-along-beam"),
     ("tensor-left-behind", DEVICE, "stays on the CPU"),
     ("keeps-an-attribute", STORED, "must be parameters or buffers"),
     ("uses-decoder", TRIMMED, "no attribute 'decoder' (faulty_networks.py:"),
@@ -180,7 +183,8 @@ def test_state_that_a_fresh_process_lacks_is_found(faulty):
 @pytest.mark.parametrize(
     "name",
     [
-        *("sound-net", "sound-cloud", "sound-image", "strided-image", "fits-large"),
+        *("sound-net", "sound-cloud", "sound-momenta"),
+        *("sound-image", "strided-image", "fits-large"),
         *("sound-training", "sound-pretraining", "sound-probe", "sound-follower"),
         "refuses-masks",
     ],
@@ -193,6 +197,13 @@ def test_a_sound_plugin_passes(faulty, name):
     assert skipped == (
         [DEVICE] if DEVICE in {r.claim for r in results} and has_one_device() else []
     )
+
+
+def test_a_symmetry_that_is_not_claimed_is_not_checked(faulty):
+    """A network may use energies; the check says that it was left out."""
+    results = {result.claim: result for result in testing.check("no-symmetry")}
+    assert results[BOOSTED].skipped
+    assert not [result for result in results.values() if result.error]
 
 
 def has_one_device():

@@ -180,6 +180,24 @@ class Cloud(nn.Module):
         return self.last((features * mask).sum(1))
 
 
+class Momenta(nn.Module):
+    """A mean over particles of pt, or of the energy, which a boost changes."""
+
+    def __init__(self, shapes, *, fault):
+        super().__init__()
+        self.fault = fault
+        self.each = nn.Sequential(nn.Linear(1, 8), nn.ReLU())
+        self.last = nn.Linear(8, 4)
+        names = {"no-symmetry": (), "unknown-symmetry": ("boosts",)}
+        self.symmetries = names.get(fault, ("boosts-along-beam",))
+
+    def encode(self, inputs):
+        momenta, mask = inputs["momenta"], inputs["mask"][..., None]
+        pt, energy = momenta[..., :2].square().sum(2, keepdim=True), momenta[..., 3:]
+        features = self.each(energy if self.fault == "sees-energy" else pt)
+        return self.last((features * mask).sum(1) / mask.sum(1).clamp_min(1))
+
+
 class SoundCloud(Cloud):
     def __init__(self, shapes, *, fault):
         super().__init__(shapes, fault=fault)
@@ -236,6 +254,12 @@ def cloud(name, build="Cloud"):
     return net(name, build, frozenset({"encode"}), inputs=inputs, params=params)
 
 
+def momenta(name):
+    inputs, params = ("momenta", "mask"), {"fault": name}
+    offers = frozenset({"encode"})
+    return net(name, "Momenta", offers, inputs=inputs, params=params, preprocess=())
+
+
 def image(name, halvings, fits=""):
     inputs, params = ("image",), {"halvings": halvings}
     fits = f"faulty_networks:{fits}" if fits else ""
@@ -285,6 +309,7 @@ def hepbench_models():
         cloud("depends-on-particle-order", "SoundCloud"),
         cloud("counts-padding", "SoundCloud"),
         cloud("unused-positions"),
+        *map(momenta, ("sound-momenta", "no-symmetry", "sees-energy", "unknown-symmetry")),
         image("sound-image", 3),
         image("strided-image", 6),
         image("too-many-halvings", 7),
