@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/networks.py           # run the suites, store the facts, write the page
     .venv/bin/python benchmarks/networks.py --page    # write the page from the stored facts
+    .venv/bin/python benchmarks/networks.py --only NAME NAME     # run some, keep what is stored of others
 
 Two suites are run as a user runs them, by ``hepbench run``: ``networks-cost`` has the chains whose
 operations are compared, ``networks`` the others, without the costs, which take most of the time. Then
@@ -34,7 +35,7 @@ from hepbench.specs.errors import ExportError
 from hepbench.storage.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hepbench.planning.plan import Plan
     from hepbench.plots.trained_networks import TrainedNetwork
@@ -44,13 +45,16 @@ HERE = Path(__file__).parent
 FACTS, PAGE = HERE / "networks.json", HERE.parent / "docs" / "networks.md"
 
 NETWORKS = {
-    "electron-photon": ("resnet15", "cnn", "dual-cnn", "vit"),
+    "electron-photon": ("resnet15", "cnn", "dual-cnn", "vit", "timm"),
     "quark-gluon[size=64,points=32,k=8]": (
         *("multi-input-cnn", "gaussian-vae"),
-        *("gcn", "gat", "gin", "graphsage"),
+        *("gcn", "gat", "gin", "graphsage", "pyg"),
     ),
     "boosted-jets[size=64]": ("mae-vit", "conv-vae", "sparse-ae"),
     "higgs": ("transformer-ae", "mlp"),
+    "top-tagging[particles=32,features=kinematic,k=7]": (
+        *("deepsets", "particlenet", "particle-transformer"),
+    ),
 }
 """The networks, by the dataset that they are run on."""
 
@@ -129,13 +133,15 @@ def main() -> None:
     """Store the facts unless they are used as stored, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--page", action="store_true", help="run nothing, use networks.json")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="run these networks alone")
     parser.add_argument("--folder", type=Path, help="keep suite files and results in this folder")
     given = parser.parse_args()
     if not given.page:
         with tempfile.TemporaryDirectory() as scratch:
             folder = given.folder or Path(scratch)
-            run(folder)
-            store(recorded(folder))
+            run(folder, only=given.only)
+            facts = recorded(folder)
+            store(merged(stored_facts(), facts) if given.only else facts)
             rebuild(folder)
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(stored_facts()))
@@ -152,11 +158,19 @@ def store(facts: Facts) -> None:
     FACTS.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
 
 
+def merged(stored: Facts, new: Facts) -> Facts:
+    """Return stored facts with those of some networks that were run again."""
+    found = {**stored.networks, **new.networks}
+    order = [name for names in NETWORKS.values() for name in names]
+    networks = {name: found[name] for name in order if name in found}
+    return msgspec.structs.replace(new, minutes=stored.minutes + new.minutes, networks=networks)
+
+
 # --- run
 
 
-def suite(name: str) -> str:
-    """Return the text of a suite's file."""
+def suite(name: str, *, only: Sequence[str] | None = None) -> str:
+    """Return the text of a suite's file, for all networks or some."""
     chains = SUITES[name]
     steps = dict.fromkeys(s.partition("[")[0] for chain in chains for s in chain.split("+"))
     tables = {"dataset": EXAMPLES} | {step: TRAINING for step in steps if step not in UNTRAINED}
@@ -167,16 +181,19 @@ def suite(name: str) -> str:
     for table, values in tables.items():
         lines += ["", f"[presets.quick.{table}]", *(f"{n} = {v}" for n, v in values.items())]
     for dataset, models in NETWORKS.items():
-        named = {"datasets": [dataset], "models": models, "methods": chains}
+        chosen = [model for model in models if only is None or model in only]
+        if not chosen:
+            continue
+        named = {"datasets": [dataset], "models": chosen, "methods": chains}
         lines += ["", "[[run]]", *(f"{n} = {json.dumps(v)}" for n, v in named.items())]
     return "\n".join(lines) + "\n"
 
 
-def run(folder: Path) -> None:
-    """Run the suites in a folder."""
+def run(folder: Path, *, only: Sequence[str] | None = None) -> None:
+    """Run the suites in a folder, for all networks or some."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SUITES:
-        (folder / f"{name}.toml").write_text(suite(name))
+        (folder / f"{name}.toml").write_text(suite(name, only=only))
         command = ["run", f"{name}.toml", "--source", "sample", "--jobs", "1"]
         # a cell that failed is shown on the page
         subprocess.run([sys.executable, "-m", "hepbench", *command], cwd=folder, check=False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hepbench.planning.suite_file import parse
 from hepbench.specs.errors import SuiteError
-from hepbench.specs.references import alternatives, chain, uses
+from hepbench.specs.references import alternatives, chain, reference, uses
 
 words = st.text("abc.0123-", min_size=1, max_size=5)
 
@@ -67,3 +67,12 @@ def test_the_name_of_runs_without_a_suite_is_reserved():
     text = b'name = "all-models"\n[[run]]\ndatasets = ["d"]\nmodels = ["m"]\nmethods = ["fit"]'
     with pytest.raises(SuiteError, match="stands for runs without a suite"):
         parse(text, "s.toml")
+
+
+def test_a_table_in_brackets_may_have_several_entries():
+    """Commas inside its braces do not end the parameter."""
+    table = {"drop_rate": 0.1, "stem_width": 16}
+    found = reference("net[arguments={drop_rate=0.1,stem_width=16},name=a]")
+    assert found.params == {"arguments": table, "name": "a"}
+    (step,) = chain("fit[arguments={drop_rate=0.1,stem_width=16}]")
+    assert step.params == {"arguments": table}

@@ -125,7 +125,7 @@ def _toml_value(text: str) -> Any:
 def _split_outside_brackets(text: str, separator: str) -> list[str]:
     parts, depth = [""], 0
     for character in text:
-        depth += (character == "[") - (character == "]")
+        depth += (character in "[{") - (character in "]}")
         if character == separator and depth == 0:
             parts.append("")
         else:

@@ -317,6 +317,39 @@ PARTICLE_TRANSFORMER = Model(
     source="Qu, Li and Qian, ICML 2022, arXiv:2202.03772",
 )
 
+TIMM = Model(
+    name="timm",
+    summary="Any backbone of timm for images, by its name: timm[name=resnet18]",
+    inputs=("image",),
+    build="hepbench_models.timm_backbone:TimmBackbone",
+    fits="hepbench_models.backbone_names:of_timm",
+    preprocess=("standardise",),
+    params={
+        "name": Param("resnet18"),
+        "multiple": Param(32, COUNT),
+        "arguments": Param({}),
+    },
+    imports=("hepbench_models.timm_import",),
+    source="Wightman, https://github.com/huggingface/pytorch-image-models",
+)
+
+PYG = Model(
+    name="pyg",
+    summary="Any BasicGNN of torch-geometric for graphs of points, by its name: pyg[name=GAT]",
+    inputs=("cloud", "mask", "neighbours"),
+    build="hepbench_models.gnn_backbone:GNNBackbone",
+    fits="hepbench_models.backbone_names:of_torch_geometric",
+    preprocess=("signed-log", "standardise"),
+    params={
+        "name": Param("GraphSAGE"),
+        "width": Param(64, COUNT),
+        "layers": Param(3, COUNT),
+        "arguments": Param({}),
+    },
+    imports=("hepbench_models.torch_geometric_import",),
+    source="Fey and Lenssen, arXiv:1903.02428",
+)
+
 
 @hookimpl
 def hepbench_models() -> list[Model]:
@@ -325,4 +358,5 @@ def hepbench_models() -> list[Model]:
     images = [RESNET15, CNN, DUAL_CNN, MULTI_INPUT_CNN, VIT]
     graphs = [GCN, GAT, GIN, GRAPHSAGE]
     particles = [DEEPSETS, PARTICLENET, PARTICLE_TRANSFORMER]
-    return [GBDT, LOGISTIC, MLP, *autoencoders, *images, *graphs, *particles]
+    libraries = [TIMM, PYG]
+    return [GBDT, LOGISTIC, MLP, *autoencoders, *images, *graphs, *particles, *libraries]
