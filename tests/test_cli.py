@@ -62,7 +62,6 @@ def test_a_dataset_without_a_suite_runs_every_model_that_fits(toys):
     assert "the same when run again" in toys("verify", "--cell", "toy[n=400]/line/fit#1").out
 
 
-<<<<<<< HEAD
 def test_models_and_chains_without_a_suite_are_written_as_in_one(toys):
     """With parameters, and chains that no method has by itself; globs select among the others."""
     planned = toys("plan", "-d", "toy", "-m", "mlp[width={4,8}]", "-x", "fit+prune-iterative")
@@ -75,18 +74,6 @@ def test_models_and_chains_without_a_suite_are_written_as_in_one(toys):
     planned = toys("plan", "-d", "toy", "-m", "mlp", "-x", "scratch+prune*").out
     assert "toy/mlp/scratch+prune-iterative#0" in planned
     assert "toy/mlp/scratch#0" not in planned
-=======
-def test_a_model_without_a_suite_may_have_parameters(toys):
-    """In brackets, each value in braces a row; the record's cell is found again."""
-    chosen = ("-d", "toy[n=400]", "-m", "mlp[width={4,5}]", "-m", "l*", "-x", "scratch", "-x", "fit")
-    planned = toys("plan", *chosen).out
-    for cell in ("mlp[width=4]/scratch", "mlp[width=5]/scratch", "line/fit"):
-        assert f"toy[n=400]/{cell}#0" in planned
-    assert "gbdt" not in planned
-    done = toys("plan", "-d", "toy", "-m", "mpl[width=4]")
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "no model named 'mpl'. Did you mean 'mlp'?" in done.err
->>>>>>> 311f95e (models: any backbone of timm and any BasicGNN of torch-geometric, by name; models with parameters without a suite)
 
 
 def test_every_model_needs_a_dataset(bench):
