@@ -87,8 +87,7 @@ def row(name: str) -> list[str | int]:
     apart = [difference(ours, theirs, inputs) for inputs in (many, few)]
     whole = {n: v.float() if v.is_floating_point() else v for n, v in jets((128, 128), k).items()}
     one = {n: v[:1] for n, v in whole.items()}
-    # torch's counter fails on a view of a parameter that requires a gradient
-    macs = [counting.count(n.float().requires_grad_(False), one) for n in (ours, theirs)]
+    macs = [counting.count(network.float(), one) for network in (ours, theirs)]
     for counted in macs:
         assert not counted.warnings, counted.warnings
     return [name, *sizes, *(f"{a:.1g}" for a in apart), *(counted.macs for counted in macs)]

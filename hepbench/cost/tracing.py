@@ -52,6 +52,9 @@ def traceable(network: nn.Module) -> Iterator[None]:
     pairs = [(m._forward_hooks, m._forward_pre_hooks) for m in network.modules()]
     hooks = [(current, current.copy()) for pair in pairs for current in pair]
     torch.backends.mha.set_fastpath_enabled(False)
+    # torch's counter fails on a view of a parameter that requires a gradient
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.requires_grad_(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -64,6 +67,8 @@ def traceable(network: nn.Module) -> Iterator[None]:
                 yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        for parameter in trained:
+            parameter.requires_grad_(True)
         for current, saved in hooks:
             current.clear()
             current.update(saved)
