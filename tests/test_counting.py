@@ -336,7 +336,9 @@ def test_a_view_of_a_parameter_may_enter_a_module():
 
 def test_only_known_operators_have_no_macs():
     """No contraction is among them."""
-    assert all(has_no_macs(f"aten::{name}") for name in ("add", "relu_", "softmax", "topk", "__or__"))
+    assert all(
+        has_no_macs(f"aten::{name}") for name in ("add", "relu_", "softmax", "topk", "__or__")
+    )
     contractions = "mm bmm addmm addbmm linear conv2d einsum bilinear kron cov multi_dot lstm"
     others = "fft_fft linalg_inv _sparse_mm cosine_similarity no_such_operator"
     for name in (contractions + " " + others).split():
