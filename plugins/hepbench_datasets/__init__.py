@@ -444,6 +444,6 @@ def hepbench_suites() -> list[Suite]:
         for name in (
             *("smoke", "quickstart", "standard"),
             *("higgs-transformer", "jet-vae", "sparse-ae", "pruning"),
-            *("electron-photon", "quark-gluon-vae", "quark-gluon-gnn", "jet-mae"),
+            *("electron-photon", "quark-gluon-vae", "quark-gluon-gnn", "jet-mae", "top-tagging"),
         )
     ]

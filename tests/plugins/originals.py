@@ -11,7 +11,7 @@ import test_electron_photon
 import test_higgs
 import test_quark_gluon
 from damage import REMOVED
-from hepbench_datasets import BOOSTED_JETS, boosted_jets, higgs, quark_gluon
+from hepbench_datasets import BOOSTED_JETS, boosted_jets, higgs, quark_gluon, top_tagging
 
 
 def write_boosted_jets(folder, *, labelled, unlabelled):
@@ -46,6 +46,15 @@ def write_higgs(folder, *, rows):
     table = np.column_stack([events.labels, events.inputs["table"]])[:rows]
     lines = [test_higgs.row(*(f"{value:.18e}" for value in row)) for row in table]
     test_higgs.written(folder, lines, name="HIGGS.csv.gz")
+
+
+def write_top_tagging(folder, *, jets):
+    """Write the three arrays of top-tagging jets: momenta and mask of 128 particles, labels."""
+    ((_, found),) = top_tagging.sample()
+    momenta, mask = (found.inputs[name][:jets, :128] for name in ("cloud", "mask"))
+    np.save(folder / top_tagging.VECTORS, momenta.transpose(0, 2, 1))
+    np.save(folder / top_tagging.MASK, mask[:, None].astype(np.float32))
+    np.save(folder / top_tagging.LABELS, found.labels[:jets].astype(np.float32))
 
 
 def channels_last(images):

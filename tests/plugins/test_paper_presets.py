@@ -127,6 +127,17 @@ TRIALS = {
             "mae-vit/pretrain[epochs=1,batch_size=2]+finetune[epochs=1,batch_size=2]": MAE_VIT,
         },
     ),
+    # MACs by hand from those of benchmarks/README.md for 17 features and 10 classes; trees have none
+    "top-tagging": Trial(
+        dataset="top-tagging",
+        write=partial(originals.write_top_tagging, jets=60),
+        settings=["scratch.batch_size=16"],
+        cells={
+            "deepsets/scratch[epochs=1,batch_size=16]": [],
+            "particlenet/scratch[epochs=1,batch_size=16]": [371.434, 0.366160],
+            "particle-transformer/scratch[epochs=1,batch_size=16]": [334.595, 2.141134],
+        },
+    ),
     # the published chains; prunings and sparse autoencoders are in suites of their own
     "jet-vae": Trial(
         dataset="boosted-jets",
