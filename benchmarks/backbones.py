@@ -64,7 +64,6 @@ TIMM_MODELS: dict[str, dict[str, Any]] = {
     "eva02_tiny_patch14_224": {"multiple": 14, "arguments": {"depth": 2}},
     "fastvit_t8": {},
     "ghostnet_050": {},
-    "gmlp_s16_224": {"arguments": {"embed_dim": 64, "num_blocks": 2}},
     "hgnetv2_b0": {},
     "inception_next_atto": {},
     "levit_128s": {},
@@ -289,10 +288,11 @@ def built(lent: Trial) -> dict[str, Any]:
 
 def family(lent: Trial) -> str:
     """Return the module of the library that a backbone comes from."""
-    assert lent.network is not None
-    encoder = lent.network.encoder
-    backbone = encoder.backbone if lent.spec is TIMM else encoder.network
-    return type(backbone).__module__.rpartition(".")[2]
+    if lent.spec is PYG:
+        return "basic_gnn"
+    from hepbench_models.timm_backbone import models
+
+    return models.model_entrypoint(lent.params["name"]).__module__.rpartition(".")[2]
 
 
 def trained(lent: Trial) -> dict[str, Any]:

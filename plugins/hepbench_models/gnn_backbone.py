@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     # hepbench also reads here that results depend on the version of torch-geometric
-    from torch_geometric.nn.models.basic_gnn import BasicGNN
-
-basic_gnn = import_torch_geometric("torch_geometric.nn.models.basic_gnn")
-dense = import_torch_geometric("torch_geometric.nn.dense.linear")
+    from torch_geometric.nn import dense
+    from torch_geometric.nn.models import basic_gnn
+else:
+    basic_gnn = import_torch_geometric("torch_geometric.nn.models.basic_gnn")
+    dense = import_torch_geometric("torch_geometric.nn.dense")
 
 PNA = {
     "aggregators": ["mean", "min", "max", "std"],
@@ -60,7 +61,7 @@ class GNNBackbone(nn.Module):
         super().__init__()
         given = {**(_pna(shapes["neighbours"][1]) if name == "PNA" else {}), **arguments}
         try:
-            network: BasicGNN = getattr(basic_gnn, name)(shapes["cloud"][1], width, layers, **given)
+            network = getattr(basic_gnn, name)(shapes["cloud"][1], width, layers, **given)
         # whatever an architecture raises about its arguments
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     # hepbench also reads here that results depend on the version of timm
-    from timm.models import create_model
+    from timm import models
     from torch import Tensor
-
-models = import_timm("timm.models")
+else:
+    models = import_timm("timm.models")
 
 
 class TimmBackbone(nn.Module):
@@ -63,15 +63,14 @@ def build(name: str, size: tuple[int, int], arguments: Mapping[str, Any]) -> nn.
     Raises:
         PluginError: timm cannot build it with these arguments.
     """
-    create: create_model = models.create_model
     given = {**arguments, "pretrained": False, "num_classes": 0}
     try:
         try:
-            return create(name, img_size=size, **given)
+            return models.create_model(name, img_size=size, **given)
         except TypeError as error:
             if "img_size" not in str(error):
                 raise
-            return create(name, **given)
+            return models.create_model(name, **given)
     # whatever an architecture raises about its arguments
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
