@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hepbench.cli.catalogue import size_text
 from hepbench.registry.plugins import installed
+from hepbench.running.session import read_suite
 from hepbench.specs.parameters import Range
 
 if TYPE_CHECKING:
@@ -46,6 +47,27 @@ def original_files(_: str) -> str:
             paths = " or ".join(f"`{spec.name}/{name}`" for name in (file.name, *file.variants))
             size = size_text(file.bytes) if file.bytes else ""
             lines.append(f"| {paths} | {size} | {_about(file)} | {_source(file)} |")
+    return "\n".join(lines)
+
+
+def published(suite: str) -> str:
+    """Return a table of the published results of a suite of two classes of equal size.
+
+    The error of a rejection R at fixed signal efficiency is binomial: R / sqrt(n), with the n of the
+    background examples of the test set that pass.
+    """
+    lines = [
+        "| network | AUC | rejection at 30 % | background left | source |",
+        "|---|---|---|---|---|",
+    ]
+    for each in read_suite(suite, installed()).published:
+        _, network, chain = each.cell.split("/")
+        rejection = each.metrics["rejection_30"]
+        left = each.n_test / 2 / rejection
+        error = rejection / left**0.5
+        name = f"`{network}`" + ", pretrained" * (chain == "finetune")
+        values = f"{each.metrics['auc']} | {rejection:.0f} ± {error:.0f} | {left:.0f}"
+        lines.append(f"| {name} | {values} | {each.source} |")
     return "\n".join(lines)
 
 

@@ -313,6 +313,7 @@ MADE: Mapping[str, Callable[[str], str]] = {
     "modules": lists.modules,
     "original-files": lists.original_files,
     "parameters": lists.parameters,
+    "published": lists.published,
     "training-settings": training_settings,
 }
 """Kind of a made part -> function of its argument."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 import tracemalloc
 import warnings
 from functools import cache
@@ -30,6 +31,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from hepbench import DataError, DataWarning
+from hepbench.registry.plugins import installed
+from hepbench.running.session import read_suite
 
 JETS = 6
 PARTICLES = [f"{c}_{i}" for i in range(200) for c in ("E", "PX", "PY", "PZ")]
@@ -965,3 +968,15 @@ def test_the_files_of_the_spec_are_those_of_the_reader():
     assert roles.pop("test.h5") == "test"
     assert set(roles.values()) == {"labelled"}
     assert set(roles) == {"train.h5", "val.h5", VECTORS, MASK, LABELS}
+
+
+def test_published_rejections_have_the_binomial_errors_of_their_test_set():
+    """R / sqrt(n), of n of the 202,000 background jets that pass; the caveats say so."""
+    published = read_suite("top-tagging", installed()).published
+    found = {
+        p.metrics["rejection_30"]: int(re.search("binomial error of ([0-9]+)", p.caveat)[1])
+        for p in published
+    }
+    assert found == {1615: 144, 1602: 143, 2195: 229, 2766: 324, 2927: 352, 3486: 458}
+    for rejection, error in found.items():
+        assert error == round(rejection / (202_000 / rejection) ** 0.5)
