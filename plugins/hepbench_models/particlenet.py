@@ -124,8 +124,8 @@ def nearest(x: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
     x = x.detach()
     lengths = x.square().sum(2)
     distances = lengths[:, :, None] + lengths[:, None] - 2 * (x @ x.transpose(1, 2))
-    own = torch.eye(particles, dtype=torch.bool, device=x.device)
-    apart = distances.masked_fill(own | ~mask[:, None], torch.inf)
+    index = torch.arange(particles, device=x.device)
+    apart = distances.masked_fill((index == index[:, None]) | ~mask[:, None], torch.inf)
     found, near = apart.topk(min(k, particles), dim=2, largest=False)
     return near, (found < torch.inf) & mask[..., None]
 
