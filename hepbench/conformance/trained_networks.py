@@ -70,22 +70,10 @@ def trained_claims(model: ModelUnderTest) -> list[Claim]:
                 _check_terms_ignore_batch,
             )
         )
-    if "cloud" in model.spec.inputs:
-        claims.append(
-            model.claim("permuting particles does not change scores", _check_ignores_particle_order)
-        )
-    if {"cloud", "mask"} <= {*model.spec.inputs}:
-        claims.append(model.claim("more padding does not change scores", _check_ignores_padding))
-    if "momenta" in model.spec.inputs:
-        claims.append(
-            model.claim(
-                "momenta boosted along the beam give the same scores, if its encoder claims so",
-                _check_boost,
-            )
-        )
     counters = "both counters of operations agree, or name what they do not count"
     return [
         *claims,
+        *_particle_claims(model),
         model.claim("scores are the same on another device", _check_other_device),
         model.claim("scores are bit-identical after saving and loading", _check_saves_and_loads),
         model.claim(
@@ -97,6 +85,20 @@ def trained_claims(model: ModelUnderTest) -> list[Claim]:
             "the ONNX graph gives the same scores, at another batch size", _check_onnx_export
         ),
     ]
+
+
+def _particle_claims(model: ModelUnderTest) -> list[Claim]:
+    """Return the claims to check about a trained network of particles, none for others."""
+    inputs, claims = {*model.spec.inputs}, []
+    if "cloud" in inputs:
+        text = "permuting particles does not change scores"
+        claims.append(model.claim(text, _check_ignores_particle_order))
+    if {"cloud", "mask"} <= inputs:
+        claims.append(model.claim("more padding does not change scores", _check_ignores_padding))
+    if "momenta" in inputs:
+        text = "momenta boosted along the beam give the same scores, if its encoder claims so"
+        claims.append(model.claim(text, _check_boost))
+    return claims
 
 
 def _check_same_seed_same_training(model: ModelUnderTest) -> None:
