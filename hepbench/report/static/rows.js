@@ -19,7 +19,7 @@ function notesOf(row) {
   return element(
     "section",
     { class: "notes" },
-    element("h4", { text: "Notes" }),
+    element("h3", { text: "Notes" }),
     element("ul", {}, lines),
   );
 }
@@ -34,7 +34,7 @@ function commandsOf(row) {
       return element(
         "div",
         {},
-        element("h4", { text: titles[i] }, " ", made),
+        element("h3", { text: titles[i] }, " ", made),
         element("pre", { text, tabindex: 0 }),
       );
     }),
@@ -68,7 +68,7 @@ function valuesOf(row) {
   return element(
     "section",
     {},
-    element("h4", { text: "Values \u00b1test \u00b1seeds" }),
+    element("h3", { text: "Values \u00b1test \u00b1seeds" }),
     element(
       "div",
       { class: "scroll", tabindex: 0, role: "group", "aria-label": "Values" },
@@ -108,7 +108,7 @@ function seedsOf(row) {
   return element(
     "section",
     {},
-    element("h4", { text: "Seeds" }),
+    element("h3", { text: "Seeds" }),
     element(
       "div",
       { class: "scroll", tabindex: 0, role: "group", "aria-label": "Seeds" },
@@ -136,7 +136,7 @@ function listed(section) {
   return element(
     "section",
     {},
-    element("h4", { text: section.title }),
+    element("h3", { text: section.title }),
     element(
       "dl",
       {},
