@@ -24,8 +24,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from hepbench import Examples, Objective, Predictions, TrainingData, classification
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, onnx_runtime, tracing
 from hepbench.cost.timing import time_calls
+from hepbench.cost.varied_inputs import VariedInputs
 from hepbench.evaluation import metrics
 from hepbench.registry.plugins import installed
 from hepbench.registry.resolve import resolve
@@ -245,9 +246,8 @@ def latencies(made: Mapping[str, Network], test: Examples) -> dict[str, float]:
         for i, (name, network) in enumerate(made.items()):
             path = Path(folder) / f"{i}.onnx"
             export.export(network, test.inputs, path)
-            session = export.session(path)
-            feeds = export.feeds(session, tracing.batch(test.inputs, 1))
-            calls[name] = partial(session.run, None, feeds)
+            session = onnx_runtime.session(path)
+            calls[name] = onnx_runtime.calls(session, VariedInputs(test.inputs, 1))
         return {name: timed.median for name, timed in time_calls(calls).items()}
 
 

@@ -18,7 +18,8 @@ from hepbench.registry import builtin
 from hepbench.registry.plugins import Plugin, Registry
 from hepbench.specs.parameters import defaults
 from hepbench.storage import keys
-from hepbench.storage.records import Cost, DataSummary, Provenance, Record, Value
+from hepbench.storage.costs import Cost
+from hepbench.storage.records import DataSummary, Provenance, Record, Value
 from hepbench.tables.document import table
 
 if TYPE_CHECKING:

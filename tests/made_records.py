@@ -6,10 +6,10 @@ import json
 from typing import Any, NamedTuple
 
 from hepbench.specs.errors import ResultsError
+from hepbench.storage.costs import Latency
 from hepbench.storage.records import (
     DataSummary,
     Failure,
-    Latency,
     Provenance,
     Record,
     Value,
@@ -33,7 +33,7 @@ SAMPLE = {
 }
 
 
-LATENCY = Latency(runtime="native", batch=1, median_ms=1.0, p95_ms=2.0)
+LATENCY = Latency(runtime="onnxruntime", batch=1, median_ms=1.0, p95_ms=2.0)
 
 
 def record(

@@ -10,11 +10,10 @@ import numpy as np
 
 from hepbench import Predictions
 from hepbench.evaluation import metrics
+from hepbench.storage.costs import Cost, Latency
 from hepbench.storage.records import (
-    Cost,
     DataSummary,
     Failure,
-    Latency,
     Machine,
     Provenance,
     Record,
@@ -113,7 +112,7 @@ def _record(model: str, seed: int, cell: Cell, *, data: str, suite: str, n: int)
     failed = seed in cell.failed
     error = Failure(stage="scratch", type="ValueError", message="told to fail")
     timed = [
-        Latency(runtime="torch", batch=1, median_ms=ms, p95_ms=2 * ms, reference_ms=reference)
+        Latency(runtime="onnxruntime", batch=1, median_ms=ms, p95_ms=2 * ms, reference_ms=reference)
         for ms, reference in cell.latencies[seed : seed + 1]
     ]
     return {

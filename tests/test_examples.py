@@ -134,7 +134,7 @@ def test_its_suite_is_planned_run_shown_and_verified(example):
     assert with_mass.provenance.plugins == {"hepbench-example": "0.1"}
     # how steady a latency was depends on what else the machine does
     assert all(warning.startswith("latency") for warning in with_mass.warnings)
-    assert with_mass.cost.latency > 0
+    assert with_mass.cost.milliseconds("latency") > 0
     table = json.loads(succeeds(example, "table", "--format", "json").out)
     assert "fisher" in json.dumps(table)
     assert "no difference" in succeeds(example, "verify").out

@@ -8,7 +8,7 @@ import torch
 from needs import needs_extra
 from torch import nn
 
-from hepbench.cost import export
+from hepbench.cost import export, onnx_runtime
 from hepbench.cost.tracing import batch, traceable
 from hepbench.specs.errors import ExportError
 
@@ -73,20 +73,20 @@ def test_a_graph_gives_the_scores_of_the_network_at_another_batch_size(tmp_path)
     network = transformer().train()
     difference = export.export(network, INPUTS, tmp_path / "network.onnx")
     assert difference <= export.TOLERANCE == 1e-5
-    assert export.TRACED != export.CHECKED
+    assert export.TRACED != onnx_runtime.CHECKED
     assert network.training
-    session = export.session(tmp_path / "network.onnx")
+    session = onnx_runtime.session(tmp_path / "network.onnx")
     network.eval()
     for n in (1, 13):
         tensors = batch(INPUTS, n)
-        (logits,) = session.run(None, export.feeds(session, tensors))
+        (logits,) = session.run(None, onnx_runtime.feeds(session, tensors))
         np.testing.assert_allclose(logits, network(tensors).detach(), atol=1e-5)
 
 
 def test_masks_are_boolean_inputs_of_the_graph(tmp_path):
     """Values of padded particles do not change the logits."""
     export.export(transformer(), INPUTS, tmp_path / "network.onnx")
-    session = export.session(tmp_path / "network.onnx")
+    session = onnx_runtime.session(tmp_path / "network.onnx")
     assert {i.name: i.type for i in session.get_inputs()} == {
         "cloud": "tensor(float)",
         "mask": "tensor(bool)",
@@ -186,13 +186,15 @@ def test_a_graph_with_other_scores_is_an_error(network, says, tmp_path, capfd):
 def test_an_input_that_the_network_ignores_is_not_in_the_graph(tmp_path):
     """A linear network does not use the mask."""
     export.export(linear_network(lambda logits: logits), INPUTS, tmp_path / "network.onnx")
-    session = export.session(tmp_path / "network.onnx")
-    assert set(export.feeds(session, batch(INPUTS, 3))) == {"cloud"}
+    session = onnx_runtime.session(tmp_path / "network.onnx")
+    assert set(onnx_runtime.feeds(session, batch(INPUTS, 3))) == {"cloud"}
 
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     """The error gives the command that installs the package."""
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else 1)
+    monkeypatch.setattr(
+        onnx_runtime, "find_spec", lambda name: None if name == "onnxruntime" else 1
+    )
     with pytest.raises(ExportError, match=r"onnxruntime not installed.*hepbench\[onnx\]"):
         export.export(transformer(), INPUTS, tmp_path / "network.onnx")
 

@@ -27,15 +27,8 @@ from hepbench.plots.results import (
 )
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.metric import Predictions
-from hepbench.storage.records import (
-    Cost,
-    DataSummary,
-    Latency,
-    Machine,
-    Provenance,
-    Published,
-    Value,
-)
+from hepbench.storage.costs import Cost, Latency
+from hepbench.storage.records import DataSummary, Machine, Provenance, Published, Value
 from hepbench.storage.results import Results
 from hepbench.tables.rows import collect
 
@@ -244,10 +237,12 @@ def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
 def test_a_figure_of_latencies_names_the_machines(measured):
     """They are in the note; several are also in the legend, for every curve and every front."""
     figure = error_vs_cost.draw(request(measured[:2], against="latency"))
-    assert "latency: quick, 1 thread; networks" in figure.get_supxlabel().replace("\n", " ")
+    assert "latency: quick, 1 thread; in ONNX Runtime" in figure.get_supxlabel().replace("\n", " ")
     figure = error_vs_cost.draw(request(measured, against="latency"))
     below = figure.get_supxlabel().replace("\n", " ")
-    assert "latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; networks" in below
+    assert (
+        "latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; in ONNX Runtime" in below
+    )
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert [sum(name.endswith(f", machine {i}") for name in names) for i in (1, 2)] == [2, 2]
     assert {"Pareto front, machine 1", "Pareto front, machine 2"} < set(names)

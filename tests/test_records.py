@@ -12,7 +12,8 @@ import pytest
 from hepbench.evaluation import joining, verify
 from hepbench.specs.errors import ResultsError
 from hepbench.storage import old_records
-from hepbench.storage.records import SCHEMA_VERSION, Device, Value, decode, encode
+from hepbench.storage.costs import Device
+from hepbench.storage.records import SCHEMA_VERSION, Value, decode, encode
 from hepbench.storage.results import ResultsFolder
 
 OLD = Path(__file__).parent / "data" / "record_schema_1.json"
@@ -62,7 +63,10 @@ def test_a_record_of_schema_1_has_the_same_numbers(old):
     ]
     assert found.cost.flops == old["cost"]["flops"]
     assert found.cost.load == old["cost"]["load"]
-    assert found.cost.latency == old["cost"]["latency_ms"]["onnxruntime"]["1"]["median"]
+    assert (
+        found.cost.milliseconds("latency")
+        == old["cost"]["latency_ms"]["onnxruntime"]["1"]["median"]
+    )
     assert (found.key, found.seed, found.preset) == (old["key"], old["seed"], old["preset"])
     assert found.predictions.sha256 == old["predictions"]["sha256"]
     # relative to the suite's folder, not to that of all results

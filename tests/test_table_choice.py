@@ -17,12 +17,13 @@ from made_records import (
 )
 
 from hepbench.specs.errors import UsageError
-from hepbench.storage.records import Cost, Latency, Published, Value
+from hepbench.storage.costs import Cost, Latency
+from hepbench.storage.records import Published, Value
 
 
 def timed(model, auc, median, **changed):
     """A record with a latency."""
-    latency = Latency(runtime="native", batch=1, median_ms=median, p95_ms=median)
+    latency = Latency(runtime="onnxruntime", batch=1, median_ms=median, p95_ms=median)
     return record(model, auc=auc, cost=Cost(latencies=[latency], flops=20), **changed)
 
 

@@ -31,8 +31,8 @@ from made_records import (
 
 from hepbench.evaluation.seed_averages import SeedAverage
 from hepbench.specs.text import DASH
+from hepbench.storage.costs import Cost
 from hepbench.storage.records import (
-    Cost,
     DataSummary,
     Record,
     Value,

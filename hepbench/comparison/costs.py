@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hepbench.comparison.findings import Verdict
     from hepbench.comparison.pairs import Pair
-    from hepbench.storage.records import Latency, Record
+    from hepbench.storage.costs import Latency
     from hepbench.tables.rows import Row
 
 
@@ -86,7 +86,7 @@ def _of_latencies(finding: Finding, base: Row, new: Row) -> Finding:
     The reference computation was timed in the process that timed the network, so the speed of the
     machine cancels, as far as it changes both alike. Latencies of the seeds are the sample.
     """
-    timed = [[_timed(r, finding.name) for r in row.ok] for row in (base, new)]
+    timed = [[r.cost.timed(finding.name) for r in row.ok] for row in (base, new)]
     if timed[0] == timed[1]:
         return finding
     verdict, reason = _why_not_comparable(base, new, timed)
@@ -120,14 +120,6 @@ def _why_not_comparable(
     if min(map(len, timed)) < 2:
         return "nothing concluded", "one measurement does not show how much latencies vary"
     return None, ""
-
-
-def _timed(record: Record, name: str) -> Latency | None:
-    """Return the measurement behind a record's latency, of one example or of the large batch."""
-    batch = 1 if name == "latency" else record.cost.large_batch
-    value = getattr(record.cost, name)
-    found = (l for l in record.cost.latencies if (l.batch, l.median_ms) == (batch, value))
-    return next(found, None)
 
 
 def _ratio(timed: Latency | None) -> float | None:

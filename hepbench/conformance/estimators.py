@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.conformance import trials
-from hepbench.conformance.claims import Claim, need
+from hepbench.conformance.claims import Claim, need, skip
 from hepbench.conformance.fresh_process import run_in_fresh_process
+from hepbench.cost import estimator_export, onnx_runtime
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.parameters import defaults, preset_names
 from hepbench.training import stored_estimators
@@ -119,6 +120,7 @@ def estimator_claims(entry: Entry, registry: Registry) -> list[Claim]:
         Claim("parameters, best_epoch and history can be recorded", partial(_check_recorded_attributes, model)),
         Claim("the same seed gives bit-identical scores", partial(_check_same_seed_same_scores, model)),
         Claim("can be saved and loaded without pickle", partial(_check_saves_and_loads, model)),
+        Claim("its ONNX graph, if it offers one, gives the same scores", partial(_check_onnx_graph, model)),
         Claim("loaded or fitted again in a fresh process, scores are the same",
               partial(_check_fresh_process, model), slow=True),
         Claim("learns nothing from random labels", partial(_check_learns_no_noise, model), slow=True),
@@ -216,6 +218,19 @@ def _check_saves_and_loads(model: EstimatorUnderTest) -> None:
             same,
             f"{trial.name}: scores differ after saving and loading; vars() must hold all state",
         )
+
+
+def _check_onnx_graph(model: EstimatorUnderTest) -> None:
+    for trial in model.trials:
+        fitted = model.fitted(trial)
+        make_graph = estimator_export.offered(fitted, model.spec.onnx)
+        if make_graph is None:
+            return
+        if absent := onnx_runtime.missing():
+            skip(absent)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "estimator.onnx"
+            estimator_export.export(make_graph, fitted, trial.inputs, path)
 
 
 def _check_trusted(name: str) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from hepbench.conformance.claims import need, skip
 from hepbench.conformance.network_trials import SIZES, differing_tensors, score_network
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, onnx_runtime, tracing
 from hepbench.specs.errors import PluginError
 from hepbench.training.networks import determinism, stored_networks
 
@@ -273,7 +273,7 @@ def _check_operation_counts(model: ModelUnderTest) -> None:
 
 
 def _check_onnx_export(model: ModelUnderTest) -> None:
-    if absent := export.missing():
+    if absent := onnx_runtime.missing():
         skip(absent)
     inputs = model.batch(model.trained).inputs
     with TemporaryDirectory() as folder:

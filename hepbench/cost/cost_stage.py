@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from hepbench.cost import measure
+from hepbench.cost.estimator_export import offered
 from hepbench.cost.messages import CostResult, CostTask
 from hepbench.data.stored_parts import load_part
 from hepbench.storage.workspace import stage
@@ -11,21 +14,30 @@ from hepbench.training import stored_estimators
 from hepbench.training.estimator_runs import built
 
 if TYPE_CHECKING:
+    from hepbench.specs.types import Inputs
     from hepbench.storage.workspace import Workspace
+
+
+MAX_MB = 32
+"""Size of the examples that calls are timed with; at least the large batch."""
 
 
 @stage(CostTask)
 def cost(task: CostTask, workspace: Workspace) -> CostResult:
     """Measure the cost of scoring with the trained network or estimator of a cell."""
-    from hepbench.cost import measure
-
     method = task.method
     inputs_folder, method_folder = workspace.parents
     inputs = load_part(inputs_folder, "validation").inputs
-    examples = {name: array[: measure.LARGE] for name, array in inputs.items()}
+    examples = _first_examples(inputs)
     if method.network is None:
         estimator = stored_estimators.load(built(method, inputs), method_folder)
-        return measure.measure(estimator, examples, folder=workspace.folder, threads=method.threads)
+        return measure.measure(
+            estimator,
+            examples,
+            folder=workspace.folder,
+            threads=method.threads,
+            make_graph=offered(estimator, task.onnx),
+        )
     from hepbench.cost.preprocessed_network import load_preprocessed
 
     network, tensors = load_preprocessed(method, method_folder, examples)
@@ -36,3 +48,10 @@ def cost(task: CostTask, workspace: Workspace) -> CostResult:
         threads=method.threads,
         device=method.network.device,
     )
+
+
+def _first_examples(inputs: Inputs) -> Inputs:
+    """Return examples for timing: as many as fit into MAX_MB, at least those of the large batch."""
+    size = sum(4 * math.prod(array.shape[1:]) for array in inputs.values())
+    n = max(measure.LARGE, MAX_MB * 1_000_000 // max(size, 1))
+    return {name: array[:n] for name, array in inputs.items()}

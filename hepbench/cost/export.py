@@ -8,7 +8,6 @@ follows the batch size through such lines, and takes several seconds.
 from __future__ import annotations
 
 import linecache
-import os
 import warnings
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase as Norm
 
+from hepbench.cost.onnx_runtime import CHECKED, TOLERANCE, feeds, missing, session
 from hepbench.cost.operators import one_line
 from hepbench.cost.tracing import Positional, batch, eval_without_gradients, traceable
 from hepbench.specs.errors import ExportError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from hepbench.cost.tracing import Tensors
 
@@ -46,24 +45,8 @@ TRACED = 2
 """Batch size with which a network is traced for export."""
 
 
-CHECKED = 7
-"""Batch size with which the ONNX graph is checked, not a multiple of the traced one."""
-
-
 LINES = 3
 """Largest number of source lines that an error message of the export names."""
-
-
-TOLERANCE = 1e-5
-"""Largest allowed difference between scores (probabilities) of the ONNX graph and of torch."""
-
-
-def missing() -> str:
-    """Return an error message if packages for ONNX export are not installed, else ""."""
-    missing_packages = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if not missing_packages:
-        return ""
-    return f"{' and '.join(missing_packages)} not installed: pip install 'hepbench[onnx]'"
 
 
 def export(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
@@ -240,32 +223,6 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
         )
         raise ExportError(msg)
     return difference
-
-
-def session(path: str | os.PathLike[str], *, threads: int = 1) -> Any:
-    """Return an ONNX Runtime session on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # 4: log fatal errors only; other errors are raised anyway
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(
-        os.fspath(path), sess_options=options, providers=["CPUExecutionProvider"]
-    )
-
-
-def feeds(session: Any, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """Return the inputs of an ONNX Runtime session, without inputs that the network ignores."""
-    return {
-        graph_input.name: _array(tensors[graph_input.name]) for graph_input in session.get_inputs()
-    }
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return np.ascontiguousarray(tensor.numpy(force=True))
 
 
 def _scores(logits: NDArray[Any]) -> NDArray[np.float64]:

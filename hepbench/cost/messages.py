@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from hepbench.storage.records import Cost
+from hepbench.storage.costs import Cost
 from hepbench.training.messages import MethodTask
 
 
 class CostTask(msgspec.Struct, frozen=True):
-    """The task of a cost stage: the task of the method whose trained model is measured."""
+    """The task of a cost stage: the task of the method whose trained model is measured.
+
+    Attributes:
+        onnx: ``"module:function"`` that makes the ONNX graph of an estimator; empty: its own method.
+    """
 
     method: MethodTask
-
-
-class TimedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """The precision of a measured latency: see ``timing.CallTimes``."""
-
-    runtime: str
-    batch: int
-    calls: int
-    precision: float
-    drift: float
-    waited: float
+    onnx: str = ""
 
 
 class CountedMacs(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +35,11 @@ class CostResult(msgspec.Struct, frozen=True, kw_only=True):
         cost: the cost of scoring, without that of training.
         warnings: lines for the record.
         counted: None for an estimator.
-        export_difference: largest difference between a score of the ONNX graph and torch's; None if
-            the network was not exported.
-        timed: how precisely each latency was measured.
+        export_difference: largest difference between a score of the ONNX graph and the model's own;
+            None if it was not exported.
     """
 
     cost: Cost
     warnings: list[str] = []
     counted: CountedMacs | None = None
     export_difference: float | None = None
-    timed: list[TimedCall] = []

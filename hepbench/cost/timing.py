@@ -1,4 +1,4 @@
-"""Measure latencies: time calls in turn until their medians are precise; warn if they are not."""
+"""Measure latencies: time calls in turn until their medians are precise, by wall and CPU time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 
 Call: TypeAlias = "Callable[[], object]"
+
+
+Calls: TypeAlias = "Callable[[], Call]"
+"""Returns the next call to time, with inputs of its own; it is not timed itself."""
 
 
 LIMIT_S = 1.0
@@ -45,17 +49,6 @@ PRECISION = 0.02
 """Target precision of a latency: half-width of the median's 95 % interval / median."""
 
 
-PRECISION_WARNING = 0.1
-"""Above this precision value, a warning says that a latency is imprecise."""
-
-
-UNDER_LOAD = "latency under load"
-
-
-DRIFT_WARNING = 0.2
-"""If medians of rounds differ by more than this fraction, a warning says that speed changed."""
-
-
 LOAD_WARNING = 0.2
 """If other work keeps more cores busy than this, a warning says so."""
 
@@ -64,46 +57,47 @@ THREADS_WARNING = 0.1
 """If other threads do more than this fraction of the work, a warning says so."""
 
 
-WAITED_WARNING = 0.1
-"""If a call waits for the processor for more than this fraction of time, a warning says so."""
+IDLE_WARNING = 0.5
+"""If a call is off an idle processor for more than this fraction of time, a warning says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallTimes:
-    """Statistics of the duration (latency) of many equal calls.
+    """Statistics of the duration (latency) of many calls.
 
     Attributes:
-        median, p95: in ms.
-        calls: number of calls.
+        median, p95: of the wall times, in ms.
+        cpu: median of the CPU times of the calling thread, in ms.
         precision: half the width of the 95 % interval of the median, as a fraction of it.
-        drift: largest difference between the medians of rounds, as a fraction of the median.
-        waited: fraction of the time in which the calling thread was not running.
-        rounds: the fields of ``records.Round`` of each round.
+        rounds: the fields of ``costs.Round`` of each round.
     """
 
     median: float
     p95: float
-    calls: int
+    cpu: float
     precision: float
-    drift: float
-    waited: float
     rounds: tuple[dict[str, float], ...] = ()
+
+    @property
+    def waited(self) -> float:
+        """Fraction of the time of a call in which the calling thread was off the processor."""
+        return max(0.0, 1 - self.cpu / self.median)
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round of timing: ns of each call; wall and processor time of all calls in s."""
+    """One round of timing: wall time and CPU time of each call, in ns."""
 
-    durations: list[int]
-    wall: float
-    on_processor: float
+    wall: list[int]
+    cpu: list[int]
 
 
-def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[Any, CallTimes]:
+def time_calls(calls: Mapping[Any, Calls], *, limit_s: float = LIMIT_S) -> dict[Any, CallTimes]:
     """Measure the latencies of several calls, in rounds; return their statistics by name.
 
-    In every round each call is warmed up and repeated until its median is known to PRECISION, or
-    until its part of ``limit_s`` is over. The garbage collector is off meanwhile.
+    In every round each call is warmed up and repeated, each time with other inputs, until its median
+    is known to PRECISION, or until its part of ``limit_s`` is over. The garbage collector is off
+    meanwhile.
     """
     rounds: dict[Any, list[Round]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
@@ -114,46 +108,48 @@ def time_calls(calls: Mapping[Any, Call], *, limit_s: float = LIMIT_S) -> dict[A
 
 def summary(rounds: Sequence[Round]) -> CallTimes:
     """Return the latency statistics of all rounds together."""
-    durations = [duration for one in rounds for duration in one.durations]
-    median = float(np.median(durations))
-    medians = [float(np.median(one.durations)) for one in rounds]
+    wall = [duration for one in rounds for duration in one.wall]
+    cpu = [duration for one in rounds for duration in one.cpu]
     return CallTimes(
-        median=median / 1e6,
-        p95=float(np.percentile(durations, 95)) / 1e6,
-        calls=len(durations),
-        precision=precision(durations),
-        drift=(max(medians) - min(medians)) / median,
-        waited=max(
-            0.0, 1 - sum(one.on_processor for one in rounds) / sum(one.wall for one in rounds)
-        ),
+        median=_median_ms(wall),
+        p95=float(np.percentile(wall, 95)) / 1e6,
+        cpu=_median_ms(cpu),
+        precision=precision(wall),
         rounds=tuple(
             {
-                "calls": len(one.durations),
-                "wall_s": one.wall,
-                "cpu_s": one.on_processor,
-                "median_ms": m / 1e6,
+                "calls": len(one.wall),
+                "wall_s": sum(one.wall) / 1e9,
+                "cpu_s": sum(one.cpu) / 1e9,
+                "median_ms": _median_ms(one.wall),
+                "cpu_ms": _median_ms(one.cpu),
             }
-            for one, m in zip(rounds, medians, strict=True)
+            for one in rounds
         ),
     )
 
 
-def _round(call: Call, limit_s: float) -> Round:
-    _warm_up(call)
-    durations: list[int] = []
+def _median_ms(durations: Sequence[int]) -> float:
+    return float(np.median(durations)) / 1e6
+
+
+def _round(calls: Calls, limit_s: float) -> Round:
+    _warm_up(calls)
+    wall: list[int] = []
+    cpu: list[int] = []
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        round_start, thread_start = time.perf_counter(), time.thread_time()
-        while not _is_enough(durations, time.perf_counter() - round_start, limit_s):
-            call_start = time.perf_counter_ns()
+        round_start = time.perf_counter()
+        while not _is_enough(wall, time.perf_counter() - round_start, limit_s):
+            call = calls()
+            cpu_start, wall_start = time.thread_time_ns(), time.perf_counter_ns()
             call()
-            durations.append(time.perf_counter_ns() - call_start)
-        wall, on_processor = time.perf_counter() - round_start, time.thread_time() - thread_start
-        return Round(durations, wall, on_processor)
+            wall.append(time.perf_counter_ns() - wall_start)
+            cpu.append(time.thread_time_ns() - cpu_start)
     finally:
         if was_enabled:
             gc.enable()
+    return Round(wall, cpu)
 
 
 def precision(durations: Sequence[float]) -> float:
@@ -168,11 +164,11 @@ def precision(durations: Sequence[float]) -> float:
     return (high - low) / 2 / ordered[n // 2]
 
 
-def _warm_up(call: Call) -> None:
-    start, calls = time.perf_counter(), 0
-    while calls < WARM_UP_CALLS or time.perf_counter() - start < WARM_UP_S:
-        call()
-        calls += 1
+def _warm_up(calls: Calls) -> None:
+    start, made = time.perf_counter(), 0
+    while made < WARM_UP_CALLS or time.perf_counter() - start < WARM_UP_S:
+        calls()()
+        made += 1
 
 
 def _is_enough(durations: Sequence[int], elapsed: float, limit_s: float) -> bool:
@@ -207,7 +203,7 @@ class BackgroundLoad:
         # with several threads, other threads are meant to work
         if threads == 1 and self.threads > THREADS_WARNING:
             texts.append(f"other threads of the same process did {self.threads:.0%} of its work")
-        return [f"{UNDER_LOAD}: {words} while latencies were measured" for words in texts]
+        return [f"latency under load: {words} while latencies were measured" for words in texts]
 
 
 @contextmanager
@@ -229,31 +225,20 @@ def measure_background_load() -> Iterator[BackgroundLoad]:
         load.others = max(0.0, now - system_start - worked) / wall
 
 
-def latency_warnings(latencies: Mapping[str, CallTimes], threads: int) -> list[str]:
-    """Return one warning for each way in which latencies are imprecise, about the worst one."""
-    texts = []
-    for name, limit, words in _WARNINGS:
-        # with several threads, the calling thread waits for the others
-        if name == "waited" and threads > 1:
-            continue
-        fraction, worst = max(
-            (float(getattr(timed, name)), where) for where, timed in latencies.items()
-        )
-        if fraction > limit:
-            texts.append(f"latency: {worst} {words.format(fraction)}")
-    return texts
+def idle_warnings(latencies: Mapping[str, CallTimes], load: BackgroundLoad) -> list[str]:
+    """Return a warning about calls that wait although nothing else runs: they sleep, or read.
 
+    Such a model may hide this from another runtime, or at another batch size.
 
-_WARNINGS = (
-    (
-        "waited",
-        WAITED_WARNING,
-        "was off the processor {:.0%} of the time: something else was running",
-    ),
-    ("precision", PRECISION_WARNING, "has a median known only to {:.0%}"),
-    (
-        "drift",
-        DRIFT_WARNING,
-        "changed by {:.0%} between rounds: the processor's speed or load changed",
-    ),
-)
+    Args:
+        latencies: by name, of calls that compute on the calling thread.
+        load: meanwhile.
+    """
+    if (load.others or 0.0) > LOAD_WARNING:
+        return []
+    found = {name: timed.waited for name, timed in latencies.items() if timed.waited > IDLE_WARNING}
+    return [
+        f"waits: a call in {name} computes for only {1 - waited:.0%} of its time, although the "
+        "machine is idle (a sleep, a file or another process?)"
+        for name, waited in found.items()
+    ]

@@ -153,7 +153,7 @@ class _Builder:
             last = self._add_stage(method_stage(c, i, seed, parents, self.environment))
             stages[last.name] = last
         if self.suite.cost:
-            stages["cost"] = self._add_stage(cost_stage(last, inputs, self.environment))
+            stages["cost"] = self._add_stage(cost_stage(c, last, inputs, self.environment))
         published = _matching_published(c, self.suite.published)
         evaluation = self._evaluation_parts(c, seed, published)
         stage_keys = {name: stage.key for name, stage in stages.items()}

@@ -303,20 +303,23 @@ def device_of(task: MethodTask, environment: Environment) -> Device:
     return environment.device if task.network else Device()
 
 
-def cost_stage(scored: Stage, inputs: Stage, environment: Environment) -> Stage:
+def cost_stage(c: Combination, scored: Stage, inputs: Stage, environment: Environment) -> Stage:
     """Plan the stage that measures the cost of scoring with the model that a method made."""
+    onnx = c.model.spec.onnx
+    code: dict[str, Json] = {"code": environment.sources(onnx, c.model)} if onnx else {}
     assert isinstance(scored.task, MethodTask)
     device = device_of(scored.task, environment)
     return Stage(
         kind="cost",
         name=f"cost of {scored.name}",
         run="hepbench.cost.cost_stage:cost",
-        task=CostTask(scored.task),
+        task=CostTask(scored.task, onnx=onnx),
         parts={
             "machine": dict(environment.measuring),
             "device": {"kind": device.kind, "name": device.name},
             "threads": environment.threads,
             "numerics": keys.NUMERICS["cost"],
+            **code,
         },
         parents=(inputs.key, scored.key),
         group="cost",

@@ -13,8 +13,7 @@ from hepbench.report.content import PageRow
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line
 from hepbench.storage.records import ORIGINS
-from hepbench.tables import row_names
-from hepbench.tables.notes import latency_warnings
+from hepbench.tables import latencies, row_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +71,7 @@ class PageRows:
             spread=main.spread,
             best=row.best,
             apart=not row.comparable,
-            notes=[*row.notes, *latency_warnings(row)],
+            notes=[*row.notes, *latencies.notes_on_doubts(row, self.columns.names)],
             sections=[self._place(each) for each in details.sections(row) if each.items],
             seeds=details.seeds(row, self.columns.main),
             commands=commands.of_row(row, str(self.results)),

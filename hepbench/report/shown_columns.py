@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hepbench.report.content import Column
-from hepbench.specs.text import duration
-from hepbench.tables import rounding
+from hepbench.storage.costs import LATENCIES
+from hepbench.tables import cells, latencies, rounding
 from hepbench.tables.columns import COUNTS, PARTS, Columns, base, title
 from hepbench.tables.rows import recorded
 
@@ -30,18 +30,17 @@ SHOWN_IF_WIDE = ("accuracy", "train_seconds")
 OTHERS = {
     "published": "value of the main metric in the publication that a note names; other data, "
     "other protocol: no competitor in the ranking",
-    "parameters": "parameters of the network that was scored, or as the estimator counts them",
+    "parameters": "parameters of the network that was scored, or as the estimator states",
     "nonzero_parameters": "parameters that are not zero",
     "macs": "multiply-accumulates of scoring one example",
     "flops": "twice the multiply-accumulates of scoring one example",
     "theoretical_macs": "multiply-accumulates without those of zero weights",
     "comparisons": "comparisons along the paths of one example through trees, on average",
     "train_seconds": "training of all methods of the chain together",
-    "examples_per_second": "training examples of the last method per second of training",
+    "train_cpu_seconds": "CPU time of the training of all methods of the chain together",
+    "trained_per_second": "training examples, in each epoch anew, per second of training",
     "peak_memory_mb": "memory of scoring a large batch; of training where that was not measured",
-    "latency": "median time of scoring one example, in ONNX Runtime (estimators: in Python)",
     "large_batch": "examples in the large batch that was timed",
-    "batch_latency": "median time of one call that scores the large batch",
     "load": "cores that other processes kept busy while latencies were measured",
     "epochs": "epochs of the last method",
     "best_epoch": "epoch whose weights were kept, counted from 0",
@@ -50,9 +49,8 @@ OTHERS = {
 PUBLISHED = "published"
 
 UNITS = {
-    "latency": "ms",
-    "batch_latency": "ms",
-    "train_seconds": "s",
+    **dict.fromkeys(LATENCIES, "ms"),
+    **dict.fromkeys(("train_seconds", "train_cpu_seconds"), "s"),
     "peak_memory_mb": "MB",
     "load": "cores",
 }
@@ -89,6 +87,8 @@ def _column(name: str, found: Columns, summaries: Mapping[str, str]) -> Column:
     metric = base(name)
     part = "" if metric == name else f", of {name.partition('_')[0]} examples"
     about = f"{summaries.get(metric, title(metric))}{part}"
+    if name in LATENCIES:
+        about = latencies.about(name)
     direction = found.direction(metric)
     shown = name == found.main or name in SHOWN
     return Column(
@@ -126,16 +126,9 @@ def _texts_of_column(rows: Sequence[Row], name: str, found: Columns) -> list[str
         return ["" if value is None else repr(value) for value in known]
     averages = [row.averages[name] for row in rows]
     if name in COUNTS:
-        doubtful = (name in {"latency", "batch_latency"} and _is_unsteady(row) for row in rows)
-        texts = (_cost(name, average.value) for average in averages)
-        return [f"{t}?" if t and d else t for t, d in zip(texts, doubtful, strict=True)]
+        return [_cost(row, name) for row in rows]
     places = rounding.column_places(averages)
     return [_metric(average, places) for average in averages]
-
-
-def _is_unsteady(row: Row) -> bool:
-    """Whether a latency of a row was measured beside other work, or was not steady."""
-    return any(warning.startswith("latency") for r in row.ok for warning in r.warnings)
 
 
 def _metric(average: SeedAverage, places: int) -> str:
@@ -144,10 +137,10 @@ def _metric(average: SeedAverage, places: int) -> str:
     return " ".join(rounding.with_errors(average, rounding.row_places(average, places)).split())
 
 
-def _cost(name: str, value: float | None) -> str:
-    if value is None:
+def _cost(row: Row, name: str) -> str:
+    if row.averages[name].value is None:
         return ""
-    if name == "train_seconds":
-        return duration(value)
+    # the texts of times have units of their own
     unit = UNITS.get(name, "")
-    return f"{value:.2g} {unit}" if unit == "ms" else f"{rounding.number(value)} {unit}".strip()
+    unit = "" if unit in {"ms", "s"} else unit
+    return f"{cells.count_text(row, name)} {unit}".strip()

@@ -15,18 +15,16 @@ from hepbench.data.leaks import audit
 from hepbench.data.messages import ReadResult, SplitResult
 from hepbench.evaluation import effective_examples, joining, measure
 from hepbench.planning.stages import device_of
-from hepbench.running import usage
+from hepbench.running import recorded_cost, usage
 from hepbench.running.executor import Outcome
 from hepbench.specs.dataset import without_default_weights
 from hepbench.specs.references import uses
 from hepbench.storage import machine
+from hepbench.storage.costs import Device
 from hepbench.storage.records import (
-    Cost,
     DataSummary,
-    Device,
     EventWeights,
     Failure,
-    Latency,
     Machine,
     Provenance,
     Record,
@@ -123,7 +121,7 @@ class Recorder:
             metrics=metrics["test"],
             metrics_train=metrics["train"],
             metrics_validation=metrics["validation"],
-            cost=_cost(chain, cost, self._device(cell), measured_on=cell.final),
+            cost=recorded_cost.cost(chain, cost, self._device(cell), measured_on=cell.final),
             epochs=None if last.history is None else len(last.history),
             best_epoch=last.best_epoch,
             history=_history(chain),
@@ -133,7 +131,7 @@ class Recorder:
             warnings=[
                 *self._data_warnings(cell, split),
                 *(warning for result in chain for warning in result.warnings),
-                *(_cost_warnings(cost.warnings) if cost else ()),
+                *(cost.warnings if cost else ()),
                 *_supervision_warnings(cell.combination, predictions["test"]),
                 *_few_examples(cell.combination, predictions["test"]),
                 *measure.row_warnings(
@@ -337,54 +335,3 @@ def _supervision_warnings(c: Combination, test: Predictions) -> list[str]:
     if not (test.values and jointly):
         return []
     return [f"values: the encoder saw labels too ({jointly[-1]}): no unsupervised anomaly score"]
-
-
-def _cost_warnings(warnings: Sequence[str]) -> list[str]:
-    """Return the warnings about a cell's cost, with one line for all unsteady latencies."""
-    unsteady = any(warning.startswith("latency:") for warning in warnings)
-    others = [warning for warning in warnings if not warning.startswith("latency:")]
-    line = "latency: not steady while it was measured (other work, or the processor's speed)"
-    return [*others, line] if unsteady else others
-
-
-def _cost(
-    chain: Sequence[MethodResult],
-    measured: CostResult | None,
-    device: Device,
-    *,
-    measured_on: str,
-) -> Cost:
-    """Return the recorded cost of training, and that of scoring if it was measured.
-
-    Args:
-        chain: results of the method stages, in their order.
-        measured: result of the cost stage.
-        device: what the cell was computed on.
-        measured_on: key of the method stage whose result was timed.
-    """
-    last = chain[-1]
-    seconds = sum(result.trained.seconds for result in chain)
-    known: dict[str, Any] = {
-        "train_seconds": seconds,
-        "examples_per_second": last.examples / seconds if seconds else None,
-    }
-    if measured is None:
-        known["peak_memory_mb"] = max(result.peak_memory_mb for result in chain)
-    # the method stage counts only parameters that a score depends on
-    for name in ("parameters", "nonzero_parameters"):
-        if (value := getattr(last.trained, name)) is not None:
-            known[name] = value
-    cost = measured.cost if measured else Cost()
-    known["latencies"] = [
-        _latency_with_device(each, device, measured_on) for each in cost.latencies
-    ]
-    return msgspec.structs.replace(cost, **known)
-
-
-def _latency_with_device(latency: Latency, device: Device, measured_on: str) -> Latency:
-    """Return a latency with its device: all runtimes except ``torch-cuda`` use the CPU."""
-    on_gpu = latency.runtime.removeprefix("torch-") == device.kind != "cpu"
-    cpu = Device(kind="cpu", name=str(machine.description()["processor"]), precision="float32")
-    return msgspec.structs.replace(
-        latency, device=device if on_gpu else cpu, measured_on=measured_on
-    )

@@ -58,6 +58,9 @@ class Model:
             inputs of these shapes, such as ``patches of 4 x 4 do not divide its images of 30 x 30``,
             or ''. Called when a run is planned, so its module imports nothing heavy. Empty: no
             shape is refused.
+        onnx: ``"module:function"`` of ``(estimator) -> onnx.ModelProto``, for an estimator without
+            the method ``onnx`` (see ``Estimator``). A module of its own is no part of the key of a
+            training: its trainings stay valid when only the graph changes.
         imports: modules worth importing once, before any worker starts.
         files: files that its functions open through C libraries (HDF5, parquet, safetensors), which
             a run cannot see: ``"package:path"``, or an absolute path. A result is used again only
@@ -73,6 +76,7 @@ class Model:
     preprocess: tuple[str, ...] | Param = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     fits: str = ""
+    onnx: str = ""
     imports: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     source: str = ""
@@ -118,7 +122,11 @@ class Estimator(Protocol):
     - ``history`` (list of dicts, one per epoch or iteration) and ``best_epoch`` (int), for records;
     - ``cost() -> dict``: operations to score one example: ``{"macs": ...}`` (multiply-accumulates:
       features of a linear model, support vectors x features of an SVM) or ``{"comparisons": ...}``
-      (nodes on the paths through trees, mean over examples), or both.
+      (nodes on the paths through trees, mean over examples), or both. Tables mark what an estimator
+      states about itself;
+    - ``onnx() -> onnx.ModelProto``: its graph, whose latency in ONNX Runtime stands beside that of
+      networks. Its inputs have the names of the model's inputs and any batch size, its first output
+      is (N, classes) probabilities. It is checked against ``scores``.
     """
 
     def fit(self, data: TrainingData, *, seed: int) -> None:

@@ -76,6 +76,12 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
+def cpu_seconds() -> float:
+    """Return this process's CPU time so far in s: all its threads, and children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def children() -> list[int]:
     """Return the ids of this process's child processes that may be killed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from hepbench._version import __version__
 from hepbench.specs.errors import ResultsError
 from hepbench.specs.types import Json
 from hepbench.storage import old_records
+from hepbench.storage.costs import STATED, Cost, Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,121 +134,6 @@ class EventWeights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     metrics: bool | None = None
     rule: str = ""
     effective_test: dict[str, float] = {}
-
-
-class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The record of the device that computed.
-
-    Attributes:
-        kind: ``cpu``, ``cuda`` or ``mps``.
-        name: model of the processor.
-        precision: of the computation, such as ``float32``.
-        capability: its instruction set or compute capability; empty: not recorded.
-    """
-
-    kind: str = ""
-    name: str = ""
-    precision: str = ""
-    capability: str = ""
-
-
-class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of one round of calls in a latency measurement.
-
-    Attributes:
-        calls: number of calls.
-        wall_s: wall time of all calls, in s.
-        cpu_s: CPU time of the calling thread, in s.
-        median_ms: median wall time of a call, in ms.
-    """
-
-    calls: int
-    wall_s: float
-    cpu_s: float
-    median_ms: float
-
-
-class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The record of a latency: the time of one call that scores a batch.
-
-    Attributes:
-        runtime: ``torch``, ``onnxruntime``; ``native`` for an estimator.
-        batch: examples in the batch.
-        median_ms, p95_ms: median and 95th percentile of all calls, in ms.
-        rounds: the measurement, round by round.
-        load: cores that other processes kept busy meanwhile.
-        measured_on: key of the method stage whose network or estimator was timed.
-        device: where it was timed.
-        reference_ms: median time of a fixed reference computation in the same process, in ms.
-    """
-
-    runtime: str
-    batch: int
-    median_ms: float
-    p95_ms: float
-    rounds: list[Round] = []
-    load: float | None = None
-    measured_on: str = ""
-    device: Device | None = None
-    reference_ms: float | None = None
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The record of the cost of a cell.
-
-    Attributes:
-        parameters, nonzero_parameters: of the network that was scored, or as the estimator counts.
-        macs: multiply-accumulates of scoring one example.
-        flops: twice the multiply-accumulates.
-        theoretical_macs: ``macs`` without those of zero weights, which masking alone does not save.
-        comparisons: along the paths of one example through trees, on average.
-        latencies: by runtime and batch.
-        gaps: what could not be measured or counted, ``name: why``.
-        train_seconds: of all methods of the chain together.
-        examples_per_second: training examples of the last method / ``train_seconds``.
-        peak_memory_mb: of scoring a large batch; of training where scoring was not measured.
-    """
-
-    parameters: int | None = None
-    nonzero_parameters: int | None = None
-    macs: int | None = None
-    flops: int | None = None
-    theoretical_macs: int | None = None
-    comparisons: float | None = None
-    latencies: list[Latency] = []
-    gaps: list[str] = []
-    train_seconds: float | None = None
-    examples_per_second: float | None = None
-    peak_memory_mb: float | None = None
-
-    @property
-    def latency(self) -> float | None:
-        """The recorded median latency of one example, in ms.
-
-        In ONNX Runtime if it was timed there, else in torch, else in native Python.
-        """
-        return self._median_latency(1)
-
-    @property
-    def large_batch(self) -> int | None:
-        """The recorded size of the large batch that was timed, None if there was none."""
-        largest = max((each.batch for each in self.latencies), default=1)
-        return largest if largest > 1 else None
-
-    @property
-    def batch_latency(self) -> float | None:
-        """The recorded median latency of the large batch, in ms; same runtime as ``latency``."""
-        return self._median_latency(self.large_batch or 0)
-
-    def _median_latency(self, batch: int) -> float | None:
-        timed = {each.runtime: each.median_ms for each in self.latencies if each.batch == batch}
-        found = (timed[name] for name in ("onnxruntime", "torch", "native") if name in timed)
-        return next(found, None)
-
-    @property
-    def load(self) -> float | None:
-        """The recorded background load: most cores that other processes used during timing."""
-        return max((each.load for each in self.latencies if each.load is not None), default=None)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -445,6 +331,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return any(warning.startswith(CONSTANT_SCORES) for warning in self.warnings)
 
     @property
+    def stated(self) -> list[str]:
+        """The fields of the record's cost that an estimator stated about itself."""
+        if self.cost.stated or not self._of_estimator:
+            return self.cost.stated
+        return [name for name in STATED if getattr(self.cost, name) is not None]
+
+    @property
+    def _of_estimator(self) -> bool:
+        # older records do not say what was stated; the keys of estimators hold no version of torch
+        methods = (part for part in self.key_parts.values() if "method" in part)
+        libraries: Any = next((part.get("libraries", {}) for part in methods), {})
+        return bool(libraries) and "torch" not in libraries
+
+    @property
     def run(self) -> str:
         """The name of the run that made the record, by default the run's start time."""
         return self.provenance.run or self.provenance.started
@@ -559,6 +459,14 @@ def _from_schema_1(data: bytes) -> Record:
     return msgspec.convert(builtins, Record)
 
 
+MEASURED = (
+    *("latencies", "train_seconds", "train_cpu_seconds", "trained_per_second", "peak_memory_mb"),
+    "stated",
+)
+"""Fields of a cost that may differ if a cell is computed again: times and memory, and a field that
+older records do not have."""
+
+
 def same(a: Record, b: Record) -> bool:
     """Whether two records are equal, ignoring times, memory and timestamps."""
     return comparable(a) == comparable(b)
@@ -567,7 +475,7 @@ def same(a: Record, b: Record) -> bool:
 def comparable(record: Record) -> Mapping[str, Json]:
     """Return a record as builtins, without times, memory and timestamps."""
     built: dict[str, Json] = msgspec.to_builtins(record)
-    for name in ("latencies", "train_seconds", "examples_per_second", "peak_memory_mb"):
+    for name in MEASURED:
         built["cost"].pop(name, None)
     for name in ("started", "finished", "machine", "git", "suite_file", "run"):
         built["provenance"].pop(name, None)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from hepbench.specs import text
 from hepbench.specs.text import DASH, one_line
-from hepbench.tables import rounding
+from hepbench.storage.costs import LATENCIES
+from hepbench.tables import latencies, rounding
 from hepbench.tables.columns import COUNTS, base, title
 from hepbench.tables.printed import Column
 from hepbench.tables.where import value
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from hepbench.evaluation.seed_averages import SeedAverage
     from hepbench.tables.columns import Columns, Labels
     from hepbench.tables.rows import Row
-
-
-DOUBT = "?"
-"""Mark of a latency that a warning is about."""
 
 
 def label_columns(labels: Sequence[Labels], names: Iterable[str]) -> list[Column]:
@@ -52,7 +49,7 @@ def _cells(rows: Sequence[Row], name: str, columns: Columns) -> list[str]:
         found = (value(row, name, columns.main) for row in rows)
         return [DASH if number is None else repr(number) for number in found]
     if name in COUNTS:
-        return [_count_text(row, name) for row in rows]
+        return [count_text(row, name) for row in rows]
     averages = [row.averages[base(name)] for row in rows]
     places = rounding.column_places(averages)
     decimals = (rounding.row_places(average, places) for average in averages)
@@ -65,11 +62,11 @@ def _seeds_text(row: Row) -> str:
     return str(ok) if ok == every else f"{ok} of {every}"
 
 
-def _count_text(row: Row, name: str) -> str:
+def count_text(row: Row, name: str) -> str:
+    """Return the text of a table cell with a count or a time."""
     average: SeedAverage = row.averages[name]
-    if name == "train_seconds":
+    if name in {"train_seconds", "train_cpu_seconds"}:
         return text.duration(average.value)
-    if name in {"latency", "batch_latency"}:
-        doubt = DOUBT if row.doubtful_latency else ""
-        return DASH if average.value is None else f"{average.value:.2g} ms{doubt}"
+    if name in LATENCIES:
+        return latencies.cell_text(row, name)
     return rounding.number(average.value)

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from hepbench.specs.metric import ASPECTS
-from hepbench.storage.records import Cost
+from hepbench.storage.costs import LATENCIES, Cost
 
 if TYPE_CHECKING:
     from hepbench.storage.records import Record
@@ -33,10 +33,11 @@ class Labels(NamedTuple):
 LABELS = Labels._fields
 
 
-# of the latencies, two are columns; gaps are notes
+# latencies have columns by runtime; gaps are notes
 COSTS = (
-    *(n for n in Cost.__struct_fields__ if n not in ("latencies", "gaps")),
-    *("latency", "large_batch", "batch_latency", "load"),
+    *(n for n in Cost.__struct_fields__ if n not in ("stated", "latencies", "gaps")),
+    *LATENCIES,
+    *("large_batch", "load"),
 )
 
 
@@ -49,7 +50,7 @@ OTHERS = ("seeds", "published")
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
 
 
-TIMES = ("latency", "batch_latency", "train_seconds", "examples_per_second")
+TIMES = (*LATENCIES, "train_seconds", "train_cpu_seconds", "trained_per_second")
 
 
 LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")
@@ -74,8 +75,7 @@ ALL = "all"
 
 
 UNITS = {
-    "latency": "latency_ms",
-    "batch_latency": "batch_latency_ms",
+    **{name: f"{name}_ms" for name in LATENCIES},
     "load": "load_cores",
 }
 """Names of columns in CSV and JSON where they have a unit that the column's name does not tell."""
@@ -90,6 +90,8 @@ TITLES = {
     "parameters": "params",
     "flops": "FLOPs",
     "train_seconds": "training",
+    "train_cpu_seconds": "training (CPU)",
+    "trained_per_second": "trained examples/s",
     "peak_memory_mb": "memory (MB)",
     "load": "load (cores)",
 }
@@ -176,4 +178,13 @@ def title(name: str) -> str:
     if (metric := base(name)) != name:
         return f"{name.partition('_')[0]} {title(metric)}"
     words = name.replace("_", " ")
+    if name in LATENCIES:
+        return _latency_title(words)
     return TITLES.get(name) or re.sub(r"^rejection (\d+)$", r"rej. \1 %", words)
+
+
+def _latency_title(words: str) -> str:
+    """Return the title of a column of latencies: ``latency (Python, CPU)``."""
+    batch, _, rest = words.partition("latency")
+    kinds = ", ".join({"python": "Python", "cpu": "CPU"}.get(word, word) for word in rest.split())
+    return f"{batch}latency ({kinds})" if kinds else f"{batch}latency"

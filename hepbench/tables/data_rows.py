@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hepbench.storage.costs import LATENCIES
+from hepbench.tables import latencies
 from hepbench.tables.columns import COUNTS, LABELS, UNITS
-from hepbench.tables.notes import SIZES, latency_warnings
+from hepbench.tables.notes import SIZES
 from hepbench.tables.rows import recorded
 from hepbench.tables.where import value
 
@@ -76,15 +78,17 @@ def _origin(
     row: Row, columns: Columns, looks: Mapping[str, int], records: Sequence[Record]
 ) -> dict[str, Any]:
     """Return how a row stands among others, its notes, and where it was computed."""
-    timed = not {"latency", "batch_latency"}.isdisjoint(columns.names)
+    doubts = latencies.notes_on_doubts(row, columns.names)
+    timed = any(name in LATENCIES for name in columns.names)
     made = [record.provenance for record in records]
     return {
         "comparable": row.comparable,
         "best": row.best,
         "standing": row.standing,
         "test_looks": looks[row.data.test_set] if row.data else 0,
-        **({"latency_steady": not row.doubtful_latency} if timed else {}),
-        "notes": [*row.notes, *(latency_warnings(row) if timed else [])],
+        **({"latency_steady": not doubts} if timed else {}),
+        "stated": [name for name in columns.names if name in row.stated],
+        "notes": [*row.notes, *doubts],
         "host": _listed(each.machine.host for each in made),
         "commit": _listed(each.git for each in made),
     }

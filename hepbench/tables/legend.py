@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from hepbench.specs.text import DASH
 from hepbench.storage.records import ORIGINS
-from hepbench.tables import rounding
-from hepbench.tables.cells import DOUBT
+from hepbench.tables import latencies, rounding
 from hepbench.tables.columns import LOSS_METRICS, title
-from hepbench.tables.notes import latency_doubts, listed
+from hepbench.tables.notes import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ def legend(tables: Sequence[Table], rows: Sequence[Row], columns: Columns) -> li
     tests = [name for name in columns.tests if name in shown]
     return [
         *_of_errors(tables, tests),
-        *_of_latency(rows, shown),
+        *latencies.legend(rows, shown),
         *_of_metrics(tests),
         *_of_others(tables, columns, shown),
     ]
@@ -47,15 +46,6 @@ def _of_errors(tables: Iterable[Table], tests: Sequence[str]) -> Iterator[str]:
             f"{over_seeds} standard deviation over seeds ({DASH} with one seed); other numbers "
             "are means over seeds"
         )
-
-
-def _of_latency(rows: Sequence[Row], shown: Collection[str]) -> Iterator[str]:
-    if "latency" in shown:
-        yield "latency: median per example, in ONNX Runtime (estimators: in Python)"
-    if "batch_latency" in shown:
-        yield "batch latency: median of one call that scores the large batch"
-    if not {"latency", "batch_latency"}.isdisjoint(shown) and (doubts := latency_doubts(rows)):
-        yield f"{DOUBT}: {doubts}; measure it again on an idle machine"
 
 
 def _of_metrics(tests: Sequence[str]) -> Iterator[str]:

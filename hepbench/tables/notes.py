@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hepbench.specs.text import one_line
 from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
+from hepbench.tables import latencies
 from hepbench.tables.columns import COUNTS, LOSS_METRICS, TIMES, base, title
 from hepbench.tables.rows import made_of, recorded
 
@@ -41,6 +42,8 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
         *_other_settings(row, reference, columns),
         *_event_weights(row),
         *_warnings(row, columns),
+        *latencies.notes_on_missing(row, columns.names),
+        *_stated(row, columns),
         *_missing_values(row, columns),
         *_source_of_published(row, columns),
         *_changes(row, last),
@@ -152,7 +155,6 @@ def _warnings(row: Row, columns: Columns) -> list[str]:
     """Return one note for each kind of warning in the records of a row.
 
     Warnings about columns that are not shown are left out, except that a metric raised an error.
-    Those about latencies are told apart; see ``latency_warnings``.
     """
     shown = {*map(base, columns.names)}
     kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
@@ -161,57 +163,10 @@ def _warnings(row: Row, columns: Columns) -> list[str]:
             name, _, what = warning.partition(": ")
             metric = re.fullmatch(r"metric (\S+)", name)
             about = {metric[1]} if metric else ABOUT.get(name, shown)
-            if not shown.isdisjoint(about) and not name.startswith(LATENCY):
+            told = not name.startswith("latency") or latencies.is_told(warning, columns.names)
+            if told and not shown.isdisjoint(about):
                 kinds[name].append((what, record.seed))
     return [f"{name}: {'; '.join(_by_seed(said, row.ok))}" for name, said in kinds.items()]
-
-
-LATENCY = "latency"
-"""What warnings about latencies begin with."""
-
-
-def latency_warnings(row: Row) -> list[str]:
-    """Return one note for each kind of warning about the latencies of a row."""
-    kinds: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for record in row.ok:
-        for warning in dict.fromkeys(record.warnings):
-            name, _, what = warning.partition(": ")
-            if name.startswith(LATENCY):
-                kinds[name].append((what, record.seed))
-    return [
-        one_line(f"{name}: {'; '.join(_without_seeds(said, row.ok))}")
-        for name, said in kinds.items()
-    ]
-
-
-def latency_doubts(rows: Iterable[Row]) -> str:
-    """Return all warnings about the latencies of rows as one text, with ranges of numbers."""
-    said = {
-        warning.partition(": ")[2]: None
-        for row in rows
-        for record in row.ok
-        for warning in record.warnings
-        if warning.startswith(LATENCY)
-    }
-    alike: dict[str, list[str]] = defaultdict(list)
-    for text in said:
-        alike[NUMBER.sub("#", text)].append(text)
-    return one_line("; ".join(_with_ranges(form, texts) for form, texts in alike.items()))
-
-
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def _with_ranges(form: str, texts: Sequence[str]) -> str:
-    """Return texts that differ only in numbers as one text: ``0.2 to 1.1 of 2 cores``."""
-    parts = form.split("#")
-    columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
-    ranges = (_range_text(sorted(column, key=float)) for column in columns)
-    return parts[0] + "".join(f"{r}{p}" for r, p in zip(ranges, parts[1:], strict=True))
-
-
-def _range_text(numbers: Sequence[str]) -> str:
-    return numbers[0] if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _missing_values(row: Row, columns: Columns) -> list[str]:
@@ -240,6 +195,12 @@ def _missing_reason(value: Value | None) -> str:
     return "given as 95 % lower limit (≥)" if value.limit else ""
 
 
+def _stated(row: Row, columns: Columns) -> list[str]:
+    """Return a note on shown counts that an estimator states about itself."""
+    shown = [title(name) for name in columns.names if name in row.stated]
+    return [f"stated by the estimator, not counted: {listed(shown)}"] if shown else []
+
+
 def _source_of_published(row: Row, columns: Columns) -> list[str]:
     """Return a note on a published value: its publication, and other values from there."""
     published = row.published
@@ -259,21 +220,6 @@ def _changes(row: Row, last: Row) -> list[str]:
         return [f"parameters changed since: {', '.join(lines)}"]
     lines = differences(made_of(row.record), made_of(last.record))
     return [f"changed since: {', '.join(lines)}"] if lines else []
-
-
-def _without_seeds(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:
-    """Return each different warning about latency once, without naming seeds.
-
-    It is chance which seeds were timed at a noisy moment. Of texts that differ only in a number,
-    the last in alphabetical order stays.
-    """
-    found: dict[str, list[str]] = defaultdict(list)
-    for text, _ in said:
-        found[re.sub(r"[\d.]+", "#", text)].append(text)
-    every = len(records)
-    return [
-        max(texts) + ("" if len(texts) == every else " (some seeds)") for texts in found.values()
-    ]
 
 
 def _by_seed(said: Iterable[tuple[str, int]], records: Sequence[Record]) -> list[str]:

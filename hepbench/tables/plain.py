@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from hepbench.tables.cells import DOUBT
+from hepbench.tables.latencies import DOUBT
 from hepbench.tables.printed import joined
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import msgspec
 
 from hepbench.evaluation.seed_averages import over_seeds
 from hepbench.specs.metric import ASPECTS
+from hepbench.storage.costs import LATENCIES
 from hepbench.storage.records import Value
 from hepbench.tables.columns import COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
 
@@ -63,9 +64,10 @@ class Row:
         return any("network_code" in parts for parts in self.record.key_parts.values())
 
     @cached_property
-    def doubtful_latency(self) -> bool:
-        """Whether a seed has a warning about its latencies."""
-        return any(w.startswith("latency") for record in self.ok for w in record.warnings)
+    def stated(self) -> set[str]:
+        """Columns of costs that an estimator states about itself."""
+        stated = {name for record in self.ok for name in record.stated}
+        return {name for name in stated if name in self.averages and self.averages[name].n}
 
     @cached_property
     def ok(self) -> list[Record]:
@@ -154,6 +156,9 @@ def age(record: Record) -> tuple[str, str, str]:
 
 def recorded(record: Record, name: str) -> Value | None:
     """Return the value of a record in a table column of numbers."""
+    if name in LATENCIES:
+        ms = record.cost.milliseconds(name)
+        return None if ms is None else Value(ms)
     if name in COUNTS:
         number = getattr(record.cost if name in COSTS else record, name)
         return None if number is None else Value(number)

@@ -49,7 +49,8 @@ class NetworkContext:
         best: index of the row whose weights the last training kept.
         warnings: the method's warnings about its result.
         zeros_at_start: zero weights at the start of each training, masks applied.
-        seconds: how long the method took.
+        seconds, cpu_seconds: how long the method took, by wall clock and in CPU time.
+        processed: training examples in all steps of its trainings.
     """
 
     seed: int
@@ -64,6 +65,8 @@ class NetworkContext:
     warnings: list[str] = field(default_factory=list)
     zeros_at_start: list[dict[str, ZeroCount]] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    processed: int = 0
     _fits: int = 0
     _sources: dict[tuple[int, int], tuple[Examples, Any, BatchSource]] = field(default_factory=dict)
 
@@ -104,6 +107,7 @@ class NetworkContext:
             report_progress=self.report_progress,
         )
         fitted = loop.fit(network, job)
+        self.processed += fitted.processed
         before = len(self.history)
         self.history += [{"fit": self._fits, **row} for row in fitted.history]
         self.best = None if fitted.best is None else before + fitted.best

@@ -13,12 +13,13 @@ import numpy as np
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
 from hepbench.specs.model import Estimator
+from hepbench.storage import machine
 from hepbench.training import stored_estimators
 from hepbench.training.messages import MethodTask, Trained
 from hepbench.training.score_checks import MethodOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hepbench.specs.training_data import TrainingData
@@ -45,9 +46,12 @@ def run_estimator(
     start = _starting_estimator(task, data, seed, before)
     _seed_global(seed)
     context = EstimatorContext(seed, task.threads)
-    began = time.perf_counter()
+    began, cpu_before = time.perf_counter(), machine.cpu_seconds()
     result = resolve(task.run)(start, data, context, **task.params)
-    seconds = time.perf_counter() - began
+    took = {
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": machine.cpu_seconds() - cpu_before,
+    }
     # the state is put back into what build returns, so a wrapper would lose what it adds
     if type(result) is not type(start):
         found, expected = type(result).__name__, type(start).__name__
@@ -58,7 +62,7 @@ def run_estimator(
     def score_stored(inputs: Inputs) -> Any:
         return stored_estimators.load(built(task, inputs), workspace.folder).scores(inputs)
 
-    trained = _reported_facts(task, result, seconds)
+    trained = _reported_facts(task, result, took)
     return MethodOutput(trained, result.scores, result.scores, score_stored)
 
 
@@ -90,7 +94,7 @@ def _seed_global(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002
 
 
-def _reported_facts(task: MethodTask, result: Estimator, seconds: float) -> Trained:
+def _reported_facts(task: MethodTask, result: Estimator, took: Mapping[str, Any]) -> Trained:
     """Return what a fitted estimator reports: parameters, history, best epoch.
 
     Raises:
@@ -108,7 +112,7 @@ def _reported_facts(task: MethodTask, result: Estimator, seconds: float) -> Trai
             )
             raise PluginError(msg)
     return Trained(
-        seconds=seconds,
+        **took,
         parameters=_integer_attribute(result, "parameters"),
         best_epoch=_integer_attribute(result, "best_epoch"),
         history=history or None,

@@ -52,10 +52,12 @@ class FitResult:
             the terms; ``auc`` and ``accuracy`` there, of a classifier; the ``learning_rate`` of each
             part during the epoch.
         best: the epoch whose weights were kept; None if none was trained.
+        processed: training examples in all steps; an example counts in each epoch anew.
     """
 
     history: list[Row]
     best: int | None
+    processed: int
 
 
 def fit(network: Network, job: FitJob) -> FitResult:
@@ -76,7 +78,7 @@ def fit(network: Network, job: FitJob) -> FitResult:
     loop.restore()
     network.requires_grad_(True)
     network.eval()
-    return FitResult(loop.history, loop.best)
+    return FitResult(loop.history, loop.best, loop.processed)
 
 
 @dataclass
@@ -130,6 +132,7 @@ class _Loop:
         self.job = job
         self.history: list[Row] = []
         self.best: int | None = None
+        self.processed = 0
         self._best_value = -math.inf
         self._best_weights: dict[str, Tensor] = {}
         self._final_since: int | None = None
@@ -214,6 +217,7 @@ class _Loop:
                 # the next batch may be written into the same memory
                 del batch, loss
                 self._step += 1
+                self.processed += n
                 self._progress.batch(n)
         weights = torch.tensor(sizes, dtype=torch.float64)
         found = torch.stack(losses).double().cpu()

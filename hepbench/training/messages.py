@@ -63,13 +63,18 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about a trained model: number of parameters, history, training time.
 
     Attributes:
-        seconds: that the method took.
+        seconds: wall time of the method.
+        cpu_seconds: its CPU time, of all threads and of processes that have ended.
+        processed: training examples in all steps of its trainings: an example counts in each epoch
+            anew. None for an estimator.
         parameters, nonzero_parameters: those that a score depends on.
         history: a row for each epoch of each training.
         best_epoch: the row whose weights were kept.
     """
 
     seconds: float
+    cpu_seconds: float | None = None
+    processed: int | None = None
     parameters: int | None = None
     nonzero_parameters: int | None = None
     history: list[dict[str, float]] | None = None

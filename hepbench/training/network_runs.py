@@ -12,6 +12,7 @@ import torch
 
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import PluginError
+from hepbench.storage import machine
 from hepbench.training import promises
 from hepbench.training.context import NetworkContext
 from hepbench.training.messages import MethodTask, NetworkTask, Trained
@@ -81,9 +82,10 @@ def run(
         context = _context(task, settings, seed, report_progress)
         # its own mapping: a method may assign to that of its data
         context.validation = replace(data.validation, inputs=dict(data.validation.inputs))
-        began = time.perf_counter()
+        began, cpu_before = time.perf_counter(), machine.cpu_seconds()
         result = resolve(task.run)(network, data, context, **task.params)
         context.seconds = time.perf_counter() - began
+        context.cpu_seconds = machine.cpu_seconds() - cpu_before
     _check_kind(task, result)
     promises.check(task.method, result, frozen)
     if before:
@@ -188,6 +190,8 @@ def trained(network: Network, context: NetworkContext) -> Trained:
     history = [{n: float(v) for n, v in row.items()} for row in context.history]
     return Trained(
         seconds=context.seconds,
+        cpu_seconds=context.cpu_seconds,
+        processed=context.processed or None,
         parameters=sum(p.numel() for p in parameters),
         nonzero_parameters=sum(int(p.count_nonzero()) for p in parameters),
         history=history or None,

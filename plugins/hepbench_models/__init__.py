@@ -27,6 +27,7 @@ GBDT = Model(
         "feature_fraction": Param(0.5, Range(above=0, most=1)),
         "patience": Param(20, COUNT),
     },
+    onnx="hepbench_models.onnx_graphs:boosted_trees",
     imports=("sklearn.ensemble",),
     source="Friedman, Annals of Statistics 29, 1189 (2001); Ke et al. (LightGBM), NeurIPS 2017",
 )
@@ -41,6 +42,7 @@ LOGISTIC = Model(
         "strengths": Param([0.001, 0.01, 0.1, 1.0, 10.0], POSITIVE),
         "max_iterations": Param(1000, COUNT),
     },
+    onnx="hepbench_models.onnx_graphs:logistic_regression",
     imports=("sklearn.linear_model", "sklearn.preprocessing"),
     source="Cox, Journal of the Royal Statistical Society B 20, 215 (1958)",
 )

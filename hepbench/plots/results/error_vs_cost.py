@@ -15,6 +15,7 @@ from hepbench.plots import labels, selection, style
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import Reference, chain, uses
 from hepbench.specs.text import several, unknown
+from hepbench.tables import latencies
 from hepbench.tables.columns import base, title
 
 if TYPE_CHECKING:
@@ -280,7 +281,8 @@ def _why_not(error: str, against: str) -> Callable[[Row], str]:
         if row.averages[error].value is None:
             return f"{title(error)} has no value"
         if row.averages[column].value is None and _full_macs(row, against) is None:
-            return f"{title(column)} was not measured"
+            where = " in ONNX Runtime" if column == "latency" else ""
+            return f"{title(column)} was not measured{where}"
         return ""
 
     return why
@@ -472,12 +474,12 @@ def _latency_notes(panel: Panel, request: Request) -> list[str]:
     several = len(numbers) > 1
     where = "; ".join(f"{name}: {each}" if several else each for each, name in numbers.items())
     apart = "; latencies of different machines are not compared" if several else ""
-    notes = [f"latency: {where}; networks in ONNX Runtime{apart}"]
+    notes = [f"latency: {where}; in ONNX Runtime{apart}"]
     for i, row in enumerate(panel.rows):
         if len(machines(row, request.against)) > 1:
             notes.append(
                 f"{panel.names[i]}: its seeds ran on several machines, so it is on no Pareto front"
             )
-    if any(w.startswith("latency") for row in panel.rows for r in row.ok for w in r.warnings):
-        notes.append("some latencies were unsteady during the measurement")
+    if any(latencies.doubts(row, request.against) for row in panel.rows):
+        notes.append("some latencies are in doubt: see the notes of the table")
     return notes

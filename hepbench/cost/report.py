@@ -1,0 +1,124 @@
+"""Collect what a cost stage measures, and time the calls of a model: shared by all kinds of models."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.cost.messages import CostResult, CountedMacs
+from hepbench.cost.timing import idle_warnings, measure_background_load, time_calls
+from hepbench.storage import machine
+from hepbench.storage.costs import Cost, Latency, Round
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hepbench.cost.timing import Call, Calls, CallTimes
+
+CALL_LIMIT_S = 1.0
+"""Time limit in seconds of a call that scores the large batch; a slower batch is halved."""
+
+SPEED_UP = 4
+"""Largest expected speed-up per example from a large batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingSettings:
+    """Settings of a latency measurement: threads, large batch, time limit per latency, device."""
+
+    threads: int
+    large: int
+    limit_s: float
+    device: str = "cpu"
+
+
+@dataclass
+class CostReport:
+    """Collects the results and warnings of a cost measurement."""
+
+    cost: Cost = field(default_factory=Cost)
+    warnings: list[str] = field(default_factory=list)
+    counted: CountedMacs | None = None
+    export_difference: float | None = None
+
+    def add(self, **fields: Any) -> None:
+        """Set fields of the measured cost."""
+        self.cost = msgspec.structs.replace(self.cost, **fields)
+
+    def gap(self, text: str) -> None:
+        """Add a line about a value that could not be measured."""
+        self.add(gaps=[*self.cost.gaps, text])
+
+    def result(self) -> CostResult:
+        """Return the measured cost as a message."""
+        return CostResult(
+            cost=self.cost,
+            warnings=self.warnings,
+            counted=self.counted,
+            export_difference=self.export_difference,
+        )
+
+
+def batch_sizes(calls_of: Callable[[int], Calls], large: int) -> tuple[int, ...]:
+    """Return the batch sizes to time: 1, and the largest up to ``large`` that is fast enough."""
+    one = calls_of(1)
+    # the first call also sets things up
+    one()()
+    seconds, n = _seconds(one()), large
+    while n > 1 and n * seconds > SPEED_UP * CALL_LIMIT_S:
+        n //= 2
+    # where a call is certainly short, it is not made: it would add to the peak memory
+    while n > 1 and n * seconds > CALL_LIMIT_S / 2 and _seconds(calls_of(n)()) > CALL_LIMIT_S:
+        n //= 2
+    return (1, n) if n > 1 else (1,)
+
+
+def _seconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def peak_memory(calls: Calls) -> float:
+    """Return the peak memory of this process in MB while it scores for the first time.
+
+    Libraries are included, as in the peak memory of training.
+    """
+    call = calls()
+    machine.forget_peak_memory()
+    call()
+    return machine.peak_memory_mb()
+
+
+def time_runtimes(
+    calls: Mapping[tuple[str, int], Calls], settings: TimingSettings, report: CostReport
+) -> None:
+    """Measure the latency of each runtime and batch size; add warnings to the report."""
+    with measure_background_load() as load:
+        timed = time_calls(calls, limit_s=settings.limit_s)
+    report.add(latencies=[_latency(r, n, times, load.others) for (r, n), times in timed.items()])
+    report.warnings += load.warnings(settings.threads)
+    if settings.threads == 1:
+        # while a GPU works, the calling thread waits
+        on_thread = {
+            f"{'Python' if runtime == 'native' else runtime} at batch {n}": times
+            for (runtime, n), times in timed.items()
+            if not runtime.startswith("torch-")
+        }
+        report.warnings += idle_warnings(on_thread, load)
+
+
+def _latency(runtime: str, n: int, times: CallTimes, load: float | None) -> Latency:
+    return Latency(
+        runtime=runtime,
+        batch=n,
+        median_ms=times.median,
+        p95_ms=times.p95,
+        cpu_ms=times.cpu,
+        precision=times.precision,
+        rounds=msgspec.convert(times.rounds, list[Round]),
+        load=load,
+    )

@@ -1,0 +1,69 @@
+"""Make the recorded cost of a cell from the results of its method stages and its cost stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hepbench.storage import machine
+from hepbench.storage.costs import Cost, Device, Latency
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hepbench.cost.messages import CostResult
+    from hepbench.training.messages import MethodResult
+
+
+def cost(
+    chain: Sequence[MethodResult],
+    measured: CostResult | None,
+    device: Device,
+    *,
+    measured_on: str,
+) -> Cost:
+    """Return the recorded cost of training, and that of scoring if it was measured.
+
+    Args:
+        chain: results of the method stages, in their order.
+        measured: result of the cost stage.
+        device: what the cell was computed on.
+        measured_on: key of the method stage whose result was timed.
+    """
+    last = chain[-1]
+    known = _training_times(chain)
+    if measured is None:
+        known["peak_memory_mb"] = max(result.peak_memory_mb for result in chain)
+    # the method stage counts only parameters that a score depends on
+    for name in ("parameters", "nonzero_parameters"):
+        if (value := getattr(last.trained, name)) is not None:
+            known[name] = value
+    scoring = measured.cost if measured else Cost()
+    known["latencies"] = [
+        _latency_with_device(each, device, measured_on) for each in scoring.latencies
+    ]
+    return msgspec.structs.replace(scoring, **known)
+
+
+def _training_times(chain: Sequence[MethodResult]) -> dict[str, Any]:
+    """Return wall and CPU time of a chain's methods, and how fast they processed examples."""
+    trained = [result.trained for result in chain]
+    seconds = sum(each.seconds for each in trained)
+    cpu = [each.cpu_seconds for each in trained if each.cpu_seconds is not None]
+    processed = sum(each.processed or 0 for each in trained)
+    return {
+        "train_seconds": seconds,
+        # stages of an older version did not measure it
+        "train_cpu_seconds": sum(cpu) if len(cpu) == len(trained) else None,
+        "trained_per_second": processed / seconds if processed and seconds else None,
+    }
+
+
+def _latency_with_device(latency: Latency, device: Device, measured_on: str) -> Latency:
+    """Return a latency with its device: all runtimes except ``torch-cuda`` use the CPU."""
+    on_gpu = latency.runtime.removeprefix("torch-") == device.kind != "cpu"
+    cpu = Device(kind="cpu", name=str(machine.description()["processor"]), precision="float32")
+    return msgspec.structs.replace(
+        latency, device=device if on_gpu else cpu, measured_on=measured_on
+    )
