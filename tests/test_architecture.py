@@ -69,7 +69,7 @@ BELOW = {
 """Package -> packages that it may import, in the order of their layers."""
 
 # the public API, and modules beside the packages
-TOP = {"hepbench", "hepbench.__main__", "hepbench._version", "hepbench.testing"}
+TOP = {"hepbench", *(f"hepbench.{n}" for n in ("__main__", "_version", "pytest_plugin", "testing"))}
 
 
 def modules():

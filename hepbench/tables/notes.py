@@ -197,7 +197,7 @@ def _missing_reason(value: Value | None) -> str:
 
 def _stated(row: Row, columns: Columns) -> list[str]:
     """Return a note on shown counts that an estimator states about itself."""
-    shown = [title(name) for name in columns.names if name in row.stated]
+    shown = [title(name) for name in COUNTS if name in columns.names and name in row.stated]
     return [f"stated by the estimator, not counted: {listed(shown)}"] if shown else []
 
 
