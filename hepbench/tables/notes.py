@@ -7,8 +7,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.text import one_line
-from hepbench.storage.keys import differences
 from hepbench.storage.costs import STATED
+from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
 from hepbench.tables import latencies
 from hepbench.tables.columns import COUNTS, LOSS_METRICS, TIMES, base, title
