@@ -80,5 +80,5 @@ def test_what_an_estimator_states_is_marked():
         "mlp": [],
     }
     text = plain([stated, old, counted], columns=["auc", "flops", "parameters"])
-    assert text.count("stated by the estimator, not counted: FLOPs and params") == 1
+    assert text.count("stated by the estimator, not counted: params and FLOPs") == 1
     assert [row_of(text, name).split()[-1] for name in ("gbdt", "old", "mlp")] == ["1", "1", "7"]

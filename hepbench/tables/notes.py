@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.text import one_line
+from hepbench.storage.costs import STATED
 from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
 from hepbench.tables import latencies
@@ -196,9 +197,11 @@ def _missing_reason(value: Value | None) -> str:
 
 
 def _stated(row: Row, columns: Columns) -> list[str]:
-    """Return a note on shown counts that an estimator states about itself."""
-    shown = [title(name) for name in COUNTS if name in columns.names and name in row.stated]
-    return [f"stated by the estimator, not counted: {listed(shown)}"] if shown else []
+    """Return a note on counts that an estimator states about itself, if one is shown."""
+    if row.stated.isdisjoint(columns.names):
+        return []
+    known = [title(name) for name in STATED if name in row.stated]
+    return [f"stated by the estimator, not counted: {listed(known)}"]
 
 
 def _source_of_published(row: Row, columns: Columns) -> list[str]:

@@ -66,8 +66,7 @@ class Row:
     @cached_property
     def stated(self) -> set[str]:
         """Columns of costs that an estimator states about itself."""
-        stated = {name for record in self.ok for name in record.stated}
-        return {name for name in stated if name in self.averages and self.averages[name].n}
+        return {name for record in self.ok for name in record.stated}
 
     @cached_property
     def ok(self) -> list[Record]:
