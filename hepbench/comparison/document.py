@@ -78,7 +78,8 @@ def _github(report: Report) -> str:
 def _html(report: Report) -> str:
     first, *others = map(escape, report.lead)
     details = "<br>\n".join(map(escape, report.details))
-    head = f"<h1>{first}</h1>\n<p>{'<br>'.join(others)}</p>\n<p>{details}</p>"
+    lead = f"<p><strong>{first}</strong></p>\n<p>{'<br>'.join(others)}</p>"
+    head = f"<h1>Comparison</h1>\n{lead}\n<p>{details}</p>"
     return markup.html_page("Comparison", "\n".join([head, *_tables(report, markup.html_tables)]))
 
 
@@ -124,7 +125,7 @@ def _finding_as_json(finding: Finding) -> dict[str, Any]:
         "stderr": difference.stderr if difference and not finding.is_log else None,
         "p": finding.p,
         "smallest_visible_loss": finding.smallest_visible,
-        "seeds": list(difference.trainings) if difference else None,
+        "seeds": [int(s.trainings) for s in difference.spreads] if difference else None,
         "n_test": finding.n_test,
         "reason": finding.reason or None,
     }
@@ -275,8 +276,9 @@ def _legend(main: str, others: Sequence[str], comparison: Comparison) -> list[st
     lines = []
     tested = [each for each in comparison.findings[main] if each.difference is not None]
     if tested:
-        number = several(len(tested), "tested cell")
-        lines += [ERROR, f"{SIGNIFICANT} {number} by Holm's procedure", VISIBLE]
+        cells = several(len(tested), "tested cell")
+        lines += [ERROR, f"{SIGNIFICANT} {cells} by Holm's procedure", VISIBLE]
+    others = [name for name in others if comparison.findings[name]]
     if costs := [title(name) for name in others if name in COSTS]:
         lines.append(f"{', '.join(costs)}: relative change; =: equal")
     if any("latency" in name for name in others):
