@@ -31,7 +31,7 @@ FORMATS = ("plain", "github", "json", "html")
 
 
 MOST_CHANGES, LONGEST_CHANGES = 3, 300
-"""Changed parts of a key that a note names, and its characters."""
+"""Changed parts of a key that a note names; characters of a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,7 @@ def _as_json(report: Report) -> dict[str, Any]:
             {
                 "cell": pair.cell,
                 "changed": pair.changes,
+                "new_warnings": pair.new_warnings,
                 "findings": {
                     name: _finding_as_json(finding)
                     for name, finding in comparison.by_cell[pair.cell].items()
@@ -137,7 +138,8 @@ def _document(report: Report) -> Document:
     shown: dict[str, list[Pair]] = defaultdict(list)
     same: dict[str, int] = defaultdict(int)
     for pair in comparison.pairs:
-        if all(each.verdict == "identical" for each in comparison.by_cell[pair.cell].values()):
+        found = comparison.by_cell[pair.cell].values()
+        if all(each.verdict == "identical" for each in found) and not pair.new_warnings:
             same[_dataset(pair)] += 1
         else:
             shown[_dataset(pair)].append(pair)
@@ -252,6 +254,10 @@ def _notes(pair: Pair, found: Mapping[str, Finding]) -> list[str]:
     reasons = [
         one_line(reason if every else f"{', '.join(names)}: {reason}")
         for reason, names in by_reason.items()
+    ]
+    reasons += [
+        shortened(one_line(f"warning in NEW: {text}"), LONGEST_CHANGES)
+        for text in pair.new_warnings
     ]
     if not pair.changes:
         return reasons
