@@ -31,6 +31,7 @@ PURE = (
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
     *("evaluation/significance", "evaluation/effective_examples", "evaluation/metric_calls"),
     *("evaluation/consistency", "evaluation/paired", "evaluation/paired_runs"),
+    "evaluation/spreads",
     *("planning/matrix", "planning/selection", "planning/settings", "specs/gate"),
     *("comparison/costs", "comparison/document", "comparison/findings", "comparison/gate"),
     *("comparison/pairs", "comparison/sentences"),

@@ -145,6 +145,28 @@ def test_few_examples_of_a_class_conclude_nothing(tmp_path):
     assert found.reason == "9 test examples of a class; at least 10 are needed"
 
 
+def test_equal_rankings_of_few_examples_are_no_proof(tmp_path):
+    """Two runs that rank all examples correctly have no error by DeLong; forty examples show little."""
+    perfect = Cell(separation=40.0, own=0.1)
+    for n, visible in ((40, 0.14), (4000, 0.0014)):
+        found = one(tmp_path / str(n), perfect, replace(perfect, first=50), n=n)
+        assert (found.verdict, found.base, found.new) == ("no difference shown", 1, 1)
+        assert found.smallest_visible == pytest.approx(visible, rel=0.01)
+
+
+def test_warnings_that_only_new_has_are_told(tmp_path):
+    """A row that is no longer reproducible got worse, whatever its AUC is."""
+    base, new = run(tmp_path / "base", m=Cell()), run(tmp_path / "new", m=Cell(first=50))
+    for results, warnings in ((base, ["limits: few"]), (new, ["limits: few", "scores: saturated"])):
+        for record in results.records():
+            results.rewrite(msgspec.structs.replace(record, warnings=warnings))
+    text = comparisons.compare(
+        base=base.root, new=new.root, metrics=None, suite=None, format_="plain"
+    )
+    assert "warning in NEW: scores: saturated" in text
+    assert "limits" not in text
+
+
 def test_an_accuracy_without_its_validation_part_concludes_nothing(tmp_path):
     """It was left out when the results were packed; identical scores are identical all the same."""
     for name, first in (("base", 0), ("new", 50)):
@@ -271,7 +293,7 @@ def test_the_first_sentence_says_what_got_better_and_worse_and_what_cannot_be_to
     for part in (
         "1 without a difference that can be shown",
         "1 bit-identical",
-        "1 missing in NEW (higgs/gone/scratch)",
+        "1 missing or failed (higgs/gone/scratch)",
         "1 where nothing can be concluded (higgs/one_seed/scratch)",
         "1 only in NEW (higgs/more/scratch)",
     ):

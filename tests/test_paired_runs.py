@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from hepbench.evaluation import paired, paired_runs
 from hepbench.evaluation.paired import Means
 from hepbench.evaluation.paired_runs import RunDifference
+from hepbench.evaluation.spreads import Spread
 
 stats = pytest.importorskip("scipy.stats")
 
 
 def difference(value=0.01, examples=1e-6, trainings=0.0, both=0.0, freedom=math.inf, seeds=3):
-    """A difference of two runs with chosen variances."""
-    return RunDifference(0.8, 0.8 + value, examples, trainings, both, freedom, (seeds, seeds))
+    """A difference of two runs with chosen variances, that of trainings with ``freedom`` in all."""
+    each = Spread(seeds * trainings / 2, seeds * both / 2, seeds, freedom / 2)
+    return RunDifference(0.8, 0.8 + value, examples, (each, each))
 
 
 def slow_delong(first, second, labels, weights):
@@ -114,7 +116,7 @@ def test_what_each_training_has_of_its_own_on_the_examples_is_counted_once():
     assert found.of_examples == 0
     # variances .0002 and .0008, each / 2
     assert found.of_trainings == pytest.approx(0.0005)
-    assert found.of_both == pytest.approx(1e-4)
+    assert [spread.own for spread in found.spreads] == pytest.approx([1e-4, 1e-4])
     assert found.freedom == pytest.approx(0.0005**2 / (0.0001**2 + 0.0004**2))
 
 
@@ -176,9 +178,8 @@ def test_as_many_examples_as_are_needed_are_enough(examples, trainings, part, lo
     needed = paired_runs.examples_needed(found, 500, loss, 0.05)
     if needed is not None:
         factor = needed / 500
-        others = found.of_trainings - found.of_both
         more = difference(examples=examples / factor, freedom=4.0,
-                          trainings=others + found.of_both / factor)  # fmt: skip
+                          trainings=trainings * (1 - part + part / factor))  # fmt: skip
         assert more.smallest_visible(0.05) <= loss * 1.001
 
 

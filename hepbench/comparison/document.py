@@ -31,7 +31,7 @@ FORMATS = ("plain", "github", "json", "html")
 
 
 MOST_CHANGES, LONGEST_CHANGES = 3, 300
-"""Changed parts of a key that a note names, and its characters."""
+"""Changed parts of a key that a note names; characters of a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,8 @@ def _github(report: Report) -> str:
 def _html(report: Report) -> str:
     first, *others = map(escape, report.lead)
     details = "<br>\n".join(map(escape, report.details))
-    head = f"<h1>{first}</h1>\n<p>{'<br>'.join(others)}</p>\n<p>{details}</p>"
+    lead = f"<p><strong>{first}</strong></p>\n<p>{'<br>'.join(others)}</p>"
+    head = f"<h1>Comparison</h1>\n{lead}\n<p>{details}</p>"
     return markup.html_page("Comparison", "\n".join([head, *_tables(report, markup.html_tables)]))
 
 
@@ -104,6 +105,7 @@ def _as_json(report: Report) -> dict[str, Any]:
             {
                 "cell": pair.cell,
                 "changed": pair.changes,
+                "new_warnings": pair.new_warnings,
                 "findings": {
                     name: _finding_as_json(finding)
                     for name, finding in comparison.by_cell[pair.cell].items()
@@ -124,7 +126,7 @@ def _finding_as_json(finding: Finding) -> dict[str, Any]:
         "stderr": difference.stderr if difference and not finding.is_log else None,
         "p": finding.p,
         "smallest_visible_loss": finding.smallest_visible,
-        "seeds": list(difference.trainings) if difference else None,
+        "seeds": [int(s.trainings) for s in difference.spreads] if difference else None,
         "n_test": finding.n_test,
         "reason": finding.reason or None,
     }
@@ -136,7 +138,8 @@ def _document(report: Report) -> Document:
     shown: dict[str, list[Pair]] = defaultdict(list)
     same: dict[str, int] = defaultdict(int)
     for pair in comparison.pairs:
-        if all(each.verdict == "identical" for each in comparison.by_cell[pair.cell].values()):
+        found = comparison.by_cell[pair.cell].values()
+        if all(each.verdict == "identical" for each in found) and not pair.new_warnings:
             same[_dataset(pair)] += 1
         else:
             shown[_dataset(pair)].append(pair)
@@ -252,6 +255,10 @@ def _notes(pair: Pair, found: Mapping[str, Finding]) -> list[str]:
         one_line(reason if every else f"{', '.join(names)}: {reason}")
         for reason, names in by_reason.items()
     ]
+    reasons += [
+        shortened(one_line(f"warning in NEW: {text}"), LONGEST_CHANGES)
+        for text in pair.new_warnings
+    ]
     if not pair.changes:
         return reasons
     more = len(pair.changes) - MOST_CHANGES
@@ -275,8 +282,9 @@ def _legend(main: str, others: Sequence[str], comparison: Comparison) -> list[st
     lines = []
     tested = [each for each in comparison.findings[main] if each.difference is not None]
     if tested:
-        number = several(len(tested), "tested cell")
-        lines += [ERROR, f"{SIGNIFICANT} {number} by Holm's procedure", VISIBLE]
+        cells = several(len(tested), "tested cell")
+        lines += [ERROR, f"{SIGNIFICANT} {cells} by Holm's procedure", VISIBLE]
+    others = [name for name in others if comparison.findings[name]]
     if costs := [title(name) for name in others if name in COSTS]:
         lines.append(f"{', '.join(costs)}: relative change; =: equal")
     if any("latency" in name for name in others):

@@ -116,19 +116,19 @@ class Finding:
 def judged(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings on one metric with verdicts on those that were tested.
 
-    Their probabilities are corrected together, by Holm's procedure.
+    Their spreads over trainings are moderated together, their probabilities corrected together.
     """
-    tested = [i for i, finding in enumerate(findings) if finding.difference is not None]
-    raw = [found.p for each in findings if (found := each.difference) is not None]
-    corrected = dict(zip(tested, paired_runs.holm(raw), strict=True))
-    return [
-        _judged(finding, corrected[i], len(tested)) if i in corrected else finding
-        for i, finding in enumerate(findings)
-    ]
+    tested = [(i, found) for i, each in enumerate(findings) if (found := each.difference)]
+    differences = paired_runs.moderated([found for _, found in tested])
+    corrected = paired_runs.holm([found.p for found in differences])
+    judged = list(findings)
+    for (i, _), difference, p in zip(tested, differences, corrected, strict=True):
+        finding = replace(findings[i], difference=difference, p=p, tests=len(tested))
+        judged[i] = replace(finding, verdict=_verdict(finding, p))
+    return judged
 
 
-def _judged(finding: Finding, p: float, tests: int) -> Finding:
-    verdict: Verdict = "no difference shown"
-    if p < paired.LEVEL:
-        verdict = "worse" if finding.loss > 0 else "better"
-    return replace(finding, verdict=verdict, p=p, tests=tests)
+def _verdict(finding: Finding, p: float) -> Verdict:
+    if p >= paired.LEVEL:
+        return "no difference shown"
+    return "worse" if finding.loss > 0 else "better"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from hepbench.comparison.sentences import brief, name_of, number, relative
 from hepbench.evaluation import paired_runs
@@ -27,7 +27,11 @@ Policy: TypeAlias = "Sequence[tuple[str, Rule]]"
 """Rules, each with the metric or cost that it is about."""
 
 
-Outcome: TypeAlias = Literal["passed", "worse", "unclear"]
+Outcome: TypeAlias = Literal["worse", "unclear", "passed"]
+
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+"""Outcomes of a rule in a cell, the most serious first."""
 
 
 PASSED, WORSE, UNCLEAR = 0, 1, 3
@@ -50,7 +54,7 @@ class Judgement:
         name: of the metric or cost.
         rule: the rule.
         cell: ``dataset/model/chain``; "" if the rule was measured in no cell.
-        outcome: ``passed``, ``worse`` or ``unclear``.
+        outcome: see OUTCOMES.
         text: why, in words.
     """
 
@@ -123,14 +127,15 @@ def _metric_outcome(rule: Rule, finding: Finding) -> tuple[Outcome, str]:
     base = finding.base or 0.0
     allowed, loss = rule.tolerance.of(base), finding.loss
     if finding.verdict == "worse" and loss > allowed:
-        return (
-            "worse",
-            f"{_values(finding)}, a loss of {_loss(finding)}; {rule.tolerance} is allowed",
-        )
+        return "worse", f"{_values(finding)}, a loss of {_loss(finding)}; {_allowed(rule)}"
     visible, needed = finding.smallest_visible or 0.0, rule.resolution.of(base)
     if visible > needed:
         return "unclear", f"too few examples or seeds: {_too_few(finding, needed)}"
     return "passed", "worse within tolerance" if finding.verdict == "worse" else finding.verdict
+
+
+def _allowed(rule: Rule) -> str:
+    return f"{rule.tolerance} is allowed" if rule.tolerance.size else "none is allowed"
 
 
 def _values(finding: Finding) -> str:
@@ -154,7 +159,7 @@ def _too_few(finding: Finding, needed: float) -> str:
     if examples is not None:
         return f"{visible}; about {examples:,} test examples would do, there are {n:,}"
     seeds = paired_runs.trainings_needed(difference, needed, level)
-    now = min(difference.trainings)
+    now = min(int(spread.trainings) for spread in difference.spreads)
     if seeds is not None:
         return f"{visible}; about {seeds:,} seeds would do, there are {now:,}"
     return f"{visible}; it takes both more test examples than {n:,} and more seeds than {now:,}"
@@ -165,7 +170,7 @@ def _cost_outcome(rule: Rule, finding: Finding) -> tuple[Outcome, str]:
         return "unclear", f"{finding.verdict}: {brief(finding.reason)}"
     allowed = rule.tolerance.of(1.0)
     if finding.verdict == "worse" and finding.increase > allowed:
-        return "worse", f"{relative(finding.increase)}; {rule.tolerance} is allowed"
+        return "worse", f"{relative(finding.increase)}; {_allowed(rule)}"
     if finding.difference is not None and finding.verdict != "better":
         visible = finding.smallest_visible or 0.0
         if visible > allowed:
@@ -238,7 +243,8 @@ def lines(judgements: Sequence[Judgement]) -> list[str]:
     cells: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     missing: set[str] = set()
     for tier in TIERS:
-        for each in (each for each in judgements if each.rule.tier == tier):
+        of_tier = [each for each in judgements if each.rule.tier == tier]
+        for each in sorted(of_tier, key=lambda each: OUTCOMES.index(each.outcome)):
             if (each.outcome == "passed" and tier != "informative") or each.cell in missing:
                 continue
             if each.text.startswith("missing"):

@@ -48,6 +48,23 @@ class Pair:
         return differences(old, new)
 
     @cached_property
+    def new_warnings(self) -> list[str]:
+        """Warnings of records in NEW of a kind that those in BASE do not have, one of each kind.
+
+        It is chance which latencies were timed at a noisy moment; their warnings are left out.
+        """
+        kinds: dict[str, dict[str, str]] = {"BASE": {}, "NEW": {}}
+        for run, row in self.rows.items():
+            for record in row.ok:
+                kinds[run] |= {text.partition(": ")[0]: text for text in record.warnings}
+        if self.base is None:
+            return []
+        new = kinds["NEW"].items()
+        return [
+            t for kind, t in new if kind not in kinds["BASE"] and not kind.startswith("latency")
+        ]
+
+    @cached_property
     def missing(self) -> str:
         """Why a pair cannot be compared: a run has no such cell, or it failed there; "" if it can."""
         for name, row in (("BASE", self.base), ("NEW", self.new)):

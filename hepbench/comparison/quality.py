@@ -103,6 +103,8 @@ def _compared(finding: Finding, pair: Pair, metric: Metric, runs: Runs) -> Findi
             return replace(finding, verdict="identical")
         _check_numbers(pair, examples)
         difference = _difference(records, len(pair.base.ok), metric, examples)
+        if not difference.stderr:
+            difference = _with_smallest_error(difference, metric, examples)
     except HepbenchError as error:
         raise NotTested(verdict="nothing concluded", reason=str(error)) from error
     except NotTested:
@@ -198,6 +200,20 @@ def _difference(
         return paired_runs.of_accuracy(correct, tests[0].weights, base)
     means = paired.resampled_means(resolve(metric.compute), [[each] for each in tests])
     return paired_runs.of_means(means, base)
+
+
+def _with_smallest_error(
+    difference: RunDifference, metric: Metric, examples: Arrays
+) -> RunDifference:
+    """Return a difference without an error with that of one example, the smallest that shows.
+
+    No error was found because both runs rank or classify all examples alike. With one more example
+    that may be different.
+    """
+    if metric.compute != AUC and metric.compute not in CUTS:
+        reason = f"{metric.name} does not change with the test examples, so it has no error"
+        raise NotTested(verdict="nothing concluded", reason=reason)
+    return replace(difference, of_examples=1 / int(np.bincount(examples["labels"]).min()) ** 2)
 
 
 def _predictions(results: Results, record: Record, metric: Metric) -> Predictions:

@@ -26,7 +26,7 @@ QUALITY: dict[Verdict, str] = {
     "better": "better",
     "no difference shown": "without a difference that can be shown",
     "identical": "bit-identical",
-    "missing": "missing in NEW",
+    "missing": "missing or failed",
     "not measured": "not measured in one of the runs",
     "not comparable": "not comparable",
     "nothing concluded": "where nothing can be concluded",

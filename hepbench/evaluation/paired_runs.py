@@ -8,6 +8,7 @@ Three things differ by chance between the means of two runs on one test set:
 
 The spread over trainings contains the last two, DeLong's covariance the first and the last. So the
 last is counted once here, and runs that differ by seed alone are compared by their trainings alone.
+Where many pairs of runs are compared, their spreads are moderated together.
 ``benchmarks/comparisons.py`` measures how often the test is wrong.
 """
 
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepbench.evaluation import paired
+from hepbench.evaluation import paired, spreads
 from hepbench.evaluation.paired import Means
+from hepbench.evaluation.spreads import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +39,10 @@ ROUNDING = 1e-12
 """Values that differ by less are equal."""
 
 
+MANY = 1e5
+"""Degrees of freedom from which Student's t is normal."""
+
+
 FEW_DISAGREEMENTS = 25
 """Below this number of disagreements the exact test of McNemar is used beside the other one."""
 
@@ -48,21 +54,26 @@ class RunDifference:
     Attributes:
         base, new: means over the trainings of each run.
         of_examples: variance that more test examples reduce and more trainings do not.
-        of_trainings: variance that more trainings reduce: the spreads over trainings.
-        of_both: the part of ``of_trainings`` that more test examples reduce too.
-        freedom: degrees of freedom of ``of_trainings``.
-        trainings: number of trainings of each run.
+        spreads: over the trainings of BASE and of NEW.
         exact_p: from an exact test, if there is one: ``p`` is not smaller.
     """
 
     base: float
     new: float
     of_examples: float
-    of_trainings: float
-    of_both: float
-    freedom: float
-    trainings: tuple[int, int]
+    spreads: tuple[Spread, Spread]
     exact_p: float | None = None
+
+    @property
+    def of_trainings(self) -> float:
+        """The variance of the difference of two runs that more trainings reduce."""
+        return sum(spread.of_mean for spread in self.spreads)
+
+    @property
+    def freedom(self) -> float:
+        """The degrees of freedom of ``of_trainings``, by Welch and Satterthwaite."""
+        uncertain = sum(spread.of_mean**2 / spread.freedom for spread in self.spreads)
+        return self.of_trainings**2 / uncertain if uncertain else math.inf
 
     @property
     def value(self) -> float:
@@ -99,8 +110,8 @@ class RunDifference:
         known, estimated = self.of_examples, self.of_trainings
         if not known + estimated:
             return 0.0 if size else 1.0
-        if not estimated:
-            return math.erfc(size / math.sqrt(2 * known))
+        if estimated <= ROUNDING * known or self.freedom > MANY:
+            return math.erfc(size / math.sqrt(2 * (known + estimated)))
         if not known:
             return paired.two_sided(size / math.sqrt(estimated), self.freedom)
         # Student's t is normal with the variance estimated * freedom / chi-squared
@@ -151,28 +162,29 @@ def of_means(means: Means, base: int) -> RunDifference:
     """
     runs = [slice(base), slice(base, None)]
     values = [means.values[run] for run in runs]
-    numbers = [len(each) for each in values]
-    # sums of equal values are rounded
-    spreads = [each.var(ddof=1) / len(each) if np.ptp(each) > ROUNDING else 0.0 for each in values]
-    own = [_of_both(means.covariance[run, run]) for run in runs]
-    signs = np.concatenate([np.full(n, sign / n) for n, sign in zip(numbers, (-1, 1), strict=True)])
+    spreads = [
+        _spread(each, means.covariance[run, run]) for each, run in zip(values, runs, strict=True)
+    ]
+    signs = np.concatenate(
+        [np.full(len(v), s / len(v)) for v, s in zip(values, (-1, 1), strict=True)]
+    )
     paired_variance = float(signs @ means.covariance @ signs)
-    uncertain = sum(s**2 / (n - 1) for s, n in zip(spreads, numbers, strict=True))
+    own = sum(spread.own / spread.trainings for spread in spreads)
     return RunDifference(
         base=float(values[0].mean()),
         new=float(values[1].mean()),
-        of_examples=_positive(paired_variance - sum(own), compared_with=paired_variance),
-        of_trainings=sum(spreads),
-        of_both=min(sum(own), sum(spreads)),
-        freedom=sum(spreads) ** 2 / uncertain if uncertain else math.inf,
-        trainings=(numbers[0], numbers[1]),
+        of_examples=_positive(paired_variance - own, compared_with=paired_variance),
+        spreads=(spreads[0], spreads[1]),
     )
 
 
-def _of_both(covariance: Array) -> float:
-    """Return the variance of a mean over trainings due to what each has of its own on the examples."""
-    n = len(covariance)
-    return float((np.trace(covariance) - covariance.sum() / n) / (n - 1) / n)
+def _spread(values: Array, covariance: Array) -> Spread:
+    """Return the spread over the trainings of one run, from their values and covariance."""
+    n = len(values)
+    # sums of equal values are rounded
+    variance = float(values.var(ddof=1)) if np.ptp(values) > ROUNDING else 0.0
+    own = float((np.trace(covariance) - covariance.sum() / n) / (n - 1))
+    return Spread(variance, max(own, 0.0), n, n - 1)
 
 
 def _positive(variance: float, *, compared_with: float) -> float:
@@ -242,7 +254,8 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return found.tolist()
 
 
-MOST_TRAININGS = 1000
+MOST_EXAMPLES, MOST_TRAININGS = 10**9, 1000
+"""Numbers of test examples and seeds that are looked for, at most."""
 
 
 def examples_needed(found: RunDifference, n: int, loss: float, level: float) -> int | None:
@@ -253,19 +266,23 @@ def examples_needed(found: RunDifference, n: int, loss: float, level: float) -> 
         loss: above 0.
         level: see ``RunDifference.smallest_visible``.
     """
-    others = found.of_trainings - found.of_both
 
     def visible(factor: float) -> float:
-        trainings = others + found.of_both / factor
-        more = replace(found, of_examples=found.of_examples / factor, of_trainings=trainings)
+        spreads = [_with_more_examples(spread, factor) for spread in found.spreads]
+        more = replace(
+            found, of_examples=found.of_examples / factor, spreads=(spreads[0], spreads[1])
+        )
         return more.smallest_visible(level)
 
-    if (
-        others
-        and replace(found, of_examples=0.0, of_trainings=others).smallest_visible(level) >= loss
-    ):
+    if visible(MOST_EXAMPLES / n) > loss:
         return None
     return _rounded_up(n * _root(visible, loss, start=1.0))
+
+
+def _with_more_examples(spread: Spread, factor: float) -> Spread:
+    """Return a spread on more test examples: what each training has of its own on them shrinks."""
+    own = min(spread.own, spread.variance)
+    return replace(spread, variance=spread.variance - own + own / factor)
 
 
 def trainings_needed(found: RunDifference, loss: float, level: float) -> int | None:
@@ -274,19 +291,27 @@ def trainings_needed(found: RunDifference, loss: float, level: float) -> int | N
     Args:
         found, loss, level: see ``examples_needed``.
     """
-    now = min(found.trainings)
+    now = min(spread.trainings for spread in found.spreads)
 
     def visible(seeds: float) -> float:
-        more = replace(
-            found,
-            of_trainings=found.of_trainings * now / seeds,
-            freedom=found.freedom * (seeds - 1) / (now - 1),
-        )
-        return more.smallest_visible(level)
+        first, second = (_with_more_trainings(spread, seeds / now) for spread in found.spreads)
+        return replace(found, spreads=(first, second)).smallest_visible(level)
 
     if visible(MOST_TRAININGS) > loss:
         return None
     return math.ceil(_root(visible, loss, start=now))
+
+
+def _with_more_trainings(spread: Spread, factor: float) -> Spread:
+    freedom = spread.freedom + (factor - 1) * spread.trainings
+    return replace(spread, trainings=factor * spread.trainings, freedom=max(freedom, 0.5))
+
+
+def moderated(differences: Sequence[RunDifference]) -> list[RunDifference]:
+    """Return the differences of many pairs of runs with spreads that are moderated together."""
+    every = spreads.moderated([spread for each in differences for spread in each.spreads])
+    both = zip(every[::2], every[1::2], strict=True)
+    return [replace(each, spreads=pair) for each, pair in zip(differences, both, strict=True)]
 
 
 def _rounded_up(number: float) -> int:
