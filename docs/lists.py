@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hepbench.cli.catalogue import size_text
 from hepbench.registry.plugins import installed
-from hepbench.running.session import read_suite
 from hepbench.specs.parameters import Range
 
 if TYPE_CHECKING:
@@ -50,24 +50,19 @@ def original_files(_: str) -> str:
     return "\n".join(lines)
 
 
-def published(suite: str) -> str:
-    """Return a table of the published results of a suite of two classes of equal size.
+def published(file: str) -> str:
+    """Return a table of the published results in a TOML file.
 
-    The error of a rejection R at fixed signal efficiency is binomial: R / sqrt(n), with the n of the
-    background examples of the test set that pass.
+    The error of a rejection R is binomial: R / sqrt(n), of n background examples that pass.
     """
-    lines = [
-        "| network | AUC | rejection at 30 % | background left | source |",
-        "|---|---|---|---|---|",
-    ]
-    for each in read_suite(suite, installed()).published:
-        _, network, chain = each.cell.split("/")
-        rejection = each.metrics["rejection_30"]
-        left = each.n_test / 2 / rejection
-        error = rejection / left**0.5
-        name = f"`{network}`" + ", pretrained" * (chain == "finetune")
-        values = f"{each.metrics['auc']} | {rejection:.0f} ± {error:.0f} | {left:.0f}"
-        lines.append(f"| {name} | {values} | {each.source} |")
+    found = tomllib.loads((ROOT / file).read_text())
+    lines = ["| network | AUC | rejection at 30 % | background left | source |"]
+    lines.append("|---|---|---|---|---|")
+    for each in found["result"]:
+        left = found["n_test"] / 2 / each["rejection"]
+        rejection = f"{each['rejection']} ± {each['rejection'] / left**0.5:.0f}"
+        cells = [each["network"], f"{each['auc']:.4f}", rejection, f"{left:.0f}", each["source"]]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
