@@ -1,6 +1,6 @@
 // Error against cost, with its Pareto front; rows that differ in one parameter.
 
-const MOST_POINTS = 2000;
+const MOST_POINTS = 1000;
 
 const COST_TITLES = {
   flops: "FLOPs of one example",
