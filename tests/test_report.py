@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from made_records import METRICS, failed, record, seeds
 
+from hepbench.cli import reporting
 from hepbench.cli.commands import cli
 from hepbench.evaluation import stored_predictions
 from hepbench.plots.results import roc
@@ -369,6 +370,19 @@ def test_a_report_is_verified_and_says_when(tmp_path):
     report(tmp_path / "electron-photon", "-o", tmp_path / "none.html", "--no-verify")
     none = data_in(tmp_path / "none.html")
     assert none["verification"] is None
+
+
+def test_of_very_many_differences_the_first_are_listed(tmp_path, monkeypatch):
+    """The summary of all of them comes last."""
+    monkeypatch.setattr(reporting, "MOST_LINES", 3)
+    subprocess.run(["unzip", "-q", BASELINE / "electron-photon.zip", "-d", tmp_path], check=True)
+    for path in (tmp_path / "electron-photon").rglob("*.npz"):
+        path.unlink()
+    report(tmp_path / "electron-photon", "-o", tmp_path / "r.html")
+    lines = data_in(tmp_path / "r.html")["verification"]["lines"]
+    assert len(lines) == 5
+    assert lines[3] == "and 33 more: see hepbench verify"
+    assert lines[4].startswith("18 records, 0 values recomputed")
 
 
 def test_the_suite_file_is_in_the_page_or_why_it_is_not(tmp_path):

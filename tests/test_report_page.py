@@ -308,6 +308,54 @@ def test_names_with_html_run_nothing(chromium, tmp_path):
     assert clean(chromium, path)
 
 
+TEN = """
+import numpy as np
+from hepbench import Dataset, Examples, Input, Sample, View, hookimpl
+
+def sample():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(10, size=2000)
+    table = (labels[:, None] + rng.normal(size=(2000, 3))).astype(np.float32)
+    yield "labelled", Examples(inputs={"table": table}, ids=np.arange(2000), labels=labels)
+
+def view(inputs):
+    return {"table": inputs["table"]}
+
+@hookimpl
+def hepbench_datasets():
+    return [Dataset(name="ten", summary="ten classes", inputs={"table": Input(shape=(3,))},
+                    classes=tuple(f"class {i}" for i in range(10)), sample=Sample("ten:sample"),
+                    views={"table": View("ten:view")})]
+"""
+
+SUITE = """
+name = "many-classes"
+seeds = 2
+cost = false
+[[run]]
+datasets = ["ten"]
+models = ["logistic"]
+methods = ["scratch"]
+"""
+
+
+def test_ten_classes_have_no_roc_curve_but_all_else(chromium, bench):
+    """Scores are those of the true class, in ten colours; the AUC is that of pairs of classes."""
+    bench.plugin(TEN, "ten")
+    bench.write("many.toml", SUITE)
+    assert bench("run", "many.toml", "--quiet").code == 0
+    assert bench("report", "results").code == 0
+    path = bench.folder / "report.html"
+    chromium.open(path)
+    titles = "[...document.querySelectorAll('figure h3')].map((each) => each.textContent)"
+    assert chromium.run(titles) == ["Error against cost", "Training", "Scores"]
+    colours = (
+        "[...document.querySelectorAll('.chips .square')].map((each) => each.style.background)"
+    )
+    assert len(set(chromium.run(colours))) == 10
+    assert clean(chromium, path)
+
+
 def test_many_rows_are_shown_in_pages(chromium, tmp_path):
     """The page stays quick: it holds no more rows than are read, and no row is out of reach."""
     records = [r for i in range(130) for r in seeds(f"m{i:03}", 0.9 - i / 1000, n=1)]

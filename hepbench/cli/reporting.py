@@ -27,6 +27,10 @@ MOST_VERIFIED = 1000
 """Records that are verified unless the command says otherwise: about ten seconds."""
 
 
+MOST_LINES = 100
+"""Differences that a page lists."""
+
+
 def report(
     *, results: Path, run: str | None, output: Path, verify: bool | None, **globs: Any
 ) -> str:
@@ -105,8 +109,10 @@ def _verification(
 
     if not (len(records) <= MOST_VERIFIED if wanted is None else wanted):
         return None
-    lines, code = verify.verify(results, records)
-    return Verification(_now(), code == 0, [one_line(line) for line in lines])
+    (*lines, summary), code = verify.verify(results, records)
+    if len(lines) > MOST_LINES:
+        lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES:,} more: see hepbench verify"]
+    return Verification(_now(), code == 0, [one_line(line) for line in (*lines, summary)])
 
 
 def _suites(records: Iterable[Record], registry: Registry) -> list[SuiteText]:

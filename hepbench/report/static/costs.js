@@ -1,6 +1,6 @@
 // Error against cost, with its Pareto front; rows that differ in one parameter.
 
-const MOST_POINTS = 2000;
+const MOST_POINTS = 1000;
 
 const COST_TITLES = {
   flops: "FLOPs of one example",
@@ -60,7 +60,7 @@ function drawCost(rows, width, caption) {
   const counted = rows.filter((row) => row.values[place] > 0);
   const others = rows.length - counted.length;
   const margin = others ? 70 : 0;
-  const box = { left: 62 + margin, right: width - 14, top: 10, bottom: height - 44, outer: 62 };
+  const box = { left: 66 + margin, right: width - 14, top: 10, bottom: height - 44, outer: 66 };
   const x = fittingScale(
     counted.map((row) => row.values[place]),
     10,
@@ -228,7 +228,7 @@ function drawDependence(dependence, width) {
   const ends = all.flatMap(({ row }) =>
     [-1, 1].map((sign) => mainValue(row) + sign * (row.stderr || 0)),
   );
-  const box = { left: 62, right: width - 14, top: 10, bottom: height - 44 };
+  const box = { left: 66, right: width - 14, top: 10, bottom: height - 44 };
   const x = fittingScale(
     all.map((each) => each.value),
     20,

@@ -1,5 +1,8 @@
 // Figures with a panel for each chosen row: training and score distributions.
 
+// distributions of more classes than this are lines alone
+const FILLED = 4;
+
 const QUANTITIES = { loss: "loss", auc: "AUC", accuracy: "accuracy" };
 
 function trainingFigure(chosen) {
@@ -137,11 +140,14 @@ function scoreFigure(chosen) {
   if (!rows.length) return null;
   const { classes } = CONTENT.tables[shown.table];
   const two = classes.length === 2;
+  const filled = classes.length <= FILLED;
   const trained = rows.some((row) => row.curves.scores.train.length);
   const drawn = two ? "signal score" : "score of the true class";
   const caption =
     `Distributions of the ${drawn} by class, each of area 1, mean over seeds. ` +
-    `Filled: test examples${trained ? "; dots: training examples" : ""}.`;
+    (filled
+      ? `Filled: test examples${trained ? "; dots: training examples" : ""}.`
+      : "Test examples.");
   const made = figure("Scores", caption, (width) => [
     classLegend(rows),
     element(
@@ -158,6 +164,11 @@ function className(i) {
   return CONTENT.tables[shown.table].classes[i] || `class ${i}`;
 }
 
+/** Return the colour of a class: apart from those of rows, if there are few classes. */
+function classColour(i, count) {
+  return count > 6 ? `var(--c${i % COLOURS})` : `var(--k${i})`;
+}
+
 function classLegend(rows) {
   const count = Math.max(...rows.map((row) => row.curves.scores.test.length));
   return element(
@@ -167,7 +178,7 @@ function classLegend(rows) {
       element(
         "li",
         {},
-        element("span", { class: "square", style: { background: `var(--k${i % 6})` } }),
+        element("span", { class: "square", style: { background: classColour(i, count) } }),
         className(i),
       ),
     ),
@@ -200,16 +211,11 @@ function drawScores(row, width) {
     const edges = density.flatMap((each, bin) =>
       [bin, bin + 1].map((n) => [x(n / density.length), y(floor(each))]),
     );
-    const stroke = `var(--k${i % 6})`;
-    inside.append(
-      band(
-        edges,
-        edges.map(([px]) => [px, box.bottom]),
-        stroke,
-        0.25,
-      ),
-      curve(edges, { stroke, width: 1.4 }),
-    );
+    const stroke = classColour(i, test.length);
+    inside.append(curve(edges, { stroke, width: 1.4 }));
+    if (test.length > FILLED) return;
+    const floorLine = edges.map(([px]) => [px, box.bottom]);
+    inside.append(band(edges, floorLine, stroke, 0.25));
     (train[i] || []).forEach((each, bin, all) => {
       if (each > 0)
         inside.append(

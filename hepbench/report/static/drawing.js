@@ -109,7 +109,7 @@ function axes(svg, { x, y, box, xLabel = "", yLabel = "", xTicks = true }) {
   if (yLabel) {
     const middle = (box.top + box.bottom) / 2;
     const turned = label(yLabel, 0, 0, "middle");
-    turned.setAttribute("transform", `translate(${outer - 46} ${middle}) rotate(-90)`);
+    turned.setAttribute("transform", `translate(${outer - 50} ${middle}) rotate(-90)`);
     titles.append(turned);
   }
   const clip = `clip-${(clips += 1)}`;

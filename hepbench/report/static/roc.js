@@ -28,7 +28,7 @@ function drawRoc(rows, width) {
   const ratios = curves.map((each) =>
     each.filter(({ x }) => at[0].has(x)).map(({ x, y }) => [x, y / at[0].get(x).y]),
   );
-  const [left, right, split, bottom] = [62, width - 14, height * 0.7, height - 44];
+  const [left, right, split, bottom] = [66, width - 14, height * 0.7, height - 44];
   const x = scale([0, 1], [left, right]);
   drawRejections(svg, rows, curves, x, { left, right, top: 10, bottom: split });
   drawRatios(svg, rows, ratios, x, { left, right, top: split + 16, bottom });
