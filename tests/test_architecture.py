@@ -69,7 +69,13 @@ BELOW = {
 """Package -> packages that it may import, in the order of their layers."""
 
 # the public API, and modules beside the packages
-TOP = {"hepbench", "hepbench.__main__", "hepbench._version", "hepbench.testing"}
+TOP = {
+    "hepbench",
+    "hepbench.__main__",
+    "hepbench._version",
+    "hepbench.testing",
+    "hepbench.pytest_plugin",
+}
 
 
 def modules():

@@ -219,9 +219,9 @@ def show(kind: str, name: str) -> None:
 @click.option("--per-seed", is_flag=True, help="In CSV and JSON, a row for each seed.")
 def table(**given: Any) -> None:
     """Show results as a table: each value with its errors, from the test sample and over seeds."""
-    from hepbench.cli import verbs
+    from hepbench.cli import tabulating
 
-    streams.write(verbs.table(**given))
+    streams.write(tabulating.table(**given))
 
 
 @cli.command()
