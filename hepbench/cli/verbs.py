@@ -12,8 +12,7 @@ from hepbench.data import finding
 from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
-from hepbench.specs.references import without_parameters
-from hepbench.specs.text import enumerated, one_line, several, unknown
+from hepbench.specs.text import enumerated, one_line, several
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
 from hepbench.storage.results import Results, ResultsFolder
@@ -23,11 +22,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hepbench.planning.matrix import Choice
-    from hepbench.planning.plan import Cell, Plan
+    from hepbench.planning.plan import Cell
     from hepbench.running.executor import Limits
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
+
+
+def run_all(
+    *,
+    suites: Sequence[str],
+    choice: Choice,
+    local: LocalOptions,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Run suites one after another, and return the largest of their exit codes.
+
+    All are planned before the first one runs, so that a mistake in the last one costs no night.
+    """
+    names = list(dict.fromkeys(suites))
+    if len(names) < 2:
+        return run(
+            suite=names[0] if names else None, choice=choice, local=local, as_json=as_json, **given
+        )
+    if as_json:
+        msg = (
+            f"--json prints the summary of one suite; {len(names)} were given: run them one by one"
+        )
+        raise UsageError(msg)
+    for name in names:
+        session.open_session(session.suite_name(name, choice), choice, local)
+    return max(
+        run(suite=name, choice=choice, local=local, as_json=False, **given) for name in names
+    )
 
 
 def run(
@@ -315,33 +343,6 @@ def data_plot(dataset: str, figures: Sequence[str], **how: Any) -> str:
     return "\n".join(map(str, drawing.make(dataset, figures, **how)))
 
 
-def why(
-    *,
-    cell: str,
-    suite: str | None,
-    choice: Choice,
-    local: LocalOptions,
-    results: Path,
-    run: str | None,
-) -> str:
-    """Return the text of ``why``: the parts of a cell's key that changed since its last record."""
-    from hepbench.storage.keys import differences
-
-    record = last_record(cell, tabulating.recorded(Results(results), run))
-    choice = replace(choice, seeds=choice.seeds or record.seed + 1)
-    opened = open_suite_of(record, choice, local, suite=suite)
-    now = _counterpart(record, opened.plan)
-    if now.key != record.key:
-        lines = differences(dict(record.key_parts), _builtins(now.key_parts))
-        changed = several(len(lines), "part")
-        head = f"{record.cell}: {changed} of its key changed since its last record"
-    elif lines := opened.validity.changes(record):
-        head = f"{record.cell}: its key is the same, but files or versions it used have changed"
-    else:
-        return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
-    return "\n".join([head, *(f"  {line}" for line in lines)])
-
-
 def open_suite_of(
     record: Record, choice: Choice, local: LocalOptions, *, suite: str | None = None
 ) -> Session:
@@ -361,36 +362,6 @@ def open_suite_of(
         )
         raise UsageError(msg)
     return opened
-
-
-def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a cell's key in the JSON types that records hold."""
-    import msgspec
-
-    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
-    return built
-
-
-def last_record(cell: str, records: Sequence[Record]) -> Record:
-    """Return the newest record of a cell, chosen by its name or the beginning of its key."""
-    meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
-    meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
-    if not meant:
-        raise UsageError(unknown("cell", cell, {r.cell for r in records}))
-    return max(meant, key=lambda r: r.provenance.finished)
-
-
-def _counterpart(record: Record, plan: Plan) -> Cell:
-    """Return the planned cell of the same names as a record's, if possible of equal parameters."""
-    same_names = [
-        c for c in plan.cells if without_parameters(c.name) == without_parameters(record.cell)
-    ]
-    for cell in same_names:
-        if cell.name == record.cell:
-            return cell
-    if not same_names:
-        raise UsageError(unknown("cell", record.cell, [cell.name for cell in plan.cells]))
-    return same_names[0]
 
 
 def check(name: str, *, quick: bool) -> int:
