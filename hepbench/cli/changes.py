@@ -60,16 +60,22 @@ def _change(record: Record, opened: Session) -> Change:
 
     now = _counterpart(record, opened.plan)
     if now.key != record.key:
-        lines = differences(dict(record.key_parts), _builtins(now.key_parts))
+        old, new = _without_seed(record.key_parts), _without_seed(_builtins(now.key_parts))
+        lines = differences(old, new)
         changed = several(len(lines), "part")
-        # names of cells end in the seed, which is told before
-        for name in (record.cell, now.name):
-            lines = [line.replace(name, name.rpartition("#")[0]) for line in lines]
         return Change(f"{changed} of its key changed since its last record", tuple(lines))
     if lines := opened.validity.changes(record):
         said = "its key is the same, but files or versions it used have changed"
         return Change(said, tuple(lines))
     return NOTHING
+
+
+def _without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a key without the seed in the cell's name, which is told before."""
+    evaluate = parts.get("evaluate", {})
+    if not isinstance(cell := evaluate.get("cell"), list):
+        return dict(parts)
+    return {**parts, "evaluate": {**evaluate, "cell": cell[:-1]}}
 
 
 def _told(change: Change, records: Sequence[Record]) -> list[str]:
