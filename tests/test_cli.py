@@ -133,3 +133,13 @@ def test_a_list_of_verbs_has_whole_sentences(bench):
     """Nothing is cut with dots."""
     for group in ((), ("data",), ("cache",)):
         assert "..." not in bench(*group, "--help").out.partition("Commands:")[2]
+
+
+def test_a_shell_completes_verbs(bench):
+    """With the variable that the pages name."""
+    bench.environment |= {
+        "_HEPBENCH_COMPLETE": "bash_complete",
+        "COMP_WORDS": "hepbench ta",
+        "COMP_CWORD": "1",
+    }
+    assert "table" in bench().out
