@@ -52,7 +52,7 @@ def main() -> None:
 def _command() -> object:
     from hepbench.cli.commands import cli
 
-    return cli.main(standalone_mode=False)
+    return cli.main(standalone_mode=False, prog_name="hepbench")
 
 
 def _error_text(error: OSError) -> str:

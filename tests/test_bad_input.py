@@ -79,7 +79,7 @@ WRONG_SUITES = [
     ("[[run]]", "[[run", ["two.toml", "line"]),
     ("datasets", "dataset", ["$.run[0]: no key named 'dataset'", "Did you mean 'datasets'?"]),
     ('name = "two"', 'nmae = "two"', ["$: no key named 'nmae'", "Did you mean 'name'?"]),
-    ('["toy"]', '"toy"', ["$.run[0].datasets", "array"]),
+    ('["toy"]', '"toy"', ["two.toml:", "$.run[0].datasets", "a list is expected"]),
     ('["toy"]', "[]", ["datasets at $.run[0] is empty"]),
     ('["toy"]', '["tyo"]', ["no dataset named 'tyo'", "Did you mean 'toy'?"]),
     ('["toy"]', '["t?"]', ["'t?' matches no dataset"]),

@@ -86,3 +86,60 @@ def test_every_model_needs_a_dataset(bench):
         done = bench("plan", *arguments)
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert text in done.err
+
+
+def test_two_suites_run_one_after_another_and_a_wrong_one_stops_both(toys):
+    """A mistake in the second costs no run of the first."""
+    toys.write("two.toml", SUITE.replace("seeds = 2", "seeds = 1"))
+    toys.write("other.toml", SUITE.replace('"two"', '"other"').replace("seeds = 2", "seeds = 1"))
+    assert toys("run", "two.toml", "nowhere.toml").code == 2
+    assert not (toys.folder / "results").exists()
+    done = toys("run", "two.toml", "other.toml")
+    assert done.code == 0, done.err
+    assert done.out.count("1 cell: 0 cached, 1 done") == 2
+    assert toys("run", "two.toml", "other.toml", "--json").code == 2
+
+
+def test_why_tells_of_all_seeds_of_a_cell(toys):
+    """Seeds with the same change are one sentence; a seed is told alone if it is named."""
+    toys.write("two.toml", SUITE)
+    assert toys("run", "two.toml").code == 0
+    assert toys("why", "toy/line/fit").out.startswith("toy/line/fit, seeds 0, 1: nothing changed")
+    assert toys("why", "toy/line/fit#1").out.startswith("toy/line/fit#1: nothing changed since ")
+    changed = SUITE.replace('"line"', '"line[slope=2.0]"')
+    toys.write("two.toml", changed)
+    told = toys("why", "toy/line/fit").out.splitlines()
+    assert told[0].startswith("toy/line/fit, seeds 0, 1: ")
+    assert told[0].endswith(" of its key changed since its last record")
+    assert any("slope" in line for line in told[1:])
+
+
+def test_the_cache_has_a_place_and_a_size_and_can_be_emptied(toys):
+    """Results stay, and the next run computes the stages again."""
+    toys.write("two.toml", SUITE.replace("seeds = 2", "seeds = 1"))
+    assert toys("run", "two.toml").code == 0
+    path = toys("cache", "path").out.strip()
+    told = toys("cache", "size").out.splitlines()
+    assert told[0] == path
+    number = int(told[1].split()[3])
+    assert number > 0
+    assert "removed 0 stages" in toys("cache", "clean", "--older-than", "1").out
+    assert f"removed {number} stages" in toys("cache", "clean").out
+    assert " 0 finished stages" in toys("cache", "size").out
+    assert toys("table").code == 0
+
+
+def test_a_list_of_verbs_has_whole_sentences(bench):
+    """Nothing is cut with dots."""
+    for group in ((), ("data",), ("cache",)):
+        assert "..." not in bench(*group, "--help").out.partition("Commands:")[2]
+
+
+def test_a_shell_completes_verbs(bench):
+    """With the variable that the pages name."""
+    bench.environment |= {
+        "_HEPBENCH_COMPLETE": "bash_complete",
+        "COMP_WORDS": "hepbench ta",
+        "COMP_CWORD": "1",
+    }
+    assert "table" in bench().out

@@ -100,7 +100,7 @@ def test_none_is_written_where_a_training_may_do_without():
         ),
         ("epochs = 7\n", "epochs = 'x'\n", "scratch[epochs] is 'x'; a whole number of at least 0"),
         ("paper.model", "papr.model", "no preset named 'papr'. Did you mean 'paper'?"),
-        ("[presets.quick.scratch]", "[presets.quick]", "Expected `object`, got `int`"),
+        ("[presets.quick.scratch]", "[presets.quick]", "a table is expected, not a whole number"),
     ],
 )
 def test_what_a_suite_says_wrongly_of_a_preset_is_refused(old, new, message):

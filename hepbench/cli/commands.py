@@ -30,7 +30,15 @@ SOURCES = ("auto", "file", "sample")
 PATH = click.Path(path_type=Path)
 
 
-class Verb(click.Command):
+class WholeSentences(click.Command):
+    """A command that lists of commands show with its whole first sentence."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002
+        """Return the first paragraph of the help; lists wrap it."""
+        return " ".join((self.help or "").partition("\n\n")[0].split())
+
+
+class Verb(WholeSentences):
     """A verb of the command line, which prints nothing but its result to stdout."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
@@ -46,7 +54,7 @@ class Verb(click.Command):
             return super().invoke(ctx)
 
 
-class Verbs(click.Group):
+class Verbs(WholeSentences, click.Group):
     """A group of verbs of the command line, such as ``hepbench data``."""
 
     command_class = Verb
@@ -141,7 +149,7 @@ results_argument = click.argument("results", type=PATH, default=RESULTS, metavar
 
 
 @cli.command()
-@suite_argument
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @planned
 @results_option
 @click.option("--name", default="", help="Name of the run, in its records.  [its start]")
@@ -154,14 +162,14 @@ results_argument = click.argument("results", type=PATH, default=RESULTS, metavar
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def run(**given: Any) -> int:
-    """Run a suite: a name that 'hepbench list suites' shows, or a TOML file.
+    """Run suites: names that 'hepbench list suites' shows, or TOML files.
 
-    Without a suite, 'run' runs the suite standard, and 'run -d NAME' every model that fits this
+    Several suites run one after another, after all of them have been planned. Without a suite, 'run' runs the suite standard, and 'run -d NAME' every model that fits this
     dataset, with each of its methods.
     """
     from hepbench.cli import verbs
 
-    return verbs.run(**given)
+    return verbs.run_all(**given)
 
 
 @cli.command()
@@ -190,9 +198,9 @@ def list_(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 def show(kind: str, name: str) -> None:
     """Show a dataset, model, method, metric, suite or plugin: parameters, presets, files."""
-    from hepbench.cli import listing
+    from hepbench.cli import description
 
-    streams.write_line(listing.shown(kind, name))
+    streams.write_line(description.shown(kind, name))
 
 
 @cli.command()
@@ -219,9 +227,9 @@ def show(kind: str, name: str) -> None:
 @click.option("--per-seed", is_flag=True, help="In CSV and JSON, a row for each seed.")
 def table(**given: Any) -> None:
     """Show results as a table: each value with its errors, from the test sample and over seeds."""
-    from hepbench.cli import verbs
+    from hepbench.cli import tabulating
 
-    streams.write(verbs.table(**given))
+    streams.write(tabulating.table(**given))
 
 
 @cli.command()
@@ -384,10 +392,46 @@ def check(name: str, quick: bool) -> int:
 @results_option
 @run_option
 def why(**given: Any) -> None:
-    """Show which parts of a cell's key changed since its last record."""
-    from hepbench.cli import verbs
+    """Show which parts of a cell's key changed since its last record; without a seed, of all seeds."""
+    from hepbench.cli import changes
 
-    streams.write_line(verbs.why(**given))
+    streams.write_line(changes.why(**given))
+
+
+@cli.group()
+def cache() -> None:
+    """Show and clean the cache of finished stages."""
+
+
+@cache.command("path")
+def cache_path() -> None:
+    """Print the folder of the cache: HEPBENCH_CACHE, or the usual place of the system."""
+    from hepbench.running.session import cache_folder
+
+    streams.write_line(str(cache_folder()))
+
+
+@cache.command("size")
+def cache_size() -> None:
+    """Show how large the cache is."""
+    from hepbench.cli import cache_verbs
+
+    streams.write_line(cache_verbs.size())
+
+
+@cache.command("clean")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Only stages that were finished longer ago.",
+)
+def cache_clean(days: float | None) -> None:
+    """Remove finished stages; runs that need them compute them again. Results stay."""
+    from hepbench.cli import cache_verbs
+
+    streams.write_line(cache_verbs.clean(days))
 
 
 @cli.group()

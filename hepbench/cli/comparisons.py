@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hepbench.cli import verbs
+from hepbench.cli import tabulating
 from hepbench.registry.plugins import installed
 from hepbench.running import session
 from hepbench.specs.errors import SuiteError, UsageError
@@ -83,7 +83,9 @@ class _Run:
 
 def _opened(base: Path, new: Path) -> tuple[_Run, _Run]:
     first, second = Results(base), Results(new)
-    return _Run(first, verbs.recorded(first, None)), _Run(second, verbs.recorded(second, None))
+    return _Run(first, tabulating.recorded(first, None)), _Run(
+        second, tabulating.recorded(second, None)
+    )
 
 
 def _compared(runs: Sequence[_Run], names: Sequence[str]) -> Comparison:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hepbench.cli import verbs
+from hepbench.cli import tabulating
 from hepbench.data.splits import PARTS
 from hepbench.registry.plugins import installed
 from hepbench.specs.errors import UsageError
@@ -35,7 +35,7 @@ def pack(*, results: Path, output: Path, parts: str | None, networks: bool) -> s
 
     chosen = _parts(parts)
     opened = Results(results)
-    found = verbs.recorded(opened, None)
+    found = tabulating.recorded(opened, None)
     contents = packing.Contents(
         parts=chosen,
         networks=StageCache(cache_folder()) if networks else None,
@@ -67,7 +67,7 @@ def _tables(results: Results, found: Sequence[Record]) -> dict[str, bytes]:
     for suite in {record.suite for record in found}:
         inside = [record for record in found if record.suite == suite]
         for name, format_ in TABLES.items():
-            text = verbs.tabulate(
+            text = tabulating.tabulate(
                 inside, registry, results=results, everything=found, format=format_
             )
             tables[f"{suite}/{name}"] = text.encode()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hepbench._version import __version__
-from hepbench.cli import verbs
+from hepbench.cli import tabulating
 from hepbench.registry.plugins import installed
 from hepbench.running import session
 from hepbench.specs.errors import HepbenchError, UsageError
@@ -51,7 +51,7 @@ def report(
 
     _check_output(output)
     opened = Results(results)
-    everything = verbs.recorded(opened, None)
+    everything = tabulating.recorded(opened, None)
     chosen = everything if run is None else records_of_run(everything, run)
     content = assembly.page(_request(opened, everything, chosen, globs, verify=verify))
     page.write(content, output)
@@ -82,7 +82,7 @@ def _request(
         looked=everything,
         metrics=metrics,
         summaries={spec.name: spec.summary for spec in specs},
-        compare=verbs.comparing(opened, registry, session.known_cache_folder()),
+        compare=tabulating.comparing(opened, registry, session.known_cache_folder()),
         verification=_verification(opened, records, verify),
         suites=_suites(records, registry),
         made=_now(),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepbench.cli import streams, verbs
+from hepbench.cli import changes, streams, verbs
 from hepbench.running import reproducing, session
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.text import one_line, several
@@ -45,7 +45,7 @@ def rerun(
     session.data_folder(data)
     store = ResultsFolder(results)
     good = [record for record in store.records(run) if record.status == "ok"]
-    named = [verbs.last_record(name, good) for name in names]
+    named = [changes.last_record(name, good) for name in names]
     others = [record for record in good if record not in named]
     wrong = 0
     for record in [*named, *random.sample(others, min(number, len(others)))]:

@@ -7,31 +7,55 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hepbench.cli import streams
+from hepbench.cli import streams, tabulating
 from hepbench.data import finding
 from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
-from hepbench.specs.references import without_parameters
-from hepbench.specs.text import enumerated, one_line, several, unknown
+from hepbench.specs.text import enumerated, one_line, several
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
-from hepbench.storage.results import Results, ResultsFolder, records_of_run
+from hepbench.storage.results import Results, ResultsFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hepbench.evaluation.comparison_cache import Comparison
     from hepbench.planning.matrix import Choice
-    from hepbench.planning.plan import Cell, Plan
-    from hepbench.registry.plugins import Registry
+    from hepbench.planning.plan import Cell
     from hepbench.running.executor import Limits
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
-    from hepbench.tables.columns import Metrics
-    from hepbench.tables.stars import Compare
+
+
+def run_all(
+    *,
+    suites: Sequence[str],
+    choice: Choice,
+    local: LocalOptions,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Run suites one after another, and return the largest of their exit codes.
+
+    All are planned before the first one runs, so that a mistake in the last one costs no night.
+    """
+    names = list(dict.fromkeys(suites))
+    if len(names) < 2:
+        return run(
+            suite=names[0] if names else None, choice=choice, local=local, as_json=as_json, **given
+        )
+    if as_json:
+        msg = (
+            f"--json prints the summary of one suite; {len(names)} were given: run them one by one"
+        )
+        raise UsageError(msg)
+    for name in names:
+        session.open_session(session.suite_name(name, choice), choice, local)
+    return max(
+        run(suite=name, choice=choice, local=local, as_json=False, **given) for name in names
+    )
 
 
 def run(
@@ -72,7 +96,7 @@ def run(
     if as_json:
         streams.write(_summary(opened, store, shown, len(todo)))
     else:
-        _warn_of_skipped(store)
+        tabulating.warn_of_skipped(store)
         streams.write(_table_of_run(shown, opened, store))
         streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
@@ -83,8 +107,10 @@ def run(
 def _table_of_run(records: Sequence[Record], opened: Session, store: ResultsFolder) -> str:
     """Return the table of a run; it ends with the verdict, so that this is on the screen."""
     everything = store.suite_records(records[0].suite)
-    how = {"width": terminal_width(asked=False), "verdict_last": True}
-    return tabulate(records, opened.registry, results=store, everything=everything, **how)
+    how = {"width": tabulating.terminal_width(asked=False), "verdict_last": True}
+    return tabulating.tabulate(
+        records, opened.registry, results=store, everything=everything, **how
+    )
 
 
 LONGEST_NAME = 100
@@ -177,60 +203,6 @@ def _remove_cached(opened: Session, todo: Sequence[Cell]) -> None:
         opened.cache.remove(key)
 
 
-def tabulate(
-    records: Sequence[Record],
-    registry: Registry,
-    *,
-    results: Results,
-    everything: Sequence[Record],
-    **how: Any,
-) -> str:
-    """Return the tables of records as text.
-
-    Args:
-        results: hold the predictions of these records.
-        everything: records that count as uses of their test sets.
-        how: format, columns and the like: see ``tables.request.Request``.
-    """
-    from hepbench.tables import document
-    from hepbench.tables.request import Request
-
-    return document.table(
-        records,
-        metrics=_metrics(registry),
-        compare=comparing(results, registry, session.known_cache_folder()),
-        looked=everything,
-        request=Request(**how),
-    )
-
-
-def comparing(results: Results, registry: Registry, folder: Path | None) -> Compare:
-    """Return a function that compares table rows on their predictions, with a cache in a folder."""
-    from hepbench.evaluation import comparison_cache
-
-    specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
-
-    def compare(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:
-        path = comparison_cache.path_of(folder, results, rows, specs[metric])
-        if path and (known := comparison_cache.find(path, len(rows))):
-            return known
-        # numpy is imported only where there is something new to compare
-        from hepbench.evaluation import row_comparison
-
-        found = row_comparison.compare(results, rows, specs[metric])
-        if path:
-            comparison_cache.keep(path, found)
-        return found
-
-    return compare
-
-
-def _metrics(registry: Registry) -> Metrics:
-    """Return for each metric whether higher is better, and what must be equal to compare values."""
-    specs = [entry.spec for entry in registry.entries("metric")]
-    return {spec.name: (spec.higher_is_better, spec.same) for spec in specs}
-
-
 def _closing_lines(opened: Session, store: ResultsFolder, done: int, failed: int) -> str:
     plan = opened.plan
     cells, suite = len(plan.cells), plan.suite.name
@@ -305,45 +277,6 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
     return "\n".join(lines)
 
 
-def table(*, results: Path, run: str | None, format_: str, columns: str | None, **how: Any) -> str:
-    """Return the text of ``table``, from a results folder or packed file."""
-    from hepbench.planning.selection import chosen
-    from hepbench.registry.plugins import installed
-
-    names = [name.strip() for name in columns.split(",")] if columns else None
-    globs = [how.pop(name) for name in ("datasets", "models", "methods")]
-    opened = Results(results)
-    everything = recorded(opened, None)
-    shown = everything if run is None else records_of_run(everything, run)
-    return tabulate(
-        chosen(shown, *globs, where=opened),
-        installed(),
-        results=opened,
-        everything=everything,
-        format=format_,
-        columns=names,
-        width=terminal_width(asked=names is not None),
-        **how,
-    )
-
-
-def terminal_width(*, asked: bool) -> int:
-    """Return the width for tables: the terminal's, and at most the usual one unless ``asked``."""
-    from shutil import get_terminal_size
-
-    from hepbench.tables.request import WIDTH
-
-    found = get_terminal_size((WIDTH, 24)).columns
-    return found if asked else min(found, WIDTH)
-
-
-def recorded(results: Results, run: str | None) -> list[Record]:
-    """Return the records of a run, or of all; print a warning for each file that was skipped."""
-    found = results.records(run)
-    _warn_of_skipped(results)
-    return found
-
-
 def _open_with_warnings(name: str, choice: Choice, local: LocalOptions) -> Session:
     """Open a session; write a warning where files or folders that are read by no dataset were meant."""
     opened = session.open_session(name, choice, local)
@@ -378,11 +311,6 @@ def _unknown_folders(opened: Session, local: LocalOptions) -> Iterator[str]:
         )
 
 
-def _warn_of_skipped(results: Results) -> None:
-    for line in results.skipped:
-        sys.stderr.write(f"hepbench: warning: {one_line(line)}\n")
-
-
 def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **how: Any) -> Path:
     """Draw a figure of results in a folder or packed file, and return the figure's path."""
     from hepbench.plots import drawing
@@ -390,9 +318,11 @@ def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **
     from hepbench.registry.plugins import installed
 
     drawing.check_figure(figure, output)
-    metrics = _metrics(installed())
+    metrics = tabulating.metrics_of(installed())
     opened = Results(results)
-    request = Request(results=opened, records=recorded(opened, run), metrics=metrics, **how)
+    request = Request(
+        results=opened, records=tabulating.recorded(opened, run), metrics=metrics, **how
+    )
     return drawing.make(figure, request, output)
 
 
@@ -402,7 +332,7 @@ def verify(results: Path, run: str | None) -> tuple[str, int]:
 
     opened = Results(results)
     opened.files.check()
-    lines, code = verifying.verify(opened, recorded(opened, run))
+    lines, code = verifying.verify(opened, tabulating.recorded(opened, run))
     return "\n".join(lines), code
 
 
@@ -411,33 +341,6 @@ def data_plot(dataset: str, figures: Sequence[str], **how: Any) -> str:
     from hepbench.plots.datasets import drawing
 
     return "\n".join(map(str, drawing.make(dataset, figures, **how)))
-
-
-def why(
-    *,
-    cell: str,
-    suite: str | None,
-    choice: Choice,
-    local: LocalOptions,
-    results: Path,
-    run: str | None,
-) -> str:
-    """Return the text of ``why``: the parts of a cell's key that changed since its last record."""
-    from hepbench.storage.keys import differences
-
-    record = last_record(cell, recorded(Results(results), run))
-    choice = replace(choice, seeds=choice.seeds or record.seed + 1)
-    opened = open_suite_of(record, choice, local, suite=suite)
-    now = _counterpart(record, opened.plan)
-    if now.key != record.key:
-        lines = differences(dict(record.key_parts), _builtins(now.key_parts))
-        changed = several(len(lines), "part")
-        head = f"{record.cell}: {changed} of its key changed since its last record"
-    elif lines := opened.validity.changes(record):
-        head = f"{record.cell}: its key is the same, but files or versions it used have changed"
-    else:
-        return f"{record.cell}: nothing changed since {record.provenance.finished or '?'}"
-    return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
 def open_suite_of(
@@ -459,36 +362,6 @@ def open_suite_of(
         )
         raise UsageError(msg)
     return opened
-
-
-def _builtins(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a cell's key in the JSON types that records hold."""
-    import msgspec
-
-    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parts))
-    return built
-
-
-def last_record(cell: str, records: Sequence[Record]) -> Record:
-    """Return the newest record of a cell, chosen by its name or the beginning of its key."""
-    meant = [r for r in records if cell in {r.cell, r.cell.rpartition("#")[0]}]
-    meant = meant or [r for r in records if len(cell) >= 4 and r.key.startswith(cell)]
-    if not meant:
-        raise UsageError(unknown("cell", cell, {r.cell for r in records}))
-    return max(meant, key=lambda r: r.provenance.finished)
-
-
-def _counterpart(record: Record, plan: Plan) -> Cell:
-    """Return the planned cell of the same names as a record's, if possible of equal parameters."""
-    same_names = [
-        c for c in plan.cells if without_parameters(c.name) == without_parameters(record.cell)
-    ]
-    for cell in same_names:
-        if cell.name == record.cell:
-            return cell
-    if not same_names:
-        raise UsageError(unknown("cell", record.cell, [cell.name for cell in plan.cells]))
-    return same_names[0]
 
 
 def check(name: str, *, quick: bool) -> int:

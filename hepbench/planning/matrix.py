@@ -24,7 +24,7 @@ from hepbench.specs.model import Model
 from hepbench.specs.parameters import defaults, preset_names
 from hepbench.specs.references import assignment, chain, reference
 from hepbench.specs.renamed import renamed
-from hepbench.specs.text import LONGEST_NAME, enumerated, shortened, unknown
+from hepbench.specs.text import LONGEST_NAME, did_you_mean, enumerated, shortened, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -370,6 +370,15 @@ def fits(label: str, pattern: str) -> bool:
     return any(fnmatchcase(text, pattern) for text in (label, "+".join(names), names[-1]))
 
 
+def no_match(pattern: str, kind: str, where: str, labels: Sequence[str]) -> str:
+    """Return an error message for a glob that matches no label, with a suggestion if one is near."""
+    named = shortened(pattern, LONGEST_NAME)
+    bare = {label.partition("[")[0] for label in labels}
+    hint = did_you_mean(pattern, {*labels, *bare})
+    there_are = f"There are: {enumerated(labels)}"
+    return f"'{named}' matches no {kind} {where}.{hint} {there_are}"
+
+
 def _why_no_cell(
     choice: Choice,
     kept: Sequence[Combination | Misfit],
@@ -381,8 +390,7 @@ def _why_no_cell(
         labels = sorted({item.labels[place] for item in items})
         for glob in globs[place]:
             if not any(fits(label, glob) for label in labels):
-                named = shortened(glob, LONGEST_NAME)
-                return f"'{named}' matches no {kind} of this suite. It has: {enumerated(labels)}"
+                return no_match(glob, kind, "of this suite", labels)
     for item in kept:
         if isinstance(item, Misfit):
             return f"no cell can be run: {'/'.join(item.labels)}: {item.reason}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from hepbench.planning.matrix import fits
+from hepbench.planning.matrix import fits, no_match
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import LONGEST_NAME, did_you_mean, enumerated, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,20 +37,12 @@ def chosen(
         labels = sorted({getattr(record, kind) for record in records})
         for pattern in patterns:
             if not any(_matches(label, pattern) for label in labels):
-                raise UsageError(no_match(pattern, kind, where, labels))
+                raise UsageError(no_match(pattern, kind, f"in {where}", labels))
     found = [record for record in records if _matches_all(record, globs)]
     if records and not found:
         msg = "no cell matches all of -d, -m and -x; each matches some, but never together"
         raise UsageError(msg)
     return found
-
-
-def no_match(pattern: str, kind: str, where: object, labels: Sequence[str]) -> str:
-    """Return an error message for a glob that matches no label, with a suggestion if one is near."""
-    named = shortened(pattern, LONGEST_NAME)
-    bare = {label.partition("[")[0] for label in labels}
-    hint = did_you_mean(pattern, {*labels, *bare})
-    return f"'{named}' matches no {kind} in {where}.{hint} There are: {enumerated(labels)}"
 
 
 def _matches_all(record: Record, globs: Mapping[str, Sequence[str]]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hepbench.planning import suite_lines
 from hepbench.specs import gate, toml
 from hepbench.specs.errors import SuiteError
 from hepbench.specs.gate import Rule
@@ -105,17 +106,22 @@ def parse(data: bytes, path: str) -> SuiteFile:
 
     Raises:
         SuiteError: it is not TOML, or a key or value is not allowed; the message contains ``path``
-            and the place in the file.
+            and the line.
     """
     try:
         # editors on Windows begin a file with a byte order mark
-        tables = toml.loads(data.removeprefix(codecs.BOM_UTF8).decode())
-        suite = msgspec.convert(tables, SuiteFile, strict=True)
-    except (msgspec.ValidationError, toml.TomlError, UnicodeDecodeError) as error:
-        msg = f"{path}: {_with_allowed_keys(str(error))}"
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        msg = f"{path}: {error}"
         raise SuiteError(msg) from error
-    _check_suite(suite, path)
-    _check_number_of_cells(suite, path)
+    try:
+        suite = msgspec.convert(toml.loads(text), SuiteFile, strict=True)
+        _check_suite(suite, path)
+        _check_number_of_cells(suite, path)
+    except (msgspec.ValidationError, toml.TomlError, SuiteError) as error:
+        message = str(error).removeprefix(f"{path}: ")
+        message = suite_lines.in_words(_with_allowed_keys(message))
+        raise SuiteError(suite_lines.with_line(text, message, path)) from error
     return msgspec.structs.replace(suite, run=[_without_braces(matrix) for matrix in suite.run])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hepbench.planning import suite_file
+from hepbench.planning import suite_file, suite_lines
 from hepbench.planning.suite_file import ALL_MODELS, DEFAULT_SUITE
 from hepbench.specs.errors import DataError, SuiteError, UsageError
 from hepbench.specs.text import encodable, enumerated
@@ -190,7 +190,7 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
         suite, choice = _all_models(choice)
     else:
         suite = read_suite(name, registry)
-    with local_environment(local) as environment:
+    with local_environment(local) as environment, _naming_lines(name):
         new = plan.make(suite, registry, environment, choice)
         _check_data_is_used(new, environment, local)
     new = replace(new, suite_file=encodable(name) if is_path(name) else "")
@@ -199,6 +199,22 @@ def open_session(name: str, choice: Choice, local: LocalOptions) -> Session:
     return Session(
         registry=registry, environment=environment, cache=cache, validity=validity, plan=new
     )
+
+
+@contextmanager
+def _naming_lines(suite: str) -> Iterator[None]:
+    """Add the line of a suite file to an error about a name that stands in it."""
+    try:
+        yield
+    except UsageError as error:
+        if type(error) is not UsageError or not is_path(suite):
+            raise
+        text = regular_files.read(Path(suite), most=LARGEST_SUITE).decode(errors="replace")
+        line = suite_lines.line_of_name(text, str(error))
+        if line is None:
+            raise
+        msg = f"{suite}:{line}: {error}"
+        raise UsageError(msg) from error
 
 
 def _check_data_is_used(plan: Plan, environment: LocalEnvironment, local: LocalOptions) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hepbench.specs.renamed import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 COMPARED = 200
@@ -26,25 +26,36 @@ def unknown(
         listed: what the message lists if all known names are too many.
     """
     names = sorted(known)
-    shown = names if listed is None else sorted(listed)
     named = shortened(name, LONGEST_NAME)
-    return f"no {kind} named '{named}'.{did_you_mean(name, names)} Known: {enumerated(shown)}"
+    shown = known_or_near(name, names if listed is None else sorted(listed))
+    return f"no {kind} named '{named}'.{did_you_mean(name, names)} {shown}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question that suggests the nearest known name, after a space; "" if none is near."""
-    from difflib import get_close_matches
-
-    names = sorted(known)
-    # looking at all of many thousand names would take seconds; a misspelt one is near in order
-    place = bisect(names, name)
-    around = names[max(0, place - COMPARED) : place + COMPARED]
-    near = get_close_matches(name, around, n=1)
+    near = _near(name, sorted(known), most=1)
     return f" Did you mean '{shortened(near[0], LONGEST_NAME)}'?" if near else ""
 
 
-MOST_NAMES = 20
-"""Names that a message lists."""
+def known_or_near(name: str, known: Sequence[str]) -> str:
+    """Return all known names as a text, or of many only the nearest to a name, if some are near."""
+    near = _near(name, known, most=MOST_NEAR) if len(known) > MOST_NAMES else []
+    if near:
+        return f"Nearest of {len(known):,}: {enumerated(near)}"
+    return f"Known: {enumerated(known)}"
+
+
+def _near(name: str, names: Sequence[str], *, most: int) -> list[str]:
+    from difflib import get_close_matches
+
+    # looking at all of many thousand names would take seconds; a misspelt one is near in order
+    place = bisect(names, name)
+    around = names[max(0, place - COMPARED) : place + COMPARED]
+    return get_close_matches(name, around, n=most)
+
+
+MOST_NAMES, MOST_NEAR = 20, 5
+"""Names that a message lists; of more names, those that are nearest."""
 
 
 LONGEST_NAME = 100
