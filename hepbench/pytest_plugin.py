@@ -1,6 +1,8 @@
 """The pytest plugin: ``pytest --hepbench SUITE`` runs a suite, a test for each of its cells.
 
-It does nothing unless ``--hepbench`` is given, but for the fixture ``hepbench_run``.
+Where a suite measures costs and pytest-benchmark is installed, each cell has a second test, which
+times its ONNX graph with one example. The plugin does nothing unless ``--hepbench`` is given, but for
+the fixture ``hepbench_run``.
 """
 
 from __future__ import annotations
@@ -109,8 +111,12 @@ class SuiteFile(pytest.File):
             opened = session.open_session(suite, Choice(), session.LocalOptions())
         except HepbenchError as error:
             raise self.CollectError(str(error)) from error
+        timed = opened.plan.suite.cost and self.config.pluginmanager.hasplugin("benchmark")
         for labels in dict.fromkeys(cell.combination.labels for cell in opened.plan.cells):
-            yield CellItem.from_parent(self, name="/".join(labels), labels=labels)
+            name = "/".join(labels)
+            yield CellItem.from_parent(self, name=name, labels=labels)
+            if timed:
+                yield LatencyItem.from_parent(self, name=f"{name}::latency", labels=labels)
 
 
 class CellItem(pytest.Function):
@@ -122,6 +128,17 @@ class CellItem(pytest.Function):
                 pytest.fail(why, pytrace=False)
 
         super().__init__(callobj=passes, **given)
+        self.labels = labels
+
+
+class LatencyItem(pytest.Function):
+    """The latency of a cell's ONNX graph for one example, measured by pytest-benchmark."""
+
+    def __init__(self, *, labels: tuple[str, str, str], **given: Any) -> None:
+        def times(benchmark: Callable[..., object], hepbench_graphs: Callable[[str], Any]) -> None:
+            benchmark(hepbench_graphs("/".join(labels)))
+
+        super().__init__(callobj=times, **given)
         self.labels = labels
 
 
@@ -140,21 +157,47 @@ def hepbench_run(tmp_path: Path) -> Callable[..., Run]:
 
 
 @pytest.fixture(scope="session")
-def hepbench_outcome(request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """Run the collected cells of the suite; return a function that says why a cell fails, or ""."""
-    config = request.config
-    items = [item for item in request.session.items if isinstance(item, CellItem)]
-    done = _run(config.option.hepbench, Path(config.option.hepbench_results), *_selecting(items))
+def hepbench_suite(request: pytest.FixtureRequest) -> Run:
+    """Run the collected cells of the suite."""
+    option = request.config.option
+    items = [i for i in request.session.items if isinstance(i, (CellItem, LatencyItem))]
+    done = _run(option.hepbench, Path(option.hepbench_results), *_selecting(items))
     if done.code not in {0, 1}:
         pytest.fail(done.text, pytrace=False)
-    failures = _failures(done)
-    if baseline := config.option.hepbench_baseline:
-        for cell, text in _judgements(baseline, done).items():
+    return done
+
+
+@pytest.fixture(scope="session")
+def hepbench_outcome(request: pytest.FixtureRequest, hepbench_suite: Run) -> Callable[[str], str]:
+    """Return a function that says why a cell of the suite fails, or ""."""
+    failures = _failures(hepbench_suite)
+    if baseline := request.config.option.hepbench_baseline:
+        for cell, text in _judgements(baseline, hepbench_suite).items():
             failures.setdefault(cell, text)
     return lambda cell: failures.get(cell, "")
 
 
-def _selecting(items: Sequence[CellItem]) -> list[str]:
+@pytest.fixture(scope="session")
+def hepbench_graphs(hepbench_suite: Run) -> Callable[[str], Callable[[], object]]:
+    """Return a function that gives, for a cell, the call whose latency is measured."""
+    from hepbench.running.session import cache_folder
+    from hepbench.sharing import onnx_files
+    from hepbench.specs.errors import ResultsError
+    from hepbench.storage.stage_cache import StageCache
+
+    cache = StageCache(cache_folder())
+    of_cell = {record.cell.rpartition("#")[0]: record for record in hepbench_suite.records}
+
+    def call_of(cell: str) -> Callable[[], object]:
+        try:
+            return onnx_files.call(of_cell[cell], cache)
+        except ResultsError as error:
+            return pytest.skip(str(error))
+
+    return call_of
+
+
+def _selecting(items: Sequence[CellItem | LatencyItem]) -> list[str]:
     """Return options that select the cells of these items, and perhaps a few more."""
     names = zip(*(item.labels for item in items), strict=True)
     return [

@@ -61,10 +61,11 @@ BELOW = {
     "comparison": "specs storage registry data evaluation tables",
     "plots": "specs storage registry data evaluation training planning running tables",
     "report": "specs storage evaluation planning tables plots",
+    "sharing": "specs storage data evaluation cost",
     "conformance": "specs storage registry data evaluation training cost planning running",
     "cli": (
         "specs storage registry data evaluation planning running tables comparison plots report "
-        "conformance"
+        "sharing conformance"
     ),
 }
 """Package -> packages that it may import, in the order of their layers."""

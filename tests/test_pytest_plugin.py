@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -64,6 +65,20 @@ def test_a_cell_that_is_worse_than_the_baseline_fails_its_test(toys, run_pytest)
     assert code == 1
     assert "auc: " in text
     assert "0.05 is allowed" in text
+
+
+def test_costs_are_timed_by_pytest_benchmark_too(toys, run_pytest):
+    """One test more for each cell that has an ONNX graph; a model without one is skipped."""
+    models = SUITE.replace("""["line", "line[does='raise']"]""", '["line", "logistic"]')
+    suite = models.replace("cost = false", "cost = true").replace("seeds = 3", "seeds = 1")
+    toys.write("two.toml", suite.replace('["fit"]', '["fit", "scratch"]'))
+    code, text = run_pytest("--hepbench", "two.toml", "--benchmark-json", "times.json")
+    assert code == 0, text
+    assert "PASSED two.toml::toy[n=2000]/logistic/scratch::latency" in text
+    assert "SKIPPED" in text
+    timed = json.loads((toys.folder / "times.json").read_text())["benchmarks"]
+    assert "toy[n=2000]/logistic/scratch::latency" in {each["name"] for each in timed}
+    assert all(each["stats"]["median"] > 0 for each in timed)
 
 
 def test_a_suite_that_cannot_be_planned_is_an_error_in_one_line(toys, run_pytest):

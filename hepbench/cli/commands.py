@@ -324,6 +324,30 @@ def verify(results: Path, run: str | None, **again: Any) -> int:
 
 
 @cli.command()
+@click.argument("cell")
+@click.option(
+    "--results",
+    type=PATH,
+    metavar="RESULTS",
+    default=RESULTS,
+    show_default=True,
+    help="Results folder or packed file that has the cell.",
+)
+@click.option(
+    "-o", "--out", type=PATH, metavar="FILE", required=True, help="The .onnx file to write."
+)
+def export(cell: str, results: Path, out: Path) -> None:
+    """Write the trained model of a cell as an ONNX file, with its preprocessing.
+
+    Its scores of all test examples are compared with the recorded ones first. Without a seed, the
+    cell's newest record is meant.
+    """
+    from hepbench.cli import exporting
+
+    streams.write_line(exporting.export(cell=cell, results=results, out=out))
+
+
+@cli.command()
 @results_argument
 @click.option(
     "-o", "--output", type=PATH, metavar="FILE", required=True, help="The zip file to write."

@@ -1,0 +1,1 @@
+"""Trained models in files that other programs read."""
