@@ -330,6 +330,7 @@ def test_a_network_is_counted_exported_and_timed(network, tmp_path):
         assert len(each.rounds) == timing.ROUNDS
         assert all(0 < r.median_ms / 1e3 * r.calls / 2 < r.wall_s for r in each.rounds)
         assert each.cpu_ms > 0
+        assert each.reference_ms == found.latencies[0].reference_ms > 0
         assert each.precision >= 0
     assert not found.gaps
     assert result.export_difference < 1e-5

@@ -85,7 +85,9 @@ def outcomes(tmp_path_factory) -> dict[str, Outcome]:
         done = bench("run", f"{name}.toml", "--jobs", "2", timeout=600)
         records = bench.records()
         # a warning about a metric is beside that metric
-        shown = dict.fromkeys(["auc", "latency", *(m for r in records.values() for m in r.metrics)])
+        shown = dict.fromkeys(
+            ["auc", "flops", "latency", *(m for r in records.values() for m in r.metrics)]
+        )
         columns = ("table", "--columns", ",".join(shown))
         table = " ".join((done.out + bench(*columns).out).split())
         for row in bench(*columns, "--format", "json").json:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from hepbench.cost.messages import CostResult, CountedMacs
 from hepbench.cost.timing import idle_warnings, measure_background_load, time_calls
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 CALL_LIMIT_S = 1.0
 """Time limit in seconds of a call that scores the large batch; a slower batch is halved."""
+
+REFERENCE = ("reference", 1)
+"""Stands for the reference computation among the calls that are timed."""
 
 SPEED_UP = 4
 """Largest expected speed-up per example from a large batch."""
@@ -98,8 +103,12 @@ def time_runtimes(
 ) -> None:
     """Measure the latency of each runtime and batch size; add warnings to the report."""
     with measure_background_load() as load:
-        timed = time_calls(calls, limit_s=settings.limit_s)
-    report.add(latencies=[_latency(r, n, times, load.others) for (r, n), times in timed.items()])
+        timed = time_calls({**calls, REFERENCE: _reference_calls()}, limit_s=settings.limit_s)
+    reference = timed.pop(REFERENCE)
+    latencies = [_latency(r, n, times, load.others) for (r, n), times in timed.items()]
+    report.add(
+        latencies=[msgspec.structs.replace(x, reference_ms=reference.median) for x in latencies]
+    )
     report.warnings += load.warnings(settings.threads)
     if settings.threads == 1:
         # while a GPU works, the calling thread waits
@@ -109,6 +118,12 @@ def time_runtimes(
             if not runtime.startswith("torch-")
         }
         report.warnings += idle_warnings(on_thread, load)
+
+
+def _reference_calls() -> Calls:
+    """Return calls of a fixed computation, whose time tells how fast the machine is at the moment."""
+    matrix = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    return lambda: partial(np.matmul, matrix, matrix)
 
 
 def _latency(runtime: str, n: int, times: CallTimes, load: float | None) -> Latency:
