@@ -100,8 +100,12 @@ def page(request: Request) -> Page:
 
 
 def _ranking_columns(columns: Columns) -> Columns:
-    """Return the columns by which rows are ranked, and whose warnings are notes."""
-    costs = [name for name in columns.names if name in COUNTS]
+    """Return the columns by which rows are ranked, and whose warnings are notes.
+
+    Of costs they are those that are shown at first: the texts of others have marks of their own.
+    """
+    shown = (*shown_columns.SHOWN, *shown_columns.SHOWN_IF_WIDE)
+    costs = [name for name in shown if name in COUNTS and name in columns.names]
     names = [*columns.tests, *costs, "published"]
     return replace(columns, names=names, asked=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ from hepbench.report import commands, curves, details, shown_columns
 from hepbench.report.content import PageRow
 from hepbench.specs.errors import HepbenchError
 from hepbench.specs.text import one_line
+from hepbench.storage.costs import LATENCIES
 from hepbench.storage.records import ORIGINS
 from hepbench.tables import latencies, row_names
+from hepbench.tables.columns import title
+from hepbench.tables.notes import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +75,7 @@ class PageRows:
             spread=main.spread,
             best=row.best,
             apart=not row.comparable,
-            notes=[*row.notes, *latencies.notes_on_doubts(row, self.columns.names)],
+            notes=[*row.notes, *_doubts(row, self.columns.names)],
             sections=[self._place(each) for each in details.sections(row) if each.items],
             seeds=details.seeds(row, self.columns.main),
             commands=commands.of_row(row, str(self.results)),
@@ -93,6 +97,15 @@ class PageRows:
             self._places[key] = len(self.sections)
             self.sections.append(section)
         return self._places[key]
+
+
+def _doubts(row: Row, names: Sequence[str]) -> list[str]:
+    """Return a note for each reason to doubt latencies of a row, with the latencies it concerns."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for doubt in latencies.doubts(row, name) if name in LATENCIES else ():
+            reasons[doubt].append(title(name))
+    return [f"{listed(titles)}: {doubt}" for doubt, titles in reasons.items()]
 
 
 def _more(labels: Sequence[Labels]) -> list[str]:

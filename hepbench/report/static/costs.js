@@ -5,6 +5,8 @@ const MOST_POINTS = 1000;
 const COST_TITLES = {
   flops: "FLOPs of one example",
   latency: "latency of one example (ms)",
+  latency_torch: "latency in torch (ms)",
+  latency_python: "latency in Python (ms)",
   parameters: "parameters",
   nonzero_parameters: "non-zero parameters",
   train_seconds: "training time (s)",
@@ -71,7 +73,7 @@ function drawCost(rows, width, caption) {
   const middle = box.left - margin / 2 - 6;
   const at = (row) => [row.values[place] > 0 ? x(row.values[place]) : middle, y(error.of(row))];
   const compared =
-    shown.cost !== "latency" || new Set(counted.map((row) => row.machine)).size === 1;
+    !shown.cost.startsWith("latency") || new Set(counted.map((row) => row.machine)).size === 1;
   const front = compared ? paretoFront(counted, place, error) : [];
   if (front.length > 1) inside.append(steps(front.map(at)));
   if (margin) drawMargin(svg, { ...box, left: box.left - margin, right: box.left - 12 });
