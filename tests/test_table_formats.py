@@ -90,7 +90,10 @@ def test_default_columns_of_which_no_record_holds_anything_are_left_out():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"columns": ["acuracy"]}, r"no column named 'acuracy'. Did you mean 'accuracy'\? Nearest of \d+: accuracy"),
+        (
+            {"columns": ["acuracy"]},
+            r"no column named 'acuracy'. Did you mean 'accuracy'\? Nearest of \d+: accuracy",
+        ),
         ({"group": "modle"}, r"no group named 'modle'. Did you mean 'model'\? Known: chain, "),
         (
             {"format": "pdf"},

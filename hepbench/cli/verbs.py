@@ -12,7 +12,7 @@ from hepbench.data import finding
 from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import enumerated, one_line, several
+from hepbench.specs.text import duration, enumerated, one_line, several
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
 from hepbench.storage.results import Results, ResultsFolder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell
+    from hepbench.planning.stages import Stage
     from hepbench.running.executor import Limits
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
@@ -160,6 +161,7 @@ def run_cells(
     from hepbench.running.local import LocalExecutor
     from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
+    from hepbench.running.stage_times import FILE, StageTimes
 
     threads = opened.environment.threads
     recorder = Recorder(
@@ -171,15 +173,18 @@ def run_cells(
         threads=threads,
         name=name,
     )
+    limit = _worker_limits(limits, threads)
     with progress.shown(len(todo), quiet=quiet) as display:
         runner = Runner(
             plan=opened.plan,
             registry=opened.registry,
             cache=opened.cache,
             results=store,
-            executor=LocalExecutor(opened.cache, _worker_limits(limits, threads), opened.validity),
+            executor=LocalExecutor(opened.cache, limit, opened.validity),
             recorder=recorder,
             progress=display,
+            times=StageTimes(opened.cache.root / FILE),
+            jobs=limit.jobs,
             replaced=replaced,
         )
         runner.run(todo)
@@ -263,7 +268,10 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
         found = opened.environment.found(cell.combination.dataset)
         state = "to do" if cell.key in unrecorded else "recorded"
         lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {ORIGINS[found.source]}")
-    lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
+    lines.append(
+        f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run"
+        f"{_expected_time(opened, missing, local.threads)}"
+    )
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])
         other = "cached" if opened.cache.find_valid(stage.key) else "not needed"
@@ -275,6 +283,18 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
         lines.append(f"{several(len(made.misfits), 'combination')} left out")
         lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]
     return "\n".join(lines)
+
+
+def _expected_time(opened: Session, missing: Mapping[str, Stage], threads: int) -> str:
+    """Return how long the missing stages of a plan will take, "" if that is not known."""
+    from hepbench.running.stage_times import FILE, StageTimes
+
+    jobs = session.default_jobs(threads)
+    times = StageTimes(opened.cache.root / FILE)
+    seconds = times.left(missing.values(), opened.plan.stages, jobs)
+    if seconds is None:
+        return ""
+    return f", about {duration(seconds)} with {several(jobs, 'worker')}"
 
 
 def _open_with_warnings(name: str, choice: Choice, local: LocalOptions) -> Session:
