@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hepbench.planning.plan import Cell
     from hepbench.planning.stages import Stage
     from hepbench.running.executor import Limits
+    from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
@@ -159,21 +160,10 @@ def run_cells(
     """
     from hepbench.running import progress
     from hepbench.running.local import LocalExecutor
-    from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
     from hepbench.running.stage_times import FILE, StageTimes
 
-    threads = opened.environment.threads
-    recorder = Recorder(
-        plan=opened.plan,
-        environment=opened.environment,
-        cache=opened.cache,
-        results=store,
-        validity=opened.validity,
-        threads=threads,
-        name=name,
-    )
-    limit = _worker_limits(limits, threads)
+    limit = _worker_limits(limits, opened.environment.threads)
     with progress.shown(len(todo), quiet=quiet) as display:
         runner = Runner(
             plan=opened.plan,
@@ -181,7 +171,7 @@ def run_cells(
             cache=opened.cache,
             results=store,
             executor=LocalExecutor(opened.cache, limit, opened.validity),
-            recorder=recorder,
+            recorder=_recorder(opened, store, name),
             progress=display,
             times=StageTimes(opened.cache.root / FILE),
             jobs=limit.jobs,
@@ -189,6 +179,20 @@ def run_cells(
         )
         runner.run(todo)
     return runner
+
+
+def _recorder(opened: Session, store: ResultsFolder, name: str) -> Recorder:
+    from hepbench.running.recording import Recorder
+
+    return Recorder(
+        plan=opened.plan,
+        environment=opened.environment,
+        cache=opened.cache,
+        results=store,
+        validity=opened.validity,
+        threads=opened.environment.threads,
+        name=name,
+    )
 
 
 def _worker_limits(limits: Mapping[str, Any], threads: int) -> Limits:
