@@ -48,3 +48,18 @@ def test_what_a_stage_reports_is_no_markup_and_no_escape(monkeypatch):
     live.bars.console.print(live.bars.get_renderable())
     assert "[/x]" in screen.getvalue()
     assert "\x1b]" not in screen.getvalue()
+
+
+def test_the_time_that_is_left_is_told_if_it_is_known(capsys, monkeypatch):
+    """And no longer when it is over."""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    lines = progress.Lines(2)
+    lines.planned(4)
+    lines.working("fit line", "epoch 1")
+    lines.time_left(240.0)
+    lines.working("fit line", "epoch 2")
+    lines.time_left(0.5)
+    lines.working("fit line", "epoch 3")
+    told = capsys.readouterr().err.splitlines()
+    assert ["left" in line for line in told] == [False, True, False]
+    assert told[1].startswith("0 of 4 stages, 0 of 2 cells, about 4.0 min left, ")

@@ -25,6 +25,7 @@ from made_records import (
     table,
     unwrapped,
 )
+from needs import skip_unless
 
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import DASH
@@ -319,7 +320,7 @@ def nasty_names() -> list[Record]:
     return [r for i, name in enumerate(names) for r in seeds(name, 0.9 - i / 100)]
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@skip_unless(shutil.which("pdflatex") is not None, "needs the program pdflatex")
 @pytest.mark.parametrize("style", ["full", "paper"])
 def test_latex_compiles_whatever_the_names(style, tmp_path):
     """Without an error; in two columns of text without a line that is too wide."""

@@ -12,7 +12,7 @@ from hepbench.data import finding
 from hepbench.planning.suite_file import ALL_MODELS
 from hepbench.running import session
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import enumerated, one_line, several
+from hepbench.specs.text import duration, enumerated, one_line, several
 from hepbench.storage import locks
 from hepbench.storage.records import ORIGINS
 from hepbench.storage.results import Results, ResultsFolder
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from hepbench.planning.matrix import Choice
     from hepbench.planning.plan import Cell
+    from hepbench.planning.stages import Stage
     from hepbench.running.executor import Limits
+    from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
     from hepbench.running.session import LocalOptions, Session
     from hepbench.storage.records import Record
@@ -158,32 +160,39 @@ def run_cells(
     """
     from hepbench.running import progress
     from hepbench.running.local import LocalExecutor
-    from hepbench.running.recording import Recorder
     from hepbench.running.runner import Runner
+    from hepbench.running.stage_times import FILE, StageTimes
 
-    threads = opened.environment.threads
-    recorder = Recorder(
-        plan=opened.plan,
-        environment=opened.environment,
-        cache=opened.cache,
-        results=store,
-        validity=opened.validity,
-        threads=threads,
-        name=name,
-    )
+    limit = _worker_limits(limits, opened.environment.threads)
     with progress.shown(len(todo), quiet=quiet) as display:
         runner = Runner(
             plan=opened.plan,
             registry=opened.registry,
             cache=opened.cache,
             results=store,
-            executor=LocalExecutor(opened.cache, _worker_limits(limits, threads), opened.validity),
-            recorder=recorder,
+            executor=LocalExecutor(opened.cache, limit, opened.validity),
+            recorder=_recorder(opened, store, name),
             progress=display,
+            times=StageTimes(opened.cache.root / FILE),
+            jobs=limit.jobs,
             replaced=replaced,
         )
         runner.run(todo)
     return runner
+
+
+def _recorder(opened: Session, store: ResultsFolder, name: str) -> Recorder:
+    from hepbench.running.recording import Recorder
+
+    return Recorder(
+        plan=opened.plan,
+        environment=opened.environment,
+        cache=opened.cache,
+        results=store,
+        validity=opened.validity,
+        threads=opened.environment.threads,
+        name=name,
+    )
 
 
 def _worker_limits(limits: Mapping[str, Any], threads: int) -> Limits:
@@ -263,7 +272,10 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
         found = opened.environment.found(cell.combination.dataset)
         state = "to do" if cell.key in unrecorded else "recorded"
         lines.append(f"  {cell.name}  {cell.key[:10]}  {state}, {ORIGINS[found.source]}")
-    lines.append(f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run")
+    lines.append(
+        f"{several(len(made.stages), 'stage')}, {len(missing)} of them to run"
+        f"{_expected_time(opened, missing, local.threads)}"
+    )
     for stage in made.stages.values():
         needed = made.waiting.get(stage.key, [])
         other = "cached" if opened.cache.find_valid(stage.key) else "not needed"
@@ -275,6 +287,18 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
         lines.append(f"{several(len(made.misfits), 'combination')} left out")
         lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]
     return "\n".join(lines)
+
+
+def _expected_time(opened: Session, missing: Mapping[str, Stage], threads: int) -> str:
+    """Return how long the missing stages of a plan will take, "" if that is not known."""
+    from hepbench.running.stage_times import FILE, StageTimes
+
+    jobs = session.default_jobs(threads)
+    times = StageTimes(opened.cache.root / FILE)
+    seconds = times.left(missing.values(), opened.plan.stages, jobs)
+    if seconds is None:
+        return ""
+    return f", about {duration(seconds)} with {several(jobs, 'worker')}"
 
 
 def _open_with_warnings(name: str, choice: Choice, local: LocalOptions) -> Session:

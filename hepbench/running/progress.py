@@ -29,6 +29,10 @@ class Progress(Protocol):
         """Show the number of stages that will run."""
         ...
 
+    def time_left(self, seconds: float | None) -> None:
+        """Show how long the run will take from now on; None: not known."""
+        ...
+
     def working(self, stage: str, progress: str) -> None:
         """Show the progress of a running stage."""
         ...
@@ -50,6 +54,9 @@ class Quiet:
     """A progress display that shows nothing (``--quiet``)."""
 
     def planned(self, stages: int) -> None:
+        """Show nothing of the run."""
+
+    def time_left(self, seconds: float | None) -> None:
         """Show nothing of the run."""
 
     def working(self, stage: str, progress: str) -> None:
@@ -76,10 +83,15 @@ class Lines(Quiet):
         self.done = 0
         self.stages = self.stages_done = 0
         self._started = self._last_line = time.monotonic()
+        self._end: float | None = None
 
     def planned(self, stages: int) -> None:
         """Set the number of stages that will run."""
         self.stages = stages
+
+    def time_left(self, seconds: float | None) -> None:
+        """Set the time at which the run is expected to end."""
+        self._end = None if seconds is None else time.monotonic() + seconds
 
     def working(self, stage: str, progress: str) -> None:
         """Print the progress of the stages, at most every ``LINE_SECONDS``."""
@@ -95,7 +107,13 @@ class Lines(Quiet):
 
     def _how_far(self) -> str:
         stages, cells = several(self.stages, "stage"), several(self.total, "cell")
-        return f"{self.stages_done} of {stages}, {self.done} of {cells}"
+        return f"{self.stages_done} of {stages}, {self.done} of {cells}{self._left()}"
+
+    def _left(self) -> str:
+        # a run that takes longer than expected has no end that could be told
+        if self._end is None or (left := self._end - time.monotonic()) < 1:
+            return ""
+        return f", about {duration(left)} left"
 
     def cell(self, record: Record) -> None:
         """Print the number, name and AUC of the cell."""
@@ -136,6 +154,11 @@ class Live(Lines):
         """Set the length of the bar."""
         super().planned(stages)
         self.bars.update(self.all, total=stages, description=self._how_far())
+
+    def time_left(self, seconds: float | None) -> None:
+        """Show the time that is left beside the bar."""
+        super().time_left(seconds)
+        self.bars.update(self.all, description=self._how_far())
 
     def working(self, stage: str, progress: str) -> None:
         """Show the stage in a line of its own."""

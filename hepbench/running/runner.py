@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hepbench.planning.plan import Cell, Plan
+    from hepbench.planning.stages import Stage
     from hepbench.registry.plugins import Registry
     from hepbench.running.executor import Executor, Outcome
     from hepbench.running.progress import Progress
     from hepbench.running.recording import Recorder
+    from hepbench.running.stage_times import StageTimes
     from hepbench.storage.results import ResultsFolder
     from hepbench.storage.stage_cache import StageCache
 
@@ -29,6 +31,8 @@ class Runner:
     Attributes:
         executor: runs the missing stages.
         recorder: makes the records.
+        times: of stages that ran before, from which the end of the run is estimated.
+        jobs: number of workers.
         replaced: records, by key of cell, that new ones replace and are compared with.
         user_error: whether the user can mend a failure; the command line then exits 2.
         finished: records by key of cell, failed ones too.
@@ -41,10 +45,13 @@ class Runner:
     executor: Executor
     recorder: Recorder
     progress: Progress
+    times: StageTimes
+    jobs: int
     replaced: Mapping[str, Record] = field(default_factory=dict)
     user_error: bool = False
     finished: dict[str, Record] = field(default_factory=dict)
     _ready: deque[Cell] = field(default_factory=deque)
+    _waiting: dict[str, Stage] = field(default_factory=dict)
 
     def run(self, todo: list[Cell]) -> None:
         """Run the cells that have no record, and store a record of each result or failure."""
@@ -54,6 +61,8 @@ class Runner:
         # what stages and evaluation will read is looked at before, so that damage is mended now
         stages = grouping.missing(self.plan.stages, keys, self.cache.usable)
         self.progress.planned(len(stages))
+        self._waiting = dict(stages)
+        self._show_time_left()
         cells = {cell.key: cell for cell in todo}
         for key, needs in wanted.items():
             needs.intersection_update(stages)
@@ -64,6 +73,7 @@ class Runner:
         with locks.machine(alone=False):
             while self._ready:
                 self._evaluate(self._ready.popleft())
+        self.times.save()
         self._observe("hepbench_run_finished")
 
     def _handle(
@@ -74,10 +84,23 @@ class Runner:
             self.progress.working(name, outcome.progress)
             return
         self.progress.ended(name)
+        self._note_time(outcome)
         if outcome.status == "ok":
             self._stage_finished(outcome.key, cells, wanted)
         else:
             self._stage_failed(outcome, cells, wanted)
+
+    def _note_time(self, outcome: Outcome) -> None:
+        """Note how long a stage took, and show how long the others will take."""
+        stage = self._waiting.pop(outcome.key, None)
+        manifest = self.cache.find(outcome.key) if outcome.status == "ok" else None
+        if stage and manifest:
+            self.times.note(stage, self.plan.stages, manifest.took_seconds)
+        self._show_time_left()
+
+    def _show_time_left(self) -> None:
+        left = self.times.left(self._waiting.values(), self.plan.stages, self.jobs)
+        self.progress.time_left(left)
 
     def _stage_finished(
         self, key: str, cells: Mapping[str, Cell], wanted: Mapping[str, set[str]]
