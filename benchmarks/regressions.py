@@ -78,6 +78,9 @@ def main() -> int:
     if given.base:
         with checkout(given.base) as base:
             return report(lambda select: in_turn(base, select), given.select, given.base)
+    if not BASELINE.exists():
+        print(f"{BASELINE.name} is missing: give --base REVISION, or --save")
+        return NOTHING_COMPARED
     stored = json.loads(BASELINE.read_text())
     if stored["processor"] != processor():
         print(f"{BASELINE.name} was measured on another processor, {stored['processor']}:")
