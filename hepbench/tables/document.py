@@ -218,7 +218,8 @@ def _document(groups: Sequence[Group], request: Request, looks: Mapping[str, int
     names = dict.fromkeys(name for group in groups for name in group.columns.names)
     every = replace(groups[0].columns, names=list(names))
     return Document(
-        verdict=[each.verdict_line for group in groups for each in group.peers],
+        # without a metric nothing is ranked
+        verdict=[p.verdict_line for group in groups for p in group.peers if group.columns.main],
         tables=[
             replace(table, legend=legend([table], group.rows, group.columns))
             for table, group in zip(tables, groups, strict=True)
