@@ -100,6 +100,7 @@ def test_a_row_without_the_value_fulfils_no_condition_on_it():
         ({"where": ["acu>1"]}, "no column named 'acu'. Did you mean 'auc'?"),
         ({"where": ["auc>0.99"]}, "none of 3 rows fulfils --where auc>0.99"),
         ({"sort": "latenzy"}, "no column named 'latenzy'. Did you mean 'latency'?"),
+        ({"sort": "-"}, "no column named ''."),
         ({"style": "paper"}, "style paper exists only with --format latex"),
         ({"style": "papre", "format": "latex"}, "no style named 'papre'. Did you mean 'paper'?"),
         ({"per_seed": True}, "a row for each seed exists only with --format csv or json"),
@@ -160,6 +161,11 @@ def test_columns_that_could_be_shown_are_named_below():
     text = unwrapped(plain([record(epochs=3, published=published)]))
     assert "more columns: --columns all, or NAME,... of epochs, published" in text
     assert "more columns" not in plain([record(epochs=3)], columns=["auc"])
+
+
+def test_a_table_without_a_metric_has_no_verdict():
+    """Costs alone rank nothing."""
+    assert plain(THREE, columns=["flops"]).startswith("higgs  file: ")
 
 
 # --- a row for each seed

@@ -304,6 +304,19 @@ def test_a_table_for_a_paper_has_short_names_a_label_and_notes():
     assert labels == ["tab:standard-higgs", "tab:standard-jets-n-2"]
 
 
+def test_each_table_explains_what_it_shows_in_latex():
+    """Readers of a paper see one table at a time; those of a terminal see one legend for all."""
+    both = {"auc": Value(0.8, 0.01), "rejection_50": Value(29.67, 8.87)}
+    rows = [*seeds("a", dataset="d"), *seeds("a", dataset="e", metrics=both)]
+    rows += [*seeds("b", 0.6, dataset="d"), *seeds("b", 0.6, dataset="e", metrics=both)]
+    said = "1 / background efficiency at this signal efficiency"
+    for style in ("full", "paper"):
+        text = table(rows, metrics=METRICS, format="latex", style=style)
+        first, second, *_ = re.split(r"\\end\{table\*?\}", text)
+        assert [said in part for part in (first, second)] == [False, True]
+    assert unwrapped(plain(rows)).count(said) == 1
+
+
 def test_a_long_table_for_a_paper_is_divided():
     """Each part fits a page; only the last one has the notes."""
     rows = [r for i in range(99) for r in seeds(f"model-{i}", 0.9 - i / 1000)]

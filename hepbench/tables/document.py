@@ -215,12 +215,17 @@ def _document(groups: Sequence[Group], request: Request, looks: Mapping[str, int
     if usual and request.format == "plain":
         tables = [plain.narrowed(each, request.width, LEAST_NEEDED) for each in tables]
     rows = [row for group in groups for row in group.rows]
-    verdicts = [each.verdict_line for group in groups for each in group.peers]
+    names = dict.fromkeys(name for group in groups for name in group.columns.names)
+    every = replace(groups[0].columns, names=list(names))
     return Document(
-        verdict=verdicts,
-        tables=tables,
+        # without a metric nothing is ranked
+        verdict=[p.verdict_line for group in groups for p in group.peers if group.columns.main],
+        tables=[
+            replace(table, legend=legend([table], group.rows, group.columns))
+            for table, group in zip(tables, groups, strict=True)
+        ],
         tie=MEANING if any(row.best for row in rows) else "",
-        legend=legend(tables, rows, groups[0].columns),
+        legend=legend(tables, rows, every),
         more=_unused_columns(rows, tables) if usual else [],
     )
 

@@ -18,7 +18,7 @@ def write(document: Document) -> str:
 
 def _full(table: Table, document: Document) -> str:
     notes = [f"$^{{{n}}}$ {escape(note)}" for n, note in enumerate(table.notes, 1)]
-    notes += map(escape, [*shared(table), *table.remarks, *document.explained("bold")])
+    notes += map(escape, [*shared(table), *table.remarks, *document.explained("bold", table)])
     align = "".join("l" if column.left else "r" for column in table.columns)
     return _FULL % (caption(table), align, _grid(table), "\\\\\n".join(notes))
 

@@ -60,7 +60,7 @@ def write(document: Document) -> str:
     for table in document.tables:
         parts = list(_parts(table))
         tables += [
-            _environment(part, i, document if i == len(parts) else None)
+            _environment(part, i, _notes(table, document) if i == len(parts) else "")
             for i, part in enumerate(parts, 1)
         ]
     return joined([r"% needs \usepackage{array,booktabs,threeparttable}", *tables])
@@ -135,8 +135,8 @@ def _name(name: str, marks: str) -> str:
     return broken + (rf"\tnote{{{marks}}}" if marks else "")
 
 
-def _environment(part: Part, number: int, document: Document | None) -> str:
-    """Return the LaTeX of a part of a table; the last one has the notes, from ``document``."""
+def _environment(part: Part, number: int, notes: str) -> str:
+    """Return the LaTeX of a part of a table, with notes below it."""
     table = part.table
     return _TABLE.format(
         environment="table" if part.width == COLUMN else "table*",
@@ -145,7 +145,7 @@ def _environment(part: Part, number: int, document: Document | None) -> str:
         align="r" * len(table.columns),
         share=(part.name_width - SEPARATION) / part.width,
         grid=_grid(table),
-        notes=_notes(table, document) if document else "",
+        notes=notes,
     )
 
 
@@ -158,7 +158,7 @@ def _grid(table: Table) -> str:
 
 def _notes(table: Table, document: Document) -> str:
     numbered = (rf"\item[{n}] {escape(note)}" for n, note in enumerate(table.notes, 1))
-    others = [*shared(table), *table.remarks, *document.explained("bold")]
+    others = [*shared(table), *table.remarks, *document.explained("bold", table)]
     items = [*numbered, *(rf"\item[] {escape(text)}" for text in others)]
     return "\n".join([r"\begin{tablenotes}\footnotesize", *items, "\\end{tablenotes}\n"])
 

@@ -42,6 +42,7 @@ class Table:
         remarks: other lines below it.
         slug: a name made of letters, digits and hyphens.
         names: a short name for each row.
+        legend: lines that explain its own columns, for formats in which each table stands alone.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Table:
     remarks: list[str]
     slug: str
     names: list[str]
+    legend: list[str] = field(default_factory=list)
 
     def rows(self, mark: Callable[[str], str], escaped: Callable[[str], str]) -> list[list[str]]:
         """Return the rows as escaped texts, with a mark on the main value of the best ones."""
@@ -85,9 +87,11 @@ class Document:
     legend: list[str]
     more: list[str] = field(default_factory=list)
 
-    def explained(self, mark: str) -> list[str]:
-        """Return the legend, which begins with the meaning of a mark."""
-        return [f"{mark}: {self.tie}", *self.legend] if self.tie else self.legend
+    def explained(self, mark: str, table: Table | None = None) -> list[str]:
+        """Return the legend, or that of one table, which begins with the meaning of a mark."""
+        if table is None:
+            return [f"{mark}: {self.tie}", *self.legend] if self.tie else self.legend
+        return [f"{mark}: {self.tie}", *table.legend] if any(table.best) else table.legend
 
 
 def joined(blocks: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ class Request:
         if self.per_seed and self.format not in DATA_FORMATS:
             raise UsageError(_only_for("a row for each seed", "csv or json"))
         known = known_columns.known(records, metrics)
-        names = [*(self.columns or ()), *filter(None, [self.sort.removeprefix("-")])]
+        names = [*(self.columns or ()), *([self.sort.removeprefix("-")] if self.sort else [])]
         for name in names:
             _check_name("column", known_columns.named(name), {*known, ALL})
         for condition in self.conditions:
