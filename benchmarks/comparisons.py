@@ -118,28 +118,30 @@ def head(*columns: str) -> None:
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
 
 
+COLUMNS = ("test examples", "seeds", "spread 0", "spread .002", "spread .01", "other networks")
+"""The last one has noise of each run's own, and a spread of .002."""
+
+
 def false_alarms(pairs: int, rng: np.random.Generator) -> None:
     """Print how often runs that differ by seed alone, or are equally good, are called different."""
-    head("test examples", "seeds", "spread", "of its own", "false alarms")
-    for examples in (1000, 2000, 5000, 20_000):
+    head(*COLUMNS)
+    for examples, seeds in product((1000, 2000, 5000, 20_000), (2, 3, 5)):
         some = pairs * 2000 // max(examples, 2000)
-        for seeds, (spread, own) in product((2, 3, 5), SPREADS):
-            found = differences(Setting(examples, seeds, spread, own), some, rng)
-            print(
-                line([examples, seeds, spread, own, mean(e.p < LEVEL for e in found)]), flush=True
-            )
+        settings = [Setting(examples, seeds, *each) for each in SPREADS]
+        found = (mean(e.p < LEVEL for e in differences(each, some, rng)) for each in settings)
+        print(line([examples, seeds, *found]), flush=True)
 
 
 def false_tables(tables: int, rng: np.random.Generator) -> None:
-    """Print how often a table of equal runs has a false alarm; spreads are equal or differ much."""
-    head("test examples", "seeds", "spread", "of its own", f"tables of {CELLS}")
-    for seeds, (spread, own) in product((2, 3, 5), (*SPREADS, ("0 to .02", 0))):
-        wrong = []
-        for _ in range(tables):
-            several = rng.choice([0, 0.002, 0.02], CELLS) if own == 0 else np.zeros(CELLS)
-            each = several if isinstance(spread, str) else np.full(CELLS, spread)
-            wrong += [min(table([Setting(1000, seeds, s, own) for s in each], rng)) < LEVEL]
-        print(line([1000, seeds, spread, own, mean(wrong)]), flush=True)
+    """Print how often a table of equal runs has a false alarm; in the last column spreads differ."""
+    head(*COLUMNS, "spreads 0 to .02")
+    for seeds in (2, 3, 5):
+        equal = [[Setting(1000, seeds, *each)] * CELLS for each in SPREADS]
+        found = [mean(min(table(each, rng)) < LEVEL for _ in range(tables)) for each in equal]
+        spreads = rng.choice([0, 0.002, 0.02], (tables, CELLS))
+        several = [[Setting(1000, seeds, spread) for spread in row] for row in spreads]
+        found.append(mean(min(table(each, rng)) < LEVEL for each in several))
+        print(line([1000, seeds, *found]), flush=True)
 
 
 def power(tables: int, rng: np.random.Generator) -> None:
@@ -151,15 +153,13 @@ def power(tables: int, rng: np.random.Generator) -> None:
         among: list[float] = []
         for i in range(0, len(lost), CELLS):
             among += [each.p < LEVEL / CELLS for each in paired_runs.moderated(lost[i : i + CELLS])]
-        visible = float(np.median([each.smallest_visible(LEVEL) for each in lost]))
-        again = differences(replace(setting, loss=visible), CELLS * tables, rng)
-        found = (
-            mean(e.p < LEVEL for e in lost),
-            mean(among),
-            visible,
-            mean(e.p < LEVEL for e in again),
-        )
-        print(line([examples, seeds, spread, *found]), flush=True)
+        equal = differences(setting, CELLS * tables, rng)
+        visible = [each.smallest_visible(LEVEL) for each in equal]
+        # each pair loses as much as is visible in it
+        planted = [replace(e, new=e.new - v) for e, v in zip(equal, visible, strict=True)]
+        found = [mean(each.p < LEVEL for each in some) for some in (lost, planted)]
+        median = float(np.median(visible))
+        print(line([examples, seeds, spread, found[0], mean(among), median, found[1]]), flush=True)
 
 
 def mean(values: Iterable[bool]) -> float:

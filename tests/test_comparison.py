@@ -307,7 +307,7 @@ def test_cells_that_are_identical_in_everything_are_counted_not_listed(tmp_path)
     text = comparisons.compare(
         base=base.root, new=base.root, metrics=None, suite=None, format_="plain"
     )
-    assert text.startswith("AUC is bit-identical in all 2 cells.\nNEW holds the same records")
+    assert text.startswith("AUC is bit-identical in both cells.\nNEW holds the same records")
     assert "model" not in text
 
 

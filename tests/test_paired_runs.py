@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,3 +200,16 @@ def test_runs_that_differ_by_seed_alone_raise_few_alarms(seeds, spread):
     p = simulated(seeds, spread=spread, rng=np.random.default_rng(1), toys=1500)
     assert 0.02 < (p < 0.05).mean() < 0.065
     assert (p < 0.05 / 30).mean() < 0.005
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_loss_as_large_as_is_called_visible_is_found_in_four_of_five(seeds):
+    """Whatever the estimated spread of a pair of runs is."""
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(300):
+        values = 0.8 + 0.003 * rng.normal(size=2 * seeds)
+        equal = paired_runs.of_means(means(values, of_each=1e-6, common=1e-4), seeds)
+        lost = replace(equal, new=equal.new - equal.smallest_visible(0.05))
+        found.append(lost.p < 0.05)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.08)

@@ -97,7 +97,7 @@ def _sentence(name: str, findings: Sequence[Finding]) -> str:
 def _same_for_all(findings: Sequence[Finding], words: dict[Verdict, str], verb: str) -> str:
     """Return the rest of the sentence if the verdict is the same in all cells."""
     verdict = findings[0].verdict
-    every = "the only cell" if len(findings) == 1 else f"all {len(findings):,} cells"
+    every = {1: "the only cell", 2: "both cells"}.get(len(findings), f"all {len(findings):,} cells")
     reasons = dict.fromkeys(each.reason for each in findings if each.reason)
     why = f": {brief(next(iter(reasons)))}" if len(reasons) == 1 else ""
     if verdict == "no difference shown":
