@@ -308,6 +308,18 @@ def test_neighbours_on_a_grid_are_no_copies(step):
     assert list(near_copies.across_parts(looked, hashes, parts, ("train", "test"))) == []
 
 
+def test_nearest_points_are_those_of_a_search_tree(monkeypatch):
+    """Few points are compared one by one, many by a tree of scipy."""
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    some, limit = points[:50] + 0.05, 0.3
+    one = near_copies._nearest(points, points, limit), near_copies._nearest(points, some, limit)
+    monkeypatch.setattr(near_copies, "FEW_PAIRS", 0)
+    other = near_copies._nearest(points, points, limit), near_copies._nearest(points, some, limit)
+    for ours, theirs in zip(one, other, strict=True):
+        assert np.isfinite(theirs).any()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 def test_exact_copies_are_no_near_copies():
     """They are counted among all examples, by their hashes."""
     table, labels = made(n=1000)

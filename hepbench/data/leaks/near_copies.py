@@ -44,6 +44,10 @@ CROWDED = 0.25
 COUNTED_ROWS = 100
 
 
+FEW_PAIRS = 4_000_000
+"""Pairs of examples whose differences are computed one by one."""
+
+
 MOST_NUMBERS = 12
 """Longest fingerprint; of more numbers, sums with random signs are taken."""
 
@@ -241,10 +245,25 @@ def _nearest(
     given: NDArray[np.float64], asked: NDArray[np.float64], limit: float
 ) -> NDArray[np.float64]:
     """Return the largest difference from the nearest other point; infinite beyond a limit."""
-    from scipy.spatial import cKDTree
-
     if not len(given) or not len(asked):
         return np.full(len(asked), np.inf)
+    if len(given) * len(asked) <= FEW_PAIRS:
+        return _nearest_of_few(given, asked, limit)
+    from scipy.spatial import cKDTree
+
     itself = 2 if given is asked else 1
     found = cKDTree(given).query(asked, k=[itself], p=np.inf, distance_upper_bound=limit)[0]
     return np.asarray(found)[:, 0]
+
+
+def _nearest_of_few(
+    given: NDArray[np.float64], asked: NDArray[np.float64], limit: float
+) -> NDArray[np.float64]:
+    """Return the same from the differences of all pairs, without the half second to import scipy."""
+    away = np.zeros((len(asked), len(given)))
+    for ours, theirs in zip(asked.T, given.T, strict=True):
+        np.maximum(away, np.abs(ours[:, None] - theirs), out=away)
+    if given is asked:
+        np.fill_diagonal(away, np.inf)
+    found: NDArray[np.float64] = away.min(1)
+    return np.where(found <= limit, found, np.inf)
