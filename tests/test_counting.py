@@ -285,6 +285,27 @@ def test_work_that_cannot_be_counted_is_named(function, named):
     assert any(named in warning for warning in found.warnings)
 
 
+COMPLEX = {
+    "matrices": lambda x: (x.cfloat() @ x.cfloat().mT).abs(),
+    "an einsum": lambda x: (
+        torch.einsum("bi,ij->bj", x.cfloat(), torch.ones(WIDTH, 4).cfloat()).real
+    ),
+    "a layer": lambda x: torch.nn.functional.linear(x.cfloat(), torch.ones(4, WIDTH).cfloat()).imag,
+}
+
+
+@pytest.mark.parametrize("function", COMPLEX.values(), ids=COMPLEX)
+def test_products_of_complex_numbers_are_a_named_gap(function):
+    """Each is four products of real numbers and is counted as one, so the number is too low."""
+    counted = count(function)
+    assert counted.gaps
+    assert any(
+        "of complex numbers (a complex product is four real ones)" in g for g in counted.gaps
+    )
+    assert any("so the number is too low" in each for each in counted.warnings)
+    assert not count(lambda x: x.cfloat().abs() @ x.mT).gaps
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_network_that_cannot_be_traced_has_no_count():
     """The count is None, with the reason; torch's counter works. The network is unchanged."""

@@ -299,6 +299,16 @@ def test_natural_neighbours_are_no_copies(features, n):
     assert list(near_copies.across_parts(looked, hashes, parts, ("train", "test"))) == []
 
 
+@pytest.mark.parametrize("orders", [1, 5, 20])
+@pytest.mark.parametrize("features", [1, 2, 8, 28])
+def test_energies_over_many_orders_of_magnitude_are_no_copies(orders, features):
+    """Most are next to 0 in units of their spread."""
+    logs = np.random.default_rng(0).normal(size=(4000, features)) * orders / 2
+    looked = 10.0**logs
+    hashes, parts = duplicates.row_hashes([looked]), np.arange(4000) % 2
+    assert list(near_copies.across_parts(looked, hashes, parts, ("train", "test"))) == []
+
+
 @pytest.mark.parametrize("step", [0.01, 0.1, 1])
 def test_neighbours_on_a_grid_are_no_copies(step):
     """Values of a readout in steps; equal examples are exact copies, which are counted elsewhere."""
@@ -306,6 +316,18 @@ def test_neighbours_on_a_grid_are_no_copies(step):
     looked = (np.rint(table / step) * step).astype(np.float32)
     hashes, parts = duplicates.row_hashes([looked]), np.arange(4000) % 2
     assert list(near_copies.across_parts(looked, hashes, parts, ("train", "test"))) == []
+
+
+def test_nearest_points_are_those_of_a_search_tree(monkeypatch):
+    """Few points are compared one by one, many by a tree of scipy."""
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    some, limit = points[:50] + 0.05, 0.3
+    one = near_copies._nearest(points, points, limit), near_copies._nearest(points, some, limit)
+    monkeypatch.setattr(near_copies, "FEW_PAIRS", 0)
+    other = near_copies._nearest(points, points, limit), near_copies._nearest(points, some, limit)
+    for ours, theirs in zip(one, other, strict=True):
+        assert np.isfinite(theirs).any()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 def test_exact_copies_are_no_near_copies():
@@ -375,6 +397,13 @@ def test_whatever_was_read_can_be_looked_at(values, lowest):
     looked.add("labelled", given, duplicates.row_hashes([values]), ids=np.arange(len(values)),
                labels=labels)  # fmt: skip
     assert isinstance(audit.describe(looked.leaks({"train": np.arange(len(values))})), list)
+
+
+def test_examples_far_from_the_first_ones_are_looked_at():
+    """The cells of later chunks have the size that suits the first chunk."""
+    table, labels = made(n=1000)
+    table[900:] *= np.float32(1e30)
+    assert kinds(found(table, labels, chunk=500)) == []
 
 
 # --- what is told

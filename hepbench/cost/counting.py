@@ -174,9 +174,9 @@ def _count_by_fvcore(network: nn.Module, one: Tensors) -> tuple[Mapping[str, flo
 def _count_by_torch(network: nn.Module, one: Tensors) -> tuple[int, set[str]]:
     """Return the MACs by torch's FLOP counter, and the names of operations that it cannot count."""
     counter = FlopCounterMode(display=False, custom_mapping=dict(UNKNOWN_TO_TORCH))
-    with counter, _LeavingValues() as leaving_values:
+    with counter, _ComplexProducts() as complex_products, _LeavingValues() as leaving_values:
         network(one)
-    return int(counter.get_total_flops()) // 2, leaving_values.gaps
+    return int(counter.get_total_flops()) // 2, leaving_values.gaps | complex_products.gaps
 
 
 class _LeavingValues(TorchFunctionMode):
@@ -208,6 +208,25 @@ class _LeavingValues(TorchFunctionMode):
             else set()
         )
         return found | ({"values taken out of torch by DLPack"} if self.capsules else set())
+
+
+class _ComplexProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes contractions of complex numbers, each product of which is counted as one."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.gaps: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        packet = func.overloadpacket
+        operands = (each for each in args if isinstance(each, torch.Tensor))
+        counted = packet in flop_registry or packet in UNKNOWN_TO_TORCH
+        if counted and any(each.is_complex() for each in operands):
+            name = str(packet).replace(".", "::")
+            self.gaps.add(f"{name} of complex numbers (a complex product is four real ones)")
+        return func(*args, **(kwargs or {}))
 
 
 class _ZeroProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from hepbench import Context, Examples, Network, TrainingData
 
 
+SOME = 64
+"""Training examples that show which whole numbers an input may hold."""
+
+
 def prune_structured(
     start: Network,
     data: TrainingData,
@@ -61,7 +65,8 @@ def prune_structured(
         raise UsageError(msg)
     network: Network = start.trim()
     if ratio:
-        network = (shrunk if remove else masked)(network, ratio, context)
+        some = next(iter(context.batches(network, data.train[:SOME]))).inputs
+        network = (shrunk if remove else masked)(network, ratio, context, some)
     if after == "recalibrate":
         recalibrate(network, data.train, context)
     if after == "reinitialise":
@@ -71,18 +76,20 @@ def prune_structured(
     return network
 
 
-def shrunk(network: Network, ratio: float, context: Context) -> Network:
-    """Return a network without the weakest channels of its layers.
+def shrunk(
+    network: Network, ratio: float, context: Context, examples: Mapping[str, Tensor] | None = None
+) -> Network:
+    """Return a network without the weakest channels of its layers; see ``channels.find``.
 
     Raises:
         UsageError: no layer can shrink.
     """
-    found = channels.find(network)
+    found = channels.find(network, examples)
     made, removed, unproven = network, [], list(found.unproven)
     for group in found.proven:
         further = [*removed, (group, weakest(network, group, ratio))]
         trial = channels.without(network, further)
-        if channels.runs(trial):
+        if channels.runs(trial, examples):
             made, removed = trial, further
         else:
             unproven.append(group.layer)
@@ -90,13 +97,15 @@ def shrunk(network: Network, ratio: float, context: Context) -> Network:
     return made
 
 
-def masked(network: Network, ratio: float, context: Context) -> Network:
-    """Return a network whose weakest channels are masked.
+def masked(
+    network: Network, ratio: float, context: Context, examples: Mapping[str, Tensor] | None = None
+) -> Network:
+    """Return a network whose weakest channels are masked; see ``channels.find``.
 
     Raises:
         UsageError: no layer has channels that could be removed.
     """
-    found = channels.find(network)
+    found = channels.find(network, examples)
     _warn(network, found.unproven, context, some=bool(found.proven))
     masks: dict[str, Tensor] = {}
     for group in found.proven:

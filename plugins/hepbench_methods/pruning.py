@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,15 @@ def prunable(network: Network) -> dict[str, Tensor]:
     return {
         name: parameter.detach()
         for name, parameter in network.named_parameters()
-        if parameter.ndim > 1 and name.rpartition(".")[2].endswith("weight")
+        if parameter.ndim > 1 and _is_weight(network, name)
     }
+
+
+def _is_weight(network: Network, name: str) -> bool:
+    """Return whether a matrix multiplies inputs; those of recurrent layers have names of their own."""
+    owner, _, leaf = name.rpartition(".")
+    recurrent = isinstance(network.get_submodule(owner), (nn.RNNBase, nn.RNNCellBase))
+    return recurrent or leaf.endswith("weight")
 
 
 def smallest(network: Network, ratio: float, scope: str) -> dict[str, Tensor]:

@@ -514,13 +514,14 @@ def test_a_wrong_order_of_channels_is_found_out():
     """Of each group: with two of a reader's columns exchanged it is proven no more."""
     network = classifier("blocks").trim()
     perturbed = channels._perturbed(network)
-    expected = channels._logits(perturbed, channels._random_inputs(perturbed, 4))
+    inputs = channels._random_inputs(perturbed, 4)
+    expected = channels._logits(perturbed, inputs)
     for group in channels.find(network).proven:
-        assert channels._is_proven(copy.deepcopy(perturbed), group, expected)
+        assert channels._is_proven(copy.deepcopy(perturbed), group, inputs, expected)
         *others, last = group.places
         order = torch.arange(len(last.positions)).roll(1)
         wrong = replace(group, places=(*others, replace(last, positions=last.positions[order])))
-        assert not channels._is_proven(copy.deepcopy(perturbed), wrong, expected)
+        assert not channels._is_proven(copy.deepcopy(perturbed), wrong, inputs, expected)
 
 
 RATIO = "a number of at least 0 and below 1 is expected (default 0.5)"

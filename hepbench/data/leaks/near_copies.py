@@ -44,6 +44,22 @@ CROWDED = 0.25
 COUNTED_ROWS = 100
 
 
+FEW_PAIRS = 4_000_000
+"""Pairs of examples whose differences are computed one by one."""
+
+
+TAILS = (0.1, 0.9)
+"""Quantiles that tell the spread of numbers."""
+
+
+WIDE = 100
+"""Ratio of these quantiles of numbers above 0 from which on their ranks are compared."""
+
+
+NORMAL, UNIFORM = 2.56, 12**0.5
+"""Difference of these quantiles of a normal distribution, and width of a uniform one, of spread 1."""
+
+
 MOST_NUMBERS = 12
 """Longest fingerprint; of more numbers, sums with random signs are taken."""
 
@@ -60,7 +76,7 @@ class Cells:
     """
 
     def __init__(self) -> None:
-        self._directions: NDArray[np.float64] | None = None
+        self._directions: NDArray[Any] | None = None
 
     def ranks(self, inputs: Mapping[str, Array]) -> NDArray[np.uint64]:
         """Return the hash of the cell of each example."""
@@ -70,8 +86,11 @@ class Cells:
             scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
             directions = _signs(len(spread), DIRECTIONS) * scale[:, None]
             along = (found @ directions).std(0)
-            self._directions = directions / (CELL * np.where(along > 0, along, 1))
-        cells = np.floor(found @ self._directions).astype(np.int64).astype(np.uint64)
+            directions /= CELL * np.where(along > 0, along, 1)
+            self._directions = directions.astype(found.dtype)
+        # a later example may be far outside the range of the first ones
+        with np.errstate(invalid="ignore", over="ignore"):
+            cells = np.floor(found @ self._directions).astype(np.int64).astype(np.uint64)
         ranks = np.zeros(len(found), np.uint64)
         for cell in cells.T:
             ranks = stirred(ranks ^ cell)
@@ -176,7 +195,7 @@ def across_parts(
     # the first of exact copies
     chosen = order[np.sort(np.unique(hashes[order], return_index=True)[1])]
     chosen = chosen[parts[chosen] >= 0]
-    points, parts = _standardised(found[chosen]), parts[chosen]
+    points, parts = _scaled(found[chosen]), parts[chosen]
     if len(points) < FEWEST or not points.shape[1]:
         return
     distance = _distance_of_copies(points)
@@ -194,16 +213,27 @@ def across_parts(
             )
 
 
-def _standardised(found: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scaled(found: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return at most MOST_NUMBERS numbers of each example, in units of their spread."""
-    if not len(found):
-        return found
-    low, high = np.quantile(found, (0.1, 0.9), axis=0)
-    spread = np.where(high > low, (high - low) / 2.56, found.std(0, dtype=np.float64))
-    points: NDArray[np.float64] = found[:, spread > 0] / spread[spread > 0]
-    if points.shape[1] > MOST_NUMBERS:
-        points = points @ _signs(points.shape[1], MOST_NUMBERS) / np.sqrt(points.shape[1])
-    return points
+    points = [_of_spread_1(column) for column in found.T if len(column) and np.ptp(column)]
+    scaled = np.stack(points, axis=1) if points else np.empty((len(found), 0))
+    if scaled.shape[1] > MOST_NUMBERS:
+        scaled = scaled @ _signs(scaled.shape[1], MOST_NUMBERS) / np.sqrt(scaled.shape[1])
+    return scaled
+
+
+def _of_spread_1(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers of at least 0 in units of their spread; their ranks if these differ by orders.
+
+    Energies over many orders of magnitude are so near to 0 that they would be copies of each other.
+    Ranks of other numbers would separate copies: noise gives equal numbers any rank.
+    """
+    low, high = np.quantile(column[column > 0], TAILS)
+    if high > WIDE * low:
+        ranks = np.unique(column, return_inverse=True)[1]
+        return np.asarray(ranks / ranks.max() * UNIFORM)
+    low, high = np.quantile(column, TAILS)
+    return np.asarray(column / ((high - low) / NORMAL if high > low else column.std()))
 
 
 def _distance_of_copies(points: NDArray[np.float64]) -> float:
@@ -241,10 +271,25 @@ def _nearest(
     given: NDArray[np.float64], asked: NDArray[np.float64], limit: float
 ) -> NDArray[np.float64]:
     """Return the largest difference from the nearest other point; infinite beyond a limit."""
-    from scipy.spatial import cKDTree
-
     if not len(given) or not len(asked):
         return np.full(len(asked), np.inf)
+    if len(given) * len(asked) <= FEW_PAIRS:
+        return _nearest_of_few(given, asked, limit)
+    from scipy.spatial import cKDTree
+
     itself = 2 if given is asked else 1
     found = cKDTree(given).query(asked, k=[itself], p=np.inf, distance_upper_bound=limit)[0]
     return np.asarray(found)[:, 0]
+
+
+def _nearest_of_few(
+    given: NDArray[np.float64], asked: NDArray[np.float64], limit: float
+) -> NDArray[np.float64]:
+    """Return the same from the differences of all pairs, without the half second to import scipy."""
+    away = np.zeros((len(asked), len(given)))
+    for ours, theirs in zip(asked.T, given.T, strict=True):
+        np.maximum(away, np.abs(ours[:, None] - theirs), out=away)
+    if given is asked:
+        np.fill_diagonal(away, np.inf)
+    found: NDArray[np.float64] = away.min(1)
+    return np.where(found <= limit, found, np.inf)
