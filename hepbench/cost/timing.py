@@ -67,7 +67,8 @@ class CallTimes:
 
     Attributes:
         median, p95: of the wall times, in ms.
-        cpu: median of the CPU times of the calling thread, in ms.
+        cpu: CPU time of the calling thread, in ms: median of the fastest round, since other work can
+            only make it longer.
         precision: half the width of the 95 % interval of the median, as a fraction of it.
         rounds: the fields of ``costs.Round`` of each round.
     """
@@ -81,7 +82,8 @@ class CallTimes:
     @property
     def waited(self) -> float:
         """Fraction of the time of a call in which the calling thread was off the processor."""
-        return max(0.0, 1 - self.cpu / self.median)
+        found = [1 - one["cpu_ms"] / one["median_ms"] for one in self.rounds]
+        return max(0.0, float(np.median(found)))
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,10 @@ def time_calls(calls: Mapping[Any, Calls], *, limit_s: float = LIMIT_S) -> dict[
 def summary(rounds: Sequence[Round]) -> CallTimes:
     """Return the latency statistics of all rounds together."""
     wall = [duration for one in rounds for duration in one.wall]
-    cpu = [duration for one in rounds for duration in one.cpu]
     return CallTimes(
         median=_median_ms(wall),
         p95=float(np.percentile(wall, 95)) / 1e6,
-        cpu=_median_ms(cpu),
+        cpu=min(_median_ms(one.cpu) for one in rounds),
         precision=precision(wall),
         rounds=tuple(
             {

@@ -75,7 +75,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             ``torch-cuda``: torch on a GPU.
         batch: examples in the batch.
         median_ms, p95_ms: median and 95th percentile of the wall times of all calls, in ms.
-        cpu_ms: median CPU time of the calling thread in a call, in ms; None in older records.
+        cpu_ms: CPU time of the calling thread in a call, in ms: median of the fastest round, since
+            other work can only make it longer; None in older records.
         precision: half of the 95 % interval of the median, as a fraction of it.
         rounds: the measurement, round by round.
         load: cores that other processes kept busy meanwhile.
@@ -117,8 +118,9 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def _waiting(self) -> float:
         """Return the fraction of the wall time of a call in which it did not compute."""
-        if self.cpu_ms is not None:
-            return 1 - self.cpu_ms / self.median_ms
+        known = [1 - x.cpu_ms / x.median_ms for x in self.rounds if x.cpu_ms is not None]
+        if known:
+            return sorted(known)[len(known) // 2]
         wall = sum(each.wall_s for each in self.rounds)
         return 1 - sum(each.cpu_s for each in self.rounds) / wall if wall else 0.0
 
