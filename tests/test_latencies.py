@@ -14,7 +14,7 @@ def test_a_doubt_is_about_the_latency_that_is_shown():
     """Three rounds far apart: those of ONNX Runtime, not those of torch, and not the load."""
 
     def timed(runtime: str, *medians: float) -> Latency:
-        rounds = [Round(calls=9, wall_s=1, cpu_s=1, median_ms=m, cpu_ms=1.0) for m in medians]
+        rounds = [Round(calls=9, wall_s=m, cpu_s=m, median_ms=m, cpu_ms=m) for m in medians]
         median = sorted(medians)[1]
         return Latency(
             runtime=runtime, batch=1, median_ms=median, p95_ms=9.0, cpu_ms=median, rounds=rounds
