@@ -367,7 +367,7 @@ def test_latency_grows_with_the_batch(network, tmp_path, runtime):
     """20,000 examples at once take longer than one."""
     result = measure.measure(network, {"table": TABLE}, folder=tmp_path, limit_s=0.2, large=20_000)
     found = result.cost.latencies
-    times = {each.batch: each.median_ms for each in found if each.runtime == runtime}
+    times = {each.batch: each.cpu_ms for each in found if each.runtime == runtime}
     assert times[20_000] > 3 * times[1]
 
 
