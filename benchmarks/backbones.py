@@ -69,7 +69,7 @@ TIMM_MODELS: dict[str, dict[str, Any]] = {
     "hgnetv2_b0": {},
     "inception_next_atto": {},
     "levit_128s": {},
-    "mixer_s32_224": {"arguments": {"embed_dim": 64, "num_blocks": 2}},
+    "mixer_s32_224": {},
     "mnasnet_small": {},
     "mobilenetv3_small_050": {},
     "mobilevit_xxs": {},
