@@ -275,9 +275,9 @@ DEEPSETS = Model(
     inputs=("cloud", "mask"),
     build="hepbench_models.deepsets:DeepSets",
     params={
-        "widths": Param([64, 64, 128], COUNT, {"paper": [100, 100, 256]}),
+        "widths": Param([100, 100, 256], COUNT),
         "pooling": Param("mean", ("mean", "sum"), {"paper": "sum"}),
-        "jet_widths": Param([64], COUNT, {"paper": [100, 100, 100]}),
+        "jet_widths": Param([100, 100], COUNT, {"paper": [100, 100, 100]}),
         "norm": Param(True, presets={"paper": False}),
         "dropout": Param(0.1, DROPOUT, {"paper": 0.0}),
     },
