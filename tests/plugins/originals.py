@@ -54,7 +54,7 @@ def write_top_tagging(folder, *, jets):
     momenta, mask = (found.inputs[name][:jets, :128] for name in ("cloud", "mask"))
     np.save(folder / top_tagging.VECTORS, momenta.transpose(0, 2, 1))
     np.save(folder / top_tagging.MASK, mask[:, None].astype(np.float32))
-    np.save(folder / top_tagging.LABELS, found.labels[:jets].astype(np.float32))
+    np.save(folder / top_tagging.LABELS, found.labels[:jets])
 
 
 def channels_last(images):
