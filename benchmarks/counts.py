@@ -34,12 +34,14 @@ SETTINGS = {
         "boosted-jets": {"size": 64},
         "quark-gluon": {"size": 64, "points": 64, "k": 8},
         "electron-photon": {},
+        "top-tagging": {"particles": 64, "features": "kinematic", "k": 7},
     },
     "paper": {
         "higgs": {"features": 21},
         "boosted-jets": {},
         "quark-gluon": {"points": 512, "k": 16},
         "electron-photon": {},
+        "top-tagging": {"particles": 128, "features": "kinematic", "k": 16},
     },
 }
 """Parameters of the datasets in each preset."""
