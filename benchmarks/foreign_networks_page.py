@@ -8,6 +8,7 @@ The networks are in ``tests/plugins/foreign_networks.py``, untrained, with two c
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import sys
 import tempfile
@@ -63,6 +64,7 @@ benchmarks/foreign_networks_page.py` makes this page; a test makes its rows anew
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     PAGE.write_text(page([row(name) for name in NETWORKS]))
 

@@ -21,7 +21,7 @@ from hepbench import (
     Range,
     training_params,
 )
-from hepbench.cli import listing
+from hepbench.cli import description
 from hepbench.specs.method import Objective
 from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.renamed import explained
@@ -211,11 +211,13 @@ def test_each_allowed_schedule_is_one_of_torch(name):
 
 def test_what_is_allowed_is_shown():
     """In the words of the refusal."""
-    shown = listing.shown("method", "prune-unstructured").splitlines()
-    assert "  ratio = 0.5 (a number of at least 0 and below 1)" in shown
-    assert "  scope = global (one of global, layer)" in shown
-    shown = listing.shown("method", "svm").splitlines()
-    assert "  gamma = [0.1, 0.3, 1.0] (a number above 0; paper: [1.0])" in shown
-    shown = listing.shown("method", "prune-iterative").splitlines()
-    assert any(line.startswith("  optimizer = {'name': 'AdamW'") for line in shown)
-    assert any("(name one of AdamW, Adam, SGD; paper: {'name': 'Adam'})" in line for line in shown)
+
+    def shown(name):
+        return [line.split() for line in description.shown("method", name).splitlines()]
+
+    lines = shown("prune-unstructured")
+    assert ["ratio", "0.5", "a", "number", "of", "at", "least", "0", "and", "below", "1"] in lines
+    assert ["scope", "global", "one", "of", "global,", "layer"] in lines
+    assert ["gamma", "[0.1,0.3,1.0]", "[1.0]", "a", "number", "above", "0"] in shown("svm")
+    optimizer = "optimizer name: AdamW name: Adam name one of AdamW, Adam, SGD"
+    assert optimizer.split() in shown("prune-iterative")

@@ -87,7 +87,7 @@ def test_metrics_of_training_are_of_examples_whose_labels_were_seen(ran):
 
 def test_the_table_says_how_many_had_labels(ran):
     """One table for each fraction: few labels are not ranked with many."""
-    out = ran("table").out
+    out = " ".join(ran("table").out.split())
     assert "blobs[n=500,label_fraction=0.02]" in out
     assert "label_fraction: fraction of the training labels that methods see" in out
     assert "6 training, 100 validation, 100 test examples; 294 more without labels" in out

@@ -366,7 +366,7 @@ def image_suite(dataset, model, **choice):
             "electron-photon",
             "multi-input-cnn",
             (
-                "multi-input-cnn needs input 'scalars'; electron-photon has cloud, image, mask, "
+                "multi-input-cnn needs input 'scalars'; electron-photon has cloud, image, mask, momenta, "
                 "neighbours, table"
             ),
         ),

@@ -156,8 +156,8 @@ SUITES = [
     Row(kind, "hepbench run s.toml", says, files={"s.toml": content})
     for kind, content, says in [
         ("suite no Unicode", b"name = '\xff\xfe'", "s.toml: 'utf-8' codec can't decode"),
-        ("NUL in a suite", suite(name='"a\0b"'), r"s.toml:1: Illegal character '\x00'"),
-        ("NUL in its name", suite(name='"a\\u0000b"'), r"s.toml:1: name at $.name is 'a\x00b'"),
+        ("NUL in a suite", suite(name='"a\0b"'), r"s.toml:2: Illegal character '\x00'"),
+        ("NUL in its name", suite(name='"a\\u0000b"'), r"s.toml:2: name at $.name is 'a\x00b'"),
         ("NUL in a dataset", suite(datasets='["a\\u0000b"]'), r"no dataset named 'a\x00b'"),
         ("escape in TOML", "\x1b[31m = 1", "s.toml:1: Invalid statement"),
         ("100,000 nested arrays", suite(datasets="[" * 100_000), "nested too deeply"),

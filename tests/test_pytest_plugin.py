@@ -25,7 +25,7 @@ def run_pytest(toys):
     """Return a function that runs pytest in the workbench's folder and returns code and output."""
 
     def run(*arguments):
-        plugin = ("-m", "pytest", "-p", "hepbench.pytest_plugin", "-p", "no:cacheprovider", "-rA")
+        plugin = ("-m", "pytest", "-p", "no:cacheprovider", "-rA")
         done = subprocess.run(
             [sys.executable, "-P", *plugin, *arguments],
             capture_output=True,

@@ -17,7 +17,7 @@ from conftest import TESTS, run_pair
 from test_tables import record
 
 from hepbench import Metric, UndefinedMetricError
-from hepbench.cli.verbs import comparing
+from hepbench.cli.tabulating import comparing
 from hepbench.data import event_weights
 from hepbench.evaluation import row_comparison
 from hepbench.evaluation.comparison_cache import Comparison

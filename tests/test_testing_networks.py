@@ -280,7 +280,7 @@ def test_checks_restore_torchs_settings(faulty):
 def test_without_onnxruntime_the_export_is_skipped(faulty, monkeypatch):
     """The reason says what to install."""
     monkeypatch.setattr(
-        trained_networks.export, "missing", lambda: "onnxruntime not installed: pip ..."
+        trained_networks.onnx_runtime, "missing", lambda: "onnxruntime not installed: pip ..."
     )
     checks = {check.claim.text: check for check in testing.checks("sound-net")}
     assert testing.attempt(checks[EXPORTED]).skipped == "onnxruntime not installed: pip ..."

@@ -98,8 +98,10 @@ def run(
     if as_json:
         streams.write(_summary(opened, store, shown, len(todo)))
     else:
+        table = _table_of_run(shown, opened, store)
+        # the table reads all records of the suite, also those of other cells
         tabulating.warn_of_skipped(store)
-        streams.write(_table_of_run(shown, opened, store))
+        streams.write(table)
         streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))

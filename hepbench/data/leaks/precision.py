@@ -129,8 +129,10 @@ def _properties(values: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]
     wide = values.astype(np.float64)
     first_digit = np.floor(np.log10(np.abs(wide)))
     for digits in NARROW_DIGITS if values.dtype.itemsize <= 4 else WIDE_DIGITS:
-        scale = 10.0 ** (digits - 1 - first_digit)
-        rounded = (np.rint(wide * scale) / scale).astype(values.dtype)
+        # the scale of numbers below 1e-300 is not finite, and they equal nothing
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = 10.0 ** (digits - 1 - first_digit)
+            rounded = (np.rint(wide * scale) / scale).astype(values.dtype)
         yield f"written with at most {digits} digits", rounded == values
 
 
