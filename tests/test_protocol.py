@@ -378,7 +378,7 @@ def test_scores_that_are_not_probabilities_fail_the_cell(caught, model, reason):
     assert done.code == 2
 
 
-def test_an_accuracy_that_contradicts_its_auc_is_marked(caught, bench):
+def test_an_accuracy_that_contradicts_its_auc_is_marked(caught, place):
     """Scores are in the right order, but all above one half; the note is in tables with accuracies."""
     _, record = caught(model="squashed")
     assert record.metrics["auc"].value > 0.8
@@ -387,7 +387,7 @@ def test_an_accuracy_that_contradicts_its_auc_is_marked(caught, bench):
     assert warning.startswith("accuracy: accuracy 0.")
     assert "the threshold 0.5 classifies 100% as signal, and 50% are signal" in warning
     assert warning.endswith("so the scores are not calibrated")
-    assert warning in text(bench("table", "--columns", "auc,accuracy_at_half"))
+    assert warning in text(place("table", "--columns", "auc,accuracy_at_half"))
 
 
 # --- 10 and 12: what a table may say

@@ -26,13 +26,15 @@ def run_pytest(toys):
 
     def run(*arguments):
         plugin = ("-m", "pytest", "-p", "no:cacheprovider", "-rA")
+        # it is not a part of the pytest that runs this
+        own = {n: x for n, x in toys.variables().items() if not n.startswith("PYTEST_")}
         done = subprocess.run(
             [sys.executable, "-P", *plugin, *arguments],
             capture_output=True,
             text=True,
             check=False,
             cwd=toys.folder,
-            env=toys.variables(),
+            env=own,
         )
         return done.returncode, done.stdout + done.stderr
 
