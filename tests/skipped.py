@@ -31,6 +31,7 @@ UNAVAILABLE = (
     "needs permission: ",
     "needs a GPU: ",
     "needs a browser: ",
+    "needs LaTeX: ",
 )
 """How the reasons of skips begin that may remain: nothing can be installed to undo them."""
 

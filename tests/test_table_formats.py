@@ -333,7 +333,7 @@ def nasty_names() -> list[Record]:
     return [r for i, name in enumerate(names) for r in seeds(name, 0.9 - i / 100)]
 
 
-@skip_unless(shutil.which("pdflatex") is not None, "needs the program pdflatex")
+@skip_unless(shutil.which("pdflatex") is not None, "needs LaTeX: pdflatex")
 @pytest.mark.parametrize("style", ["full", "paper"])
 def test_latex_compiles_whatever_the_names(style, tmp_path):
     """Without an error; in two columns of text without a line that is too wide."""
