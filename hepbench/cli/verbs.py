@@ -98,10 +98,7 @@ def run(
     if as_json:
         streams.write(_summary(opened, store, shown, len(todo)))
     else:
-        table = _table_of_run(shown, opened, store)
-        # the table reads all records of the suite, also those of other cells
-        tabulating.warn_of_skipped(store)
-        streams.write(table)
+        streams.write(_table_of_run(shown, opened, store))
         streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
@@ -109,8 +106,12 @@ def run(
 
 
 def _table_of_run(records: Sequence[Record], opened: Session, store: ResultsFolder) -> str:
-    """Return the table of a run; it ends with the verdict, so that this is on the screen."""
+    """Return the table of a run; it ends with the verdict, so that this is on the screen.
+
+    A warning is written for each file that was skipped among the records of the suite.
+    """
     everything = store.suite_records(records[0].suite)
+    tabulating.warn_of_skipped(store)
     how = {"width": tabulating.terminal_width(asked=False), "verdict_last": True}
     return tabulating.tabulate(
         records, opened.registry, results=store, everything=everything, **how
