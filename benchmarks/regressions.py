@@ -47,7 +47,7 @@ TURNS = 2
 SLOWER, NOTHING_COMPARED = 1, 3
 
 Ratios = dict[str, list[float]]
-"""Time / time of the kernel in each round, by benchmark."""
+"""Time of a call / time of the kernel in each round, by benchmark."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def measured(select: str, source: Path = HERE.parent) -> Ratios:
         found = json.loads(report.read_text())["benchmarks"]
     return {
         each["name"].removeprefix("test_"): [
-            time / kernel
+            time / kernel / each["extra_info"]["calls"]
             for time, kernel in zip(
                 each["stats"]["data"], each["extra_info"]["reference"], strict=True
             )
