@@ -239,7 +239,7 @@ def _graph_network(
     fits: str = "several_points",
     **params: Param,
 ) -> Model:
-    """Return the spec of a graph network; its write-up, R5, is silent about all parameters."""
+    """Return the spec of a graph network; its write-up, R5, names no parameter."""
     return Model(
         name=name,
         summary=f"Graph network of points: {summary} (torch-geometric)",
@@ -248,7 +248,7 @@ def _graph_network(
         fits=f"hepbench_models.cloud_shapes:{fits}",
         preprocess=("signed-log", "standardise"),
         params={"width": Param(64, COUNT), "layers": Param(3, COUNT), **params},
-        imports=("torch_geometric.nn",),
+        imports=("hepbench_models.torch_geometric_import",),
         source=f"write-up 001 (R5 of docs/systems.md); {source}",
     )
 

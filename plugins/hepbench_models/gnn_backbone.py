@@ -1,6 +1,6 @@
 """Any BasicGNN of torch-geometric by its name, on the graphs of point clouds.
 
-Fey and Lenssen (2019), arXiv:1903.02428. A point hears its k nearest points, in one direction; the mean
+Fey and Lenssen (2019), arXiv:1903.02428. A point receives messages from its k nearest points; the mean
 and the maximum over points are the latents. Linear layers of torch-geometric are replaced by torch's,
 with the same weights, because structured pruning knows torch's only.
 

@@ -9,7 +9,7 @@ time of the form with lists of edges (of ``gat`` 1.6 to 2.8 times as long), has 
 operations, and becomes an ONNX graph of matrix products. Its operations grow with the square of the
 number of points and do not depend on k; what is counted and timed is this form.
 
-Our choice, where the write-up is silent: a point hears its k nearest points, in one direction;
+Our choice, where the write-up says nothing: a point receives messages from its k nearest points;
 layer normalisation and ReLU after each convolution; the mean and the maximum over points are the
 latents. Departures: the write-up's points have no position, ours have; its images were resized,
 ours are not.
@@ -17,22 +17,23 @@ ours are not.
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 
-with warnings.catch_warnings():
-    # it compiles functions with torch.jit.script, which torch is giving up
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from torch_geometric.nn import DenseGATConv, DenseGCNConv, DenseGINConv, DenseSAGEConv
+from hepbench_models.torch_geometric_import import import_torch_geometric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    # hepbench also reads here that results depend on the version of torch-geometric
+    from torch_geometric.nn import dense
+else:
+    dense = import_torch_geometric("torch_geometric.nn.dense")
 
 
 class GraphNetwork(nn.Module):
@@ -46,7 +47,7 @@ class GraphNetwork(nn.Module):
     """
 
     loops: ClassVar[Mapping[str, bool]] = {}
-    """``{"add_loop": False}`` for convolutions that hear a point itself through the matrix of edges."""
+    """``{"add_loop": False}`` for convolutions that take loops from the matrix of edges."""
 
     def __init__(
         self, shapes: Mapping[str, tuple[int, ...]], *, width: int, layers: int, **more: int
@@ -63,22 +64,22 @@ class GraphNetwork(nn.Module):
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the mean and the maximum over points; 0 for a cloud without points."""
         points, mask = inputs["cloud"], inputs["mask"]
-        heard = edges(inputs["neighbours"], mask, loops=bool(self.loops))
+        adjacency = edges(inputs["neighbours"], mask, loops=bool(self.loops))
         real = mask[:, :, None].to(points.dtype)
         for layer, norm in zip(self.layers, self.norms, strict=True):
             # padding stays 0, below all real points after ReLU
-            points = norm(layer(points, heard, **self.loops)).relu() * real
+            points = norm(layer(points, adjacency, **self.loops)).relu() * real
         mean = points.sum(1) / real.sum(1).clamp_min(1)
         return torch.cat([mean, points.amax(1)], 1)
 
 
 def edges(neighbours: Tensor, mask: Tensor, *, loops: bool) -> Tensor:
-    """Return (N, P, P) float32: 1 in row i and column j if point i hears point j.
+    """Return (N, P, P) float32: 1 in row i and column j if point i receives from point j.
 
     Args:
         neighbours: (N, P, k) indices; a point's own index stands for none.
         mask: (N, P) bool, True for a point.
-        loops: whether every point, and padding, hears itself.
+        loops: whether every point, and padding, receives from itself.
     """
     n, points = mask.shape
     own = torch.eye(points, device=mask.device)
@@ -94,7 +95,7 @@ class GCN(GraphNetwork):
 
     def convolution(self, n: int, m: int) -> nn.Module:
         """Return a convolution."""
-        return _plain(DenseGCNConv(n, m))
+        return _plain(dense.DenseGCNConv(n, m))
 
 
 class GAT(GraphNetwork):
@@ -104,7 +105,7 @@ class GAT(GraphNetwork):
 
     def convolution(self, n: int, m: int, *, heads: int) -> nn.Module:
         """Return a convolution; the heads divide m."""
-        return _plain(DenseGATConv(n, m // heads, heads=heads))
+        return _plain(dense.DenseGATConv(n, m // heads, heads=heads))
 
 
 class GIN(GraphNetwork):
@@ -112,7 +113,7 @@ class GIN(GraphNetwork):
 
     def convolution(self, n: int, m: int) -> nn.Module:
         """Return a convolution."""
-        return DenseGINConv(nn.Sequential(nn.Linear(n, m), nn.ReLU(), nn.Linear(m, m)))
+        return dense.DenseGINConv(nn.Sequential(nn.Linear(n, m), nn.ReLU(), nn.Linear(m, m)))
 
 
 class GraphSAGE(GraphNetwork):
@@ -120,7 +121,7 @@ class GraphSAGE(GraphNetwork):
 
     def convolution(self, n: int, m: int) -> nn.Module:
         """Return a convolution."""
-        return DenseSAGEConv(n, m)
+        return dense.DenseSAGEConv(n, m)
 
 
 def _plain(layer: nn.Module) -> nn.Module:
