@@ -80,7 +80,7 @@ HIGGS = Dataset(
         files=(
             File(
                 name="HIGGS.csv.gz",
-                variants=("HIGGS.csv",),
+                variants=("HIGGS.csv", "HIGGS.csv.xz", "HIGGS.csv.bz2", "HIGGS.csv.zst"),
                 bytes=2_816_407_858,
                 sha256="ea302c18164d4e3d916a1e2e83a9a8d07069fa6ebc7771e4c0540d54e593b698",
                 url="https://archive.ics.uci.edu/ml/machine-learning-databases/00280/HIGGS.csv.gz",

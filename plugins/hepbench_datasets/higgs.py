@@ -9,14 +9,16 @@ Checked against numpy: 10,977 rows of the original file are read bit-identically
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import re
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from gzip import BadGzipFile
 from importlib.resources import files
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from hepbench import DataError, Examples
 from hepbench_datasets import HIGGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hepbench import Array, Inputs, Role
 
@@ -45,10 +47,11 @@ LINE_BYTES = 1 << 20
 
 
 def read(folder: Path) -> Iterator[tuple[Role, Examples]]:
-    """Yield the events of ``HIGGS.csv.gz`` or ``HIGGS.csv``, about 23,000 at a time.
+    """Yield the events of ``HIGGS.csv.gz`` or another form of it, about 23,000 at a time.
 
     Args:
-        folder: holds one of the two files; the compressed file is preferred.
+        folder: holds ``HIGGS.csv``, as it is or compressed by gzip, bzip2, xz or zstd; of several the
+            first in ``HIGGS.files`` is read.
 
     Yields:
         ("labelled", Examples): ``table`` (N, 28) float32; labels (N,) int64; ids are the positions
@@ -131,7 +134,8 @@ def _find(folder: Path) -> Path:
     for path in (folder / name for name in names):
         if path.is_file():
             return path
-    msg = f"higgs: {folder} holds no {' or '.join(names)}; one of them is needed"
+    listed = f"{', '.join(names[:-1])} or {names[-1]}"
+    msg = f"higgs: {folder} holds no {listed}; one of them is needed"
     raise DataError(msg)
 
 
@@ -146,12 +150,11 @@ def _ahead(blocks: Iterator[bytes], depth: int = 2) -> Iterator[bytes]:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     """Yield the contents of a text file in blocks of whole lines."""
-    from isal import igzip
     from isal.isal_zlib import IsalError
 
     lines = 0
     try:
-        with igzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with _open(path) as file:
             while block := file.read(BLOCK_BYTES):
                 block += file.readline(LINE_BYTES)
                 if not block.endswith(b"\n"):
@@ -165,10 +168,37 @@ def _blocks(path: Path) -> Iterator[bytes]:
                     block += b"\n"
                 lines += _count(block)
                 yield block
-    except (BadGzipFile, EOFError, IsalError) as error:
+    except (BadGzipFile, EOFError, IsalError, lzma.LZMAError) as error:
         raise _damaged(path, error) from error
     except OSError as error:
+        if error.errno is None:  # as bz2 and pyarrow say that data are damaged
+            raise _damaged(path, error) from error
         raise _error(path.name, lines + 1, f"cannot be read: {error.strerror}", LINE) from error
+
+
+def _open(path: Path) -> Any:
+    """Open a file, compressed or not, to read bytes."""
+    if path.suffix == ".gz":
+        from isal import igzip
+
+        return igzip.open(path)
+    return DECOMPRESSORS[path.suffix][1](path) if path.suffix in DECOMPRESSORS else path.open("rb")
+
+
+def _open_zstd(path: Path) -> Any:
+    import pyarrow
+
+    # with readline and read1, which pyarrow's file lacks
+    return BufferedReader(pyarrow.input_stream(path, compression="zstd"))
+
+
+DECOMPRESSORS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    ".gz": ("gzip", gzip.open),
+    ".bz2": ("bzip2", bz2.open),
+    ".xz": ("xz", lzma.open),
+    ".zst": ("zstd", _open_zstd),
+}
+"""File suffix -> name of a compression, and a function that opens such a file."""
 
 
 def _count(block: bytes) -> int:
@@ -177,16 +207,17 @@ def _count(block: bytes) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    """Return an error that names the damaged line of a gzip file."""
+    """Return an error that names the damaged line of a compressed file."""
+    name, opened = DECOMPRESSORS[path.suffix]
     lines = 0
     try:
-        with gzip.open(path) as file:
+        with opened(path) as file:
             while piece := file.read1(1 << 16):
                 lines += piece.count(b"\n")
-    except (BadGzipFile, EOFError, zlib.error) as exact:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as exact:
         error = exact
-    what = f"the gzip data is damaged here or before ({str(error).rstrip('.')})"
-    return _error(path.name, lines + 1, what, "a whole gzip file is needed")
+    what = f"the {name} data is damaged here or before ({str(error).rstrip('.')})"
+    return _error(path.name, lines + 1, what, f"a whole {name} file is needed")
 
 
 def _parse(block: bytes, name: str, rows: int) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from hepbench_datasets import HIGGS, higgs
 from hypothesis import given, settings
@@ -31,9 +34,24 @@ def row(label, *first, feature="5e-01"):
 GOOD = [row("1.000000000000000000e+00"), row("0.000000000000000000e+00")]
 
 
+def zstd(text):
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as file:
+        file.write(text)
+    return sink.getvalue().to_pybytes()
+
+
+COMPRESS = {
+    "HIGGS.csv": bytes,
+    "HIGGS.csv.gz": gzip.compress,
+    "HIGGS.csv.bz2": bz2.compress,
+    "HIGGS.csv.xz": lzma.compress,
+    "HIGGS.csv.zst": zstd,
+}
+
+
 def written(folder, lines, *, end=b"\n", name="HIGGS.csv"):
-    text = b"".join(line + end for line in lines)
-    (folder / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    (folder / name).write_bytes(COMPRESS[name](b"".join(line + end for line in lines)))
     return folder
 
 
@@ -110,7 +128,7 @@ def test_the_compressed_file_is_preferred(tmp_path):
     assert len(joined(higgs.read(tmp_path))) == 2
 
 
-@pytest.mark.parametrize("name", ["HIGGS.csv", "HIGGS.csv.gz"])
+@pytest.mark.parametrize("name", COMPRESS)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("last", [b"", b"\n"], ids=["without a last newline", "with it"])
 def test_values_do_not_depend_on_line_endings_or_block_boundaries(
@@ -119,7 +137,7 @@ def test_values_do_not_depend_on_line_endings_or_block_boundaries(
     """Rows keep their order and values, wherever the text is split into blocks."""
     features = [str(i / 8) for i in range(20)]
     text = end.join(row(str(i % 2), feature) for i, feature in enumerate(features)) + last
-    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    (tmp_path / name).write_bytes(COMPRESS[name](text))
     chunks = list(higgs.read(tmp_path))
     read = joined(chunks)
     assert len(chunks) > 5
@@ -219,6 +237,26 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, content, what):
     assert what in message
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("HIGGS.csv.bz2", "bzip2"), ("HIGGS.csv.xz", "xz"), ("HIGGS.csv.zst", "zstd")],
+)
+@pytest.mark.parametrize(
+    "content",
+    [lambda good: good[: len(good) // 2], lambda good: good[:9], lambda good: b"1,2,3\n" * 50],
+    ids=["cut in the data", "cut in the header", "not compressed"],
+)
+def test_a_damaged_compressed_file_is_refused(tmp_path, name, kind, content):
+    """The message names the compression and a line of the file."""
+    rng = np.random.default_rng(0)
+    lines = [row(str(i % 2), str(rng.normal())) + b"\n" for i in range(2000)]
+    (tmp_path / name).write_bytes(content(COMPRESS[name](b"".join(lines))))
+    message = error_of(tmp_path)
+    assert message.startswith(f"higgs: {name}: line ")
+    assert f"the {kind} data is damaged here or before (" in message
+    assert message.endswith(f"; a whole {kind} file is needed")
+
+
 @needs_real_rows
 def test_an_incomplete_download_is_refused_at_the_row_where_it_ends(tmp_path):
     """The message names the line that zlib leaves unfinished for the same bytes."""
@@ -236,9 +274,9 @@ def test_a_class_without_rows_is_refused(tmp_path, tiny_blocks, label):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    """The message names the folder and both file names."""
-    message = f"higgs: {tmp_path} holds no HIGGS.csv.gz or HIGGS.csv; one of them is needed"
-    assert error_of(tmp_path) == message
+    """The message names the folder and all file names."""
+    names = "HIGGS.csv.gz, HIGGS.csv, HIGGS.csv.xz, HIGGS.csv.bz2 or HIGGS.csv.zst"
+    assert error_of(tmp_path) == f"higgs: {tmp_path} holds no {names}; one of them is needed"
 
 
 def test_reading_can_stop_at_any_row(tmp_path, tiny_blocks):
