@@ -311,6 +311,35 @@ def test_cells_that_are_identical_in_everything_are_counted_not_listed(tmp_path)
     assert "model" not in text
 
 
+@pytest.mark.parametrize("format_", ["plain", "github", "html"])
+def test_cells_that_one_run_alone_has_are_named_in_a_line_and_in_no_table(tmp_path, format_):
+    """A line for each run, with their number; of many, some names. A failed cell has its row."""
+    many = {f"m{i:02}": Cell(seeds=1) for i in range(12)}
+    base = run(tmp_path / "base", kept=Cell(), **many)
+    new = run(tmp_path / "new", kept=Cell(failed=(1,)), more=Cell(seeds=1))
+    text = comparisons.compare(
+        base=base.root, new=new.root, metrics=None, suite=None, format_=format_
+    )
+    text = " ".join(text.split())
+    assert "Only in BASE, higgs: 12 cells: m00/scratch, m01/scratch" in text
+    assert "m09/scratch, and 2 more" in text
+    assert "Only in NEW, higgs: 1 cell: more/scratch" in text
+    assert text.count("more/scratch") == 2  # in the sentence and the line
+    assert text.count("told to fail") == 1
+    assert "m11" not in text
+
+
+def test_runs_without_a_common_cell_have_no_table_and_no_legend(tmp_path):
+    """Lines with the names remain."""
+    base, new = run(tmp_path / "base", a=Cell(seeds=1)), run(tmp_path / "new", b=Cell(seeds=1))
+    text = comparisons.compare(
+        base=base.root, new=new.root, metrics=None, suite=None, format_="plain"
+    )
+    assert text.endswith(
+        "\n\nOnly in BASE, higgs: 1 cell: a/scratch\nOnly in NEW, higgs: 1 cell: b/scratch\n"
+    )
+
+
 class _Tags(HTMLParser):
     def __init__(self):
         super().__init__()

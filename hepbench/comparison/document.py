@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hepbench.comparison import unpaired
 from hepbench.comparison.findings import VERDICTS
 from hepbench.comparison.sentences import number, relative
 from hepbench.specs.gate import COSTS
@@ -85,7 +86,7 @@ def _html(report: Report) -> str:
 
 def _tables(report: Report, writer: Callable[[Document], str]) -> list[str]:
     document = _document(report)
-    return [writer(document).rstrip("\n")] if document.tables else []
+    return [writer(document).rstrip("\n")] if document.tables or document.verdict else []
 
 
 def _joined(*blocks: str) -> str:
@@ -133,18 +134,28 @@ def _finding_as_json(finding: Finding) -> dict[str, Any]:
 
 
 def _document(report: Report) -> Document:
-    """Return the tables of a comparison, one for each dataset, without cells that are identical."""
+    """Return the tables of a comparison, one for each dataset.
+
+    Cells that are identical are counted below them; those that only one run has are named above.
+    """
     comparison, (main, *others) = report.comparison, report.names
     shown: dict[str, list[Pair]] = defaultdict(list)
     same: dict[str, int] = defaultdict(int)
     for pair in comparison.pairs:
         found = comparison.by_cell[pair.cell].values()
+        if len(pair.rows) == 1:
+            continue
         if all(each.verdict == "identical" for each in found) and not pair.new_warnings:
             same[_dataset(pair)] += 1
         else:
             shown[_dataset(pair)].append(pair)
     tables = [_table(name, pairs, report, same[name]) for name, pairs in sorted(shown.items())]
-    return Document(verdict=[], tables=tables, tie="", legend=_legend(main, others, comparison))
+    return Document(
+        verdict=unpaired.lines(comparison.pairs),
+        tables=tables,
+        tie="",
+        legend=_legend(main, others, comparison) if tables else [],
+    )
 
 
 def _dataset(pair: Pair) -> str:
@@ -233,7 +244,9 @@ def _difference(finding: Finding) -> str:
 
 
 def _short(finding: Finding) -> str:
-    """Return the finding on a further metric or cost in one column."""
+    """Return the finding on a further metric or cost in one column; that on the cell is told once."""
+    if finding.is_of_cell:
+        return DASH
     if finding.verdict == "identical":
         return "="
     if finding.change is None or not finding.is_told:
