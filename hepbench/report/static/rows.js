@@ -65,21 +65,8 @@ function valuesOf(row) {
       : null;
   });
   const head = Object.values(PART_NAMES).map((part) => element("th", { scope: "col", text: part }));
-  return element(
-    "section",
-    {},
-    element("h3", { text: "Values \u00b1test \u00b1seeds" }),
-    element(
-      "div",
-      { class: "scroll", tabindex: 0, role: "group", "aria-label": "Values" },
-      element(
-        "table",
-        {},
-        element("thead", {}, element("tr", {}, element("td"), head)),
-        element("tbody", {}, lines),
-      ),
-    ),
-  );
+  const title = "Values \u00b1test \u00b1seeds";
+  return titledTable(title, "Values", [element("td"), head], lines);
 }
 
 function costsOf(row) {
@@ -104,26 +91,24 @@ function seedsOf(row) {
       element("td", { text: time.slice(0, 16).replace("T", " ") }),
     ),
   );
-  const head = ["seed", "status", CONTENT.columns[CONTENT.main].title, "key", "finished (UTC)"];
+  const titles = ["seed", "status", CONTENT.columns[CONTENT.main].title, "key", "finished (UTC)"];
+  const head = titles.map((text) => element("th", { scope: "col", text }));
+  return titledTable("Seeds", "Seeds", head, lines);
+}
+
+/** Return a section with a table that scrolls sideways; `label` is read by screen readers. */
+function titledTable(title, label, head, lines) {
   return element(
     "section",
     {},
-    element("h3", { text: "Seeds" }),
+    element("h3", { text: title }),
     element(
       "div",
-      { class: "scroll", tabindex: 0, role: "group", "aria-label": "Seeds" },
+      { class: "scroll", tabindex: 0, role: "group", "aria-label": label },
       element(
         "table",
         {},
-        element(
-          "thead",
-          {},
-          element(
-            "tr",
-            {},
-            head.map((text) => element("th", { scope: "col", text })),
-          ),
-        ),
+        element("thead", {}, element("tr", {}, head)),
         element("tbody", {}, lines),
       ),
     ),
