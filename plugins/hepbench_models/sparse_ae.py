@@ -50,21 +50,20 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         shape = shapes["image"]
         self.down = Down(shape, widths=widths, hidden=hidden, slope=slope, dropout=dropout)
-        # stored networks name its weights
-        self.code = nn.Linear(hidden, latent_dim)
+        self.latents = nn.Linear(hidden, latent_dim)
         self.up = Up(
             shape, widths=widths, hidden=hidden, slope=slope, latent_dim=latent_dim, output=output
         )
         self.sparsity_weight = sparsity_weight
-        draw(self.code, slope)
+        draw(self.latents, slope)
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the latents."""
-        return self.code(self.down(inputs["image"]))
+        return self.latents(self.down(inputs["image"]))
 
     def head(self, classes: int) -> nn.Module:
         """Return the classifier of ``conv_vae``."""
-        return head(self.code.out_features, classes)
+        return head(self.latents.out_features, classes)
 
     def reconstruct(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the images decoded from their own latents."""
