@@ -385,8 +385,8 @@ def test_what_an_encoder_was_not_trained_on_has_a_larger_loss(name):
     assert np.median(loss[labels == 1]) > np.median(loss[labels == 0])
 
 
-def test_entries_of_a_code_count_as_zero_relative_to_its_largest():
-    """At most a hundredth of it; the scale of a code does not matter."""
+def test_latents_count_as_zero_relative_to_its_largest():
+    """At most a hundredth of it; the scale of the latents does not matter."""
     data = training_data()
     network = fresh("sparse-ae", data)
     latents = torch.tensor([[100.0, 1.0, -0.5, 1.1, 0.0], [1e-6, -1e-9, 0, 0, 0], [0, 0, 0, 0, 0]])
@@ -401,5 +401,5 @@ def test_trimming_drops_the_decoder(name):
     network = run_chain(fresh(name, training_data()), ["scratch"], training_data())
     scores = scoring.scores(network, training_data().validation.inputs)
     names = {n.split(".")[1] for n, _ in network.trim().named_parameters() if "encoder" in n}
-    assert names == {"down", "mean" if name == "conv-vae" else "code"}
+    assert names == {"down", "mean" if name == "conv-vae" else "latents"}
     assert np.array_equal(scores, scoring.scores(network, training_data().validation.inputs))

@@ -336,7 +336,7 @@ def test_channels_are_removed_wherever_they_are_used():
     assert shapes["block.2.weight"] == (8,)
     assert shapes["block.3.weight"] == (8, 1, 3, 3)
     assert shapes["block.4.weight"] == (4, 8, 1, 1)
-    assert shapes["latents.weight"] == (3, 4 * 16)
+    assert shapes["code.weight"] == (3, 4 * 16)
     assert [m.weight.shape for m in (network.head[0], network.head[3])] == [(5, 3), (2, 5)]
     assert not any(name.startswith("unused") for name in shapes)
     depthwise = network.encoder.block[3]
