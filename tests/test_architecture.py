@@ -34,7 +34,7 @@ PURE = (
     "evaluation/spreads",
     *("planning/matrix", "planning/selection", "planning/settings", "specs/gate"),
     *("comparison/costs", "comparison/document", "comparison/findings", "comparison/gate"),
-    *("comparison/pairs", "comparison/sentences"),
+    *("comparison/pairs", "comparison/sentences", "comparison/unpaired"),
     "planning/stages",
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
     *("tables/cells", "tables/columns", "tables/document", "tables/latex"),

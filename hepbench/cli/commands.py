@@ -134,7 +134,7 @@ results_option = click.option(
 def compared(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options of a comparison of two results."""
     metrics = "Metrics to compare, the main one first.  [auc, and those of the policy]"
-    suite = "Suite whose [gate] holds.  [suite of NEW]"
+    suite = "Suite whose [gate] holds, and that revisions run.  [suite of NEW]"
     options = [
         click.argument("base", type=PATH),
         click.argument("new", type=PATH),
@@ -369,8 +369,9 @@ def pack(**given: Any) -> None:
 def compare(**given: Any) -> None:
     """Compare two results cell by cell: what is better and worse in NEW than in BASE.
 
-    BASE and NEW are results folders or packed files. Quality is tested on the same test examples
-    with all seeds; costs are compared exactly. A suite's [gate] names tolerances.
+    BASE and NEW are results folders, packed files, or git revisions of the plugin in the current
+    folder ('.' is its working tree), which run --suite first. Quality is tested on the same test
+    examples with all seeds; costs are compared exactly. A suite's [gate] names tolerances.
     """
     from hepbench.cli import comparisons
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepbench.cli import tabulating
 from hepbench.registry.plugins import installed
-from hepbench.running import session
+from hepbench.running import revisions, session
 from hepbench.specs.errors import SuiteError, UsageError
 from hepbench.specs.gate import COSTS, parse_condition
 from hepbench.specs.text import several
 from hepbench.storage.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hepbench.comparison.comparison import Comparison
     from hepbench.comparison.document import Report
     from hepbench.comparison.gate import Judgement, Policy
+    from hepbench.running.revisions import Revision
     from hepbench.storage.records import Record
 
 
@@ -35,15 +39,15 @@ def compare(*, base: Path, new: Path, metrics: str | None, suite: str | None, fo
     """Return the text of ``compare``: what is better and worse in NEW than in BASE."""
     from hepbench.comparison import document, gate
 
-    runs = _opened(base, new)
-    policy, source = _suite_policy(suite, runs[1].records)
-    names = _names(metrics, policy)
-    found = _compared(runs, names)
-    details = _details(runs, found)
-    if policy:
-        found = gate.with_tolerances(found, gate.judge(found, policy, is_default=False))
-        details.append(gate.policy_line(policy, source))
-    return document.write(_report(found, runs, names, details), format_)
+    with _opened(base, new, suite) as runs:
+        policy, source = _suite_policy(suite, runs)
+        names = _names(metrics, policy)
+        found = _compared(runs, names)
+        details = _details(runs, found)
+        if policy:
+            found = gate.with_tolerances(found, gate.judge(found, policy, is_default=False))
+            details.append(gate.policy_line(policy, source))
+        return document.write(_report(found, runs, names, details), format_)
 
 
 def gate(
@@ -59,33 +63,74 @@ def gate(
     from hepbench.comparison import document
     from hepbench.comparison import gate as gates
 
-    runs = _opened(base, new)
-    policy, source = _policy(conditions, suite, runs[1].records)
-    own = bool(policy)
-    policy = policy or gates.default_policy(_names(metrics, [])[0])
-    names = _names(metrics, policy)
-    found = _compared(runs, names)
-    judgements = gates.judge(found, policy, is_default=not own)
-    if own:
-        found = gates.with_tolerances(found, judgements)
-    details = [*_details(runs, found), gates.policy_line(policy, source)]
-    report = _report(found, runs, names, details, judgements)
-    return document.write(report, format_), gates.code(judgements)
+    with _opened(base, new, suite) as runs:
+        policy, source = _policy(conditions, suite, runs)
+        own = bool(policy)
+        policy = policy or gates.default_policy(_names(metrics, [])[0])
+        names = _names(metrics, policy)
+        found = _compared(runs, names)
+        judgements = gates.judge(found, policy, is_default=not own)
+        if own:
+            found = gates.with_tolerances(found, judgements)
+        details = [*_details(runs, found), gates.policy_line(policy, source)]
+        report = _report(found, runs, names, details, judgements)
+        return document.write(report, format_), gates.code(judgements)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One of the two results that are compared, and its records."""
+    """One of the two results that are compared.
 
+    Attributes:
+        name: as the user gave it.
+        results, records: its results.
+        revision: that they were made from for this comparison; None for results that were there.
+    """
+
+    name: str
     results: Results
     records: list[Record]
+    revision: Revision | None
 
 
-def _opened(base: Path, new: Path) -> tuple[_Run, _Run]:
-    first, second = Results(base), Results(new)
-    return _Run(first, tabulating.recorded(first, None)), _Run(
-        second, tabulating.recorded(second, None)
+@contextmanager
+def _opened(base: Path, new: Path, suite: str | None) -> Iterator[tuple[_Run, _Run]]:
+    """Yield two results: those that are there, and those of revisions, which run first.
+
+    Raises:
+        UsageError: one is neither, or revisions are given without a suite.
+    """
+    both = [(given, _revision(given)) for given in (base, new)]
+    if suite is None and (named := [each for _, each in both if each]):
+        msg = f"give --suite SUITE: what is run with {' and '.join(map(str, named))}"
+        raise UsageError(msg)
+    if suite and session.is_path(suite):
+        session.read_suite(suite, installed())
+    with ExitStack() as stack:
+        first, second = (_run(stack, given, each, suite or "") for given, each in both)
+        yield first, second
+
+
+def _revision(given: Path) -> Revision | None:
+    """Return the git revision that an argument names; None if it is a path of results."""
+    name = str(given)
+    if name == revisions.WORKING_TREE and Path("pyproject.toml").exists():
+        return revisions.find(name)
+    return None if given.exists() else revisions.find(name)
+
+
+def _run(stack: ExitStack, given: Path, revision: Revision | None, suite: str) -> _Run:
+    if revision is None:
+        results = Results(given)
+        return _Run(str(given), results, tabulating.recorded(results, None), None)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    sys.stderr.write(f"{revision}: running {suite}\n")
+    sys.stderr.flush()
+    revisions.run(
+        revision, str(Path(suite).absolute() if session.is_path(suite) else suite), folder
     )
+    results = Results(folder)
+    return _Run(str(revision), results, tabulating.recorded(results, None), revision)
 
 
 def _compared(runs: Sequence[_Run], names: Sequence[str]) -> Comparison:
@@ -110,29 +155,37 @@ def _names(metrics: str | None, policy: Policy) -> list[str]:
 
 
 def _policy(
-    conditions: Sequence[str], suite: str | None, records: Iterable[Record]
+    conditions: Sequence[str], suite: str | None, runs: Sequence[_Run]
 ) -> tuple[Policy, str]:
     """Return the policy of a gate, and where it is from; an empty one stands for the default."""
-    if conditions and suite:
+    if conditions and suite and not any(run.revision for run in runs):
         msg = "give --fail-if or --suite, not both"
         raise UsageError(msg)
     if conditions:
         return [parse_condition(text) for text in conditions], "--fail-if"
-    return _suite_policy(suite, records)
+    return _suite_policy(suite, runs)
 
 
-def _suite_policy(suite: str | None, records: Iterable[Record]) -> tuple[Policy, str]:
+def _suite_policy(suite: str | None, runs: Sequence[_Run]) -> tuple[Policy, str]:
     """Return the rules of a suite's ``[gate]``, by default those of the suite of NEW.
 
     Raises:
-        SuiteError, UsageError: the named suite cannot be read, or has no ``[gate]``.
+        SuiteError, UsageError: the named suite cannot be read, or has no ``[gate]`` and was named
+            for nothing else.
     """
     if suite:
         rules = session.read_suite(suite, installed()).rules()
-        if not rules:
-            msg = f"{suite} has no [gate] table"
-            raise UsageError(msg)
-        return rules, f"[gate] of {suite}"
+        if rules:
+            return rules, f"[gate] of {suite}"
+        if any(run.revision for run in runs):
+            return [], f"default, because {suite} has no [gate]"
+        msg = f"{suite} has no [gate] table"
+        raise UsageError(msg)
+    return _policy_of_records(runs[1].records)
+
+
+def _policy_of_records(records: Iterable[Record]) -> tuple[Policy, str]:
+    """Return the rules of the suite that made some records, if it is the same here."""
     names = {(record.provenance.suite_file or record.suite, record.suite) for record in records}
     if len(names) > 1:
         return [], f"default, because NEW has {len(names)} suites"
@@ -151,10 +204,11 @@ def _details(runs: Sequence[_Run], found: Comparison) -> list[str]:
     """Return lines on what was compared."""
     from hepbench.comparison import sentences
 
-    told = [
-        f"{name}: {run.results.root}: {sentences.origin(run.records)}"
-        for name, run in zip(("BASE", "NEW"), runs, strict=True)
-    ]
+    told = []
+    for name, run in zip(("BASE", "NEW"), runs, strict=True):
+        told.append(f"{name}: {run.name}: {sentences.origin(run.records)}")
+        if run.revision and run.revision.warning:
+            told.append(f"{name}: {run.revision.warning}")
     if found.older:
         told.append(f"{several(found.older, 'older row')} of the same cells left out")
     return told
@@ -172,9 +226,7 @@ def _report(
     from hepbench.comparison.document import Report
 
     lead = sentences.sentences(found, names)
-    more: dict[str, Any] = {
-        name: str(run.results.root) for name, run in zip(("base", "new"), runs, strict=True)
-    }
+    more: dict[str, Any] = {name: run.name for name, run in zip(("base", "new"), runs, strict=True)}
     if judgements is not None:
         lead = [gates.sentence(judgements), *gates.lines(judgements), *lead]
         more["gate"] = gates.as_json(judgements)
