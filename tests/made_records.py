@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from hepbench.specs.errors import ResultsError
@@ -79,21 +80,40 @@ class Found(NamedTuple):
 
     best: tuple[int, ...]
     elsewhere: tuple[int, ...] = ()
+    differences: tuple[Any, ...] = ()
+
+
+class Difference(NamedTuple):
+    """The difference of two rows, as a comparison finds it."""
+
+    value: float
+    stderr: float
+    significant: bool
 
 
 class Comparing:
-    """Stands for the comparison of rows: finds what it was told to, and keeps what it was asked."""
+    """Stands for the comparison of rows: finds what it was told to, and keeps what it was asked.
 
-    def __init__(self, *best: int, elsewhere: tuple[int, ...] = ()):
+    Pairs differ by their values; they do so significantly beyond ``limit``.
+    """
+
+    def __init__(self, *best: int, elsewhere: tuple[int, ...] = (), limit: float = 0.05):
         self.found = Found(best, elsewhere)
+        self.limit = limit
         self.asked: list[list[str]] = []
 
-    def __call__(self, rows, metric):
+    def __call__(self, rows, metric, pairs=()):
         self.asked.append([f"{row[0].model}{len(row)}" for row in rows])
-        return self.found
+        return self.found._replace(differences=tuple(self._differences(rows, metric, pairs)))
+
+    def _differences(self, rows, metric, pairs):
+        values = [fmean(each.metrics[metric].value for each in row) for row in rows]
+        for first, second in pairs:
+            value = values[first] - values[second]
+            yield Difference(value, 0.01, abs(value) > self.limit)
 
 
-def without_predictions(rows, metric):
+def without_predictions(rows, metric, pairs=()):
     """Results beside which no predictions are stored."""
     raise ResultsError("higgs/gbdt/scratch#0: no predictions were recorded")
 

@@ -56,7 +56,7 @@ class Ties:
         return found
 
 
-def without_predictions(rows, metric):
+def without_predictions(rows, metric, pairs=()):
     """Results beside which no predictions are stored."""
     raise ResultsError("no predictions were recorded")
 

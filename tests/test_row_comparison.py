@@ -19,7 +19,7 @@ from test_tables import record
 from hepbench import Metric, UndefinedMetricError
 from hepbench.cli.tabulating import comparing
 from hepbench.data import event_weights
-from hepbench.evaluation import row_comparison
+from hepbench.evaluation import paired, paired_runs, row_comparison, stored_predictions
 from hepbench.evaluation.comparison_cache import Comparison
 from hepbench.registry.builtin import hepbench_metrics
 from hepbench.registry.plugins import Plugin, Registry
@@ -92,6 +92,26 @@ def test_rows_on_other_test_examples_are_left_out(results):
     assert (found.best, found.elsewhere) == ([0], [2, 3, 4])
     alone = row_comparison.compare(results, rows[:1] + rows[2:], METRICS["auc"])
     assert (alone.best, alone.elsewhere) == ([], [1, 2, 3])
+
+
+def test_pairs_of_rows_are_tested_with_a_correction_for_their_number(results):
+    """Their difference is that of the means; a row on other test examples is in no pair."""
+    separations = {"a": 2.0, "b": 1.9, "c": 1.0}
+    rows = [row(results, m, s) for m, s in separations.items()]
+    rows.append(row(results, "d", 1.0, ids=np.arange(N)[::-1]))
+    means = paired.auc_means(
+        [[stored_predictions.of_test(results, r).scores for r in each] for each in rows[:3]],
+        LABELS,
+        None,
+    )
+    pairs = [(0, 2), (1, 0), (0, 3)]
+    found = row_comparison.compare(results, rows, METRICS["auc"], pairs).differences
+    expected = [paired.difference(means, *pair) for pair in pairs[:2]]
+    corrected = [p < paired.LEVEL for p in paired_runs.holm([each.p for each in expected])]
+    assert found[2] is None
+    assert [(d.value, d.stderr) for d in found[:2]] == [(d.value, d.stderr) for d in expected]
+    assert [d.significant for d in found[:2]] == corrected
+    assert (found[0].value > 0, found[1].value > 0, found[0].significant) == (True, False, True)
 
 
 def test_predictions_that_are_missing_or_changed_are_named(results):
@@ -225,9 +245,15 @@ def zipped(folder, where):
     return file
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"best": [7], "elsewhere": []}', b"\xff"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"", b"{}", b"\xff", b'{"best": [7], "elsewhere": []}'),
+        b'{"best": [0], "elsewhere": [], "differences": [[1.0, 1.0, true]]}',
+    ],
+)
 def test_a_damaged_entry_of_the_cache_is_computed_again(results, tmp_path, monkeypatch, damage):
-    """Cut short, of another form, or about rows that do not exist."""
+    """Cut short, of another form, about rows that do not exist, or pairs that nobody asked for."""
     rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
     compare = comparing(results, REGISTRY, tmp_path / "cache")
     compare(rows, "auc")

@@ -84,7 +84,7 @@ def test_the_best_network_is_named_where_another_model_is_first():
     """What readers come for, though trees are better. Old records do not tell networks apart."""
     of_network = {"key_parts": {"scratch net": {"network_code": {}}}}
     net = seeds("net", 0.7, **of_network)
-    said = "Best network: net, 0.700(10)(0), significantly worse."
+    said = "Best network: net, 0.700(10)(0), significantly worse (0.100 ± 0.010 lower)."
     assert verdict([*seeds("trees", 0.8), *net], Comparing(0)).endswith(said)
     assert "network" not in verdict([*seeds("trees", 0.6), *net], Comparing(0))
     assert "network" not in verdict(THREE, Comparing(0))

@@ -98,14 +98,16 @@ def comparing(results: Results, registry: Registry, folder: Path | None) -> Comp
 
     specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
 
-    def compare(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:
-        path = comparison_cache.path_of(folder, results, rows, specs[metric])
-        if path and (known := comparison_cache.find(path, len(rows))):
+    def compare(
+        rows: Sequence[Sequence[Record]], metric: str, pairs: Sequence[tuple[int, int]] = ()
+    ) -> Comparison:
+        path = comparison_cache.path_of(folder, results, rows, specs[metric], pairs)
+        if path and (known := comparison_cache.find(path, len(rows), len(pairs))):
             return known
         # numpy is imported only where there is something new to compare
         from hepbench.evaluation import row_comparison
 
-        found = row_comparison.compare(results, rows, specs[metric])
+        found = row_comparison.compare(results, rows, specs[metric], pairs)
         if path:
             comparison_cache.keep(path, found)
         return found

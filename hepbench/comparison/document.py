@@ -86,7 +86,7 @@ def _html(report: Report) -> str:
 
 def _tables(report: Report, writer: Callable[[Document], str]) -> list[str]:
     document = _document(report)
-    return [writer(document).rstrip("\n")] if document.tables or document.verdict else []
+    return [writer(document).rstrip("\n")] if document.tables or document.verdicts else []
 
 
 def _joined(*blocks: str) -> str:
@@ -151,7 +151,7 @@ def _document(report: Report) -> Document:
             shown[_dataset(pair)].append(pair)
     tables = [_table(name, pairs, report, same[name]) for name, pairs in sorted(shown.items())]
     return Document(
-        verdict=unpaired.lines(comparison.pairs),
+        verdicts=[(line, []) for line in unpaired.lines(comparison.pairs)],
         tables=tables,
         tie="",
         legend=_legend(main, others, comparison) if tables else [],

@@ -22,20 +22,34 @@ if TYPE_CHECKING:
     from hepbench.storage.results import Results
 
 
+class PairDifference(msgspec.Struct, frozen=True, array_like=True):
+    """The difference of two rows: first minus second, its standard error, whether it is significant."""
+
+    value: float
+    stderr: float
+    significant: bool
+
+
 class Comparison(msgspec.Struct, frozen=True):
     """The outcome of a comparison of rows, by their place in the given list.
 
     Attributes:
         best: rows that are not significantly worse than the best one, which is among them.
         elsewhere: rows that were left out because their test examples are others.
+        differences: of each pair that was asked for; None if one of its rows was left out.
     """
 
     best: list[int]
     elsewhere: list[int]
+    differences: list[PairDifference | None] = []
 
 
 def path_of(
-    folder: Path | None, results: Results, rows: Sequence[Sequence[Record]], metric: Metric
+    folder: Path | None,
+    results: Results,
+    rows: Sequence[Sequence[Record]],
+    metric: Metric,
+    pairs: Sequence[tuple[int, int]] = (),
 ) -> Path | None:
     """Return where in a cache folder the comparison of rows is kept; None if it cannot be.
 
@@ -47,7 +61,7 @@ def path_of(
     if any(version is None for row in files for record in row for _, version in record):
         return None
     of_metric = [metric.compute, metric.higher_is_better, metric.physical_weights]
-    key = keys.key([keys.NUMERICS["compare"], of_metric, files])
+    key = keys.key([keys.NUMERICS["compare"], of_metric, files, list(map(list, pairs))])
     return folder / "comparisons" / f"{key}.json"
 
 
@@ -57,14 +71,14 @@ def _stored_files(results: Results, record: Record) -> list[tuple[str, str | Non
     return [(s.sha256, results.files.version(s.path)) if s else ("", None) for s in stored]
 
 
-def find(path: Path, rows: int) -> Comparison | None:
-    """Return the comparison of a number of rows from the cache; None if it is not known."""
+def find(path: Path, rows: int, pairs: int = 0) -> Comparison | None:
+    """Return the comparison of a number of rows and pairs from the cache; None if it is not known."""
     try:
         found = msgspec.json.decode(regular_files.read_text(path), type=Comparison)
     except (OSError, ValueError):
         return None
     places = {*found.best, *found.elsewhere}
-    return found if places <= {*range(rows)} else None
+    return found if places <= {*range(rows)} and len(found.differences) == pairs else None
 
 
 def keep(path: Path, comparison: Comparison) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hepbench.data import event_weights
-from hepbench.evaluation import measure, paired, stored_predictions
-from hepbench.evaluation.comparison_cache import Comparison
+from hepbench.evaluation import measure, paired, paired_runs, stored_predictions
+from hepbench.evaluation.comparison_cache import Comparison, PairDifference
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ResultsError
 from hepbench.specs.text import error_text
@@ -28,8 +28,19 @@ AUC = "hepbench.evaluation.metrics:auc"
 """The metric whose paired error is calculated; those of others are from a bootstrap."""
 
 
-def compare(results: Results, rows: Sequence[Sequence[Record]], metric: Metric) -> Comparison:
+def compare(
+    results: Results,
+    rows: Sequence[Sequence[Record]],
+    metric: Metric,
+    pairs: Sequence[tuple[int, int]] = (),
+) -> Comparison:
     """Compare rows of records that differ in their seeds; all on the test examples of the first.
+
+    Args:
+        results: hold the predictions.
+        rows: of two seeds or more each.
+        metric: by which they are compared.
+        pairs: of rows whose differences are tested too.
 
     Raises:
         ResultsError: predictions are missing, cannot be read, or give the metric no value.
@@ -38,7 +49,7 @@ def compare(results: Results, rows: Sequence[Sequence[Record]], metric: Metric) 
     same = [i for i, row in enumerate(rows) if _all_scored(results, row, first)]
     elsewhere = [i for i in range(len(rows)) if i not in same]
     if len(same) < 2:
-        return Comparison([], elsewhere)
+        return Comparison([], elsewhere, [None] * len(pairs))
     try:
         means = _means(results, [rows[i] for i in same], metric, first)
     except ResultsError:
@@ -48,7 +59,25 @@ def compare(results: Results, rows: Sequence[Sequence[Record]], metric: Metric) 
         msg = f"{metric.name} cannot be compared: {error_text(error)}"
         raise ResultsError(msg) from error
     found = paired.not_worse(means, higher_is_better=bool(metric.higher_is_better))
-    return Comparison([same[i] for i in found], elsewhere)
+    return Comparison([same[i] for i in found], elsewhere, _differences(means, same, pairs))
+
+
+def _differences(
+    means: Means, same: Sequence[int], pairs: Sequence[tuple[int, int]]
+) -> list[PairDifference | None]:
+    """Test the difference of each pair of rows, corrected for the number of pairs."""
+    place = {row: i for i, row in enumerate(same)}
+    known = {
+        pair: paired.difference(means, *(place[row] for row in pair))
+        for pair in pairs
+        if all(row in place for row in pair)
+    }
+    corrected = paired_runs.holm([each.p for each in known.values()])
+    found = {
+        pair: PairDifference(each.value, each.stderr, p < paired.LEVEL)
+        for (pair, each), p in zip(known.items(), corrected, strict=True)
+    }
+    return [found.get(pair) for pair in pairs]
 
 
 def _all_scored(results: Results, row: Sequence[Record], examples: Arrays) -> bool:

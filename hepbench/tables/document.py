@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hepbench.specs.errors import ResultsError, UsageError
-from hepbench.specs.text import several
+from hepbench.specs.text import one_line, several
 from hepbench.tables import data_rows, latex, markup, paper, plain
 from hepbench.tables.columns import (
     ALL,
@@ -219,7 +219,12 @@ def _document(groups: Sequence[Group], request: Request, looks: Mapping[str, int
     every = replace(groups[0].columns, names=list(names))
     return Document(
         # without a metric nothing is ranked
-        verdict=[p.verdict_line for group in groups for p in group.peers if group.columns.main],
+        verdicts=[
+            (peers.verdict_line, [one_line(each) for each in peers.findings])
+            for group in groups
+            for peers in group.peers
+            if group.columns.main
+        ],
         tables=[
             replace(table, legend=legend([table], group.rows, group.columns))
             for table, group in zip(tables, groups, strict=True)

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def github(document: Document) -> str:
     """Return tables as Markdown for GitHub, with numbered notes."""
-    blocks = ["\n".join(f"- {markdown(line)}" for line in document.verdict)]
+    verdicts = (
+        line
+        for verdict, findings in document.verdicts
+        for line in (f"- {markdown(verdict)}", *(f"  - {markdown(each)}" for each in findings))
+    )
+    blocks = ["\n".join(verdicts)]
     for table in document.tables:
         notes = [f"{n}. {markdown(note)}" for n, note in enumerate(table.notes, 1)]
         blocks.append(f"**{markdown(table.title)}** {markdown(table.subtitle)}".strip())
@@ -35,7 +40,8 @@ def html(document: Document) -> str:
 def html_tables(document: Document) -> str:
     """Return tables with verdict, notes and legend as the body of an HTML page."""
     legend = "<br>\n".join(map(escape, document.explained("bold")))
-    verdict = "<br>\n".join(map(escape, document.verdict))
+    lines = (line for verdict, findings in document.verdicts for line in (verdict, *findings))
+    verdict = "<br>\n".join(map(escape, lines))
     blocks = [verdict and f"<p>{verdict}</p>", *map(_section, document.tables), f"<p>{legend}</p>"]
     return "\n".join(filter(None, blocks))
 

@@ -58,7 +58,11 @@ def write(document: Document, width: int, *, verdict_last: bool = False) -> str:
     Labels are wrapped; columns for which there is no room stand below.
     """
     width = max(width, NARROWEST)
-    verdict = "\n".join(wrapped(line, width, GAP) for line in document.verdict)
+    verdict = "\n".join(
+        wrapped(line, width, indent)
+        for line, findings in document.verdicts
+        for line, indent in ((line, GAP), *((f"{GAP}{each}", GAP * 2) for each in findings))
+    )
     parts = [] if verdict_last else [verdict]
     for table in document.tables:
         blocks = ("\n".join(block.lines()) for block in _blocks(table, width))

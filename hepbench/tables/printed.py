@@ -74,14 +74,14 @@ class Document:
     """Tables of texts with what stands above and below them.
 
     Attributes:
-        verdict: lines about each dataset.
+        verdicts: on each dataset: a line, and lines with more findings.
         tables: at least one.
         tie: the meaning of the mark of the best rows; empty if no row is marked.
         legend: lines below all tables.
         more: names of columns that could be shown too.
     """
 
-    verdict: list[str]
+    verdicts: list[tuple[str, list[str]]]
     tables: list[Table]
     tie: str
     legend: list[str]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.text import one_line
 from hepbench.tables import stars
+from hepbench.tables.contrasts import contrasts
+from hepbench.tables.findings import findings
 from hepbench.tables.ranking import rank
 from hepbench.tables.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hepbench.tables.columns import Columns
+    from hepbench.tables.contrasts import Contrast
     from hepbench.tables.rows import Row
-    from hepbench.tables.stars import Compare
+    from hepbench.tables.stars import Compare, Difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class RankedRows:
         rows: ranked and marked.
         columns: their main column is what rows were compared by.
         unmarked: why no row is marked as best; empty if one is.
+        differences: of the pairs of rows that were tested.
     """
 
     group: Any
@@ -37,11 +41,18 @@ class RankedRows:
     rows: list[Row]
     columns: Columns
     unmarked: str = ""
+    differences: Mapping[Contrast, Difference] = field(default_factory=dict)
 
     @cached_property
     def verdict(self) -> str:
         """Which row is best and whether that is significant, in one line."""
-        return verdict(self.rows, self.columns, unmarked=self.unmarked)
+        behind = (each for pair, each in self.differences.items() if pair.kind == "network")
+        return verdict(self.rows, self.columns, unmarked=self.unmarked, behind=next(behind, None))
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What else the rows show, a sentence each: smaller networks, what pretraining gives."""
+        return findings(self.rows, self.columns, self.differences)
 
     @property
     def verdict_line(self) -> str:
@@ -63,8 +74,22 @@ def ranked(rows: Iterable[Row], columns: Columns, compare: Compare) -> list[Rank
         peers[row.group, row.labels.dataset].append(row)
     found = []
     for (group, dataset), some in sorted(peers.items()):
-        marked, reason = stars.mark(rank(some, columns), columns, compare)
-        found.append(
-            RankedRows(group=group, dataset=dataset, rows=marked, columns=columns, unmarked=reason)
-        )
+        found.append(_ranked(rank(some, columns), columns, compare, group=group, dataset=dataset))
     return found
+
+
+def _ranked(
+    rows: Sequence[Row], columns: Columns, compare: Compare, *, group: Any, dataset: str
+) -> RankedRows:
+    """Return ranked rows of one dataset with their standings and tested pairs."""
+    pairs = {each: (each.row, each.other) for each in contrasts(rows, columns)}
+    marked = stars.mark(rows, columns, compare, list(pairs.values()))
+    known = {c: marked.differences[pair] for c, pair in pairs.items() if pair in marked.differences}
+    return RankedRows(
+        group=group,
+        dataset=dataset,
+        rows=marked.rows,
+        columns=columns,
+        unmarked=marked.unmarked,
+        differences=known,
+    )

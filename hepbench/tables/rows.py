@@ -64,6 +64,11 @@ class Row:
         return any("network_code" in parts for parts in self.record.key_parts.values())
 
     @cached_property
+    def inputs(self) -> list[str]:
+        """Names of the inputs that the row's model sees; empty in older records."""
+        return [*self.record.key_parts.get("inputs", {}).get("inputs", ())]
+
+    @cached_property
     def stated(self) -> set[str]:
         """Columns of costs that an estimator states about itself."""
         return {name for record in self.ok for name in record.stated}

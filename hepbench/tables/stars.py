@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import hypot
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hepbench.specs.errors import ResultsError
 from hepbench.specs.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Columns
@@ -38,8 +39,24 @@ FEW_SEEDS = (
 NOT_SAME_EXAMPLES = "other test examples: not compared with the best row"
 
 
+class Difference(Protocol):
+    """The difference of two rows: first minus second, its standard error, whether it is significant."""
+
+    @property
+    def value(self) -> float:
+        """Difference of the means over seeds."""
+
+    @property
+    def stderr(self) -> float:
+        """Standard error of the difference."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether it is more than chance, corrected for the number of pairs that are tested."""
+
+
 class Compared(Protocol):
-    """The outcome of a comparison: places of the best rows, and of rows on other examples."""
+    """The outcome of a comparison: places of the best rows, of rows on other examples; pairs."""
 
     @property
     def best(self) -> Sequence[int]:
@@ -49,11 +66,17 @@ class Compared(Protocol):
     def elsewhere(self) -> Sequence[int]:
         """Rows that were left out because their test examples are others."""
 
+    @property
+    def differences(self) -> Sequence[Difference | None]:
+        """The difference of each pair that was asked for, if it was tested."""
+
 
 class Compare(Protocol):
-    """Compares rows of records by a metric, on their predictions."""
+    """Compares rows of records by a metric, on their predictions; pairs of them are tested too."""
 
-    def __call__(self, rows: Sequence[Sequence[Record]], metric: str) -> Compared:
+    def __call__(
+        self, rows: Sequence[Sequence[Record]], metric: str, pairs: Sequence[tuple[int, int]] = ()
+    ) -> Compared:
         """Compare rows; see ``evaluation.row_comparison``.
 
         Raises:
@@ -61,24 +84,41 @@ class Compare(Protocol):
         """
 
 
-def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[Row], str]:
-    """Mark the best of the ranked table rows of one dataset.
+class Marked(NamedTuple):
+    """Table rows with their standings.
 
-    Returns:
-        The rows, and why none is marked; empty if one is, or if there is nothing to compare.
+    Attributes:
+        rows: ranked.
+        unmarked: why none is marked; empty if one is, or if there is nothing to compare.
+        differences: of the pairs of rows that were tested, by their places.
     """
+
+    rows: list[Row]
+    unmarked: str = ""
+    differences: Mapping[tuple[int, int], Difference] = MappingProxyType({})
+
+
+def mark(
+    rows: Sequence[Row],
+    columns: Columns,
+    compare: Compare,
+    pairs: Sequence[tuple[int, int]] = (),
+) -> Marked:
+    """Mark the best of the ranked table rows of one dataset, and test pairs of them."""
     main = columns.main
     places = [i for i, row in enumerate(rows) if row.comparable]
     if columns.direction(main) is None or len(places) < 2:
-        return list(rows), ""
+        return Marked(list(rows))
     single = [i for i in places if rows[i].averages[main].n < 2]
     judged = [i for i in places if i not in single and _can_be_judged(rows[i], main)]
     if len(judged) < 2:
-        return list(rows), ONE_SEED if len(single) == len(places) else TOO_FEW
+        return Marked(list(rows), ONE_SEED if len(single) == len(places) else TOO_FEW)
+    tested = [pair for pair in pairs if {*pair} <= {*judged}]
+    asked = [(judged.index(first), judged.index(second)) for first, second in tested]
     try:
-        found = compare([_with_values(rows[i], main) for i in judged], main)
+        found = compare([_with_values(rows[i], main) for i in judged], main, asked)
     except ResultsError as error:
-        return list(rows), one_line(str(error))
+        return Marked(list(rows), one_line(str(error)))
     standings = _standings(rows, judged, found, main)
     best = [i for i, standing in standings.items() if standing == "best"]
     notes = dict.fromkeys(single, NOT_ONE_SEED)
@@ -98,7 +138,8 @@ def mark(rows: Sequence[Row], columns: Columns, compare: Compare) -> tuple[list[
         )
         for i, row in enumerate(rows)
     ]
-    return marked, told
+    known = {p: each for p, each in zip(tested, found.differences, strict=True) if each}
+    return Marked(marked, told, known)
 
 
 def _standings(

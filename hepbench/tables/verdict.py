@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hepbench.specs.text import several
-from hepbench.tables import rounding, row_names
+from hepbench.tables import findings, rounding, row_names
 from hepbench.tables.columns import title
+from hepbench.tables.notes import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hepbench.tables.columns import Columns
     from hepbench.tables.rows import Row, Standing
+    from hepbench.tables.stars import Difference
 
 
 WORDS: dict[Standing, str] = {
@@ -26,21 +28,29 @@ WORDS: dict[Standing, str] = {
 
 
 class Named(NamedTuple):
-    """A row that is compared with others: its name, its value as text, how it stands."""
+    """A row that is compared with others: its name, its value as text, how it stands, its inputs."""
 
     name: str
     value: str
     standing: Standing
     is_network: bool
+    inputs: list[str]
 
 
-def verdict(rows: Sequence[Row], columns: Columns, *, unmarked: str = "") -> str:
+def verdict(
+    rows: Sequence[Row],
+    columns: Columns,
+    *,
+    unmarked: str = "",
+    behind: Difference | None = None,
+) -> str:
     """Return the verdict on the table rows of one dataset, in one line without the dataset's name.
 
     Args:
         rows: ranked and marked; see ``ranking.rank`` and ``stars.mark``.
         columns: their main column is what rows are compared by.
         unmarked: why no row is marked as best, from ``stars.mark``.
+        behind: of the best network and the first row, if that is no network and both were tested.
     """
     compared = _compared(rows, columns)
     if not compared:
@@ -48,7 +58,10 @@ def verdict(rows: Sequence[Row], columns: Columns, *, unmarked: str = "") -> str
     if columns.direction(columns.main) is None:
         said = [f"Rows are not ranked: {title(columns.main)} is neither better high nor low"]
     else:
-        said = [*_ranking(compared, title(columns.main), unmarked), *_best_network(compared)]
+        said = [
+            *_ranking(compared, title(columns.main), unmarked),
+            *_best_network(compared, behind),
+        ]
     return " ".join(f"{sentence}." for sentence in [*said, *_left_out(rows)])
 
 
@@ -62,6 +75,7 @@ def _compared(rows: Sequence[Row], columns: Columns) -> list[Named]:
             rounding.compact(average, rounding.row_places(average, places)),
             row.standing,
             row.is_network,
+            row.inputs,
         )
         for row, name, average in zip(rows, names, averages, strict=bool(averages))
         if row.comparable
@@ -104,12 +118,17 @@ def _some(names: Sequence[str]) -> str:
     return text if named else several(len(names), "row")
 
 
-def _best_network(rows: Sequence[Named]) -> Iterator[str]:
+def _best_network(rows: Sequence[Named], behind: Difference | None) -> Iterator[str]:
     """Yield a sentence on the best network where another kind of model is first."""
     first = next((row for row in rows if row.standing == "best"), rows[0])
     network = next((row for row in rows if row.is_network), None)
-    if network and not first.is_network:
-        yield f"Best network: {network.name}, {network.value}, {WORDS[network.standing]}"
+    if network is None or first.is_network:
+        return
+    by = f" ({findings.size(behind)})" if behind else ""
+    yield f"Best network: {network.name}, {network.value}, {WORDS[network.standing]}{by}"
+    if network.inputs != first.inputs:
+        seen = (f"{each.name} sees {listed(each.inputs)}" for each in (network, first))
+        yield ", ".join(seen)
 
 
 def _left_out(rows: Iterable[Row]) -> Iterator[str]:
