@@ -122,26 +122,29 @@ COLUMNS = ("test examples", "seeds", "spread 0", "spread .002", "spread .01", "o
 """The last one has noise of each run's own, and a spread of .002."""
 
 
-def false_alarms(pairs: int, rng: np.random.Generator) -> None:
+SIZES = (1000, 2000, 5000, 20_000)
+"""Numbers of test examples."""
+
+
+def false_alarms(sizes: Sequence[int], pairs: int, rng: np.random.Generator) -> None:
     """Print how often runs that differ by seed alone, or are equally good, are called different."""
     head(*COLUMNS)
-    for examples, seeds in product((1000, 2000, 5000, 20_000), (2, 3, 5)):
-        some = pairs * 2000 // max(examples, 2000)
+    for examples, seeds in product(sizes, (2, 3, 5)):
         settings = [Setting(examples, seeds, *each) for each in SPREADS]
-        found = (mean(e.p < LEVEL for e in differences(each, some, rng)) for each in settings)
+        found = (mean(e.p < LEVEL for e in differences(each, pairs, rng)) for each in settings)
         print(line([examples, seeds, *found]), flush=True)
 
 
 def false_tables(tables: int, rng: np.random.Generator) -> None:
     """Print how often a table of equal runs has a false alarm; in the last column spreads differ."""
     head(*COLUMNS, "spreads 0 to .02")
-    for seeds in (2, 3, 5):
-        equal = [[Setting(1000, seeds, *each)] * CELLS for each in SPREADS]
+    for examples, seeds in product((1000, 5000), (2, 3, 5)):
+        equal = [[Setting(examples, seeds, *each)] * CELLS for each in SPREADS]
         found = [mean(min(table(each, rng)) < LEVEL for _ in range(tables)) for each in equal]
         spreads = rng.choice([0, 0.002, 0.02], (tables, CELLS))
-        several = [[Setting(1000, seeds, spread) for spread in row] for row in spreads]
+        several = [[Setting(examples, seeds, spread) for spread in row] for row in spreads]
         found.append(mean(min(table(each, rng)) < LEVEL for each in several))
-        print(line([1000, seeds, *found]), flush=True)
+        print(line([examples, seeds, *found]), flush=True)
 
 
 def power(tables: int, rng: np.random.Generator) -> None:
@@ -171,13 +174,18 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000, help="simulated pairs per line")
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--examples", type=int, nargs="+", default=SIZES, help="of the first table")
+    parser.add_argument("--first", action="store_true", help="print only the first table")
+    given = parser.parse_args()
+    pairs = given.pairs
     rng = np.random.default_rng(1)
     started = time.process_time()
     check(Setting(500, 3, 0.002, 0.5), rng)
-    false_alarms(pairs, rng)
-    false_tables(pairs // 10, rng)
-    power(max(1, pairs // 200), rng)
+    false_alarms(given.examples, pairs, rng)
+    if given.first:
+        return
+    false_tables(max(1, pairs // 5), rng)
+    power(max(1, pairs // 50), rng)
     print(f"\n{time.process_time() - started:.0f} s of CPU time", file=sys.stderr)
 
 

@@ -240,6 +240,60 @@ def test_latencies_are_compared_in_multiples_of_the_reference(tmp_path, new, ver
         assert found.smallest_visible < 0.1
 
 
+def rounds(*factors, scatter=0.03):
+    """Rounds of two runs in as many turns as there are factors, by which NEW takes longer."""
+    rng = np.random.default_rng(3)
+    base = rng.normal(1, scatter, (len(factors), 6))
+    new = np.array(factors)[:, None] * rng.normal(1, scatter, (len(factors), 6))
+    return base.tolist(), new.tolist()
+
+
+def in_turn(folder, **of_models):
+    """The comparison of two runs whose latencies were timed in turn, by model."""
+    cells = dict.fromkeys(of_models, timed(1.0, 1.01, 0.99))
+    runs = Runs(run(folder / "base", **cells), run(folder / "new", **cells))
+    return comparison.compare(
+        runs, [each.records() for each in runs], metrics=METRICS, names=["latency"],
+        time_in_turn=lambda pairs: {p.cell: of_models[p.cell.split("/")[1]] for p in pairs},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        (rounds(1.5, 1.48, 1.52, 1.5), "worse"),
+        (rounds(0.7, 0.71, 0.7, 0.69), "better"),
+        (rounds(1.0, 1.01, 0.99, 1.0), "no difference shown"),
+        # significant, but smaller than what other places in memory do
+        (rounds(1.06, 1.07, 1.06, 1.06), "no difference shown"),
+        # other work slowed down three of four turns
+        (rounds(1.5, 1.4, 0.97, 1.3), "no difference shown"),
+        (rounds(1.5, 0.6, 1.6, 0.7, scatter=0.5), "no difference shown"),
+        (([], []), "identical"),
+    ],
+)
+def test_latencies_that_were_timed_in_turn_are_told_if_they_differ_in_every_turn(
+    tmp_path, made, verdict
+):
+    """By more than a tenth and beyond chance; they replace what the records hold."""
+    (finding,) = in_turn(tmp_path, m=made).findings["latency"]
+    assert finding.verdict == verdict
+    if verdict == "worse":
+        assert finding.increase == pytest.approx(0.5, abs=0.03)
+        assert 0.1 <= finding.smallest_visible < 0.15
+
+
+def test_many_latencies_that_were_timed_in_turn_are_corrected_for_their_number(tmp_path):
+    """Holm's procedure, as for other tests."""
+    models = {f"m{i}": rounds(1.0, 1.01, 0.99) for i in range(9)}
+    found = in_turn(tmp_path, slow=rounds(1.5, 1.5, 1.5), **models)
+    by_model = {each.cell.split("/")[1]: each for each in found.findings["latency"]}
+    slow = by_model["slow"]
+    assert (slow.verdict, slow.tests) == ("worse", 10)
+    assert slow.p == pytest.approx(10 * slow.timed.p)
+    assert {each.verdict for each in by_model.values()} == {"worse", "no difference shown"}
+
+
 def test_what_changed_in_the_key_stands_beside_the_cell(tmp_path):
     """As hepbench why tells it; the seed is no change."""
     base = run(tmp_path / "base", m=Cell())

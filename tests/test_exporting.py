@@ -10,6 +10,7 @@ import pytest
 
 from hepbench.data import stored_parts
 from hepbench.evaluation import stored_predictions
+from hepbench.sharing import timed_in_turn
 from hepbench.storage.results import Results
 from hepbench.storage.stage_cache import StageCache
 
@@ -87,3 +88,22 @@ def test_a_graph_whose_scores_differ_is_not_written(done):
     assert failed.code == 2
     assert "differ from the recorded ones by" in failed.err
     assert not (done.folder / "net.onnx").exists()
+
+
+def test_graphs_are_timed_in_turn_and_equal_ones_not(done, monkeypatch):
+    """Every round of every turn is a time; what has no graph is left out."""
+    monkeypatch.setattr(timed_in_turn, "TURNS", 2)
+    monkeypatch.setenv("HEPBENCH_LOCKS", str(done.folder / "cache"))
+    results = Results(done.folder / "results")
+    records = {cell.split("/")[1]: record for cell, record in done.records().items()}
+    cells = {
+        "other": (records["mlp"], records["logistic"]),
+        "same": (records["mlp"], records["mlp"]),
+        "none": (records["mlp"], records["line"]),
+    }
+    found = timed_in_turn.rounds((results, results), cells, done.folder / "cache")
+    assert found.keys() == {"other", "same"}
+    assert found["same"] == ([], [])
+    for times in found["other"]:
+        assert np.shape(times) == (2, timed_in_turn.ROUNDS)
+        assert np.min(times) > 0

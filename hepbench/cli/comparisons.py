@@ -6,6 +6,7 @@ import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from hepbench.comparison.comparison import Comparison
     from hepbench.comparison.document import Report
     from hepbench.comparison.gate import Judgement, Policy
+    from hepbench.comparison.pairs import Pair
     from hepbench.running.revisions import Revision
+    from hepbench.sharing.timed_in_turn import Rounds
     from hepbench.storage.records import Record
 
 
@@ -124,8 +127,7 @@ def _run(stack: ExitStack, given: Path, revision: Revision | None, suite: str) -
         results = Results(given)
         return _Run(str(given), results, tabulating.recorded(results, None), None)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    sys.stderr.write(f"{revision}: running {suite}\n")
-    sys.stderr.flush()
+    _tell(f"{revision}: running {suite}")
     revisions.run(
         revision, str(Path(suite).absolute() if session.is_path(suite) else suite), folder
     )
@@ -143,7 +145,28 @@ def _compared(runs: Sequence[_Run], names: Sequence[str]) -> Comparison:
         [run.records for run in runs],
         metrics=specs,
         names=names,
+        time_in_turn=partial(_rounds, runs) if all(run.revision for run in runs) else None,
     )
+
+
+def _rounds(runs: Sequence[_Run], pairs: Sequence[Pair]) -> dict[str, Rounds]:
+    """Return the rounds of cells whose networks were timed in turn: those of their first seed."""
+    from hepbench.sharing import timed_in_turn
+
+    cells = {
+        pair.cell: (pair.rows["BASE"].ok[0], pair.rows["NEW"].ok[0])
+        for pair in pairs
+        if not pair.missing and not pair.differing({"data", "split"})
+    }
+    if any(record.stage_keys.get("cost") for both in cells.values() for record in both):
+        _tell("latencies are timed in turn")
+    first, second = (run.results for run in runs)
+    return timed_in_turn.rounds((first, second), cells, session.cache_folder())
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _names(metrics: str | None, policy: Policy) -> list[str]:

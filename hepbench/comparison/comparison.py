@@ -13,8 +13,9 @@ from hepbench.specs.gate import COSTS
 from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from hepbench.comparison.costs import Rounds
     from hepbench.comparison.findings import Finding
     from hepbench.comparison.pairs import Pair
     from hepbench.comparison.quality import Runs
@@ -52,6 +53,7 @@ def compare(
     *,
     metrics: Mapping[str, Metric],
     names: Sequence[str],
+    time_in_turn: Callable[[Sequence[Pair]], Mapping[str, Rounds]] | None = None,
 ) -> Comparison:
     """Return the comparison of two results.
 
@@ -60,6 +62,7 @@ def compare(
         records: of BASE and of NEW.
         metrics: all that are installed, by name.
         names: metrics and costs to compare.
+        time_in_turn: returns rounds of latencies of some cells, which replace the recorded ones.
 
     Raises:
         UsageError: a name is unknown, or neither high nor low values of a metric are better.
@@ -67,9 +70,10 @@ def compare(
     for name in names:
         _check(name, metrics)
     pairs, older = paired(*records, columns=names)
+    timed = time_in_turn(pairs) if time_in_turn and "latency" in names else {}
     found = {
         name: findings.judged(
-            [each for pair in pairs if (each := _finding(pair, name, metrics, runs))]
+            [each for pair in pairs if (each := _finding(pair, name, metrics, runs, timed))]
         )
         for name in names
     }
@@ -86,7 +90,13 @@ def _check(name: str, metrics: Mapping[str, Metric]) -> None:
         raise UsageError(msg)
 
 
-def _finding(pair: Pair, name: str, metrics: Mapping[str, Metric], runs: Runs) -> Finding | None:
+def _finding(
+    pair: Pair,
+    name: str,
+    metrics: Mapping[str, Metric],
+    runs: Runs,
+    timed: Mapping[str, Rounds],
+) -> Finding | None:
     if name in COSTS:
-        return costs.compare(pair, name)
+        return costs.compare(pair, name, timed)
     return quality.compare(pair, metrics[name], runs)

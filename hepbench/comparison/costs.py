@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from hepbench.comparison.findings import Finding
+from hepbench.comparison.findings import Finding, TimedInTurn
 from hepbench.evaluation import paired_runs
 from hepbench.evaluation.paired import Means
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hepbench.comparison.findings import Verdict
     from hepbench.comparison.pairs import Pair
@@ -30,10 +31,21 @@ COUNTED_FROM_MACS = ("macs", "flops", "theoretical_macs")
 NO_REFERENCE = "the time of the reference computation was not recorded"
 
 
-def compare(pair: Pair, name: str) -> Finding | None:
+Rounds: TypeAlias = "tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]"
+"""Times of BASE and NEW in ms, by turn and round; none if both have the same graph."""
+
+
+def compare(
+    pair: Pair, name: str, timed: Mapping[str, Rounds] = MappingProxyType({})
+) -> Finding | None:
     """Return the finding on one cost of a cell; None if neither run has measured it.
 
     A latency that was tested has no verdict yet: ``findings.judged`` gives it.
+
+    Args:
+        pair: both runs of the cell.
+        name: of the cost.
+        timed: rounds of latencies that were timed in turn, by cell.
     """
     values = {run: row.averages[name].value for run, row in pair.rows.items()}
     if all(
@@ -53,6 +65,8 @@ def compare(pair: Pair, name: str) -> Finding | None:
             finding, verdict="not measured", reason=f"not measured in {run}{_gap(pair, run)}"
         )
     assert pair.new is not None
+    if name == "latency" and pair.cell in timed:
+        return _of_rounds(finding, timed[pair.cell])
     if name in LATENCIES:
         return _of_latencies(finding, pair.base, pair.new)
     return _of_counts(finding, pair)
@@ -61,6 +75,14 @@ def compare(pair: Pair, name: str) -> Finding | None:
 def _gap(pair: Pair, run: str) -> str:
     gaps = [gap for record in pair.rows[run].ok for gap in record.cost.gaps]
     return f": {gaps[0]}" if gaps else ""
+
+
+def _of_rounds(finding: Finding, rounds: Rounds) -> Finding:
+    """Return the finding on a latency that was timed in turn; equal graphs were not timed."""
+    if not rounds[0]:
+        return replace(finding, base=None, new=None)
+    timed = TimedInTurn(*rounds)
+    return replace(finding, base=timed.ms, new=timed.ms * timed.factor, timed=timed)
 
 
 def _of_counts(finding: Finding, pair: Pair) -> Finding:

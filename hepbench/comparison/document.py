@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hepbench.comparison import unpaired
-from hepbench.comparison.findings import VERDICTS
+from hepbench.comparison.findings import LEAST_TIMED, VERDICTS
 from hepbench.comparison.sentences import number, relative
 from hepbench.specs.gate import COSTS
 from hepbench.specs.text import DASH, one_line, several, shortened
@@ -253,7 +253,7 @@ def _short(finding: Finding) -> str:
         return finding.verdict
     if finding.name in COSTS:
         size = relative(finding.increase)
-        return size if finding.difference is None else f"{size}, {finding.verdict}"
+        return size if finding.p is None else f"{size}, {finding.verdict}"
     return f"{_difference(finding)}, {finding.verdict}"
 
 
@@ -300,10 +300,23 @@ def _legend(main: str, others: Sequence[str], comparison: Comparison) -> list[st
     others = [name for name in others if comparison.findings[name]]
     if costs := [title(name) for name in others if name in COSTS]:
         lines.append(f"{', '.join(costs)}: relative change; =: equal")
-    if any("latency" in name for name in others):
-        lines.append(
-            "latency: in multiples of a reference computation that was timed in the same process"
-        )
+    lines += _legend_of_latencies(comparison)
     if any(pair.changes for pair in comparison.pairs):
         lines.append("changed: parts of the key, BASE -> NEW; see hepbench why")
     return lines
+
+
+RECORDED = "in multiples of a reference computation that was timed in the same process"
+
+
+TIMED = (
+    "CPU time of a call with one example in ONNX Runtime, of both in turn in two processes; changes "
+    f"below {LEAST_TIMED:.0%} are not told"
+)
+
+
+def _legend_of_latencies(comparison: Comparison) -> list[str]:
+    found = [f for name, some in comparison.findings.items() if "latency" in name for f in some]
+    in_turn = any(each.timed for each in found)
+    recorded = any(each.difference for each in found) or (found and not in_turn)
+    return [f"latency: {text}" for text, told in ((RECORDED, recorded), (TIMED, in_turn)) if told]

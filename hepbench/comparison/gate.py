@@ -171,11 +171,10 @@ def _cost_outcome(rule: Rule, finding: Finding) -> tuple[Outcome, str]:
     allowed = rule.tolerance.of(1.0)
     if finding.verdict == "worse" and finding.increase > allowed:
         return "worse", f"{relative(finding.increase)}; {_allowed(rule)}"
-    if finding.difference is not None and finding.verdict != "better":
-        visible = finding.smallest_visible or 0.0
-        if visible > allowed:
-            seen = f"an increase of {rule.tolerance} would not have been seen, only one of"
-            return "unclear", f"measured too imprecisely: {seen} {100 * visible:.2g} %"
+    visible = finding.smallest_visible
+    if visible is not None and finding.verdict != "better" and visible > allowed:
+        seen = f"an increase of {rule.tolerance} would not have been seen, only one of"
+        return "unclear", f"measured too imprecisely: {seen} {100 * visible:.2g} %"
     return "passed", "worse within tolerance" if finding.verdict == "worse" else finding.verdict
 
 

@@ -43,7 +43,7 @@ COST: dict[Verdict, str] = QUALITY | {
 }
 
 
-LATENCY: dict[Verdict, str] = COST | {"identical": "from the same measurement"}
+LATENCY: dict[Verdict, str] = COST | {"identical": "from the same measurement or graph"}
 
 
 PLURAL = ("flops", "macs", "theoretical_macs", "parameters", "nonzero_parameters", "comparisons")

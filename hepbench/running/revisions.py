@@ -34,7 +34,7 @@ LAYOUTS = ("src", ".")
 LARGEST_PROJECT = 1_000_000
 """Bytes of a ``pyproject.toml``."""
 
-PATHS = ("HEPBENCH_CACHE", "HEPBENCH_DATA", "HEPBENCH_LOCKS")
+PATHS = ("HEPBENCH_CACHE", "HEPBENCH_DATA")
 """Environment variables with paths, which may be relative to the current folder."""
 
 
