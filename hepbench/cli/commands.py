@@ -349,6 +349,20 @@ def export(cell: str, results: Path, out: Path) -> None:
 
 @cli.command()
 @results_argument
+@chosen
+def cite(**given: Any) -> None:
+    """Print BibTeX of the datasets and models of results, and of published values beside them.
+
+    Entries have what the plugins' references tell: authors, year, where it was published, arXiv and
+    DOI. References without a publication are comments.
+    """
+    from hepbench.cli import citing
+
+    streams.write(citing.cite(**given))
+
+
+@cli.command()
+@results_argument
 @click.option(
     "-o", "--output", type=PATH, metavar="FILE", required=True, help="The zip file to write."
 )
