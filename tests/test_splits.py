@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -112,6 +112,50 @@ def test_the_order_of_ids_is_the_same_among_any_others(drawn, seed):
     """Whether two examples are near each other in a part depends on nobody else."""
     _, ids = drawn
     np.testing.assert_array_equal(splits.order(ids, seed)[::3], splits.order(ids[::3], seed))
+
+
+@steady
+@given(examples(), st.integers(0, 9), st.data())
+def test_subsets_are_nested_and_stratified(drawn, seed, data):
+    """Within one seed a smaller subset is part of a larger one, with each class in proportion."""
+    labels, ids = drawn
+    known = labels >= 0
+    labels, ids = labels[known], ids[known]
+    assume(len(labels))
+    sizes = sorted(data.draw(st.tuples(*2 * [st.integers(0, len(labels))])))
+    small, large = (splits.subset(labels, ids, size=n, seed=seed) for n in sizes)
+    assert (len(small), len(large)) == tuple(sizes)
+    assert set(small) <= set(large)
+    classes, counts = np.unique(labels, return_counts=True)
+    for label, count in zip(classes, counts, strict=True):
+        found = (labels[small] == label).sum()
+        assert abs(found - count * len(small) / len(labels)) <= len(classes)
+        assert found or len(small) < len(classes)
+
+
+@steady
+@given(examples(), st.integers(0, 9), st.data(), st.randoms(use_true_random=False))
+def test_a_subset_does_not_depend_on_the_order_of_rows(drawn, seed, data, random):
+    """The same ids are chosen, wherever their rows stand."""
+    labels, ids = drawn
+    labels = abs(labels)
+    size = data.draw(st.integers(0, len(ids)))
+    rows = np.array(random.sample(range(len(ids)), len(ids)))
+    one = splits.subset(labels, ids, size=size, seed=seed)
+    other = splits.subset(labels[rows], ids[rows], size=size, seed=seed)
+    assert set(ids[one]) == set(ids[rows][other])
+
+
+def test_other_seeds_give_other_labels_and_training_examples():
+    """Two seeds share as many of a tenth of 10,000 examples as chance has it: 100 of 1,000."""
+    labels, ids = np.arange(10_000) % 2, np.arange(10_000)
+    for choose in (
+        lambda seed: splits.stratified(labels, ids, fraction=0.1, seed=seed),
+        lambda seed: splits.subset(labels, ids, size=1000, seed=seed),
+    ):
+        chosen = [set(choose(seed)) for seed in range(4)]
+        shared = [len(chosen[i] & chosen[j]) for i in range(4) for j in range(i)]
+        assert 50 < min(shared) <= max(shared) < 150
 
 
 def test_other_seeds_give_other_splits():

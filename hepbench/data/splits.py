@@ -62,18 +62,15 @@ def divide(
     else:
         validation += train
     pieces: dict[str, list[NDArray[np.int64]]] = {part: [] for part in PARTS}
-    for label in np.flatnonzero(np.bincount(labels[labels >= 0])):
-        rows = np.flatnonzero(labels == label)
-        rows = rows[np.lexsort((ids[rows], drawn[rows]))]
-        if official is not None:
-            pieces["test"].append(rows[official[rows] == 1])
-            rows = rows[official[rows] == 0]
+    for label, mine in _rows_by_class(labels, ids, drawn).items():
+        if label < 0:
+            continue
+        rows = mine if official is None else mine[official[mine] == 0]
         cuts = [round(train * len(rows)), round(validation * len(rows))]
         first, second, rest = np.split(rows, cuts)
         pieces["train"].append(first)
         pieces["validation"].append(second)
-        if official is None:
-            pieces["test"].append(rest)
+        pieces["test"].append(rest if official is None else mine[official[mine] == 1])
     return {part: _interleave_classes(found) for part, found in pieces.items()}
 
 
@@ -84,13 +81,32 @@ def stratified(
 
     With the same seed, a smaller fraction is part of a larger one.
     """
-    drawn = order(ids, seed)
-    chosen = []
+    found = _rows_by_class(labels, ids, order(ids, seed)).values()
+    return np.sort(np.concatenate([r[: max(1, round(fraction * len(r)))] for r in found]))
+
+
+def subset(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], *, size: int, seed: int
+) -> NDArray[np.int64]:
+    """Choose ``size`` examples, classes in proportion, at least one of each if there is room.
+
+    With the same seed, a smaller subset is part of a larger one.
+    """
+    pieces = list(_rows_by_class(labels, ids, order(ids, seed)).values())
+    # the first example of each class has place 0
+    places = np.concatenate([np.arange(len(piece)) / len(piece) for piece in pieces])
+    return np.sort(np.concatenate(pieces)[np.argsort(places, kind="stable")[:size]])
+
+
+def _rows_by_class(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], drawn: NDArray[np.uint64]
+) -> dict[int, NDArray[np.int64]]:
+    """Return the rows of each label in the pseudo-random order of their ids."""
+    found = {}
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        rows = rows[np.lexsort((ids[rows], drawn[rows]))]
-        chosen.append(rows[: max(1, round(fraction * len(rows)))])
-    return np.sort(np.concatenate(chosen))
+        found[int(label)] = rows[np.lexsort((ids[rows], drawn[rows]))]
+    return found
 
 
 def _interleave_classes(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:

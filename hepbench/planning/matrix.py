@@ -164,8 +164,8 @@ class _Resolver:
         tables = presets.get(self.preset, {})
         self.preset_settings = {**self.presets.get(self.preset, {}), **tables}
         datasets = [
-            (entry, {**params, **axis})
-            for axis in [{"label_fraction": f} for f in matrix.label_fractions] or [{}]
+            (entry, {**params, **dict(zip(matrix.axes, values, strict=True))})
+            for values in product(*matrix.axes.values())
             for entry, params in self._plugins_named("dataset", matrix.datasets)
         ]
         models = self._plugins_named("model", matrix.models)

@@ -9,7 +9,7 @@ import msgspec
 
 from hepbench.cost.messages import CostTask
 from hepbench.data.messages import inputs_task, read_task, split_task
-from hepbench.specs.dataset import TRAINING_WEIGHTS
+from hepbench.specs.dataset import without_later_defaults
 from hepbench.storage import keys
 from hepbench.storage.devices import Device
 from hepbench.training.messages import MethodTask, NetworkTask
@@ -222,6 +222,7 @@ def _method_task(c: Combination, i: int, seed: int, environment: Environment) ->
         seed=seed,
         threads=environment.threads,
         labels=method.labels,
+        training_size=c.dataset_params["training_size"],
         # a method that sees no label is shared by all fractions
         label_fraction=float(c.dataset_params["label_fraction"]) if method.labels else 1.0,
         training_weights=_training_weights(c, method),
@@ -260,9 +261,8 @@ def _network_task(c: Combination, i: int, environment: Environment) -> NetworkTa
 def _method_key_parts(
     c: Combination, i: int, task: MethodTask, environment: Environment
 ) -> dict[str, Json]:
-    usual = ("training_weights",) if task.training_weights == TRAINING_WEIGHTS[0] else ()
     parts = {
-        **_task_as_json(task, without=usual),
+        **without_later_defaults(_task_as_json(task)),
         "code": environment.sources(task.run, c.methods[i]),
         "model_code": environment.sources(task.build, c.model),
         "libraries": dict(environment.libraries),

@@ -41,6 +41,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         models: names of models.
         methods: chains of methods, joined by ``+``: ``pretrain+finetune``. A method named alone
             follows the first method in its ``after``.
+        training_sizes: numbers of training examples that methods see, one cell for each.
         label_fractions: fractions of the training labels that methods see, one cell for each.
         presets: as the suite's, for this table alone; they win over the suite's.
         exclude: globs over ``dataset/model/chain``, names without parameters.
@@ -52,10 +53,20 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     datasets: list[str]
     models: list[str]
     methods: list[str]
+    training_sizes: list[int] = []
     label_fractions: list[float] = []
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     exclude: list[str] = []
     set: dict[str, Any] = {}
+
+    @property
+    def axes(self) -> dict[str, Sequence[float]]:
+        """The values of dataset parameters that a matrix has besides the names of its datasets."""
+        axes: dict[str, Sequence[float]] = {
+            "training_size": self.training_sizes,
+            "label_fraction": self.label_fractions,
+        }
+        return {name: values for name, values in axes.items() if values}
 
 
 class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -230,7 +241,7 @@ def _check_number_of_cells(suite: SuiteFile, path: str) -> None:
     for i, matrix in enumerate(suite.run):
         axes = (matrix.datasets, matrix.models, matrix.methods)
         numbers = [sum(map(count_alternatives, axis)) for axis in axes]
-        cells = prod([*numbers, len(matrix.label_fractions) or 1, len(suite.seed_list())])
+        cells = prod([*numbers, *map(len, matrix.axes.values()), len(suite.seed_list())])
         if cells > MOST_CELLS:
             msg = f"{path}: $.run[{i}] has {cells:,} cells; at most {MOST_CELLS:,} are allowed"
             raise SuiteError(msg)

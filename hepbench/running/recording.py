@@ -17,7 +17,7 @@ from hepbench.evaluation import effective_examples, joining, measure
 from hepbench.planning.stages import device_of
 from hepbench.running import recorded_cost, usage
 from hepbench.running.executor import Outcome
-from hepbench.specs.dataset import without_default_weights
+from hepbench.specs.dataset import without_later_defaults
 from hepbench.specs.references import uses
 from hepbench.storage import machine
 from hepbench.storage.costs import Device
@@ -177,7 +177,7 @@ class Recorder:
             n_train=last.examples,
             n_validation=split.n_validation,
             n_test=split.n_test,
-            n_unlabelled=split.n_unlabelled + split.n_train - last.examples,
+            n_unlabelled=_seen_examples(cell, split) - last.examples,
             split_hash=split.split_hash,
             contents=split.contents,
             test_contents=split.test_contents,
@@ -190,8 +190,9 @@ class Recorder:
         rows = joining.chosen_rows(scores)
         name = cell.split
         if rows is not None:
-            fraction = cell.combination.dataset_params["label_fraction"]
-            name = f"{cell.split}-{fraction}-{cell.seed}"
+            params = cell.combination.dataset_params
+            size = params["training_size"] or ""
+            name = f"{cell.split}-{size}-{params['label_fraction']}-{cell.seed}"
         if name not in self._labels:
             labels = joining.labels_of(self.cache.folder(cell.split), rows)
             self._labels[name] = labels, self._store_labels(name, labels)
@@ -251,6 +252,12 @@ class Recorder:
             name=chosen.name or str(machine.description()["processor"]),
             precision=str(task.params.get("precision", "float32")),
         )
+
+
+def _seen_examples(cell: Cell, split: SplitResult) -> int:
+    """Return the number of training examples that methods see, with and without labels."""
+    size: int | None = cell.combination.dataset_params["training_size"]
+    return split.n_unlabelled + split.n_train if size is None else size
 
 
 def _split_warnings(cell: Cell, split: SplitResult) -> list[str]:
@@ -319,7 +326,7 @@ def _history(chain: Sequence[MethodResult]) -> list[dict[str, float]]:
 def _cell_params(c: Combination) -> dict[str, Json]:
     names = uses(entry.spec.name for entry in c.methods)
     return {
-        "dataset": without_default_weights(c.dataset_params),
+        "dataset": without_later_defaults(c.dataset_params),
         "model": dict(c.model_params),
         "methods": {n: dict(params) for n, params in zip(names, c.method_params, strict=True)},
     }

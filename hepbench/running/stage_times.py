@@ -26,8 +26,17 @@ MOST = 5000
 
 
 SETTINGS = (
-    *("dataset", "source", "params", "limits", "views", "inputs", "label_fraction"),
-    *("method", "model", "model_params", "device", "precision", "threads"),
+    *("dataset", "source", "params", "limits", "views", "inputs"),
+    *(
+        "training_size",
+        "label_fraction",
+        "method",
+        "model",
+        "model_params",
+        "device",
+        "precision",
+        "threads",
+    ),
 )
 """Parts of a stage's key on which its time depends; not the seed, and not the code."""
 

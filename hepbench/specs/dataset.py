@@ -33,12 +33,19 @@ TRAINING_WEIGHTS = ("physical", "balanced", "absolute", "none")
 
 OWN_PARAMS: Params = {
     **dict.fromkeys(LIMITS),
+    "training_size": None,
     "label_fraction": 1.0,
     "training_weights": TRAINING_WEIGHTS[0],
 }
 """Defaults of the parameters that every dataset has.
 
-``label_fraction`` is the fraction of training examples whose labels a method sees. The choice depends
+``training_size`` is the number of training examples that the methods of a chain see (None: all). The
+choice depends on the seed, and a smaller size is part of a larger one. Nothing else is seen: neither
+other training inputs nor the dataset's unlabelled examples. Validation and test parts stay as they are.
+``n_train`` is a limit, which a small dataset may not reach; fewer examples than ``training_size`` are an
+error.
+
+``label_fraction`` is the fraction of these examples whose labels a method sees. The choice depends
 on the seed, not on the method, and a smaller fraction is part of a larger one. Validation and test
 examples keep all labels.
 
@@ -57,7 +64,7 @@ MARK_BYTES = 512
 
 
 OWN_ALLOWED: Mapping[str, Allowed] = {
-    **dict.fromkeys(LIMITS, Range(least=1, whole=True)),
+    **dict.fromkeys((*LIMITS, "training_size"), Range(least=1, whole=True)),
     "label_fraction": Range(above=0, most=1),
     "training_weights": TRAINING_WEIGHTS,
 }
@@ -339,13 +346,14 @@ class Dataset:
                 self._raise_error(f"'{name}': {word}")
 
 
-def without_default_weights(params: Params) -> dict[str, Any]:
-    """Return values of a dataset's parameters, for records; ``training_weights`` if it is set.
+def without_later_defaults(params: Params) -> dict[str, Any]:
+    """Return values of a dataset's parameters, for records; two of them only if they are set.
 
-    Records made before there was this parameter belong to the same cells.
+    Records made before there were ``training_weights`` and ``training_size`` belong to the same
+    cells.
     """
-    default = TRAINING_WEIGHTS[0]
-    return {n: v for n, v in params.items() if (n, v) != ("training_weights", default)}
+    later = {"training_weights": TRAINING_WEIGHTS[0], "training_size": None}
+    return {n: v for n, v in params.items() if n not in later or v != later[n]}
 
 
 def all_params_of(spec: Dataset) -> dict[str, Param]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,13 @@ def encodable(text: str) -> str:
 
 
 DASH = "\N{EN DASH}"
+
+
+def natural_order(value: object) -> list[tuple[bool, float, str]]:
+    """Return a key that sorts texts with numbers in them by these: ``n=9`` before ``n=10``."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", str(value))
+    # every second part is a number
+    return [(i % 2 == 1, float(p) if i % 2 else 0.0, p) for i, p in enumerate(parts)]
 
 
 def several(n: int, what: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hepbench.specs.errors import ResultsError, UsageError
-from hepbench.specs.text import one_line, several
+from hepbench.specs.text import natural_order, one_line, several
 from hepbench.tables import data_rows, latex, markup, paper, plain
 from hepbench.tables.columns import (
     ALL,
@@ -151,7 +151,7 @@ def _groups(
     for row in rows:
         members[row.group].append(row)
     groups = []
-    for _, some in sorted(members.items()):
+    for _, some in sorted(members.items(), key=lambda item: natural_order(item[0])):
         filled = columns if request.format in DATA_FORMATS else _filled(columns, some, request)
         peers = ranked(some, filled, compare)
         groups.append(Group(peers, _chosen(peers, filled, request), filled))

@@ -74,6 +74,11 @@ def _of_others(tables: Iterable[Table], columns: Columns, shown: Collection[str]
             "label_fraction: fraction of the training labels that methods see, drawn anew for each "
             "seed; validation keeps all its labels"
         )
+    if any("training_size=" in table.title for table in tables):
+        yield (
+            "training_size: number of training examples that methods see, pretraining too, drawn "
+            "anew for each seed; validation keeps all its examples"
+        )
     if "published" in shown and columns.main:
         yield f"published: {title(columns.main)} in the publication that the note names"
     if any(table.subtitle.startswith(ORIGINS["sample"]) for table in tables):

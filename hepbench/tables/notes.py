@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hepbench.specs.text import one_line
+from hepbench.specs.text import one_line, several
 from hepbench.storage.costs import STATED
 from hepbench.storage.keys import differences
 from hepbench.storage.records import ORIGINS
@@ -42,6 +42,7 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
         *_incomparable(row, reference, columns),
         *_other_settings(row, reference, columns),
         *_event_weights(row),
+        *_few_draws(row),
         *_warnings(row, columns),
         *latencies.notes_on_missing(row, columns.names),
         *_stated(row, columns),
@@ -127,6 +128,26 @@ def _event_weights(row: Row) -> list[str]:
     return _by_seed(
         ((text, record.seed) for record in row.ok if (text := _weights_of_record(record))), row.ok
     )
+
+
+FEWEST_DRAWS = 3
+"""Choices of training examples or labels, one for each seed, from which their spread is known."""
+
+
+def _few_draws(row: Row) -> list[str]:
+    """Return a note if few seeds show how much depends on which examples or labels were drawn."""
+    params = row.record.params.get("dataset", {})
+    drawn = []
+    if params.get("training_size"):
+        drawn.append("training examples")
+    if params.get("label_fraction", 1) != 1:
+        drawn.append("labels")
+    if not drawn or not 0 < len(row.ok) < FEWEST_DRAWS:
+        return []
+    draws = several(len(row.ok), "draw")
+    return [
+        f"{draws} of {listed(drawn)}: {FEWEST_DRAWS} seeds or more show how much depends on them"
+    ]
 
 
 def _weights_of_record(record: Record) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hepbench.specs.text import one_line
+from hepbench.specs.text import natural_order, one_line
 from hepbench.tables import stars
 from hepbench.tables.contrasts import contrasts
 from hepbench.tables.findings import findings
@@ -73,7 +73,7 @@ def ranked(rows: Iterable[Row], columns: Columns, compare: Compare) -> list[Rank
     for row in rows:
         peers[row.group, row.labels.dataset].append(row)
     found = []
-    for (group, dataset), some in sorted(peers.items()):
+    for (group, dataset), some in sorted(peers.items(), key=lambda item: natural_order(item[0])):
         found.append(_ranked(rank(some, columns), columns, compare, group=group, dataset=dataset))
     return found
 

@@ -33,7 +33,8 @@ class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         run, build: ``"module:function"`` of the method, and of what builds the model.
         labels: whether the method may see labels.
-        label_fraction: of the training examples whose labels it sees.
+        training_size: number of training examples that it sees; None: all.
+        label_fraction: of these examples, whose labels it sees.
         classes: how many there are.
         steps: names of the chain's methods up to this one.
         training_weights: the dataset's rule for weights of training and validation examples.
@@ -53,6 +54,7 @@ class MethodTask(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     threads: int = 1
     labels: bool = True
+    training_size: int | None = None
     label_fraction: float = 1.0
     training_weights: str = "physical"
     own_loss: bool = False

@@ -9,6 +9,7 @@ import numpy as np
 
 from hepbench.data import event_weights, splits
 from hepbench.data.stored_parts import load_part
+from hepbench.specs.errors import DataError
 from hepbench.specs.training_data import Examples, TrainingData
 from hepbench.storage import machine
 from hepbench.storage.workspace import stage
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def method(task: MethodTask, workspace: Workspace) -> MethodResult:
     """Run one method of a chain; if it makes a classifier, score all parts of the data."""
     source, *before = workspace.parents
-    data, labelled = _training_data(task, source)
+    data, labelled = training_data(task, source)
     seed = seeds.derive(task.seed, *task.steps)
     output = _run_method(task, data, before, seed, workspace)
     warnings = list(output.trained.warnings)
@@ -45,20 +46,45 @@ def method(task: MethodTask, workspace: Workspace) -> MethodResult:
     )
 
 
-def _training_data(task: MethodTask, source: Path) -> tuple[TrainingData, NDArray[np.int64] | None]:
-    """Return the method's training data, and the training rows with labels (None: all rows)."""
+def training_data(task: MethodTask, source: Path) -> tuple[TrainingData, NDArray[np.int64] | None]:
+    """Return the method's training data, and the training rows whose labels it sees (None: all)."""
+    train, unlabelled = load_part(source, "train"), source / "unlabelled"
+    seen = _seen_rows(train, task)
     data = TrainingData(
-        train=load_part(source, "train"),
+        train=train if seen is None else train[seen],
         validation=load_part(source, "validation"),
-        unlabelled=load_part(source, "unlabelled") if (source / "unlabelled").exists() else None,
+        # a training size counts all examples that a method sees
+        unlabelled=load_part(source, "unlabelled")
+        if seen is None and unlabelled.exists()
+        else None,
         classes=task.classes,
     )
     if not task.labels:
-        return data.without_labels(), None
+        return data.without_labels(), seen
     if task.label_fraction == 1:
-        return _weighted(data, task), None
+        return _weighted(data, task), seen
     labelled = _labelled_rows(data.train, task)
-    return _weighted(data.with_labels_of(labelled), task), labelled
+    rows = labelled if seen is None else seen[labelled]
+    return _weighted(data.with_labels_of(labelled), task), rows
+
+
+def _seen_rows(train: Examples, task: MethodTask) -> NDArray[np.int64] | None:
+    """Return the training rows that the methods of a chain see, the same for all; None: all rows.
+
+    Raises:
+        DataError: there are fewer than the task asks for, or fewer are asked for than classes.
+    """
+    size = task.training_size
+    if size is None:
+        return None
+    if not task.classes <= size <= len(train):
+        msg = (
+            f"dataset.training_size is {size:,}; there are {len(train):,} training examples of "
+            f"{task.classes} classes, so {task.classes} to {len(train):,} are allowed"
+        )
+        raise DataError(msg)
+    seed = seeds.derive(task.seed, "training size")
+    return splits.subset(np.asarray(train.labels), train.ids, size=size, seed=seed)
 
 
 def _weighted(data: TrainingData, task: MethodTask) -> TrainingData:
