@@ -120,7 +120,8 @@ def without_predictions(rows, metric, pairs=()):
 
 def table(records: list[Record], *, compare=without_predictions, **how: Any) -> str:
     """A table, by default of results without predictions."""
-    given = {name: how.pop(name) for name in ("metrics", "looked") if name in how}
+    own = ("metrics", "looked", "count_labels")
+    given = {name: how.pop(name) for name in own if name in how}
     return document.table(records, compare=compare, request=Request(**how), **given)
 
 

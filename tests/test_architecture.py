@@ -31,7 +31,7 @@ PURE = (
     *("evaluation/metrics", "evaluation/uncertainty", "evaluation/seed_averages"),
     *("evaluation/significance", "evaluation/effective_examples", "evaluation/metric_calls"),
     *("evaluation/consistency", "evaluation/paired", "evaluation/paired_runs"),
-    "evaluation/spreads",
+    *("evaluation/spreads", "evaluation/label_efficiency", "evaluation/labels_needed"),
     *("planning/matrix", "planning/selection", "planning/settings", "specs/gate"),
     *("comparison/costs", "comparison/document", "comparison/findings", "comparison/gate"),
     *("comparison/pairs", "comparison/sentences", "comparison/unpaired"),
@@ -41,7 +41,7 @@ PURE = (
     *("tables/cells", "tables/columns", "tables/document", "tables/latex"),
     *("tables/legend", "tables/markup", "tables/notes", "tables/paper", "tables/plain"),
     *("tables/printed", "tables/ranking", "tables/request", "tables/rounding", "tables/sections"),
-    "tables/where",
+    *("tables/where", "tables/label_efficiency", "tables/sized_rows"),
     *("tables/ranked", "tables/row_names", "tables/rows", "tables/stars", "tables/verdict"),
 )
 EFFECTS = {"os", "io", "pathlib", "subprocess", "socket", "shutil", "tempfile", "time", "random"}

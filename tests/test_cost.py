@@ -507,3 +507,21 @@ def test_training_is_timed_by_wall_clock_and_in_cpu_seconds():
     assert cost(result(seconds=2.0, cpu_seconds=1.5)).trained_per_second is None
     # from the cache of an older version
     assert cost(first, result(seconds=3.0)).train_cpu_seconds is None
+
+
+def test_the_cost_of_a_pretraining_is_that_of_its_methods():
+    """None where there is none, or where a stage of an older version did not measure it."""
+
+    def cost(*trained, pretraining):
+        chain = [MethodResult(trained=each, examples=400, peak_memory_mb=0.0) for each in trained]
+        found = recorded_cost.cost(
+            chain, None, Device(kind="cpu"), measured_on="", pretraining=pretraining
+        )
+        return found.pretrain_cpu_seconds, found.pretrain_examples
+
+    first = Trained(seconds=2.0, cpu_seconds=1.5, processed=8000)
+    second = Trained(seconds=3.0, cpu_seconds=2.5, processed=2000)
+    assert cost(first, second, pretraining=1) == (1.5, 8000)
+    assert cost(first, second, second, pretraining=2) == (4.0, 10_000)
+    assert cost(first, second, pretraining=0) == (None, None)
+    assert cost(Trained(seconds=2.0), second, pretraining=1) == (None, None)

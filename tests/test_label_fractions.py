@@ -93,6 +93,35 @@ def test_the_table_says_how_many_had_labels(ran):
     assert "6 training, 100 validation, 100 test examples; 294 more without labels" in out
 
 
+def test_the_table_says_how_many_labels_a_training_from_scratch_needs(ran):
+    """Of rows that pretrain, within the numbers of labels that were tried; with two seeds, an interval."""
+    rows = json.loads(ran("table", "--format", "json").out)
+    found = {(row["chain"], row["n_train"]): row for row in rows}
+    for (chain, _), row in found.items():
+        known = [row[f"labels_from_scratch{end}"] for end in ("", "_low", "_high")]
+        if chain == "scratch-net":
+            assert known == [None] * 3
+        else:
+            assert 6 <= known[1] <= known[2] <= 300
+            assert 6 <= known[0] <= 300
+    text = " ".join(ran("table").out.split())
+    assert "labels from scratch: labels at which the same model, trained from scratch, has" in text
+
+
+def test_the_cost_of_a_pretraining_is_that_of_the_stage_that_ran(ran):
+    """All fractions of a seed share it; chains that do not pretrain have none."""
+    costs = [record(ran, fraction, "pre+probe").cost for fraction in (0.02, 0.1, 1)]
+    assert len({(cost.pretrain_cpu_seconds, cost.pretrain_examples) for cost in costs}) == 1
+    assert 0 < costs[0].pretrain_cpu_seconds < costs[0].train_cpu_seconds
+    assert costs[0].pretrain_examples % 300 == 0
+    without = record(ran, 1, "scratch-net").cost
+    assert (without.pretrain_cpu_seconds, without.pretrain_examples) == (None, None)
+    text = " ".join(
+        ran("table", "--columns", "auc,pretrain_cpu_seconds,pretrain_examples").out.split()
+    )
+    assert "spent once for all rows with the same pretraining" in text
+
+
 @pytest.mark.parametrize("value", ["0", "1.5", "-0.1", "true", '"few"'])
 def test_a_fraction_is_above_zero_and_at_most_one(ran, value):
     """Anything else is refused, on the command line and in a suite."""

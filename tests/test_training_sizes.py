@@ -120,6 +120,16 @@ def test_a_size_is_a_whole_number(ran, size, message):
     assert (done.code, message in done.err) == (2, True)
 
 
+def test_each_preset_may_have_its_own_sizes(ran):
+    """A preset without a list is refused with those that have one."""
+    ran.write("presets.toml", SUITE.replace("[20, 60, 300]", "{ quick = [20, 60] }"))
+    done = ran("plan", "presets.toml", "-x", "scratch-net")
+    assert [f"training_size={n}]" in done.out for n in (20, 60, 300)] == [True, True, False]
+    done = ran("plan", "presets.toml", "--preset", "paper")
+    assert done.code == 2
+    assert "training_sizes: no preset named 'paper'. Known: quick" in done.err
+
+
 def test_an_unset_size_is_no_part_of_keys_and_records(ran):
     """So results made before there were sizes belong to the same cells."""
     ran.write("all.toml", SUITE.replace("training_sizes", "# "))

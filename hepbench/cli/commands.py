@@ -246,7 +246,7 @@ def table(**given: Any) -> None:
     default="auc",
     show_default=True,
     metavar="METRIC",
-    help="Metric of error-vs-flops.",
+    help="Metric of error-vs-flops and training-size.",
 )
 @click.option(
     "--against",
@@ -258,7 +258,9 @@ def table(**given: Any) -> None:
 )
 @click.option("--channels", is_flag=True, help="Draw each channel of images, not their sum.")
 def plot(**given: Any) -> None:
-    """Draw a figure: roc, training, overtraining, latents, reconstructions or error-vs-flops."""
+    """Draw a figure: roc, training, overtraining, latents, reconstructions, error-vs-flops or
+    training-size.
+    """
     from hepbench.cli import verbs
 
     streams.write_line(verbs.plot(**given))

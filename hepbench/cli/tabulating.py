@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hepbench.evaluation.comparison_cache import Comparison
+    from hepbench.evaluation.labels_needed import LabelsNeeded
     from hepbench.registry.plugins import Registry
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.label_efficiency import CountLabels
     from hepbench.tables.stars import Compare
 
 
@@ -88,6 +90,7 @@ def tabulate(
         metrics=metrics_of(registry),
         compare=comparing(results, registry, session.known_cache_folder()),
         looked=everything,
+        count_labels=counting_labels(results, registry),
         request=Request(**how),
     )
 
@@ -113,6 +116,24 @@ def comparing(results: Results, registry: Registry, folder: Path | None) -> Comp
         return found
 
     return compare
+
+
+def counting_labels(results: Results, registry: Registry) -> CountLabels:
+    """Return a function that counts labels from scratch on stored predictions."""
+    specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
+
+    def count(
+        curve: Sequence[Sequence[Record]], target: Sequence[Record], metric: str
+    ) -> LabelsNeeded:
+        # numpy is imported only where there is something to compare
+        from hepbench.evaluation import row_comparison
+        from hepbench.evaluation.label_efficiency import labels_needed
+
+        labels = [row[0].data.n_train if row[0].data else 0 for row in curve]
+        means = row_comparison.means(results, [*curve, target], specs[metric])
+        return labels_needed(labels, means, higher_is_better=bool(specs[metric].higher_is_better))
+
+    return count
 
 
 def metrics_of(registry: Registry) -> Metrics:

@@ -345,10 +345,13 @@ def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **
     from hepbench.registry.plugins import installed
 
     drawing.check_figure(figure, output)
-    metrics = tabulating.metrics_of(installed())
-    opened = Results(results)
+    registry, opened = installed(), Results(results)
     request = Request(
-        results=opened, records=tabulating.recorded(opened, run), metrics=metrics, **how
+        results=opened,
+        records=tabulating.recorded(opened, run),
+        metrics=tabulating.metrics_of(registry),
+        count_labels=tabulating.counting_labels(opened, registry),
+        **how,
     )
     return drawing.make(figure, request, output)
 

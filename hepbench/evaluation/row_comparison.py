@@ -50,16 +50,9 @@ def compare(
     elsewhere = [i for i in range(len(rows)) if i not in same]
     if len(same) < 2:
         return Comparison([], elsewhere, [None] * len(pairs))
-    try:
-        means = _means(results, [rows[i] for i in same], metric, first)
-    except ResultsError:
-        raise
-    except Exception as error:
-        # the metric of a plugin may raise anything, and must not cost the table
-        msg = f"{metric.name} cannot be compared: {error_text(error)}"
-        raise ResultsError(msg) from error
-    found = paired.not_worse(means, higher_is_better=bool(metric.higher_is_better))
-    return Comparison([same[i] for i in found], elsewhere, _differences(means, same, pairs))
+    found = _means(results, [rows[i] for i in same], metric, first)
+    best = paired.not_worse(found, higher_is_better=bool(metric.higher_is_better))
+    return Comparison([same[i] for i in best], elsewhere, _differences(found, same, pairs))
 
 
 def _differences(
@@ -90,7 +83,34 @@ def _all_scored(results: Results, row: Sequence[Record], examples: Arrays) -> bo
     )
 
 
+def means(results: Results, rows: Sequence[Sequence[Record]], metric: Metric) -> Means:
+    """Return the means over the trainings of each row, all on the same test examples.
+
+    Raises:
+        ResultsError: see ``compare``; or test examples differ.
+    """
+    first = stored_predictions.test_examples(results, rows[0][0])
+    for row in rows:
+        if not _all_scored(results, row, first):
+            msg = f"{row[0].cell} has other test examples than {rows[0][0].cell}"
+            raise ResultsError(msg)
+    return _means(results, rows, metric, first)
+
+
 def _means(
+    results: Results, rows: Sequence[Sequence[Record]], metric: Metric, examples: Arrays
+) -> Means:
+    try:
+        return _computed_means(results, rows, metric, examples)
+    except ResultsError:
+        raise
+    except Exception as error:
+        # the metric of a plugin may raise anything, and must not cost the table
+        msg = f"{metric.name} cannot be compared: {error_text(error)}"
+        raise ResultsError(msg) from error
+
+
+def _computed_means(
     results: Results, rows: Sequence[Sequence[Record]], metric: Metric, examples: Arrays
 ) -> Means:
     if metric.compute == AUC:

@@ -163,9 +163,10 @@ class _Resolver:
         self.named.update(presets)
         tables = presets.get(self.preset, {})
         self.preset_settings = {**self.presets.get(self.preset, {}), **tables}
+        axes = matrix.axes(self.preset)
         datasets = [
-            (entry, {**params, **dict(zip(matrix.axes, values, strict=True))})
-            for values in product(*matrix.axes.values())
+            (entry, {**params, **dict(zip(axes, values, strict=True))})
+            for values in product(*axes.values())
             for entry, params in self._plugins_named("dataset", matrix.datasets)
         ]
         models = self._plugins_named("model", matrix.models)

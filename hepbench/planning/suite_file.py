@@ -41,7 +41,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         models: names of models.
         methods: chains of methods, joined by ``+``: ``pretrain+finetune``. A method named alone
             follows the first method in its ``after``.
-        training_sizes: numbers of training examples that methods see, one cell for each.
+        training_sizes: numbers of training examples that methods see, one cell for each; a list, or
+            a table with a list for each preset.
         label_fractions: fractions of the training labels that methods see, one cell for each.
         presets: as the suite's, for this table alone; they win over the suite's.
         exclude: globs over ``dataset/model/chain``, names without parameters.
@@ -53,20 +54,34 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     datasets: list[str]
     models: list[str]
     methods: list[str]
-    training_sizes: list[int] = []
+    training_sizes: list[int] | dict[str, list[int]] = []
     label_fractions: list[float] = []
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     exclude: list[str] = []
     set: dict[str, Any] = {}
 
-    @property
-    def axes(self) -> dict[str, Sequence[float]]:
-        """The values of dataset parameters that a matrix has besides the names of its datasets."""
+    def axes(self, preset: str) -> dict[str, Sequence[float]]:
+        """Return the values of dataset parameters for which each dataset of a matrix is repeated.
+
+        Raises:
+            SuiteError: ``training_sizes`` has no list for the preset.
+        """
+        sizes = self.training_sizes
+        if isinstance(sizes, dict) and preset not in sizes:
+            msg = f"training_sizes: {unknown('preset', preset, sizes)}"
+            raise SuiteError(msg)
         axes: dict[str, Sequence[float]] = {
-            "training_size": self.training_sizes,
+            "training_size": sizes[preset] if isinstance(sizes, dict) else sizes,
             "label_fraction": self.label_fractions,
         }
         return {name: values for name, values in axes.items() if values}
+
+    @property
+    def repetitions(self) -> int:
+        """How often each dataset of a matrix is repeated, at most."""
+        sizes = self.training_sizes
+        every = sizes.values() if isinstance(sizes, dict) else [sizes]
+        return (max(map(len, every), default=0) or 1) * (len(self.label_fractions) or 1)
 
 
 class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -241,7 +256,7 @@ def _check_number_of_cells(suite: SuiteFile, path: str) -> None:
     for i, matrix in enumerate(suite.run):
         axes = (matrix.datasets, matrix.models, matrix.methods)
         numbers = [sum(map(count_alternatives, axis)) for axis in axes]
-        cells = prod([*numbers, *map(len, matrix.axes.values()), len(suite.seed_list())])
+        cells = prod([*numbers, matrix.repetitions, len(suite.seed_list())])
         if cells > MOST_CELLS:
             msg = f"{path}: $.run[{i}] has {cells:,} cells; at most {MOST_CELLS:,} are allowed"
             raise SuiteError(msg)

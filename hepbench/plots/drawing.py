@@ -25,6 +25,7 @@ FIGURES = {
     "latents": "latents",
     "reconstructions": "reconstructions",
     "error-vs-flops": "error_vs_cost",
+    "training-size": "training_size",
 }
 """The module that draws each figure."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record
     from hepbench.storage.results import Results
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.label_efficiency import CountLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,9 @@ class Request:
         metrics: direction and comparability of each metric.
         datasets, models, methods: globs; empty means all.
         group: each of its values gets a panel; one of ``document.GROUPS``.
-        error, against: the axes of ``error-vs-flops``.
+        error, against: the axes of ``error-vs-flops``; ``error`` is the metric of ``training-size``.
         channels: draw each channel of an image separately instead of their sum.
+        count_labels: counts the labels that a training from scratch needs; None: they are not told.
     """
 
     results: Results
@@ -37,3 +39,4 @@ class Request:
     error: str = "auc"
     against: str = "flops"
     channels: bool = False
+    count_labels: CountLabels | None = None

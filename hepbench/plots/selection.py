@@ -141,16 +141,16 @@ def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
     if older := len(rows) - len(newest):
         notes.append(f"not drawn: {older} older rows of the same name, from other code or data")
     ranked = rank(list(newest.values()), columns)
-    names, shared = _names(ranked)
-    for i, why in _incomparable(ranked, columns).items():
-        names[i] += DAGGER
-        notes.append(f"{names[i]} must not be compared with the others: {why}")
+    legend, shared = names(ranked)
+    for i, why in incomparable(ranked, columns).items():
+        legend[i] += DAGGER
+        notes.append(f"{legend[i]} must not be compared with the others: {why}")
     return Panel(
         title=_title(ranked[0], columns.group, value),
-        source=" and ".join(sorted({ORIGINS[row.labels.source] for row in ranked} - {""})),
-        sizes=_sizes(ranked),
+        source=source_of(ranked),
+        sizes=sizes(ranked),
         rows=ranked,
-        names=names,
+        names=legend,
         shared=shared,
         notes=notes,
     )
@@ -163,7 +163,7 @@ def _title(row: Row, group: str, value: Any) -> str:
     return f"{title}, {group} {'not recorded' if value == '' else value}"
 
 
-def _incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
+def incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
     """Return, by index, why some rows cannot be compared with most rows of their panel."""
     same = columns.same(columns.main)
     usual = standard(rows, same)
@@ -176,7 +176,7 @@ def _incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
     return found
 
 
-def _names(rows: Sequence[Row]) -> tuple[list[str], str]:
+def names(rows: Sequence[Row]) -> tuple[list[str], str]:
     """Return a legend name for each row (model and whatever differs), and what the rows share."""
     parts = {
         "suite": [f"suite {row.labels.suite}" for row in rows],
@@ -186,12 +186,18 @@ def _names(rows: Sequence[Row]) -> tuple[list[str], str]:
         "source": [ORIGINS[row.labels.source] for row in rows],
     }
     used = [name for name, each in parts.items() if name == "model" or len(set(each)) > 1]
-    names = [", ".join(parts[name][i] for name in used) for i in range(len(rows))]
+    found = [", ".join(parts[name][i] for name in used) for i in range(len(rows))]
     shared = "" if "chain" in used else parts["chain"][0]
-    return names, shared
+    return found, shared
 
 
-def _sizes(rows: Iterable[Row]) -> str:
+def source_of(rows: Iterable[Row]) -> str:
+    """Return the kinds of data of rows in words."""
+    return " and ".join(sorted({ORIGINS[row.labels.source] for row in rows} - {""}))
+
+
+def sizes(rows: Iterable[Row]) -> str:
+    """Return the numbers of test examples and of seeds of rows, as ranges if they differ."""
     rows = list(rows)
     tests = sorted({row.data.n_test for row in rows if row.data})
     seeds = sorted({len(row.ok) for row in rows})

@@ -38,6 +38,9 @@ OTHERS = {
     "comparisons": "comparisons along the paths of one example through trees, on average",
     "train_seconds": "training of all methods of the chain together",
     "train_cpu_seconds": "CPU time of the training of all methods of the chain together",
+    "pretrain_cpu_seconds": "CPU time of the methods that train an encoder without labels, spent once for "
+    "all rows that share them",
+    "pretrain_examples": "training examples that these methods processed, in each epoch anew",
     "trained_per_second": "training examples, in each epoch anew, per second of training",
     "peak_memory_mb": "memory of scoring a large batch; of training where that was not measured",
     "large_batch": "examples in the large batch that was timed",
@@ -50,7 +53,7 @@ PUBLISHED = "published"
 
 UNITS = {
     **dict.fromkeys(LATENCIES, "ms"),
-    **dict.fromkeys(("train_seconds", "train_cpu_seconds"), "s"),
+    **dict.fromkeys(("train_seconds", "train_cpu_seconds", "pretrain_cpu_seconds"), "s"),
     "peak_memory_mb": "MB",
     "load": "cores",
 }

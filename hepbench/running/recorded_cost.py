@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hepbench.cost.messages import CostResult
-    from hepbench.training.messages import MethodResult
+    from hepbench.training.messages import MethodResult, Trained
 
 
 def cost(
@@ -22,6 +22,7 @@ def cost(
     device: Device,
     *,
     measured_on: str,
+    pretraining: int = 0,
 ) -> Cost:
     """Return the recorded cost of training, and that of scoring if it was measured.
 
@@ -30,9 +31,10 @@ def cost(
         measured: result of the cost stage.
         device: what the cell was computed on.
         measured_on: key of the method stage whose result was timed.
+        pretraining: number of methods, the first ones, that train an encoder without labels.
     """
     last = chain[-1]
-    known = _training_times(chain)
+    known = _training_times(chain) | _pretraining([r.trained for r in chain[:pretraining]])
     if measured is None:
         known["peak_memory_mb"] = max(result.peak_memory_mb for result in chain)
     # the method stage counts only parameters that a score depends on
@@ -50,13 +52,28 @@ def _training_times(chain: Sequence[MethodResult]) -> dict[str, Any]:
     """Return wall and CPU time of a chain's methods, and how fast they processed examples."""
     trained = [result.trained for result in chain]
     seconds = sum(each.seconds for each in trained)
-    cpu = [each.cpu_seconds for each in trained if each.cpu_seconds is not None]
     processed = sum(each.processed or 0 for each in trained)
     return {
         "train_seconds": seconds,
-        # stages of an older version did not measure it
-        "train_cpu_seconds": sum(cpu) if len(cpu) == len(trained) else None,
+        "train_cpu_seconds": _cpu_seconds(trained),
         "trained_per_second": processed / seconds if processed and seconds else None,
+    }
+
+
+def _cpu_seconds(trained: Sequence[Trained]) -> float | None:
+    """Return the CPU time of methods; None if a stage of an older version did not measure it."""
+    known = [each.cpu_seconds for each in trained if each.cpu_seconds is not None]
+    return sum(known) if len(known) == len(trained) else None
+
+
+def _pretraining(trained: Sequence[Trained]) -> dict[str, Any]:
+    """Return what a chain's pretraining cost when it ran; nothing if there was none."""
+    if not trained:
+        return {}
+    processed = [each.processed for each in trained if each.processed is not None]
+    return {
+        "pretrain_cpu_seconds": _cpu_seconds(trained),
+        "pretrain_examples": sum(processed) if len(processed) == len(trained) else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -121,7 +122,11 @@ class Recorder:
             metrics=metrics["test"],
             metrics_train=metrics["train"],
             metrics_validation=metrics["validation"],
-            cost=recorded_cost.cost(chain, cost, self._device(cell), measured_on=cell.final),
+            cost=recorded_cost.cost(
+                *(chain, cost, self._device(cell)),
+                measured_on=cell.final,
+                pretraining=_pretraining_methods(cell.combination),
+            ),
             epochs=None if last.history is None else len(last.history),
             best_epoch=last.best_epoch,
             history=_history(chain),
@@ -188,11 +193,7 @@ class Recorder:
     def _labels_of(self, cell: Cell, scores: Path) -> tuple[joining.Arrays, Stored]:
         """Return the labels of a split, read once per run, and their file in the results folder."""
         rows = joining.chosen_rows(scores)
-        name = cell.split
-        if rows is not None:
-            params = cell.combination.dataset_params
-            size = params["training_size"] or ""
-            name = f"{cell.split}-{size}-{params['label_fraction']}-{cell.seed}"
+        name = cell.split if rows is None else _name_of_choice(cell)
         if name not in self._labels:
             labels = joining.labels_of(self.cache.folder(cell.split), rows)
             self._labels[name] = labels, self._store_labels(name, labels)
@@ -252,6 +253,19 @@ class Recorder:
             name=chosen.name or str(machine.description()["processor"]),
             precision=str(task.params.get("precision", "float32")),
         )
+
+
+def _name_of_choice(cell: Cell) -> str:
+    """Return a name for the labels of a cell whose methods see a choice of training examples."""
+    params = cell.combination.dataset_params
+    size = params["training_size"] or ""
+    return f"{cell.split}-{size}-{params['label_fraction']}-{cell.seed}"
+
+
+def _pretraining_methods(c: Combination) -> int:
+    """Return how many methods at the beginning of a chain train an encoder without labels."""
+    pretraining = (m.spec.makes == "encoder" and not m.spec.labels for m in c.methods)
+    return sum(1 for _ in takewhile(bool, pretraining))
 
 
 def _seen_examples(cell: Cell, split: SplitResult) -> int:

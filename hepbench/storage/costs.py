@@ -148,6 +148,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         train_cpu_seconds: their CPU time: all threads, and processes that have ended.
         trained_per_second: training examples that the trainings of all methods processed, an example
             once in each epoch, / ``train_seconds``; None if an estimator fits itself.
+        pretrain_cpu_seconds: CPU time of the methods of the chain that trained an encoder without
+            labels, as measured when they ran: once for all cells that share them. None if there are
+            no such methods.
+        pretrain_examples: training examples that they processed, an example once in each epoch.
         peak_memory_mb: of scoring a large batch; of training where scoring was not measured.
     """
 
@@ -163,6 +167,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     train_seconds: float | None = None
     train_cpu_seconds: float | None = None
     trained_per_second: float | None = None
+    pretrain_cpu_seconds: float | None = None
+    pretrain_examples: int | None = None
     peak_memory_mb: float | None = None
 
     def timed(self, column: str) -> Latency | None:

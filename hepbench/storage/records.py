@@ -460,10 +460,11 @@ def _from_schema_1(data: bytes) -> Record:
 
 
 MEASURED = (
-    *("latencies", "train_seconds", "train_cpu_seconds", "trained_per_second", "peak_memory_mb"),
-    "stated",
+    *("latencies", "train_seconds", "train_cpu_seconds", "trained_per_second"),
+    *("pretrain_cpu_seconds", "peak_memory_mb"),
+    *("pretrain_examples", "stated"),
 )
-"""Fields of a cost that may differ if a cell is computed again: times and memory, and a field that
+"""Fields of a cost that may differ if a cell is computed again: times and memory, and fields that
 older records do not have."""
 
 

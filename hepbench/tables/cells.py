@@ -45,6 +45,8 @@ def value_columns(rows: Sequence[Row], columns: Columns) -> list[Column]:
 def _cells(rows: Sequence[Row], name: str, columns: Columns) -> list[str]:
     if name == "seeds":
         return [_seeds_text(row) for row in rows]
+    if name == "labels_from_scratch":
+        return [each.text if (each := row.labels_from_scratch) else DASH for row in rows]
     if name == "published":
         found = (value(row, name, columns.main) for row in rows)
         return [DASH if number is None else repr(number) for number in found]
@@ -65,7 +67,7 @@ def _seeds_text(row: Row) -> str:
 def count_text(row: Row, name: str) -> str:
     """Return the text of a table cell with a count or a time."""
     average: SeedAverage = row.averages[name]
-    if name in {"train_seconds", "train_cpu_seconds"}:
+    if name in {"train_seconds", "train_cpu_seconds", "pretrain_cpu_seconds"}:
         return text.duration(average.value)
     if name in LATENCIES:
         return latencies.cell_text(row, name)

@@ -44,24 +44,37 @@ COSTS = (
 COUNTS = (*COSTS, "epochs", "best_epoch")
 
 
-OTHERS = ("seeds", "published")
+OTHERS = ("seeds", "labels_from_scratch", "published")
 
 
 PARTS = {"train": "metrics_train", "validation": "metrics_validation"}
 
 
-TIMES = (*LATENCIES, "train_seconds", "train_cpu_seconds", "trained_per_second")
+TIMES = (
+    *LATENCIES,
+    "train_seconds",
+    "train_cpu_seconds",
+    "pretrain_cpu_seconds",
+    "trained_per_second",
+)
 
 
 LOSS_METRICS = ("reconstruction", "kl", "latent_sparsity", "auc_reconstruction", "auc_elbo")
 
 
-DEFAULT_COLUMNS = ("auc", "seeds", "rejection_50", "ams", "parameters", "flops", "latency")
+DEFAULT_COLUMNS = (
+    *("auc", "seeds", "labels_from_scratch", "rejection_50", "ams"),
+    *("parameters", "flops", "latency"),
+)
+
+
+FEW_ROWS = ("labels_from_scratch",)
+"""Default columns that are shown also if few rows have a value."""
 
 
 WORTH_NAMING = (
     *("train_auc", "accuracy", "log_loss", *LOSS_METRICS),
-    *("epochs", "train_seconds", "published"),
+    *("epochs", "train_seconds", "pretrain_cpu_seconds", "published"),
 )
 """Columns that the usual tables mention, if they have values."""
 
@@ -92,6 +105,8 @@ TITLES = {
     "train_seconds": "training",
     "train_cpu_seconds": "training (CPU)",
     "trained_per_second": "trained examples/s",
+    "pretrain_cpu_seconds": "pretraining (CPU)",
+    "pretrain_examples": "pretraining examples",
     "peak_memory_mb": "memory (MB)",
     "load": "load (cores)",
 }

@@ -41,12 +41,25 @@ def _averaged(row: Row, columns: Columns, looks: Mapping[str, int]) -> dict[str,
     for name in columns.names:
         if name == "published":
             entries[name] = value(row, name, columns.main)
+        elif name == "labels_from_scratch":
+            entries |= _labels_from_scratch(row)
         elif average := row.averages.get(name):
             entries[UNITS.get(name, name)] = average.value
             if name not in COUNTS:
                 entries |= {f"{name}_stderr": average.stderr, f"{name}_spread": average.spread}
                 entries[f"{name}_limit"] = average.limit
     return entries | _origin(row, columns, looks, row.cells)
+
+
+def _labels_from_scratch(row: Row) -> dict[str, Any]:
+    """Return the labels that a training from scratch needs; those beyond what was tried as bounds."""
+    found, name = row.labels_from_scratch, "labels_from_scratch"
+    return {
+        name: found and found.clipped(found.number),
+        f"{name}_low": found and found.clipped(found.low),
+        f"{name}_high": found and found.clipped(found.high),
+        f"{name}_bound": found.bound if found else "",
+    }
 
 
 def _of_seed(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import natural_order, one_line, several
-from hepbench.tables import data_rows, latex, markup, paper, plain
+from hepbench.tables import data_rows, label_efficiency, latex, markup, paper, plain
 from hepbench.tables.columns import (
     ALL,
+    FEW_ROWS,
     LABELS,
     LEAST_NEEDED,
     LOSS_METRICS,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.label_efficiency import CountLabels
     from hepbench.tables.printed import Table
     from hepbench.tables.ranked import RankedRows
     from hepbench.tables.rows import Row
@@ -61,6 +63,7 @@ def table(
     metrics: Metrics,
     compare: Compare,
     looked: Iterable[Record] | None = None,
+    count_labels: CountLabels | None = None,
     request: Request = USUAL,
 ) -> str:
     """Return the text of the tables of ``records``, one table for each value of a group.
@@ -71,6 +74,8 @@ def table(
         compare: compares rows on their predictions; called only where there are rows to compare.
         looked: records that count as uses of the test sets, superseded ones too; None:
             ``records``.
+        count_labels: compares pretrained rows with those from scratch on their predictions; None:
+            they are not compared.
         request: format, columns, order, and which rows are shown.
 
     Raises:
@@ -81,7 +86,7 @@ def table(
         msg = "no records to show; 'hepbench run' writes them"
         raise ResultsError(msg)
     request.check(records, metrics)
-    rows, columns = _collected(records, request, metrics)
+    rows, columns = _collected(records, request, metrics, count_labels)
     groups = _groups(rows, columns, request, compare)
     looks = _count_looks(records if looked is None else looked)
     if request.format in DATA_FORMATS:
@@ -101,13 +106,20 @@ def _written(document: Document, request: Request) -> str:
 
 
 def _collected(
-    records: Sequence[Record], request: Request, metrics: Metrics
+    records: Sequence[Record],
+    request: Request,
+    metrics: Metrics,
+    count_labels: CountLabels | None,
 ) -> tuple[list[Row], Columns]:
     """Return rows with the averages that are needed, and the columns that tables may have."""
     names = request.names(records, metrics)
     conditions = (each.name for each in request.conditions if each.name not in Condition.FLAGS)
     needed = [*names, *conditions, *filter(None, [request.sorted_by])]
     rows = collect(records, group=request.data_field, columns=needed)
+    if count_labels and "labels_from_scratch" in needed:
+        every = _columns(rows, names, request, metrics, asked=True)
+        if every.direction(every.main) is not None:
+            rows = label_efficiency.fill(rows, every.main, count_labels)
     asked = request.columns is not None and ALL not in request.columns
     if not asked:
         names = [name for name in names if name == "auc" or _has_values(rows, name)]
@@ -115,6 +127,8 @@ def _collected(
 
 
 def _has_values(rows: Iterable[Row], name: str) -> bool:
+    if name == "labels_from_scratch":
+        return any(row.labels_from_scratch or row.labels_note for row in rows)
     if name in OTHERS:
         return name == "seeds" or any(row.published for row in rows)
     found = (recorded(record, name) for row in rows for record in row.ok)
@@ -171,12 +185,12 @@ def _filled(columns: Columns, rows: Sequence[Row], request: Request) -> Columns:
     if columns.asked:
         return columns
     usual = request.columns is None
-    least = len(rows) / 2 if usual else 1
     kept = [
         name
         for name in columns.names
         if name == columns.main
-        or sum(value(row, name, columns.main) is not None for row in rows) >= least
+        or sum(value(row, name, columns.main) is not None for row in rows)
+        >= (len(rows) / 2 if usual and name not in FEW_ROWS else 1)
     ]
     equal_seeds = len({len(row.cells) for row in rows}) == 1 and not any(
         len(row.ok) < len(row.cells) for row in rows

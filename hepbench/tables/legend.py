@@ -79,6 +79,20 @@ def _of_others(tables: Iterable[Table], columns: Columns, shown: Collection[str]
             "training_size: number of training examples that methods see, pretraining too, drawn "
             "anew for each seed; validation keeps all its examples"
         )
+    if "labels_from_scratch" in shown and columns.main:
+        yield (
+            f"labels from scratch: labels at which the same model, trained from scratch, has this "
+            f"row's {title(columns.main)}, with a 68 % interval; interpolated in log(labels) between "
+            "the rows from scratch, never beyond them (< or >)"
+        )
+    if "pretrain_cpu_seconds" in shown:
+        yield (
+            f"{title('pretrain_cpu_seconds')}: CPU time of the methods that train an encoder without "
+            "labels, as measured when they ran; spent once for all rows with the same pretraining, "
+            "with few labels or many"
+        )
+    if "pretrain_examples" in shown:
+        yield "pretraining examples: those that these methods processed, in each epoch anew"
     if "published" in shown and columns.main:
         yield f"published: {title(columns.main)} in the publication that the note names"
     if any(table.subtitle.startswith(ORIGINS["sample"]) for table in tables):

@@ -47,6 +47,7 @@ def annotate(row: Row, *, reference: Row | None, last: Row, columns: Columns) ->
         *latencies.notes_on_missing(row, columns.names),
         *_stated(row, columns),
         *_missing_values(row, columns),
+        *([row.labels_note] if row.labels_note and "labels_from_scratch" in columns.names else ()),
         *_source_of_published(row, columns),
         *_changes(row, last),
     )

@@ -18,6 +18,7 @@ from hepbench.tables.columns import COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hepbench.evaluation.labels_needed import LabelsNeeded
     from hepbench.evaluation.seed_averages import SeedAverage
     from hepbench.storage.records import DataSummary, Published, Record
 
@@ -39,6 +40,9 @@ class Row:
         labels: names that identify the row.
         cells: records of all seeds, in order.
         averages: over seeds, by column.
+        labels_from_scratch: labels that a training from scratch needs to be as good, for rows that
+            pretrain. This attribute and the next one are set by ``label_efficiency.fill``.
+        labels_note: why this number is not known; empty if it is, or if there is nothing to compare.
         comparable: its value can be compared with the best one. This attribute and the next two
             are set when rows are ranked.
         standing: how it compares with the best row; see ``stars``.
@@ -49,6 +53,8 @@ class Row:
     labels: Labels
     cells: list[Record]
     averages: Mapping[str, SeedAverage]
+    labels_from_scratch: LabelsNeeded | None = None
+    labels_note: str = ""
     comparable: bool = False
     standing: Standing = ""
     notes: list[str] = field(default_factory=list)

@@ -107,6 +107,8 @@ def value(row: Row, name: str, main: str) -> float | None:
     """Return the unrounded number of a row in a column; a published one is that of ``main``."""
     if name == "seeds":
         return len(row.ok)
+    if name == "labels_from_scratch":
+        return row.labels_from_scratch.number if row.labels_from_scratch else None
     if name == "published":
         return row.published.metrics.get(main) if row.published else None
     average = row.averages.get(name)

@@ -445,5 +445,6 @@ def hepbench_suites() -> list[Suite]:
             *("smoke", "quickstart", "standard"),
             *("higgs-transformer", "jet-vae", "sparse-ae", "pruning"),
             *("electron-photon", "quark-gluon-vae", "quark-gluon-gnn", "jet-mae", "top-tagging"),
+            "training-sizes",
         )
     ]
