@@ -1,4 +1,4 @@
-"""Rows of a report that differ in one parameter: pruning ratios, fractions of labels."""
+"""Rows of a report that differ in one parameter: pruning ratios, numbers of labels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hepbench.report.content import Dependence
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import chain, uses
 from hepbench.specs.text import one_line
-from hepbench.tables import row_names
+from hepbench.tables import row_names, sized_rows
 from hepbench.tables.columns import title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from hepbench.tables.rows import Row
 
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 FEWEST = 3
 """Values of a parameter that a line needs."""
 
-LABELS = "label_fraction"
-
 Line = tuple[str, list[tuple[int, int, float]]]
 
 
 def dependences(tables: Sequence[Sequence[Row]]) -> list[Dependence]:
-    """Return the lines of all tables: over a parameter of the last step, and over label fractions.
+    """Return the lines of all tables: over a parameter of the last step, and over numbers of examples.
 
     Args:
         tables: the rows of each dataset.
@@ -41,7 +39,7 @@ def dependences(tables: Sequence[Sequence[Row]]) -> list[Dependence]:
         Dependence(title=dataset, parameter=title(parameter), table=table, lines=each)
         for (table, parameter, dataset), each in found.items()
     ]
-    return [*lines, *_over_labels(tables)]
+    return [*lines, *_over_sizes(tables)]
 
 
 def _over_parameters(table: int, rows: Sequence[Row]) -> Iterator[tuple[str, Line]]:
@@ -72,30 +70,23 @@ def _name(row: Row, *, without: str) -> str:
     return one_line(f"{row.labels.model} {'+'.join(step.text for step in steps)}")
 
 
-def _over_labels(tables: Sequence[Sequence[Row]]) -> list[Dependence]:
-    """Return lines over the fraction of labels, of rows that are alike in everything else."""
-    points: dict[Any, list[tuple[int, int, float]]] = defaultdict(list)
-    for table, rows in enumerate(tables):
-        for i, row in enumerate(rows):
-            params = dict(row.record.params.get("dataset", {}))
-            fraction = params.pop(LABELS, None)
-            if _is_number(fraction) and row.ok:
-                name = row.labels.dataset.partition("[")[0]
-                alike = (name, repr(sorted(params.items())), row.labels._replace(dataset=""))
-                points[alike].append((table, i, float(fraction)))
-    datasets: dict[Any, list[Line]] = defaultdict(list)
-    for (name, params, labels), found in points.items():
-        if len({value for *_, value in found}) >= FEWEST:
-            line = (one_line(f"{labels.model} {labels.chain}"), sorted(found, key=lambda p: p[2]))
-            datasets[name, params].append(line)
-    return list(_by_dataset(datasets))
-
-
-def _by_dataset(datasets: dict[Any, list[Line]]) -> Iterable[Dependence]:
-    for (name, _), lines in datasets.items():
-        # the table with all labels: that of the last points
-        table = max(lines[0][1], key=lambda point: point[2])[0]
-        yield Dependence(title=name, parameter="fraction of labels", table=table, lines=lines)
+def _over_sizes(tables: Sequence[Sequence[Row]]) -> Iterator[Dependence]:
+    """Yield lines over the number of training examples or of labels, one figure for each dataset."""
+    places = {
+        id(row): (table, i) for table, rows in enumerate(tables) for i, row in enumerate(rows)
+    }
+    every = [row for rows in tables for row in rows]
+    for axis, parameter in sized_rows.AXES.items():
+        datasets: dict[tuple[str, str], list[Line]] = defaultdict(list)
+        for setting, rows in sized_rows.series(every, axis).items():
+            if len(sized_rows.numbers(rows)) >= FEWEST:
+                points = [(*places[id(row)], float(sized_rows.number(row))) for row in rows]
+                name = one_line(f"{setting.labels.model} {setting.labels.chain}")
+                datasets[setting.dataset, setting.params].append((name, points))
+        for (dataset, _), lines in datasets.items():
+            # the table with all examples: that of the last points
+            table = max(lines[0][1], key=lambda point: point[2])[0]
+            yield Dependence(title=dataset, parameter=parameter, table=table, lines=lines)
 
 
 def _is_number(value: Any) -> bool:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 Axis = Literal["training_size", "label_fraction"]
 
 
-AXES: tuple[Axis, ...] = ("training_size", "label_fraction")
-"""Parameters of datasets that change how many training examples, or labels, methods see."""
+AXES: dict[Axis, str] = {
+    "training_size": "training examples",
+    "label_fraction": "training examples with labels",
+}
+"""Parameters of datasets that change what methods see, with the name of what they count."""
 
 
 class Setting(NamedTuple):

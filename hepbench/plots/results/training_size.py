@@ -32,13 +32,6 @@ if TYPE_CHECKING:
     from hepbench.tables.sized_rows import Axis, Setting
 
 
-LABELS: dict[Axis, str] = {
-    "training_size": "training examples",
-    "label_fraction": "training examples with labels",
-}
-"""The label of the horizontal axis."""
-
-
 FEWEST = 2
 """Numbers of examples that a line needs."""
 
@@ -193,7 +186,7 @@ def _scale(axes: Axes, panel: Panel, metric: str) -> None:
     axes.set_xticks(_ticks(numbers), [f"{n:,}" for n in _ticks(numbers)])
     axes.set_xticks([], minor=True)
     axes.margins(y=0.06)
-    axes.set_xlabel(LABELS[panel.axis])
+    axes.set_xlabel(sized_rows.AXES[panel.axis])
     axes.set_ylabel(title(metric))
 
 
