@@ -87,7 +87,7 @@ EXAMPLES = {"n_train": 300, "n_validation": 100, "n_test": 100}
 
 TRAINING = {"epochs": 1, "min_steps": 1, "batch_size": 32}
 
-UNTRAINED = {"fresh", "svm", "prune-unstructured"}
+UNTRAINED = {"fresh", "svm", "linear-probe", "prune-unstructured"}
 """Steps of chains that have no epochs."""
 
 

@@ -195,6 +195,38 @@ def test_the_old_name_of_a_parameter_is_answered_with_the_new_one(changes, messa
     assert str(caught.value).startswith(message)
 
 
+NONE_NEEDED = "is gone: L-BFGS needs none; mlp-probe[hidden=[]] trains a linear head in steps"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overrides": ["linear-probe.epochs=3"]}, "set linear-probe.epochs: 'epochs' is now"),
+        (
+            {"settings": "[run.presets.quick.linear-probe]\nbatch_size = 2"},
+            f"set linear-probe.batch_size: 'batch_size' {NONE_NEEDED}",
+        ),
+        # a name that was old before the parameter went
+        (
+            {"settings": "set = {'linear-probe.rate' = 1}"},
+            f"set linear-probe.rate: 'rate' {NONE_NEEDED}",
+        ),
+        (
+            {"more": ", 'fresh+linear-probe[epochs=3]'"},
+            "linear-probe[epochs]: 'epochs' is now 'max_iterations', of L-BFGS",
+        ),
+    ],
+)
+def test_a_parameter_that_a_method_no_longer_has_is_answered_with_what_became_of_it(
+    changes, message
+):
+    """As the method itself says, in one line."""
+    with pytest.raises(UsageError) as caught:
+        expanded(**{"more": ", 'fresh+linear-probe'", **changes})
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("setting", "listed"),
     [

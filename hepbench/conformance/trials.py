@@ -299,10 +299,12 @@ def model_for_method(default: Entry, offers: str, method: Entry, registry: Regis
         PluginError: no model offers all that the method needs.
     """
     for entry in (default, *same_distribution_first(registry.entries("model"), method)):
-        if {*method.spec.needs, offers} <= entry.spec.offers:
+        spec = entry.spec
+        if {*method.spec.needs, offers} <= spec.offers and {*method.spec.inputs} <= {*spec.inputs}:
             return entry
     needs = ", ".join(sorted(method.spec.needs))
-    msg = f"no installed model offers {needs}, so the method cannot be tested"
+    inputs = f" with inputs {', '.join(method.spec.inputs)}" if method.spec.inputs else ""
+    msg = f"no installed model offers {needs}{inputs}, so the method cannot be tested"
     raise PluginError(msg)
 
 

@@ -15,6 +15,7 @@ from hepbench.planning.settings import (
     check_steps,
     checked,
     flat,
+    former,
     written,
 )
 from hepbench.registry.plugins import Entry
@@ -114,6 +115,9 @@ def misfit(dataset: Dataset, model: Model, methods: Sequence[Method]) -> str:
         if lacking := sorted(method.needs - model.offers):
             offers = ", ".join(sorted(model.offers))
             return f"{method.name} needs '{lacking[0]}'; {model.name} offers {offers}"
+        if absent := [each for each in method.inputs if each not in model.inputs]:
+            has = ", ".join(sorted(model.inputs))
+            return f"{method.name} needs input '{absent[0]}'; {model.name} has {has}"
         if not {name, makes} & set(method.after):
             return f"{method.name} must follow {' or '.join(method.after)}, not {name}"
         name, makes = method.name, method.makes
@@ -135,6 +139,7 @@ class _Resolver:
         named: all presets that the suite names.
         used: paths of settings that have set a parameter.
         known: paths of all parameters so far, for messages.
+        former: parameters that methods no longer have, by method, for messages.
     """
 
     def __init__(
@@ -154,6 +159,7 @@ class _Resolver:
         self.named = set(presets)
         self.used: set[str] = set()
         self.known: set[str] = set()
+        self.former: dict[str, Mapping[str, str]] = {}
 
     def expand(self, matrix: Matrix) -> Iterator[Combination | Misfit]:
         """Yield every combination of a suite's matrix, including those that cannot be run."""
@@ -194,15 +200,7 @@ class _Resolver:
     def _check_settings_were_used(self, values: Iterable[str]) -> None:
         for path in values:
             if path not in self.used:
-                raise UsageError(f"set {path}: " + self._why_setting_was_unused(path))
-
-    def _why_setting_was_unused(self, path: str) -> str:
-        head, _, name = path.rpartition(".")
-        of_head = {p.rpartition(".")[2] for p in self.known if p.startswith(f"{head}.")}
-        # a few dozen methods have hundreds of parameters: list those of one, or the methods
-        groups = {f"{p.partition('.')[0]}.*" for p in self.known}
-        listed = {f"{head}.{n}" for n in of_head} or groups
-        return renamed(name, of_head) or unknown("parameter", path, self.known, listed=listed)
+                raise UsageError(f"set {path}: " + _why_unused(path, self.known, self.former))
 
     def _plugins_named(self, kind: str, texts: Sequence[str]) -> list[Named]:
         found: list[Named] = []
@@ -292,6 +290,7 @@ class _Resolver:
         spec = entry.spec
         base = defaults(all_params(spec), self.preset)
         self.known |= {f"{prefix}.{name}" for name in base}
+        self.former[prefix] = former(spec)
         of_preset = self._settings_for(prefix, self.preset_settings, base)
         chosen = {
             **self._settings_for(prefix, self.suite_set, base),
@@ -320,6 +319,18 @@ class _Resolver:
                 found[name] = value
                 self.used.add(path)
         return found
+
+
+def _why_unused(path: str, known: set[str], former: Mapping[str, Mapping[str, str]]) -> str:
+    """Return why a setting sets nothing: see ``_Resolver`` for ``known`` and ``former``."""
+    head, _, name = path.rpartition(".")
+    of_head = {p.rpartition(".")[2] for p in known if p.startswith(f"{head}.")}
+    # a few dozen methods have hundreds of parameters: list those of one, or the methods
+    groups = {f"{p.partition('.')[0]}.*" for p in known}
+    listed = {f"{head}.{n}" for n in of_head} or groups
+    return renamed(name, of_head, former.get(head)) or unknown(
+        "parameter", path, known, listed=listed
+    )
 
 
 def _check_globs_exclude(globs: Sequence[str], excluding: set[str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepbench.specs.dataset import Dataset, all_params_of
 from hepbench.specs.errors import UsageError
+from hepbench.specs.method import Method
 from hepbench.specs.model import STEPS, Model, expected_form
 from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.references import reference
@@ -17,7 +18,6 @@ from hepbench.specs.training_settings import TRAINING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hepbench.specs.method import Method
     from hepbench.specs.parameters import Param
 
 
@@ -28,6 +28,11 @@ def all_params(spec: Dataset | Model | Method) -> dict[str, Param]:
     if isinstance(spec, Model):
         return spec.all_params
     return dict(spec.params)
+
+
+def former(spec: Dataset | Model | Method) -> Mapping[str, str]:
+    """Return the parameters that earlier versions of a method had: see ``Method.former``."""
+    return spec.former if isinstance(spec, Method) else {}
 
 
 def dataset_params(spec: Dataset, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def checked(
     found = {name: None if value == "none" else value for name, value in chosen.items()}
     for name in found:
         if name not in params:
-            why = renamed(name, params) or unknown("parameter", name, params)
+            why = renamed(name, params, former(spec)) or unknown("parameter", name, params)
             msg = f"{spec.name}[{name}]: {why}"
             raise UsageError(msg)
     for path, why in refused(found, allowed_values(params)):

@@ -32,6 +32,8 @@ class Method:
             that makes one; ``fresh`` for a new model. The first is the default if the method is
             named alone.
         needs: what the model must offer: see ``Model.offers``.
+        inputs: names of inputs that the model must have, such as ``cloud`` and ``mask`` for a method
+            that hides particles. Empty: a model of any inputs.
         labels: False if the method must not see labels; it then gets all training inputs, those of
             unlabelled examples too.
         makes: ``encoder`` or ``classifier``; only a classifier ends a chain. The head of an encoder
@@ -47,6 +49,8 @@ class Method:
         params: by name, a ``Param(default, allowed, presets)``, or a plain default. Values that are
             not allowed, or not of the default's type, are refused before anything runs. A method
             that trains takes ``training_params(...)`` in.
+        former: parameters of earlier versions, each with what became of it, in words that follow
+            the name: ``is now 'max_iterations'``. A suite that sets one is answered with them.
         imports: modules worth importing once, before any worker starts.
         files: files that its functions open through C libraries: see ``Model.files``.
     """
@@ -56,11 +60,13 @@ class Method:
     run: str
     after: tuple[str, ...] = ("fresh",)
     needs: frozenset[str] = frozenset({"encode"})
+    inputs: tuple[str, ...] = ()
     labels: bool = True
     makes: Literal["encoder", "classifier"] = "classifier"
     freezes: frozenset[str] = frozenset()
     head: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    former: Mapping[str, str] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 

@@ -86,7 +86,18 @@ PARAMETERS: Mapping[str, str] = {
 """Old name of a parameter -> its name today."""
 
 
-def renamed(name: str, known: Collection[str]) -> str:
-    """Return ``'rate' is now 'learning_rate'`` for a parameter's old name, otherwise ''."""
-    new = PARAMETERS.get(name)
-    return f"'{name}' is now '{new}'" if new in known and name not in known else ""
+def renamed(name: str, known: Collection[str], former: Mapping[str, str] | None = None) -> str:
+    """Return ``'rate' is now 'learning_rate'`` for a parameter's old name, otherwise ''.
+
+    Args:
+        name: as a suite or a user wrote it.
+        known: names of the parameters today.
+        former: parameters of earlier versions, each with what became of it: see ``Method.former``.
+    """
+    new = PARAMETERS.get(name, name)
+    if name in known:
+        return ""
+    if new in known:
+        return f"'{name}' is now '{new}'"
+    what = (former or {}).get(new, "")
+    return f"'{name}' {what}" if what else ""

@@ -444,7 +444,7 @@ def hepbench_suites() -> list[Suite]:
         for name in (
             *("smoke", "quickstart", "standard"),
             *("higgs-transformer", "jet-vae", "sparse-ae", "pruning"),
-            *("electron-photon", "quark-gluon-vae", "quark-gluon-gnn", "jet-mae", "top-tagging"),
-            "training-sizes",
+            *("electron-photon", "quark-gluon-vae", "quark-gluon-gnn", "jet-mae"),
+            *("top-tagging", "ladder", "training-sizes"),
         )
     ]

@@ -70,14 +70,102 @@ FINETUNE = Method(
     },
 )
 
+# contrastive losses compare the examples of a batch, so batches are large also where epochs are few
+PRETRAINED = training_params(
+    QUICK,
+    paper={
+        "epochs": 100,
+        "batch_size": 512,
+        "min_steps": 1,
+        "schedule": {"name": "CosineAnnealingLR"},
+    },
+)
+
+SIMCLR = Method(
+    name="simclr",
+    summary="An encoder learns to recognise two distorted copies of one example, without labels",
+    run="hepbench_methods.simclr:simclr",
+    labels=False,
+    makes="encoder",
+    head="hepbench_methods.simclr:projection_head",
+    params={
+        **PRETRAINED,
+        "learning_rate": learning_rate(3e-3, 1e-3),
+        "temperature": Param(0.1, POSITIVE),
+        "projection": Param(64, Range(least=1), {"paper": 128}),
+        "dropped_fraction": Param(0.2, Range(least=0, below=1)),
+        "noise": Param(0.1, Range(least=0)),
+    },
+)
+
+MASKED = Method(
+    name="masked",
+    summary="An encoder of clouds learns to predict hidden particles, without labels",
+    run="hepbench_methods.masked:masked",
+    inputs=("cloud", "mask"),
+    labels=False,
+    makes="encoder",
+    head="hepbench_methods.masked:Predictor",
+    params={
+        **PRETRAINED,
+        "learning_rate": learning_rate(3e-3, 1e-3),
+        "masked_fraction": Param(0.5, Range(above=0, below=1)),
+        "places": Param([0, 1], Range(least=0)),
+        "hidden": Param(128, Range(least=1), {"paper": 256}),
+    },
+)
+
+STEPPED = "is gone: L-BFGS needs none; mlp-probe[hidden=[]] trains a linear head in steps"
 LINEAR_PROBE = Method(
     name="linear-probe",
-    summary="A linear head is trained on the latents of a frozen encoder",
+    summary="The best linear head on the latents of a frozen encoder, found by L-BFGS",
     run="hepbench_methods.linear_probe:linear_probe",
     after=("pretrain", "encoder", "fresh"),
     freezes=frozenset({"encoder"}),
     head="hepbench_methods.linear_probe:head",
-    params={**TRAINED, "learning_rate": learning_rate(1e-2, 1e-2)},
+    params={
+        "strengths": Param([1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0], POSITIVE),
+        "max_iterations": Param(1000, Range(least=1), {"paper": 5000}),
+    },
+    former={
+        **dict.fromkeys([*TRAINED, "learning_rate"], STEPPED),
+        "epochs": "is now 'max_iterations', of L-BFGS",
+        "optimizer": "is gone: L-BFGS is the optimiser, and its weight decay is now 'strengths'",
+        "monitor": "is gone: the validation loss selects among 'strengths'",
+    },
+    imports=("sklearn.linear_model",),
+)
+
+KNN = Method(
+    name="knn",
+    summary="The nearest training examples vote, by the latents of a frozen encoder",
+    run="hepbench_methods.knn:knn",
+    after=("pretrain", "encoder", "fresh"),
+    freezes=frozenset({"encoder"}),
+    head="hepbench_methods.knn:Neighbours",
+    params={
+        "k": Param(20, Range(least=1)),
+        "metric": Param("cosine", ("cosine", "euclidean")),
+        "temperature": Param(0.1, POSITIVE),
+        "scale": Param("each", ("each", "raw")),
+        "examples": Param(20_000, Range(least=2), {"paper": 100_000}),
+    },
+    imports=("sklearn.preprocessing",),
+)
+
+MLP_PROBE = Method(
+    name="mlp-probe",
+    summary="A perceptron is trained on the latents of a frozen encoder",
+    run="hepbench_methods.mlp_probe:mlp_probe",
+    after=("pretrain", "encoder", "fresh"),
+    freezes=frozenset({"encoder"}),
+    head="hepbench_methods.mlp_probe:head",
+    params={
+        **TRAINED,
+        "learning_rate": learning_rate(3e-3, 1e-3),
+        "hidden": Param([128], Range(least=1)),
+        "dropout": Param(0.2, Range(least=0, below=1)),
+    },
 )
 
 SVM = Method(
@@ -167,8 +255,10 @@ PRUNE_STRUCTURED = Method(
 @hookimpl
 def hepbench_methods() -> list[Method]:
     """Return the specs of the methods that train and of those that prune."""
-    trained = [SCRATCH, PRETRAIN, PRETRAIN_BACKGROUND, FINETUNE, LINEAR_PROBE, SVM, JOINT]
-    return [*trained, PRUNE_UNSTRUCTURED, PRUNE_ITERATIVE, PRUNE_STRUCTURED]
+    pretrained = [PRETRAIN, PRETRAIN_BACKGROUND, SIMCLR, MASKED]
+    frozen = [KNN, LINEAR_PROBE, MLP_PROBE, SVM]
+    pruned = [PRUNE_UNSTRUCTURED, PRUNE_ITERATIVE, PRUNE_STRUCTURED]
+    return [SCRATCH, *pretrained, FINETUNE, *frozen, JOINT, *pruned]
 
 
 @hookimpl

@@ -24,6 +24,7 @@ from sklearn.svm import SVC, LinearSVC
 from torch import Tensor, nn
 
 from hepbench import DataError
+from hepbench_methods.latents import encoded, scaling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,7 @@ def svm(
     """
     train, validation = data.train, data.validation
     _check_classes(data)
-    latents, others = (context.encode(start, part).astype(float) for part in (train, validation))
+    latents, others = encoded(start, data, context)
     mean, std, variance = _scaling(latents, scale)
     latents, others = (latents - mean) / std, (others - mean) / std
     fit = _exact
@@ -141,12 +142,10 @@ def _check_classes(data: TrainingData) -> None:
 
 def _scaling(latents: Array, scale: str) -> tuple[Array, Array, float]:
     """Return mean and standard deviation to scale latents with, and the variance after scaling."""
-    mean, std = latents.mean(0), latents.std(0)
     if scale == "raw":
-        return np.zeros_like(mean), np.ones_like(std), float(latents.var()) or 1.0
-    # a constant latent carries no information
-    std[std <= 1e-7 * np.abs(mean)] = 1.0
-    return mean, std, 1.0
+        width = latents.shape[1]
+        return np.zeros(width), np.ones(width), float(latents.var()) or 1.0
+    return *scaling(latents), 1.0
 
 
 def _exact(latents: Array, train: Examples, *, c: float, gamma: float) -> Machine:

@@ -28,9 +28,12 @@ torch.set_num_threads(1)
 MODELS = {"mlp": MLP, "transformer-ae": TRANSFORMER_AE}
 METHODS = {method.name: method for method in hepbench_methods()}
 HEADS = {method.name: method.head for method in METHODS.values() if method.head}
-# those that train an encoder, or on one as it was drawn; what prunes follows a classifier
+# those that train an encoder, or on one as it was drawn; what prunes follows a classifier, and those
+# that hide particles need a cloud
 TRAIN_FROM_FRESH = [
-    n for n, m in METHODS.items() if "epochs" in m.params and "classifier" not in m.after
+    n
+    for n, m in METHODS.items()
+    if "epochs" in m.params and "classifier" not in m.after and not m.inputs
 ]
 # small enough for a second; the architecture stays
 SMALL = {
@@ -45,7 +48,7 @@ CASES = [
 ]
 TRAIN = {"epochs": 2, "batch_size": 50}
 CHAINS = {
-    "mlp": [("scratch",), ("linear-probe",), ("svm",)],
+    "mlp": [("scratch",), ("linear-probe",), ("svm",), ("knn",), ("simclr", "mlp-probe")],
     "transformer-ae": [
         ("scratch",),
         ("joint",),

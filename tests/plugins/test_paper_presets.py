@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-OWN = {"smoke", "quickstart", "standard"}
+OWN = {"smoke", "quickstart", "standard", "ladder"}
 """Suites that follow no write-up."""
 
 

@@ -20,7 +20,6 @@ from hepbench import (
     Suite,
     View,
     hookimpl,
-    training_params,
 )
 
 JETS = Dataset(
@@ -116,24 +115,6 @@ CALIBRATED = Method(
     params={"steps": Param(81, Range(least=1))},
 )
 
-SIMCLR = Method(
-    name="simclr",
-    summary="An encoder learns to recognise two distorted copies of one example, without labels",
-    run="hepbench_example.simclr:simclr",
-    # it gets the unlabelled examples too, and no label of any
-    labels=False,
-    makes="encoder",
-    head="hepbench_example.simclr:projection_head",
-    params={
-        # epochs, batch_size, optimizer and the other settings of a training
-        **training_params({"epochs": 10, "batch_size": 256}),
-        "learning_rate": Param(3e-3, Range(above=0)),
-        "temperature": Param(0.1, Range(above=0)),
-        "projection": Param(32, Range(least=1)),
-        "noise": Param(0.1, Range(least=0)),
-    },
-)
-
 SIGNIFICANCE = Metric(
     name="significance_improvement_50",
     summary="signal efficiency / sqrt(background efficiency) at 50 % signal efficiency",
@@ -172,8 +153,8 @@ def hepbench_models() -> list[Model]:
 
 @hookimpl
 def hepbench_methods() -> list[Method]:
-    """Return the calibrated fit and the contrastive pretraining."""
-    return [CALIBRATED, SIMCLR]
+    """Return the calibrated fit."""
+    return [CALIBRATED]
 
 
 @hookimpl

@@ -1,9 +1,9 @@
-"""A self-supervised method: an encoder learns to recognise two distorted copies of one example.
+"""Contrastive pretraining: an encoder learns to recognise two distorted copies of one example.
 
-SimCLR, Chen et al., ICML 2020, arXiv:2002.05709; for jets: Dillon et al., SciPost Phys. 12, 188
-(2022), arXiv:2108.04253. The copies are made by all augmentations of the dataset and by noise, so
-that the method works on every dataset. Departures: no warm-up
-of the learning rate, and any optimiser of hepbench.
+SimCLR, Chen et al., ICML 2020, arXiv:2002.05709; for jets Dillon et al., SciPost Phys. 12, 188
+(2022), arXiv:2108.04253. A copy passes all augmentations of the dataset, loses some of its particles
+or pixels and gets noise, so that the method works on every dataset. Departures: no warm-up of the
+learning rate, and any optimiser of hepbench.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from hepbench import Objective
+from hepbench_methods import hiding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ def simclr(
     learning_rate: float,
     temperature: float,
     projection: int,
+    dropped_fraction: float,
     noise: float,
     **training: Any,
 ) -> Network:
@@ -44,13 +46,18 @@ def simclr(
         learning_rate: of encoder and projection head.
         temperature: divides the similarities; lower means that the nearest copies count more.
         projection: number of outputs of the projection head, which is dropped after the training.
+        dropped_fraction: of the particles of a cloud, or pixels of an image, that a copy lacks.
         noise: standard deviation of the noise, in units of the preprocessed inputs.
         training: the settings of ``context.fit``: epochs, batch size and so on.
     """
 
     def terms(network: Network, batch: Examples) -> dict[str, Tensor]:
-        copies = (distorted(batch.inputs, context.augmentations, noise=noise) for _ in range(2))
-        first, second = map(network, copies)
+        copies = [
+            distorted(batch.inputs, context.augmentations, dropped=dropped_fraction, noise=noise)
+            for _ in range(2)
+        ]
+        both = {name: torch.cat([copy[name] for copy in copies]) for name in copies[0]}
+        first, second = network(both).chunk(2)
         return {"contrast": contrast(first, second, temperature=temperature)}
 
     network = context.with_head(start, outputs=projection)
@@ -64,17 +71,34 @@ def projection_head(width: int, _classes: int, *, outputs: int) -> nn.Module:
 
 
 def distorted(
-    inputs: Mapping[str, Tensor], augmentations: Mapping[str, Any], *, noise: float
+    inputs: Mapping[str, Tensor],
+    augmentations: Mapping[str, Any],
+    *,
+    dropped: float,
+    noise: float,
 ) -> dict[str, Tensor]:
     """Return a distorted copy of the inputs of a batch, another one at each call."""
     for augment in augmentations.values():
         inputs = augment(inputs)
+    if dropped:
+        inputs = _thinned(inputs, dropped)
     return {name: _with_noise(values, noise) for name, values in inputs.items()}
+
+
+def _thinned(inputs: Mapping[str, Tensor], fraction: float) -> Mapping[str, Tensor]:
+    """Drop a fraction of the particles of clouds, and of the pixels of images in all channels."""
+    if "mask" in inputs:
+        inputs = hiding.without(inputs, hiding.some_of(inputs["mask"], fraction))
+    if "image" in inputs:
+        images = inputs["image"]
+        kept = torch.rand_like(images[:, :1]) >= fraction
+        inputs = {**inputs, "image": images * kept}
+    return inputs
 
 
 def _with_noise(values: Tensor, noise: float) -> Tensor:
     # masks and neighbours are no floats; padding and empty pixels stay 0
-    if not values.is_floating_point():
+    if not noise or not values.is_floating_point():
         return values
     return values + noise * torch.randn_like(values) * (values != 0)
 
