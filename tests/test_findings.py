@@ -39,9 +39,7 @@ def part(name: str, *, labels=True, frozen=False, own_loss=False, **params: Any)
 def network(model: str, auc: float, *parts: dict[str, Any], cost: Cost | None = None, **more: Any):
     """Records of a network, with the parts of its key for each method of its chain."""
     names = [each["method"] for each in parts]
-    key_parts = {
-        "+".join(names[: i + 1]): each | {"steps": names[: i + 1]} for i, each in enumerate(parts)
-    }
+    key_parts = {f"{'+'.join(names[: i + 1])} {model}": each for i, each in enumerate(parts)}
     fields = {
         "chain": "+".join(names),
         "key_parts": key_parts,
@@ -152,9 +150,10 @@ def test_a_cheaper_network_that_ties_with_the_best_network_is_told():
 
 def test_a_published_value_stands_beside_that_of_the_row():
     """Of few rows; more of them are a column of the table."""
-    known = {"published": Published(cell="*", metrics={"auc": 0.9}, source="A paper", n_test=4000)}
+    value = Published(cell="*", metrics={"auc": 0.9}, source="A paper", n_test=4000, caveat="old")
+    known = {"published": value}
     assert findings(seeds("a", 0.8, **known)) == [
-        "a: AUC 0.800 here, 0.9 published on 4,000 test examples."
+        "a: AUC 0.800 here, 0.9 published in A paper on 4,000 test examples; caveat: old."
     ]
     many = [r for i in range(4) for r in seeds(f"a{i}", 0.8 - i / 100, **known)]
     assert findings(many) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hepbench.evaluation.seed_averages import over_seeds
+from hepbench.storage import keys
 from hepbench.tables import latencies, row_names
 from hepbench.tables.rows import recorded
 
@@ -99,8 +100,8 @@ def _alike(row: Row, other: Row) -> bool:
 
 def _method_parts(row: Row) -> list[Mapping[str, Any]]:
     """Return what the keys of a row hold of its methods, in the order of the chain."""
-    parts = [part for part in row.record.key_parts.values() if "labels" in part]
-    return sorted(parts, key=lambda part: len(part.get("steps", ())))
+    parts = row.record.key_parts
+    return [parts[name] for name in keys.methods(parts) if "labels" in parts[name]]
 
 
 def _trained_alike(part: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

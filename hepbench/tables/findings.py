@@ -128,5 +128,7 @@ def _published(rows: Sequence[Row], columns: Columns) -> Iterator[str]:
     metric, places = title(columns.main), rounding.column_places(each for _, each, _ in found)
     for name, average, published in found:
         here = rounding.value_only(average, rounding.row_places(average, places))
+        there = f"{published.metrics[columns.main]!r} published in {published.source}"
         on = f" on {published.n_test:,} test examples" if published.n_test else ""
-        yield f"{name}: {metric} {here} here, {published.metrics[columns.main]!r} published{on}"
+        caveat = f"; caveat: {published.caveat}" if published.caveat else ""
+        yield f"{name}: {metric} {here} here, {there}{on}{caveat}"
