@@ -35,7 +35,7 @@ PURE = (
     *("planning/matrix", "planning/selection", "planning/settings", "specs/gate"),
     *("comparison/costs", "comparison/document", "comparison/findings", "comparison/gate"),
     *("comparison/pairs", "comparison/sentences", "comparison/unpaired"),
-    "sharing/bibliography",
+    *("sharing/bibliography", "sharing/croissant"),
     "planning/stages",
     *("planning/plan", "planning/suite_file", "running/grouping", "training/seeds"),
     *("tables/cells", "tables/columns", "tables/document", "tables/latex"),

@@ -507,6 +507,20 @@ def data_info(dataset: str, folder: Path | None, as_json: bool) -> None:
     streams.write_line(catalogue.info(dataset, folder, as_json=as_json))
 
 
+@data.command("croissant")
+@click.argument("dataset")
+@data_option
+def data_croissant(dataset: str, folder: Path | None) -> None:
+    """Print the metadata of a dataset in Croissant, a format of JSON-LD that catalogues read.
+
+    Original files are listed with their checksums: published ones, and those of files that are
+    found.
+    """
+    from hepbench.cli import data_verbs
+
+    streams.write_line(data_verbs.croissant(dataset, folder=folder))
+
+
 @data.command("check")
 @click.argument("dataset", metavar="DATASET[PARAM=VALUE,...]")
 @data_option

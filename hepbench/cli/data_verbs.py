@@ -1,4 +1,4 @@
-"""The verbs ``check``, ``fetch`` and ``simulate`` of ``hepbench data``."""
+"""The verbs ``check``, ``croissant``, ``fetch`` and ``simulate`` of ``hepbench data``."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def check(name: str, *, folder: Path | None, source: Wanted, as_json: bool) -> t
     with progress.Ticker(spec.name) as report_progress:
         findings = file_check.check(spec, found, params, report_progress)
     return findings.json() if as_json else findings.text(), 1 if findings.warnings else 0
+
+
+def croissant(name: str, *, folder: Path | None) -> str:
+    """Return the metadata of a dataset in Croissant, with checksums of its files in a folder."""
+    from hepbench.data import finding
+    from hepbench.sharing import croissant as metadata
+    from hepbench.storage.results import sha256
+
+    spec: Dataset = installed().entry("dataset", name).spec
+    root = session.data_folder(folder)
+    found = finding.present(spec, root / spec.name) if root else {}
+    return metadata.described(spec, {name: sha256(path) for name, path in found.items()})
 
 
 def fetch(name: str, *, folder: Path | None, files: Sequence[str]) -> tuple[str, int]:
