@@ -81,3 +81,12 @@ def test_standard_has_every_model_on_a_dataset_it_was_made_for():
     assert {re.sub(r"\[.*", "", name) for name in datasets} == {*installed().names("dataset")}
     for name in datasets:
         assert any(row.labels[0] == name and row.model.spec.name == "gbdt" for row in rows)
+
+
+def test_standard_has_every_kind_of_method():
+    """Pretraining, SVM on latents, fine-tuning, linear probe, joint training, three prunings."""
+    _, rows = planned("standard")
+    assert {entry.spec.name for row in rows for entry in row.methods} >= {
+        *("scratch", "pretrain", "svm", "finetune", "linear-probe", "joint"),
+        *("prune-unstructured", "prune-iterative", "prune-structured"),
+    }
