@@ -17,7 +17,7 @@ from test_networks import METHODS, fresh, latents_of, rows, run
 from torch.nn import functional
 
 from hepbench import DataError, HepbenchError, TrainingData
-from hepbench.cost import export
+from hepbench.cost import counting, export, tracing
 from hepbench.specs.parameters import defaults
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import scoring
@@ -283,6 +283,22 @@ def test_as_many_examples_are_kept_as_were_asked_for():
     found = knn.knn(few, data, context, **{**defaults(spec.params), "examples": 15})
     assert found.head.k == 14
     assert context.warnings == ["knn: of 15 training examples 14 vote, instead of k = 20"]
+
+
+def test_the_products_with_all_stored_examples_are_counted():
+    """A similarity to each of 200 examples by 12 latents, and their votes for 3 classes."""
+    data = made(3, weighted=False)
+    found = run("knn", built(data), data)
+    linear = run("linear-probe", built(data), data)
+
+    def macs(network):
+        counted = counting.count(network, tracing.batch(data.train.inputs, 1))
+        return counted.macs, counted.gaps
+
+    (voting, gaps), (line, _) = macs(found), macs(linear)
+    # the head of the probe has 12 x 3, and its batch normalisation counts nothing
+    assert voting - 200 * (12 + 3) == line - 12 * 3
+    assert gaps == ()
 
 
 @needs_extra("hepbench[onnx]")
