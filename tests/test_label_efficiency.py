@@ -14,6 +14,7 @@ from hepbench.evaluation.label_efficiency import labels_for, labels_needed
 from hepbench.evaluation.labels_needed import LabelsNeeded
 from hepbench.evaluation.paired import Means
 from hepbench.specs.errors import ResultsError
+from hepbench.specs.text import DASH
 
 LABELS = np.array([100, 1000, 10_000])
 VALUES = np.array([0.7, 0.8, 0.9])
@@ -65,7 +66,7 @@ def test_a_better_row_never_needs_fewer_labels(values, targets):
 def test_the_interval_of_a_toy_is_that_of_its_error():
     """One sigma of the difference moves a line of slope 0.1 per decade by sigma / 0.1 decades."""
     sigma = 0.01
-    found = labels_needed(LABELS, means([*VALUES, 0.85], of_test=sigma))
+    (found,) = labels_needed(LABELS, means([*VALUES, 0.85], of_test=sigma))
     # at the middle of two points: errors of both count half, that of the target whole
     decades = sigma * math.sqrt(1 + 0.5) / 0.1
     assert found.number == pytest.approx(1000 * math.sqrt(10))
@@ -75,7 +76,7 @@ def test_the_interval_of_a_toy_is_that_of_its_error():
 
 def test_errors_that_rows_share_cancel():
     """The same test examples are too easy for all rows, or too hard."""
-    found = labels_needed(LABELS, means([*VALUES, 0.85], of_test=0.02, shared=0.02))
+    (found,) = labels_needed(LABELS, means([*VALUES, 0.85], of_test=0.02, shared=0.02))
     assert found.low == pytest.approx(found.number, rel=1e-3)
     assert found.high == pytest.approx(found.number, rel=1e-3)
 
@@ -83,7 +84,7 @@ def test_errors_that_rows_share_cancel():
 def test_few_seeds_widen_the_interval():
     """Student's t of two trainings has long tails."""
     spans = [
-        labels_needed(LABELS, means([*VALUES, 0.85], of_trainings=0.01, trainings=n))
+        labels_needed(LABELS, means([*VALUES, 0.85], of_trainings=0.01, trainings=n))[0]
         for n in (2, 3, 30)
     ]
     widths = [found.high / found.low for found in spans]
@@ -92,15 +93,28 @@ def test_few_seeds_widen_the_interval():
 
 def test_one_seed_has_no_interval():
     """How much another training would change is not known."""
-    found = labels_needed(LABELS, means([*VALUES, 0.85], of_trainings=math.nan, trainings=1))
+    (found,) = labels_needed(LABELS, means([*VALUES, 0.85], of_trainings=math.nan, trainings=1))
     assert (found.low, found.high) == (None, None)
-    assert found.text == "3,200"
+    assert found.text == f"3,200 ({DASH})"
+
+
+def test_rows_are_counted_together_or_alone():
+    """With one curve, another row changes no number; one seed of one row hides no other interval."""
+    both = means([*VALUES, 0.85, 0.75], of_test=0.01)
+    first, second = labels_needed(LABELS, both)
+    assert (first.number, second.number) == pytest.approx((1000 * 10**0.5, 100 * 10**0.5))
+    single = Means(
+        both.values, both.covariance, np.array([0, 0, 0, 0, math.nan]), np.array([3, 3, 3, 3, 1])
+    )
+    first, second = labels_needed(LABELS, single)
+    assert first.low < first.number < first.high
+    assert (second.low, second.high) == (None, None)
 
 
 def test_a_lower_metric_may_be_better():
     """A loss falls with more labels."""
     loss = means([0.5, 0.4, 0.3, 0.35], of_test=0.001)
-    found = labels_needed(LABELS, loss, higher_is_better=False)
+    (found,) = labels_needed(LABELS, loss, higher_is_better=False)
     assert found.number == pytest.approx(1000 * math.sqrt(10))
 
 
@@ -145,10 +159,10 @@ def rows(chain, parts, aucs, *, dataset="higgs"):
 CURVE = {0.01: 0.7, 0.1: 0.8, 1.0: 0.9}
 
 
-def counted(curve, target, metric):
+def counted(curve, others, metric):
     """Count labels on the recorded values alone."""
     labels = [row[0].data.n_train for row in curve]
-    values = [np.mean([r.metrics[metric].value for r in row]) for row in (*curve, target)]
+    values = [np.mean([r.metrics[metric].value for r in row]) for row in (*curve, *others)]
     return labels_needed(labels, means(values, of_test=1e-6))
 
 

@@ -123,14 +123,14 @@ def counting_labels(results: Results, registry: Registry) -> CountLabels:
     specs = {entry.spec.name: entry.spec for entry in registry.entries("metric")}
 
     def count(
-        curve: Sequence[Sequence[Record]], target: Sequence[Record], metric: str
-    ) -> LabelsNeeded:
+        curve: Sequence[Sequence[Record]], others: Sequence[Sequence[Record]], metric: str
+    ) -> list[LabelsNeeded]:
         # numpy is imported only where there is something to compare
         from hepbench.evaluation import row_comparison
         from hepbench.evaluation.label_efficiency import labels_needed
 
         labels = [row[0].data.n_train if row[0].data else 0 for row in curve]
-        means = row_comparison.means(results, [*curve, target], specs[metric])
+        means = row_comparison.means(results, [*curve, *others], specs[metric])
         return labels_needed(labels, means, higher_is_better=bool(specs[metric].higher_is_better))
 
     return count

@@ -53,8 +53,8 @@ def labels_for(labels: Array, values: Array, target: float) -> float:
 
 def labels_needed(
     labels: Sequence[int], means: Means, *, higher_is_better: bool = True, seed: int = 0
-) -> LabelsNeeded:
-    """Return how many labels a training from scratch needs for the value of another row.
+) -> list[LabelsNeeded]:
+    """Return how many labels a training from scratch needs for the value of each other row.
 
     All means are drawn within their errors: test examples are shared, so their errors are
     correlated; the spread over trainings is Student's t with as many degrees of freedom as it has.
@@ -63,27 +63,33 @@ def labels_needed(
 
     Args:
         labels: (K,) of the rows from scratch, in rising order.
-        means: of these K rows, and of the other row, which comes last.
+        means: of these K rows, and of the other rows, which come after them.
         higher_is_better: of the metric.
         seed: of the draws.
     """
     sign = 1 if higher_is_better else -1
     numbers, values = np.asarray(labels, float), sign * means.values
-    found = labels_for(numbers, values[:-1], float(values[-1]))
-    low = high = None
-    if (means.trainings > 1).all():
-        drawn = [labels_for(numbers, v[:-1], v[-1]) for v in values + _errors(means, seed)]
-        # nearest: between a number and infinity there is nothing
-        low, high = map(float, np.quantile(drawn, INTERVAL, method="inverted_cdf"))
-    return LabelsNeeded(found, low, high, int(labels[0]), int(labels[-1]))
+    k = len(labels)
+    drawn = values + _errors(means, seed)
+    found = []
+    for i in range(k, len(values)):
+        number = labels_for(numbers, values[:k], float(values[i]))
+        low, high = None, None
+        if (means.trainings[[*range(k), i]] > 1).all():
+            each = [labels_for(numbers, draw[:k], float(draw[i])) for draw in drawn]
+            # of the draws: between a number and infinity there is nothing
+            low, high = map(float, np.quantile(each, INTERVAL, method="inverted_cdf"))
+        found.append(LabelsNeeded(number, low, high, int(labels[0]), int(labels[-1])))
+    return found
 
 
 def _errors(means: Means, seed: int) -> Array:
-    """Return draws (DRAWS, K) of the errors of means."""
+    """Return draws (DRAWS, rows) of the errors of means; NaN for rows with one training."""
     rng = np.random.default_rng(seed)
     sizes, directions = np.linalg.eigh(means.covariance)
     shape = (DRAWS, len(means.values))
     # of equal scores, rounding may leave a negative variance
     of_test = (rng.standard_normal(shape) * np.sqrt(sizes.clip(0))) @ directions.T
-    spread = rng.standard_t(means.trainings - 1, shape) * np.sqrt(means.training_variance)
+    freedom = np.maximum(means.trainings - 1, 1)
+    spread = rng.standard_t(freedom, shape) * np.sqrt(means.training_variance)
     return of_test + spread

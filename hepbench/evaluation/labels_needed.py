@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hepbench.specs.text import DASH
+
 
 @dataclass(frozen=True)
 class LabelsNeeded:
@@ -27,9 +29,9 @@ class LabelsNeeded:
 
     @property
     def text(self) -> str:
-        """The number with its interval, such as ``2,100 (1,500 to >3,000)``."""
+        """The number with its interval: ``2,100 (1,500 to >3,000)``, or a dash without one."""
         if self.low is None or self.high is None:
-            return self._text_of(self.number)
+            return f"{self._text_of(self.number)} ({DASH})"
         low, high = self._text_of(self.low), self._text_of(self.high)
         return self._text_of(self.number) + ("" if low == high else f" ({low} to {high})")
 

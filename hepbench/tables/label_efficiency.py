@@ -24,12 +24,12 @@ FEWEST = 2
 
 
 class CountLabels(Protocol):
-    """Finds how many labels a training from scratch needs for the value of another row."""
+    """Finds how many labels a training from scratch needs for the value of other rows."""
 
     def __call__(
-        self, curve: Sequence[Sequence[Record]], target: Sequence[Record], metric: str
-    ) -> LabelsNeeded:
-        """Compare the records of rows from scratch, fewest labels first, with those of a row.
+        self, curve: Sequence[Sequence[Record]], others: Sequence[Sequence[Record]], metric: str
+    ) -> list[LabelsNeeded]:
+        """Compare the records of rows from scratch, fewest labels first, with those of other rows.
 
         Raises:
             ResultsError: predictions are missing, or the rows have other test examples.
@@ -42,44 +42,41 @@ def fill(rows: Sequence[Row], metric: str, count: CountLabels) -> list[Row]:
     Args:
         rows: of all datasets.
         metric: that is to be reached.
-        count: called for each pretrained row of a model with a curve from scratch.
+        count: called for each model with a curve from scratch.
     """
-    filled = {id(row): _filled(row, curves, metric, count) for row, curves in _pairs(rows)}
+    known = [row for row in rows if _has(row, metric)]
+    filled: dict[int, Row] = {}
+    for curves, others in _families(known):
+        done = _filled(curves, others, metric, count)
+        filled |= {id(row): new for row, new in zip(others, done, strict=True)}
     return [filled.get(id(row), row) for row in rows]
 
 
-def _pairs(rows: Sequence[Row]) -> Iterator[tuple[Row, list[list[Row]]]]:
-    """Yield pretrained rows with the curves from scratch of the same model on the same data."""
-    series = sized_rows.series(rows, "label_fraction")
-    curves: dict[Setting, list[list[Row]]] = defaultdict(list)
-    for setting, some in series.items():
-        scratch = [row for row in some if sized_rows.is_from_scratch(row)]
-        if len(sized_rows.numbers(scratch)) >= FEWEST:
-            curves[_without_chain(setting)].append(scratch)
-    for setting, some in series.items():
-        found = curves.get(_without_chain(setting))
-        if found and len(sized_rows.numbers(some)) >= FEWEST:
-            yield from ((row, found) for row in some if sized_rows.is_pretrained(row))
+def _families(rows: Sequence[Row]) -> Iterator[tuple[list[list[Row]], list[Row]]]:
+    """Yield the curves from scratch of each model on each dataset, and its pretrained rows."""
+    families: dict[Setting, list[list[Row]]] = defaultdict(list)
+    for setting, some in sized_rows.series(rows, "label_fraction").items():
+        if len(sized_rows.numbers(some)) >= FEWEST:
+            families[setting._replace(labels=setting.labels._replace(chain=""))].append(some)
+    for series in families.values():
+        curves = [some for some in series if all(map(sized_rows.is_from_scratch, some))]
+        others = [row for some in series for row in some if sized_rows.is_pretrained(row)]
+        if curves and others:
+            yield curves, others
 
 
-def _without_chain(setting: Setting) -> Setting:
-    return setting._replace(labels=setting.labels._replace(chain=""))
-
-
-def _filled(row: Row, curves: Sequence[Sequence[Row]], metric: str, count: CountLabels) -> Row:
+def _filled(
+    curves: Sequence[Sequence[Row]], others: Sequence[Row], metric: str, count: CountLabels
+) -> list[Row]:
     if len(curves) > 1:
         chains = enumerated(curve[0].labels.chain for curve in curves)
-        return _noted(row, f"several rows from scratch: {chains}")
-    known = [each for each in curves[0] if _has(each, metric)]
-    if not _has(row, metric) or len(sized_rows.numbers(known)) < FEWEST:
-        return row
+        return _noted(others, f"several rows from scratch: {chains}")
+    curve, targets = ([_with_values(r, metric) for r in some] for some in (curves[0], others))
     try:
-        found = count(
-            [_with_values(each, metric) for each in known], _with_values(row, metric), metric
-        )
+        found = count(curve, targets, metric)
     except ResultsError as error:
-        return _noted(row, str(error))
-    return replace(row, labels_from_scratch=found)
+        return _noted(others, str(error))
+    return [replace(r, labels_from_scratch=n) for r, n in zip(others, found, strict=True)]
 
 
 def _has(row: Row, metric: str) -> bool:
@@ -91,5 +88,6 @@ def _with_values(row: Row, metric: str) -> list[Record]:
     return [r for r in row.ok if metric in r.metrics and r.metrics[metric].value is not None]
 
 
-def _noted(row: Row, why: str) -> Row:
-    return replace(row, labels_note=f"labels from scratch are not known: {one_line(why)}")
+def _noted(rows: Sequence[Row], why: str) -> list[Row]:
+    note = f"labels from scratch are not known: {one_line(why)}"
+    return [replace(row, labels_note=note) for row in rows]

@@ -81,9 +81,9 @@ def _of_others(tables: Iterable[Table], columns: Columns, shown: Collection[str]
         )
     if "labels_from_scratch" in shown and columns.main:
         yield (
-            f"labels from scratch: labels at which the same model, trained from scratch, has this "
-            f"row's {title(columns.main)}, with a 68 % interval; interpolated in log(labels) between "
-            "the rows from scratch, never beyond them (< or >)"
+            "labels from scratch: labels at which the same model, trained from scratch, has this row's "
+            f"{title(columns.main)}, with a 68 % interval ({DASH} with one seed); interpolated in "
+            "log(labels) between the rows from scratch, never beyond them (< or >)"
         )
     if "pretrain_cpu_seconds" in shown:
         yield (
