@@ -488,13 +488,13 @@ def test_comparing_imports_no_torch():
 
 def test_a_network_that_was_made_worse_is_found_among_real_results(tmp_path):
     """Scores of one cell of a packed baseline are shifted by noise; the others stay identical."""
-    base = Results(BASELINE / "quickstart.zip")
+    base = Results(BASELINE / "electron-photon.zip")
     folder = tmp_path / "new"
-    shutil.unpack_archive(BASELINE / "quickstart.zip", folder)
-    new = _spoilt(folder, "mlp")
+    shutil.unpack_archive(BASELINE / "electron-photon.zip", folder)
+    new = _spoilt(folder, "resnet15")
     found = compared(base, new).findings["auc"]
-    assert {each.verdict for each in found if "/mlp/" not in each.cell} == {"identical"}
-    assert {each.verdict for each in found if "/mlp/" in each.cell} == {"worse"}
+    assert {each.verdict for each in found if "/resnet15/" not in each.cell} == {"identical"}
+    assert {each.verdict for each in found if "/resnet15/" in each.cell} == {"worse"}
 
 
 def _spoilt(folder, model):
