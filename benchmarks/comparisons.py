@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stars import SEPARATION, SHARED, SLOPE, line
+from stars import SEPARATION, SHARED, SLOPE, line, right_sides
 
 from hepbench.evaluation import paired, paired_runs, uncertainty
 from hepbench.evaluation.paired import Means
@@ -75,13 +75,7 @@ def simulated(setting: Setting, rng: np.random.Generator) -> tuple[Array, Array]
 def difference(scores: Array, labels: Array) -> RunDifference:
     """Return the difference of two runs, as ``hepbench compare`` does; no scores are tied."""
     seeds, n = scores.shape[1:]
-    trainings = scores.reshape(-1, n)
-    order = np.argsort(trainings, axis=-1)
-    signal = labels[order] == 1
-    below = np.cumsum(~signal, axis=-1) / (labels == 0).sum()
-    above = 1 - np.cumsum(signal, axis=-1) / (labels == 1).sum()
-    gains = np.empty(trainings.shape)
-    np.put_along_axis(gains, order, np.where(signal, below, above), axis=-1)
+    gains = right_sides(scores.reshape(-1, n), labels)
     values, covariance = uncertainty.delong(gains, labels, np.ones(n))
     return paired_runs.of_means(Means(values, covariance, values, values), seeds)
 

@@ -1,7 +1,7 @@
 """Measure what hepbench costs, alternately with a reference for each number: see README.md.
 
     .venv/bin/python benchmarks/costs.py --make-benchopt
-    .venv/bin/python benchmarks/costs.py --before ../old      # another version is the reference
+    .venv/bin/python benchmarks/costs.py --base main          # a revision is the reference
 
 CPU time includes all processes that a command started, also orphans.
 """
@@ -16,20 +16,25 @@ import random
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from itertools import count, product
 from pathlib import Path
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace as changed
+from regressions import checkout
 from tabulate import tabulate
 
-from hepbench.storage import machine
+from hepbench.storage import machine, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+HERE = Path(__file__).parent
 
 HEAVY = {"matplotlib", "numpy", "scipy", "sklearn", "torch"}
 BENCHOPT = "benchopt==1.10.0"
@@ -151,7 +156,7 @@ from hepbench.cli.commands import cli
 with contextlib.redirect_stdout(io.StringIO()):
     cli.main(["plan", "single.toml"], standalone_mode=False)
     began = time.process_time()
-    cli.main(["plan", "thousand.toml"], standalone_mode=False)
+    cli.main(["plan", "ten-thousand.toml"], standalone_mode=False)
     ended = time.process_time()
 print(ended - began)
 """
@@ -177,7 +182,14 @@ class NotMeasurableError(Exception):
     """Something cannot be measured here; the message says why."""
 
 
-# --- CPU time
+# --- CPU time and memory
+
+
+class Used(NamedTuple):
+    """What a command and all processes that it started used; memory is that of the largest one."""
+
+    cpu_seconds: float
+    megabytes: float
 
 
 def adopt() -> bool:
@@ -191,15 +203,15 @@ def adopt() -> bool:
     return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
-def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
-    """Return the CPU seconds of a command and of all processes that it started.
+def used(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> Used:
+    """Run a command, and return what it and all processes that it started used.
 
     Raises:
         NotMeasurableError: the command failed; the message is the last line of its output.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
-        used, codes = 0.0, {}
+        seconds, kilobytes, codes = 0.0, 0, {}
         # without a subreaper only processes that the command itself waited for are counted
         while True:
             try:
@@ -207,14 +219,15 @@ def cpu(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> float:
             except ChildProcessError:
                 break
             codes[pid] = os.waitstatus_to_exitcode(status)
-            used += usage.ru_utime + usage.ru_stime
+            seconds += usage.ru_utime + usage.ru_stime
+            kilobytes = max(kilobytes, usage.ru_maxrss)
         process.returncode = codes[process.pid]
         if process.returncode:
             output.seek(0)
             raise NotMeasurableError(
                 output.read().decode(errors="replace").strip().rpartition("\n")[2]
             )
-    return used
+    return Used(seconds, kilobytes / 1000)
 
 
 # --- the folder of the measurements
@@ -225,12 +238,14 @@ class Place:
     """A folder with the trivial plugin and its suites, where both harnesses run.
 
     Attributes:
+        source: the hepbench that is measured: a checkout; None: the one that is installed.
         benchopt: the path of its command, or None.
         numbers: numbers of the folders for cold runs. No folder is removed before the end: after
             many deletions ext4 takes long to find a free inode.
     """
 
     folder: Path
+    source: Path | None = None
     benchopt: Path | None = None
     numbers: Iterator[int] = field(default_factory=count)
 
@@ -244,7 +259,8 @@ class Place:
         self._suite("single")
         self._suite("cells", seeds=100)
         self._suite("hundred", datasets=10, models=10)
-        self._suite("thousand", datasets=10, models=10, seeds=10)
+        self._suite("thousands", datasets=10, models=10, seeds=30)
+        self._suite("ten-thousand", datasets=10, models=10, seeds=100)
 
     def _suite(self, name: str, *, datasets: int = 1, models: int = 1, seeds: int = 1) -> None:
         toys = [f"toy[draw={i}]" for i in range(datasets)]
@@ -256,7 +272,8 @@ class Place:
     def environment(self, state: str = "state") -> dict[str, str]:
         """Return the environment of a command, with its cache in the folder ``state``."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HEPBENCH_")}
-        path = filter(None, [str(self.folder / "site"), kept.get("PYTHONPATH")])
+        source = [self.source, self.source / "plugins"] if self.source else []
+        path = map(str, filter(None, [self.folder / "site", *source, kept.get("PYTHONPATH")]))
         cache = str(self.folder / state / "cache")
         return {**kept, "PYTHONPATH": os.pathsep.join(path), "HEPBENCH_CACHE": cache}
 
@@ -266,12 +283,20 @@ class Place:
 
     def python(self, *arguments: str) -> float:
         """Return the CPU seconds of Python with these arguments."""
-        return cpu(sys.executable, *arguments, cwd=self.folder, env=self.environment())
+        env = self.environment()
+        return used(sys.executable, *arguments, cwd=self.folder, env=env).cpu_seconds
 
     def hepbench(self, *arguments: str, state: str = "state") -> float:
         """Return the CPU seconds of a hepbench command."""
+        return self._command(*arguments, state=state).cpu_seconds
+
+    def memory(self, *arguments: str) -> float:
+        """Return the megabytes that a hepbench command needs."""
+        return self._command(*arguments, state="state").megabytes
+
+    def _command(self, *arguments: str, state: str) -> Used:
         command = Path(sys.executable).with_name("hepbench")
-        return cpu(command, *arguments, cwd=self.folder, env=self.environment(state))
+        return used(command, *arguments, cwd=self.folder, env=self.environment(state))
 
     def run(self, suite: str, *options: str, state: str = "") -> float:
         """Return the CPU seconds of a run: cold, or with the cache in the folder ``state``."""
@@ -289,7 +314,7 @@ class Place:
             if not path.exists():
                 path.write_text(text)
         arguments = ("run", ".", *BENCHOPT_OPTIONS, *options)
-        return cpu(self.benchopt, *arguments, cwd=folder, env=self.environment())
+        return used(self.benchopt, *arguments, cwd=folder, env=self.environment()).cpu_seconds
 
     def printed(self, *arguments: str) -> tuple[str, str]:
         """Return what Python prints on stdout and on stderr with these arguments."""
@@ -314,22 +339,30 @@ def make_benchopt(folder: Path) -> Path:
     return folder / "bin" / "benchopt"
 
 
-def multiply(place: Place, *, number: int = 10_000) -> None:
-    """Write copies of one real record into ``many``, with other names, seeds, keys and values."""
-    place.run("single.toml", state="one")
-    (one,) = (place.folder / "one" / "results" / "single").glob("*.json")
-    record, rng = json.loads(one.read_bytes()), random.Random(1)
-    folder = place.folder / "many" / "single"
+def multiply(place: Place, *, number: int) -> None:
+    """Write copies of one real record, with other names, seeds, keys and values, if not yet there."""
+    folder = place.folder / many(number) / "single"
+    if folder.exists():
+        return
+    state = place.new()
+    place.run("single.toml", state=state)
+    (one,) = (place.folder / state / "results" / "single").glob("*.json")
+    record, rng = records.decode(one.read_bytes()), random.Random(1)
     folder.mkdir(parents=True)
     chains = ("fit", "again", "fit+again", "fresh+fit")
     cells = product(range(10), range(number // 200), chains, range(5))
     for d, m, chain, seed in cells:
         names = {"dataset": f"toy-{d}", "model": f"line-{m}", "chain": chain, "seed": seed}
         key = sha256(repr(names).encode()).hexdigest()[:24]
-        data = record["data"] | {"fingerprint": f"data-{d}", "split_hash": f"split-{d}"}
-        values = {name: was | {"value": rng.random()} for name, was in record["metrics"].items()}
-        copy = record | names | {"key": key, "data": data, "metrics": values}
-        (folder / f"{key}.json").write_text(json.dumps(copy, indent=1))
+        data = changed(record.data, fingerprint=f"data-{d}", split_hash=f"split-{d}")
+        values = {name: changed(was, value=rng.random()) for name, was in record.metrics.items()}
+        copy = changed(record, key=key, data=data, metrics=values, **names)
+        (folder / f"{key}.json").write_bytes(records.encode(copy))
+
+
+def many(number: int) -> str:
+    """Return the name of the folder with this number of records."""
+    return f"many-{number}"
 
 
 # --- rows
@@ -342,25 +375,29 @@ class Row:
     Attributes:
         name: the name for ``--only``.
         what: the first column of the table.
-        ours, theirs: measure hepbench or the reference once, in CPU seconds.
-        against: describes the reference.
-        ratio, seconds: the target, as a multiple of the reference or in seconds.
+        ours, theirs: measure hepbench or the reference once, in CPU seconds or megabytes.
+        against: describes the reference; empty: there is none.
+        ratio, most: the target, as a multiple of the reference, or in seconds or megabytes.
+        unit: ``s`` or ``MB``.
         ready: runs once before the measurement.
+        large: whether it takes minutes or gigabytes; measured only if it is asked for.
     """
 
     name: str
     what: str
     ours: Callable[[], float]
-    theirs: Callable[[], float]
-    against: str
+    theirs: Callable[[], float] | None = None
+    against: str = ""
     ratio: float | None = None
-    seconds: float | None = None
+    most: float | None = None
+    unit: str = "s"
     ready: Callable[[], object] = lambda: None
+    large: bool = False
 
 
 def rows(place: Place) -> list[Row]:
     """Return all rows in the order of the table."""
-    return [*_starts(place), *_trivial(place), *_larger(place)]
+    return [*_starts(place), *_trivial(place), *_many_cells(place), *_many_records(place)]
 
 
 def _starts(place: Place) -> list[Row]:
@@ -369,16 +406,10 @@ def _starts(place: Place) -> list[Row]:
         Row(name="help", what="--help", ours=partial(place.hepbench, "--help"), ratio=2, **start),
         Row(name="list", what="list", ours=partial(place.hepbench, "list"), ratio=4, **start),
         Row(
-            name="plan",
-            what="plan of 1,000 cells, in process",
-            ours=lambda: float(place.printed("-c", PLAN)[0]),
-            seconds=0.3,
-            **start,
-        ),
-        Row(
-            name="plan-command",
-            what="the same, the whole command",
-            ours=partial(place.hepbench, "plan", "thousand.toml"),
+            name="quickstart",
+            what="quickstart, all cached",
+            ours=partial(place.run, "quickstart", state="quickstart"),
+            most=0.4,
             **start,
         ),
     ]
@@ -397,7 +428,7 @@ def _trivial(place: Place) -> list[Row]:
             ours=partial(place.run, "hundred.toml"),
             theirs=place.theirs,
             against="benchopt, 10 x 10",
-            ratio=0.6,
+            ratio=1.0,
         ),
         Row(
             name="cached",
@@ -413,7 +444,7 @@ def _trivial(place: Place) -> list[Row]:
             ours=partial(place.run, "single.toml"),
             theirs=partial(place.theirs, "-d", "toy[draw=0]", "-s", "line[slope=0]"),
             against="benchopt, 1 x 1",
-            seconds=0.4,
+            most=0.4,
         ),
         Row(
             name="cell",
@@ -421,51 +452,78 @@ def _trivial(place: Place) -> list[Row]:
             ours=partial(marginal, lambda n: place.run("cells.toml", "--seeds", str(n))),
             theirs=partial(marginal, lambda n: place.python("-c", FORKS, str(n))),
             against="one more fork from a server",
-            seconds=0.010,
+            most=0.010,
         ),
     ]
 
 
-def _larger(place: Place) -> list[Row]:
+def _many_cells(place: Place) -> list[Row]:
     return [
         Row(
-            name="table",
-            what="table of 10,000 records",
-            ours=partial(place.hepbench, "table", "many"),
-            theirs=partial(place.python, "-c", LOADS, "many"),
-            against="json.loads of their files",
-            seconds=2,
-            ready=partial(multiply, place),
+            name="plan",
+            what="plan of 10,000 cells, in process",
+            ours=lambda: float(place.printed("-c", PLAN)[0]),
+            most=1.0,
         ),
         Row(
-            name="quickstart",
-            what="quickstart, all cached",
-            ours=partial(place.run, "quickstart", state="quickstart"),
-            seconds=0.4,
-            **_start(place),
+            name="plan-command",
+            what="the same, the whole command",
+            ours=partial(place.hepbench, "plan", "ten-thousand.toml"),
+        ),
+        Row(
+            name="cached-3000",
+            what="3,000 trivial cells, cached",
+            # the warm-up runs them
+            ours=partial(place.run, "thousands.toml", "--quiet", state="thousands"),
+            most=0.7,
+            large=True,
         ),
     ]
 
 
-def against_version(row: Row, checkout: Path) -> Row:
-    """Return the row with another version as its reference, in a checkout where ``make`` ran."""
-    return replace(
-        row,
-        theirs=partial(_cost_before, checkout.absolute(), row.name),
-        against="the other version",
-        ratio=None,
-        seconds=None,
+def _many_records(place: Place) -> list[Row]:
+    report = (many(10_000), "-o", "report.html")
+    return [
+        _table(place, 10_000, most=1.0),
+        _table(place, 100_000, most=10.0, large=True),
+        Row(
+            name="memory-100000",
+            what="the same, memory",
+            ours=partial(place.memory, "table", many(100_000)),
+            most=1000.0,
+            unit="MB",
+            ready=partial(multiply, place, number=100_000),
+            large=True,
+        ),
+        Row(
+            name="report",
+            what="report of 10,000 records",
+            ours=partial(place.hepbench, "report", *report),
+            ready=partial(multiply, place, number=10_000),
+        ),
+    ]
+
+
+def _table(place: Place, number: int, **more: Any) -> Row:
+    return Row(
+        name=f"table-{number}",
+        what=f"table of {number:,} records",
+        ours=partial(place.hepbench, "table", many(number)),
+        theirs=partial(place.python, "-c", LOADS, many(number)),
+        against="json.loads of their files",
+        ready=partial(multiply, place, number=number),
+        **more,
     )
 
 
-def _cost_before(checkout: Path, name: str) -> float:
-    """Measure a row by the other version's own benchmark, since its plugin API may differ."""
-    command = [".venv/bin/python", "benchmarks/costs.py", "--json", "--runs", "1", "--only", name]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
-    (row,) = json.loads(done.stdout)["rows"]
-    if not row["ours"]:
-        raise NotMeasurableError(row["why"])
-    return float(row["ours"][0])
+def against_base(row: Row, base: Row) -> Row:
+    """Return a row whose reference is the same row of a base version."""
+
+    def ready() -> None:
+        row.ready()
+        base.ready()
+
+    return replace(row, theirs=base.ours, against="the base", ratio=None, ready=ready)
 
 
 def marginal(cost: Callable[[int], float], n: int = 100) -> float:
@@ -500,14 +558,15 @@ class Measurement:
         """Whether the target is met; None if there is no target or no measurement."""
         if self.row.ratio is not None:
             return None if self.ratio is None else self.ratio <= self.row.ratio
-        if self.row.seconds is None or not self.ours:
+        if self.row.most is None or not self.ours:
             return None
-        return median(self.ours) <= self.row.seconds
+        return median(self.ours) <= self.row.most
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
         row = self.row
-        kept = {n: getattr(row, n) for n in ("name", "what", "against", "ratio", "seconds")}
+        names = ("name", "what", "against", "ratio", "most", "unit")
+        kept = {name: getattr(row, name) for name in names}
         return {**kept, "ours": self.ours, "theirs": self.theirs, "met": self.met, "why": self.why}
 
 
@@ -520,7 +579,7 @@ def measure(row: Row, runs: int) -> Measurement:
         row.ready()
         for _ in range(runs + 1):
             ours.append(row.ours())
-            if not why:
+            if row.theirs is not None and not why:
                 try:
                     theirs.append(row.theirs())
                 except NotMeasurableError as error:
@@ -551,9 +610,10 @@ def _line(m: Measurement) -> list[str]:
     if len(low_high) > 1:
         low, _, high = quantiles(low_high, n=4)
         spread = f"{low:.2f} - {high:.2f}"
-    target = f"{m.row.ratio:g} x" if m.row.ratio is not None else _time(m.row.seconds)
+    write = _time if m.row.unit == "s" else _megabytes
+    target = f"{m.row.ratio:g} x" if m.row.ratio is not None else write(m.row.most)
     met = {True: "yes", False: "NO", None: "-"}[m.met]
-    ours, theirs = (_time(median(values) if values else None) for values in (m.ours, m.theirs))
+    ours, theirs = (write(median(values) if values else None) for values in (m.ours, m.theirs))
     return [m.row.what, ours, theirs, m.row.against, ratio, spread, target, met]
 
 
@@ -561,6 +621,10 @@ def _time(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
+
+
+def _megabytes(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f} MB"
 
 
 def head(runs: int) -> str:
@@ -588,18 +652,22 @@ def main() -> None:
     """Measure all rows and print the table."""
     options, whole = _options(), adopt()
     title = head(options.runs)
-    with tempfile.TemporaryDirectory(prefix="hepbench-costs-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hepbench-costs-") as folder, ExitStack() as stack:
         benchopt = options.benchopt and (options.benchopt / "bin" / "benchopt").absolute()
         if options.make_benchopt:
             benchopt = make_benchopt(Path(folder) / "benchopt")
-        place = Place(Path(folder), benchopt)
+        place = Place(Path(folder) / "this", HERE.parent, benchopt)
         place.prepare()
+        chosen = [row for row in rows(place) if _is_chosen(row, options)]
+        if options.base:
+            base = Place(Path(folder) / "base", stack.enter_context(checkout(options.base)))
+            base.prepare()
+            of_base = {row.name: row for row in rows(base)}
+            chosen = [against_base(row, of_base[row.name]) for row in chosen]
         found = []
-        for row in rows(place):
-            if not options.only or row.name in options.only:
-                sys.stderr.write(f"{row.what} ...\n")
-                compared = against_version(row, options.before) if options.before else row
-                found.append(measure(compared, options.runs))
+        for row in chosen:
+            sys.stderr.write(f"{row.what} ...\n")
+            found.append(measure(row, options.runs))
         modules = heavy(place)
     texts = notes(found, modules, whole=whole)
     if options.json:
@@ -609,6 +677,10 @@ def main() -> None:
         print(title, table(found), "\n".join(texts), sep="\n\n")
 
 
+def _is_chosen(row: Row, options: argparse.Namespace) -> bool:
+    return row.name in options.only if options.only else options.large or not row.large
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     names = [row.name for row in rows(Place(Path()))]
@@ -616,10 +688,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=names, help="measure only this row; repeatable"
     )
+    parser.add_argument(
+        "--large", action="store_true", help="also rows that take minutes and gigabytes"
+    )
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--benchopt", type=Path, metavar="DIR", help="an environment with benchopt")
-    group.add_argument("--before", type=Path, metavar="DIR", help="a checkout of another version")
+    group.add_argument("--base", metavar="REVISION", help="compare with a git revision")
     group.add_argument("--make-benchopt", action="store_true", help=f"install {BENCHOPT}")
     return parser.parse_args()
 

@@ -74,14 +74,25 @@ def simulated(setting: Setting, rng: np.random.Generator) -> tuple[Array, Array]
     return separation * labels + noise, labels
 
 
-def auc_means(scores: Array, labels: Array) -> Means:
-    """Return what ``paired.auc_means`` returns, for all trainings at once: no scores are tied."""
+def right_sides(scores: Array, labels: Array) -> Array:
+    """Return for each example the fraction of the other class that it is on the right side of.
+
+    Args:
+        scores: (..., examples), of which none are tied.
+        labels: (examples,), 0 or 1.
+    """
     order = np.argsort(scores, axis=-1)
     signal = labels[order] == 1
     below = np.cumsum(~signal, axis=-1) / (labels == 0).sum()
     above = 1 - np.cumsum(signal, axis=-1) / (labels == 1).sum()
-    gains = np.empty(scores.shape)
-    np.put_along_axis(gains, order, np.where(signal, below, above), axis=-1)
+    found = np.empty(scores.shape)
+    np.put_along_axis(found, order, np.where(signal, below, above), axis=-1)
+    return found
+
+
+def auc_means(scores: Array, labels: Array) -> Means:
+    """Return what ``paired.auc_means`` returns, for all trainings at once: no scores are tied."""
+    gains = right_sides(scores, labels)
     values, covariance = uncertainty.delong(gains.mean(axis=1), labels, np.ones(len(labels)))
     seeds = scores.shape[1]
     variance = gains.mean(axis=2).var(axis=1, ddof=1) / seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -18,11 +19,14 @@ import skipped
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from types import ModuleType
 
     from hepbench.storage.records import Record
 
 TESTS = Path(__file__).parent
+
+BENCHMARKS = TESTS.parent / "benchmarks"
 
 LOCKS = "HEPBENCH_LOCKS"
 
@@ -161,6 +165,13 @@ def run_pair(folder: Path, *models: str) -> Workbench:
     bench.write("pair.toml", PAIR.format(models=json.dumps(models)))
     assert bench("run", "pair.toml", "--quiet").code == 0
     return bench
+
+
+@pytest.fixture
+def benchmark_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Return a function that imports a script of the folder ``benchmarks``."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
 
 
 @pytest.fixture

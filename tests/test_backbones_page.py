@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pytest
 from hepbench_models import backbone_names
-from test_benchmarks import FOLDER
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(benchmark_script):
     """The script that writes the page."""
-    monkeypatch.syspath_prepend(FOLDER)
-    import backbones
-
-    return backbones
+    return benchmark_script("backbones")
 
 
 def test_the_page_is_what_its_script_writes_from_the_stored_facts(script):

@@ -6,14 +6,13 @@ import ast
 import importlib
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import BENCHMARKS
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(
-    p.name for p in FOLDER.glob("*.py") if not p.name.startswith(("test_", "conftest"))
+    p.name for p in BENCHMARKS.glob("*.py") if not p.name.startswith(("test_", "conftest"))
 )
 
 
@@ -21,17 +20,17 @@ SCRIPTS = sorted(
 def test_a_benchmark_starts_and_is_in_the_readme(name):
     """Its help names it, and the README says how to run it."""
     done = subprocess.run(
-        [sys.executable, FOLDER / name, "--help"], capture_output=True, text=True, check=False
+        [sys.executable, BENCHMARKS / name, "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert name in done.stdout
-    assert f"benchmarks/{name}" in (FOLDER / "README.md").read_text()
+    assert f"benchmarks/{name}" in (BENCHMARKS / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_what_a_benchmark_imports_when_it_runs_exists(name):
     """Its functions import what is heavy, which --help does not reach."""
-    for node in ast.walk(ast.parse((FOLDER / name).read_text())):
+    for node in ast.walk(ast.parse((BENCHMARKS / name).read_text())):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("hepbench"):
             module = importlib.import_module(node.module)
             for each in node.names:
@@ -42,16 +41,15 @@ def test_what_a_benchmark_imports_when_it_runs_exists(name):
 @pytest.mark.slow
 def test_every_regression_benchmark_runs(tmp_path):
     """Each call is made once, so that none is found broken only when it is timed."""
-    command = [sys.executable, "-P", "-m", "pytest", FOLDER, "-q", "--benchmark-disable"]
+    command = [sys.executable, "-P", "-m", "pytest", BENCHMARKS, "-q", "--benchmark-disable"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.fixture
-def regressions(monkeypatch):
+def regressions(benchmark_script):
     """Return the module of the script, with ratios that a test sets in place of measured ones."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module("regressions")
+    return benchmark_script("regressions")
 
 
 def rounds(factor, seed):

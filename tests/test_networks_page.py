@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from test_benchmarks import FOLDER
 
 from hepbench.registry.plugins import installed
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(benchmark_script):
     """The script that writes the page."""
-    monkeypatch.syspath_prepend(FOLDER)
-    import networks
-
-    return networks
+    return benchmark_script("networks")
 
 
 def test_the_page_is_what_its_script_writes_from_the_stored_facts(script):

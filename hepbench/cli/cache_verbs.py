@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hepbench.cli.text_tables import lined_up
@@ -15,7 +16,6 @@ from hepbench.storage.stage_cache import MANIFEST, StageCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 DAY = 86400.0
@@ -90,7 +90,7 @@ def size_of(folder: Path) -> int:
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
-                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
+                total += (Path(parent) / name).lstat().st_size
     return total
 
 

@@ -62,13 +62,15 @@ def _parts(names: str | None) -> tuple[str, ...]:
 
 def _tables(results: Results, found: Sequence[Record]) -> dict[str, bytes]:
     """Return the tables of each suite by file name, to be packed with the results."""
+    from hepbench.tables.request import Request
+
     registry = installed()
     tables = {}
     for suite in {record.suite for record in found}:
         inside = [record for record in found if record.suite == suite]
         for name, format_ in TABLES.items():
             text = tabulating.tabulate(
-                inside, registry, results=results, everything=found, format=format_
+                inside, registry, results=results, everything=found, request=Request(format=format_)
             )
             tables[f"{suite}/{name}"] = text.encode()
     return tables

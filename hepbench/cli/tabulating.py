@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Metrics
     from hepbench.tables.label_efficiency import CountLabels
+    from hepbench.tables.request import Request
     from hepbench.tables.stars import Compare
 
 
@@ -26,21 +27,21 @@ def table(*, results: Path, run: str | None, format_: str, columns: str | None, 
     """Return the text of ``table``, from a results folder or packed file."""
     from hepbench.planning.selection import chosen
     from hepbench.registry.plugins import installed
+    from hepbench.tables.request import Request
 
     names = [name.strip() for name in columns.split(",")] if columns else None
     globs = [how.pop(name) for name in ("datasets", "models", "methods")]
+    width = terminal_width(asked=names is not None)
+    request = Request(format=format_, columns=names, width=width, **how)
     opened = Results(results)
-    everything = recorded(opened, None)
+    everything = recorded(opened, None, without=request.unneeded)
     shown = everything if run is None else records_of_run(everything, run)
     return tabulate(
         chosen(shown, *globs, where=opened),
         installed(),
         results=opened,
         everything=everything,
-        format=format_,
-        columns=names,
-        width=terminal_width(asked=names is not None),
-        **how,
+        request=request,
     )
 
 
@@ -54,9 +55,17 @@ def terminal_width(*, asked: bool) -> int:
     return found if asked else min(found, WIDTH)
 
 
-def recorded(results: Results, run: str | None) -> list[Record]:
-    """Return the records of a run, or of all; print a warning for each file that was skipped."""
-    found = results.records(run)
+def recorded(
+    results: Results, run: str | None, *, without: frozenset[str] = frozenset()
+) -> list[Record]:
+    """Return the records of a run, or of all; print a warning for each file that was skipped.
+
+    Args:
+        results: where they are.
+        run: the name of the run; None: all.
+        without: fields that are not needed; see ``RecordReader``.
+    """
+    found = results.records(run, without=without)
     warn_of_skipped(results)
     return found
 
@@ -73,17 +82,16 @@ def tabulate(
     *,
     results: Results,
     everything: Sequence[Record],
-    **how: Any,
+    request: Request,
 ) -> str:
     """Return the tables of records as text.
 
     Args:
         results: hold the predictions of these records.
         everything: records that count as uses of their test sets.
-        how: format, columns and the like: see ``tables.request.Request``.
+        request: format, columns and the like.
     """
     from hepbench.tables import document
-    from hepbench.tables.request import Request
 
     return document.table(
         records,
@@ -91,7 +99,7 @@ def tabulate(
         compare=comparing(results, registry, session.known_cache_folder()),
         looked=everything,
         count_labels=counting_labels(results, registry),
-        request=Request(**how),
+        request=request,
     )
 
 

@@ -76,8 +76,8 @@ def run(
     session.check_positive(**limits)
     _check_run_name(name)
     opened = _open_with_warnings(session.suite_name(suite, choice), choice, local)
-    store = ResultsFolder(results)
-    records = {cell.key: store.read(opened.plan.suite.name, cell.key) for cell in opened.plan.cells}
+    store, recorded = _open_results(results, opened)
+    records = _of_cells(opened, recorded)
     current = {k: r for k, r in records.items() if r and _is_current(r, opened)}
     todo = [cell for cell in opened.plan.cells if fresh or cell.key not in current]
     opened.environment.digests.save()
@@ -93,28 +93,48 @@ def run(
         runner = run_cells(opened, store, limits, todo, name=name, quiet=quiet, replaced=current)
         records |= runner.finished
         user_error = runner.user_error
+        # other runs may have added some meanwhile, and damaged ones may have been replaced
+        store, recorded = _open_results(results, opened)
     shown = [record for record in records.values() if record is not None]
     failed = sum(record.status != "ok" for record in shown)
     if as_json:
         streams.write(_summary(opened, store, shown, len(todo)))
     else:
-        streams.write(_table_of_run(shown, opened, store))
+        streams.write(_table_of_run(shown, opened, store, recorded))
         streams.write(_closing_lines(opened, store, len(todo), failed))
         if name:
             streams.write(_other_runs(shown, name))
     return 2 if user_error else 1 if failed else 0
 
 
-def _table_of_run(records: Sequence[Record], opened: Session, store: ResultsFolder) -> str:
+def _open_results(results: Path, opened: Session) -> tuple[ResultsFolder, list[Record]]:
+    """Open results, which need not exist yet, and read the records of a plan's suite."""
+    store = ResultsFolder(results)
+    return store, store.suite_records(opened.plan.suite.name) if results.exists() else []
+
+
+def _of_cells(opened: Session, recorded: Iterable[Record]) -> dict[str, Record | None]:
+    """Return the good record of each cell of a plan, by its key; None where there is none."""
+    good = {record.key: record for record in recorded if record.status == "ok"}
+    return {cell.key: good.get(cell.key) for cell in opened.plan.cells}
+
+
+def _table_of_run(
+    records: Sequence[Record],
+    opened: Session,
+    store: ResultsFolder,
+    everything: Sequence[Record],
+) -> str:
     """Return the table of a run; it ends with the verdict, so that this is on the screen.
 
     A warning is written for each file that was skipped among the records of the suite.
     """
-    everything = store.suite_records(records[0].suite)
+    from hepbench.tables.request import Request
+
     tabulating.warn_of_skipped(store)
-    how = {"width": tabulating.terminal_width(asked=False), "verdict_last": True}
+    request = Request(width=tabulating.terminal_width(asked=False), verdict_last=True)
     return tabulating.tabulate(
-        records, opened.registry, results=store, everything=everything, **how
+        records, opened.registry, results=store, everything=everything, request=request
     )
 
 

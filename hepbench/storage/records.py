@@ -25,7 +25,7 @@ CONSTANT_SCORES = "scores: all test examples get the same scores"
 """The beginning of a warning in a record."""
 
 
-class Value(msgspec.Struct, frozen=True, omit_defaults=True):
+class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A recorded value of a metric, as in ``Measured``.
 
     Attributes:
@@ -379,12 +379,18 @@ def _checksum_field(rest: bytes | memoryview) -> bytes:
     return b'{\n "checksum": "%08x",' % zlib.crc32(rest)
 
 
-def decode(data: bytes, *, name: object = "the record") -> Record:
+def decode(
+    data: bytes,
+    *,
+    name: object = "the record",
+    parse: Callable[[bytes], Record] | None = None,
+) -> Record:
     """Read a record from JSON; one of an older schema is converted.
 
     Args:
         data: JSON.
         name: the record's name in error messages, such as its path.
+        parse: reads the JSON of a record of today's schema; see ``record_reading.RecordReader``.
 
     Raises:
         ResultsError: a newer hepbench wrote it.
@@ -392,7 +398,7 @@ def decode(data: bytes, *, name: object = "the record") -> Record:
     """
     _compare_checksum(data)
     try:
-        record = _decoder.decode(data)
+        record = (parse or _decoder.decode)(data)
     except msgspec.ValidationError:
         # only what could not be read is read twice: most records are of today's schema
         version = _version_decoder.decode(data).schema_version

@@ -14,6 +14,7 @@ import msgspec
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import unknown
 from hepbench.storage import durable, records, temporary, untrusted_zip
+from hepbench.storage.record_reading import RecordReader
 from hepbench.storage.records import Record, Stored
 from hepbench.storage.results_files import ResultsFiles, open_files
 
@@ -61,30 +62,29 @@ class Results:
         except (FileNotFoundError, NotADirectoryError, DamagedRecordError):
             return None
 
-    def records(self, run: str | None = None) -> list[Record]:
+    def records(
+        self, run: str | None = None, *, without: frozenset[str] = frozenset()
+    ) -> list[Record]:
         """Return all records of results, including failed ones, sorted by path.
 
         Args:
             run: only those of the run with this name.
+            without: fields that are not needed; see ``RecordReader``.
 
         Raises:
             ResultsError: there is none, a record is damaged, or a newer hepbench wrote it.
             UsageError: no run has this name.
         """
-        found = list(self.by_name().values())
+        found = list(self.by_name(without=without).values())
         return found if run is None else records_of_run(found, run)
 
-    def by_name(self) -> dict[str, Record]:
+    def by_name(self, *, without: frozenset[str] = frozenset()) -> dict[str, Record]:
         """Return all records of results by file name, sorted; see ``records``."""
         names = self.files.record_names()
-        # garbage collections would traverse all records again and again
-        gc.disable()
-        try:
-            read = ((name, self._record_or_stray(name)) for name in names)
+        reader = RecordReader(without)
+        with _no_collections():
+            read = ((name, self._record_or_stray(name, reader)) for name in names)
             found = {name: record for name, record in read if record is not None}
-        finally:
-            gc.freeze()
-            gc.enable()
         if not found:
             msg = f"no results in {self.root}: it contains no records; 'hepbench run' writes them"
             msg = "; ".join([msg, *self.skipped[:1]])
@@ -93,17 +93,11 @@ class Results:
 
     def suite_records(self, suite: str) -> list[Record]:
         """Return the records of one suite from results; damaged ones are added to ``skipped``."""
-        found = []
-        for name in self.files.record_names():
-            if name.startswith(f"{suite}/"):
-                try:
-                    found.append(self._read_record(name))
-                except FileNotFoundError:
-                    # another run has just replaced it
-                    continue
-                except DamagedRecordError as error:
-                    self.skipped.append(f"skipped: {error}")
-        return found
+        names = [n for n in self.files.record_names() if n.startswith(f"{suite}/")]
+        reader = RecordReader()
+        with _no_collections():
+            read = (self._record_or_damaged(name, reader) for name in names)
+            return [record for record in read if record is not None]
 
     def content(self, stored: Stored) -> bytes:
         """Return the contents of a stored file of these results.
@@ -123,10 +117,21 @@ class Results:
         """
         return _read_arrays(self, stored)
 
-    def _record_or_stray(self, name: str) -> Record | None:
+    def _record_or_damaged(self, name: str, reader: RecordReader) -> Record | None:
+        """Return a record; None for a damaged one, which is added to ``skipped``."""
+        try:
+            return self._read_record(name, reader)
+        except FileNotFoundError:
+            # another run has just replaced it
+            return None
+        except DamagedRecordError as error:
+            self.skipped.append(f"skipped: {error}")
+            return None
+
+    def _record_or_stray(self, name: str, reader: RecordReader) -> Record | None:
         """Return the record in a JSON file; None for other JSON, which is added to ``skipped``."""
         try:
-            return self._read_record(name)
+            return self._read_record(name, reader)
         except FileNotFoundError:
             # a link to nowhere, or a run has just replaced it
             self.skipped.append(f"skipped: {self.root / name} is missing")
@@ -137,10 +142,12 @@ class Results:
             self.skipped.append(f"skipped, because the file is not named like a record: {error}")
             return None
 
-    def _read_record(self, name: str) -> Record:
-        where = self.root / name
+    def _read_record(self, name: str, reader: RecordReader | None = None) -> Record:
+        # thousands of paths would take as long as decoding
+        where = f"{self.root}/{name}"
         try:
-            record = records.decode(self.files.read(name), name=where)
+            parse = reader.parse if reader else None
+            record = records.decode(self.files.read(name), name=where, parse=parse)
         except msgspec.MsgspecError as error:
             msg = f"{where} is truncated or not a record ({error}); remove it and run again"
             raise DamagedRecordError(msg) from error
@@ -152,7 +159,18 @@ class Results:
         return _with_paths_in_results(record, folder, where)
 
 
-def _with_paths_in_results(record: Record, folder: str, where: Path) -> Record:
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Stop garbage collections while records are read, which would traverse them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _with_paths_in_results(record: Record, folder: str, where: object) -> Record:
     """Return a record whose paths are relative to the results instead of its own folder.
 
     Raises:

@@ -171,8 +171,7 @@ def ordered(records: Iterable[Record], metrics: Metrics) -> list[str]:
 
 def _test_metrics(records: Iterable[Record], metrics: Metrics) -> list[str]:
     """Return the names of all metrics, the usual ones first."""
-    recorded = (name for record in records for name in sorted(record.metrics))
-    every = dict.fromkeys([*metrics, *recorded])
+    every = dict.fromkeys([*metrics, *sorted({name for r in records for name in r.metrics})])
     return list(dict.fromkeys([*(n for n in DEFAULT_COLUMNS if n in every), *every]))
 
 

@@ -126,11 +126,13 @@ def _collected(
     return rows, _columns(rows, names, request, metrics, asked=asked)
 
 
-def _has_values(rows: Iterable[Row], name: str) -> bool:
+def _has_values(rows: Sequence[Row], name: str) -> bool:
     if name == "labels_from_scratch":
         return any(row.labels_from_scratch or row.labels_note for row in rows)
     if name in OTHERS:
         return name == "seeds" or any(row.published for row in rows)
+    if any(row.averages[name].n for row in rows if name in row.averages):
+        return True
     found = (recorded(record, name) for row in rows for record in row.ok)
     # few networks have metrics of their own loss: shown where one has a value; others also where
     # a note must say why there is none

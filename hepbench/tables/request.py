@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
 from hepbench.tables import columns as known_columns
-from hepbench.tables.columns import ALL, DEFAULT_COLUMNS
+from hepbench.tables.columns import ALL, DEFAULT_COLUMNS, PARTS
 from hepbench.tables.where import Condition
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ GROUPS = (
 
 WIDTH = 100
 """Characters of a line of a plain table, unless the terminal is narrower."""
+
+
+NEVER_SHOWN = frozenset({"history", "used", "stage_keys"})
+"""Fields of records that no table shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,17 @@ class Request:
     def data_field(self) -> str:
         """The name of the group without the part of a record that it is in."""
         return self.group.removeprefix("data.")
+
+    @property
+    def unneeded(self) -> frozenset[str]:
+        """Fields of records that its tables do not show, so that they need not be read."""
+        conditions = (each.name for each in self.conditions)
+        named = {*map(known_columns.named, self.columns or ()), self.sorted_by, *conditions}
+        every = ALL in named or (self.columns is None and self.format in DATA_FORMATS)
+        parts = {field for part, field in PARTS.items() if any(n.startswith(part) for n in named)}
+        # the usual tables tell whether there are metrics of training examples
+        usual = {PARTS["train"]} if self.columns is None else set()
+        return frozenset(NEVER_SHOWN if every else {*NEVER_SHOWN, *PARTS.values()} - parts - usual)
 
     def names(self, records: Sequence[Record], metrics: Metrics) -> list[str]:
         """Return the names of the columns, those without any value too."""

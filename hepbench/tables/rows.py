@@ -206,7 +206,7 @@ def _divide_by_data(members: Iterable[Record]) -> list[list[Record]]:
     for record in members:
         data = record.data
         saw = data and (data.contents or data.fingerprint, data.split_hash)
-        lists[(*saw, repr(made_of(record))) if saw else None].append(record)
+        lists[(*saw, msgspec.json.encode(made_of(record))) if saw else None].append(record)
     blind = lists.pop(None, [])
     if not lists:
         return [blind]
