@@ -287,8 +287,9 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
     from hepbench.running import grouping
 
     opened = _open_with_warnings(session.suite_name(suite, choice), choice, local)
-    made, store = opened.plan, ResultsFolder(results)
-    todo = [c for c in made.cells if not _is_current(store.read(made.suite.name, c.key), opened)]
+    made, (_, recorded) = opened.plan, _open_results(results, opened)
+    known = _of_cells(opened, recorded)
+    todo = [cell for cell in made.cells if not _is_current(known[cell.key], opened)]
     unrecorded = {cell.key for cell in todo}
     wanted = [key for cell in todo for key in cell.needs]
     missing = grouping.missing(made.stages, wanted, opened.cache.find_valid)
@@ -305,16 +306,20 @@ def plan(*, suite: str | None, choice: Choice, local: LocalOptions, results: Pat
         f"{_expected_time(opened, missing, local.threads)}"
     )
     for stage in made.stages.values():
-        needed = made.waiting.get(stage.key, [])
-        other = "cached" if opened.cache.find_valid(stage.key) else "not needed"
-        state = "to run" if stage.key in missing else other
-        lines.append(
-            f"  {stage.name}  {stage.key[:10]}  {state}, for {several(len(needed), 'cell')}"
-        )
+        cells = several(len(made.waiting.get(stage.key, [])), "cell")
+        state = _state(stage, missing, opened)
+        lines.append(f"  {stage.name}  {stage.key[:10]}  {state}, for {cells}")
     if made.misfits:
         lines.append(f"{several(len(made.misfits), 'combination')} left out")
         lines += [f"  {'/'.join(m.labels)}: {m.reason}" for m in made.misfits]
     return "\n".join(lines)
+
+
+def _state(stage: Stage, missing: Mapping[str, Stage], opened: Session) -> str:
+    """Return whether a planned stage must run, and if not, why."""
+    if stage.key in missing:
+        return "to run"
+    return "cached" if opened.cache.find_valid(stage.key) else "not needed"
 
 
 def _expected_time(opened: Session, missing: Mapping[str, Stage], threads: int) -> str:

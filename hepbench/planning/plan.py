@@ -178,20 +178,27 @@ class _Builder:
         self, c: Combination, seed: int, published: Published | None
     ) -> dict[str, Json]:
         """Return the key parts of a record's evaluation: metrics, labels and published results."""
-        # the core's own metrics are covered by its numerics version
-        plugins = [e for e in self.metrics if not e.spec.compute.startswith("hepbench.")]
         return {
             "suite": self.suite.name,
             "preset": self.preset,
             "cell": [*c.labels, seed],
+            **self._metric_parts,
+            "published": msgspec.to_builtins(published),
+            "numerics": keys.NUMERICS["evaluate"],
+        }
+
+    @cached_property
+    def _metric_parts(self) -> dict[str, Json]:
+        """Key parts of the metrics, which are those of all cells."""
+        # the core's own metrics are covered by its numerics version
+        plugins = [e for e in self.metrics if not e.spec.compute.startswith("hepbench.")]
+        return {
             # those of the core that need event weights came later, and change no other value
             "metrics": [
                 e.spec.name for e in self.metrics if e in plugins or not e.spec.physical_weights
             ],
             "computed": {e.spec.name: e.spec.compute for e in plugins},
             "code": {e.spec.name: self.environment.sources(e.spec.compute, e) for e in plugins},
-            "published": msgspec.to_builtins(published),
-            "numerics": keys.NUMERICS["evaluate"],
             **({"files": self._metric_files} if self._metric_files else {}),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -13,11 +14,11 @@ from hepbench._version import __version__
 from hepbench.cost.messages import CostResult
 from hepbench.data import duplicates, event_weights
 from hepbench.data.leaks import audit
-from hepbench.data.messages import ReadResult, SplitResult
 from hepbench.evaluation import effective_examples, joining, measure
 from hepbench.planning.stages import device_of
-from hepbench.running import recorded_cost, usage
+from hepbench.running import recorded_cost
 from hepbench.running.executor import Outcome
+from hepbench.running.stage_results import StageResults
 from hepbench.specs.dataset import without_later_defaults
 from hepbench.specs.references import uses
 from hepbench.storage import machine
@@ -31,7 +32,7 @@ from hepbench.storage.records import (
     Record,
     Usage,
 )
-from hepbench.training.messages import MethodResult, MethodTask
+from hepbench.training.messages import MethodTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hepbench.data.messages import ReadResult, SplitResult
     from hepbench.planning.matrix import Combination
     from hepbench.planning.plan import Cell, Plan
     from hepbench.planning.stages import Environment
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from hepbench.storage.records import Leak, Stored
     from hepbench.storage.results import ResultsFolder
     from hepbench.storage.stage_cache import StageCache
+    from hepbench.training.messages import MethodResult
 
 DAMAGED = (BadZipFile, EOFError, KeyError, ValueError, FileNotFoundError)
 """Errors that reading a damaged cache file may raise, among them those of msgspec."""
@@ -73,6 +76,10 @@ class Recorder:
     name: str = ""
     started: str = field(default_factory=machine.now)
     _labels: dict[str, tuple[joining.Arrays, Stored]] = field(default_factory=dict)
+
+    @cached_property
+    def _stages(self) -> StageResults:
+        return StageResults(self.plan.stages, self.cache)
 
     def record(self, cell: Cell) -> Record:
         """Return the record of a cell whose stages are finished.
@@ -107,8 +114,8 @@ class Recorder:
         return Record(**self._identity(cell), status="timeout" if late else "failed", error=error)
 
     def _evaluated_record(self, cell: Cell) -> Record:
-        split = self.cache.result(cell.split, SplitResult)
-        chain = self._chain(cell)
+        split, read = self._stages.of_split(cell.split)
+        chain = self._stages.of_chain(cell.final)
         cost = self.cache.result(cell.cost, CostResult) if cell.cost else None
         scores = self.cache.folder(cell.final) / "scores.npz"
         labels, labels_stored = self._labels_of(cell, scores)
@@ -134,7 +141,7 @@ class Recorder:
             data=self._data(cell, split, chain[-1]),
             event_weights=_event_weights(cell.combination, predictions),
             warnings=[
-                *self._data_warnings(cell, split),
+                *self._data_warnings(cell, split, read),
                 *(warning for result in chain for warning in result.warnings),
                 *(cost.warnings if cost else ()),
                 *_supervision_warnings(cell.combination, predictions["test"]),
@@ -150,26 +157,13 @@ class Recorder:
 
     def _used_by_stage(self, cell: Cell) -> dict[str, Usage]:
         """Return what each stage of a cell used that the stages before it did not use."""
-        used = {key: self.cache.used(key) for key in cell.stage_keys.values()}
-        stages = self.plan.stages
-        by_stage = {
-            name: usage.added(used[key], [used[parent] for parent in stages[key].parents])
-            for name, key in cell.stage_keys.items()
-        }
+        by_stage = {name: self._stages.used_by(key) for name, key in cell.stage_keys.items()}
         labels = _metric_files(cell)
         evaluate = Usage(files={label: self.validity.digest(label) for label in labels})
         return by_stage | ({"evaluate": evaluate} if labels else {})
 
-    def _chain(self, cell: Cell) -> list[MethodResult]:
-        """Return the stored result of each method of a cell's chain, first method first."""
-        keys = [cell.final]
-        while before := self.plan.stages[keys[0]].parents[1:]:
-            keys.insert(0, before[0])
-        return [self.cache.result(key, MethodResult) for key in keys]
-
-    def _data_warnings(self, cell: Cell, split: SplitResult) -> list[str]:
+    def _data_warnings(self, cell: Cell, split: SplitResult, read: ReadResult) -> list[str]:
         found = self.environment.found(cell.combination.dataset)
-        read = self.cache.result(self.plan.stages[cell.split].parents[0], ReadResult)
         return [*found.warnings, *found.notes, *read.warnings, *_split_warnings(cell, split)]
 
     def _data(self, cell: Cell, split: SplitResult, last: MethodResult) -> DataSummary:

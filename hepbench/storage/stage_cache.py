@@ -65,7 +65,7 @@ class StageCache:
 
     def folder(self, key: str) -> Path:
         """Return the cache folder of a stage, whether or not it exists."""
-        return self.root / "stages" / key[:2] / key
+        return self.root / f"stages/{key[:2]}/{key}"
 
     def find(self, key: str) -> Manifest | None:
         """Return the manifest of a cached stage, or None; an incomplete stage is removed.

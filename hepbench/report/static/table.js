@@ -1,6 +1,6 @@
 // The table: filter, order, pages, columns, and rows that open.
 
-const PAGE_SIZES = [50, 200, 1000];
+const PAGE_SIZES = [50, 200, 500];
 const MOST_CHOSEN = 12;
 const MOST_PRINTED = 1000;
 
