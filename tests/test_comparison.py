@@ -16,13 +16,14 @@ from conftest import TESTS
 from made_runs import Cell, run
 
 from hepbench.cli import comparisons
-from hepbench.comparison import comparison
+from hepbench.comparison import comparison, gate
 from hepbench.comparison.document import FORMATS
 from hepbench.comparison.findings import VERDICTS
 from hepbench.comparison.quality import Runs
 from hepbench.comparison.sentences import sentences
 from hepbench.registry.builtin import hepbench_metrics
 from hepbench.specs.errors import UsageError
+from hepbench.specs.gate import Rule
 from hepbench.storage import packing
 from hepbench.storage.results import Results
 
@@ -281,6 +282,20 @@ def test_latencies_that_were_timed_in_turn_are_told_if_they_differ_in_every_turn
     if verdict == "worse":
         assert finding.increase == pytest.approx(0.5, abs=0.03)
         assert 0.1 <= finding.smallest_visible < 0.15
+
+
+def test_a_gate_on_latencies_timed_in_turn_knows_what_it_can_see(tmp_path):
+    """A tolerance below a tenth cannot be judged; a larger one passes, or fails."""
+    found = in_turn(tmp_path, same=rounds(1.0, 1.01, 0.99), slow=rounds(1.5, 1.5, 1.5))
+
+    def outcomes(allowed):
+        policy = [("latency", Rule(max_increase=allowed))]
+        judged = gate.judge(found, policy, is_default=False)
+        return {each.cell.split("/")[1]: each.outcome for each in judged}
+
+    assert outcomes("5%") == {"same": "unclear", "slow": "worse"}
+    assert outcomes("20%") == {"same": "passed", "slow": "worse"}
+    assert outcomes("70%") == {"same": "passed", "slow": "passed"}
 
 
 def test_many_latencies_that_were_timed_in_turn_are_corrected_for_their_number(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,19 +92,23 @@ def test_a_graph_whose_scores_differ_is_not_written(done):
 
 
 def test_graphs_are_timed_in_turn_and_equal_ones_not(done, monkeypatch):
-    """Every round of every turn is a time; what has no graph is left out."""
+    """Every round of every turn is a time; what has no graph, or no test inputs any more, is left out."""
     monkeypatch.setattr(timed_in_turn, "TURNS", 2)
     monkeypatch.setenv("HEPBENCH_LOCKS", str(done.folder / "cache"))
     results = Results(done.folder / "results")
+    cache = StageCache(done.folder / "cache")
     records = {cell.split("/")[1]: record for cell, record in done.records().items()}
     cells = {
         "other": (records["mlp"], records["logistic"]),
         "same": (records["mlp"], records["mlp"]),
         "none": (records["mlp"], records["line"]),
     }
-    found = timed_in_turn.rounds((results, results), cells, done.folder / "cache")
-    assert found.keys() == {"other", "same"}
+    found = timed_in_turn.rounds((results, results), cells, cache.root)
     assert found["same"] == ([], [])
+    assert found.keys() == {"other", "same"}
     for times in found["other"]:
         assert np.shape(times) == (2, timed_in_turn.ROUNDS)
         assert np.min(times) > 0
+    shutil.rmtree(cache.folder(records["logistic"].stage_keys["inputs"]))
+    found = timed_in_turn.rounds((results, results), {"other": cells["other"]}, cache.root)
+    assert not found

@@ -139,6 +139,9 @@ def test_what_is_no_plugin_or_no_repository_is_told_in_one_line(bench, plugin):
     assert "no [project.entry-points.hepbench], so it is no plugin" in told(plugin, "main", ".")
     project.write_text(text.replace('first = "hepbench_first"', 'first = "elsewhere"'))
     assert "elsewhere must be beside pyproject.toml, or in src" in told(plugin, "main", ".")
+    for wrong in ("[project.entry-points.hepbench]\n", "[project.entry-points]\nhepbench = 3\n"):
+        project.write_text(f'[project]\nname = "other"\nversion = "1"\n{wrong}')
+        assert "so it is no plugin" in told(plugin, "main", ".")
     git(plugin, "rm", "-q", "--cached", "pyproject.toml")
     git(plugin, "commit", "-qm", "no project")
     project.write_text(text)

@@ -7,6 +7,7 @@ all else it uses what is installed here.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,9 @@ def find(name: str) -> Revision:
     if name == WORKING_TREE:
         _source(Path(), name)
         return Revision(name)
+    if shutil.which("git") is None:
+        msg = f"{name} is neither a results folder nor a packed file; git is not installed for revisions"
+        raise UsageError(msg)
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
         where = "a revision of this git repository"
@@ -151,24 +155,16 @@ def _checked_out(revision: Revision) -> Iterator[Path]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what a git command prints; None if it fails.
-
-    Raises:
-        UsageError: git is not installed.
-    """
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-            # Ctrl-C is for this process, which then removes the worktree
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        msg = "git is not installed, so revisions cannot be compared"
-        raise UsageError(msg) from error
+    """Return what a git command prints; None if it fails."""
+    done = subprocess.run(
+        ["git", *arguments],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        # Ctrl-C is for this process, which then removes the worktree
+        start_new_session=True,
+    )
     return None if done.returncode else done.stdout.strip()
 
 
@@ -203,10 +199,17 @@ def _project(folder: Path, called: str) -> Project:
         msg = f"{called}: pyproject.toml: {error}"
         raise UsageError(msg) from error
     match found.get("project"):
-        case {"name": str(name), "entry-points": {"hepbench": {}} as points, **rest}:
+        case {"name": str(name), "entry-points": dict(points), **rest} if _are_points(points):
             return Project(name, _version(name, rest), points)
     msg = f"{called}: pyproject.toml has no [project.entry-points.{GROUP}], so it is no plugin"
     raise UsageError(msg)
+
+
+def _are_points(groups: Mapping[str, Any]) -> bool:
+    """Whether these are groups of entry points, with some of hepbench."""
+    tables = [group for group in groups.values() if isinstance(group, dict)]
+    texts = (isinstance(value, str) for table in tables for value in table.values())
+    return len(tables) == len(groups) and all(texts) and bool(groups.get(GROUP))
 
 
 def _version(name: str, project: Mapping[Any, Any]) -> str:

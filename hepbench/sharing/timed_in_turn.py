@@ -37,7 +37,7 @@ def rounds(
 ) -> dict[str, Rounds]:
     """Return the rounds of each cell whose graphs are in the cache; none where they are equal.
 
-    The machine is locked meanwhile, as while costs are measured.
+    Cells whose graphs do not run are left out. The machine is locked meanwhile, as while costs are measured.
 
     Args:
         results: of the records; folders.
@@ -53,9 +53,10 @@ def rounds(
             with ExitStack() as stack:
                 pair = [stack.enter_context(_Process(each.root, cache)) for each in results]
                 for cell, both in timed.items():
-                    for times, one in zip(found[cell], _one_turn(pair, both), strict=True):
-                        times.append(one)
-    return found
+                    if all(map(_Process.loads, pair, both)):
+                        for times, one in zip(found[cell], _one_turn(pair), strict=True):
+                            times.append(one)
+    return {cell: times for cell, times in found.items() if cell not in timed or all(times)}
 
 
 def _has_graphs(records: Sequence[Record], cache: StageCache) -> bool:
@@ -70,10 +71,8 @@ def _are_equal(records: Sequence[Record], cache: StageCache) -> bool:
     return first == second
 
 
-def _one_turn(pair: Sequence[_Process], records: Sequence[Record]) -> list[list[float]]:
+def _one_turn(pair: Sequence[_Process]) -> list[list[float]]:
     """Return the times of both graphs in alternate rounds; every second time in the other order."""
-    for process, record in zip(pair, records, strict=True):
-        process.load(record)
     times: list[list[float]] = [[], []]
     for i in range(ROUNDS):
         for which in (0, 1) if i % 2 else (1, 0):
@@ -101,14 +100,9 @@ class _Process:
         # its stdin is closed, and so it ends
         self._process.communicate()
 
-    def load(self, record: Record) -> None:
-        """Load the graph of a record.
-
-        Raises:
-            ResultsError: it cannot be loaded.
-        """
-        if error := self._asked([record.suite, record.key]):
-            raise ResultsError(error)
+    def loads(self, record: Record) -> bool:
+        """Load the graph of a record, and return whether it runs."""
+        return self._asked([record.suite, record.key]) is None
 
     def time(self) -> float:
         """Return the CPU time of a call with one example in ms, the mean of a round."""

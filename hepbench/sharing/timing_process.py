@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hepbench.sharing import onnx_files
 from hepbench.specs.errors import ResultsError
+from hepbench.specs.text import error_text
 from hepbench.storage.results import Results
 from hepbench.storage.stage_cache import StageCache
 
@@ -58,8 +59,8 @@ def main(results: Path, cache: Path) -> None:
         if cell := json.loads(line):
             try:
                 timer = _timer(Results(results), StageCache(cache), *cell)
-            except ResultsError as error:
-                reply = str(error)
+            except Exception as error:  # noqa: BLE001 - a graph may fail in any way
+                reply = error_text(error)
         elif timer:
             reply = timer.round()
         os.write(answers, f"{json.dumps(reply)}\n".encode())
