@@ -47,6 +47,19 @@ def test_other_datasets_and_single_rows_have_no_part_in_a_panel():
     assert [len(panel.lines) for panel in found] == [1, 1]
 
 
+def test_a_line_looks_the_same_in_all_panels():
+    """Whichever line is first in a panel, and whether it must be compared or not."""
+    records = rows("s", SCRATCH, CURVE) + rows("p+f", TUNED, BETTER)
+    records += rows("s", SCRATCH, BETTER, dataset="jets") + rows(
+        "p+f", TUNED, CURVE, dataset="jets"
+    )
+    found = panels(records)
+    assert found[0].names == found[1].names[::-1]
+    looks = training_size.line_looks(found)
+    assert sorted(looks) == sorted(found[0].names)
+    assert len(set(looks.values())) == 2
+
+
 def test_rows_of_another_split_are_marked():
     """They must not be compared with the others."""
     from msgspec.structs import replace

@@ -100,7 +100,7 @@ def _panel(
     notes = []
     for row, why in selection.incomparable(rows, columns).items():
         name = names[places[row]]
-        names[places[row]] = name.removesuffix(selection.DAGGER) + selection.DAGGER
+        names[places[row]] = _bare(name) + selection.DAGGER
         notes.append(f"{names[places[row]]} must not be compared with the others: {why}")
     return Panel(axis=axis, dataset=dataset, names=names, lines=lines, notes=notes)
 
@@ -119,8 +119,9 @@ def draw(request: Request) -> Figure:
     _check(found)
     figure, axes = style.grid(len(found), across=1, width=style.WIDTH + 2.6, heights=(4.2,))
     notes: list[str] = []
+    looks = line_looks(found)
     for (mine,), panel in zip(axes, found, strict=True):
-        notes += _draw_panel(mine, panel, metric)
+        notes += _draw_panel(mine, panel, metric, [looks[_bare(name)] for name in panel.names])
     style.footer(figure, notes)
     return figure
 
@@ -142,9 +143,18 @@ def _check(found: Sequence[Panel]) -> None:
             raise UsageError(msg)
 
 
-def _draw_panel(axes: Axes, panel: Panel, metric: str) -> list[str]:
+def line_looks(found: Sequence[Panel]) -> dict[str, Look]:
+    """Return the look of each line by its name, the same in all panels."""
+    names = list(dict.fromkeys(_bare(name) for panel in found for name in panel.names))
+    return dict(zip(names, style.looks([(name, "") for name in names]), strict=True))
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(selection.DAGGER)
+
+
+def _draw_panel(axes: Axes, panel: Panel, metric: str, looks: Sequence[Look]) -> list[str]:
     """Draw the lines of a panel with their labels; return notes about it."""
-    looks = style.looks([(name, "") for name in panel.names])
     middle = (len(panel.lines) - 1) / 2
     for i, (line, look) in enumerate(zip(panel.lines, looks, strict=True)):
         _draw_line(axes, line, metric, look, shift=1 + APART * (i - middle))
