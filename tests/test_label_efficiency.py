@@ -185,12 +185,17 @@ def test_pretrained_rows_are_compared_with_the_curve_from_scratch_of_their_model
         assert chain == "p+f" or row["labels_from_scratch"] is None
 
 
-def test_two_curves_from_scratch_are_a_note():
-    """Which of them is meant nobody said."""
-    records = rows("s", SCRATCH, CURVE) + rows("s[epochs=5]", SCRATCH, CURVE)
-    found = table(records + rows("p+f", TUNED, CURVE))
+def test_of_two_curves_from_scratch_the_one_with_the_usual_settings_counts():
+    """Without one, a note says that there are several."""
+    tuned = rows("p+f", TUNED, CURVE)
+    longer = rows("s[epochs=5]", SCRATCH, {0.01: 0.75, 0.1: 0.85, 1.0: 0.95})
+    found = table([*rows("s", SCRATCH, CURVE), *longer, *tuned])
+    assert found["p+f", 300]["labels_from_scratch"] == pytest.approx(300, rel=1e-3)
+    found = table([*rows("s[epochs=9]", SCRATCH, CURVE), *longer, *tuned])
     assert found["p+f", 30]["labels_from_scratch"] is None
-    assert "several rows from scratch: s, s[epochs=5]" in " ".join(found["p+f", 30]["notes"])
+    assert "several rows from scratch: s[epochs=5], s[epochs=9]" in " ".join(
+        found["p+f", 30]["notes"]
+    )
 
 
 def test_the_column_is_there_only_where_fractions_exist_for_both():

@@ -59,10 +59,16 @@ def _families(rows: Sequence[Row]) -> Iterator[tuple[list[list[Row]], list[Row]]
         if len(sized_rows.numbers(some)) >= FEWEST:
             families[setting._replace(labels=setting.labels._replace(chain=""))].append(some)
     for series in families.values():
-        curves = [some for some in series if all(map(sized_rows.is_from_scratch, some))]
+        curves = _usual([some for some in series if all(map(sized_rows.is_from_scratch, some))])
         others = [row for some in series for row in some if sized_rows.is_pretrained(row)]
         if curves and others:
             yield curves, others
+
+
+def _usual(curves: list[list[Row]]) -> list[list[Row]]:
+    """Return the curve with the settings of the preset, if there is one, else all curves."""
+    usual = [some for some in curves if "[" not in some[0].labels.chain]
+    return usual if len(usual) == 1 else curves
 
 
 def _filled(
