@@ -309,6 +309,13 @@ def test_many_latencies_that_were_timed_in_turn_are_corrected_for_their_number(t
     assert {each.verdict for each in by_model.values()} == {"worse", "no difference shown"}
 
 
+def test_seeds_that_share_a_measurement_are_one_measurement(tmp_path):
+    """Equal latencies of three seeds are no sign that latencies do not vary."""
+    found = one(tmp_path, timed(1.0, 1.0, 1.0), timed(1.5, 1.5, 1.5), "latency")
+    assert found.verdict == "nothing concluded"
+    assert "one measurement does not show how much latencies vary" in found.reason
+
+
 def test_what_changed_in_the_key_stands_beside_the_cell(tmp_path):
     """As hepbench why tells it; the seed is no change."""
     base = run(tmp_path / "base", m=Cell())

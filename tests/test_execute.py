@@ -284,6 +284,7 @@ assert sum(o.status == "ok" for o in done) == 6
 """
 SPANS = """
 import time
+from contextlib import nullcontext
 import msgspec
 from hepbench.storage.workspace import stage
 
@@ -296,10 +297,11 @@ class Result(msgspec.Struct):
 
 @stage(Task)
 def work(task, workspace):
-    began = time.monotonic()
-    time.sleep(0.15)
-    with open(task.log, "a") as log:
-        log.write(f"{began} {time.monotonic()} {task.exclusive}\\n")
+    with workspace.alone() if task.exclusive else nullcontext():
+        began = time.monotonic()
+        time.sleep(0.15)
+        with open(task.log, "a") as log:
+            log.write(f"{began} {time.monotonic()} {task.exclusive}\\n")
     return Result()
 """
 

@@ -72,7 +72,7 @@ def test_a_graph_gives_the_scores_of_the_network_at_another_batch_size(tmp_path)
     """Traced with 2 examples in training mode, run with 1 and 13: scores agree to 1e-5."""
     network = transformer().train()
     difference = export.export(network, INPUTS, tmp_path / "network.onnx")
-    assert difference <= export.TOLERANCE == 1e-5
+    assert difference <= onnx_runtime.TOLERANCE == 1e-5
     assert export.TRACED != onnx_runtime.CHECKED
     assert network.training
     session = onnx_runtime.session(tmp_path / "network.onnx")
@@ -107,7 +107,7 @@ def test_a_norm_without_weights_has_none_after_the_export_either(norm, tmp_path)
 
     network = Network(forward, norm(8, affine=False), nn.Linear(8, 2))
     names = list(network.state_dict())
-    assert export.export(network, INPUTS, tmp_path / "network.onnx") <= export.TOLERANCE
+    assert export.export(network, INPUTS, tmp_path / "network.onnx") <= onnx_runtime.TOLERANCE
     assert list(network.state_dict()) == names
 
 
@@ -130,7 +130,7 @@ def test_code_that_fixes_the_batch_size_of_a_trace_is_exported_all_the_same(netw
         export._write(network, batch(INPUTS, 2), path, fixed_sizes=[])
     with pytest.raises(ExportError, match="traced with 2 examples"):
         export.check(network, INPUTS, path)
-    assert export.export(network, INPUTS, path) <= export.TOLERANCE
+    assert export.export(network, INPUTS, path) <= onnx_runtime.TOLERANCE
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -144,7 +144,7 @@ def test_if_both_exporters_fail_the_likely_line_is_named(tmp_path):
     older, _, rest = str(caught.value).partition("; with the newer exporter: ")
     newer, _, cause = rest.partition("; likely cause: a fixed number from ")
     assert older == (
-        "the ONNX graph, traced with 2 examples, returns (2, 2) for 7; torch returns (7, 2)"
+        "the ONNX graph, traced with 2 examples, returns (2, 2) for 7 examples; torch returns (7, 2)"
     )
     assert newer.startswith("the network cannot be exported to ONNX: ")
     assert cause.startswith("test_export.py, line ")

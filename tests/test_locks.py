@@ -17,7 +17,7 @@ def test_a_folder_in_place_of_a_lock_is_named(name, tmp_path, monkeypatch):
         locks.check()
     with (
         pytest.raises(ResultsError, match=f"{name} cannot be opened: Is a directory"),
-        locks.machine(alone=False),
+        locks.machine(),
     ):
         pass
 

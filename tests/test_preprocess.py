@@ -8,7 +8,7 @@ import torch
 from needs import needs_extra
 from torch import nn
 
-from hepbench.cost import counting, export
+from hepbench.cost import counting, export, onnx_runtime
 from hepbench.specs.errors import PluginError
 from hepbench.specs.model import STEPS
 from hepbench.training.networks import preprocessing
@@ -126,7 +126,7 @@ def test_steps_are_exported_with_the_network(name, tmp_path):
     """The ONNX graph scores as torch does."""
     values = inputs()
     network = network_behind(name, values)
-    assert export.export(network, values, tmp_path / "steps.onnx") < export.TOLERANCE
+    assert export.export(network, values, tmp_path / "steps.onnx") < onnx_runtime.TOLERANCE
 
 
 def test_zero_suppression_keeps_values_from_the_threshold_on():

@@ -28,6 +28,12 @@ LATENCIES = ("latency", "batch_latency")
 COUNTED_FROM_MACS = ("macs", "flops", "theoretical_macs")
 
 
+ONE_MEASUREMENT = (
+    "one measurement does not show how much latencies vary; with cost = 'each seed' a suite measures "
+    "the network of each seed"
+)
+
+
 NO_REFERENCE = "the time of the reference computation was not recorded"
 
 
@@ -106,9 +112,10 @@ def _of_latencies(finding: Finding, base: Row, new: Row) -> Finding:
     """Return the finding on a latency: the ratio of both runs, each in multiples of a reference.
 
     The reference computation was timed in the process that timed the network, so the speed of the
-    machine cancels, as far as it changes both alike. Latencies of the seeds are the sample.
+    machine cancels, as far as it changes both alike. The sample are all measurements, of which seeds
+    may share one.
     """
-    timed = [[r.cost.timed(finding.name) for r in row.ok] for row in (base, new)]
+    timed = [_measurements(row, finding.name) for row in (base, new)]
     if timed[0] == timed[1]:
         return finding
     verdict, reason = _why_not_comparable(base, new, timed)
@@ -126,6 +133,16 @@ def _of_latencies(finding: Finding, base: Row, new: Row) -> Finding:
     return replace(finding, difference=difference, is_log=True)
 
 
+def _measurements(row: Row, name: str) -> list[Latency | None]:
+    """Return the measurements of a latency in the records of a row, each once."""
+    found: list[Latency | None] = []
+    for record in row.ok:
+        timed = record.cost.timed(name)
+        if timed not in found:
+            found.append(timed)
+    return found
+
+
 def _why_not_comparable(
     base: Row, new: Row, timed: Sequence[Sequence[Latency | None]]
 ) -> tuple[Verdict | None, str]:
@@ -140,7 +157,7 @@ def _why_not_comparable(
         told = " and ".join(f"{runtime} (batch of {batch})" for runtime, batch in sorted(kinds))
         return "not comparable", f"timed in {told}"
     if min(map(len, timed)) < 2:
-        return "nothing concluded", "one measurement does not show how much latencies vary"
+        return "nothing concluded", ONE_MEASUREMENT
     return None, ""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hepbench.cost import measure
 from hepbench.cost.estimator_export import offered
 from hepbench.cost.messages import CostResult, CostTask
@@ -14,7 +16,10 @@ from hepbench.training import stored_estimators
 from hepbench.training.estimator_runs import built
 
 if TYPE_CHECKING:
-    from hepbench.specs.types import Inputs
+    from collections.abc import Callable
+
+    from hepbench.cost.report import Share
+    from hepbench.specs.types import Inputs, Json
     from hepbench.storage.workspace import Workspace
 
 
@@ -31,23 +36,39 @@ def cost(task: CostTask, workspace: Workspace) -> CostResult:
     examples = _first_examples(inputs)
     if method.network is None:
         estimator = stored_estimators.load(built(method, inputs), method_folder)
-        return measure.measure(
-            estimator,
-            examples,
-            folder=workspace.folder,
-            threads=method.threads,
-            make_graph=offered(estimator, task.onnx),
-        )
-    from hepbench.cost.preprocessed_network import load_preprocessed
+        with workspace.alone():
+            return measure.measure(
+                estimator,
+                examples,
+                folder=workspace.folder,
+                threads=method.threads,
+                make_graph=offered(estimator, task.onnx),
+            )
+    from hepbench.cost.preprocessed_network import form, load_preprocessed
 
     network, tensors = load_preprocessed(method, method_folder, examples)
+    equal = {"form": form(network, method_folder), "inputs": inputs_folder.name, **task.conditions}
     return measure.measure(
         network,
         tensors,
         folder=workspace.folder,
         threads=method.threads,
         device=method.network.device,
+        share=_sharing(workspace, equal),
     )
+
+
+def _sharing(workspace: Workspace, equal: dict[str, Json]) -> Share:
+    """Return a function that measures one network of all that are equal in form and conditions."""
+    _, method_folder = workspace.parents
+
+    def share(graph: str | None, compute: Callable[[], CostResult]) -> CostResult:
+        def measured() -> CostResult:
+            return msgspec.structs.replace(compute(), measured_on=method_folder.name)
+
+        return workspace.shared({**equal, "graph": graph}, measured, CostResult)
+
+    return share
 
 
 def _first_examples(inputs: Inputs) -> Inputs:

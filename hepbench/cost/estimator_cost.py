@@ -76,10 +76,7 @@ def _exported(
     try:
         report.export_difference = export(make_graph, estimator, checked, path)
     except ExportError as error:
-        report.gap(f"onnxruntime: {error}")
-        # a missing package is no fault of the estimator
-        if not onnx_runtime.missing():
-            report.warnings.append(f"export: {error}")
+        report.export_failed(error)
         return None
     return path
 

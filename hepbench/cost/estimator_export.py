@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepbench.cost.onnx_runtime import CHECKED, TOLERANCE, feeds, missing, session
+from hepbench.cost.onnx_runtime import CHECKED, checked_difference, feeds, missing, session
 from hepbench.registry.resolve import resolve
 from hepbench.specs.errors import ExportError
 from hepbench.specs.text import error_text
@@ -78,19 +78,7 @@ def _difference(estimator: Estimator, inputs: Inputs, path: Path) -> float:
     """Return the largest difference between scores of an ONNX graph and of its estimator."""
     expected = np.asarray(estimator.scores(inputs), np.float64)
     actual = _scores_of_graph(path, inputs)
-    n = len(expected)
-    if actual.shape != expected.shape:
-        msg = f"the ONNX graph returns {actual.shape} for {n} examples; scores are {expected.shape}"
-        raise ExportError(msg)
-    difference = float(abs(actual - expected).max())
-    # this way round, a NaN fails
-    if not difference <= TOLERANCE:
-        msg = (
-            f"scores of the ONNX graph differ from the estimator's by {difference:.2g} with {n} "
-            f"examples; at most {TOLERANCE:g} is allowed"
-        )
-        raise ExportError(msg)
-    return difference
+    return checked_difference(actual, expected, graph="the ONNX graph", model="the estimator")
 
 
 def _scores_of_graph(path: Path, inputs: Inputs) -> NDArray[np.float64]:

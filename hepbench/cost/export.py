@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase as Norm
 
-from hepbench.cost.onnx_runtime import CHECKED, TOLERANCE, feeds, missing, session
+from hepbench.cost.onnx_runtime import CHECKED, checked_difference, feeds, missing, session
 from hepbench.cost.operators import one_line
 from hepbench.cost.tracing import Positional, batch, eval_without_gradients, traceable
 from hepbench.specs.errors import ExportError
@@ -208,21 +208,8 @@ def check(network: nn.Module, inputs: Mapping[str, Any], path: Path) -> float:
     except Exception as error:
         msg = f"the ONNX graph, traced with {TRACED} examples, fails with {CHECKED} examples: "
         raise ExportError(msg + one_line(error)) from error
-    if actual.shape != expected.shape:
-        msg = (
-            f"the ONNX graph, traced with {TRACED} examples, returns {actual.shape} for {CHECKED}; "
-            f"torch returns {expected.shape}"
-        )
-        raise ExportError(msg)
-    difference = float(abs(actual - expected).max())
-    # this way round, a NaN fails
-    if not difference <= TOLERANCE:
-        msg = (
-            f"scores of the ONNX graph, traced with {TRACED} examples, differ from torch's by "
-            f"{difference:.2g} with {CHECKED}; at most {TOLERANCE:g} is allowed"
-        )
-        raise ExportError(msg)
-    return difference
+    graph_name = f"the ONNX graph, traced with {TRACED} examples,"
+    return checked_difference(actual, expected, graph=graph_name, model="torch")
 
 
 def _scores(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,13 +1,10 @@
-"""Measure the cost of scoring with a network or estimator: operations, latency and memory.
-
-No other stage of any run works on the machine meanwhile.
-"""
+"""Measure the cost of scoring with a network or estimator: operations, latency and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepbench.cost.report import CostReport, TimingSettings
+from hepbench.cost.report import CostReport, TimingSettings, unshared
 from hepbench.cost.timing import LIMIT_S
 from hepbench.specs.model import Estimator
 
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hepbench.cost.messages import CostResult
+    from hepbench.cost.report import Share
     from hepbench.specs.types import Inputs
 
 LARGE = 256
@@ -34,6 +32,7 @@ def measure(
     limit_s: float = LIMIT_S,
     device: str = "cpu",
     make_graph: Callable[[], Any] | None = None,
+    share: Share = unshared,
 ) -> CostResult:
     """Measure the cost of scoring with a network or estimator.
 
@@ -47,6 +46,7 @@ def measure(
         limit_s: time limit of each latency, in seconds.
         device: torch's name of a GPU, on which a network is timed too.
         make_graph: returns the ONNX graph of an estimator; None: it offers none.
+        share: finds counts and latencies of networks that were measured before.
     """
     settings = TimingSettings(threads=threads, large=large, limit_s=limit_s, device=device)
     report = CostReport()
@@ -60,5 +60,5 @@ def measure(
         # it imports torch, which estimators do without
         from hepbench.cost.network_cost import measure_network
 
-        measure_network(scored, inputs, settings, folder, report)
+        measure_network(scored, inputs, settings, folder=folder, report=report, share=share)
     return report.result()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +16,18 @@ import torch
 
 from hepbench.cost import counting, export, onnx_runtime, tracing
 from hepbench.cost.messages import CountedMacs
-from hepbench.cost.report import batch_sizes, peak_memory, time_runtimes
+from hepbench.cost.report import CostReport, batch_sizes, peak_memory, time_runtimes
 from hepbench.cost.varied_inputs import VariedInputs
 from hepbench.specs.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torch import nn
 
-    from hepbench.cost.counting import MacCount
-    from hepbench.cost.report import CostReport, TimingSettings
+    from hepbench.cost.messages import CostResult
+    from hepbench.cost.report import Share, TimingSettings
     from hepbench.cost.timing import Call, Calls
     from hepbench.cost.tracing import Tensors
     from hepbench.specs.types import Inputs
@@ -36,39 +37,80 @@ MIN_ZERO_FRACTION = 0.01
 
 
 def measure_network(
-    network: nn.Module, inputs: Inputs, settings: TimingSettings, folder: Path, report: CostReport
+    network: nn.Module,
+    inputs: Inputs,
+    settings: TimingSettings,
+    *,
+    folder: Path,
+    report: CostReport,
+    share: Share,
 ) -> None:
-    """Measure the cost of scoring with a network: see ``measure.measure``."""
+    """Measure the cost of scoring with a network: see ``measure.measure``.
+
+    Counts and latencies are those of the first network of the same form. The export, with its check,
+    and what depends on zero weights are of this network.
+    """
+    exported = cache(partial(_exported, network, inputs, folder=folder, report=report))
+    counted_and_timed = partial(_counted_and_timed, network, inputs, settings, exported)
+    with _torch_threads(settings.threads), tracing.eval_without_gradients(network):
+        measured = share(None, counted_and_timed)
+        # of networks that are equal layer by layer, what is computed may depend on the weights
+        exported()
+        if measured.graph != report.graph:
+            measured = share(report.graph, counted_and_timed)
+    report.add_measured(measured)
+    report.add(
+        parameters=counting.parameters(network),
+        nonzero_parameters=counting.nonzero_parameters(network),
+        **_theoretical_macs(network, tracing.batch(inputs, 1), measured.cost.macs),
+    )
+
+
+def _counted_and_timed(
+    network: nn.Module,
+    inputs: Inputs,
+    settings: TimingSettings,
+    exported: Callable[[], tuple[Path | None, str]],
+) -> CostResult:
+    """Return the counts and latencies of a network.
+
+    Args:
+        exported: exports it; returns the file of the graph, and the digest of its form.
+    """
+    report = CostReport()
     _count(network, tracing.batch(inputs, 1), report)
     arrays = {name: np.asarray(values) for name, values in inputs.items()}
-    with _torch_threads(settings.threads), tracing.eval_without_gradients(network):
-        sizes = batch_sizes(
-            lambda n: _torch_calls(network, VariedInputs(arrays, n)), settings.large
-        )
-        batches = {n: VariedInputs(arrays, n) for n in sizes}
-        calls = {("torch", n): _torch_calls(network, varied) for n, varied in batches.items()}
-        report.add(peak_memory_mb=peak_memory(calls["torch", max(sizes)]))
-        if path := _exported(network, inputs, folder, report):
-            session = onnx_runtime.session(path, threads=settings.threads)
-            for n, varied in batches.items():
-                calls["onnxruntime", n] = onnx_runtime.calls(session, varied)
-        if settings.device != "cpu":
-            calls |= _on_device(network, batches, settings.device)
-        time_runtimes(calls, settings, report)
+    sizes = batch_sizes(lambda n: _torch_calls(network, VariedInputs(arrays, n)), settings.large)
+    batches = {n: VariedInputs(arrays, n) for n in sizes}
+    calls = {("torch", n): _torch_calls(network, varied) for n, varied in batches.items()}
+    # before the export, which takes memory too
+    report.add(peak_memory_mb=peak_memory(calls["torch", max(sizes)]))
+    path, report.graph = exported()
+    if path is not None:
+        session = onnx_runtime.session(path, threads=settings.threads)
+        for n, varied in batches.items():
+            calls["onnxruntime", n] = onnx_runtime.calls(session, varied)
+    if settings.device != "cpu":
+        calls |= _on_device(network, batches, settings.device)
+    time_runtimes(calls, settings, report)
+    return report.result()
 
 
-def _exported(network: nn.Module, inputs: Inputs, folder: Path, report: CostReport) -> Path | None:
-    """Export a network to ONNX; if that fails, report the reason and return None."""
+def _exported(
+    network: nn.Module, inputs: Inputs, *, folder: Path, report: CostReport
+) -> tuple[Path | None, str]:
+    """Export a network to ONNX; return the file and a digest of its form.
+
+    If that fails, report the reason and return None.
+    """
     path = folder / "network.onnx"
     try:
         report.export_difference = export.export(network, inputs, path)
     except ExportError as error:
-        report.gap(f"onnxruntime: {error}")
-        # a missing package is no fault of the network
-        if not onnx_runtime.missing():
-            report.warnings.append(f"export: {error}")
-        return None
-    return path
+        report.export_failed(error)
+        return None, ""
+    report.graph = onnx_runtime.form(path)
+    return path, report.graph
 
 
 def _count(network: nn.Module, one: Tensors, report: CostReport) -> None:
@@ -80,24 +122,19 @@ def _count(network: nn.Module, one: Tensors, report: CostReport) -> None:
         ratio=counted.ratio,
     )
     report.warnings += counted.warnings
-    report.add(
-        parameters=counting.parameters(network),
-        nonzero_parameters=counting.nonzero_parameters(network),
-        gaps=[f"macs: {gap}" for gap in counted.gaps],
-        **_macs(network, one, counted),
-    )
-
-
-def _macs(network: nn.Module, one: Tensors, counted: MacCount) -> dict[str, int]:
+    report.add(gaps=[f"macs: {gap}" for gap in counted.gaps])
     # zero is not a count if no operator could be counted
-    if counted.macs is None or (not counted.macs and counted.gaps):
+    if counted.macs or (counted.macs == 0 and not counted.gaps):
+        report.add(macs=counted.macs, flops=2 * counted.macs)
+
+
+def _theoretical_macs(network: nn.Module, one: Tensors, macs: int | None) -> dict[str, int]:
+    """Return the field of the MACs without those of zero weights, if there are many of these."""
+    if macs is None:
         return {}
-    fields = {"macs": counted.macs, "flops": 2 * counted.macs}
-    theoretical = counting.theoretical_macs(network, one, counted.macs)
+    theoretical = counting.theoretical_macs(network, one, macs)
     # a few weights may be zero by chance
-    if theoretical < (1 - MIN_ZERO_FRACTION) * counted.macs:
-        fields["theoretical_macs"] = theoretical
-    return fields
+    return {"theoretical_macs": theoretical} if theoretical < (1 - MIN_ZERO_FRACTION) * macs else {}
 
 
 def _torch_calls(network: nn.Module, varied: VariedInputs, device: str = "cpu") -> Calls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hepbench.specs.types import Inputs
+    from hepbench.specs.types import Inputs, Json
     from hepbench.training.messages import MethodTask
     from hepbench.training.networks.network import Network
 
@@ -30,6 +31,20 @@ class PreprocessedNetwork(nn.Module):
         """Return (N, classes) logits of dense inputs, not yet preprocessed."""
         logits: Tensor = self.network(self.network.preprocess(inputs))
         return logits
+
+
+def form(network: PreprocessedNetwork, folder: Path) -> dict[str, Json]:
+    """Return all that the operations of a network follow from, apart from the values of its weights.
+
+    Args:
+        network: as it was loaded.
+        folder: from which it was loaded.
+    """
+    tensors = network.state_dict().items()
+    return {
+        "recipe": msgspec.to_builtins(stored_networks.recipe(folder)),
+        "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors},
+    }
 
 
 def load_preprocessed(

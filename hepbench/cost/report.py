@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
 
+from hepbench.cost import onnx_runtime
 from hepbench.cost.messages import CostResult, CountedMacs
 from hepbench.cost.timing import idle_warnings, measure_background_load, time_calls
 from hepbench.storage import machine
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hepbench.cost.timing import Call, Calls, CallTimes
+    from hepbench.specs.errors import ExportError
 
 CALL_LIMIT_S = 1.0
 """Time limit in seconds of a call that scores the large batch; a slower batch is halved."""
@@ -28,6 +30,19 @@ REFERENCE = ("reference", 1)
 
 SPEED_UP = 4
 """Largest expected speed-up per example from a large batch."""
+
+
+Share: TypeAlias = "Callable[[str | None, Callable[[], CostResult]], CostResult]"
+"""Returns the counts and latencies of an earlier network of the same form, else computes them.
+
+It takes the digest of the ONNX graph, where networks of one form have several; and a function that
+computes them.
+"""
+
+
+def unshared(_graph: str | None, compute: Callable[[], CostResult]) -> CostResult:
+    """Compute counts and latencies; see ``Share``."""
+    return compute()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +63,8 @@ class CostReport:
     warnings: list[str] = field(default_factory=list)
     counted: CountedMacs | None = None
     export_difference: float | None = None
+    graph: str = ""
+    measured_on: str = ""
 
     def add(self, **fields: Any) -> None:
         """Set fields of the measured cost."""
@@ -57,6 +74,21 @@ class CostReport:
         """Add a line about a value that could not be measured."""
         self.add(gaps=[*self.cost.gaps, text])
 
+    def export_failed(self, error: ExportError) -> None:
+        """Report that there is no ONNX graph to time, and why."""
+        self.gap(f"onnxruntime: {error}")
+        # a missing package is no fault of the model
+        if not onnx_runtime.missing():
+            self.warnings.append(f"export: {error}")
+
+    def add_measured(self, measured: CostResult) -> None:
+        """Add the counts and latencies of a network of the same form."""
+        self.cost = msgspec.structs.replace(
+            measured.cost, gaps=[*measured.cost.gaps, *self.cost.gaps]
+        )
+        self.warnings = [*measured.warnings, *self.warnings]
+        self.counted, self.measured_on = measured.counted, measured.measured_on
+
     def result(self) -> CostResult:
         """Return the measured cost as a message."""
         return CostResult(
@@ -64,6 +96,8 @@ class CostReport:
             warnings=self.warnings,
             counted=self.counted,
             export_difference=self.export_difference,
+            graph=self.graph,
+            measured_on=self.measured_on,
         )
 
 

@@ -19,7 +19,7 @@ from hepbench.planning.stages import (
     preparation,
     with_key,
 )
-from hepbench.planning.suite_file import MOST_CELLS
+from hepbench.planning.suite_file import EACH_SEED, MOST_CELLS
 from hepbench.specs.errors import UsageError
 from hepbench.storage import keys
 
@@ -153,20 +153,22 @@ class _Builder:
             last = self._add_stage(method_stage(c, i, seed, parents, self.environment))
             stages[last.name] = last
         if self.suite.cost:
-            stages["cost"] = self._add_stage(cost_stage(c, last, inputs, self.environment))
+            shared = self.suite.cost != EACH_SEED
+            cost = cost_stage(c, last, inputs, environment=self.environment, shared=shared)
+            stages["cost"] = self._add_stage(cost)
         published = _matching_published(c, self.suite.published)
         evaluation = self._evaluation_parts(c, seed, published)
         stage_keys = {name: stage.key for name, stage in stages.items()}
-        split, cost = stage_keys["split"], stage_keys.get("cost", "")
+        split, cost_key = stage_keys["split"], stage_keys.get("cost", "")
         return Cell(
             combination=c,
             seed=seed,
-            key=keys.key([evaluation, last.key, split, cost]),
+            key=keys.key([evaluation, last.key, split, cost_key]),
             key_parts={**{n: s.parts for n, s in stages.items()}, "evaluate": evaluation},
             stage_keys=stage_keys,
             split=split,
             final=last.key,
-            cost=cost,
+            cost=cost_key,
             published=published,
         )
 

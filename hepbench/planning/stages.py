@@ -78,7 +78,8 @@ class Stage:
         group: stages of one group may share a process. A process that runs a method never holds
             the test labels, which the group ``prepare`` reads.
         imports: modules worth importing once, before any worker starts.
-        exclusive: whether it runs alone on the machine.
+        exclusive: whether it runs alone on the machine for a part of its time. It starts when no
+            other stage runs or could start.
         files: labels of the files that specs declare for its functions; their names are part of the
             key, their contents are of what it used.
     """
@@ -303,24 +304,36 @@ def device_of(task: MethodTask, environment: Environment) -> Device:
     return environment.device if task.network else Device()
 
 
-def cost_stage(c: Combination, scored: Stage, inputs: Stage, environment: Environment) -> Stage:
-    """Plan the stage that measures the cost of scoring with the model that a method made."""
+def cost_stage(
+    c: Combination, scored: Stage, inputs: Stage, *, environment: Environment, shared: bool
+) -> Stage:
+    """Plan the stage that measures the cost of scoring with the model that a method made.
+
+    Args:
+        shared: whether counts and latencies of another network of the same form will do.
+    """
     onnx = c.model.spec.onnx
     code: dict[str, Json] = {"code": environment.sources(onnx, c.model)} if onnx else {}
     assert isinstance(scored.task, MethodTask)
     device = device_of(scored.task, environment)
+    conditions: dict[str, Json] = {
+        "machine": dict(environment.measuring),
+        "device": {"kind": device.kind, "name": device.name},
+        "threads": environment.threads,
+        "numerics": keys.NUMERICS["cost"],
+    }
+    # in the key of a cost stage, that of the method stage stands for them
+    of_network = {
+        n: scored.parts[n] for n in ("libraries", "model_code", "network_code") if n in scored.parts
+    }
+    if not shared:
+        of_network["network"] = scored.key
     return Stage(
         kind="cost",
         name=f"cost of {scored.name}",
         run="hepbench.cost.cost_stage:cost",
-        task=CostTask(scored.task, onnx=onnx),
-        parts={
-            "machine": dict(environment.measuring),
-            "device": {"kind": device.kind, "name": device.name},
-            "threads": environment.threads,
-            "numerics": keys.NUMERICS["cost"],
-            **code,
-        },
+        task=CostTask(scored.task, onnx=onnx, conditions={**conditions, **of_network}),
+        parts={**conditions, **code, **({} if shared else {"shared": False})},
         parents=(inputs.key, scored.key),
         group="cost",
         imports=("hepbench.cost.measure", *scored.imports),

@@ -84,6 +84,10 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return (max(map(len, every), default=0) or 1) * (len(self.label_fractions) or 1)
 
 
+EACH_SEED = "each seed"
+"""Value of ``cost`` with which no two cells share a measurement."""
+
+
 class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contents of a suite file.
 
@@ -93,7 +97,8 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         preset: selects the defaults of parameters: ``quick``, ``paper``, or another of a plugin.
         seeds: a number n for 0 .. n-1, or a list.
         split_seed: of the division into train, validation and test, the same for every cell.
-        cost: whether the cost of scoring is measured too, one cell at a time.
+        cost: whether the cost of scoring is measured too: once for all networks of equal layers and
+            sizes, such as those of several seeds; ``"each seed"``: for every cell.
         presets: parameters under a preset, a table for ``dataset``, ``model`` or a method:
             ``[presets.paper.scratch]``, ``epochs = 50``. Labels show the parameters that differ
             from the preset, so they do not show these, except those of datasets, which have no
@@ -108,7 +113,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     preset: str = DEFAULT_PRESET
     seeds: int | list[int] = 1
     split_seed: int = 0
-    cost: bool = True
+    cost: bool | str = True
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     run: list[Matrix]
     published: list[Published] = []
@@ -208,6 +213,9 @@ def _check_suite(suite: SuiteFile, path: str) -> None:
             f"{path}: name at $.name is {shortened(suite.name, LONGEST)!r}; at most {LONGEST} "
             "letters, digits, '-', '_', '.' are allowed"
         )
+        raise SuiteError(msg)
+    if isinstance(suite.cost, str) and suite.cost != EACH_SEED:
+        msg = f"{path}: cost at $.cost is {suite.cost!r}; true, false or {EACH_SEED!r} is expected"
         raise SuiteError(msg)
     for i, published in enumerate(suite.published):
         if wrong := [n for n, value in published.metrics.items() if not isfinite(value)]:

@@ -20,7 +20,15 @@ from hepbench.registry.libraries import plugin_packages
 from hepbench.registry.plugins import installed
 from hepbench.running import grouping, interrupts, usage
 from hepbench.running.executor import Limits, Outcome
-from hepbench.running.messages import Done, Failed, JobOrder, StageOrder, Started, Working
+from hepbench.running.messages import (
+    Done,
+    Failed,
+    JobOrder,
+    StageOrder,
+    Started,
+    Waiting,
+    Working,
+)
 from hepbench.running.usage import UsageOrder
 from hepbench.running.worker_process import WorkerProcess, server
 from hepbench.specs.errors import ChangedError
@@ -215,7 +223,6 @@ class _Execution:
     def _job_order(self, job: _Job) -> JobOrder:
         return JobOrder(
             stages=[_stage_order(stage, self.cache) for stage in job.stages],
-            exclusive=job.exclusive,
             memory=self.limits.memory,
             scratch=str(self.cache.scratch()),
             usage=msgspec.structs.replace(
@@ -241,6 +248,10 @@ class _Execution:
             job.current = key
             job.deadline = time.monotonic() + self.limits.timeout if self.limits.timeout else None
             yield Outcome(key=key, status="started")
+        elif isinstance(event, Waiting):
+            # other runs may work for hours; the time limit counts anew when it goes on
+            job.deadline = None
+            yield Outcome(key=key, status="working", progress="waits for the machine")
         elif isinstance(event, Working):
             yield Outcome(key=key, status="working", progress=event.progress)
         elif isinstance(event, Done) and (

@@ -34,14 +34,12 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The stages that one worker is to run, in order, with its memory limit and folders.
 
     Attributes:
-        exclusive: whether they run alone on the machine.
         memory: bytes that the worker may take; 0: no limit.
         scratch: a folder of its own.
         usage: what it must know to tell what its stages used.
     """
 
     stages: list[StageOrder]
-    exclusive: bool
     memory: int
     scratch: str
     usage: UsageOrder
@@ -58,7 +56,13 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
-    """A worker reports that a stage begins."""
+    """A worker reports that a stage begins, or goes on after it has waited."""
+
+    key: str
+
+
+class Waiting(msgspec.Struct, frozen=True, tag=True, tag_field="event"):
+    """A worker reports that a stage waits to be alone on the machine, which may take long."""
 
     key: str
 
@@ -86,7 +90,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True, tag_field="event", kw_only=T
     user_error: bool
 
 
-Event = Started | Working | Done | Failed
+Event = Started | Waiting | Working | Done | Failed
 
 
 def encode(event: Event) -> bytes:

@@ -30,7 +30,8 @@ def cost(
         chain: results of the method stages, in their order.
         measured: result of the cost stage.
         device: what the cell was computed on.
-        measured_on: key of the method stage whose result was timed.
+        measured_on: key of the method stage of this cell, whose result was timed unless the cost
+            stage names another.
         pretraining: number of methods, the first ones, that train an encoder without labels.
     """
     last = chain[-1]
@@ -42,9 +43,9 @@ def cost(
         if (value := getattr(last.trained, name)) is not None:
             known[name] = value
     scoring = measured.cost if measured else Cost()
-    known["latencies"] = [
-        _latency_with_device(each, device, measured_on) for each in scoring.latencies
-    ]
+    # perhaps another network of the same form
+    timed = measured_on if measured is None else measured.measured_on or measured_on
+    known["latencies"] = [_latency_with_device(each, device, timed) for each in scoring.latencies]
     return msgspec.structs.replace(scoring, **known)
 
 

@@ -70,7 +70,7 @@ class Runner:
                 self._ready.append(cells[key])
         for outcome in self.executor.execute(stages, while_waiting=self._evaluate_if_free):
             self._handle(outcome, cells, wanted)
-        with locks.machine(alone=False):
+        with locks.machine():
             while self._ready:
                 self._evaluate(self._ready.popleft())
         self.times.save()

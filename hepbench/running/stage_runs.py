@@ -13,6 +13,8 @@ import msgspec
 from hepbench.registry.resolve import resolve
 from hepbench.running import usage
 from hepbench.running.messages import Done, Failed, Started, Working
+from hepbench.running.shared_results import SharedResults
+from hepbench.running.turns import Turns
 from hepbench.specs.errors import HepbenchError, PluginError
 from hepbench.specs.text import LONGEST_TEXT, encodable, error_text
 from hepbench.storage import durable, stage_cache
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from hepbench.running.messages import Event, JobOrder, StageOrder
     from hepbench.running.trace import Trace
+    from hepbench.storage.locks import Machine
 
 REPORT_SECONDS = 0.2
 
@@ -30,18 +33,19 @@ USER_ERRORS = durable.DISK_ERRORS | {errno.EACCES}
 """Error numbers that users can act on: a full or broken disk, a file without permission."""
 
 
-def run_job(job: JobOrder, trace: Trace, report: Callable[[Event], None]) -> bool:
+def run_job(job: JobOrder, trace: Trace, machine: Machine, report: Callable[[Event], None]) -> bool:
     """Run the stages of a job until one fails; return whether all are done.
 
     Args:
         job: the stages.
         trace: of this process.
+        machine: the lock on it, which this process holds.
         report: called with each event, in the order in which they happen.
     """
     for stage in job.stages:
         report(Started(stage.key))
         try:
-            run_stage(stage, job, trace, report)
+            run_stage(stage, job, trace, Turns(stage.key, machine, report))
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, one stage fails
             report(failure(stage.key, error, job.memory, cache=job.cache))
             return False
@@ -49,9 +53,7 @@ def run_job(job: JobOrder, trace: Trace, report: Callable[[Event], None]) -> boo
     return True
 
 
-def run_stage(
-    stage: StageOrder, job: JobOrder, trace: Trace, report: Callable[[Event], None]
-) -> None:
+def run_stage(stage: StageOrder, job: JobOrder, trace: Trace, turns: Turns) -> None:
     """Run one stage in a scratch folder, and move it into the cache when it is finished.
 
     Raises:
@@ -62,18 +64,24 @@ def run_stage(
     folder.mkdir()
     function = resolve(stage.run)
     task = decode_task(function, stage.task)
+    planned = _planned_digests(job)
+    shared = SharedResults(stage, job, trace, turns, planned)
     workspace = Workspace(
-        [Path(parent) for parent in stage.parents], folder, _throttled(stage.key, report)
+        [Path(parent) for parent in stage.parents],
+        folder,
+        _throttled(stage.key, turns.report),
+        alone=turns.alone,
+        shared=shared,
     )
     trace.declare(stage.files)
     began = time.perf_counter()
     result = function(task, workspace)
-    took = time.perf_counter() - began
+    took = time.perf_counter() - began - turns.waited
     if not isinstance(result, msgspec.Struct):
         msg = f"stage function {stage.run} returned {type(result).__name__}; a Struct is expected"
         raise PluginError(msg)
     before = [stage_cache.used_in(parent) for parent in workspace.parents]
-    used = usage.merged([*before, usage.used(trace, job.usage, _planned_digests(job))])
+    used = usage.merged([*before, *shared.used, usage.used(trace, job.usage, planned)])
     stage_cache.finish(folder, Path(stage.folder), result, took_seconds=took, used=used)
 
 

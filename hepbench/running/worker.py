@@ -38,9 +38,9 @@ def main(order: bytes, connection: Connection) -> None:
     except OSError as error:
         report(failure(job.stages[0].key, error, job.memory, cache=job.cache))
         sys.exit(1)
-    with locks.machine(alone=job.exclusive):
+    with locks.machine() as machine:
         trace.install()
-        done = run_job(job, trace, report)
+        done = run_job(job, trace, machine, report)
         # before the machine is released: others may wait to be alone on it
         end_children()
     if not done:

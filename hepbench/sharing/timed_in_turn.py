@@ -48,7 +48,7 @@ def rounds(
     graphs = {cell: both for cell, both in cells.items() if _has_graphs(both, stages)}
     found: dict[str, Rounds] = {cell: ([], []) for cell in graphs}
     timed = {cell: both for cell, both in graphs.items() if not _are_equal(both, stages)}
-    with locks.machine(alone=True):
+    with locks.machine() as machine, machine.alone():
         for _ in range(TURNS if timed else 0):
             with ExitStack() as stack:
                 pair = [stack.enter_context(_Process(each.root, cache)) for each in results]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 RUNTIMES = {"": "onnxruntime", "_torch": "torch", "_python": "native"}
@@ -23,7 +23,7 @@ PRECISION = 0.1
 
 
 DRIFT = 0.2
-"""A round agrees with a latency if its median differs by at most this fraction."""
+"""Rounds of a latency agree if their medians differ by at most this fraction of it."""
 
 
 ROUNDS_DIFFER = f"its rounds differ by more than {DRIFT:.0%}"
@@ -80,7 +80,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         precision: half of the 95 % interval of the median, as a fraction of it.
         rounds: the measurement, round by round.
         load: cores that other processes kept busy meanwhile.
-        measured_on: key of the method stage whose network or estimator was timed.
+        measured_on: key of the method stage whose network or estimator was timed: perhaps of another
+            cell, with a network of the same layers and sizes.
         device: where it was timed.
         reference_ms: median time of a fixed reference computation in the same process, in ms.
     """
@@ -105,15 +106,22 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         if self.precision is not None and self.precision > PRECISION:
             yield f"the median is known to no better than {PRECISION:.0%}"
-        if not _agree([each.median_ms for each in self.rounds], self.median_ms):
+        medians = [each.median_ms for each in self.rounds]
+        if medians and max(medians) - min(medians) > DRIFT * self.median_ms:
             yield ROUNDS_DIFFER
         if threads == 1 and not self.runtime.startswith("torch-") and self._waiting() > WAITING:
             yield f"more than {WAITING:.0%} of it is no CPU time (other work, or a sleep)"
 
     def cpu_doubts(self) -> Iterator[str]:
-        """Yield why the recorded CPU time may be wrong."""
+        """Yield why the recorded CPU time may be wrong.
+
+        It is that of the fastest round, so one slower round says nothing against it; two do.
+        """
+        if self.cpu_ms is None:
+            return
         medians = [each.cpu_ms for each in self.rounds if each.cpu_ms is not None]
-        if self.cpu_ms is not None and not _agree(medians, self.cpu_ms):
+        far = sum(abs(each - self.cpu_ms) > DRIFT * self.cpu_ms for each in medians)
+        if 2 * far > len(medians):
             yield ROUNDS_DIFFER
 
     def _waiting(self) -> float:
@@ -123,12 +131,6 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return sorted(known)[len(known) // 2]
         wall = sum(each.wall_s for each in self.rounds)
         return 1 - sum(each.cpu_s for each in self.rounds) / wall if wall else 0.0
-
-
-def _agree(medians: Sequence[float], value: float) -> bool:
-    """Return whether most rounds of a latency have its value; nothing disagrees without rounds."""
-    far = [abs(each - value) > DRIFT * value for each in medians]
-    return 2 * sum(far) <= len(far)
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

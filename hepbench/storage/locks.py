@@ -48,20 +48,40 @@ def release(path: Path, descriptor: int) -> None:
     os.close(descriptor)
 
 
-@contextmanager
-def machine(*, alone: bool) -> Iterator[None]:
-    """Hold the lock on the machine, shared with the stages of all runs or alone.
+class Machine:
+    """The lock on the machine as one process holds it: shared with others, or alone for a while.
 
     A second lock, the gate, is taken first and released once the machine is locked. A process
     that waits to be alone keeps the gate, so that later processes wait behind it.
     """
+
+    def __init__(self, gate: int, lock: int) -> None:
+        self._gate, self._lock = gate, lock
+        self._take(fcntl.LOCK_SH)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the machine alone while the body runs, and share it again afterwards."""
+        # two processes that keep their shares would wait for each other
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        try:
+            self._take(fcntl.LOCK_EX)
+            yield
+        finally:
+            # not through the gate, which may be closed for as long as others want to be alone
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def _take(self, kind: int) -> None:
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, kind)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+
+@contextmanager
+def machine() -> Iterator[Machine]:
+    """Hold the lock on the machine while the body runs, shared with the stages of all runs."""
     with ExitStack() as files:
-        gate = _open_lock_file(GATE, files)
-        lock = _open_lock_file(MACHINE, files)
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        yield
+        yield Machine(_open_lock_file(GATE, files), _open_lock_file(MACHINE, files))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hepbench_models import GAT, GCN, GIN, GRAPHSAGE
 from torch import nn
 
 from hepbench import TrainingData
-from hepbench.cost import counting, export
+from hepbench.cost import counting, export, onnx_runtime
 from hepbench.planning.input_shapes import why_unfit
 from hepbench.registry.resolve import resolve
 from hepbench.specs.parameters import defaults
@@ -237,7 +237,7 @@ def test_the_graph_in_onnx_scores_clouds_of_any_length(name, tmp_path):
     inputs = clouds([7, 0, 1, 5, 2, 7, 3, 4, 6])
     network = fresh(name, inputs).with_head()
     path = tmp_path / "network.onnx"
-    assert export.export(network, tensors(inputs), path) <= export.TOLERANCE
+    assert export.export(network, tensors(inputs), path) <= onnx_runtime.TOLERANCE
 
 
 # --- methods

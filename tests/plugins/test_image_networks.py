@@ -12,7 +12,7 @@ from needs import needs_extra
 from torch import nn
 
 from hepbench import Examples, TrainingData
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, onnx_runtime, tracing
 from hepbench.planning.input_shapes import why_unfit
 from hepbench.registry.resolve import resolve
 from hepbench.specs.parameters import defaults
@@ -300,7 +300,7 @@ def test_a_linear_probe_is_exported_by_the_older_exporter(name, tmp_path):
     inputs, path = data.validation.inputs, tmp_path / "network.onnx"
     with tracing.traceable(network):
         export._write(network, tracing.batch(inputs, export.TRACED), path, fixed_sizes=[])
-    assert export.check(network, inputs, path) <= export.TOLERANCE
+    assert export.check(network, inputs, path) <= onnx_runtime.TOLERANCE
 
 
 @needs_extra("hepbench[onnx]")

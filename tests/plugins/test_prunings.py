@@ -22,7 +22,7 @@ from needs import needs_extra
 from torch import nn
 
 from hepbench import Examples, Predictions, TrainingData, UsageError
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, onnx_runtime, tracing
 from hepbench.planning.matrix import Choice, expand
 from hepbench.planning.suite_file import Matrix, SuiteFile
 from hepbench.registry.plugins import installed
@@ -446,7 +446,7 @@ def test_a_pruned_network_is_exported(model, tmp_path):
     """ONNX Runtime scores as torch does."""
     network = structured(classifier(model), 0.6)
     difference = export.export(network, examples(model, 9).inputs, tmp_path / "network.onnx")
-    assert difference <= export.TOLERANCE
+    assert difference <= onnx_runtime.TOLERANCE
 
 
 @each_model

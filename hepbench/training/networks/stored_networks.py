@@ -64,6 +64,11 @@ def _check_json(recipe: Recipe) -> None:
         raise PluginError(msg)
 
 
+def recipe(folder: Path) -> Recipe:
+    """Return the recipe of the network in a folder, with the sizes that pruning changed."""
+    return recipes.decode((folder / RECIPE).read_bytes())
+
+
 def load(folder: Path, known: TrustedCode) -> Network:
     """Load a stored network from a folder, on the CPU, in eval mode.
 
@@ -72,9 +77,8 @@ def load(folder: Path, known: TrustedCode) -> Network:
             other file.
     """
     try:
-        recipe = recipes.decode((folder / RECIPE).read_bytes())
         tensors = safetensors.load_file(folder / WEIGHTS)
-        network = _assemble(recipe, tensors, known)
+        network = _assemble(recipe(folder), tensors, known)
         _check_outputs(network)
     except ResultsError as error:
         msg = f"{folder}: {error}"
