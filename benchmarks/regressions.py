@@ -150,6 +150,9 @@ def measured(select: str, source: Path = HERE.parent) -> Ratios:
             print(done.stdout[-3000:], done.stderr[-1000:], sep="\n", file=sys.stderr)
             return {}
         found = json.loads(report.read_text())["benchmarks"]
+    for line in done.stdout.splitlines():
+        if line.startswith(("FAILED", "ERROR")):
+            print(f"not measured: {line}", file=sys.stderr)
     return {
         each["name"].removeprefix("test_"): [
             time / kernel / each["extra_info"]["calls"]

@@ -103,9 +103,13 @@ def directions() -> dict[str, Any]:
     return {metric.name: (metric.higher_is_better, metric.same) for metric in specs}
 
 
-def nothing_marked(rows: Sequence[Sequence[Record]], metric: str) -> Comparison:  # noqa: ARG001
+def nothing_marked(
+    rows: Sequence[Sequence[Record]],  # noqa: ARG001
+    metric: str,  # noqa: ARG001
+    pairs: Sequence[tuple[int, int]] = (),
+) -> Comparison:
     """Return at once: there are no predictions."""
-    return Comparison([], [])
+    return Comparison([], [], [None] * len(pairs))
 
 
 def test_plan_of_a_thousand_cells(paced):
