@@ -50,7 +50,7 @@ def test_unknown_files_of_a_dataset_are_told_on_stderr_and_in_the_record(higgs):
 def test_the_last_lines_say_what_was_read(higgs):
     """Original files, simulated ones or the bundled sample; and limits that could not be met."""
     done = higgs("run", "one.toml")
-    assert "\nData: bundled sample: higgs (a number from a bundled sample is no result" in done.out
+    assert "\nData: bundled sample: higgs (no result on the original)\n" in done.out
     (record,) = higgs.records().values()
     (limit,) = (warning for warning in record.warnings if warning.startswith("limits: "))
     assert limit == "limits: n_test is 9,000, but the test part has only 4,000 examples"

@@ -253,9 +253,6 @@ def _closing_lines(opened: Session, store: ResultsFolder, done: int, failed: int
     return "\n" + "\n".join(lines) + "\n"
 
 
-NO_RESULT = "a number from a bundled sample is no result on the original dataset"
-
-
 def _origins_line(opened: Session) -> str:
     """Return a line that says which datasets of a run were read from which kind of files."""
     names: dict[str, list[str]] = {}
@@ -263,8 +260,7 @@ def _origins_line(opened: Session) -> str:
         source = ORIGINS[opened.environment.found(entry).source]
         names.setdefault(source, []).append(entry.spec.name)
     line = "Data: " + "; ".join(f"{source}: {', '.join(some)}" for source, some in names.items())
-    sampled = ORIGINS["sample"] in names
-    return f"{line} ({NO_RESULT})" if sampled else line
+    return f"{line} (no result on the original)" if ORIGINS["sample"] in names else line
 
 
 def _summary(opened: Session, store: ResultsFolder, records: Sequence[Record], done: int) -> str:
