@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from test_bad_input import refused
 from hepbench.conformance import datasets
 from hepbench.data import stored_parts
 from hepbench.data.messages import inputs_task
+from hepbench.plots import style
 from hepbench.plots.datasets import binning, distributions, histograms, labelled_examples, means
 from hepbench.plots.datasets import drawing as figures
 from hepbench.plots.datasets.binning import Bins
@@ -332,17 +334,20 @@ def drawn(tmp_path_factory):
     bench.environment["PYTHONWARNINGS"] = "error"
     done = bench("data", "plot", "zoo", timeout=300)
     assert done.code == 0, done.err
-    assert done.out.split() == [f"zoo-{what}.png" for what in FIGURES]
+    found = [re.sub(r"(-\d+)?\.png", "", name) for name in done.out.split()]
+    assert list(dict.fromkeys(found)) == [f"zoo-{what}" for what in FIGURES]
     return bench
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", FIGURES)
 def test_without_a_name_all_possible_figures_are_drawn(drawn, what):
-    """Each has a file; no temporary files are left."""
-    path = drawn.folder / f"zoo-{what}.png"
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert path.stat().st_size > 10_000
+    """Each has a file or several; no temporary files are left."""
+    paths = sorted(drawn.folder.glob(f"zoo-{what}*.png"))
+    assert paths
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size > 10_000
     assert not list(drawn.folder.glob(".*"))
 
 
@@ -433,17 +438,30 @@ def test_a_constant_in_the_file_does_not_flatten_the_sample(ours):
 
 def test_a_simulated_file_is_never_called_original(ours):
     """This holds for title and notes, alone or compared with the sample."""
-    from matplotlib.figure import Figure
-
     made = replace(ours, origin="simulated")
     for several in ([made], [made, ours]):
-        figure = Figure(figsize=(6, 4))
-        figures._caption(figure, several, histograms._notes("features", several))
-        title, footer = (text.get_text() for text in figure.texts)
-        assert r"simulated\ file" in title
-        assert "simulated file: " in footer
-        assert "original" not in title + footer
+        with style.applied():
+            (sheet,) = figures._sheets(several, "occupancy", style.SIZES["full"])
+        title = sheet.figure.get_suptitle() + sheet.figure.axes[0].texts[-1].get_text()
+        assert "simulated file" in title
+        assert "Simulated file: " in sheet.caption
+        assert "original" not in title + sheet.caption
     assert (made.source_name, ours.source_name) == ("simulated file", "sample")
+
+
+@pytest.mark.parametrize("size", style.SIZES)
+@pytest.mark.parametrize("what", ["means", "spectra", "occupancy", "features", "particles"])
+def test_text_of_a_datasets_figure_is_legible_and_no_panel_is_empty(ours, what, size):
+    """At the printed width all text has at least 7 points; quantities without values are left out."""
+    from matplotlib.text import Text
+
+    with style.applied():
+        found = figures._sheets([ours], what, style.SIZES[size])
+    for sheet in found:
+        assert sheet.figure.get_figwidth() == style.SIZES[size].width
+        shown = [t for t in sheet.figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        assert min(text.get_fontsize() for text in shown) >= style.SMALL
+        assert all(axes.has_data() for axes in sheet.figure.axes)
 
 
 def test_progress_is_reported_up_to_the_last_example(ours):

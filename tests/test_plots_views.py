@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepbench.cli.commands import cli
+from hepbench.plots import style
 from hepbench.plots.datasets import views
 from hepbench.specs.errors import UsageError
 
@@ -122,7 +123,8 @@ def test_only_large_images_are_enlarged(side, columns, monkeypatch):
         k=1,
     )
     monkeypatch.setattr(views, "examples", lambda _: ([one], "a, b", "GeV"))
-    figure, _ = views.draw([SimpleNamespace(source_name="sample")])
+    with style.applied():
+        (figure,), _ = views.draw([SimpleNamespace(source_name="sample")], style.SIZES["full"])
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert titles == list(views.COLUMNS[:columns])
     for ax in figure.axes[1:3]:

@@ -24,7 +24,7 @@ from made_records import METRICS, Comparing, failed, record, seeds
 from hepbench.cli import reporting
 from hepbench.cli.commands import cli
 from hepbench.evaluation import stored_predictions
-from hepbench.plots.results import roc
+from hepbench.plots.results import roc_curves
 from hepbench.report import assembly, groups, page
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.storage.records import Published, encode
@@ -205,12 +205,12 @@ def test_roc_curves_are_those_of_the_predictions():
     results = Results(BASELINE / "quickstart.zip")
     row = shown["tables"][0]["rows"][0]
     mine = [r for r in results.records() if r.key[:12] in {seed[3] for seed in row["seeds"]}]
-    curves = [roc.roc(p) for p in stored_predictions.of_records(results, mine, "test")]
+    curves = [roc_curves.roc(p) for p in stored_predictions.of_records(results, mine, "test")]
     drawn = row["curves"]["roc"]
     assert 0 < drawn["start"] < len(shown["efficiencies"])
     for i, rejection in enumerate(drawn["rejection"]):
         at = shown["efficiencies"][drawn["start"] + i]
-        place = int(np.argmin(abs(roc.EFFICIENCIES - at)))
+        place = int(np.argmin(abs(roc_curves.EFFICIENCIES - at)))
         expected = np.mean([curve.rejection[place] for curve in curves])
         assert rejection == pytest.approx(expected, rel=1e-3)
 

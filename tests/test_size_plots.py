@@ -34,7 +34,7 @@ def test_rows_that_differ_in_labels_only_are_a_line():
     """Fewest labels first; the line that ends best comes first."""
     (panel,) = panels(rows("s", SCRATCH, CURVE) + rows("p+f", TUNED, BETTER))
     assert (panel.axis, panel.dataset) == ("label_fraction", "higgs")
-    assert panel.names == ["net, p + f", "net, s"]
+    assert panel.names == ["p+f", "s"]
     for line in panel.lines:
         assert [training_size.sized_rows.number(row) for row in line] == [30, 300, 3000]
 
@@ -112,8 +112,8 @@ def test_a_line_is_labelled_with_its_label_efficiency():
     found = fill(collect(records, columns=["auc"]), "auc", counted)
     (panel,) = training_size.panels(found, "auc", COLUMNS)
     text = training_size.line_label(panel.names[0], panel.lines[0])
-    assert text == "net, p + f\n30 labels: as 95 from scratch"
-    assert training_size.line_label(panel.names[1], panel.lines[1]) == "net, s"
+    assert text == "p+f\n30 labels: as 95 from scratch"
+    assert training_size.line_label(panel.names[1], panel.lines[1]) == "s"
 
 
 def test_an_unknown_metric_is_refused():

@@ -88,6 +88,24 @@ def chosen(function: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda f, option: option(f), reversed(options), function)
 
 
+def sized(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the printed size and the captions of figures."""
+    options = [
+        click.option(
+            "--size",
+            type=click.Choice(["column", "full"]),
+            help="Width: one column of a journal (3.4 in) or both (7 in).  [what suits the figure]",
+        ),
+        click.option(
+            "--caption",
+            type=PATH,
+            metavar="FILE",
+            help="Write the captions too, as FILE.tex and FILE.txt.",
+        ),
+    ]
+    return functools.reduce(lambda f, option: option(f), reversed(options), function)
+
+
 def planned(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a plan; the verb receives them as ``choice`` and ``local``."""
     override = "Override dataset.*, model.* or <method>.*"
@@ -233,14 +251,44 @@ def table(**given: Any) -> None:
 
 
 @cli.command()
-@click.argument("figure")
-@results_argument
+@click.argument("figure", required=False)
+@click.argument("results", type=PATH, required=False)
 @run_option
 @chosen
 @click.option(
+    "--all", "everything", is_flag=True, help="Draw all figures into the folder of --output."
+)
+@sized
+@click.option(
     "--group", default="dataset", show_default=True, help="Draw one panel for each value of this."
 )
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Output file: PNG, PDF or SVG.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="Output file: PNG, PDF or SVG. With --all a folder.  [figures]",
+)
+@click.option(
+    "--reference",
+    default="",
+    metavar="ROW",
+    help="Row that ratios are taken to, by its model or name in the figure.  [the best]",
+)
+@click.option(
+    "--efficiency",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Signal efficiency of the cut in efficiency and sculpting.",
+)
+@click.option(
+    "--spectator",
+    "spectators",
+    multiple=True,
+    metavar="GLOB",
+    help="Only these quantities in efficiency and sculpting.",
+)
 @click.option(
     "--error",
     default="auc",
@@ -258,12 +306,16 @@ def table(**given: Any) -> None:
 )
 @click.option("--channels", is_flag=True, help="Draw each channel of images, not their sum.")
 def plot(**given: Any) -> None:
-    """Draw a figure: roc, training, overtraining, latents, reconstructions, error-vs-flops or
-    training-size.
+    """Draw a figure of results, a file for each dataset; or every figure, with --all.
+
+    Figures: roc, significance (improvement), scores (by class), efficiency (against mass, pT),
+    sculpting (of the mass), error-vs-flops, training-size, training, overtraining, latents,
+    reconstructions.
     """
     from hepbench.cli import verbs
 
-    streams.write_line(verbs.plot(**given))
+    for line in verbs.plot(**given):
+        streams.write_line(line)
 
 
 @cli.command()
@@ -563,6 +615,7 @@ def data_fetch(dataset: str, folder: Path | None, files: tuple[str, ...]) -> int
     "--source", type=click.Choice(SOURCES), default="auto", help="What to draw, as in run."
 )
 @click.option("--compare", is_flag=True, help="Draw the original dataset over the bundled sample.")
+@sized
 @click.option(
     "-o",
     "--output",

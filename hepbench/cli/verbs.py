@@ -364,22 +364,66 @@ def _unknown_folders(opened: Session, local: LocalOptions) -> Iterator[str]:
         )
 
 
-def plot(*, figure: str, results: Path, run: str | None, output: Path | None, **how: Any) -> Path:
-    """Draw a figure of results in a folder or packed file, and return the figure's path."""
+def plot(
+    *,
+    figure: str | None,
+    results: Path | None,
+    run: str | None,
+    output: Path | None,
+    caption: Path | None,
+    everything: bool,
+    **how: Any,
+) -> Iterator[str]:
+    """Draw a figure of results in a folder or packed file, or all; yield a line for each file."""
+    from pathlib import Path
+
+    from hepbench.plots import drawing, sheets, style
+
+    if everything:
+        # the only argument is then the results
+        results = _only_results(figure, results)
+        style.require_plotting()
+    elif figure is None:
+        msg = f"name a figure: {', '.join(drawing.FIGURES)}; or give --all"
+        raise UsageError(msg)
+    else:
+        drawing.check_figure(figure, output)
+        sheets.check_caption(caption)
+    request = _plot_request(Results(results or Path("results")), run, how)
+    if not everything:
+        assert figure is not None
+        yield from map(str, drawing.make(figure, request, output, caption=caption))
+        return
+    if caption is not None:
+        msg = "--caption: with --all captions are written as captions.tex and captions.txt"
+        raise UsageError(msg)
+    yield from drawing.make_all(request, output or Path("figures"))
+
+
+def _only_results(figure: str | None, results: Path | None) -> Path | None:
+    """Return the results that ``plot --all`` was given as its first argument."""
+    from pathlib import Path
+
     from hepbench.plots import drawing
+
+    if results is not None or figure in drawing.FIGURES:
+        msg = f"--all draws every figure: leave out {figure}"
+        raise UsageError(msg)
+    return None if figure is None else Path(figure)
+
+
+def _plot_request(results: Results, run: str | None, how: Mapping[str, Any]) -> Any:
     from hepbench.plots.request import Request
     from hepbench.registry.plugins import installed
 
-    drawing.check_figure(figure, output)
-    registry, opened = installed(), Results(results)
-    request = Request(
-        results=opened,
-        records=tabulating.recorded(opened, run),
+    registry = installed()
+    return Request(
+        results=results,
+        records=tabulating.recorded(results, run),
         metrics=tabulating.metrics_of(registry),
-        count_labels=tabulating.counting_labels(opened, registry),
+        count_labels=tabulating.counting_labels(results, registry),
         **how,
     )
-    return drawing.make(figure, request, output)
 
 
 def verify(results: Path, run: str | None) -> tuple[str, int]:

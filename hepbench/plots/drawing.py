@@ -1,7 +1,7 @@
-"""Draw a figure of results and save it as PNG, PDF or SVG. Figures of datasets: ``plots.datasets``.
+"""Draw figures of results and save them as PNG, PDF or SVG. Figures of datasets: ``plots.datasets``.
 
 Each figure has a module with pure, tested functions that compute its numbers, and a function
-``draw`` that shows them. Only ``draw`` and ``style`` import matplotlib.
+``draw`` that shows them as sheets, one for each file. Only ``draw`` and ``style`` import matplotlib.
 """
 
 from __future__ import annotations
@@ -9,23 +9,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hepbench.specs.errors import UsageError
+from hepbench.plots import sheets
+from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.text import unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from hepbench.plots.request import Request
+    from hepbench.plots.sheets import Sheet
 
 
 FIGURES = {
     "roc": "roc",
+    "significance": "significance",
+    "scores": "scores",
+    "efficiency": "efficiency",
+    "sculpting": "sculpting",
+    "error-vs-flops": "error_vs_cost",
+    "training-size": "training_size",
     "training": "training",
     "overtraining": "overtraining",
     "latents": "latents",
     "reconstructions": "reconstructions",
-    "error-vs-flops": "error_vs_cost",
-    "training-size": "training_size",
 }
 """The module that draws each figure."""
 
@@ -50,22 +57,74 @@ def check_output(output: Path | None) -> None:
     style.require_plotting()
 
 
-def make(figure: str, request: Request, output: Path | None = None) -> Path:
-    """Draw a figure of results, save it, and return the path of its file.
+def make(
+    figure: str, request: Request, output: Path | None = None, *, caption: Path | None = None
+) -> list[Path]:
+    """Draw a figure of results, save its sheets, and return the paths of all files.
+
+    Args:
+        figure: a name among FIGURES.
+        request: what to draw.
+        output: the file of one sheet; several get the names of their datasets behind it.
+        caption: where to write the captions, as LaTeX and as plain text.
 
     Raises:
         UsageError: the figure is unknown, or there is nothing to draw.
-        ResultsError: its predictions or networks are missing or were changed, or the file cannot
+        ResultsError: its predictions or networks are missing or were changed, or a file cannot
             be written.
     """
+    check_figure(figure, output)
+    sheets.check_caption(caption)
+    path = output or _beside(request.results.root, f"{figure}.png")
+    return _save(drawn(figure, request), path, caption, request.size)
+
+
+def drawn(figure: str, request: Request) -> list[Sheet]:
+    """Draw a figure of results, and return its sheets."""
     from hepbench.plots import style
 
-    check_figure(figure, output)
-    path = output or _beside(request.results.root, f"{figure}.png")
     module = import_module(f"hepbench.plots.results.{FIGURES[figure]}")
     with style.applied():
-        style.save(module.draw(request), path)
-    return path
+        found: list[Sheet] = module.draw(request)
+    return found
+
+
+def _save(found: Sequence[Sheet], path: Path, caption: Path | None, size: str | None) -> list[Path]:
+    from hepbench.plots import style
+
+    with style.applied():
+        files = sheets.save(found, path)
+    if caption is None:
+        return files
+    return [*files, *sheets.write_captions(found, files, caption, wide=size == "full")]
+
+
+def make_all(request: Request, folder: Path, suffix: str = ".png") -> Iterator[str]:
+    """Draw every figure that the results allow; yield a line for each file and each left out.
+
+    Args:
+        request: what to draw.
+        folder: for the figures, and for ``captions.tex`` and ``captions.txt``.
+        suffix: one of SUFFIXES.
+
+    Raises:
+        ResultsError: a file cannot be written.
+    """
+    found: list[Sheet] = []
+    files: list[Path] = []
+    for figure in FIGURES:
+        try:
+            sheets_of_figure = drawn(figure, request)
+        except HepbenchError as error:
+            yield f"{figure}: left out: {error}"
+            continue
+        paths = _save(sheets_of_figure, folder / f"{figure}{suffix}", None, request.size)
+        found += sheets_of_figure
+        files += paths
+        yield from map(str, paths)
+    if found:
+        wide = request.size == "full"
+        yield from map(str, sheets.write_captions(found, files, folder / "captions", wide=wide))
 
 
 def _beside(results: Path, name: str) -> Path:

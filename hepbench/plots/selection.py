@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from hepbench.planning import selection
-from hepbench.plots.labels import readable
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import unknown
+from hepbench.specs.text import one_line, unknown
 from hepbench.storage.records import ORIGINS
+from hepbench.tables import row_names
 from hepbench.tables.columns import Columns
 from hepbench.tables.notes import difference, listed
 from hepbench.tables.ranking import rank, standard
@@ -34,21 +35,27 @@ DAGGER = "\N{DAGGER}"
 MAX_REASONS = 4
 
 
+SHORT = 30
+"""Largest number of letters of what all rows share for it to stand below a figure's title."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     """One panel of a figure of results: table rows of one dataset, best first.
 
     Attributes:
         title: the dataset, and the group's value if the figure is grouped by something else.
+        dataset: the dataset's name with its parameters.
         source: original dataset or bundled sample.
         sizes: numbers of test examples and of seeds.
         rows: rows with a value; those that must not be compared with the others come last.
         names: one for each row; those that must not be compared end in a dagger.
         shared: what all rows have in common; the names omit it.
-        notes: notes below the figure.
+        notes: sentences for the caption.
     """
 
     title: str
+    dataset: str
     source: str
     sizes: str
     rows: list[Row]
@@ -59,12 +66,24 @@ class Panel:
     @property
     def caption(self) -> str:
         """One line about the panel: dataset, source, what its rows share, examples, seeds."""
-        parts = (self.source, self.shared, self.sizes)
-        return f"{self.title}: {', '.join(filter(None, parts))}"
+        shared = f"all rows: {self.shared}" if self.shared else ""
+        return f"{self.title}: {'; '.join(filter(None, (self.about, shared)))}"
+
+    @property
+    def about(self) -> str:
+        """Source, numbers of examples and of seeds."""
+        return ", ".join(filter(None, (self.source, self.sizes)))
+
+    @property
+    def header(self) -> str:
+        """What stands below the title: what all rows share, source and numbers."""
+        # long chains with parameters are only in the caption
+        shared = self.shared if len(self.shared) <= SHORT else ""
+        return "; ".join(filter(None, (shared, self.about)))
 
 
 def panels(
-    request: Request, *names: str, why_not: Callable[[Row], str] = lambda _: "", most: int
+    request: Request, *names: str, why_not: Callable[[Row], str] = lambda _: ""
 ) -> list[Panel]:
     """Return the panels of a figure of results, one for each dataset and each group.
 
@@ -72,10 +91,9 @@ def panels(
         request: the records and the globs.
         names: columns that the figure needs; rows are ranked by the first.
         why_not: returns why a row cannot be drawn, or "".
-        most: the largest number of rows that is legible in one panel.
 
     Raises:
-        UsageError: a name or glob matches nothing, or there is nothing or too much to draw.
+        UsageError: a name or glob matches nothing, or there is nothing to draw.
     """
     if request.group not in GROUPS:
         raise UsageError(unknown("group", request.group, GROUPS))
@@ -86,7 +104,6 @@ def panels(
         msg = f"nothing to draw: {_listed_reasons(reasons)}"
         raise UsageError(msg)
     found = [_panel(each, columns, value) for (value, _), each in sorted(rows.items(), key=repr)]
-    _check_sizes(found, most)
     if reasons:
         found[-1].notes.append(f"not drawn: {_listed_reasons(reasons)}")
     return found
@@ -106,14 +123,18 @@ def _drawable_rows(
     return drawable, reasons
 
 
-def _check_sizes(found: Iterable[Panel], most: int) -> None:
-    for panel in found:
-        if len(panel.rows) > most:
-            msg = (
-                f"{panel.title}: {len(panel.rows)} rows are too many for one panel; at most "
-                f"{most} are legible: choose some with -d, -m or -x"
-            )
-            raise UsageError(msg)
+def row_named(panel: Panel, name: str) -> int:
+    """Return the index of the row that a name or glob of a model, chain or row means.
+
+    Raises:
+        UsageError: it means no row of the panel.
+    """
+    for i, row in enumerate(panel.rows):
+        texts = (panel.names[i].rstrip(DAGGER), row.labels.model, row.labels.chain)
+        if name in texts or any(fnmatchcase(text, name) for text in texts):
+            return i
+    msg = unknown(f"row of {panel.title}", name, [each.rstrip(DAGGER) for each in panel.names])
+    raise UsageError(msg)
 
 
 def _listed_reasons(reasons: Mapping[str, Sequence[str]]) -> str:
@@ -147,6 +168,7 @@ def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
         notes.append(f"{legend[i]} must not be compared with the others: {why}")
     return Panel(
         title=_title(ranked[0], columns.group, value),
+        dataset=ranked[0].labels.dataset,
         source=source_of(ranked),
         sizes=sizes(ranked),
         rows=ranked,
@@ -157,7 +179,7 @@ def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
 
 
 def _title(row: Row, group: str, value: Any) -> str:
-    title = readable(row.labels.dataset)
+    title = one_line(row.labels.dataset)
     if group in {"dataset", "source"}:
         return title
     return f"{title}, {group} {'not recorded' if value == '' else value}"
@@ -177,18 +199,21 @@ def incomparable(rows: Sequence[Row], columns: Columns) -> dict[int, str]:
 
 
 def names(rows: Sequence[Row]) -> tuple[list[str], str]:
-    """Return a legend name for each row (model and whatever differs), and what the rows share."""
-    parts = {
-        "suite": [f"suite {row.labels.suite}" for row in rows],
-        "model": [readable(row.labels.model) for row in rows],
-        "chain": [readable(row.labels.chain) for row in rows],
-        "preset": [f"preset {row.labels.preset}" for row in rows],
-        "source": [ORIGINS[row.labels.source] for row in rows],
-    }
-    used = [name for name, each in parts.items() if name == "model" or len(set(each)) > 1]
-    found = [", ".join(parts[name][i] for name in used) for i in range(len(rows))]
-    shared = "" if "chain" in used else parts["chain"][0]
-    return found, shared
+    """Return the name of each row, as in tables, and what the rows share.
+
+    If all rows have one model, their names are their chains.
+    """
+    labels = [row.labels for row in rows]
+    models, chains = {each.model for each in labels}, {each.chain for each in labels}
+    found = row_names.in_words(labels)
+    if len(chains) == 1:
+        return found, one_line(chains.pop())
+    shared = row_names.shorten(labels, ("model", "chain")).shared
+    if len(models) == 1:
+        model = one_line(models.pop())
+        shared = [model, *(each for each in shared if each != model)]
+        found = [name.partition(" ")[2] or name for name in found]
+    return found, ", ".join(shared)
 
 
 def source_of(rows: Iterable[Row]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hepbench.evaluation import stored_predictions
-from hepbench.plots.results import overtraining, roc, training
+from hepbench.plots.results import overtraining, roc_curves, training
 from hepbench.report.content import Curves, Line, Roc, Scores, Step
 from hepbench.specs.errors import HepbenchError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EVERY = 4
 """Each fourth point of a ROC curve is in the page."""
 
-EFFICIENCIES = roc.EFFICIENCIES[EVERY - 1 :: EVERY]
+EFFICIENCIES = roc_curves.EFFICIENCIES[EVERY - 1 :: EVERY]
 
 MOST_POINTS = 80
 """Points of a training curve."""
@@ -46,15 +46,17 @@ def _roc(test: Sequence[Predictions]) -> Roc | None:
     if not test or test[0].scores.shape[1] != 2:
         return None
     try:
-        curve = roc.over_seeds([roc.roc(each) for each in test])
+        curve = roc_curves.over_seeds([roc_curves.roc(each) for each in test])
     except HepbenchError:
         return None
     # the first points may lack: few background examples pass
-    places = range(len(roc.EFFICIENCIES) - len(curve.efficiency), len(roc.EFFICIENCIES))
+    places = range(
+        len(roc_curves.EFFICIENCIES) - len(curve.efficiency), len(roc_curves.EFFICIENCIES)
+    )
     kept = [i - places.start for i in places if i % EVERY == EVERY - 1]
     spread = [] if curve.spread is None else _short(curve.spread[kept])
     start = len(EFFICIENCIES) - len(kept)
-    return Roc(start, _short(curve.rejection[kept]), _short(curve.stderr[kept]), spread)
+    return Roc(start, _short(curve.value[kept]), _short(curve.stderr[kept]), spread)
 
 
 def _scores(test: Sequence[Predictions], train: Sequence[Predictions]) -> Scores | None:

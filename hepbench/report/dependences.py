@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from hepbench.plots.results import error_vs_cost
+from hepbench.plots.results import pareto
 from hepbench.report.content import Dependence
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import chain, uses
@@ -44,13 +44,13 @@ def dependences(tables: Sequence[Sequence[Row]]) -> list[Dependence]:
 
 def _over_parameters(table: int, rows: Sequence[Row]) -> Iterator[tuple[str, Line]]:
     try:
-        families = error_vs_cost.curves(rows, "flops")
+        families = pareto.curves(rows, "flops")
     except UsageError:
         # the label of a record that something else wrote
         return
     for places in families:
         members = [rows[i] for i in places]
-        name = error_vs_cost.parameter(members) if len(places) >= FEWEST else ""
+        name = pareto.parameter(members) if len(places) >= FEWEST else ""
         values = [_parameter(row, name) for row in members]
         if name and all(_is_number(value) for value in values):
             points = [(table, i, float(v)) for i, v in zip(places, values, strict=True)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from hepbench.plots.results import error_vs_cost
+from hepbench.plots.results import pareto
 from hepbench.report import commands, curves, details, shown_columns
 from hepbench.report.content import PageRow
 from hepbench.specs.errors import HepbenchError
@@ -79,7 +79,7 @@ class PageRows:
             sections=[self._place(each) for each in details.sections(row) if each.items],
             seeds=details.seeds(row, self.columns.main),
             commands=commands.of_row(row, str(self.results)),
-            machine=one_line(" and ".join(error_vs_cost.machines(row, "latency"))),
+            machine=one_line(" and ".join(pareto.machines(row, "latency"))),
             curves=drawn,
         )
 

@@ -56,7 +56,7 @@ _SIGNS = str.maketrans(
     | {sign: f"{{{sign}}}" for sign in "[*"}
     | {sign: f"${sign}$" for sign in "<>|"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"±": r"$\pm$", "≥": r"$\geq$", "\N{EN DASH}": "--"}
+    | {"±": r"$\pm$", "≥": r"$\geq$", "†": r"$\dagger$", "\N{EN DASH}": "--"}
 )
 
 

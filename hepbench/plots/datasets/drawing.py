@@ -5,12 +5,12 @@ Test examples are never drawn: see ``labelled_examples``.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hepbench.plots import drawing, style
+from hepbench.plots import drawing, sheets, style
 from hepbench.plots.datasets import distributions, histograms, labelled_examples, means, views
+from hepbench.plots.sheets import Sheet
 from hepbench.running.progress import Ticker
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hepbench.data.finding import Wanted
     from hepbench.plots.datasets.labelled_examples import LabelledExamples
+    from hepbench.plots.style import Size
 
 
 FIGURES = ("means", "views", *distributions.KINDS)
@@ -36,6 +37,8 @@ def make(
     source: Wanted,
     compare: bool,
     output: Path | None,
+    size: str | None = None,
+    caption: Path | None = None,
 ) -> list[Path]:
     """Draw figures of a dataset, and return the paths of their files.
 
@@ -45,7 +48,10 @@ def make(
         data: the folder with original files.
         source: ``file``, ``sample``, or ``auto``: the file if it is found.
         compare: draw the original file over the bundled sample.
-        output: the file of a single figure; otherwise ``<dataset>-<figure>.png``.
+        output: the file of a single figure; otherwise ``<dataset>-<figure>.png``. If a figure needs
+            several files, they are numbered.
+        size: the printed width, a name in ``style.SIZES``; None: full.
+        caption: where to write the captions, as LaTeX and as plain text.
 
     Raises:
         UsageError: a figure or the dataset is unknown, or the dataset lacks inputs for a figure.
@@ -53,6 +59,7 @@ def make(
         ResultsError: a figure cannot be written.
     """
     _check(figures, source, compare=compare, output=output)
+    sheets.check_caption(caption)
     sources: Sequence[Wanted] = ("file", "sample") if compare else (source,)
     with Ticker(reference) as report_progress:
         several = [
@@ -61,7 +68,12 @@ def make(
             )
             for s in sources
         ]
-        return [_save(several, each, output) for each in _chosen(several[0], figures)]
+        chosen = _chosen(several[0], figures)
+        saved = [pair for each in chosen for pair in _save(several, each, size, output)]
+    drawn, paths = map(list, zip(*saved, strict=True))
+    if caption is not None:
+        paths += sheets.write_captions(drawn, paths, caption, wide=size != "column")
+    return paths
 
 
 def _check(figures: Sequence[str], source: Wanted, *, compare: bool, output: Path | None) -> None:
@@ -102,32 +114,40 @@ def why_not(shown: LabelledExamples, figure: str) -> str:
     return f"{shown.spec.name} has no {missing[0]}" if missing else ""
 
 
-def _save(several: Sequence[LabelledExamples], name: str, output: Path | None) -> Path:
+def _save(
+    several: Sequence[LabelledExamples], name: str, size: str | None, output: Path | None
+) -> list[tuple[Sheet, Path]]:
     # the name includes parameters, so that higgs[features=21] does not overwrite higgs
-    dataset = re.sub(r"[^\w.]+", "-", several[0].name).strip("-")
-    path = output or Path(f"{dataset}-{name}.png")
+    path = output or Path(f"{sheets.slug(several[0].name)}-{name}.png")
     with style.applied():
-        figure, notes = _draw(several, name)
-        _caption(figure, several, notes)
-        style.save(figure, path)
-    return path
+        drawn = _sheets(several, name, style.SIZES[size or "full"])
+        return list(zip(drawn, sheets.save(drawn, path), strict=True))
 
 
-def _draw(several: Sequence[LabelledExamples], name: str) -> tuple[Figure, list[str]]:
-    if name == "means":
-        return means.draw(several)
-    return views.draw(several) if name == "views" else histograms.draw(several, name)
-
-
-def _caption(figure: Figure, several: Sequence[LabelledExamples], notes: Sequence[str]) -> None:
-    """Write the title of a dataset's figure, and the notes below it."""
-    name = several[0].name
+def _sheets(several: Sequence[LabelledExamples], name: str, size: Size) -> list[Sheet]:
+    """Draw a figure of a dataset; several files of it are numbered."""
+    figures, notes = _draw(several, name, size)
     origins = " and ".join(ORIGINS[shown.origin] for shown in several)
-    title = rf"$\bf{{{style.mathematical(name)}}}$  $\it{{{style.mathematical(origins)}}}$"
-    figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
+    for figure in figures:
+        style.heading(figure, several[0].name, origins)
+    caption = _caption(several, notes)
+    title = f"{several[0].name}, {origins}: {name}"
+    return [Sheet(each, title, str(i), caption) for i, each in enumerate(figures, 1)]
+
+
+def _draw(
+    several: Sequence[LabelledExamples], name: str, size: Size
+) -> tuple[list[Figure], list[str]]:
+    if name == "means":
+        return means.draw(several, size)
+    return views.draw(several, size) if name == "views" else histograms.draw(several, name, size)
+
+
+def _caption(several: Sequence[LabelledExamples], notes: Sequence[str]) -> list[str]:
+    """Return the sentences of the caption of a dataset's figure."""
     drawn = [f"{ORIGINS[shown.origin]}: {_examples(shown)}" for shown in several]
     about_files = [note for shown in several for note in shown.notes]
-    style.footer(figure, [*drawn, *notes, *about_files])
+    return [*drawn, *notes, *about_files]
 
 
 def _examples(shown: LabelledExamples) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hepbench.plots.datasets.binning import Bins
     from hepbench.plots.datasets.distributions import Distribution
     from hepbench.plots.datasets.labelled_examples import LabelledExamples
+    from hepbench.plots.style import Size
     from hepbench.specs.types import Array
 
 
@@ -30,71 +31,90 @@ HEADROOM = 1.25
 """Upper end of a linear y axis, as a multiple of the highest bin."""
 
 
-MIN_WIDTH = 7.2
-"""Smallest width of a figure in inches: title and legend are side by side."""
-
-
 RATIO_RANGE = (0.4, 1.6)
 
 
-POINTS: dict[str, Any] = {"fmt": "o", "markersize": 2.2, "linewidth": 0.8}
+POINTS: dict[str, Any] = {"fmt": "o", "markersize": 1.8, "linewidth": 0.6}
 
 
 TOP_RIGHT: dict[str, Any] = {"ha": "right", "va": "top"}
 
 
-def draw(several: Sequence[LabelledExamples], kind: str) -> tuple[Figure, list[str]]:
+def draw(
+    several: Sequence[LabelledExamples], kind: str, size: Size
+) -> tuple[list[Figure], list[str]]:
     """Draw histograms of each quantity in its own panel, for one or two sources of a dataset.
 
     Returns:
-        The figure, and the notes for below it.
+        As many figures as the panels need, and sentences for the caption.
     """
     where = distributions.chosen(several, kind)
     counted = [distributions.count(shown, kind, where) for shown in several]
-    n = len(where)
-    across = 4 if n > 6 or n == 4 else min(n, 3)
-    figure, panels = _grid(n, across, compared=len(several) > 1)
+    quantities = list(zip(*counted, strict=True))
+    drawn = [each for each in quantities if any((found.heights > 0).any() for found in each)]
+    notes = _notes(kind, several)
+    if empty := [each[0].name for each in quantities if each not in drawn]:
+        notes.append(f"without any value, not drawn: {', '.join(empty)}")
+    across = _across(len(drawn), size)
+    height = sum(_heights(compared=len(several) > 1)) + style.ABOVE
+    most = across * max(1, int((size.height - 0.7) / height))
+    figures = [
+        _figure([drawn[i] for i in places], several, kind, size)
+        for places in style.chunks(len(drawn), most)
+    ]
+    return figures, notes
+
+
+def _across(n: int, size: Size) -> int:
+    """Return how many panels are side by side."""
+    if size.width < 5:
+        return min(n, 2)
+    return 4 if n > 6 or n == 4 else min(n, 3)
+
+
+def _heights(*, compared: bool) -> tuple[float, ...]:
+    return (1.15, 0.45) if compared else (1.15,)
+
+
+def _figure(
+    drawn: Sequence[Sequence[Distribution]],
+    several: Sequence[LabelledExamples],
+    kind: str,
+    size: Size,
+) -> Figure:
+    compared, across = len(several) > 1, _across(len(drawn), size)
+    panels = style.grid(size, len(drawn), across=across, heights=_heights(compared=compared))
     ylabel = ""
-    for i, (panel, *mine) in enumerate(zip(panels, *counted, strict=True)):
+    for i, (panel, mine) in enumerate(zip(panels, drawn, strict=True)):
         _draw_panel(panel[0], mine, several)
-        if len(several) > 1:
-            _draw_ratios(panel[1], *mine)
-        panel[-1].set_xlabel(style.plain(mine[0].name), fontsize="small", labelpad=1)
+        if compared:
+            _draw_ratios(panel[1], *mine, named=i % across == 0)
+        letters = int((size.width / across - 0.3) * 72 / (style.LETTER * style.SMALL))
+        name = "\n".join(style.wrap(mine[0].name.replace("_", " "), letters))
+        panel[-1].set_xlabel(style.plain(name), fontsize=style.SMALL, labelpad=1)
         # a label is written at the start of each row and where it changes
         before, ylabel = ylabel, _ylabel(mine[0], kind)
         if i % across == 0 or ylabel != before:
-            panel[0].set_ylabel(ylabel, fontsize="x-small")
-    _legend(figure, [panel[0] for panel in panels])
-    return figure, _notes(kind, several)
-
-
-def _grid(n: int, across: int, *, compared: bool) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure with n panels, with axes for ratios if two sources are compared."""
-    tall = 2.0 if n > 3 else 2.8
-    heights = [tall, 0.375 * tall] if compared else [tall]
-    width = max(2.75, MIN_WIDTH / across)
-    figure, panels = style.grid(n, across=across, width=width, heights=heights)
-    for axes in (axes for panel in panels for axes in panel):
-        axes.tick_params(labelsize="x-small", which="both")
-    return figure, panels
+            panel[0].set_ylabel(ylabel, fontsize=style.SMALL)
+    figure: Any = panels[0][0].figure
+    _draw_key(figure, [panel[0] for panel in panels])
+    whole: Figure = figure
+    return whole
 
 
 def _draw_panel(
     axes: Axes, each: Sequence[Distribution], several: Sequence[LabelledExamples]
 ) -> None:
-    if not any((found.heights > 0).any() for found in each):
-        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "none", fontsize="small", **middle)
     spread = [_is_spread(found) for found in each]
     for found, shown, wide in zip(each, several, spread, strict=True):
         points = len(each) > 1 and shown.origin != "sample"
         if any(spread) and not wide:
             # its density would be huge in one narrow bin, and flatten the other source
             text = f"{shown.source_name}: all in one bin"
-            axes.text(0.97, 0.95, text, fontsize="xx-small", **TOP_RIGHT, transform=axes.transAxes)
+            axes.text(0.97, 0.95, text, fontsize=style.SMALL, **TOP_RIGHT, transform=axes.transAxes)
             continue
         for label, name in enumerate(shown.spec.classes):
-            colour = style.COLOURS[label % len(style.COLOURS)]
+            colour = style.colour(label)
             text = style.plain(f"{name}, {shown.source_name}" if len(each) > 1 else name)
             if points:
                 _points(axes, found, label, colour, text)
@@ -118,9 +138,9 @@ def _draw_axes(axes: Axes, each: Sequence[Distribution]) -> None:
     elif where.scale == "symlog":
         _symmetric(axes, where)
     elif where.scale == "linear":
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=4)
     else:
-        axes.set_xscale(where.scale)
+        style.logarithmic(axes.xaxis, where.edges[0], where.edges[-1])
     _draw_yaxis(axes, each)
 
 
@@ -133,7 +153,7 @@ def _draw_yaxis(axes: Axes, each: Sequence[Distribution]) -> None:
     high = float(positive.max())
     if each[0].bins.scale != "linear" or not each[0].once or high > STEEP * np.median(positive):
         low = max(float(positive.min()), high * 1e-6)
-        axes.set(yscale="log", ylim=(low / 2, high * 3))
+        style.logarithmic(axes.yaxis, low / 2, high * 3)
     else:
         axes.set_ylim(0, HEADROOM * high)
 
@@ -142,9 +162,9 @@ def _symmetric(axes: Axes, where: Bins) -> None:
     """Make an x axis logarithmic on both sides of 0, with a few ticks."""
     inner, outer = where.edges[len(where.edges) // 2], where.edges[-1]
     axes.set_xscale("symlog", linthresh=inner, linscale=0.3)
-    powers = np.arange(np.ceil(np.log10(inner)), np.floor(np.log10(outer)) + 1)
-    ticks = 10.0 ** powers[:: -max(1, len(powers) // 2)]
-    axes.set_xticks([*-ticks, 0, *ticks])
+    power = 10.0 ** np.floor(np.log10(outer))
+    ticks = [-power, 0, power]
+    axes.set_xticks(ticks, [style.short_number(tick) for tick in ticks])
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
 
 
@@ -170,7 +190,7 @@ def _steps(axes: Axes, found: Distribution, label: int, colour: str, name: str) 
     heights = heights if (found.heights > 0).any() else np.full(len(heights), np.nan)
     low, high = heights - errors, heights + errors
     axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=style.BAND, linewidth=0)
-    axes.stairs(heights, edges, baseline=None, color=colour, linewidth=1.2, label=name)
+    axes.stairs(heights, edges, baseline=None, color=colour, linewidth=0.9, label=name)
 
 
 def _points(axes: Axes, found: Distribution, label: int, colour: str, name: str) -> None:
@@ -194,29 +214,28 @@ def _centres(found: Distribution) -> Array:
     return middles
 
 
-def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution) -> None:
+def _draw_ratios(axes: Axes, file: Distribution, sample: Distribution, *, named: bool) -> None:
     """Draw the ratio of a bundled sample to the original file, class by class."""
     ratios, errors = distributions.ratio(sample, file)
     low, high = RATIO_RANGE
     for label in range(len(ratios)):
-        colour = style.COLOURS[label % len(style.COLOURS)]
+        colour = style.colour(label)
         known = np.isfinite(ratios[label])
         centres = _centres(file)[known]
         values, bars = ratios[label][known], errors[label][known]
         axes.errorbar(centres, np.clip(values, 0, 9), bars, color=colour, **POINTS)
     axes.axhline(1, color=style.GREY, linewidth=0.8)
     axes.set_ylim(low, high)
-    axes.set_ylabel("sample / file", loc="center", fontsize="xx-small")
+    axes.set_ylabel("ratio" if named else "", loc="center", fontsize=style.SMALL)
 
 
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """Draw one legend of the classes above all panels, beside the title."""
+def _draw_key(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Write the names of the classes below all panels."""
     # a panel leaves out a source whose values are all in one bin
     every = (axes.get_legend_handles_labels() for axes in panels)
     handles, names = max(every, key=lambda found: len(found[1]))
-    room = figure.get_figwidth() - 3.9
-    columns = max(1, int(room / (0.45 + 0.068 * max(map(len, names)))))
-    figure.legend(handles, names, loc="outside upper right", ncols=columns, frameon=False)
+    if names:
+        style.key(figure, handles, names)
 
 
 def _notes(kind: str, several: Sequence[LabelledExamples]) -> list[str]:

@@ -17,22 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepbench.plots.datasets.labelled_examples import LabelledExamples
+    from hepbench.plots.style import Size
     from hepbench.specs.types import Array
 
 
-LAYOUT = (4, 2.1)
-"""Number of images side by side, and width of each in inches."""
-
-
-CROWDED = (8, 1.45)
-"""The layout if there are more than FEW lines of images: images side by side, and inches."""
+SIDE_BY_SIDE = {"few": 4, "many": 6}
+"""Number of images side by side in a wide figure, if there are few lines of them or many."""
 
 
 FEW = 3
-
-
-MIN_WIDTH = 4.2
-"""Least width of a figure in inches."""
 
 
 ENOUGH = 5
@@ -153,45 +146,62 @@ def lines(found: Sequence[tuple[str, Means]], classes: Sequence[str]) -> list[Li
     return made
 
 
-def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
+def draw(several: Sequence[LabelledExamples], size: Size) -> tuple[list[Figure], list[str]]:
     """Draw the mean images of a dataset, or of its file and its sample with differences.
 
     Returns:
-        The figure, and the notes for below it.
+        As many figures as the channels need, and sentences for the caption.
     """
     found = [(shown.source_name, means(shown)) for shown in several]
     drawn = lines(found, several[0].spec.classes)
     channels = found[0][1].channels
-    across = min(_layout(drawn)[0], len(channels))
-    blocks = [range(i, min(i + across, len(channels))) for i in range(0, len(channels), across)]
+    across = min(_side_by_side(drawn, size), len(channels))
+    blocks = style.chunks(len(channels), across)
     # if there are more lines than channels, the lines become columns
-    turned = len(drawn) > FEW >= len(channels)
-    figure, grids = _grids(drawn, across, len(blocks), turned=turned)
+    turned = len(drawn) > FEW >= len(channels) and size.width > 5
+    wide, tall = (len(drawn), across) if turned else (across, len(drawn))
+    most = max(1, int((size.height - 0.5) / (_height(size, wide, tall))))
+    figures = [
+        _figure(drawn, channels, [blocks[i] for i in some], size, turned=turned)
+        for some in style.chunks(len(blocks), most)
+    ]
+    return figures, _notes(*found[0][1].means.shape[2:])
+
+
+def _side_by_side(drawn: Sequence[Line], size: Size) -> int:
+    most = SIDE_BY_SIDE["few" if len(drawn) <= FEW else "many"]
+    return most if size.width > 5 else most // 2
+
+
+def _height(size: Size, wide: int, tall: int) -> float:
+    """Return the height in inches of a block of images."""
+    return tall * min((size.width - 0.8) / wide, LARGEST) + 0.65
+
+
+LARGEST = 1.9
+"""Largest width of an image in inches."""
+
+
+def _figure(
+    drawn: Sequence[Line],
+    channels: Sequence[str],
+    blocks: Sequence[range],
+    size: Size,
+    *,
+    turned: bool,
+) -> Figure:
+    across = max(map(len, blocks))
+    wide, tall = (len(drawn), across) if turned else (across, len(drawn))
+    figure = style.blank(size, len(blocks) * _height(size, wide, tall))
+    parts: Any = np.atleast_1d(np.asarray(figure.subfigures(len(blocks), 1)))
     high = _highest([line.images for line in drawn if line.pulls])
-    for (part, axes), block in zip(grids, blocks, strict=True):
+    for part, block in zip(parts, blocks, strict=True):
+        axes = part.subplots(tall, wide, squeeze=False)
+        axes = axes.T if turned else axes
         _draw_block(axes, drawn, block, high)
         _draw_names(axes, drawn, [channels[i] for i in block], turned=turned)
         _draw_bars(part, axes[:, : len(block)], drawn, turned=turned)
-    return figure, _notes(*found[0][1].means.shape[2:])
-
-
-def _layout(drawn: Sequence[Line]) -> tuple[int, float]:
-    return LAYOUT if len(drawn) <= FEW else CROWDED
-
-
-def _grids(
-    drawn: Sequence[Line], across: int, blocks: int, *, turned: bool
-) -> tuple[Figure, list[tuple[Any, Array]]]:
-    """Return a figure of mean images, and for each block its axes [line, channel]."""
-    from matplotlib.figure import Figure
-
-    _, panel = _layout(drawn)
-    wide, tall = (len(drawn), across) if turned else (across, len(drawn))
-    size = max(wide * panel + 1.4, MIN_WIDTH), blocks * (tall * panel + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
-    parts: Any = np.atleast_1d(np.asarray(figure.subfigures(blocks, 1)))
-    grids = [(part, part.subplots(tall, wide, squeeze=False)) for part in parts]
-    return figure, [(part, axes.T if turned else axes) for part, axes in grids]
+    return figure
 
 
 def _notes(height: int, width: int) -> list[str]:
@@ -219,7 +229,7 @@ def _draw_block(axes: Array, drawn: Sequence[Line], channels: Sequence[int], hig
             how = _differences(high) if line.pulls else scale
             _image(axes[i, column], line.images[channel], how)
     for spare in axes[:, len(channels) :].ravel():
-        spare.set_axis_off()
+        spare.remove()
 
 
 def _draw_names(
@@ -228,14 +238,14 @@ def _draw_names(
     """Write the names of lines and channels at the edges of a block of images."""
     for at, name in zip(axes[0], channels, strict=False):
         if turned:
-            at.set_ylabel(style.plain(name), loc="center", fontsize="small")
+            at.set_ylabel(style.plain(name.replace("_", " ")), loc="center", fontsize=style.SMALL)
         else:
-            at.set_title(style.plain(name), fontsize="small")
+            at.set_title(style.plain(name.replace("_", " ")), fontsize=style.SMALL)
     for at, line in zip(axes[:, 0], drawn, strict=True):
         if turned:
-            at.set_title(style.plain(line.name.replace(", ", "\n")), fontsize="x-small")
+            at.set_title(style.plain(line.name.replace(", ", "\n")), fontsize=style.SMALL)
         else:
-            at.set_ylabel(style.plain(line.name), loc="center", fontsize="small")
+            at.set_ylabel(style.plain(line.name), loc="center", fontsize=style.SMALL)
 
 
 def _draw_bars(part: Any, axes: Array, drawn: Sequence[Line], *, turned: bool) -> None:
@@ -250,8 +260,14 @@ def _draw_bars(part: Any, axes: Array, drawn: Sequence[Line], *, turned: bool) -
         how: dict[str, Any] = {"location": "right", "shrink": fraction, "anchor": (0, 0)}
         if turned:
             how = {"location": "bottom", "shrink": 2 * fraction, "anchor": (1, 0)}
-        bar = _bar(part, axes[pulls[0], 0].images[0], list(axes.ravel()), extend="both", **how)
-        bar.set_label("difference / error", loc="center", fontsize="x-small")
+        bar = _bar(
+            part,
+            axes[pulls[0], 0].images[0],
+            [ax for ax in axes.ravel() if ax.figure is not None],
+            extend="both",
+            **how,
+        )
+        bar.set_label("difference / error", loc="center", fontsize=style.SMALL)
 
 
 def _differences(high: float) -> dict[str, Any]:
@@ -274,6 +290,16 @@ def _bar(part: Any, shown: Any, axes: Sequence[Axes], **how: Any) -> Any:
     if isinstance(shown.norm, SymLogNorm):
         power = 10.0 ** np.floor(np.log10(float(shown.norm.vmax or 1)))
         bar.set_ticks([-power, 0, power])
-    bar.ax.tick_params(labelsize="xx-small", which="both", length=2, pad=1)
+    if shown.norm.vmin is not None and shown.norm.vmin > 0:
+        bar.set_ticks(_powers(shown.norm.vmin, shown.norm.vmax))
+    bar.formatter = style.formatter()
+    bar.update_ticks()
+    bar.ax.tick_params(which="both", length=2, pad=1)
     bar.ax.minorticks_off()
     return bar
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Return at most three powers of ten between two numbers."""
+    found = [10.0**power for power in range(-12, 13) if low <= 10.0**power <= high]
+    return found[:: -max(1, -(-len(found) // 3))][::-1]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hepbench.data import naming
+from hepbench.plots import style
 from hepbench.specs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hepbench.plots.datasets.labelled_examples import LabelledExamples
+    from hepbench.plots.style import Size
     from hepbench.specs.types import Array
 
 
@@ -41,7 +43,11 @@ COLUMNS = ("image", "cloud", "graph", "graph, enlarged")
 
 
 PANEL = 2.5
-"""Size of a panel in inches."""
+"""Size in inches of a panel for which the areas of points are given."""
+
+
+LARGEST_PANEL = 2.0
+"""Largest size of a panel in inches."""
 
 
 QUANTILE = 0.02
@@ -203,44 +209,73 @@ def examples(shown: LabelledExamples) -> tuple[list[Example], str, str]:
     return made, names, unit
 
 
-def draw(several: Sequence[LabelledExamples]) -> tuple[Figure, list[str]]:
+def draw(several: Sequence[LabelledExamples], size: Size) -> tuple[list[Figure], list[str]]:
     """Draw an example of each class from each source of a dataset.
 
     Returns:
-        The figure, and the notes for below it.
+        As many figures as the examples need, and sentences for the caption.
     """
     found = [(shown, *examples(shown)) for shown in several]
     drawn = [(shown, one) for shown, ones, *_ in found for one in ones]
     every = [one for _, one in drawn]
     look, reach = _colours(every), max(map(_reach, every))
     # in small images the enlarged part would be nearly the whole
-    small = any(CLOSE * max(_pixel(one)) > reach / 2 for one in every)
-    figure, lines = _grid(len(drawn), COLUMNS[:-1] if small else COLUMNS)
-    for axes, (shown, one) in zip(lines, drawn, strict=True):
-        points = _draw_example(axes[:3], one, look, reach)
-        if not small:
-            _draw_enlarged(axes[2], axes[3], one, look)
-        _write_name(axes[0], f"{one.name}, {shown.source_name}" if len(several) > 1 else one.name)
-    bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=16 * len(drawn), extend="min")
-    bar.set_label(naming.with_unit("sum of channels", found[0][-1]))
+    small = any(CLOSE * max(_pixel(one)) > reach / 2 for one in every) or size.width < 5
+    columns = COLUMNS[:-1] if small else COLUMNS
+    panel = min((size.width - 0.9) / len(columns), LARGEST_PANEL)
+    most = max(1, int((size.height - 1.0) / panel))
+    scale = Scale(look, reach, panel, size)
+    named = [
+        (f"{one.name}, {shown.source_name}" if len(several) > 1 else one.name, one)
+        for shown, one in drawn
+    ]
+    figures = [
+        _figure([named[i] for i in places], columns, scale, naming.with_unit("sum", found[0][-1]))
+        for places in style.chunks(len(named), most)
+    ]
     sums = [f"colours: sum of channels {names}" for _, _, names, _ in found]
-    return figure, [*(_note(one) for one in every), *sums]
+    return figures, [*(_note(one) for one in every), *sums]
 
 
-def _grid(examples: int, columns: Sequence[str]) -> tuple[Figure, Any]:
-    """Return a figure of examples with axes [example, column], titles and labels."""
-    from matplotlib.figure import Figure
+class Scale(NamedTuple):
+    """What all examples of a figure share.
 
-    size = (len(columns) * PANEL + 1.2, examples * PANEL + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
-    lines: Any = figure.subplots(examples, len(columns), squeeze=False)
+    Attributes:
+        look: colour map and scale.
+        reach: half of the width of a panel, in units of the positions.
+        panel: width and height of a panel in inches.
+        size: of the figure.
+    """
+
+    look: Mapping[str, Any]
+    reach: float
+    panel: float
+    size: Size
+
+
+def _figure(
+    named: Sequence[tuple[str, Example]], columns: Sequence[str], scale: Scale, bar_label: str
+) -> Figure:
+    figure = style.blank(scale.size, len(named) * scale.panel + 0.45)
+    lines: Any = figure.subplots(len(named), len(columns), squeeze=False)
     for ax, column in zip(lines[0], columns, strict=True):
-        ax.set_title(column, loc="center")
+        ax.set_title(column, loc="center", fontsize=style.SMALL)
     for ax in lines[:, 0]:
-        ax.set_ylabel(r"$\Delta\eta$")
+        ax.set_ylabel(r"$\Delta\eta$", fontsize=style.SMALL)
     for ax in lines[-1]:
-        ax.set_xlabel(r"$\Delta\phi$")
-    return figure, lines
+        ax.set_xlabel(r"$\Delta\phi$", fontsize=style.SMALL)
+    for axes, (name, one) in zip(lines, named, strict=True):
+        points = _draw_example(axes[:3], one, scale)
+        if len(columns) > 3:
+            _draw_enlarged(axes[2], axes[3], one, scale)
+        _write_name(axes[0], name)
+        for ax in axes if axes is not lines[-1] else ():
+            ax.tick_params(labelbottom=ax is axes[-1] and len(columns) > 3)
+    bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=14 * len(named), extend="min")
+    bar.formatter = style.formatter()
+    bar.update_ticks()
+    bar.set_label(bar_label)
+    return figure
 
 
 def _note(one: Example) -> str:
@@ -264,12 +299,14 @@ def _reach(one: Example) -> float:
     return float(abs(one.places).max(initial=0)) + max(_pixel(one))
 
 
-def _draw_example(axes: Sequence[Axes], one: Example, look: Mapping[str, Any], reach: float) -> Any:
+def _draw_example(axes: Sequence[Axes], one: Example, scale: Scale) -> Any:
     """Draw image, cloud and graph of one example into three axes; return the drawn points."""
     image, cloud, graph = axes
+    look, reach = scale.look, scale.reach
     _draw_image(image, one, look)
-    points = [_draw_points(cloud, one, look), _draw_points(graph, one, look)]
-    _draw_links(graph, one, 0.25)
+    area = (scale.panel / PANEL) ** 2
+    points = [_draw_points(each, one, look, larger=area) for each in (cloud, graph)]
+    _draw_links(graph, one, 0.2)
     for ax in axes:
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     for ax in axes[1:]:
@@ -297,16 +334,14 @@ def _draw_points(ax: Axes, one: Example, look: Mapping[str, Any], *, larger: flo
 def _draw_links(ax: Axes, one: Example, width: float) -> None:
     from matplotlib.collections import LineCollection
 
-    from hepbench.plots import style
-
     ends = one.places[:, ::-1][one.links]
     ax.add_collection(LineCollection(ends, colors=style.GREY, linewidths=width, zorder=2))
 
 
-def _draw_enlarged(whole: Axes, close: Axes, one: Example, look: Mapping[str, Any]) -> None:
+def _draw_enlarged(whole: Axes, close: Axes, one: Example, scale: Scale) -> None:
     """Draw the surroundings of the brightest point enlarged, and mark them in the full graph."""
-    _draw_image(close, one, look, alpha=0.5)
-    _draw_points(close, one, look, larger=5.0)
+    _draw_image(close, one, scale.look, alpha=0.5)
+    _draw_points(close, one, scale.look, larger=5.0 * (scale.panel / PANEL) ** 2)
     _draw_links(close, one, 0.4)
     y, x = one.places[np.argmax(one.amounts)]
     up, aside = (CLOSE * size for size in _pixel(one))
@@ -317,11 +352,9 @@ def _draw_enlarged(whole: Axes, close: Axes, one: Example, look: Mapping[str, An
 
 
 def _write_name(ax: Axes, name: str) -> None:
-    from hepbench.plots import style
-
     at: dict[str, Any] = {"xy": (0.05, 0.94), "xycoords": "axes fraction", "va": "top"}
     box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
-    ax.annotate(style.plain(name), **at, fontweight="bold", fontsize="small", bbox=box)
+    ax.annotate(style.plain(name), **at, fontweight="bold", fontsize=style.SMALL, bbox=box)
 
 
 def _colours(several: Sequence[Example]) -> dict[str, Any]:

@@ -1,266 +1,83 @@
 """Draw a metric's error against cost: a point for each table row, and the Pareto front.
 
-Rows that differ in one parameter of their last step are joined by a line.
+The colour of a point shows its chain, its marker the model. Rows that differ in one parameter of
+their last step are joined by a line. Rows without a cost, such as estimators, are at the margin.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+import numpy as np
 
-from hepbench.plots import labels, selection, style
+from hepbench.plots import direct_labels, selection, style
+from hepbench.plots.direct_labels import Label
+from hepbench.plots.results import pareto
+from hepbench.plots.results.pareto import COSTS
+from hepbench.plots.sheets import Sheet
 from hepbench.specs.errors import UsageError
-from hepbench.specs.references import Reference, chain, uses
-from hepbench.specs.text import several, unknown
+from hepbench.specs.references import chain
+from hepbench.specs.text import one_line, unknown
 from hepbench.tables import latencies
-from hepbench.tables.columns import base, title
+from hepbench.tables.columns import title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hepbench.plots.request import Request
+    from hepbench.plots.results.pareto import Axis, Point
     from hepbench.plots.selection import Panel
-    from hepbench.plots.style import Look
-    from hepbench.storage.records import Record
-    from hepbench.tables.columns import Metrics
+    from hepbench.specs.types import Array
     from hepbench.tables.rows import Row
 
 
-COSTS = {
-    "flops": ("flops", "FLOPs of one example"),
-    "theoretical": ("theoretical_macs", "FLOPs of one example without those of zero weights"),
-    "latency": ("latency", "latency of one example (ms)"),
-    "parameters": ("parameters", "parameters"),
-    "nonzero": ("nonzero_parameters", "non-zero parameters"),
-}
-"""By name of a cost on the command line: its table column and its axis label."""
-
-
 MOST = 40
+"""Largest number of rows in a figure; more go into further files."""
+
+
+HEIGHT = 2.7
+"""Height of the axes in inches."""
 
 
 FRONTS = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (10, 3)))
 """Line styles of the Pareto fronts, one for each machine."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """The point of one table row in a figure of error against cost.
+MARGIN = 0.13
+"""Width of the margin for rows without a cost, as a fraction of the other axes."""
 
-    Attributes:
-        row: index of the row in the panel.
-        x, x_spread: cost, mean and standard deviation over seeds.
-        y, stderr, spread: error, its statistical error, and standard deviation over seeds.
-        theoretical: FLOPs without those of zero weights, if masks alone save them.
-        limit: ``y`` is only a limit.
+
+APART = 5.0
+"""Points closer than this many typographic points are drawn side by side."""
+
+
+def draw(request: Request) -> list[Sheet]:
+    """Draw error against cost, a figure for each dataset.
+
+    Raises:
+        UsageError: the metric or the cost is unknown, or no row has both.
     """
-
-    row: int
-    x: float
-    y: float
-    x_spread: float | None = None
-    stderr: float | None = None
-    spread: float | None = None
-    theoretical: float | None = None
-    limit: bool = False
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The y axis of a figure of error against cost.
-
-    Attributes:
-        name: the metric, or a column of costs.
-        label: label of the axis.
-        complement: 1 - value is drawn instead of the value.
-        lower: whether lower is better in the figure.
-    """
-
-    name: str
-    label: str
-    complement: bool
-    lower: bool
-
-    def of(self, value: float) -> float:
-        """Return the number to draw for a value of the metric."""
-        return 1 - value if self.complement else value
-
-
-def axis(name: str, rows: Iterable[Row], metrics: Metrics) -> Axis:
-    """Return the y axis of a metric: if 1 is the best value, the axis shows 1 - value."""
-    higher = bool(metrics[base(name)][0]) if base(name) in metrics else False
-    values = [row.averages[name].value for row in rows]
-    within = all(value is None or 0 <= value <= 1 for value in values)
-    complement = higher and within
-    label = f"1 - {title(name)}" if complement else title(name)
-    return Axis(name, label, complement=complement, lower=complement or not higher)
-
-
-def points(rows: Sequence[Row], y: Axis, against: str) -> list[Point]:
-    """Return the points of the table rows that have both error and cost."""
-    found = (_point(i, row, y, against) for i, row in enumerate(rows))
-    return [point for point in found if point is not None]
-
-
-def _point(i: int, row: Row, y: Axis, against: str) -> Point | None:
-    cost, error = row.averages[_column(against)], row.averages[y.name]
-    x = cost.value if cost.value is not None else _full_macs(row, against)
-    if x is None or error.value is None:
-        return None
-    # one MAC is two FLOPs
-    scale = 2 if against == "theoretical" else 1
-    saved = row.averages["theoretical_macs"].value if against == "flops" else None
-    return Point(
-        row=i,
-        x=x * scale,
-        y=y.of(error.value),
-        x_spread=None if cost.spread is None else cost.spread * scale,
-        stderr=error.stderr,
-        spread=error.spread,
-        theoretical=None if saved is None else 2 * saved,
-        limit=error.limit,
-    )
-
-
-def _column(against: str) -> str:
-    """Return the table column of a cost."""
-    return COSTS[against][0] if against in COSTS else against
-
-
-def _full_macs(row: Row, against: str) -> float | None:
-    """Return the MACs to draw for a network without zero weights, which has no theoretical MACs."""
-    return row.averages["macs"].value if against == "theoretical" else None
-
-
-def machines(row: Row, against: str) -> tuple[str, ...]:
-    """Return the machines, with numbers of threads, on which a row's latencies were measured.
-
-    Empty for costs that are counted, not measured.
-    """
-    if against != "latency":
-        return ()
-    return tuple(sorted({_machine(record) for record in row.ok}))
-
-
-def _machine(record: Record) -> str:
-    made = record.provenance
-    processor = made.machine.processor or "unknown processor"
-    return f"{processor}, {several(made.threads or 1, 'thread')}"
-
-
-def curves(rows: Sequence[Row], against: str) -> list[list[int]]:
-    """Return the indices of the table rows that belong to each curve.
-
-    Rows of a curve differ only in one parameter of their last step and are sorted by it; their
-    costs were measured on one machine. Any other row is a curve of its own.
-    """
-    families: dict[Any, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        labels = row.labels
-        steps = [(s.name, repr(s.params)) for s in chain(labels.chain)]
-        before = (*steps[:-1], steps[-1][0])
-        families[labels._replace(chain=""), before, machines(row, against)].append(i)
-    found = []
-    for members in families.values():
-        found += _by_parameter(members, [_last_step_params(rows[i]) for i in members])
-    return sorted(found)
-
-
-def _last_step_params(row: Row) -> Mapping[str, Any]:
-    """Return the parameters of the last method in a row's chain."""
-    name = uses(step.name for step in chain(row.labels.chain))[-1]
-    found: Mapping[str, Any] = row.record.params.get("methods", {}).get(name, {})
-    return found
-
-
-def _by_parameter(members: Sequence[int], params: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Split rows into curves along which only one parameter varies, the one with most values."""
-    names = sorted({name for each in params for name in each})
-    values = {name: {_encoded(each.get(name)) for each in params} for name in names}
-    varying = [name for name in names if len(values[name]) > 1]
-    if not varying:
-        return [[i] for i in members]
-    main = max(varying, key=lambda name: len(values[name]))
-    split: dict[Any, list[tuple[Any, int]]] = defaultdict(list)
-    for i, each in zip(members, params, strict=True):
-        others = tuple(_encoded(each.get(name)) for name in varying if name != main)
-        split[others].append((each.get(main), i))
-    return [
-        [i for _, i in sorted(each, key=lambda pair: _sort_key(pair[0]))] for each in split.values()
-    ]
-
-
-def _encoded(value: Any) -> bytes:
-    return msgspec.json.encode(value, order="sorted")
-
-
-def _sort_key(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, (int, float))
-    return (not number, float(value) if number else 0.0, str(value))
-
-
-def parameter(rows: Sequence[Row]) -> str:
-    """Return the name of the parameter that varies along a curve."""
-    params = [_last_step_params(row) for row in rows]
-    names = sorted({name for each in params for name in each})
-    return next((n for n in names if len({_encoded(p.get(n)) for p in params}) > 1), "")
-
-
-def front(found: Sequence[Point], *, lower: bool) -> list[Point]:
-    """Return the Pareto front of points, sorted by cost.
-
-    No other point is better than one on the front in error or cost and as good in the other."""
-    sign = 1 if lower else -1
-    best, kept = float("inf"), []
-    for point in sorted(found, key=lambda p: (p.x, sign * p.y)):
-        if sign * point.y < best:
-            best = sign * point.y
-            kept.append(point)
-    return kept
-
-
-def fronts(
-    found: Iterable[Point], rows: Sequence[Row], *, lower: bool, against: str
-) -> dict[tuple[str, ...], list[Point]]:
-    """Return a Pareto front for each machine, since latencies are comparable on one machine only.
-
-    A row whose seeds were measured on several machines is on no front.
-    """
-    groups: dict[tuple[str, ...], list[Point]] = defaultdict(list)
-    for point in found:
-        groups[machines(rows[point.row], against)].append(point)
-    return {
-        where: front(group, lower=lower)
-        for where, group in sorted(groups.items())
-        if len(where) <= 1
-    }
-
-
-def draw(request: Request) -> Figure:
-    """Draw error against cost, a panel for each dataset."""
     _check(request)
-    columns = dict.fromkeys([request.error, _column(request.against), "macs", "theoretical_macs"])
-    why_not = _why_not(request.error, request.against)
-    panels = selection.panels(request, *columns, why_not=why_not, most=MOST)
-    legends = [_curve_names(panel, request.against) for panel in panels]
-    room = max(
-        style.legend_width([*words, *_front_names(panel, request.against)])
-        for words, panel in zip(legends, panels, strict=True)
-    )
-    figure, axes = style.grid(
-        len(panels), across=1 if room else 2, width=style.WIDTH + room, heights=(4.2,)
-    )
-    notes: list[str] = []
-    for (mine,), panel, words in zip(axes, panels, legends, strict=True):
-        notes += _draw_panel(mine, panel, words, request, right=bool(room))
-    style.footer(figure, notes)
-    return figure
+    column = pareto.column(request.against)
+    columns = dict.fromkeys([request.error, column, "macs", "theoretical_macs"])
+    panels = selection.panels(request, *columns, why_not=_why_not(request.error))
+    plots = [
+        Plot(panel, [panel.rows[i] for i in places], [panel.names[i] for i in places], request)
+        for panel in panels
+        for places in style.chunks(len(panel.rows), MOST)
+    ]
+    if not (
+        drawn := [plot for plot in plots if any(p.x is not None for p in plot.points.values())]
+    ):
+        where = " in ONNX Runtime" if column == "latency" else ""
+        msg = f"nothing to draw: {title(column)} was not measured{where} for any row"
+        raise UsageError(msg)
+    return [_sheet(plot) for plot in drawn]
 
 
 def _check(request: Request) -> None:
@@ -273,153 +90,331 @@ def _check(request: Request) -> None:
         raise UsageError(unknown("cost", request.against, known | set(COSTS)))
 
 
-def _why_not(error: str, against: str) -> Callable[[Row], str]:
+def _why_not(error: str) -> Callable[[Row], str]:
     """Return a function that says why a row's point cannot be drawn, or ""."""
-    column = _column(against)
 
     def why(row: Row) -> str:
-        if row.averages[error].value is None:
-            return f"{title(error)} has no value"
-        if row.averages[column].value is None and _full_macs(row, against) is None:
-            where = " in ONNX Runtime" if column == "latency" else ""
-            return f"{title(column)} was not measured{where}"
-        return ""
+        return f"{title(error)} has no value" if row.averages[error].value is None else ""
 
     return why
 
 
-def _curve_names(panel: Panel, against: str) -> list[str]:
-    """Return the legend names of curves, with numbers of machines if there are several."""
-    numbers = _machine_numbers(panel, against)
-    names = []
-    for places in curves(panel.rows, against):
-        where = machines(panel.rows[places[0]], against)
-        behind = f", {' and '.join(numbers[each] for each in where)}" if len(numbers) > 1 else ""
-        names.append(_curve_name(panel, places) + behind)
-    return names
+@dataclass(frozen=True)
+class Plot:
+    """What one figure of error against cost shows.
 
-
-def _machine_numbers(panel: Panel, against: str) -> dict[str, str]:
-    """Return a short name, such as ``machine 1``, for each machine of a panel.
-
-    Full names are too long for a legend.
+    Attributes:
+        panel: the dataset.
+        rows, names: of the panel, those that are drawn.
+        request: the axes that the user asked for.
     """
-    found = sorted({each for row in panel.rows for each in machines(row, against)})
-    return {each: f"machine {i + 1}" for i, each in enumerate(found)}
+
+    panel: Panel
+    rows: Sequence[Row]
+    names: Sequence[str]
+    request: Request
+
+    @cached_property
+    def y(self) -> Axis:
+        """The y axis."""
+        return pareto.axis(self.request.error, self.rows, self.request.metrics)
+
+    @cached_property
+    def points(self) -> dict[int, Point]:
+        """The point of each row, by index."""
+        found = pareto.points(self.rows, self.y, self.request.against)
+        return {point.row: point for point in found}
+
+    @cached_property
+    def curves(self) -> list[list[int]]:
+        """Indices of the rows of each curve."""
+        return pareto.curves(self.rows, self.request.against)
+
+    @cached_property
+    def families(self) -> list[str]:
+        """The methods of each row's chain, without their parameters."""
+        return ["+".join(step.name for step in chain(row.labels.chain)) for row in self.rows]
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The model of each row."""
+        return [one_line(row.labels.model) for row in self.rows]
+
+    @cached_property
+    def looks(self) -> list[style.Look]:
+        """Colour and marker of each row; if all have one chain, colours show the models too."""
+        families, models = (list(dict.fromkeys(each)) for each in (self.families, self.models))
+        shown, order = (self.families, families) if len(families) > 1 else (self.models, models)
+        return [
+            style.Look(
+                style.colour(order.index(shown[i])),
+                "-",
+                style.MARKERS[models.index(self.models[i]) % len(style.MARKERS)],
+            )
+            for i in range(len(self.rows))
+        ]
+
+    @cached_property
+    def machines(self) -> dict[str, str]:
+        """A short name, such as ``machine 1``, for each machine of the rows."""
+        each = {m for row in self.rows for m in pareto.machines(row, self.request.against)}
+        return {machine: f"machine {i + 1}" for i, machine in enumerate(sorted(each))}
 
 
-def _front_names(panel: Panel, against: str) -> dict[str, str]:
-    """Return the legend names of the machines' Pareto fronts, if there are several."""
-    numbers = _machine_numbers(panel, against)
-    named = {each: f"Pareto front, {number}" for each, number in numbers.items()}
-    return named if len(named) > 1 else {}
-
-
-def _curve_name(panel: Panel, places: Sequence[int]) -> str:
-    """Return the legend name of a curve: the name of its only row, or what its rows share."""
-    name = panel.names[places[0]]
-    if len(places) == 1:
-        return name
-    rows = [panel.rows[i] for i in places]
-    varied = parameter(rows)
-    values = [_last_step_params(row).get(varied) for row in rows]
-    *before, last = chain(rows[0].labels.chain)
-    span = {varied: f"{values[0]} to {values[-1]}"}
-    others = {name: value for name, value in last.params.items() if name != varied}
-    steps = [*before, Reference(last.name, span | others)]
-    return (
-        f"{labels.readable(rows[0].labels.model)}, {' + '.join(map(labels.readable_step, steps))}"
+def _sheet(plot: Plot) -> Sheet:
+    size, against = plot.request.sized("column"), plot.request.against
+    axes, margin = _axes(plot, size)
+    figure: Any = axes.figure
+    style.heading(figure, plot.panel.title, plot.panel.header)
+    fronts = _draw_fronts(axes, plot)
+    _draw_key(figure, plot, fronts)
+    # the positions of points in the figure are needed from here on
+    figure.draw_without_rendering()
+    places = _places(axes, margin, plot)
+    for curve in plot.curves:
+        _draw_curve(axes, margin, plot, curve, places)
+    sources = _draw_published(axes, plot)
+    drawn = [_outline(plot.points[i], place[0]) for i, place in places.items()]
+    joined = [np.concatenate([places[i] for i in curve]) for curve in plot.curves]
+    drawn += [*joined, *(np.asarray(line.get_xydata()) for line in fronts.values())]
+    order = {row: i for i, row in enumerate(places)}
+    found = [label for curve in plot.curves for label in _labels(plot, curve, places, order)]
+    here = [each for each in found if plot.points[_row_of(each, order)].x is not None]
+    # those that name a row or a curve first
+    direct_labels.write(axes, sorted(here, key=lambda label: -label.farthest), drawn)
+    notes = [plot.panel.caption, _explanation(plot, len(fronts)), *sources]
+    notes += [*_latency_notes(plot), *plot.panel.notes]
+    cost = COSTS[against][1] if against in COSTS else title(against)
+    return Sheet(
+        figure, f"{plot.y.label} against {cost}, {plot.panel.title}", plot.panel.title, notes
     )
 
 
-def _draw_panel(
-    axes: Axes, panel: Panel, words: Sequence[str], request: Request, *, right: bool
-) -> list[str]:
-    """Draw one panel of error against cost; return notes about it."""
-    y = axis(request.error, panel.rows, request.metrics)
-    found = {point.row: point for point in points(panel.rows, y, request.against)}
-    lines = curves(panel.rows, request.against)
-    looks = style.looks([(str(i), "") for i in range(len(lines))])
-    for places, name, look in zip(lines, words, looks, strict=True):
-        _draw_curve(axes, [found[i] for i in places], name, look)
-    drawn = _drawn_fronts(panel, found, y, request.against)
-    _draw_fronts(axes, drawn, _front_names(panel, request.against))
-    sources = _draw_published(axes, panel, _row_looks(lines, looks), y, request.against)
-    _scale(axes, list(found.values()), y, request.against)
-    style.heading(axes, panel.title, source=panel.source, sizes=panel.sizes, inches=style.WIDTH)
-    style.legend(axes, right=right, loc="best")
-    explained = _explanation(found.values(), len(drawn))
-    return [panel.caption, explained, *sources, *_latency_notes(panel, request), *panel.notes]
+def _outline(point: Point, place: Array) -> Array:
+    """Return points (n, 2) on the error bar of a row, and on the line to its theoretical FLOPs."""
+    x, y = place
+    error = float(np.hypot(point.stderr or 0.0, point.spread or 0.0))
+    ends = [(x, y - error), (x, y), (x, y + error)]
+    return np.array([*ends, *([(x, y), (point.theoretical, y)] if point.theoretical else [])])
 
 
-def _drawn_fronts(
-    panel: Panel, found: Mapping[int, Point], y: Axis, against: str
-) -> dict[tuple[str, ...], list[Point]]:
-    """Return the Pareto fronts with more than one point, if the x axis is a cost."""
-    if against not in COSTS:
-        return {}
-    comparable = [point for i, point in found.items() if selection.DAGGER not in panel.names[i]]
-    best = fronts(comparable, panel.rows, lower=y.lower, against=against)
-    return {where: points for where, points in best.items() if len(points) > 1}
+def _row_of(label: Label, order: Mapping[int, int]) -> int:
+    return next(row for row, i in order.items() if i == label.owner)
 
 
-def _row_looks(lines: Sequence[Sequence[int]], looks: Sequence[Look]) -> dict[int, Look]:
-    """Return the colour and markers of each row's curve."""
-    return {i: look for places, look in zip(lines, looks, strict=True) for i in places}
+def _axes(plot: Plot, size: style.Size) -> tuple[Axes, Axes | None]:
+    """Return scaled axes, and those of the margin if rows have no cost."""
+    without = any(point.x is None for point in plot.points.values())
+    figure = style.blank(size, HEIGHT)
+    ratios = (1, MARGIN) if without else (1,)
+    axes, *others = figure.subplots(
+        1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios
+    )[0]
+    _scale(axes, plot)
+    for margin in others:
+        margin.set(xlim=(0, 1))
+        column = pareto.column(plot.request.against)
+        margin.set_xticks([0.5], [f"no\n{title(column)}"])
+        margin.tick_params(axis="x", which="both", length=0)
+        margin.tick_params(axis="y", which="both", left=False, labelleft=False)
+    return axes, others[0] if others else None
 
 
-def _draw_fronts(
-    axes: Axes, found: Mapping[tuple[str, ...], Sequence[Point]], names: Mapping[str, str]
-) -> None:
-    """Draw the Pareto front of each machine."""
-    for i, (where, best) in enumerate(found.items()):
-        how: dict[str, Any] = {
-            "color": style.GREY,
-            "linewidth": 1,
-            "linestyle": FRONTS[i % len(FRONTS)],
-            "zorder": 0,
-            "label": style.plain(names.get("".join(where), "")),
-        }
-        axes.step([p.x for p in best], [p.y for p in best], where="post", **how)
+def _scale(axes: Axes, plot: Plot) -> None:
+    """Set scales, ranges and labels of the axes; logarithmic if all numbers are positive."""
+    found = list(plot.points.values())
+    xs = [x for p in found for x in (p.x, p.theoretical) if x is not None]
+    errors = [np.hypot(p.stderr or 0.0, p.spread or 0.0) for p in found]
+    ys = [p.y + sign * e for p, e in zip(found, errors, strict=True) for sign in (-1, 1)]
+    _range(axes.xaxis, xs, 0.12, least=1.4)
+    known = (row.published.metrics for row in plot.rows if row.published)
+    ys += [plot.y.of(each[plot.y.name]) for each in known if plot.y.name in each]
+    _range(axes.yaxis, [*ys, *(p.y for p in found)], 0.1, least=1.03)
+    against = plot.request.against
+    axes.set_xlabel(COSTS[against][1] if against in COSTS else title(against))
+    axes.set_ylabel(plot.y.label)
 
 
-def _draw_curve(axes: Axes, found: Sequence[Point], name: str, look: Look) -> None:
-    x, y = [p.x for p in found], [p.y for p in found]
-    axes.plot(x, y, color=look.colour, linestyle=look.dashes, linewidth=1.2, alpha=0.7)
-    how: dict[str, Any] = {"fmt": "none", "ecolor": look.colour}
-    for p in found:
-        spread: dict[str, Any] = {"elinewidth": 1, "capsize": 3, "capthick": 1}
-        axes.errorbar(p.x, p.y, p.spread, p.x_spread, **how, **spread)
-        axes.errorbar(p.x, p.y, p.stderr, **how, elinewidth=2.6, alpha=0.45)
-        if p.theoretical is not None:
-            dots: dict[str, Any] = {"color": look.colour, "linewidth": 0.8, "linestyle": ":"}
-            axes.plot([p.x, p.theoretical], [p.y, p.y], **dots)
-            axes.plot(p.theoretical, p.y, look.marker, mfc="white", mec=look.colour)
-    axes.plot(x, y, look.marker, color=look.colour, label=style.plain(name))
-
-
-def _draw_published(
-    axes: Axes, panel: Panel, looks: Mapping[int, Look], y: Axis, against: str
-) -> list[str]:
-    """Draw the published values of rows; return notes with their sources.
+def _range(axis: Any, values: Sequence[float], room: float, *, least: float) -> None:
+    """Set the range of an axis to hold all values, on a logarithmic scale if possible.
 
     Args:
-        axes: the axes.
-        panel: its rows, and their names.
-        looks: the look of each row.
-        y: the y axis.
-        against: the x axis.
+        axis: an axis of matplotlib.
+        values: all that is drawn.
+        room: beyond each end, as a fraction of the range.
+        least: the smallest room on a logarithmic scale, as a factor.
     """
-    names: dict[str, list[str]] = defaultdict(list)
-    for i, look in looks.items():
-        published = panel.rows[i].published
-        if published is None or y.name not in published.metrics:
+    low, high = min(values), max(values)
+    if low > 0:
+        factor = max((high / low) ** room, least)
+        style.logarithmic(axis, low / factor, high * factor)
+    else:
+        more = room * (high - low or 1.0)
+        getattr(axis.axes, f"set_{axis.axis_name}lim")(low - more, high + more)
+
+
+def _draw_fronts(axes: Axes, plot: Plot) -> dict[tuple[str, ...], Any]:
+    """Draw the Pareto front of each machine, if it has several points; return the lines."""
+    against = plot.request.against
+    if against not in COSTS:
+        return {}
+    comparable = [p for i, p in plot.points.items() if selection.DAGGER not in plot.names[i]]
+    found = pareto.fronts(comparable, plot.rows, lower=plot.y.lower, against=against)
+    several = {where: best for where, best in found.items() if len(best) > 1}
+    drawn = {}
+    for i, (where, best) in enumerate(several.items()):
+        how: dict[str, Any] = {"color": style.GREY, "linewidth": 0.8, "zorder": 0}
+        how["linestyle"] = FRONTS[i % len(FRONTS)]
+        line = np.array([(p.x, p.y) for p in best])
+        (drawn[where],) = axes.step(*line.T, where="post", **how)
+    return drawn
+
+
+def _draw_key(figure: Any, plot: Plot, fronts: Mapping[tuple[str, ...], Any]) -> None:
+    """Write below the axes which colour is which chain, and which marker which model."""
+    from matplotlib.lines import Line2D
+
+    entries: dict[str, Any] = {}
+    families, models = dict.fromkeys(plot.families), dict.fromkeys(plot.models)
+    for name in families if len(families) > 1 else ():
+        look = plot.looks[plot.families.index(name)]
+        entries[one_line(name)] = Line2D([], [], color=look.colour, linewidth=3.5)
+    for name in models if len(models) > 1 else ():
+        look = plot.looks[plot.models.index(name)]
+        colour = "black" if len(families) > 1 else look.colour
+        entries[name] = Line2D([], [], color=colour, marker=look.marker, linestyle="none")
+    for where, line in fronts.items():
+        machine = f", {plot.machines[where[0]]}" if len(plot.machines) > 1 else ""
+        entries[f"Pareto front{machine}"] = line
+    if entries:
+        style.key(figure, list(entries.values()), list(entries))
+
+
+def _places(axes: Axes, margin: Axes | None, plot: Plot) -> dict[int, Array]:
+    """Return where each row's point is drawn, (1, 2) in units of the data.
+
+    Points that coincide are moved sideways, so that all can be seen; those without a cost are in
+    the margin.
+    """
+    found: dict[int, Array] = {}
+    for where, rows in (
+        (axes, [i for i, p in plot.points.items() if p.x is not None]),
+        (margin, [i for i, p in plot.points.items() if p.x is None]),
+    ):
+        if where is None or not rows:
             continue
-        x = published.metrics.get(_column(against))
-        _draw_diamond(axes, x, y.of(published.metrics[y.name]), look.colour)
+        pixels = axes.figure.dpi / 72
+        data = [(0.5 if (p := plot.points[i]).x is None else p.x, p.y) for i in rows]
+        points = side_by_side(where.transData.transform(np.array(data, float)) / pixels)
+        back = where.transData.inverted().transform(points * pixels)
+        found |= {i: place[None] for i, place in zip(rows, back, strict=True)}
+    return found
+
+
+def side_by_side(points: Array) -> Array:
+    """Move points (n, 2) that coincide sideways, symmetrically, so that they are APART."""
+    moved = np.array(points, float)
+    groups: list[list[int]] = []
+    for i, point in enumerate(points):
+        near = [g for g in groups if np.hypot(*(points[g] - point).T).min() < APART]
+        merged = [i, *(j for g in near for j in g)]
+        groups = [g for g in groups if g not in near] + [sorted(merged)]
+    for group in groups:
+        middle = points[group, 0].mean()
+        order = sorted(group, key=lambda i: (points[i, 0], i))
+        if len(group) > 1:
+            moved[order, 0] = middle + APART * (np.arange(len(group)) - (len(group) - 1) / 2)
+    return moved
+
+
+def _draw_curve(
+    axes: Axes, margin: Axes | None, plot: Plot, rows: Sequence[int], places: Mapping[int, Array]
+) -> None:
+    """Draw the points of a curve with their errors, and the line that joins them."""
+    look = plot.looks[rows[0]]
+    known = [i for i in rows if plot.points[i].x is not None]
+    if len(known) > 1:
+        line = np.concatenate([places[i] for i in known])
+        axes.plot(*line.T, color=look.colour, linewidth=0.9, alpha=0.7)
+    for i in rows:
+        where = axes if i in known else margin
+        if where is not None:
+            _draw_point(where, plot.points[i], places[i][0], plot.looks[i])
+
+
+def _draw_point(axes: Axes, point: Point, place: Array, look: style.Look) -> None:
+    x, y = place
+    how: dict[str, Any] = {"fmt": "none", "ecolor": look.colour}
+    axes.errorbar(x, y, point.spread, point.x_spread, elinewidth=0.7, capsize=1.5, **how)
+    axes.errorbar(x, y, point.stderr, elinewidth=2.2, alpha=0.3, **how)
+    if point.theoretical is not None and point.x is not None:
+        axes.plot([x, point.theoretical], [y, y], color=look.colour, linewidth=0.6, linestyle=":")
+        axes.plot(point.theoretical, y, look.marker, mfc="white", mec=look.colour)
+    axes.plot(x, y, look.marker, color=look.colour, mec="white", mew=0.4, markersize=4.5, zorder=3)
+
+
+def _labels(
+    plot: Plot, rows: Sequence[int], places: Mapping[int, Array], order: Mapping[int, int]
+) -> list[Label]:
+    """Return labels for the points of a curve: what neither colour nor marker tells."""
+    varied = pareto.parameter([plot.rows[i] for i in rows]) if len(rows) > 1 else ""
+    found = []
+    for place, i in enumerate(rows):
+        text = _distinction(plot, i)
+        if varied and place:
+            text = str(pareto.last_step_params(plot.rows[i]).get(varied))
+        if place == 0 and _is_best_of_model(plot, i):
+            text = f"{plot.models[i]} {text}".strip()
+        where = pareto.machines(plot.rows[i], plot.request.against)
+        if text and len(plot.machines) > 1:
+            text += f", {' and '.join(plot.machines[each] for each in where)}"
+        dagger = selection.DAGGER if selection.DAGGER in plot.names[i] else ""
+        if text or dagger:
+            far = direct_labels.NEARBY if place else direct_labels.DISTANCES[-1]
+            found.append(Label(text + dagger, plot.looks[i].colour, places[i], order[i], far))
+    return found
+
+
+def _distinction(plot: Plot, row: int) -> str:
+    """Return the parameters that tell a row from others with its model and methods, or ""."""
+    alike = [
+        i
+        for i in range(len(plot.rows))
+        if (plot.models[i], plot.families[i]) == (plot.models[row], plot.families[row])
+    ]
+    if len(alike) == 1:
+        return ""
+    params = [
+        {(step.name, *pair) for step in chain(plot.rows[i].labels.chain) for pair in _pairs(step)}
+        for i in alike
+    ]
+    common = set.intersection(*params)
+    mine = params[alike.index(row)] - common
+    return ",".join(f"{name}={value}" for _, name, value in sorted(mine))
+
+
+def _pairs(step: Any) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in step.params.items()]
+
+
+def _is_best_of_model(plot: Plot, row: int) -> bool:
+    """Whether a row is the first of its model, if there are several models."""
+    return len(Counter(plot.models)) > 1 and plot.models.index(plot.models[row]) == row
+
+
+def _draw_published(axes: Axes, plot: Plot) -> list[str]:
+    """Draw the published values of rows; return sentences with their sources."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for i, row in enumerate(plot.rows):
+        published = row.published
+        if published is None or plot.y.name not in published.metrics:
+            continue
+        x = published.metrics.get(pareto.column(plot.request.against))
+        value = plot.y.of(published.metrics[plot.y.name])
+        _draw_diamond(axes, x, value, plot.looks[i].colour)
         no_cost = "" if x is not None else ", cost not published: at the margin"
         caveat = f"; {published.caveat}" if published.caveat else ""
-        names[f"{published.source}{no_cost}{caveat}"].append(panel.names[i])
+        names[f"{published.source}{no_cost}{caveat}"].append(plot.names[i])
     return [
         f"open diamond: published for {'; '.join(each)}: {source}" for source, each in names.items()
     ]
@@ -429,30 +424,12 @@ def _draw_diamond(axes: Axes, x: float | None, value: float, colour: str) -> Non
     """Draw a published value as a diamond, at the right margin if its cost was not published."""
     how: dict[str, Any] = {"marker": "d", "mfc": "white", "mec": colour, "linestyle": "none"}
     where = axes.get_yaxis_transform() if x is None else axes.transData
-    axes.plot(0.97 if x is None else x, value, **how, markersize=7, transform=where)
+    axes.plot(0.97 if x is None else x, value, **how, markersize=5, transform=where)
 
 
-def _scale(axes: Axes, found: Sequence[Point], y: Axis, against: str) -> None:
-    """Make the axes of error and cost logarithmic if values differ much, and label them."""
-    xs = [x for p in found for x in (p.x, p.theoretical) if x is not None]
-    ys = [p.y for p in found]
-    if min(xs) > 0 and max(xs) > 10 * min(xs):
-        axes.set_xscale("log")
-        axes.set_xlim(min(xs) / 2, max(xs) * 2)
-    else:
-        # a common power of ten would cover the label of the axis
-        axes.ticklabel_format(axis="x", style="plain", useOffset=False)
-        axes.margins(x=0.1)
-    if min(ys) > 0 and max(ys) > 5 * min(ys):
-        axes.set_yscale("log")
-    axes.margins(y=0.12)
-    axes.set_xlabel(COSTS[against][1] if against in COSTS else title(against))
-    axes.set_ylabel(y.label)
-
-
-def _explanation(found: Iterable[Point], fronts: int) -> str:
-    """Return a note that explains error bars, markers and Pareto fronts."""
-    found = list(found)
+def _explanation(plot: Plot, fronts: int) -> str:
+    """Return a sentence that explains error bars, markers and Pareto fronts."""
+    found = list(plot.points.values())
     texts = ["bars, thick: statistical error of the test sample"]
     if any(p.spread is not None for p in found):
         texts.append("thin: standard deviation over seeds")
@@ -461,25 +438,29 @@ def _explanation(found: Iterable[Point], fronts: int) -> str:
         texts.append("grey: Pareto front of each machine" if several else "dashed: Pareto front")
     if any(p.theoretical is not None for p in found):
         texts.append("open markers: theoretical FLOPs, if zero weights cost nothing")
+    if any(p.x is None for p in found):
+        texts.append("right margin: rows whose cost was not measured")
     if any(p.limit for p in found):
         texts.append("some points are limits")
+    texts.append("points that coincide are drawn side by side")
     return "; ".join(texts)
 
 
-def _latency_notes(panel: Panel, request: Request) -> list[str]:
-    """Return notes on the machines on which latencies were measured."""
-    if request.against != "latency":
+def _latency_notes(plot: Plot) -> list[str]:
+    """Return sentences on the machines on which latencies were measured."""
+    against = plot.request.against
+    if against != "latency":
         return []
-    numbers = _machine_numbers(panel, request.against)
-    several = len(numbers) > 1
-    where = "; ".join(f"{name}: {each}" if several else each for each, name in numbers.items())
+    several = len(plot.machines) > 1
+    named = plot.machines.items()
+    where = "; ".join(f"{name}: {each}" if several else each for each, name in named)
     apart = "; latencies of different machines are not compared" if several else ""
     notes = [f"latency: {where}; in ONNX Runtime{apart}"]
-    for i, row in enumerate(panel.rows):
-        if len(machines(row, request.against)) > 1:
-            notes.append(
-                f"{panel.names[i]}: its seeds ran on several machines, so it is on no Pareto front"
-            )
-    if any(latencies.doubts(row, request.against) for row in panel.rows):
+    notes += [
+        f"{name}: its seeds ran on several machines, so it is on no Pareto front"
+        for name, row in zip(plot.names, plot.rows, strict=True)
+        if len(pareto.machines(row, against)) > 1
+    ]
+    if any(latencies.doubts(row, against) for row in plot.rows):
         notes.append("some latencies are in doubt: see the notes of the table")
     return notes

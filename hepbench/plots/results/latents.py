@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hepbench.plots import labels, selection, style, trained_networks
+from hepbench.plots.sheets import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
@@ -31,9 +31,6 @@ EMBEDDED = 1500
 
 IN_USE = 0.01
 """A latent dimension is in use if its mean KL divergence exceeds this number of nats."""
-
-
-MOST = 3
 
 
 @dataclass(frozen=True)
@@ -129,25 +126,38 @@ def embedded(values: Array) -> Array:
     return found
 
 
-def draw(request: Request) -> Figure:
-    """Draw the latents of each network in a line of four panels."""
-    from matplotlib.figure import Figure
+def draw(request: Request) -> list[Sheet]:
+    """Draw the latents of each network in four panels."""
+    size = request.sized("full")
+    across = 4 if size.width > 5 else 2
+    most = max(1, int((size.height - 0.4) / (_HEIGHT * 4 / across + 0.3)))
+    return [
+        _sheet(request, panel, rows, across)
+        for panel in selection.panels(request, "auc", why_not=_why_not)
+        for rows in style.chunks(len(panel.rows), most)
+    ]
 
-    panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
-    rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
-    figure = Figure(figsize=(12.4, 3.5 * len(rows)), layout="constrained")
-    parts: Any = figure.subfigures(len(rows), 1)
-    lines = np.atleast_1d(parts)
-    notes = [panel.caption for panel in panels]
-    for line, (panel, i) in zip(lines, rows, strict=True):
+
+_HEIGHT = 1.55
+
+
+def _sheet(request: Request, panel: Panel, rows: Sequence[int], across: int) -> Sheet:
+    size = request.sized("full")
+    down = 4 // across
+    axes = style.grid(size, 4 * len(rows), across=across, heights=(_HEIGHT,))
+    notes = [panel.caption]
+    for place, i in enumerate(rows):
         record = panel.rows[i].ok[0]
         found = encode(trained_networks.load(request.results, record, most=EXAMPLES))
-        axes = line.subplots(1, 4)
-        style.title(line, f"{panel.title}: {panel.names[i]}")
-        notes.append(_draw_row(axes, panel, i, found, record.seed))
+        mine = [each[0] for each in axes[4 * place : 4 * (place + 1)]]
+        style.panel_title(mine[0], panel.names[i], size.width - 0.5, fontweight="bold")
+        notes.append(_draw_row(mine, panel, i, found, record.seed))
+    figure: Any = axes[0][0].figure
+    style.add_height(figure, 0.1 * down * len(rows))
+    style.heading(figure, panel.title, panel.header)
     notes.append(f"t-SNE of at most {EMBEDDED:,} examples; its distances have no unit")
-    style.footer(figure, notes + [note for panel in panels for note in panel.notes])
-    return figure
+    title = f"Latents of test examples, {panel.title}"
+    return Sheet(figure, title, panel.title, [*notes, *panel.notes])
 
 
 def _why_not(row: Row) -> str:
@@ -163,7 +173,7 @@ def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Latents, seed: 
     axes[0].set_ylabel(f"PC 2 ({fractions[1] if len(fractions) > 1 else 0:.0%})")
     _scatter(axes[1], embedded(found.values), found.labels[:EMBEDDED], classes)
     axes[1].set(xlabel="t-SNE 1", ylabel="t-SNE 2")
-    style.legend(axes[0], loc="upper right", markerscale=2.5, handletextpad=0.2)
+    axes[0].legend(loc="upper right", markerscale=2, handletextpad=0.1, borderaxespad=0.1)
     note = _draw_dimensions(axes[2], found, fractions)
     _draw_normal(axes[3], normalised(found), sampled=found.log_variances is not None)
     where = f"{panel.names[i]}, seed {seed}, network after {found.step}"
@@ -171,16 +181,16 @@ def _draw_row(axes: Sequence[Axes], panel: Panel, i: int, found: Latents, seed: 
 
 
 def _scatter(axes: Axes, points: Array, labels: Array, classes: Sequence[str]) -> None:
-    colours = np.array(style.COLOURS)[labels % len(style.COLOURS)]
-    dots: dict[str, Any] = {"s": 4, "linewidths": 0}
+    colours = np.array([style.colour(i) for i in range(len(classes))])[labels]
+    dots: dict[str, Any] = {"s": 2.5, "linewidths": 0}
     # drawn in the order of ids, not of classes, so that no class hides another
     axes.scatter(points[:, 0], points[:, 1], c=colours, alpha=0.5, rasterized=True, **dots)
     for label, name in enumerate(classes):
-        colour = style.COLOURS[label % len(style.COLOURS)]
+        colour = style.colour(label)
         axes.scatter([], [], color=colour, label=style.plain(name), **dots)
     # leave room for the legend
     low, high = points[:, 1].min(), points[:, 1].max()
-    axes.set_ylim(top=high + 0.09 * (len(classes) + 0.5) * (high - low or 1.0))
+    axes.set_ylim(top=high + 0.14 * (len(classes) + 0.5) * (high - low or 1.0))
 
 
 def _draw_dimensions(axes: Axes, found: Latents, fractions: Array) -> str:
@@ -217,7 +227,7 @@ def _draw_normal(axes: Axes, values: Array, *, sampled: bool) -> None:
     axes.fill_between(centres, low, high, alpha=0.45, label="68 % of dimensions", **how)
     normal = np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi)
     axes.plot(centres, normal, color=style.COLOURS[1], linestyle=(0, (5, 1.5)), label="N(0, 1)")
-    axes.set_ylim(0, 1.5 * max(float(bins.max()), 0.4))
+    axes.set_ylim(0, 1.7 * max(float(bins.max()), 0.4))
     axes.set(xlim=(-4, 4), ylabel="density")
-    axes.set_xlabel("latent, sampled" if sampled else "latent, standardised")
-    style.legend(axes, loc="upper right")
+    axes.set_xlabel("sampled latent" if sampled else "standardised latent")
+    axes.legend(loc="upper left", borderaxespad=0.2)

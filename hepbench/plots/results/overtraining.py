@@ -10,32 +10,22 @@ import numpy as np
 
 from hepbench.evaluation import stored_predictions
 from hepbench.evaluation.uncertainty import effective_number
-from hepbench.plots import labels, selection, style
+from hepbench.plots import style
+from hepbench.plots.results import score_panels
+from hepbench.plots.results.score_panels import Layout, ScorePanel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hepbench.plots.request import Request
+    from hepbench.plots.sheets import Sheet
     from hepbench.specs.metric import Predictions
     from hepbench.specs.types import Array
-    from hepbench.storage.results import Results
-    from hepbench.tables.rows import Row
 
 
 EDGES = np.linspace(0, 1, 31)
-
-
-CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
-
-
-MOST = 9
-
-
-STEEP = 30
-"""A y axis is logarithmic if the highest bin exceeds the median bin by more than this factor."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +35,12 @@ class Histogram:
     Attributes:
         density: (bins,), with area 1 between 0 and 1.
         error: (bins,), statistical error, mean over seeds.
+        spread: (bins,), standard deviation over seeds; None for one seed.
     """
 
     density: Array
     error: Array
+    spread: Array | None = None
 
 
 def shown_scores(predictions: Predictions) -> Array:
@@ -61,15 +53,23 @@ def shown_scores(predictions: Predictions) -> Array:
 
 def histogram(seeds: Sequence[Predictions], label: int, edges: Array = EDGES) -> Histogram:
     """Return the distribution of the scores of one class, mean over seeds."""
+    return density_of([_scores_of_class(predictions, label) for predictions in seeds], edges)
+
+
+def density_of(seeds: Sequence[tuple[Array, Array]], edges: Array) -> Histogram:
+    """Return the distribution of scores (N,) with weights (N,) of each seed, mean over seeds."""
     densities, errors = [], []
-    for predictions in seeds:
-        scores, weights = _scores_of_class(predictions, label)
+    for scores, weights in seeds:
         mass, _ = np.histogram(scores, edges, weights=weights)
         squares, _ = np.histogram(scores, edges, weights=weights**2)
         area = weights.sum() * np.diff(edges)
         densities.append(mass / area)
         errors.append(np.sqrt(squares) / area)
-    return Histogram(np.mean(densities, axis=0), np.mean(errors, axis=0))
+    return Histogram(
+        density=np.mean(densities, axis=0),
+        error=np.mean(errors, axis=0),
+        spread=np.std(densities, axis=0, ddof=1) if len(seeds) > 1 else None,
+    )
 
 
 def _scores_of_class(predictions: Predictions, label: int) -> tuple[Array, Array]:
@@ -110,88 +110,82 @@ def _cumulative(scores: Array, weights: Array, points: Array) -> Array:
     return sums[np.searchsorted(scores[order], points, side="right")] / sums[-1]
 
 
-WIDTH = 4.6
-"""Width of a panel, in inches."""
+NOTE = (
+    "filled: test; points: training; each with area 1, mean over seeds; bars: statistical errors; "
+    "below: training / test; p: p-value of the Kolmogorov-Smirnov test that both have the same "
+    "distribution, lowest to highest over seeds"
+)
 
 
-def draw(request: Request) -> Figure:
+def draw(request: Request) -> list[Sheet]:
     """Draw the scores of each row in a panel, with the ratio of training to test below."""
-    panels = selection.panels(request, "auc", most=MOST)
-    rows = [(panel, i) for panel in panels for i in range(len(panel.rows))]
-    across = 2 if len(rows) in {2, 4} else 3
-    figure, axes = style.grid(len(rows), across=across, width=WIDTH, heights=(3.0, 1.1))
-    # 12 characters are about an inch: titles that do not fit beside the names go above them
-    widest = max(len(panel.title) + len(panel.names[i]) for panel, i in rows)
-    above_names = "\n" if widest > 12 * WIDTH else ""
-    for (above, below), (panel, i) in zip(axes, rows, strict=True):
-        _draw_row(above, below, panel.rows[i], request.results)
-        above.set_title(style.plain(panel.names[i]), loc="right", fontsize="small")
-        if len(panels) > 1 or i == 0:
-            title = style.plain(panel.title) + above_names
-            above.set_title(title, loc="left", fontweight="bold")
-    notes = [panel.caption for panel in panels]
-    notes.append(
-        "filled: test; points: training; each with area 1, mean over seeds; bars: statistical "
-        "errors; below: training / test; KS: p-value of the Kolmogorov-Smirnov test that both "
-        "have the same distribution, lowest to highest over seeds"
-    )
-    style.footer(figure, notes + [note for panel in panels for note in panel.notes])
-    return figure
+
+    def draw_panel(axes: Sequence[Axes], panel: ScorePanel) -> None:
+        parts = (
+            stored_predictions.of_records(request.results, panel.row.ok, part)
+            for part in ("train", "test")
+        )
+        _draw_panel(axes, panel, *parts)
+
+    layout = Layout("Scores of training and test examples", (1.5, 0.5), draw_panel, NOTE)
+    return score_panels.draw(request, layout)
 
 
-def _draw_row(above: Axes, below: Axes, row: Row, results: Results) -> None:
-    train, test = (
-        stored_predictions.of_records(results, row.ok, part) for part in ("train", "test")
-    )
+def _draw_panel(
+    axes: Sequence[Axes],
+    panel: ScorePanel,
+    train: Sequence[Predictions],
+    test: Sequence[Predictions],
+) -> None:
+    above, below = axes
+    scores = {
+        label: tuple([_scores_of_class(each, label) for each in part] for part in (train, test))
+        for label in panel.classes
+    }
+    where = score_panels.edges([v for pair in scores.values() for p in pair for v, _ in p])
     densities = []
-    names = labels.class_names(row.aspects["labels"], test[0].scores.shape[1])
-    for label, name in enumerate(names):
-        colour = style.COLOURS[label % len(style.COLOURS)]
-        fitted, unseen = histogram(train, label), histogram(test, label)
-        pairs = zip(train, test, strict=True)
+    for label, (fitted_scores, unseen_scores) in scores.items():
+        fitted, unseen = density_of(fitted_scores, where), density_of(unseen_scores, where)
         values = [
-            kolmogorov_smirnov(_scores_of_class(a, label), _scores_of_class(b, label))[1]
-            for a, b in pairs
+            kolmogorov_smirnov(a, b)[1] for a, b in zip(fitted_scores, unseen_scores, strict=True)
         ]
-        text = f"{style.plain(name)}, KS $p$ {_span(values)}"
-        above.stairs(unseen.density, EDGES, fill=True, color=colour, alpha=0.3)
-        above.stairs(unseen.density, EDGES, color=colour, label=text)
-        how: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": 3, "linewidth": 1}
-        above.errorbar(CENTRES, fitted.density, fitted.error, **how)
-        _draw_ratio(below, fitted, unseen, how)
+        text = f"{style.plain(panel.names[label])}, $p$ {_span(values)}"
+        _draw_class(axes, (fitted, unseen), where, style.colour(label), text)
         densities.append(unseen.density[unseen.density > 0])
-    _finish(above, below, densities, two=test[0].scores.shape[1] == 2)
+    score_panels.finish(above, densities, where, lines=len(panel.classes))
+    _finish_ratio(below, two=panel.two)
 
 
-def _finish(above: Axes, below: Axes, densities: Sequence[Array], *, two: bool) -> None:
-    """Set scales, labels and legend of a panel of scores.
-
-    Args:
-        above, below: axes of the distributions and of their ratio.
-        densities: positive densities of each class.
-        two: whether there are two classes.
-    """
-    highest = max(float(each.max()) for each in densities)
-    lowest = min(float(np.median(each)) for each in densities)
-    if highest > STEEP * lowest:
-        above.set(yscale="log", ylim=(lowest / 10, highest * 30))
-    else:
-        above.set_ylim(0, 1.45 * highest)
-    above.set(xlim=(0, 1), ylabel="density")
-    below.axhline(1, color=style.GREY, linewidth=0.8)
-    below.set_xlabel("signal score" if two else "score of the true class")
-    below.set_ylabel("ratio", loc="center", fontsize="small")
-    below.set_ylim(0.4, 1.6)
-    style.legend(above, loc="upper center")
-
-
-def _draw_ratio(axes: Axes, train: Histogram, test: Histogram, how: dict[str, Any]) -> None:
-    known = (test.density > 0) & (train.density > 0)
-    ratio = train.density[known] / test.density[known]
+def _draw_class(
+    axes: Sequence[Axes],
+    parts: tuple[Histogram, Histogram],
+    where: Array,
+    colour: str,
+    text: str,
+) -> None:
+    """Draw the scores of one class: training as points, test filled, and their ratio below."""
+    above, below = axes
+    fitted, unseen = parts
+    centres = (where[1:] + where[:-1]) / 2
+    above.stairs(unseen.density, where, fill=True, color=colour, alpha=0.3)
+    above.stairs(unseen.density, where, color=colour, linewidth=0.8, label=text)
+    how: dict[str, Any] = {"color": colour, "fmt": "o", "markersize": 2, "elinewidth": 0.7}
+    known = fitted.density > 0
+    above.errorbar(centres[known], fitted.density[known], fitted.error[known], **how)
+    known &= unseen.density > 0
+    ratio = fitted.density[known] / unseen.density[known]
     relative = np.hypot(
-        train.error[known] / train.density[known], test.error[known] / test.density[known]
+        fitted.error[known] / fitted.density[known], unseen.error[known] / unseen.density[known]
     )
-    axes.errorbar(CENTRES[known], ratio, ratio * relative, **how)
+    below.errorbar(centres[known], ratio, ratio * relative, **how)
+
+
+def _finish_ratio(below: Axes, *, two: bool) -> None:
+    below.axhline(1, color=style.GREY, linewidth=0.6)
+    below.set_xlabel("signal score" if two else "score of the true class")
+    below.set_ylabel("train / test", loc="center", fontsize=style.SMALL)
+    below.set_ylim(0.4, 1.6)
+    below.set_yticks([0.5, 1, 1.5])
 
 
 def _span(values: Sequence[float]) -> str:

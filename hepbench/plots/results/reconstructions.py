@@ -10,13 +10,13 @@ import numpy as np
 
 from hepbench.plots import labels, selection, style, trained_networks
 from hepbench.plots.results import latents
+from hepbench.plots.sheets import Sheet
 from hepbench.specs.errors import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
@@ -31,9 +31,6 @@ SHOWN = 6
 
 
 DRAWABLE = ("image", "table", "scalars")
-
-
-MOST = 2
 
 
 @dataclass(frozen=True)
@@ -191,27 +188,36 @@ def _decoded(trained: TrainedNetwork, name: str, values: Array) -> Array:
     return found
 
 
-def draw(request: Request) -> Figure:
-    """Draw the reconstructions of each network in a block of its own."""
-    from matplotlib.figure import Figure
+def draw(request: Request) -> list[Sheet]:
+    """Draw the reconstructions of each network in a figure of its own, smallest error first."""
+    panels = selection.panels(request, "auc", why_not=_why_not)
+    found = []
+    for panel in panels:
+        blocks = [_block(request, panel, i) for i in range(len(panel.rows))]
+        blocks.sort(key=lambda block: block.pairs.error)
+        found += [_sheet(request, panel, block) for block in blocks]
+    return found
 
-    panels = selection.panels(request, "auc", why_not=_why_not, most=MOST)
-    blocks = [_block(request, panel, i) for panel in panels for i in range(len(panel.rows))]
-    heights = [_height(block.pairs, block.lines) for block in blocks]
-    figure = Figure(figsize=(9.0, sum(heights)), layout="constrained")
-    parts: Any = figure.subfigures(len(blocks), 1, height_ratios=heights)
-    for part, block in zip(np.atleast_1d(parts), blocks, strict=True):
-        _draw_block(part, block)
-    notes = [panel.caption for panel in panels] + [_note(block) for block in blocks]
-    style.footer(figure, notes + [note for panel in panels for note in panel.notes])
-    return figure
+
+def _sheet(request: Request, panel: Panel, block: Block) -> Sheet:
+    size, pairs = request.sized("full"), block.pairs
+    figure = style.blank(size, _height(pairs, block.lines, size.width))
+    classes = _classes(block.row, pairs)
+    if pairs.input == "image":
+        _draw_images(figure, pairs, block.lines, classes)
+    else:
+        _draw_profiles(figure, pairs, block.row)
+    about = f"{block.name}; mean squared error {pairs.error:.3g}; {panel.header}"
+    style.heading(figure, panel.title, about)
+    title = f"Test inputs and their reconstructions, {panel.title}"
+    name = f"{panel.title}-{block.name}"
+    return Sheet(figure, title, name, [panel.caption, _note(block), *panel.notes])
 
 
 @dataclass(frozen=True)
 class Block:
     """One network's part of a figure of reconstructions."""
 
-    title: str
     name: str
     row: Row
     pairs: Pairs
@@ -222,15 +228,7 @@ def _block(request: Request, panel: Panel, i: int) -> Block:
     row = panel.rows[i]
     found = pairs(_load(request, row.ok[0]))
     lines = list(_lines(found, _features(found, row), channels=request.channels))
-    return Block(f"{panel.title}: {panel.names[i]}", panel.names[i], row, found, lines)
-
-
-def _draw_block(part: Any, block: Block) -> None:
-    style.title(part, block.title)
-    if block.pairs.input == "image":
-        _draw_images(part, block.pairs, block.lines, _classes(block.row, block.pairs))
-    else:
-        _draw_profiles(part, block.pairs, block.row)
+    return Block(panel.names[i], row, found, lines)
 
 
 def _note(block: Block) -> str:
@@ -277,12 +275,13 @@ def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Li
             yield Line(name, images.sum(axis=1))
 
 
-def _height(found: Pairs, lines: Sequence[Line]) -> float:
-    """Return the height of a network's block in inches."""
+def _height(found: Pairs, lines: Sequence[Line], width: float) -> float:
+    """Return the height in inches of a figure of so many inches in width."""
     if not lines:
-        return 2.4 * -(-len(found.originals) // 2) + 0.5
-    _, height, width = lines[0].images.shape
-    return len(lines) * max(1.25 * float(height) / float(width), 0.5) + 0.6
+        return 1.15 * -(-len(found.originals) // 2) + 0.9
+    _, high, wide = lines[0].images.shape
+    each = (width - 0.9) / SHOWN * float(high) / float(wide)
+    return len(lines) * max(each, 0.3) + 0.3
 
 
 def _classes(row: Row, found: Pairs) -> Sequence[str]:
@@ -302,10 +301,12 @@ def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequen
         shown = [_draw_line(*each, signed if sign else plain) for each in mine]
         # one colour bar for each run of neighbouring lines, so that it covers no other lines
         bar = part.colorbar(shown[0], ax=[ax for _, places in mine for ax in places], pad=0.01)
-        bar.set_label("difference" if sign else "value", loc="center", fontsize="small")
-        bar.ax.tick_params(labelsize="x-small", which="both", length=2)
+        bar.set_label("difference" if sign else "value", loc="center", fontsize=style.SMALL)
+        bar.ax.tick_params(which="both", length=2)
+        bar.formatter = style.formatter()
+        bar.update_ticks()
     for ax, label, number in zip(axes[0], found.labels, found.ids, strict=False):
-        ax.set_title(style.plain(f"{classes[label]}, id {number}"), fontsize="x-small")
+        ax.set_title(style.plain(f"{classes[label]}\nid {number}"), fontsize=style.SMALL)
     _walk_ends(axes, lines)
 
 
@@ -316,7 +317,7 @@ def _draw_line(line: Line, places: Sequence[Axes], how: dict[str, Any]) -> Any:
         ax.minorticks_off()
     for ax in places[len(line.images) :]:
         ax.set_axis_off()
-    places[0].set_ylabel(line.name, loc="center", fontsize="small")
+    places[0].set_ylabel(line.name, loc="center", fontsize=style.SMALL)
     drawn = zip(places, line.images, strict=False)
     first, *_ = (ax.imshow(image, origin="lower", **how) for ax, image in drawn)
     return first
@@ -326,8 +327,8 @@ def _walk_ends(axes: Array, lines: Sequence[Line]) -> None:
     """Write names above the first and the last image of a walk in latent space."""
     for line, places in zip(lines, axes, strict=True):
         if line.name == "walk":
-            places[0].set_title("from the first", fontsize="x-small")
-            places[-1].set_title("to the last", fontsize="x-small")
+            places[0].set_title("first", fontsize=style.SMALL, pad=1.5)
+            places[-1].set_title("last", fontsize=style.SMALL, pad=1.5)
 
 
 def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:
@@ -335,23 +336,22 @@ def _draw_profiles(part: Any, found: Pairs, row: Row) -> None:
     n = len(found.originals)
     axes = part.subplots(-(-n // 2), 2, squeeze=False, sharex=True).ravel()
     for spare in axes[n:]:
-        spare.set_axis_off()
+        spare.remove()
     classes = _classes(row, found)
     for i, ax in enumerate(axes[:n]):
         _draw_profile(ax, found.originals[i], found.made[i])
         title = style.plain(f"{classes[found.labels[i]]}, id {found.ids[i]}")
-        ax.set_title(title, loc="left", fontsize="small")
-        ax.set_ylabel("preprocessed value" if i % 2 == 0 else "", loc="center", fontsize="small")
+        ax.set_title(title, loc="left", fontsize=style.SMALL)
+        ax.set_ylabel("value" if i % 2 == 0 else "", loc="center", fontsize=style.SMALL)
     places = np.arange(found.originals.shape[1])
     _name_features(axes[max(n - 2, 0) : n], places, _features(found, row))
-    style.legend(axes[0], loc="upper right", ncols=2)
-    low, high = axes[0].get_ylim()
-    axes[0].set_ylim(low, high + 0.3 * (high - low))
+    handles, names = axes[0].get_legend_handles_labels()
+    style.key(part, handles, [f"{name}, preprocessed" for name in names])
 
 
 def _draw_profile(ax: Axes, original: Array, made: Array) -> None:
     places = np.arange(len(original))
-    ax.plot(places, original, "o", color="black", markersize=4, label="original")
+    ax.plot(places, original, "o", color="black", markersize=2.5, label="original")
     edges = np.arange(len(places) + 1) - 0.5
     ax.stairs(made, edges, color=style.COLOURS[1], baseline=None, label="reconstruction")
     ax.tick_params(axis="x", which="minor", bottom=False, top=False)
@@ -368,6 +368,4 @@ def _features(found: Pairs, row: Row) -> list[str]:
 
 def _name_features(axes: Sequence[Axes], places: Array, names: Sequence[str]) -> None:
     for ax in axes:
-        ax.set_xticks(
-            places, [style.plain(name) for name in names], rotation=90, fontsize="x-small"
-        )
+        ax.set_xticks(places, [style.plain(name.replace("_", " ")) for name in names], rotation=90)

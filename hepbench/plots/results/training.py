@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepbench.plots import selection, style
-from hepbench.specs.errors import UsageError
+from hepbench.plots.sheets import Sheet
 from hepbench.specs.references import chain, uses
 from hepbench.tables.columns import title
 
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hepbench.plots.request import Request
     from hepbench.plots.selection import Panel
+    from hepbench.plots.style import Size
     from hepbench.specs.types import Array
     from hepbench.storage.records import Record
     from hepbench.tables.rows import Row
@@ -37,9 +36,6 @@ LOSSES = ("loss", "validation_loss")
 
 METRICS = ("auc", "accuracy")
 """Metrics of training batches (``train_auc``) and of the validation part to draw."""
-
-
-MOST = 12
 
 
 AS_REPORTED = "as the plugin reports"
@@ -178,132 +174,157 @@ def kept(record: Record, place: int) -> int | None:
     return min(known, key=lambda i: sign * entries[i][monitor], default=None)
 
 
-def draw(request: Request) -> Figure:
-    """Draw the history of each training in a panel: loss, metric and learning rates."""
-    panels = selection.panels(request, "auc", why_not=_why_not, most=4 * MOST)
-    found = [each for panel in panels for each in trainings(panel.names, panel.rows)]
-    if len(found) > MOST:
-        msg = (
-            f"{len(found)} trainings are too many for one figure; at most {MOST} are legible: "
-            "choose some with -d, -m or -x"
-        )
-        raise UsageError(msg)
-    metrics = [name for name in METRICS if any(each.first([name]) for each in found)]
-    rates = any(each.rates for each in found)
-    heights = (2.7, *([1.5] * len(metrics)), *([1.1] if rates else []))
-    across = 2 if len(found) in {2, 4} else 3
-    figure, axes = style.grid(len(found), across=across, width=4.4, heights=heights)
-    for mine, each in zip(axes, found, strict=True):
-        _draw_training(mine, each, metrics=metrics, rates=rates)
-    style.footer(figure, _notes(panels, found))
-    return figure
+def draw(request: Request) -> list[Sheet]:
+    """Draw the history of each training of a dataset in a panel: loss, metric, learning rates."""
+    size = request.sized("full")
+    across = 3 if size.width > 5 else 1
+    found = []
+    for panel in selection.panels(request, "auc", why_not=_why_not):
+        drawn = trainings(panel.names, panel.rows)
+        most = across * max(1, int((size.height - 0.5) / _height(drawn)))
+        for places in style.chunks(len(drawn), most):
+            some = [drawn[i] for i in places]
+            found.append(_sheet(panel, some, size, across))
+    return found
+
+
+LOSS, OTHER = 1.15, 0.6
+"""Heights in inches of the axes of losses, and of a metric or of learning rates."""
+
+
+def _height(found: Sequence[StepHistories]) -> float:
+    """Return the height in inches of the highest panel, with its title and its x axis."""
+    return LOSS + OTHER * max(len(_below(each)) for each in found) + 0.75
+
+
+def _below(training: StepHistories) -> list[str]:
+    """Return what is drawn below the losses of a training: metrics and learning rates it has."""
+    metrics = [name for name in METRICS if training.first([name, f"train_{name}"])]
+    return [*metrics, *(["learning rate"] if training.rates else [])]
+
+
+def _sheet(panel: Panel, some: Sequence[StepHistories], size: Size, across: int) -> Sheet:
+    across = 2 if len(some) == 4 and across > 1 else min(across, len(some))
+    down = -(-len(some) // across)
+    figure = style.blank(size, down * _height(some))
+    cells = figure.add_gridspec(down, across)
+    colours = _term_colours(some)
+    for i, training in enumerate(some):
+        below = _below(training)
+        heights = [LOSS, *(OTHER for _ in below)]
+        cell = cells[i // across, i % across].subgridspec(len(heights), 1, height_ratios=heights)
+        axes: Any = cell.subplots(sharex=True, squeeze=False)
+        _draw_training(axes[:, 0], training, below, colours)
+        _write_title(axes[0, 0], training, size.width / across - 0.4)
+    style.heading(figure, panel.title, panel.header)
+    _draw_key(figure, some, colours)
+    title = f"Training histories, {panel.title}"
+    return Sheet(figure, title, panel.title, _notes(panel, some))
 
 
 def _draw_training(
-    axes: Sequence[Axes], training: StepHistories, *, metrics: Sequence[str], rates: bool
+    axes: Sequence[Axes],
+    training: StepHistories,
+    below: Sequence[str],
+    colours: Mapping[str, str],
 ) -> None:
     """Draw the history of one training: loss, then metrics and learning rates below."""
-    below = list(axes[1:])
-    _draw_loss(axes[0], training)
-    for name in metrics:
-        _draw_metric(below.pop(0), training, name)
-    if rates:
-        _draw_rates(below.pop(0), training)
+    _draw_loss(axes[0], training, colours)
+    for mine, name in zip(axes[1:], below, strict=True):
+        if name == "learning rate":
+            _draw_rates(mine, training)
+        else:
+            _draw_metric(mine, training, name)
+    for each in axes[:-1]:
+        each.tick_params(labelbottom=False)
     axes[-1].set_xlabel(training.time)
     style.whole_ticks(axes[-1])
-    _draw_titles(axes[0], training)
+
+
+def _write_title(axes: Axes, training: StepHistories, inches: float) -> None:
+    reported = f", {AS_REPORTED}" if training.reported else ""
+    style.panel_title(axes, f"{training.step}: {training.name}{reported}", inches)
 
 
 def _why_not(row: Row) -> str:
     return "" if any(record.history for record in row.ok) else f"{row.record.method} has no history"
 
 
-def _draw_titles(axes: Axes, training: StepHistories) -> None:
-    axes.set_title(style.plain(training.step), loc="left", fontweight="bold")
-    name = f"{training.name}, {AS_REPORTED}" if training.reported else training.name
-    axes.set_title(style.plain(_wrapped(name)), loc="right", fontsize="x-small")
+TRAINING, VALIDATION = (style.COLOURS[0], style.DASHES[1]), (style.COLOURS[1], "-")
+"""Colour and line style of training batches and of the validation part."""
 
 
-def _wrapped(name: str) -> str:
-    """Wrap the name of a row so that the name of the step fits beside it."""
-    return textwrap.fill(name, 44)
+def _term_colours(some: Sequence[StepHistories]) -> dict[str, str]:
+    """Return a colour for each term of the validation losses."""
+    terms = sorted({term for each in some for term in each.terms})
+    return {term: style.colour(2 + i) for i, term in enumerate(terms)}
 
 
-def _draw_loss(axes: Axes, training: StepHistories) -> None:
-    colours = {"train_loss": style.COLOURS[0], "validation": style.COLOURS[1]}
-    validation = training.first(LOSSES)
-    _draw_line(axes, training, "train_loss", "training", colours["train_loss"], (0, (5, 1.5)))
-    if validation:
-        _draw_line(axes, training, validation, "validation", colours["validation"], "-")
-        _draw_best(axes, training, validation, colours["validation"])
-    for i, term in enumerate(training.terms):
-        colour = style.COLOURS[2 + i % (len(style.COLOURS) - 2)]
-        _draw_line(axes, training, term, title(term), colour, ":")
+def _draw_loss(axes: Axes, training: StepHistories, colours: Mapping[str, str]) -> None:
+    _draw_line(axes, training, "train_loss", *TRAINING)
+    if validation := training.first(LOSSES):
+        _draw_line(axes, training, validation, *VALIDATION)
+        _draw_best(axes, training, validation)
+    for term in training.terms:
+        _draw_line(axes, training, term, colours[term], ":")
     _scale(axes)
     _draw_fits(axes, training)
-    axes.set_ylabel("loss")
-    columns = 2 if len(axes.get_legend_handles_labels()[0]) > 4 else 1
-    style.legend(axes, loc="upper right", ncols=columns, columnspacing=1.0)
+    axes.set_ylabel("loss", loc="center")
 
 
 def _scale(axes: Axes) -> None:
     """Make the axis of losses logarithmic if they differ by more than a factor of 10."""
     lines: Any = axes.get_lines()
     values = np.concatenate([np.asarray(each.get_ydata(), float) for each in lines])
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     if low > 0 and high > 10 * low:
-        axes.set_yscale("log")
-        axes.set_ylim(top=high * (high / low) ** 0.45)
+        style.logarithmic(axes.yaxis, low / 1.15, high * 1.15)
     else:
-        axes.set_ylim(top=high + 0.45 * (high - low or 1.0))
+        axes.locator_params(axis="y", nbins=5)
 
 
 def _draw_metric(axes: Axes, training: StepHistories, name: str) -> None:
-    if not training.first([name]):
-        axes.text(
-            0.5, 0.5, f"no {title(name)}", transform=axes.transAxes, ha="center", color=style.GREY
-        )
-        axes.set_yticks([])
-        return
-    _draw_line(axes, training, f"train_{name}", "training", style.COLOURS[0], (0, (5, 1.5)))
-    _draw_line(axes, training, name, "validation", style.COLOURS[1], "-")
-    _draw_best(axes, training, name, style.COLOURS[1])
+    _draw_line(axes, training, f"train_{name}", *TRAINING)
+    _draw_line(axes, training, name, *VALIDATION)
+    _draw_best(axes, training, name)
     _draw_fits(axes, training)
-    axes.set_ylabel(title(name))
+    axes.locator_params(axis="y", nbins=3)
+    axes.set_ylabel(title(name), loc="center")
 
 
 def _draw_rates(axes: Axes, training: StepHistories) -> None:
+    values = [line(training.histories, name).mean for name in training.rates]
     for i, name in enumerate(training.rates):
-        label = name.removeprefix("learning_rate.")
-        _draw_line(axes, training, name, label, style.GREY, style.DASHES[i % len(style.DASHES)])
-    if not training.rates:
-        axes.text(
-            0.5, 0.5, "no learning rate", transform=axes.transAxes, ha="center", color=style.GREY
-        )
-        axes.set_yticks([])
-        return
-    axes.set_yscale("log")
-    axes.set_ylabel("learning rate", loc="center")
+        _draw_line(axes, training, name, style.GREY, style.DASHES[i % len(style.DASHES)])
+    every = np.concatenate(values)
+    if every.min() > 0:
+        style.logarithmic(axes.yaxis, every.min() / 1.3, every.max() * 1.3)
+        axes.yaxis.set_major_locator(_few_ticks(axes))
+    axes.set_ylabel("rate", loc="center")
     _draw_fits(axes, training)
-    if len(training.rates) > 1:
-        style.legend(axes, loc="lower left", fontsize="xx-small")
 
 
-def _draw_line(
-    axes: Axes, training: StepHistories, name: str, label: str, colour: str, dashes: Any
-) -> None:
+def _few_ticks(axes: Axes) -> Any:
+    """Return a locator of at most three round ticks."""
+    from matplotlib.ticker import FixedLocator
+
+    ticks = style.round_ticks(*axes.get_ylim())
+    return FixedLocator(ticks[:: -(-len(ticks) // 3)])
+
+
+def _draw_line(axes: Axes, training: StepHistories, name: str, colour: str, dashes: Any) -> None:
     if not training.first([name]):
         return
     found = line(training.histories, name)
     single = "." if len(found.epochs) == 1 else ""
     how: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": single}
-    axes.plot(found.epochs, found.mean, label=style.plain(label) or "_", **how)
+    axes.plot(found.epochs, found.mean, **how)
     if found.spread is not None:
         low, high = found.mean - found.spread, found.mean + found.spread
         axes.fill_between(found.epochs, low, high, color=colour, alpha=style.BAND, linewidth=0)
 
 
-def _draw_best(axes: Axes, training: StepHistories, name: str, colour: str) -> None:
+def _draw_best(axes: Axes, training: StepHistories, name: str) -> None:
     """Mark the epoch of each seed whose weights were kept."""
     places = [
         (best + 1, history[best][name])
@@ -311,8 +332,8 @@ def _draw_best(axes: Axes, training: StepHistories, name: str, colour: str) -> N
         if best is not None and best < len(history) and name in history[best]
     ]
     if places:
-        how: Mapping[str, Any] = {"linestyle": "none", "marker": "o", "mfc": "white", "mec": colour}
-        axes.plot(*zip(*places, strict=True), **how, label="kept", zorder=5)
+        how: dict[str, Any] = {"linestyle": "none", "marker": "o", "mfc": "white"}
+        axes.plot(*zip(*places, strict=True), mec=VALIDATION[0], **how, zorder=5)
 
 
 def _draw_fits(axes: Axes, training: StepHistories) -> None:
@@ -320,11 +341,35 @@ def _draw_fits(axes: Axes, training: StepHistories) -> None:
         axes.axvline(place + 0.5, color=style.GREY, linewidth=0.6, linestyle=":")
 
 
-def _notes(panels: Sequence[Panel], found: Sequence[StepHistories]) -> list[str]:
-    texts = [
-        "open circles: the epoch of each seed whose weights were kept",
-        "dashed: training batches, as they were trained on; solid: the whole validation part",
-    ]
+def _draw_key(figure: Any, some: Sequence[StepHistories], colours: Mapping[str, str]) -> None:
+    """Write below all panels what the lines are."""
+    from matplotlib.lines import Line2D
+
+    def drawn(colour: str, dashes: Any) -> Any:
+        return Line2D([], [], color=colour, linestyle=dashes)
+
+    entries: dict[str, Any] = {}
+    if any(each.first(["train_loss", *(f"train_{n}" for n in METRICS)]) for each in some):
+        entries["training batches"] = drawn(*TRAINING)
+    if any(each.first([*LOSSES, *METRICS]) for each in some):
+        entries["validation"] = drawn(*VALIDATION)
+    if any(best is not None for each in some for best in each.best):
+        how: dict[str, Any] = {"linestyle": "none", "marker": "o", "mfc": "white"}
+        entries["weights kept"] = Line2D([], [], mec=VALIDATION[0], **how)
+    entries |= {title(term): drawn(colour, ":") for term, colour in colours.items()}
+    rates = [[n.removeprefix("learning_rate.") for n in each.rates] for each in some]
+    for i in range(max(map(len, rates)) if max(map(len, rates)) > 1 else 0):
+        names = dict.fromkeys(each[i] for each in rates if len(each) > max(i, 1))
+        rate = f"learning rate of {' or '.join(names)}"
+        entries[rate] = drawn(style.GREY, style.DASHES[i % len(style.DASHES)])
+    style.key(figure, list(entries.values()), list(entries))
+
+
+def _notes(panel: Panel, found: Sequence[StepHistories]) -> list[str]:
+    texts = ["open circles: the epoch of each seed whose weights were kept"]
+    if any(each.first(["train_loss"]) for each in found):
+        texts.append("dashed: training batches, as they were trained on")
+    texts.append("solid: the whole validation part")
     if any(len(each.histories) > 1 for each in found):
         texts.append("lines and bands: mean and standard deviation over seeds")
     if any(each.name.endswith(" more") for each in found):
@@ -333,10 +378,10 @@ def _notes(panels: Sequence[Panel], found: Sequence[StepHistories]) -> list[str]
         texts.append("dotted: terms of the validation loss, unweighted")
     if any(each.fits for each in found):
         texts.append("vertical lines: another fit begins within the step")
-    notes = [panel.caption for panel in panels] + ["; ".join(texts)]
-    if names := sorted({name for panel in panels for name in _incomplete(panel)}):
+    notes = [panel.caption, "; ".join(texts)]
+    if names := _incomplete(panel):
         notes.append(f"not recorded: training before the last step of {', '.join(names)}")
-    return notes + [note for panel in panels for note in panel.notes]
+    return [*notes, *panel.notes]
 
 
 def _incomplete(panel: Panel) -> list[str]:

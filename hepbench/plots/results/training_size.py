@@ -5,14 +5,14 @@ Rows are joined that differ in ``training_size`` or ``label_fraction`` only.
 
 from __future__ import annotations
 
-import textwrap
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hepbench.plots import selection, style
+from hepbench.plots.sheets import Sheet
 from hepbench.specs.errors import UsageError
 from hepbench.specs.text import unknown
 from hepbench.tables import label_efficiency, sized_rows
@@ -20,13 +20,12 @@ from hepbench.tables.columns import Columns, title
 from hepbench.tables.rows import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hepbench.plots.request import Request
-    from hepbench.plots.style import Look
+    from hepbench.plots.style import Look, Size
     from hepbench.specs.types import Array
     from hepbench.tables.rows import Row
     from hepbench.tables.sized_rows import Axis, Setting
@@ -36,8 +35,8 @@ FEWEST = 2
 """Numbers of examples that a line needs."""
 
 
-MOST = 16
-"""Lines that are legible in a panel."""
+MOST = 8
+"""Largest number of lines in a figure; more go into further files."""
 
 
 APART = 0.03
@@ -105,8 +104,8 @@ def _panel(
     return Panel(axis=axis, dataset=dataset, names=names, lines=lines, notes=notes)
 
 
-def draw(request: Request) -> Figure:
-    """Draw a metric against the number of examples, a panel for each dataset and axis."""
+def draw(request: Request) -> list[Sheet]:
+    """Draw a metric against the number of examples, a figure for each dataset and axis."""
     metric = request.error
     recorded = {name for record in request.records for name in record.metrics}
     if metric not in {*request.metrics, *recorded}:
@@ -116,56 +115,64 @@ def draw(request: Request) -> Figure:
     if request.count_labels and columns.direction(metric) is not None:
         rows = label_efficiency.fill(rows, metric, request.count_labels)
     found = panels(rows, metric, columns)
-    _check(found)
-    figure, axes = style.grid(len(found), across=1, width=style.WIDTH + 2.6, heights=(4.2,))
-    notes: list[str] = []
-    looks = line_looks(found)
-    for (mine,), panel in zip(axes, found, strict=True):
-        notes += _draw_panel(mine, panel, metric, [looks[_bare(name)] for name in panel.names])
-    style.footer(figure, notes)
-    return figure
-
-
-def _check(found: Sequence[Panel]) -> None:
-    """Raise UsageError if there is nothing or too much to draw."""
     if not found:
         msg = (
             "nothing to draw: no rows with a value differ in training_size or label_fraction only; "
             "a suite has such rows with training_sizes = [...] or label_fractions = [...]"
         )
         raise UsageError(msg)
-    for panel in found:
-        if len(panel.lines) > MOST:
-            msg = (
-                f"{panel.dataset}: {len(panel.lines)} lines are too many for one panel; at most "
-                f"{MOST} are legible: choose some with -d, -m or -x"
-            )
-            raise UsageError(msg)
+    looks = line_looks(found)
+    return [
+        _sheet(panel, places, looks, request, metric)
+        for panel in found
+        for places in style.chunks(len(panel.lines), MOST)
+    ]
 
 
 def line_looks(found: Sequence[Panel]) -> dict[str, Look]:
     """Return the look of each line by its name, the same in all panels."""
-    names = list(dict.fromkeys(_bare(name) for panel in found for name in panel.names))
-    return dict(zip(names, style.looks([(name, "") for name in names]), strict=True))
+    names = dict.fromkeys(_bare(name) for panel in found for name in panel.names)
+    return {
+        name: style.Look(style.colour(i), "-", style.MARKERS[i % len(style.MARKERS)])
+        for i, name in enumerate(names)
+    }
 
 
 def _bare(name: str) -> str:
     return name.removesuffix(selection.DAGGER)
 
 
-def _draw_panel(axes: Axes, panel: Panel, metric: str, looks: Sequence[Look]) -> list[str]:
-    """Draw the lines of a panel with their labels; return notes about it."""
-    middle = (len(panel.lines) - 1) / 2
-    for i, (line, look) in enumerate(zip(panel.lines, looks, strict=True)):
+def _sheet(
+    panel: Panel,
+    places: Sequence[int],
+    looks: Mapping[str, Look],
+    request: Request,
+    metric: str,
+) -> Sheet:
+    size = request.sized("column")
+    some = replace(
+        panel,
+        names=[panel.names[i] for i in places],
+        lines=[panel.lines[i] for i in places],
+    )
+    mine = [looks[_bare(name)] for name in some.names]
+    ((axes,),) = style.grid(size, 1, across=1, heights=(2.6,))
+    middle = (len(some.lines) - 1) / 2
+    for i, (line, look) in enumerate(zip(some.lines, mine, strict=True)):
         _draw_line(axes, line, metric, look, shift=1 + APART * (i - middle))
-    _scale(axes, panel, metric)
-    _label_lines(axes, panel, metric, [look.colour for look in looks])
-    first = panel.lines[0][0]
-    source, sizes = selection.source_of(panel.rows), selection.sizes(panel.rows)
-    style.heading(axes, panel.dataset, source=source, sizes=sizes, inches=style.WIDTH)
-    chain = selection.names([line[0] for line in panel.lines])[1]
-    caption = f"{panel.dataset}: {', '.join(filter(None, [source, chain, sizes]))}"
-    return [caption, _explanation(panel, first.labels.preset), *dict.fromkeys(panel.notes)]
+    _scale(axes, some, metric)
+    figure: Any = axes.figure
+    chain = selection.names([line[0] for line in some.lines])[1]
+    about = [selection.source_of(some.rows), chain, selection.sizes(some.rows)]
+    text = ", ".join(filter(None, about))
+    style.heading(figure, panel.dataset, text)
+    figure.draw_without_rendering()
+    _label_lines(axes, some, metric, size, [look.colour for look in mine])
+    axis = sized_rows.AXES[panel.axis]
+    preset = panel.lines[0][0].labels.preset
+    notes = [f"{panel.dataset}: {text}", _explanation(some, preset), *dict.fromkeys(panel.notes)]
+    title_ = f"{title(metric)} against {axis}, {panel.dataset}"
+    return Sheet(figure, title_, f"{panel.dataset}-{panel.axis}", notes)
 
 
 def _draw_line(axes: Axes, line: Sequence[Row], metric: str, look: Look, *, shift: float) -> None:
@@ -175,9 +182,9 @@ def _draw_line(axes: Axes, line: Sequence[Row], metric: str, look: Look, *, shif
     how: dict[str, Any] = {"fmt": "none", "ecolor": look.colour}
     for row, number, value in zip(line, x, y, strict=True):
         average = row.averages[metric]
-        thin: dict[str, Any] = {"elinewidth": 1, "capsize": 3, "capthick": 1}
+        thin: dict[str, Any] = {"elinewidth": 0.7, "capsize": 1.5}
         axes.errorbar(number, value, average.spread, **how, **thin)
-        axes.errorbar(number, value, average.stderr, **how, elinewidth=2.6, alpha=0.45)
+        axes.errorbar(number, value, average.stderr, **how, elinewidth=2.2, alpha=0.3)
     axes.plot(x, y, marker=look.marker, color=look.colour, linestyle=look.dashes)
 
 
@@ -210,13 +217,14 @@ def _ticks(numbers: Sequence[int]) -> list[int]:
     return list(kept)
 
 
-def _label_lines(axes: Axes, panel: Panel, metric: str, colours: Sequence[str]) -> None:
+def _label_lines(axes: Axes, panel: Panel, metric: str, size: Size, colours: Sequence[str]) -> None:
     """Write the name of each line at its right end, apart from other names."""
-    texts = [line_label(name, line) for name, line in zip(panel.names, panel.lines, strict=True)]
+    letters = size.letters // 3
+    lines = zip(panel.names, panel.lines, strict=True)
+    texts = [line_label(name, line, letters) for name, line in lines]
     low, high = axes.get_ylim()
-    size = style.SETTINGS["legend.fontsize"]
     inches = axes.get_position().height * axes.figure.bbox.height / axes.figure.dpi
-    line_height = (high - low) * 1.3 * size / 72 / inches
+    line_height = (high - low) * 1.3 * style.SMALL / 72 / inches
     heights = np.array([text.count("\n") + 1.4 for text in texts]) * line_height
     ends = np.array([_value(line[-1], metric) for line in panel.lines])
     places = apart(ends, heights, highest=high)
@@ -229,7 +237,7 @@ def _label_lines(axes: Axes, panel: Panel, metric: str, colours: Sequence[str]) 
             textcoords=axes.get_yaxis_transform(),
             color=colour,
             va="center",
-            fontsize=size,
+            fontsize=style.SMALL,
             annotation_clip=False,
             # from the left end of the text
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5)},
@@ -255,12 +263,18 @@ def apart(places: Array, heights: Array, *, highest: float) -> Array:
     return found
 
 
-def line_label(name: str, line: Sequence[Row]) -> str:
-    """Return the label of a line: its name, and the label efficiency of its first row."""
-    lines = textwrap.wrap(name, 36)
+def line_label(name: str, line: Sequence[Row], letters: int = 44) -> str:
+    """Return the label of a line: its name, and the label efficiency of its first row.
+
+    Args:
+        name: of the line.
+        line: its rows.
+        letters: largest number of letters in a line of text.
+    """
+    lines = style.wrap(name, letters)
     if found := line[0].labels_from_scratch:
         efficiency = f"{sized_rows.number(line[0]):,} labels: as {found.text} from scratch"
-        lines += textwrap.wrap(efficiency, 44)
+        lines += style.wrap(efficiency, letters)
     return "\n".join(lines)
 
 
