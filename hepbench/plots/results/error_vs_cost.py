@@ -52,7 +52,7 @@ MARGIN = 0.13
 """Width of the margin for rows without a cost, as a fraction of the other axes."""
 
 
-APART = 5.0
+APART = 4.5
 """Points closer than this many typographic points are drawn side by side."""
 
 
@@ -181,8 +181,10 @@ def _sheet(plot: Plot) -> Sheet:
     found = [label for curve in plot.curves for label in _labels(plot, curve, places, order)]
     here = [each for each in found if plot.points[_row_of(each, order)].x is not None]
     # those that name a row or a curve first
-    direct_labels.write(axes, sorted(here, key=lambda label: -label.farthest), drawn)
+    missing = direct_labels.write(axes, sorted(here, key=lambda each: -each.farthest), drawn)
     notes = [plot.panel.caption, _explanation(plot, len(fronts)), *sources]
+    unnamed = [label.text for label in missing if label.farthest > direct_labels.NEARBY]
+    notes += [f"there is no room for the label {text}" for text in unnamed]
     notes += [*_latency_notes(plot), *plot.panel.notes]
     cost = COSTS[against][1] if against in COSTS else title(against)
     return Sheet(
@@ -191,11 +193,13 @@ def _sheet(plot: Plot) -> Sheet:
 
 
 def _outline(point: Point, place: Array) -> Array:
-    """Return points (n, 2) on the error bar of a row, and on the line to its theoretical FLOPs."""
+    """Return points (n, 2) on the error bars of a row, and on the line to its theoretical FLOPs."""
     x, y = place
     error = float(np.hypot(point.stderr or 0.0, point.spread or 0.0))
-    ends = [(x, y - error), (x, y), (x, y + error)]
-    return np.array([*ends, *([(x, y), (point.theoretical, y)] if point.theoretical else [])])
+    ends = [(x, y - error), (x, y), (x, y + error), (x, y)]
+    if point.x_spread:
+        ends += [(x - point.x_spread, y), (x + point.x_spread, y), (x, y)]
+    return np.array([*ends, *([(point.theoretical, y)] if point.theoretical else [])])
 
 
 def _row_of(label: Label, order: Mapping[int, int]) -> int:
