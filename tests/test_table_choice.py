@@ -156,10 +156,10 @@ def test_all_columns_are_those_with_a_value_the_main_metric_first():
 
 
 def test_columns_that_could_be_shown_are_named_below():
-    """Those with values only."""
+    """Those with values only; of training examples, those that test examples have."""
     published = Published(cell="*", metrics={"auc": 0.8}, source="a paper")
     text = unwrapped(plain([record(epochs=3, published=published)]))
-    assert "more columns: --columns all, or NAME,... of epochs, published" in text
+    assert "more columns: --columns all, or NAME,... of train_auc, epochs, published" in text
     assert "more columns" not in plain([record(epochs=3)], columns=["auc"])
 
 

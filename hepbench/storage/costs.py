@@ -49,7 +49,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     capability: str = ""
 
 
-class Round(msgspec.Struct, frozen=True, kw_only=True):
+class Round(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The record of one round of calls in a latency measurement.
 
     Attributes:

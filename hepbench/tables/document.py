@@ -18,6 +18,7 @@ from hepbench.tables.columns import (
     OTHERS,
     WORTH_NAMING,
     Columns,
+    base,
 )
 from hepbench.tables.legend import legend
 from hepbench.tables.printed import Document
@@ -255,4 +256,5 @@ def _unused_columns(rows: Sequence[Row], tables: Sequence[Table]) -> list[str]:
     """Return the names of columns that are not shown though they have values."""
     shown = {column.name for each in tables for column in each.columns}
     names = [n for n in (*LEAST_NEEDED, *WORTH_NAMING) if n not in shown]
-    return [name for name in names if _has_values(rows, name)]
+    # those of training examples are recorded wherever those of test examples are
+    return [name for name in names if _has_values(rows, base(name))]

@@ -90,9 +90,7 @@ class Request:
         named = {*map(known_columns.named, self.columns or ()), self.sorted_by, *conditions}
         every = ALL in named or (self.columns is None and self.format in DATA_FORMATS)
         parts = {field for part, field in PARTS.items() if any(n.startswith(part) for n in named)}
-        # the usual tables tell whether there are metrics of training examples
-        usual = {PARTS["train"]} if self.columns is None else set()
-        return frozenset(NEVER_SHOWN if every else {*NEVER_SHOWN, *PARTS.values()} - parts - usual)
+        return frozenset(NEVER_SHOWN if every else {*NEVER_SHOWN, *PARTS.values()} - parts)
 
     def names(self, records: Sequence[Record], metrics: Metrics) -> list[str]:
         """Return the names of the columns, those without any value too."""
