@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from hepbench.evaluation.label_efficiency import labels_for, labels_needed
 from hepbench.evaluation.labels_needed import LabelsNeeded
 from hepbench.evaluation.paired import Means
+from hepbench.report import details
 from hepbench.specs.errors import ResultsError
 from hepbench.specs.text import DASH
+from hepbench.tables.label_efficiency import fill
+from hepbench.tables.rows import collect
 
 LABELS = np.array([100, 1000, 10_000])
 VALUES = np.array([0.7, 0.8, 0.9])
@@ -213,6 +216,20 @@ def test_the_column_is_there_only_where_fractions_exist_for_both():
     assert "labels from scratch are not known: no predictions were recorded" in " ".join(
         text.split()
     )
+
+
+def test_the_page_of_a_report_tells_it_in_the_details_of_a_row():
+    """Rows from scratch have no such section."""
+    records = rows("s", SCRATCH, CURVE) + rows("p+f", TUNED, {0.01: 0.75, 0.1: 0.85, 1.0: 0.95})
+    found = fill(collect(records, columns=["auc"]), "auc", counted)
+    told = {
+        (row.labels.chain, row.data.n_train): dict(section.items)
+        for row in found
+        for section in details.sections(row)
+        if section.title == "Label efficiency"
+    }
+    assert {chain for chain, _ in told} == {"p+f"}
+    assert told["p+f", 30]["from scratch"] == "95 labels are as good, with a 68 % interval"
 
 
 def test_rows_of_other_data_or_models_are_not_compared():

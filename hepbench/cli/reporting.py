@@ -83,6 +83,7 @@ def _request(
         metrics=metrics,
         summaries={spec.name: spec.summary for spec in specs},
         compare=tabulating.comparing(opened, registry, session.known_cache_folder()),
+        count_labels=tabulating.counting_labels(opened, registry),
         verification=_verification(opened, records, verify),
         suites=_suites(records, registry),
         made=_now(),

@@ -13,6 +13,7 @@ from hepbench.report.dependences import dependences
 from hepbench.report.page_rows import PageRows
 from hepbench.specs.text import one_line, several
 from hepbench.storage.records import ORIGINS
+from hepbench.tables import label_efficiency
 from hepbench.tables.columns import COUNTS, Columns
 from hepbench.tables.ranked import ranked
 from hepbench.tables.rows import collect
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hepbench.storage.records import DataSummary, Record
     from hepbench.storage.results import Results
     from hepbench.tables.columns import Metrics
+    from hepbench.tables.label_efficiency import CountLabels
     from hepbench.tables.ranked import RankedRows
     from hepbench.tables.rows import Row
     from hepbench.tables.stars import Compare
@@ -47,6 +49,7 @@ class Request:
         metrics: direction and comparability of metrics.
         summaries: of metrics, one line each.
         compare: compares rows on their predictions.
+        count_labels: compares pretrained rows with those from scratch; None: they are not compared.
         verification: its outcome, if results were verified.
         suites: files of the suites.
         made: the time, UTC.
@@ -63,6 +66,7 @@ class Request:
     suites: list[SuiteText]
     made: str
     version: str
+    count_labels: CountLabels | None = None
 
     @cached_property
     def looks(self) -> Counter[str]:
@@ -75,6 +79,8 @@ def page(request: Request) -> Page:
     names = shown_columns.names(request.records, request.metrics)
     columns = Columns(group="dataset", labels=(), names=names, metrics=request.metrics)
     rows = collect(request.records, columns=names)
+    if request.count_labels and columns.direction(columns.main) is not None:
+        rows = label_efficiency.fill(rows, columns.main, request.count_labels)
     found = ranked(rows, _ranking_columns(columns), request.compare)
     making = PageRows(request.results, columns)
     tables = [_table(each, len(rows), request, making) for each in found]
