@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-OWN = {"smoke", "quickstart", "standard", "ladder"}
+OWN = {"smoke", "quickstart", "standard", "training-sizes"}
 """Suites that follow no write-up."""
 
 
@@ -60,6 +60,7 @@ class Trial:
 
 boosted_jets = partial(originals.write_boosted_jets, labelled=40, unlabelled=8)
 ALL_LABELS = "dataset.label_fraction=1.0"
+SHORT = "[epochs=1,batch_size=16]"
 
 RESNET15, CONV_VAE, MAE_VIT = (420.6, 2.775), [21.0], (40_300, 56.9)
 # convolutions 3x3 to 64, 32, 16 and 8 pixels a side, and the means of the latents
@@ -93,7 +94,7 @@ TRIALS = {
         cells={
             "gaussian-vae/pretrain[epochs=1]+finetune[epochs=1]": GAUSSIAN_VAE,
             "gaussian-vae/joint[epochs=1]": GAUSSIAN_VAE,
-            "gaussian-vae/pretrain-background[epochs=1]+linear-probe[epochs=1]": GAUSSIAN_VAE,
+            "gaussian-vae/pretrain-background[epochs=1]+linear-probe": GAUSSIAN_VAE,
             "gaussian-vae/scratch[epochs=1]": GAUSSIAN_VAE,
             "multi-input-cnn/scratch[epochs=1]": MULTI_INPUT_CNN,
         },
@@ -138,6 +139,19 @@ TRIALS = {
             "particle-transformer/scratch[epochs=1,batch_size=16]": [334.595, 2.141134],
         },
     ),
+    # both pretrainings of clouds, each with another rung
+    "ladder": Trial(
+        dataset="top-tagging",
+        write=partial(originals.write_top_tagging, jets=60),
+        settings=[
+            *(f"{name}.batch_size=16" for name in ("masked", "simclr", "finetune", "mlp-probe")),
+            ALL_LABELS,
+        ],
+        cells={
+            f"deepsets/masked{SHORT}+finetune{SHORT}": [],
+            f"deepsets/simclr{SHORT}+mlp-probe{SHORT}": [],
+        },
+    ),
     # the published chains; prunings and sparse autoencoders are in suites of their own
     "jet-vae": Trial(
         dataset="boosted-jets",
@@ -147,7 +161,7 @@ TRIALS = {
             "conv-vae/pretrain[epochs=1]+svm": CONV_VAE,
             "conv-vae/pretrain[epochs=1]+finetune[epochs=1]": CONV_VAE,
             "conv-vae/joint[epochs=1]": CONV_VAE,
-            "conv-vae/pretrain-background[epochs=1]+linear-probe[epochs=1]": CONV_VAE,
+            "conv-vae/pretrain-background[epochs=1]+linear-probe": CONV_VAE,
         },
     ),
     # each pruning once
@@ -168,9 +182,7 @@ TRIALS = {
     "sparse-ae": Trial(
         dataset="boosted-jets",
         write=boosted_jets,
-        cells={
-            "sparse-ae[sparsity_weight=0.1]/pretrain[epochs=1]+linear-probe[epochs=1]": CONV_VAE
-        },
+        cells={"sparse-ae[sparsity_weight=0.1]/pretrain[epochs=1]+linear-probe": CONV_VAE},
     ),
     # the write-up's training, masked pretraining and the deep network of Baldi et al.
     "higgs-transformer": Trial(
