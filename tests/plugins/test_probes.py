@@ -17,7 +17,7 @@ from test_networks import METHODS, fresh, latents_of, rows, run
 from torch.nn import functional
 
 from hepbench import DataError, HepbenchError, TrainingData
-from hepbench.cost import counting, export, tracing
+from hepbench.cost import counting, export, onnx_runtime, tracing
 from hepbench.specs.parameters import defaults
 from hepbench.training.context import NetworkContext
 from hepbench.training.networks import scoring
@@ -310,7 +310,7 @@ def test_the_heads_are_exported(method, classes, tmp_path):
     network = run(method, built(data), data)
     inputs = data.validation.inputs
     export.export(network, inputs, tmp_path / "network.onnx")
-    assert export.check(network, inputs, tmp_path / "network.onnx") <= export.TOLERANCE
+    assert export.check(network, inputs, tmp_path / "network.onnx") <= onnx_runtime.TOLERANCE
 
 
 # --- perceptron
