@@ -1,12 +1,14 @@
 """Measure dense batches from sparse images, against a plain copy and a common DataLoader.
 
     python benchmarks/images.py FOLDER
+    python benchmarks/images.py FOLDER --parts
 
 References, measured alternately: ``numpy.copyto`` of the same number of dense bytes; and a DataLoader
 without workers and with two, which reads images with h5py row by row. Its file, written to FOLDER and
 in the page cache, has dense images, channels last: contiguous as for boosted-jets, or each image
 compressed as for quark-gluon. A turn is one epoch; times are medians of wall-clock time over turns,
-with one thread. The images are from the bundled samples.
+with one thread. The images are from the bundled samples. With ``--parts``, the parts of a batch are timed
+by CPU time, for contiguous files: those of hepbench, those of the DataLoader, and copies of the same bytes.
 """
 
 from __future__ import annotations
@@ -192,15 +194,68 @@ def loader(path: Path, case: Case, workers: int) -> Callable[[np.ndarray], None]
     return run
 
 
+def parts(case: Case, folder: Path, turns: int) -> list[list[Any]]:
+    """Return rows (who, part, ms for a batch): each part alone, as medians over turns."""
+    import h5py
+
+    made = images(case.dataset)
+    path = folder / "dense.h5"
+    write(made, path, None)
+    size = case.batch_size * int(np.prod(made.image))
+    flat, one, other = (np.zeros(size, np.float32) for _ in range(3))
+    times: dict[tuple[str, str], list[float]] = {}
+    rng, before = np.random.default_rng(1), np.zeros(0, np.int64)
+    with h5py.File(path) as file:
+        stored = file["jet"]
+        for _ in range(turns):
+            rows = rng.permutation(IMAGES)[: case.batch_size]
+            clock = Clock(times)
+            chosen = made[rows]
+            places, values = chosen.places()
+            clock.note("hepbench", "collect the hits of the images, and their places")
+            flat[before] = 0
+            clock.note("hepbench", "set the last batch's hits to 0")
+            flat[places] = values
+            clock.note("hepbench", "write the hits")
+            before = places
+            read = [torch.from_numpy(stored[row]).permute(2, 0, 1) for row in rows]
+            clock.note("DataLoader", "read the images with h5py")
+            torch.stack(read)
+            clock.note("DataLoader", "join them, channels first")
+            np.copyto(other, one)
+            clock.note("limit", "copy the dense bytes once")
+    path.unlink()
+    return [[*name, 1000 * median(found)] for name, found in times.items()]
+
+
+class Clock:
+    """Collects the CPU seconds between its calls, by name."""
+
+    def __init__(self, times: dict[tuple[str, str], list[float]]) -> None:
+        self._times, self._last = times, time.thread_time()
+
+    def note(self, *name: str) -> None:
+        """Add the time since the last call to those of a name."""
+        now = time.thread_time()
+        self._times.setdefault(name, []).append(now - self._last)
+        self._last = time.thread_time()
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--dataset", help="measure only images of this dataset")
+    parser.add_argument("--parts", action="store_true", help="measure the parts of a batch")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
+    if given.parts:
+        for name in ("quark-gluon", "boosted-jets"):
+            print(f"{name}, batches of 128, contiguous")
+            print(tabulate(parts(Case(name), given.folder, 20), floatfmt=".2f"))
+        return
     cases = [case for case in CASES if given.dataset in {None, case.dataset}]
     rows = [compare(case, given.folder, given.turns) for case in cases]
     print(tabulate(rows, headers="keys", floatfmt=".2f"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import images
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from hepbench.registry import plugins
 from hepbench.registry.resolve import resolve
 from hepbench.specs.parameters import defaults
 from hepbench.training.networks import batches
+
+if TYPE_CHECKING:
+    from hepbench.training.networks.network import Network
 
 BATCH = 16
 
@@ -38,9 +43,10 @@ def test_scores_of_a_network(paced, name):
 def test_scores_of_an_estimator(paced, name):
     """An estimator that was fitted to 2,000 examples scores them in Python."""
     spec = plugins.installed().entry("model", name).spec
-    examples = training.examples(2000, 0)
-    data = TrainingData(train=examples, validation=training.examples(500, 2000))
-    shapes = {"table": (training.FEATURES,)}
+    case = training.CASES[0]
+    examples = training.examples(case, 2000, 0)
+    data = TrainingData(train=examples, validation=training.examples(case, 500, 2000))
+    shapes = {"table": case.shape}
     estimator = resolve(spec.build)(shapes, **defaults(spec.params, "quick"))
     estimator.fit(data, seed=0)
     scores = paced(lambda: estimator.scores(examples.inputs), kernel="arrays")
@@ -51,8 +57,15 @@ def test_training_of_a_network(paced):
     """``Context.fit`` takes 40 steps an epoch, and validates after each of 3 epochs."""
     case = training.CASES[0]
     n = case.steps * case.batch_size
-    data = TrainingData(train=training.examples(n, 0), validation=training.examples(n // 4, n))
-    assert paced(lambda: training.ours(case, data)[1], kernel="arrays", rounds=5)
+    train, validation = training.examples(case, n, 0), training.examples(case, n // 4, n)
+    data = TrainingData(train=train, validation=validation)
+
+    def trained() -> Network:
+        network = case.network()
+        training.ours(case, data, network)
+        return network
+
+    assert not paced(trained, kernel="arrays", rounds=5).training
 
 
 @pytest.mark.parametrize("dataset", ["boosted-jets", "electron-photon", "quark-gluon"])

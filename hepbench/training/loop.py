@@ -15,6 +15,7 @@ from torch import Tensor
 from hepbench.specs.errors import UsageError
 from hepbench.training import fit_settings, objectives, optimisation
 from hepbench.training.networks import batches
+from hepbench.training.networks.dropout import faster_dropout
 from hepbench.training.validation import (
     METRICS,
     CollectedPredictions,
@@ -197,7 +198,7 @@ class _Loop:
         losses: list[Tensor] = []
         sizes: list[int] = []
         predictions = CollectedPredictions()
-        with collected_outputs(self.network) as outputs:
+        with faster_dropout(self.network), collected_outputs(self.network) as outputs:
             for rows in self._rows():
                 batch = self._batch(rows)
                 n = len(batch)

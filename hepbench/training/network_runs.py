@@ -16,7 +16,7 @@ from hepbench.storage import machine
 from hepbench.training import promises
 from hepbench.training.context import NetworkContext
 from hepbench.training.messages import MethodTask, NetworkTask, Trained
-from hepbench.training.networks import batches, determinism, scoring, stored_networks
+from hepbench.training.networks import batches, determinism, memory, scoring, stored_networks
 from hepbench.training.networks.network import Network, build
 from hepbench.training.networks.recipes import Recipe, TrustedCode
 from hepbench.training.networks.scoring import memory_errors
@@ -72,6 +72,7 @@ def run(
             training validates on other examples than the method received for that.
     """
     settings = network_task(task)
+    memory.keep_freed_memory()
     determinism.make_deterministic(task.threads)
     determinism.seed(seed)
     with memory_errors():

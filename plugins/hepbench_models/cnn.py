@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from hepbench_models.image_layout import channels_last
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -64,7 +66,7 @@ class Branch(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the units of the linear layer."""
-        return self.linear(self.layers(image).flatten(1))
+        return self.linear(self.layers(channels_last(image)).flatten(1))
 
 
 class CNN(nn.Module):

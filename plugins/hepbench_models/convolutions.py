@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional
 
+from hepbench_models.image_layout import channels_last
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -59,7 +61,7 @@ class Down(nn.Module):
         """Return the units of the linear layer."""
         if any(self.padding):
             image = functional.pad(image, self.padding)
-        return self.dropout(self.linear(self.layers(image).flatten(1)))
+        return self.dropout(self.linear(self.layers(channels_last(image)).flatten(1)))
 
 
 class Up(nn.Module):
@@ -93,7 +95,8 @@ class Up(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return images of the encoded size, without the padding."""
-        image: Tensor = self.layers(self.linear(latents).unflatten(1, (-1, *self.grid)))
+        hidden = self.linear(latents).unflatten(1, (-1, *self.grid))
+        image: Tensor = self.layers(channels_last(hidden))
         left, _, top, _ = self.padding
         height, width = self.size
         return image[:, :, top : top + height, left : left + width]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from hepbench_models.image_layout import channels_last
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,7 +68,8 @@ class ResNet15(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the means of the last channels over the image."""
-        return self.blocks(self.first(inputs["image"]).relu()).mean((2, 3))
+        image = channels_last(inputs["image"])
+        return self.blocks(self.first(image).relu()).mean((2, 3))
 
 
 def _convolution(n: int, m: int, kernel: int, stride: int) -> nn.Module:

@@ -7,7 +7,7 @@ import pytest
 import tinynets
 import torch
 from hepbench_methods import hepbench_methods
-from hepbench_models import hepbench_models
+from hepbench_models import hepbench_models, image_layout
 from needs import needs_extra
 from torch import nn
 
@@ -323,3 +323,29 @@ def test_a_pruned_network_is_stored_and_exported(name, method, tmp_path):
     again = stored_networks.load(tmp_path, known)
     assert np.array_equal(scores, scoring.scores(again, inputs))
     export.export(again, inputs, tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("name", ["resnet15", "cnn", "dual-cnn", "multi-input-cnn", "gaussian-vae"])
+def test_convolutions_get_images_with_channels_last(name, monkeypatch):
+    """The layout in memory that is faster on a CPU; it changes scores by rounding alone."""
+    network, inputs = classifier(name)
+    seen = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda *given: seen.append(given[2]))
+    found = network(inputs)
+    assert seen
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in seen)
+    for module in ("cnn", "convolutions", "resnet15"):
+        monkeypatch.setattr(f"hepbench_models.{module}.channels_last", lambda image: image)
+    torch.testing.assert_close(network(inputs), found, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_with_channels_last_has_the_same_values():
+    """One that is laid out so already is not copied; on another device nothing changes."""
+    image = torch.randn(3, 2, 5, 4)
+    made = image_layout.channels_last(image)
+    assert torch.equal(made, image)
+    assert image_layout.channels_last(made) is made
+    elsewhere = torch.empty(3, 2, 5, 4, device="meta")
+    assert image_layout.channels_last(elsewhere) is elsewhere

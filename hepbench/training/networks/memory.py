@@ -1,0 +1,25 @@
+"""Keep freed memory in the process, so that a training step does not ask for it again."""
+
+from __future__ import annotations
+
+import ctypes
+
+FROM_THE_HEAP_BYTES = 2**28
+"""Allocations up to this size in bytes come from the heap. Larger ones, such as a data part that is
+kept in memory, are given back when they are freed."""
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for later allocations.
+
+    By default it gives back what was larger than 32 MB, and the free end of the heap: the tensors of a
+    step are then mapped and filled with zeros page by page in each step. A C library that does
+    not know these settings keeps its own.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is None:
+        return
+    # numbers of malloc.h in glibc
+    mmap_threshold, trim_threshold, never = -3, -1, -1
+    set_option(mmap_threshold, FROM_THE_HEAP_BYTES)
+    set_option(trim_threshold, never)
