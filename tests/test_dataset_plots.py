@@ -444,7 +444,7 @@ def test_a_simulated_file_is_never_called_original(ours):
             (sheet,) = figures._sheets(several, "occupancy", style.SIZES["full"])
         title = sheet.figure.get_suptitle() + sheet.figure.axes[0].texts[-1].get_text()
         assert "simulated file" in title
-        assert "Simulated file: " in sheet.caption
+        assert "simulated file: " in sheet.caption
         assert "original" not in title + sheet.caption
     assert (made.source_name, ours.source_name) == ("simulated file", "sample")
 

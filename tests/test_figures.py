@@ -173,7 +173,7 @@ def test_a_caption_is_in_the_file_and_beside_it_as_latex_and_text(stored, tmp_pa
     assert "a_b&c" in plain
     assert plain.splitlines()[1] == Image.open(files[0]).text["Description"]
     assert not any(
-        t.get_text().startswith("Lines:") for t in texts(drawing.drawn("roc", wanted)[0].figure)
+        t.get_text().startswith("lines:") for t in texts(drawing.drawn("roc", wanted)[0].figure)
     )
 
 

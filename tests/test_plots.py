@@ -239,10 +239,10 @@ def test_a_row_whose_seeds_ran_on_several_machines_is_on_no_front(measured):
 def test_a_figure_of_latencies_names_the_machines(measured):
     """They are in the caption; several are also in the key, and in the labels of points."""
     (sheet,) = drawn(error_vs_cost, measured[:2], against="latency")
-    assert "Latency: quick, 1 thread; in ONNX Runtime" in sheet.caption
+    assert "latency: quick, 1 thread; in ONNX Runtime" in sheet.caption
     (sheet,) = drawn(error_vs_cost, measured, against="latency")
     assert (
-        "Latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; in ONNX Runtime"
+        "latency: machine 1: quick, 1 thread; machine 2: slow, 1 thread; in ONNX Runtime"
         in sheet.caption
     )
     names = [text.get_text() for text in sheet.figure.legends[0].get_texts()]

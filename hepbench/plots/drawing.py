@@ -76,7 +76,7 @@ def make(
     check_figure(figure, output)
     sheets.check_caption(caption)
     path = output or _beside(request.results.root, f"{figure}.png")
-    return _save(drawn(figure, request), path, caption, request.size)
+    return _save(drawn(figure, request), path, caption)
 
 
 def drawn(figure: str, request: Request) -> list[Sheet]:
@@ -89,14 +89,14 @@ def drawn(figure: str, request: Request) -> list[Sheet]:
     return found
 
 
-def _save(found: Sequence[Sheet], path: Path, caption: Path | None, size: str | None) -> list[Path]:
+def _save(found: Sequence[Sheet], path: Path, caption: Path | None) -> list[Path]:
     from hepbench.plots import style
 
     with style.applied():
         files = sheets.save(found, path)
     if caption is None:
         return files
-    return [*files, *sheets.write_captions(found, files, caption, wide=size == "full")]
+    return [*files, *sheets.write_captions(found, files, caption)]
 
 
 def make_all(request: Request, folder: Path, suffix: str = ".png") -> Iterator[str]:
@@ -118,13 +118,12 @@ def make_all(request: Request, folder: Path, suffix: str = ".png") -> Iterator[s
         except HepbenchError as error:
             yield f"{figure}: left out: {error}"
             continue
-        paths = _save(sheets_of_figure, folder / f"{figure}{suffix}", None, request.size)
+        paths = _save(sheets_of_figure, folder / f"{figure}{suffix}", None)
         found += sheets_of_figure
         files += paths
         yield from map(str, paths)
     if found:
-        wide = request.size == "full"
-        yield from map(str, sheets.write_captions(found, files, folder / "captions", wide=wide))
+        yield from map(str, sheets.write_captions(found, files, folder / "captions"))
 
 
 def _beside(results: Path, name: str) -> Path:

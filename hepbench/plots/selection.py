@@ -65,9 +65,9 @@ class Panel:
 
     @property
     def caption(self) -> str:
-        """One line about the panel: dataset, source, what its rows share, examples, seeds."""
+        """One line about the panel: source, examples, seeds, what its rows share."""
         shared = f"all rows: {self.shared}" if self.shared else ""
-        return f"{self.title}: {'; '.join(filter(None, (self.about, shared)))}"
+        return "; ".join(filter(None, (self.about, shared)))
 
     @property
     def about(self) -> str:

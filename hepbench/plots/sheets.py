@@ -24,9 +24,9 @@ class Sheet:
 
     Attributes:
         figure: as wide as it is printed.
-        title: what the figure shows, the caption's first sentence; it names the dataset.
+        title: what the figure shows, the beginning of the caption; it names the dataset.
         name: tells the file from the others of the same command.
-        notes: further sentences of the caption.
+        notes: further parts of the caption.
     """
 
     figure: Figure
@@ -37,8 +37,8 @@ class Sheet:
     @property
     def caption(self) -> str:
         """The caption as plain text, in one line."""
-        sentences = dict.fromkeys(one_line(note).rstrip(".") for note in (self.title, *self.notes))
-        return " ".join(f"{text[:1].upper()}{text[1:]}." for text in sentences if text)
+        notes = dict.fromkeys(one_line(note).rstrip(".") for note in self.notes)
+        return f"{one_line(self.title)}: {'; '.join(filter(None, notes))}."
 
 
 def save(sheets: Sequence[Sheet], path: Path) -> list[Path]:
@@ -82,22 +82,19 @@ def check_caption(path: Path | None) -> None:
         raise UsageError(msg)
 
 
-def write_captions(
-    sheets: Sequence[Sheet], files: Sequence[Path], path: Path, *, wide: bool
-) -> list[Path]:
+def write_captions(sheets: Sequence[Sheet], files: Sequence[Path], path: Path) -> list[Path]:
     """Write the captions of figures as LaTeX and as plain text; return both files.
 
     Args:
         sheets, files: the figures, and where they were saved.
         path: its suffix is replaced by ``.tex`` and ``.txt``.
-        wide: the figures are as wide as both columns of a page.
 
     Raises:
         ResultsError: a file cannot be written.
     """
     pairs = list(zip(sheets, files, strict=True))
     texts = {
-        ".tex": "\n".join(_latex(sheet, file, wide=wide) for sheet, file in pairs),
+        ".tex": "\n".join(_latex(sheet, file) for sheet, file in pairs),
         ".txt": "\n\n".join(f"{file.name}\n{sheet.caption}" for sheet, file in pairs) + "\n",
     }
     try:
@@ -110,7 +107,10 @@ def write_captions(
     return [path.with_suffix(suffix) for suffix in texts]
 
 
-def _latex(sheet: Sheet, file: Path, *, wide: bool) -> str:
+def _latex(sheet: Sheet, file: Path) -> str:
+    from hepbench.plots import style
+
+    wide = sheet.figure.get_figwidth() > style.SIZES["column"].width
     kind, width = ("figure*", r"\textwidth") if wide else ("figure", r"\columnwidth")
     return _LATEX % (kind, width, file.name, escape(sheet.caption), slug(file.stem), kind)
 

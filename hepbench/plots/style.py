@@ -302,6 +302,19 @@ def formatter() -> Any:
     return FuncFormatter(lambda value, _: short_number(value))
 
 
+def number_bar(bar: Any) -> None:
+    """Write the ticks of a colour bar as short numbers, on a logarithmic scale at round ones."""
+    from matplotlib.colors import LogNorm
+
+    norm = bar.norm
+    if isinstance(norm, LogNorm):
+        bar.set_ticks(round_ticks(float(norm.vmin or 1), float(norm.vmax or 1)))
+    bar.ax.tick_params(which="both", length=2)
+    bar.minorticks_off()
+    bar.formatter = formatter()
+    bar.update_ticks()
+
+
 MOST_TICKS = 6
 
 

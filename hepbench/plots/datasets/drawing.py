@@ -72,7 +72,7 @@ def make(
         saved = [pair for each in chosen for pair in _save(several, each, size, output)]
     drawn, paths = map(list, zip(*saved, strict=True))
     if caption is not None:
-        paths += sheets.write_captions(drawn, paths, caption, wide=size != "column")
+        paths += sheets.write_captions(drawn, paths, caption)
     return paths
 
 

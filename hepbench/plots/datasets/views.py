@@ -272,8 +272,7 @@ def _figure(
         for ax in axes if axes is not lines[-1] else ():
             ax.tick_params(labelbottom=ax is axes[-1] and len(columns) > 3)
     bar = figure.colorbar(points, ax=lines, pad=0.01, aspect=14 * len(named), extend="min")
-    bar.formatter = style.formatter()
-    bar.update_ticks()
+    style.number_bar(bar)
     bar.set_label(bar_label)
     return figure
 

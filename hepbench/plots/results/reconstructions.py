@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -201,10 +201,13 @@ def draw(request: Request) -> list[Sheet]:
 
 def _sheet(request: Request, panel: Panel, block: Block) -> Sheet:
     size, pairs = request.sized("full"), block.pairs
-    figure = style.blank(size, _height(pairs, block.lines, size.width))
+    # a narrow figure shows the first and the last ones
+    n = len(pairs.originals)
+    places = list(range(n)) if size.width > 5 else sorted({0, 1, n - 2, n - 1} & {*range(n)})
+    figure = style.blank(size, _height(pairs, block.lines, size.width, len(places)))
     classes = _classes(block.row, pairs)
     if pairs.input == "image":
-        _draw_images(figure, pairs, block.lines, classes)
+        _draw_images(figure, pairs, block.lines, classes, places)
     else:
         _draw_profiles(figure, pairs, block.row)
     about = f"{block.name}; mean squared error {pairs.error:.3g}; {panel.header}"
@@ -275,21 +278,30 @@ def _lines(found: Pairs, names: Sequence[str], *, channels: bool) -> Iterator[Li
             yield Line(name, images.sum(axis=1))
 
 
-def _height(found: Pairs, lines: Sequence[Line], width: float) -> float:
-    """Return the height in inches of a figure of so many inches in width."""
+def _height(found: Pairs, lines: Sequence[Line], width: float, n: int) -> float:
+    """Return the height in inches of a figure of so many inches in width, with n images a line."""
     if not lines:
         return 1.15 * -(-len(found.originals) // 2) + 0.9
     _, high, wide = lines[0].images.shape
-    each = (width - 0.9) / SHOWN * float(high) / float(wide)
-    return len(lines) * max(each, 0.3) + 0.3
+    each = (width - 0.9) / n * float(high) / float(wide)
+    # the name of a line is beside it
+    return len(lines) * max(each, 0.72) + 0.3
 
 
 def _classes(row: Row, found: Pairs) -> Sequence[str]:
     return labels.class_names(row.aspects["labels"], max(found.labels) + 1)
 
 
-def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequence[str]) -> None:
-    axes = part.subplots(len(lines), SHOWN, squeeze=False)
+def _draw_images(
+    part: Any,
+    found: Pairs,
+    lines: Sequence[Line],
+    classes: Sequence[str],
+    places: Sequence[int],
+) -> None:
+    """Draw lines of images, those at some places of each line."""
+    lines = [replace(line, images=line.images[places]) for line in lines]
+    axes = part.subplots(len(lines), len(places), squeeze=False)
     plain = style.pixel_colours(
         np.concatenate([x.images for x in lines if x.name.startswith("original")])
     )
@@ -302,10 +314,9 @@ def _draw_images(part: Any, found: Pairs, lines: Sequence[Line], classes: Sequen
         # one colour bar for each run of neighbouring lines, so that it covers no other lines
         bar = part.colorbar(shown[0], ax=[ax for _, places in mine for ax in places], pad=0.01)
         bar.set_label("difference" if sign else "value", loc="center", fontsize=style.SMALL)
-        bar.ax.tick_params(which="both", length=2)
-        bar.formatter = style.formatter()
-        bar.update_ticks()
-    for ax, label, number in zip(axes[0], found.labels, found.ids, strict=False):
+        style.number_bar(bar)
+    named = zip(found.labels[places], found.ids[places], strict=True)
+    for ax, (label, number) in zip(axes[0], named, strict=False):
         ax.set_title(style.plain(f"{classes[label]}\nid {number}"), fontsize=style.SMALL)
     _walk_ends(axes, lines)
 

@@ -11,7 +11,7 @@ from hepbench.plots import labels, selection, style
 from hepbench.plots.sheets import Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -73,16 +73,23 @@ class Layout:
 
 def draw(request: Request, layout: Layout) -> list[Sheet]:
     """Draw the scores of all rows of each dataset; many classes get a figure for each row."""
-    size = request.sized("full")
+    return [
+        sheet
+        for panel in selection.panels(request, "auc")
+        for each in _groups(panel)
+        for sheet in _sheets(panel, each, request, layout)
+    ]
+
+
+def _sheets(
+    panel: Panel, each: Sequence[ScorePanel], request: Request, layout: Layout
+) -> Iterator[Sheet]:
+    """Yield the figures of some panels, as many as they need."""
+    size = request.sized("full" if len(each) > 1 else "column")
     across = 3 if size.width > 5 else 1
     down = max(1, int((size.height - 0.5) / (sum(layout.heights) + style.ABOVE + 0.3)))
-    found = []
-    for panel in selection.panels(request, "auc"):
-        for each in _groups(panel):
-            for places in style.chunks(len(each), across * down):
-                some = [each[i] for i in places]
-                found.append(_sheet(panel, some, layout, size, across))
-    return found
+    for places in style.chunks(len(each), across * down):
+        yield _sheet(panel, [each[i] for i in places], layout, size, across)
 
 
 def _groups(panel: Panel) -> list[list[ScorePanel]]:

@@ -176,11 +176,11 @@ def kept(record: Record, place: int) -> int | None:
 
 def draw(request: Request) -> list[Sheet]:
     """Draw the history of each training of a dataset in a panel: loss, metric, learning rates."""
-    size = request.sized("full")
-    across = 3 if size.width > 5 else 1
     found = []
     for panel in selection.panels(request, "auc", why_not=_why_not):
         drawn = trainings(panel.names, panel.rows)
+        size = request.sized("full" if len(drawn) > 1 else "column")
+        across = 3 if size.width > 5 else 1
         most = across * max(1, int((size.height - 0.5) / _height(drawn)))
         for places in style.chunks(len(drawn), most):
             some = [drawn[i] for i in places]

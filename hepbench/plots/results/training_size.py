@@ -170,7 +170,7 @@ def _sheet(
     _label_lines(axes, some, metric, size, [look.colour for look in mine])
     axis = sized_rows.AXES[panel.axis]
     preset = panel.lines[0][0].labels.preset
-    notes = [f"{panel.dataset}: {text}", _explanation(some, preset), *dict.fromkeys(panel.notes)]
+    notes = [text, _explanation(some, preset), *dict.fromkeys(panel.notes)]
     title_ = f"{title(metric)} against {axis}, {panel.dataset}"
     return Sheet(figure, title_, f"{panel.dataset}-{panel.axis}", notes)
 
