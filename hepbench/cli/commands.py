@@ -458,8 +458,8 @@ def compare(**given: Any) -> None:
 def gate(**given: Any) -> int:
     """Compare two results, and fail if NEW is worse than a policy allows.
 
-    Without rules in --fail-if or the suite's [gate], a significant loss of the main metric and more
-    than 1 % more FLOPs fail. Exit 0 passed, 1 worse, 3 nothing could be concluded.
+    BASE and NEW are as in compare. Without rules in --fail-if or the suite's [gate], a significant
+    loss of the main metric and more than 1 % more FLOPs fail. Exit 0 passed, 1 worse, 3 nothing could be concluded.
     """
     from hepbench.cli import comparisons
 
