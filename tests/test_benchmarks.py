@@ -6,14 +6,17 @@ import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import BENCHMARKS
 
-SCRIPTS = sorted(
-    p.name for p in BENCHMARKS.glob("*.py") if not p.name.startswith(("test_", "conftest"))
-)
+SCRIPTS = [
+    str(path.relative_to(BENCHMARKS))
+    for path in (*sorted(BENCHMARKS.glob("*.py")), BENCHMARKS / "race" / "race.py")
+    if not path.name.startswith(("test_", "conftest"))
+]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -23,7 +26,7 @@ def test_a_benchmark_starts_and_is_in_the_readme(name):
         [sys.executable, BENCHMARKS / name, "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert name in done.stdout
+    assert Path(name).name in done.stdout
     assert f"benchmarks/{name}" in (BENCHMARKS / "README.md").read_text()
 
 
@@ -75,3 +78,48 @@ def test_benchmarks_of_which_none_could_be_compared_do_not_pass(regressions, cap
     none_in_common = regressions.report(lambda _: ({"a": [1.0]}, {"b": [1.0]}), "", "main")
     assert none_in_common == regressions.NOTHING_COMPARED
     assert "nothing could be compared" in capsys.readouterr().out
+
+
+@pytest.fixture
+def race(monkeypatch):
+    """Return the module of the race."""
+    monkeypatch.syspath_prepend(BENCHMARKS / "race")
+    return importlib.import_module("race")
+
+
+def test_a_race_says_where_its_results_differ(race, tmp_path):
+    """AUCs by their spread over seeds, networks by their number of parameters."""
+    ours = {"gbdt": [0.80, 0.81, 0.82], "mlp": [0.80, 0.81, 0.82]}
+    theirs = {"gbdt": [0.81, 0.82, 0.80], "mlp": [0.70, 0.71, 0.69]}
+    sizes = {"hepbench": {"gbdt": 9, "mlp": 1000}, "scripts": {"gbdt": None, "mlp": 1001}}
+    found = race.Race(tmp_path, 3, {}, {"hepbench": ours, "scripts": theirs}, sizes)
+    *_, gbdt, mlp = race.quality(found).splitlines()
+    assert "NOT" not in gbdt
+    assert "NOT equal: 1,000 and 1,001" in mlp
+    assert "NOT equal within errors" in mlp
+
+
+def test_a_race_compares_with_the_fastest_way_to_run_the_scripts(race, tmp_path):
+    """On several cores the scripts may use one thread each, or all cores."""
+    ways = {"suite": 40, "scripts": 100, "suite, all cores": 20, "scripts, all cores": 80}
+    used = {name: [race.Used(cpu=wall, wall=wall)] for name, wall in ways.items()}
+    cpu, _, wall = race.ratios(race.Race(tmp_path, 3, used)).splitlines()[-3:]
+    assert "0.40" in cpu
+    assert "0.25" in wall
+
+
+def test_the_scripts_of_the_race_share_nothing():
+    """Each goes from a file to a number with libraries that anybody has."""
+    for path in (BENCHMARKS / "race").glob("*.py"):
+        if path.name != "race.py":
+            imported = {
+                name.partition(".")[0]
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, (ast.Import, ast.ImportFrom))
+                for name in [getattr(node, "module", None) or node.names[0].name]
+            }
+            assert not imported & {
+                "hepbench",
+                "hepbench_models",
+                *(p.stem for p in BENCHMARKS.glob("*.py")),
+            }
