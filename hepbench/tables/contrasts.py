@@ -5,6 +5,7 @@ Which pairs there are follows from the chains and costs of the rows, not from an
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hepbench.evaluation.seed_averages import over_seeds
@@ -13,7 +14,7 @@ from hepbench.tables import latencies, row_names
 from hepbench.tables.rows import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from hepbench.tables.columns import Columns
     from hepbench.tables.rows import Row
@@ -62,40 +63,41 @@ def contrasts(rows: Sequence[Row], columns: Columns) -> list[Contrast]:
 
 def _smaller(rows: Sequence[Row], networks: Sequence[int]) -> Iterator[Contrast]:
     """Yield networks that were made smaller, with those whose chains they continue."""
-    chains = {i: row_names.steps(rows[i].labels.chain) for i in networks}
+    chains = {i: _steps(rows[i]) for i in networks}
+    places = {(_model(rows[i]), chain): i for i, chain in chains.items()}
     for i, chain in chains.items():
-        longest: dict[int, int] = {}
-        for j, start in chains.items():
-            shorter = len(start) < len(chain) and chain[: len(start)] == start
-            if shorter and _alike(rows[i], rows[j]) and fewer_operations(rows[i], rows[j]):
-                longest[len(start)] = j
-        if longest:
-            yield Contrast("smaller", i, longest[max(longest)])
+        starts = ((_model(rows[i]), chain[:n]) for n in range(len(chain) - 1, 0, -1))
+        others = (places[start] for start in starts if start in places)
+        if (whole := next(others, None)) is not None and fewer_operations(rows[i], rows[whole]):
+            yield Contrast("smaller", i, whole)
 
 
 def _pretrained(rows: Sequence[Row], networks: Sequence[int]) -> Iterator[Contrast]:
     """Yield pretrained networks, with those that learnt from labels alone in an equal way."""
     trainings = {i: _method_parts(rows[i]) for i in networks}
-    alone = {i: p for i, p in trainings.items() if p and all(part["labels"] for part in p)}
+    alone: dict[Hashable, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+    for i, parts in trainings.items():
+        if len(parts) == 1 and parts[0]["labels"]:
+            alone[_model(rows[i])][i] = parts[0]
     for i, parts in trainings.items():
         with_labels = [part for part in parts if part["labels"]]
-        if i in alone or len(with_labels) != 1:
+        if len(with_labels) != 1 or len(parts) == 1:
             continue
-        others = [
-            j
-            for j, (only, *more) in alone.items()
-            if not more and _alike(rows[i], rows[j]) and _trained_alike(with_labels[0], only)
-        ]
+        (mine,) = with_labels
+        others = {j: p for j, p in alone[_model(rows[i])].items() if _trained_alike(mine, p)}
         if others:
             # the same method, if there is one; else the best of the others
-            same = (j for j in others if alone[j][0]["method"] == with_labels[0]["method"])
+            same = (j for j, part in others.items() if part["method"] == mine["method"])
             yield Contrast("pretrained", i, next(same, min(others)))
 
 
-def _alike(row: Row, other: Row) -> bool:
-    """Whether two rows differ in their chains only."""
-    here, there = row.record.params.get("model"), other.record.params.get("model")
-    return row.labels == other.labels._replace(chain=row.labels.chain) and here == there
+def _steps(row: Row) -> tuple[row_names.Step, ...]:
+    return tuple(row_names.steps(row.labels.chain))
+
+
+def _model(row: Row) -> Hashable:
+    """Return what two rows share if they differ in their chains only."""
+    return row.labels._replace(chain=""), repr(row.record.params.get("model"))
 
 
 def _method_parts(row: Row) -> list[Mapping[str, Any]]:

@@ -113,8 +113,9 @@ def mark(
     judged = [i for i in places if i not in single and _can_be_judged(rows[i], main)]
     if len(judged) < 2:
         return Marked(list(rows), ONE_SEED if len(single) == len(places) else TOO_FEW)
-    tested = [pair for pair in pairs if {*pair} <= {*judged}]
-    asked = [(judged.index(first), judged.index(second)) for first, second in tested]
+    place = {i: n for n, i in enumerate(judged)}
+    tested = [pair for pair in pairs if place.keys() >= {*pair}]
+    asked = [(place[first], place[second]) for first, second in tested]
     try:
         found = compare([_with_values(rows[i], main) for i in judged], main, asked)
     except ResultsError as error:
