@@ -192,6 +192,15 @@ def test_the_page_has_the_rows_of_the_table_in_its_order():
     assert table["verdict"].startswith("gbdt is best")
 
 
+def test_the_page_has_the_findings_of_the_table():
+    """Each is an item of its own below the verdict, also for readers without the script."""
+    done = CliRunner().invoke(cli, ["table", str(BASELINE / "quickstart.zip")])
+    said = " ".join(done.stdout.split())
+    findings = [text for table in data_of("quickstart")["tables"] for text in table["findings"]]
+    assert len(findings) >= 3
+    assert all(text in said for text in findings)
+
+
 def test_a_value_that_is_missing_is_empty_and_never_zero():
     """Its note says why it is missing."""
     trees = next(r for r in data_of("electron-photon")["tables"][0]["rows"] if r["model"] == "gbdt")

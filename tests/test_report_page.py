@@ -118,7 +118,7 @@ def test_words_and_datasets_filter_rows(browser):
     browser.run(
         """(() => {
             const filter = document.querySelector('input[type=search]');
-            filter.value = 'VAE prune';
+            filter.value = 'SETS prune';
             filter.dispatchEvent(new Event('input'));
         })()"""
     )
@@ -126,7 +126,7 @@ def test_words_and_datasets_filter_rows(browser):
         "[...document.querySelectorAll('#table tbody .name')].map((name) => name.textContent)"
     )
     assert 0 < len(names) < total
-    assert all("vae" in name and "prune" in name for name in names)
+    assert all("sets" in name and "prune" in name for name in names)
     status = "document.querySelector('.status').textContent"
     assert browser.run(status).startswith(f"{len(names)} of {total} rows")
     browser.run("showTable(1)")

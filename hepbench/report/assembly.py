@@ -154,7 +154,8 @@ def _table(each: RankedRows, total: int, request: Request, making: PageRows) -> 
     return PageTable(
         name=one_line(each.dataset),
         subtitle=_subtitle(each.rows),
-        verdict=" ".join([each.verdict, *map(one_line, each.findings)]),
+        verdict=each.verdict,
+        findings=list(map(one_line, each.findings)),
         remarks=_looks(each.rows, request.looks),
         classes=[one_line(str(name)) for name in each.rows[0].aspects["labels"]],
         rows=rows,

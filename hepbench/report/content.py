@@ -154,6 +154,7 @@ class PageTable(msgspec.Struct, frozen=True, kw_only=True):
         name: of the dataset, with its parameters.
         subtitle: its source, and how many examples its parts have.
         verdict: what the rows say, in words.
+        findings: what else they show, a sentence each.
         remarks: looks at the test set, and why no row is starred.
         classes: names of its classes.
         rows: see ``PageRow``.
@@ -163,6 +164,7 @@ class PageTable(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     subtitle: str
     verdict: str
+    findings: list[str]
     remarks: list[str]
     classes: list[str]
     rows: list[PageRow]

@@ -22,7 +22,7 @@ from hepbench.storage import temporary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hepbench.report.content import Page
+    from hepbench.report.content import Page, PageTable
 
 
 SCRIPTS = (
@@ -88,9 +88,14 @@ def _json(page: Page) -> str:
 def _verdicts(page: Page) -> str:
     """Return the verdicts as HTML, for readers without the script."""
     return "\n".join(
-        f"<li><strong>{escape(table.name)}</strong>: {escape(table.verdict)}</li>"
+        f"<li><strong>{escape(table.name)}</strong>: {escape(table.verdict)}{_findings(table)}</li>"
         for table in page.tables
     )
+
+
+def _findings(table: PageTable) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in table.findings)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 _HTML = """<!doctype html>

@@ -27,6 +27,11 @@ function card(table, index) {
     { class: "card" },
     element("h3", {}, breakable(table.name)),
     element("p", { class: "said", text: table.verdict }),
+    element(
+      "ul",
+      { class: "findings" },
+      table.findings.map((text) => element("li", { text })),
+    ),
     bars(table),
     element(
       "p",
