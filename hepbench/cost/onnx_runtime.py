@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepbench.registry.syntax import DIGEST_LENGTH
 from hepbench.specs.errors import ExportError
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ TOLERANCE = 1e-5
 
 CHECKED = 7
 """Batch size with which a graph is checked, not a multiple of the one that a network is traced with."""
-
-
-DIGEST_LENGTH = 16
 
 
 def missing() -> str:
