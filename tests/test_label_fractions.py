@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from conftest import TESTS, Workbench
 from hepbench import Examples, TrainingData
 from hepbench.data import splits
 from hepbench.evaluation import joining
+from hepbench.running.recording import Recorder
+from hepbench.storage.results import ResultsFolder
 from hepbench.training import score_checks
 from hepbench.training.messages import Trained
 
@@ -156,6 +159,31 @@ def test_of_many_training_examples_those_with_labels_are_scored(monkeypatch, tmp
         assert set(found["train"].ids) <= set(ids[trained])
         assert len(found["train"].ids) == min(50, len(trained))
         assert (found["train"].scores[:, 1] == found["train"].labels).all()
+
+
+def test_cells_of_one_split_with_other_training_examples_have_their_own_labels(tmp_path):
+    """A label-free method that makes a classifier sees more examples than the other methods."""
+    for part in splits.PARTS:
+        np.savez(tmp_path / f"{part}.npz", ids=np.arange(20), labels=np.arange(20) % 2)
+    recorder = Recorder(
+        plan=SimpleNamespace(suite=SimpleNamespace(name="few"), stages={}),
+        cache=SimpleNamespace(folder=lambda _: tmp_path),
+        results=ResultsFolder(tmp_path / "results"),
+        **dict.fromkeys(("environment", "validity", "threads")),
+    )
+    cell = SimpleNamespace(split="split")
+
+    def labels(rows):
+        scores = tmp_path / "scores.npz"
+        np.savez(scores, **({} if rows is None else {"rows": np.array(rows)}))
+        found, stored = recorder._labels_of(cell, scores)
+        return found["train.ids"].tolist(), stored.path
+
+    assert labels(None) == ([*range(20)], "labels/split.npz")
+    seen = [labels(rows) for rows in ([3, 5], [3, 5, 7], [3, 5])]
+    assert [ids for ids, _ in seen] == [[3, 5], [3, 5, 7], [3, 5]]
+    assert seen[0] == seen[2]
+    assert seen[0][1] != seen[1][1]
 
 
 def examples(n, first=0, **more):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
@@ -16,6 +17,7 @@ from hepbench.data import duplicates, event_weights
 from hepbench.data.leaks import audit
 from hepbench.evaluation import effective_examples, joining, measure
 from hepbench.planning.stages import device_of
+from hepbench.registry.syntax import DIGEST_LENGTH
 from hepbench.running import recorded_cost
 from hepbench.running.executor import Outcome
 from hepbench.running.stage_results import StageResults
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from hepbench.data.messages import ReadResult, SplitResult
@@ -187,7 +190,7 @@ class Recorder:
     def _labels_of(self, cell: Cell, scores: Path) -> tuple[joining.Arrays, Stored]:
         """Return the labels of a split, read once per run, and their file in the results folder."""
         rows = joining.chosen_rows(scores)
-        name = cell.split if rows is None else _name_of_choice(cell)
+        name = cell.split if rows is None else f"{cell.split}-{_digest(rows)}"
         if name not in self._labels:
             labels = joining.labels_of(self.cache.folder(cell.split), rows)
             self._labels[name] = labels, self._store_labels(name, labels)
@@ -249,11 +252,9 @@ class Recorder:
         )
 
 
-def _name_of_choice(cell: Cell) -> str:
-    """Return a name for the labels of a cell whose methods see a choice of training examples."""
-    params = cell.combination.dataset_params
-    size = params["training_size"] or ""
-    return f"{cell.split}-{size}-{params['label_fraction']}-{cell.seed}"
+def _digest(rows: NDArray[np.int64]) -> str:
+    """Return a digest of the training examples that are chosen, for the name of a file."""
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:DIGEST_LENGTH]
 
 
 def _pretraining_methods(c: Combination) -> int:
