@@ -1,8 +1,10 @@
-"""Counts and latencies of networks of one form are measured once, and by whom is recorded."""
+"""Counts and latencies of networks of one form are measured once; records say whose was measured."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -14,10 +16,13 @@ from needs import needs_extra
 from hepbench.cost import measure, onnx_runtime
 from hepbench.cost.messages import CostResult
 from hepbench.running.messages import Started, Waiting
+from hepbench.running.shared_results import SharedResults
 from hepbench.running.turns import Turns
 from hepbench.specs.errors import ExportError
 from hepbench.storage import locks, stage_cache
 from hepbench.storage.costs import Cost
+from hepbench.storage.records import Usage
+from hepbench.storage.stage_cache import Manifest, StageCache
 
 SUITE = """
 name = "nets"
@@ -220,8 +225,21 @@ def test_the_form_of_a_graph_has_no_weights(tmp_path):
     assert form(ones, 2) != form(np.ones(4, np.float32), 2)
 
 
+def test_an_entry_that_another_run_removes_meanwhile_is_measured_anew(tmp_path, monkeypatch):
+    """Such as one that measures with --fresh, between the two looks at the entry."""
+    known = Manifest(files={}, used=Usage(), result=msgspec.Raw(b"{}"))
+    monkeypatch.setattr(StageCache, "find_valid", lambda *_: known)
+    monkeypatch.setattr("hepbench.running.usage.used", lambda *_: Usage())
+    job = SimpleNamespace(cache=str(tmp_path), usage=SimpleNamespace(digests=tmp_path / "digests"))
+    stage = SimpleNamespace(parents=[str(tmp_path)])
+    shared = SharedResults(stage, job, None, SimpleNamespace(alone=nullcontext), {})
+    measured = CostResult(cost=Cost(macs=3))
+    assert shared("parts", lambda: measured, CostResult) == measured
+    assert shared.used == []
+
+
 def test_two_that_want_to_be_alone_take_turns():
-    """Each gives up its share first, else they would wait for each other for ever."""
+    """Each gives up its share first, else both would wait without end."""
     inside, most = [], []
 
     def work():
@@ -241,8 +259,8 @@ def test_two_that_want_to_be_alone_take_turns():
     assert most == [1, 1]
 
 
-def test_whoever_is_alone_shares_the_machine_again_afterwards():
-    """Meanwhile nobody else gets it."""
+def test_a_process_that_was_alone_shares_the_machine_again_afterwards():
+    """Meanwhile no other process gets it."""
     with locks.machine() as machine:
         with machine.alone(), locks.machine_now() as free:
             assert not free
@@ -250,7 +268,7 @@ def test_whoever_is_alone_shares_the_machine_again_afterwards():
             assert free
 
 
-def test_waiting_for_the_machine_is_told_and_not_counted():
+def test_waiting_for_the_machine_is_reported_and_not_counted():
     """The time limit of a stage counts from when it goes on."""
     events = []
     with locks.machine() as machine:

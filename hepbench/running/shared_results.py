@@ -79,10 +79,14 @@ class SharedResults:
     def _is_outdated(self, key: str) -> bool:
         if self._first_parent is None:
             return False
-        made, parent = (
-            (folder / MANIFEST).stat().st_mtime_ns
-            for folder in (self._cache.folder(key), self._first_parent)
-        )
+        try:
+            made, parent = (
+                (folder / MANIFEST).stat().st_mtime_ns
+                for folder in (self._cache.folder(key), self._first_parent)
+            )
+        except FileNotFoundError:
+            # another run has just removed it, to compute it anew
+            return True
         return made < parent
 
     def _store(self, key: str, result: msgspec.Struct, took: float) -> None:

@@ -1,4 +1,4 @@
-"""Turns on the machine: a stage waits until no other stage works, and tells how long it waited."""
+"""Turns on the machine: a stage waits until no other stage works; the time that it waits is measured."""
 
 from __future__ import annotations
 
