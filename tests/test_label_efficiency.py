@@ -101,6 +101,13 @@ def test_one_seed_has_no_interval():
     assert found.text == f"3,200 ({DASH})"
 
 
+def test_a_class_with_one_test_example_has_no_interval():
+    """Its error is not known, so the covariance holds no numbers."""
+    (found,) = labels_needed(LABELS, means([*VALUES, 0.85], of_test=math.nan))
+    assert (found.low, found.high) == (None, None)
+    assert found.number == pytest.approx(1000 * math.sqrt(10))
+
+
 def test_rows_are_counted_together_or_alone():
     """With one curve, another row changes no number; one seed of one row hides no other interval."""
     both = means([*VALUES, 0.85, 0.75], of_test=0.01)

@@ -114,6 +114,16 @@ def test_pairs_of_rows_are_tested_with_a_correction_for_their_number(results):
     assert (found[0].value > 0, found[1].value > 0, found[0].significant) == (True, False, True)
 
 
+def test_a_difference_without_an_error_is_not_tested(results, tmp_path):
+    """Of a class with one test example; the comparison is known next time all the same."""
+    labels = (np.arange(N) == 0).astype(int)
+    rows = [row(results, m, s, labels=labels) for m, s in (("a", 2.0), ("b", 0.1))]
+    compare = comparing(results, REGISTRY, tmp_path / "cache")
+    first = compare(rows, "auc", [(0, 1)])
+    assert first.differences == [None]
+    assert compare(rows, "auc", [(0, 1)]) == first
+
+
 def test_predictions_that_are_missing_or_changed_are_named(results):
     """With the cell and the file."""
     rows = [row(results, "a", 2.0), row(results, "b", 1.0)]

@@ -36,7 +36,8 @@ class Comparison(msgspec.Struct, frozen=True):
     Attributes:
         best: rows that are not significantly worse than the best one, which is among them.
         elsewhere: rows that were left out because their test examples are others.
-        differences: of each pair that was asked for; None if one of its rows was left out.
+        differences: of each pair that was asked for; None if one of its rows was left out, or if the
+            error of the difference is not known.
     """
 
     best: list[int]

@@ -70,12 +70,14 @@ def labels_needed(
     sign = 1 if higher_is_better else -1
     numbers, values = np.asarray(labels, float), sign * means.values
     k = len(labels)
-    drawn = values + _errors(means, seed)
+    # a class with one test example has no error
+    has_errors = np.isfinite(means.covariance).all()
+    drawn = values + _errors(means, seed) if has_errors else []
     found = []
     for i in range(k, len(values)):
         number = labels_for(numbers, values[:k], float(values[i]))
         low, high = None, None
-        if (means.trainings[[*range(k), i]] > 1).all():
+        if has_errors and (means.trainings[[*range(k), i]] > 1).all():
             each = [labels_for(numbers, draw[:k], float(draw[i])) for draw in drawn]
             # of the draws: between a number and infinity there is nothing
             low, high = map(float, np.quantile(each, INTERVAL, method="inverted_cdf"))

@@ -17,7 +17,7 @@ class LabelsNeeded:
 
     Attributes:
         number: of labels.
-        low, high: 68 % interval; None: a spread over seeds is not known.
+        low, high: 68 % interval; None: an error, or a spread over seeds, is not known.
         least, most: numbers of labels that were tried.
     """
 

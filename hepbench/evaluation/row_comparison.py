@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,13 +59,15 @@ def compare(
 def _differences(
     means: Means, same: Sequence[int], pairs: Sequence[tuple[int, int]]
 ) -> list[PairDifference | None]:
-    """Test the difference of each pair of rows, corrected for the number of pairs."""
+    """Test the difference of each pair of rows, corrected for the number of pairs that are tested."""
     place = {row: i for i, row in enumerate(same)}
-    known = {
+    computed = {
         pair: paired.difference(means, *(place[row] for row in pair))
         for pair in pairs
         if all(row in place for row in pair)
     }
+    # a class with one test example has no error
+    known = {pair: each for pair, each in computed.items() if isfinite(each.stderr)}
     corrected = paired_runs.holm([each.p for each in known.values()])
     found = {
         pair: PairDifference(each.value, each.stderr, p < paired.LEVEL)
