@@ -92,7 +92,7 @@ class Difference(NamedTuple):
 
 
 class Comparing:
-    """Stands for the comparison of rows: finds what it was told to, and keeps what it was asked.
+    """Stands for the comparison of rows: finds what it was given, and keeps what it was asked.
 
     Pairs differ by their values; they do so significantly beyond ``limit``.
     """

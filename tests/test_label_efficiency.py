@@ -225,18 +225,18 @@ def test_the_column_is_there_only_where_fractions_exist_for_both():
     )
 
 
-def test_the_page_of_a_report_tells_it_in_the_details_of_a_row():
+def test_the_page_of_a_report_shows_it_in_the_details_of_a_row():
     """Rows from scratch have no such section."""
     records = rows("s", SCRATCH, CURVE) + rows("p+f", TUNED, {0.01: 0.75, 0.1: 0.85, 1.0: 0.95})
     found = fill(collect(records, columns=["auc"]), "auc", counted)
-    told = {
+    shown = {
         (row.labels.chain, row.data.n_train): dict(section.items)
         for row in found
         for section in details.sections(row)
         if section.title == "Label efficiency"
     }
-    assert {chain for chain, _ in told} == {"p+f"}
-    assert told["p+f", 30]["from scratch"] == "95 labels are as good, with a 68 % interval"
+    assert {chain for chain, _ in shown} == {"p+f"}
+    assert shown["p+f", 30]["from scratch"] == "95 labels are as good, with a 68 % interval"
 
 
 def test_rows_of_other_data_or_models_are_not_compared():

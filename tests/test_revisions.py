@@ -87,7 +87,7 @@ def test_a_branch_that_makes_a_model_worse_is_found_and_nothing_is_left(bench, p
 
 
 def test_the_working_tree_is_compared_as_it_is_and_a_commit_without_its_changes(bench, plugin):
-    """In a src layout too; that changes are not in HEAD is said."""
+    """In a src layout too; a line says that HEAD does not have the changes."""
     git(plugin, "switch", "-q", "main")
     (plugin / "src").mkdir()
     git(plugin, "mv", "hepbench_first", "src")
@@ -113,39 +113,39 @@ def test_the_working_tree_is_compared_as_it_is_and_a_commit_without_its_changes(
         (["main", "worse", "--suite", "gone.toml"], "suite gone.toml: No such file"),
     ],
 )
-def test_wrong_names_are_told_in_one_line_before_anything_runs(bench, plugin, arguments, words):
-    """A revision, or a suite."""
+def test_wrong_names_are_errors_in_one_line_before_anything_runs(bench, plugin, arguments, words):
+    """Of a revision, or of a suite."""
     done = bench("compare", *arguments, cwd=plugin)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert words in done.err
 
 
-def test_what_is_no_plugin_or_no_repository_is_told_in_one_line(bench, plugin):
+def test_a_folder_without_a_plugin_or_repository_is_an_error_in_one_line(bench, plugin):
     """Here, and at the revision."""
 
-    def told(folder, *revisions):
+    def error(folder, *revisions):
         path = str(plugin / "suite.toml")
         done = bench("compare", *revisions, "--suite", path, cwd=folder)
         assert done.code == 2
         return done.err.splitlines()[-1]
 
     (plugin / "docs").mkdir()
-    assert "no pyproject.toml is there" in told(plugin / "docs", "main", "worse")
+    assert "no pyproject.toml is there" in error(plugin / "docs", "main", "worse")
     (bench.folder / "elsewhere").mkdir()
-    assert "is in no git repository" in told(bench.folder / "elsewhere", "main", "worse")
+    assert "is in no git repository" in error(bench.folder / "elsewhere", "main", "worse")
     project = plugin / "pyproject.toml"
     text = project.read_text()
     project.write_text('[project]\nname = "other"\nversion = "1"\n')
-    assert "no [project.entry-points.hepbench], so it is no plugin" in told(plugin, "main", ".")
+    assert "no [project.entry-points.hepbench], so it is no plugin" in error(plugin, "main", ".")
     project.write_text(text.replace('first = "hepbench_first"', 'first = "elsewhere"'))
-    assert "elsewhere must be beside pyproject.toml, or in src" in told(plugin, "main", ".")
+    assert "elsewhere must be beside pyproject.toml, or in src" in error(plugin, "main", ".")
     for wrong in ("[project.entry-points.hepbench]\n", "[project.entry-points]\nhepbench = 3\n"):
         project.write_text(f'[project]\nname = "other"\nversion = "1"\n{wrong}')
-        assert "so it is no plugin" in told(plugin, "main", ".")
+        assert "so it is no plugin" in error(plugin, "main", ".")
     git(plugin, "rm", "-q", "--cached", "pyproject.toml")
     git(plugin, "commit", "-qm", "no project")
     project.write_text(text)
-    assert told(plugin, "HEAD", "main").startswith("hepbench: HEAD (")
+    assert error(plugin, "HEAD", "main").startswith("hepbench: HEAD (")
     assert len(worktrees(plugin)) == 1
 
 

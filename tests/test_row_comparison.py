@@ -263,7 +263,7 @@ def zipped(folder, where):
     ],
 )
 def test_a_damaged_entry_of_the_cache_is_computed_again(results, tmp_path, monkeypatch, damage):
-    """Cut short, of another form, about rows that do not exist, or pairs that nobody asked for."""
+    """Cut short, of another form, about rows that do not exist, or pairs that were not asked for."""
     rows = [row(results, "a", 2.0), row(results, "b", 1.0)]
     compare = comparing(results, REGISTRY, tmp_path / "cache")
     compare(rows, "auc")

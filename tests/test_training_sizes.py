@@ -85,7 +85,7 @@ def test_cells_of_several_sizes_share_how_data_were_prepared(ran):
         assert len({found.stage_keys[stage] for found in ran.records().values()}) == 1
 
 
-def test_the_table_tells_what_a_size_is_and_that_two_draws_are_few(ran):
+def test_the_table_says_what_a_size_is_and_that_two_draws_are_few(ran):
     """One table for each size, the smallest first."""
     out = " ".join(ran("table").out.split())
     assert "training_size: number of training examples that methods see, pretraining too" in out
@@ -96,7 +96,7 @@ def test_the_table_tells_what_a_size_is_and_that_two_draws_are_few(ran):
 
 
 @pytest.mark.parametrize("size", [301, 1])
-def test_a_size_that_cannot_be_had_is_one_line(ran, size):
+def test_a_size_that_the_dataset_does_not_have_is_an_error_in_one_line(ran, size):
     """Nothing shrinks: fewer examples than asked for are an error of the user."""
     done = ran(
         *("run", "sizes.toml", "-x", "scratch-net", "--results", "other", "--seeds", "1"),

@@ -75,6 +75,6 @@ def refuse_weightless(rule: str, part: Examples) -> None:
         msg = (
             f"the weights of class {lightest} add up to {sums[lightest]:.3g} in {len(part):,} labelled "
             f"examples; dataset.training_weights is '{rule}', which needs more than 0: set it to "
-            "'none', or see more examples (dataset.label_fraction, dataset.training_size)"
+            "'none', or raise dataset.label_fraction or dataset.training_size"
         )
         raise DataError(msg)
