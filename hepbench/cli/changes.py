@@ -43,7 +43,7 @@ def why(
 ) -> str:
     """Return the text of ``why``: what changed since the last record of a cell, for each seed.
 
-    Seeds for which the same changed are told together.
+    Seeds with the same change are listed together.
     """
     records = last_records(cell, tabulating.recorded(Results(results), run))
     most = max(record.seed for record in records)
@@ -52,7 +52,7 @@ def why(
     changes: dict[Change, list[Record]] = defaultdict(list)
     for record in records:
         changes[_change(record, opened)].append(record)
-    return "\n".join(line for change, some in changes.items() for line in _told(change, some))
+    return "\n".join(line for change, some in changes.items() for line in _lines(change, some))
 
 
 def _change(record: Record, opened: Session) -> Change:
@@ -71,14 +71,14 @@ def _change(record: Record, opened: Session) -> Change:
 
 
 def _without_seed(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a key without the seed in the cell's name, which is told before."""
+    """Return the parts of a key without the seed in the cell's name, which is shown before."""
     evaluate = parts.get("evaluate", {})
     if not isinstance(cell := evaluate.get("cell"), list):
         return dict(parts)
     return {**parts, "evaluate": {**evaluate, "cell": cell[:-1]}}
 
 
-def _told(change: Change, records: Sequence[Record]) -> list[str]:
+def _lines(change: Change, records: Sequence[Record]) -> list[str]:
     """Return the lines about a change of some seeds of one cell."""
     name, _, _ = records[0].cell.rpartition("#")
     seeds = ", ".join(str(record.seed) for record in records)

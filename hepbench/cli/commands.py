@@ -407,7 +407,7 @@ def export(cell: str, results: Path, out: Path) -> None:
 def cite(**given: Any) -> None:
     """Print BibTeX of the datasets and models of results, and of published values beside them.
 
-    Entries have what the plugins' references tell: authors, year, where it was published, arXiv and
+    Entries have what the plugins' references name: authors, year, where it was published, arXiv and
     DOI. References without a publication are comments.
     """
     from hepbench.cli import citing

@@ -127,7 +127,7 @@ def _run(stack: ExitStack, given: Path, revision: Revision | None, suite: str) -
         results = Results(given)
         return _Run(str(given), results, tabulating.recorded(results, None), None)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    _tell(f"{revision}: running {suite}")
+    _report_progress(f"{revision}: running {suite}")
     revisions.run(
         revision, str(Path(suite).absolute() if session.is_path(suite) else suite), folder
     )
@@ -159,12 +159,12 @@ def _rounds(runs: Sequence[_Run], pairs: Sequence[Pair]) -> dict[str, Rounds]:
         if not pair.missing and not pair.differing({"data", "split"})
     }
     if any(record.stage_keys.get("cost") for both in cells.values() for record in both):
-        _tell("latencies are timed in turn")
+        _report_progress("latencies are timed in turn")
     first, second = (run.results for run in runs)
     return timed_in_turn.rounds((first, second), cells, session.cache_folder())
 
 
-def _tell(text: str) -> None:
+def _report_progress(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
@@ -227,14 +227,14 @@ def _details(runs: Sequence[_Run], found: Comparison) -> list[str]:
     """Return lines on what was compared."""
     from hepbench.comparison import sentences
 
-    told = []
+    lines = []
     for name, run in zip(("BASE", "NEW"), runs, strict=True):
-        told.append(f"{name}: {run.name}: {sentences.origin(run.records)}")
+        lines.append(f"{name}: {run.name}: {sentences.origin(run.records)}")
         if run.revision and run.revision.warning:
-            told.append(f"{name}: {run.revision.warning}")
+            lines.append(f"{name}: {run.revision.warning}")
     if found.older:
-        told.append(f"{several(found.older, 'older row')} of the same cells left out")
-    return told
+        lines.append(f"{several(found.older, 'older row')} of the same cells left out")
+    return lines
 
 
 def _report(

@@ -154,8 +154,8 @@ def _why_not_comparable(
         return "not comparable", f"BASE against NEW: {', '.join(what)}"
     kinds = {(each.runtime, each.batch) for some in timed for each in some if each}
     if len(kinds) > 1:
-        told = " and ".join(f"{runtime} (batch of {batch})" for runtime, batch in sorted(kinds))
-        return "not comparable", f"timed in {told}"
+        ways = " and ".join(f"{runtime} (batch of {batch})" for runtime, batch in sorted(kinds))
+        return "not comparable", f"timed in {ways}"
     if min(map(len, timed)) < 2:
         return "nothing concluded", ONE_MEASUREMENT
     return None, ""

@@ -244,12 +244,12 @@ def _difference(finding: Finding) -> str:
 
 
 def _short(finding: Finding) -> str:
-    """Return the finding on a further metric or cost in one column; that on the cell is told once."""
+    """Return the finding on a further metric or cost in one column; that on the cell is in the first."""
     if finding.is_of_cell:
         return DASH
     if finding.verdict == "identical":
         return "="
-    if finding.change is None or not finding.is_told:
+    if finding.change is None or not finding.is_conclusive:
         return finding.verdict
     if finding.name in COSTS:
         size = relative(finding.increase)
@@ -275,8 +275,8 @@ def _notes(pair: Pair, found: Mapping[str, Finding]) -> list[str]:
     if not pair.changes:
         return reasons
     more = len(pair.changes) - MOST_CHANGES
-    told = [*pair.changes[:MOST_CHANGES], *([f"and {more} more"] if more > 0 else [])]
-    return [*reasons, shortened(one_line(f"changed: {'; '.join(told)}"), LONGEST_CHANGES)]
+    changes = [*pair.changes[:MOST_CHANGES], *([f"and {more} more"] if more > 0 else [])]
+    return [*reasons, shortened(one_line(f"changed: {'; '.join(changes)}"), LONGEST_CHANGES)]
 
 
 ERROR = (
@@ -311,7 +311,7 @@ RECORDED = "in multiples of a reference computation that was timed in the same p
 
 TIMED = (
     "CPU time of a call with one example in ONNX Runtime, of both in turn in two processes; changes "
-    f"below {LEAST_TIMED:.0%} are not told"
+    f"below {100 * LEAST_TIMED:g} % count as none"
 )
 
 
@@ -319,4 +319,4 @@ def _legend_of_latencies(comparison: Comparison) -> list[str]:
     found = [f for name, some in comparison.findings.items() if "latency" in name for f in some]
     in_turn = any(each.timed for each in found)
     recorded = any(each.difference for each in found) or (found and not in_turn)
-    return [f"latency: {text}" for text, told in ((RECORDED, recorded), (TIMED, in_turn)) if told]
+    return [f"latency: {text}" for text, used in ((RECORDED, recorded), (TIMED, in_turn)) if used]

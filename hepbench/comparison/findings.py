@@ -34,7 +34,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """Verdicts on a cell, those to look at first at the beginning."""
 
 
-TOLD: tuple[Verdict, ...] = (
+CONCLUSIVE: tuple[Verdict, ...] = (
     *("worse", "worse within tolerance", "better"),
     *("no difference shown", "identical"),
 )
@@ -42,7 +42,7 @@ TOLD: tuple[Verdict, ...] = (
 
 
 LEAST_TIMED = 0.1
-"""The smallest relative change that is told of a latency that was timed in turn."""
+"""The largest relative change of a latency timed in turn that counts as no difference."""
 
 
 QUANTILE_80 = 0.84
@@ -172,9 +172,9 @@ class Finding:
         return self.verdict in {"missing", "only in NEW"}
 
     @property
-    def is_told(self) -> bool:
+    def is_conclusive(self) -> bool:
         """Whether the comparison of this cell has concluded something."""
-        return self.verdict in TOLD
+        return self.verdict in CONCLUSIVE
 
 
 def judged(findings: Sequence[Finding]) -> list[Finding]:

@@ -77,7 +77,7 @@ def judge(comparison: Comparison, policy: Policy, *, is_default: bool) -> list[J
         UsageError: a rule matches no cell, or no rule blocks.
     """
     if not any(rule.tier == "blocking" for _, rule in policy):
-        msg = "the policy has no blocking rule, so it cannot fail; 'hepbench compare' only tells"
+        msg = "the policy has no blocking rule, so it cannot fail; use 'hepbench compare'"
         raise UsageError(msg)
     cells = [pair.cell for pair in comparison.pairs]
     by_rule = _cells_by_rule(policy, cells)
@@ -120,7 +120,7 @@ def _judgement(name: str, rule: Rule, finding: Finding) -> Judgement:
 
 
 def _metric_outcome(rule: Rule, finding: Finding) -> tuple[Outcome, str]:
-    if not finding.is_told:
+    if not finding.is_conclusive:
         return "unclear", f"{finding.verdict}: {brief(finding.reason)}"
     if finding.verdict in {"identical", "better"}:
         return "passed", finding.verdict
@@ -166,7 +166,7 @@ def _too_few(finding: Finding, needed: float) -> str:
 
 
 def _cost_outcome(rule: Rule, finding: Finding) -> tuple[Outcome, str]:
-    if not finding.is_told:
+    if not finding.is_conclusive:
         return "unclear", f"{finding.verdict}: {brief(finding.reason)}"
     allowed = rule.tolerance.of(1.0)
     if finding.verdict == "worse" and finding.increase > allowed:
@@ -236,7 +236,7 @@ MOST_NAMED = 3
 def lines(judgements: Sequence[Judgement]) -> list[str]:
     """Return lines on what did not pass, and on all of informative rules; equal ones are joined.
 
-    A cell that is missing is told once, whatever rules it has. One blocking rule in one cell is in
+    A missing cell has one line, whatever rules it has. One blocking rule in one cell is in
     the sentence already.
     """
     cells: dict[tuple[str, str, str], list[str]] = defaultdict(list)

@@ -87,8 +87,8 @@ class Pair:
         if self.base is None or self.new is None:
             return ""
         names = [name for name in self.base.differing(self.new) if name in same]
-        told = [difference(self.base, self.new, name) for name in names]
-        return f"BASE against NEW: {', '.join(told)}" if told else ""
+        texts = [difference(self.base, self.new, name) for name in names]
+        return f"BASE against NEW: {', '.join(texts)}" if texts else ""
 
     @property
     def is_same_record(self) -> bool:

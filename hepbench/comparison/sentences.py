@@ -62,15 +62,15 @@ def sentences(comparison: Comparison, names: Sequence[str]) -> list[str]:
     The first counts cells that only one run has, too.
     """
     main, *others = names
-    told = [_sentence(main, comparison.findings[main])]
+    said = [_sentence(main, comparison.findings[main])]
     pairs = comparison.pairs
     if pairs and all(pair.is_same_record for pair in pairs):
-        told.append("NEW holds the same records as BASE: nothing was computed anew.")
+        said.append("NEW holds the same records as BASE: nothing was computed anew.")
     in_both = {n: [f for f in comparison.findings[n] if not f.is_of_cell] for n in others}
-    told += [_sentence(name, findings) for name, findings in in_both.items() if findings]
+    said += [_sentence(name, findings) for name, findings in in_both.items() if findings]
     if unknown := [name_of(name) for name in others if not in_both[name]]:
-        told.append(f"Not recorded in any cell of both runs: {', '.join(unknown)}.")
-    return told
+        said.append(f"Not recorded in any cell of both runs: {', '.join(unknown)}.")
+    return said
 
 
 def name_of(name: str) -> str:
@@ -122,7 +122,7 @@ def _part(words: str, findings: Sequence[Finding]) -> str:
 
 
 def _by(finding: Finding) -> str:
-    if finding.change is None or not finding.is_told:
+    if finding.change is None or not finding.is_conclusive:
         return ""
     return f" by {size_of(finding)}"
 
@@ -154,7 +154,7 @@ def brief(reason: str) -> str:
 def origin(records: Iterable[Record]) -> str:
     """Describe where the records of a run come from: their number, run, commit and version."""
     every = list(records)
-    told = [several(len(every), "record")]
+    parts = [several(len(every), "record")]
     for what, values in (
         ("run", {_moment(record.run) for record in every}),
         ("commit", {record.provenance.git for record in every}),
@@ -162,8 +162,8 @@ def origin(records: Iterable[Record]) -> str:
     ):
         known = sorted(values - {""})
         if known:
-            told.append(f"{what} {known[0] if len(known) == 1 else f'{known[0]} to {known[-1]}'}")
-    return ", ".join(told)
+            parts.append(f"{what} {known[0] if len(known) == 1 else f'{known[0]} to {known[-1]}'}")
+    return ", ".join(parts)
 
 
 def _moment(run: str) -> str:

@@ -33,6 +33,6 @@ def lines(pairs: Iterable[Pair]) -> list[str]:
 
 def _line(run: str, dataset: str, names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
-    told = [*names[:MOST_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
+    named = [*names[:MOST_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
     count = several(len(names), "cell")
-    return f"Only in {run}, {one_line(dataset)}: {count}: {', '.join(told)}"
+    return f"Only in {run}, {one_line(dataset)}: {count}: {', '.join(named)}"

@@ -155,7 +155,7 @@ def time_runtimes(
 
 
 def _reference_calls() -> Calls:
-    """Return calls of a fixed computation, whose time tells how fast the machine is at the moment."""
+    """Return calls of a fixed computation, whose time shows how fast the machine is at the moment."""
     matrix = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
     return lambda: partial(np.matmul, matrix, matrix)
 

@@ -189,7 +189,7 @@ class BackgroundLoad:
     """The background load of the machine while latencies are measured.
 
     Attributes:
-        others: number of cores that other processes kept busy; None if the system does not tell.
+        others: number of cores that other processes kept busy; None if the system does not say.
         threads: fraction of this process's work done by its other threads.
     """
 

@@ -1,4 +1,4 @@
-"""How many equal examples weighted ones count like, and what is told if there are few. Pure."""
+"""How many equal examples weighted ones count like, with a warning if there are few. Pure."""
 
 from __future__ import annotations
 

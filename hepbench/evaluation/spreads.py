@@ -1,7 +1,7 @@
 """Spreads over the few trainings of a run, each moderated by those of many other runs.
 
 The variance of three trainings is known to a factor of three. Where many runs are compared at once,
-all of their variances tell how large such variances are, and how much they differ: the more alike
+all of their variances show how large such variances are, and how much they differ: the more alike
 they are, the more they count.
 
 Source: Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004) 3, with a cautious number of degrees of freedom.

@@ -27,7 +27,7 @@ class Request:
         group: each of its values gets a panel; one of ``document.GROUPS``.
         error, against: the axes of ``error-vs-flops``; ``error`` is the metric of ``training-size``.
         channels: draw each channel of an image separately instead of their sum.
-        count_labels: counts the labels that a training from scratch needs; None: they are not told.
+        count_labels: counts the labels that a training from scratch needs; None: they are not shown.
         size: printed width, a name in ``style.SIZES``; None: what suits the figure.
         reference: a glob for the row that ratios are taken to; "": the best row.
         efficiency: the signal efficiency of the cut, where a figure needs one.

@@ -1,4 +1,4 @@
-"""Tells libraries from plugins: libraries are identified by version, plugins by source."""
+"""Separates libraries from plugins: libraries are identified by version, plugins by source."""
 
 from __future__ import annotations
 

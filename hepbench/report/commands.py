@@ -23,7 +23,7 @@ def of_row(row: Row, results: str) -> list[str]:
 
 
 def _options(record: Record) -> list[str]:
-    """Return the options of a run that a record tells of and that are not the defaults."""
+    """Return the options of a run that a record holds and that are not the defaults."""
     made = record.provenance
     found = [] if record.preset == DEFAULT_PRESET else ["--preset", record.preset]
     if record.data and record.data.source == "sample":

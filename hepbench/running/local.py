@@ -130,7 +130,7 @@ class _Execution:
 
     Attributes:
         left: keys of all stages that have not ended.
-        usage: what every worker must know to tell what its stages used.
+        usage: what every worker needs to find what its stages used.
     """
 
     cache: StageCache

@@ -36,7 +36,7 @@ class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         memory: bytes that the worker may take; 0: no limit.
         scratch: a folder of its own.
-        usage: what it must know to tell what its stages used.
+        usage: what it needs to find what its stages used.
     """
 
     stages: list[StageOrder]

@@ -110,7 +110,7 @@ class Lines(Quiet):
         return f"{self.stages_done} of {stages}, {self.done} of {cells}{self._left()}"
 
     def _left(self) -> str:
-        # a run that takes longer than expected has no end that could be told
+        # a run that takes longer than expected has no known end
         if self._end is None or (left := self._end - time.monotonic()) < 1:
             return ""
         return f", about {duration(left)} left"

@@ -122,7 +122,7 @@ def run(revision: Revision, suite: str, results: Path) -> None:
         environment = _environment(source, Path(beside))
         _check_imports(project, source, environment, str(revision))
         command = [sys.executable, "-P", "-m", "hepbench", "run", suite, "--results", str(results)]
-        # its folder tells which commit the records are of
+        # the name of its folder is the commit of the records
         code = _wait([*command, "--json"], folder, environment)
     if code not in {0, 1}:
         msg = f"{revision}: suite {suite} could not be run"

@@ -161,7 +161,7 @@ class Trace:
             self._add_written(name)
 
     def _import(self, _module: str, path: str | None, *_search: Any) -> None:
-        # only of a compiled module is the path told
+        # only compiled modules are recorded with their path
         if path:
             self._open_library(path)
 

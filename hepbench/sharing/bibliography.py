@@ -32,7 +32,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """A publication, as far as a reference tells.
+    """A publication, as far as a reference describes it.
 
     Attributes:
         authors: last names; ``others`` stands for those that are not named.
@@ -117,7 +117,7 @@ def publications(references: Iterable[tuple[str, str]]) -> list[Publication]:
 
 
 def _joined(first: Publication, second: Publication) -> Publication:
-    """Return one publication with all that two references tell of it."""
+    """Return one publication with all that two references contain."""
     has_more = bool(second.arxiv or second.doi) and not (first.arxiv or first.doi)
     best = second if has_more or (second.words and not first.words) else first
     return replace(
@@ -140,8 +140,8 @@ def bibtex(found: Iterable[Publication]) -> str:
             lines = [f"  {name} = {{{value}}}," for name, value in _fields(each) if value]
             entries.append("\n".join([f"% {cited}", f"@misc{{{key},", *lines, "}"]))
         else:
-            told = ", ".join(filter(None, [*each.authors, each.words, each.url]))
-            comments.append(f"% {cited}: no publication: {told}")
+            text = ", ".join(filter(None, [*each.authors, each.words, each.url]))
+            comments.append(f"% {cited}: no publication: {text}")
     return "\n\n".join([*entries, "\n".join(comments)]).strip() + "\n"
 
 

@@ -110,8 +110,8 @@ def _record_sets(spec: Dataset) -> Iterator[dict[str, Any]]:
     types = {"label": "sc:Integer", "class": "sc:Text"}
     yield _table("classes", "The class of each label.", types, classes)
     types = {"input": "sc:Text", "shape": "sc:Text", "feature": "sc:Text", "unit": "sc:Text"}
-    told = "The inputs of an example, with the names and units of their features or channels."
-    yield _table("inputs", told, types, list(_inputs(spec)))
+    about = "The inputs of an example, with the names and units of their features or channels."
+    yield _table("inputs", about, types, list(_inputs(spec)))
     if spec.spectators:
         types = {"spectator": "sc:Text", "unit": "sc:Text"}
         rows = [{"spectator": name, "unit": unit} for name, unit in spec.spectators.items()]

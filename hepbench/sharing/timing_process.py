@@ -1,4 +1,4 @@
-"""Times ONNX graphs of cells when it is told to, in a process of its own; see ``timed_in_turn``.
+"""Times ONNX graphs of cells on request, in a process of its own; see ``timed_in_turn``.
 
 Each line of stdin is JSON, and answered by a line: a suite and a key load the graph of this record,
 and the answer is null, or why that failed; null times a round, and the answer is a number.

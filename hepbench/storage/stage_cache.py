@@ -55,7 +55,7 @@ class StageCache:
 
     Args:
         root: folder of the cache.
-        holds: tells whether what a stage used is still the same.
+        holds: says whether what a stage used is still the same.
     """
 
     def __init__(self, root: Path, holds: Callable[[Usage | None], bool] | None = None) -> None:

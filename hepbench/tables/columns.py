@@ -91,7 +91,7 @@ UNITS = {
     **{name: f"{name}_ms" for name in LATENCIES},
     "load": "load_cores",
 }
-"""Names of columns in CSV and JSON where they have a unit that the column's name does not tell."""
+"""Names of columns in CSV and JSON where the column's name lacks the unit."""
 
 
 TITLES = {

@@ -54,8 +54,8 @@ def notes_on_missing(row: Row, names: Iterable[str]) -> list[str]:
     return [f"no latency: {reason}" for reason in dict.fromkeys(reasons)]
 
 
-def is_told(warning: str, names: Iterable[str]) -> bool:
-    """Return whether a warning about latencies is a note below a table with these columns."""
+def is_shown(warning: str, names: Iterable[str]) -> bool:
+    """Return whether a warning about latencies belongs below a table with these columns."""
     # doubts about the value that is shown say what matters of these
     return not warning.startswith((NOT_STEADY, BESIDE_OTHER_WORK)) and any(
         name in LATENCIES for name in names

@@ -48,8 +48,8 @@ def html_tables(document: Document) -> str:
 
 def _section(table: Table) -> str:
     title = f"{escape(table.title)} <small>{escape(table.subtitle)}</small>"
-    told = f"Left out of the names below: {escape(', '.join(table.shared))}"
-    shared = f"<p>{told}</p>\n" if table.shared else ""
+    text = f"Left out of the names below: {escape(', '.join(table.shared))}"
+    shared = f"<p>{text}</p>\n" if table.shared else ""
     grid = _grid(table, "unsafehtml", "<b>{}</b>".format, escape)
     notes = "\n".join(f"<li>{escape(note)}" for note in table.notes)
     remarks = "<br>\n".join(map(escape, table.remarks))

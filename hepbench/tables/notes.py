@@ -171,7 +171,7 @@ ABOUT = {
     "values": frozenset(LOSS_METRICS),
     "macs": frozenset({"macs", "flops", "theoretical_macs"}),
 }
-"""Columns of which one must be shown for a kind of warning to be told."""
+"""Columns that a kind of warning is about: it is shown if one of them is."""
 
 
 def _warnings(row: Row, columns: Columns) -> list[str]:
@@ -186,8 +186,10 @@ def _warnings(row: Row, columns: Columns) -> list[str]:
             name, _, what = warning.partition(": ")
             metric = re.fullmatch(r"metric (\S+)", name)
             about = {metric[1]} if metric else ABOUT.get(name, shown)
-            told = not name.startswith("latency") or latencies.is_told(warning, columns.names)
-            if told and not shown.isdisjoint(about):
+            of_latency = name.startswith("latency")
+            if of_latency and not latencies.is_shown(warning, columns.names):
+                continue
+            if not shown.isdisjoint(about):
                 kinds[name].append((what, record.seed))
     return [f"{name}: {'; '.join(_by_seed(said, row.ok))}" for name, said in kinds.items()]
 

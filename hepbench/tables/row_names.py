@@ -1,4 +1,4 @@
-"""Short names of table rows: parameters that all rows share are taken out and told once. Pure."""
+"""Short names of table rows: parameters that all rows share are taken out and named once. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def shorten(labels: Sequence[Labels], which: Iterable[str] = SHORTENED) -> Short
 
 
 def in_words(labels: Sequence[Labels]) -> list[str]:
-    """Return a name for each row of one dataset: its model, and what else is needed to tell it."""
+    """Return a name for each row of one dataset: its model, and what else sets it apart."""
     short = shorten(labels, ("model", "chain")).labels
     models = Counter(each.model for each in short)
     others = [n for n in ("suite", "preset", "source") if len({getattr(s, n) for s in short}) > 1]

@@ -66,7 +66,7 @@ class Row:
 
     @cached_property
     def is_network(self) -> bool:
-        """Whether the row's model is a network, as far as its records tell."""
+        """Whether the row's model is a network, as far as its records show."""
         return any("network_code" in parts for parts in self.record.key_parts.values())
 
     @cached_property

@@ -125,12 +125,12 @@ def mark(
     notes = dict.fromkeys(single, NOT_ONE_SEED)
     notes |= {judged[i]: NOT_SAME_EXAMPLES for i in found.elsewhere}
     notes |= {i: FEW_SEEDS for i, standing in standings.items() if standing == "unclear"}
-    told = ""
+    unmarked = ""
     # none is best where fewer than two rows have the same examples
     if not found.best:
-        told, standings = TOO_FEW, {}
+        unmarked, standings = TOO_FEW, {}
     elif "worse" not in standings.values():
-        told, standings = ALL_TIE, standings | dict.fromkeys(best, "tied")
+        unmarked, standings = ALL_TIE, standings | dict.fromkeys(best, "tied")
     marked = [
         replace(
             row,
@@ -140,7 +140,7 @@ def mark(
         for i, row in enumerate(rows)
     ]
     known = {p: each for p, each in zip(tested, found.differences, strict=True) if each}
-    return Marked(marked, told, known)
+    return Marked(marked, unmarked, known)
 
 
 def _standings(

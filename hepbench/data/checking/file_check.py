@@ -342,8 +342,8 @@ def _copied(
     if read.count("unlabelled"):
         hashes_, empty_ = (read.column(name, "unlabelled") for name in ("hashes", "empty"))
         by_part["unlabelled"], sizes["unlabelled"] = hashes_[~empty_], len(hashes_)
-    told = duplicates.describe_copies(duplicates.duplicates(by_part), sizes)
-    return [*_contradictions(hashes[~empty], labels[~empty]), *told]
+    copies = duplicates.describe_copies(duplicates.duplicates(by_part), sizes)
+    return [*_contradictions(hashes[~empty], labels[~empty]), *copies]
 
 
 def _contradictions(hashes: NDArray[np.uint64], labels: NDArray[np.int64]) -> list[str]:

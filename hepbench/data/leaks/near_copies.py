@@ -2,7 +2,7 @@
 
 An example that another program rounded, mirrored, or changed by small noise is the same example. Each is
 summarised by a few numbers, its fingerprint, which mirroring does not change and rounding changes little.
-Copies are told from natural neighbours by their distances: natural neighbours are at all distances, so
+Copies differ from natural neighbours by their distances: natural neighbours are at all distances, so
 that few of them are much closer than the others; copies are all within a small distance.
 """
 
@@ -49,7 +49,7 @@ FEW_PAIRS = 4_000_000
 
 
 TAILS = (0.1, 0.9)
-"""Quantiles that tell the spread of numbers."""
+"""Quantiles that measure the spread of numbers."""
 
 
 WIDE = 100

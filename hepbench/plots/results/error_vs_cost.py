@@ -360,7 +360,7 @@ def _draw_point(axes: Axes, point: Point, place: Array, look: style.Look) -> Non
 def _labels(
     plot: Plot, rows: Sequence[int], places: Mapping[int, Array], order: Mapping[int, int]
 ) -> list[Label]:
-    """Return labels for the points of a curve: what neither colour nor marker tells."""
+    """Return labels for the points of a curve: what neither colour nor marker shows."""
     varied = pareto.parameter([plot.rows[i] for i in rows]) if len(rows) > 1 else ""
     found = []
     for place, i in enumerate(rows):

@@ -93,7 +93,7 @@ function fittingScale(values, factor, pixels) {
 
 function costCaption({ front, compared, others, rows }) {
   const said = [
-    "A point for each row of the dataset: pointed at, it tells its name; a click opens the row.",
+    "A point for each row of the dataset: pointed at, it shows its name; a click opens the row.",
     front.length > 1 && "Line: no row is better at a lower cost (Pareto front).",
     !compared && "Latencies of several machines are not compared: there is no front.",
     others && `At the left margin: ${plural(others, "row")} without this cost.`,

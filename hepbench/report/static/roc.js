@@ -1,4 +1,4 @@
-// ROC curves with a panel of ratios, and what a pointer or the arrow keys tell of them.
+// ROC curves with a panel of ratios, and the values at a pointer or the arrow keys.
 
 function rocFigure(chosen) {
   const rows = chosen.filter((row) => row.curves?.roc);
@@ -22,7 +22,7 @@ function points(roc) {
 function drawRoc(rows, width) {
   const height = Math.min(520, Math.max(380, width * 0.8));
   const names = rows.map((row) => row.name).join("; ");
-  const svg = canvas(width, height, `ROC curves of ${names}. Arrow keys tell the rejections.`);
+  const svg = canvas(width, height, `ROC curves of ${names}. Arrow keys show the rejections.`);
   const curves = rows.map((row) => points(row.curves.roc));
   const at = curves.map((each) => new Map(each.map((point) => [point.x, point])));
   const ratios = curves.map((each) =>
@@ -87,13 +87,13 @@ function tipLine(row, point) {
   return element("div", {}, swatch(row), ` ${row.name}: `, element("b", { text }));
 }
 
-/** Call `tell` with what the pointer or the arrow keys point at, and show the lines it returns. */
-function followPointer(svg, x, tell) {
+/** Call `describe` with what the pointer or the arrow keys point at, and show the lines it returns. */
+function followPointer(svg, x, describe) {
   let at = 0.5;
   const show = (px, clientX, clientY) => {
     const span = x(x.high) - x(x.low) || 1;
     at = Math.min(1, Math.max(0, (px - x(x.low)) / span));
-    showTip(tell(x.low + at * (x.high - x.low), px), clientX, clientY);
+    showTip(describe(x.low + at * (x.high - x.low), px), clientX, clientY);
   };
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
@@ -104,7 +104,7 @@ function followPointer(svg, x, tell) {
     );
   });
   const leave = () => {
-    tell(x.low, null);
+    describe(x.low, null);
     hideTip();
   };
   svg.addEventListener("pointerleave", leave);
