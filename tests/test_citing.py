@@ -60,6 +60,20 @@ def test_a_publication_is_one_entry_with_everything_it_is_cited_for():
     assert text.endswith("% dataset d: no publication: notes of a group\n")
 
 
+def test_a_source_without_a_publication_is_named_once():
+    """With everything that it is cited for."""
+    cited = [
+        ("model m", "write-up 003"),
+        ("published values", "write-up 003"),
+        ("dataset d", "notes"),
+    ]
+    text = bibliography.bibtex(bibliography.publications(cited))
+    assert text.splitlines() == [
+        "% model m, published values: no publication: write-up 003",
+        "% dataset d: no publication: notes",
+    ]
+
+
 def test_a_hostile_reference_stays_in_its_field():
     """Braces, line ends and commands of LaTeX."""
     found = read("Evil, } \\input{x}\n} @misc{y, 50 % of #1 & ~^_ (2020), https://a.b/}{c")

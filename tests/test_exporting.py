@@ -12,6 +12,7 @@ import pytest
 from hepbench.data import stored_parts
 from hepbench.evaluation import stored_predictions
 from hepbench.sharing import timed_in_turn
+from hepbench.specs.errors import ResultsError
 from hepbench.storage.results import Results
 from hepbench.storage.stage_cache import StageCache
 
@@ -112,3 +113,13 @@ def test_graphs_are_timed_in_turn_and_equal_ones_not(done, monkeypatch):
     shutil.rmtree(cache.folder(records["logistic"].stage_keys["inputs"]))
     found = timed_in_turn.rounds((results, results), {"other": cells["other"]}, cache.root)
     assert not found
+
+
+def test_a_process_that_has_ended_is_an_error_in_one_line(tmp_path):
+    """Also where it ended before it was asked, so that nothing can be written to it."""
+    with timed_in_turn._Process(tmp_path, tmp_path) as process:
+        process._process.kill()
+        process._process.wait()
+        for _ in range(2):
+            with pytest.raises(ResultsError, match="has ended with exit code -9"):
+                process.time()

@@ -434,6 +434,19 @@ def test_a_dataset_without_spectators_is_refused_with_what_it_has(stored, monkey
         drawing.drawn("sculpting", stored({"jets": {}}, 1, efficiency=1.0))
 
 
+@pytest.mark.parametrize("what", ["efficiency", "sculpting"])
+@pytest.mark.parametrize("values", [80.0, np.nan, np.inf])
+def test_a_spectator_with_a_single_value_is_not_drawn(stored, what, values):
+    """It has no bins; without another one the figure is refused, and says what there is."""
+    request = stored({"jets": {"mass": lambda scores, _: np.full(len(scores), values)}}, 1)
+    alone = replace(request, spectators=["jet_mass"])
+    with pytest.raises(UsageError, match="no dataset has jet_mass; jets has pt"):
+        drawing.drawn(what, alone)
+    if what == "efficiency":
+        (sheet,) = drawing.drawn(what, request)
+        assert sheet.name == "jets-pt"
+
+
 # --- the command
 
 
@@ -474,6 +487,34 @@ def test_a_wrong_choice_of_figures_is_refused(arguments, said):
     """The message says what is allowed."""
     with pytest.raises(UsageError, match=said):
         plot(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("-d", "typo", "'typo' matches no dataset"),
+        ("--group", "typo", "no group named 'typo'"),
+        ("--efficiency", 3, "--efficiency 3: it must be above 0"),
+        ("--error", "typo", "no metric named 'typo'"),
+        ("--against", "typo", "no cost named 'typo'"),
+    ],
+)
+def test_a_mistake_is_an_error_also_where_every_figure_is_drawn(tmp_path, option, value, said):
+    """Only what the results do not allow is left out."""
+    options = ("-o", tmp_path / "figures", option, value)
+    with pytest.raises(UsageError, match=said):
+        plot("--all", BASELINE / "quickstart.zip", *options)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_results_that_allow_no_figure_are_an_error(stored, tmp_path, monkeypatch):
+    """After a line for each figure, with the reason."""
+    monkeypatch.setattr(drawing, "FIGURES", {"sculpting": "sculpting"})
+    request = stored({"jets": {"mass": lambda scores, _: np.zeros(len(scores))}}, 1)
+    lines = drawing.make_all(request, tmp_path)
+    assert next(lines).startswith("sculpting: left out: nothing to draw")
+    with pytest.raises(UsageError, match="allows no figure"):
+        next(lines)
 
 
 @pytest.mark.slow

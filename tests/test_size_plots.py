@@ -119,4 +119,4 @@ def test_a_line_is_labelled_with_its_label_efficiency():
 def test_an_unknown_metric_is_refused():
     """With those that are known."""
     with pytest.raises(UsageError, match=r"no metric named 'aux'. Did you mean 'auc'"):
-        training_size.draw(request(rows("s", SCRATCH, CURVE), error="aux"))
+        drawing.drawn("training-size", request(rows("s", SCRATCH, CURVE), error="aux"))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hepbench.plots import sheets
+from hepbench.plots import selection, sheets
+from hepbench.plots.results.pareto import COSTS
 from hepbench.specs.errors import HepbenchError, UsageError
 from hepbench.specs.text import unknown
 
@@ -47,6 +48,20 @@ def check_figure(figure: str, output: Path | None) -> None:
     check_output(output)
 
 
+def check_request(request: Request) -> None:
+    """Raise UsageError if a request has an unknown name, a glob without a match, or a wrong number."""
+    selection.check_group(request)
+    selection.chosen(request)
+    if not 0 < request.efficiency < 1:
+        msg = f"--efficiency {request.efficiency:g}: it must be above 0 and below 1"
+        raise UsageError(msg)
+    metrics = {*request.metrics, *(name for record in request.records for name in record.metrics)}
+    if request.error not in metrics:
+        raise UsageError(unknown("metric", request.error, metrics))
+    if request.against not in {*metrics, *COSTS}:
+        raise UsageError(unknown("cost", request.against, {*metrics, *COSTS}))
+
+
 def check_output(output: Path | None) -> None:
     """Raise UsageError if plotting is not installed or ``--output`` has no known suffix."""
     from hepbench.plots import style
@@ -80,9 +95,14 @@ def make(
 
 
 def drawn(figure: str, request: Request) -> list[Sheet]:
-    """Draw a figure of results, and return its sheets."""
+    """Draw a figure of results, and return its sheets.
+
+    Raises:
+        UsageError: the request has a mistake, or there is nothing to draw.
+    """
     from hepbench.plots import style
 
+    check_request(request)
     module = import_module(f"hepbench.plots.results.{FIGURES[figure]}")
     with style.applied():
         found: list[Sheet] = module.draw(request)
@@ -108,8 +128,10 @@ def make_all(request: Request, folder: Path, suffix: str = ".png") -> Iterator[s
         suffix: one of SUFFIXES.
 
     Raises:
+        UsageError: the request has a mistake, or the results allow no figure.
         ResultsError: a file cannot be written.
     """
+    check_request(request)
     found: list[Sheet] = []
     files: list[Path] = []
     for figure in FIGURES:
@@ -122,8 +144,10 @@ def make_all(request: Request, folder: Path, suffix: str = ".png") -> Iterator[s
         found += sheets_of_figure
         files += paths
         yield from map(str, paths)
-    if found:
-        yield from map(str, sheets.write_captions(found, files, folder / "captions"))
+    if not found:
+        msg = f"{request.results} allows no figure"
+        raise UsageError(msg)
+    yield from map(str, sheets.write_captions(found, files, folder / "captions"))
 
 
 def _beside(results: Path, name: str) -> Path:

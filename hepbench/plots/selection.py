@@ -95,8 +95,7 @@ def panels(
     Raises:
         UsageError: a name or glob matches nothing, or there is nothing to draw.
     """
-    if request.group not in GROUPS:
-        raise UsageError(unknown("group", request.group, GROUPS))
+    check_group(request)
     group = request.group.removeprefix("data.")
     columns = Columns(group=group, labels=(), names=names, metrics=request.metrics)
     rows, reasons = _drawable_rows(collect(chosen(request), group=group, columns=names), why_not)
@@ -107,6 +106,12 @@ def panels(
     if reasons:
         found[-1].notes.append(f"not drawn: {_listed_reasons(reasons)}")
     return found
+
+
+def check_group(request: Request) -> None:
+    """Raise UsageError if the group of a request is unknown."""
+    if request.group not in GROUPS:
+        raise UsageError(unknown("group", request.group, GROUPS))
 
 
 def _drawable_rows(

@@ -56,10 +56,15 @@ class Publication:
         return bool(self.arxiv or self.doi or (self.authors and (self.url or self.year)))
 
     def is_same(self, other: Publication) -> bool:
-        """Whether another one has the same identifier, or authors and year if one has none."""
+        """Whether another one has the same identifier, or authors and year if one has none.
+
+        Without authors, the words must be the same.
+        """
         mine, its = ({p.arxiv, p.doi, p.url} - {""} for p in (self, other))
         if mine and its:
             return bool(mine & its)
+        if not self.authors and not other.authors and not mine and not its:
+            return self.words == other.words
         return bool(self.authors) and (self.authors, self.year) == (other.authors, other.year)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from hepbench.sharing import onnx_files
@@ -111,8 +111,10 @@ class _Process:
     def _asked(self, request: object) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{json.dumps(request)}\n")
-        self._process.stdin.flush()
+        # a process that has ended reads nothing, and its output ends
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{json.dumps(request)}\n")
+            self._process.stdin.flush()
         if answer := self._process.stdout.readline():
             return json.loads(answer)
         msg = f"a process that times graphs has ended with exit code {self._process.wait()}"

@@ -20,7 +20,7 @@ from hepbench.plots.results.pareto import COSTS
 from hepbench.plots.sheets import Sheet
 from hepbench.specs.errors import UsageError
 from hepbench.specs.references import chain
-from hepbench.specs.text import one_line, unknown
+from hepbench.specs.text import one_line
 from hepbench.tables import latencies
 from hepbench.tables.columns import title
 
@@ -60,9 +60,8 @@ def draw(request: Request) -> list[Sheet]:
     """Draw error against cost, a figure for each dataset.
 
     Raises:
-        UsageError: the metric or the cost is unknown, or no row has both.
+        UsageError: no row has a value of both the metric and the cost.
     """
-    _check(request)
     column = pareto.column(request.against)
     columns = dict.fromkeys([request.error, column, "macs", "theoretical_macs"])
     panels = selection.panels(request, *columns, why_not=_why_not(request.error))
@@ -78,16 +77,6 @@ def draw(request: Request) -> list[Sheet]:
         msg = f"nothing to draw: {title(column)} was not measured{where} for any row"
         raise UsageError(msg)
     return [_sheet(plot) for plot in drawn]
-
-
-def _check(request: Request) -> None:
-    """Raise UsageError if the metric or the cost is unknown."""
-    recorded = {name for record in request.records for name in record.metrics}
-    known = {*request.metrics, *recorded}
-    if request.error not in known:
-        raise UsageError(unknown("metric", request.error, known))
-    if request.against not in known | set(COSTS):
-        raise UsageError(unknown("cost", request.against, known | set(COSTS)))
 
 
 def _why_not(error: str) -> Callable[[Row], str]:

@@ -59,24 +59,28 @@ def chosen(request: Request, suits: Callable[[str], bool]) -> list[Against]:
         suits: whether a spectator suits it, by name.
 
     Raises:
-        UsageError: the efficiency is impossible, or no dataset has such a spectator.
+        UsageError: no dataset has such a spectator.
     """
-    if not 0 < request.efficiency < 1:
-        msg = f"--efficiency {request.efficiency:g}: it must be above 0 and below 1"
-        raise UsageError(msg)
     found, lacking = [], []
     for panel in selection.panels(request, "auc"):
         for scores in signal_scores.of_panel(request.results, panel):
-            names = list(scores.rows[0][0].spectators)
-            wanted = [name for name in names if _is_wanted(name, request.spectators, suits)]
+            first = scores.rows[0][0]
+            varied = [name for name in first.spectators if _varies(first, name)]
+            wanted = [name for name in varied if _is_wanted(name, request.spectators, suits)]
             if not wanted:
-                lacking.append(f"{panel.title} has {', '.join(names) or 'no spectators'}")
+                lacking.append(f"{panel.title} has {', '.join(varied) or 'no spectators'}")
             found += [Against(panel, scores, n, _label(panel, n)) for n in wanted]
     if not found:
         asked = ", ".join(request.spectators) or "such a spectator (mass, pt)"
         msg = f"nothing to draw: no dataset has {asked}; {'; '.join(dict.fromkeys(lacking))}"
         raise UsageError(msg)
     return found
+
+
+def _varies(predictions: Predictions, name: str) -> bool:
+    """Whether the background examples have several finite values of a spectator, as bins need."""
+    values = np.asarray(predictions.spectators[name], float)[predictions.labels == 0]
+    return len(np.unique(values[np.isfinite(values)])) > 1
 
 
 def _is_wanted(name: str, globs: Sequence[str], suits: Callable[[str], bool]) -> bool:

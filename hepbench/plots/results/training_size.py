@@ -14,7 +14,6 @@ import numpy as np
 from hepbench.plots import selection, style
 from hepbench.plots.sheets import Sheet
 from hepbench.specs.errors import UsageError
-from hepbench.specs.text import unknown
 from hepbench.tables import label_efficiency, sized_rows
 from hepbench.tables.columns import Columns, title
 from hepbench.tables.rows import collect
@@ -107,9 +106,6 @@ def _panel(
 def draw(request: Request) -> list[Sheet]:
     """Draw a metric against the number of examples, a figure for each dataset and axis."""
     metric = request.error
-    recorded = {name for record in request.records for name in record.metrics}
-    if metric not in {*request.metrics, *recorded}:
-        raise UsageError(unknown("metric", metric, {*request.metrics, *recorded}))
     columns = Columns(group="dataset", labels=(), names=(metric,), metrics=request.metrics)
     rows = collect(selection.chosen(request), columns=[metric])
     if request.count_labels and columns.direction(metric) is not None:
