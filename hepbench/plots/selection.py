@@ -19,7 +19,7 @@ from hepbench.tables.columns import Columns
 from hepbench.tables.notes import difference, listed
 from hepbench.tables.ranking import rank, standard
 from hepbench.tables.request import GROUPS
-from hepbench.tables.rows import age, collect
+from hepbench.tables.rows import collect, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,11 +162,11 @@ def chosen(request: Request) -> list[Record]:
 
 
 def _panel(rows: Sequence[Row], columns: Columns, value: Any) -> Panel:
-    newest = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
+    kept = list(newest(rows).values())
     notes = []
-    if older := len(rows) - len(newest):
+    if older := len(rows) - len(kept):
         notes.append(f"not drawn: {older} older rows of the same name, from other code or data")
-    ranked = rank(list(newest.values()), columns)
+    ranked = rank(kept, columns)
     legend, shared = names(ranked)
     for i, why in incomparable(ranked, columns).items():
         legend[i] += DAGGER

@@ -9,7 +9,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hepbench.evaluation.seed_averages import over_seeds
-from hepbench.storage import keys
 from hepbench.tables import latencies, row_names
 from hepbench.tables.rows import recorded
 
@@ -74,7 +73,8 @@ def _smaller(rows: Sequence[Row], networks: Sequence[int]) -> Iterator[Contrast]
 
 def _pretrained(rows: Sequence[Row], networks: Sequence[int]) -> Iterator[Contrast]:
     """Yield pretrained networks, with those that learnt from labels alone in an equal way."""
-    trainings = {i: _method_parts(rows[i]) for i in networks}
+    # methods of older records do not say whether they see labels
+    trainings = {i: [part for part in rows[i].methods if "labels" in part] for i in networks}
     alone: dict[Hashable, dict[int, Mapping[str, Any]]] = defaultdict(dict)
     for i, parts in trainings.items():
         if len(parts) == 1 and parts[0]["labels"]:
@@ -98,12 +98,6 @@ def _steps(row: Row) -> tuple[row_names.Step, ...]:
 def _model(row: Row) -> Hashable:
     """Return what two rows share if they differ in their chains only."""
     return row.labels._replace(chain=""), repr(row.record.params.get("model"))
-
-
-def _method_parts(row: Row) -> list[Mapping[str, Any]]:
-    """Return what the keys of a row hold of its methods, in the order of the chain."""
-    parts = row.record.key_parts
-    return [parts[name] for name in keys.methods(parts) if "labels" in parts[name]]
 
 
 def _trained_alike(part: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def _filled(
     if len(curves) > 1:
         chains = enumerated(curve[0].labels.chain for curve in curves)
         return _noted(others, f"several rows from scratch: {chains}")
-    curve, targets = ([_with_values(r, metric) for r in some] for some in (curves[0], others))
+    curve, targets = ([row.with_value(metric) for row in some] for some in (curves[0], others))
     try:
         found = count(curve, targets, metric)
     except ResultsError as error:
@@ -88,10 +88,6 @@ def _filled(
 def _has(row: Row, metric: str) -> bool:
     average = row.averages.get(metric)
     return average is not None and average.value is not None and not average.limit
-
-
-def _with_values(row: Row, metric: str) -> list[Record]:
-    return [r for r in row.ok if metric in r.metrics and r.metrics[metric].value is not None]
 
 
 def _noted(rows: Sequence[Row], why: str) -> list[Row]:

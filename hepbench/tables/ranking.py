@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hepbench.tables.notes import annotate
-from hepbench.tables.rows import age
+from hepbench.tables.rows import newest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,7 +26,7 @@ def rank(rows: Sequence[Row], columns: Columns) -> list[Row]:
     main, same = columns.main, columns.same(columns.main)
     sign = {True: -1, False: 1, None: 0}[columns.direction(main)]
     reference = standard(rows, same)
-    last = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
+    last = newest(rows)
 
     def place(row: Row) -> tuple[Any, ...]:
         value = row.averages[main].value if main else None

@@ -11,6 +11,7 @@ import msgspec
 
 from hepbench.evaluation.seed_averages import over_seeds
 from hepbench.specs.metric import ASPECTS
+from hepbench.storage import keys
 from hepbench.storage.costs import LATENCIES
 from hepbench.storage.records import Value
 from hepbench.tables.columns import COSTS, COUNTS, LABELS, OTHERS, PARTS, Labels, base
@@ -132,6 +133,17 @@ class Row:
                 found[name].add(str(value or "not recorded"))
         return {name: " and ".join(sorted(values)) for name, values in found.items()}
 
+    @property
+    def methods(self) -> list[Mapping[str, Any]]:
+        """What the row's keys hold of its methods, in the order of the chain."""
+        parts = self.record.key_parts
+        return [parts[name] for name in keys.methods(parts)]
+
+    def with_value(self, metric: str) -> list[Record]:
+        """Return the records of the seeds in which a metric has a value."""
+        found = ((record, record.metrics.get(metric)) for record in self.ok)
+        return [record for record, value in found if value is not None and value.value is not None]
+
     def differing(self, other: Row | None) -> list[str]:
         """Return the ASPECTS in which two rows differ; none if this row has no value."""
         if other is None or not self.ok:
@@ -162,6 +174,11 @@ def collect(
 def age(record: Record) -> tuple[str, str, str]:
     """Return a key that sorts records by age: the newer one has the larger key."""
     return (record.provenance.finished, record.key, record.status)
+
+
+def newest(rows: Iterable[Row]) -> dict[Labels, Row]:
+    """Return the newest row of each name: rows of one name are of other code or data."""
+    return {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
 
 
 def recorded(record: Record, name: str) -> Value | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from hepbench.storage import keys
 from hepbench.tables import row_names
-from hepbench.tables.rows import age
+from hepbench.tables.rows import newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,9 +51,8 @@ def series(rows: Iterable[Row], axis: Axis) -> dict[Setting, list[Row]]:
 
     Of rows of one name, the newest is kept.
     """
-    newest = {row.labels: row for row in sorted(rows, key=lambda row: max(map(age, row.cells)))}
     found: dict[Setting, list[Row]] = defaultdict(list)
-    for row in newest.values():
+    for row in newest(rows).values():
         if row.ok and row.data:
             params = dict(row.record.params.get("dataset", {}))
             params.pop(axis, None)
@@ -76,21 +74,15 @@ def numbers(rows: Sequence[Row]) -> list[int]:
 
 def is_pretrained(row: Row) -> bool:
     """Whether a row's chain begins with a method that trains an encoder without labels."""
-    first = next(iter(_method_parts(row)), {})
+    first: Mapping[str, Any] = next(iter(row.methods), {})
     return first.get("makes") == "encoder" and not first.get("labels", True)
 
 
 def is_from_scratch(row: Row) -> bool:
     """Whether a row's chain is one training of a new network, of all its parts, by labels alone."""
-    methods = _method_parts(row)
+    methods = row.methods
     if len(methods) != 1 or not (network := methods[0].get("network")):
         return False
     return methods[0].get("makes") == "classifier" and not (
         network.get("freezes") or methods[0].get("own_loss")
     )
-
-
-def _method_parts(row: Row) -> list[Mapping[str, Any]]:
-    """Return what the keys of a row's methods were made of, in the order of the chain."""
-    parts: Mapping[str, Any] = row.record.key_parts
-    return [parts[name] for name in keys.methods(parts)]

@@ -117,7 +117,7 @@ def mark(
     tested = [pair for pair in pairs if place.keys() >= {*pair}]
     asked = [(place[first], place[second]) for first, second in tested]
     try:
-        found = compare([_with_values(rows[i], main) for i in judged], main, asked)
+        found = compare([rows[i].with_value(main) for i in judged], main, asked)
     except ResultsError as error:
         return Marked(list(rows), one_line(str(error)))
     standings = _standings(rows, judged, found, main)
@@ -170,8 +170,3 @@ def _looks_worse(row: Row, first: Row, main: str) -> bool:
 
 def _can_be_judged(row: Row, main: str) -> bool:
     return not row.constant and not row.averages[main].limit
-
-
-def _with_values(row: Row, main: str) -> list[Record]:
-    """Return the records of a row whose metrics have a value, a list of one row's seeds."""
-    return [r for r in row.ok if main in r.metrics and r.metrics[main].value is not None]
