@@ -89,15 +89,17 @@ def main() -> int:
     parser.add_argument("--comparisons", type=int, default=10, help="of unchanged networks")
     n = parser.parse_args().comparisons
     print(
-        "| NEW | factors of the widths " + ", ".join(map(str, WIDTHS)) + " | told |\n|---|---|---|"
+        "| NEW | factors of the widths "
+        + ", ".join(map(str, WIDTHS))
+        + " | verdict |\n|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         commit(repository, "base", scale=1.0)
         commit(repository, "slower", layers=round(FACTOR * LAYERS))
         commit(repository, "weights", scale=1.01)
-        slower = told(repository, "slower")
-        unchanged = sum(told(repository, "weights") for _ in range(n))
+        slower = compared(repository, "slower")
+        unchanged = sum(compared(repository, "weights") for _ in range(n))
     print(
         f"\nunchanged: {unchanged} alarms; {FACTOR} times slower: {slower} of {len(WIDTHS)} found"
     )
@@ -117,8 +119,8 @@ def commit(repository: Path, tag: str, *, scale: float = 1.0, layers: int = LAYE
         subprocess.run([*git, *arguments], cwd=repository, check=True)
 
 
-def told(repository: Path, new: str) -> int:
-    """Compare a revision with ``base``, print a line, and return how many latencies are told."""
+def compared(repository: Path, new: str) -> int:
+    """Compare a revision with ``base``, print a line, and return how many latencies differ."""
     command = [sys.executable, "-P", "-m", "hepbench", "compare", "base", new]
     command += ["--suite", "suite.toml", "--format", "json"]
     done = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)

@@ -117,8 +117,8 @@ def prunings(
 
     def ours(method: str, **params: Any) -> Callable[[Network], Network]:
         spec = installed().entry("method", method).spec
-        told = {**defaults(spec.params), "ratio": ratio, **params}
-        return lambda network: resolve(spec.run)(network, data, context, **told)
+        settings = {**defaults(spec.params), "ratio": ratio, **params}
+        return lambda network: resolve(spec.run)(network, data, context, **settings)
 
     structured = partial(ours, "prune-structured")
     return {
@@ -172,8 +172,8 @@ def parts(seed: int, n: int) -> tuple[TrainingData, Examples]:
     """Return training, validation and test examples of the sample, shuffled with this seed."""
     spec = installed().entry("dataset", DATASET).spec
     params = {**defaults(spec.params), "size": SIZE}
-    told = {name: params[name] for name in spec.read_params}
-    found = [part for role, part in resolve(spec.sample.read)(**told) if role == "labelled"]
+    settings = {name: params[name] for name in spec.read_params}
+    found = [part for role, part in resolve(spec.sample.read)(**settings) if role == "labelled"]
     image, labels = [], []
     for part in found:
         made = resolve(spec.views["image"].run)(part.inputs, **params)["image"]
@@ -219,8 +219,8 @@ def train(
     learning_rate: float,
 ) -> Network:
     """Train with labels."""
-    told = {"epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
-    return context.fit(network, data, Objective(classification, {"": learning_rate}), **told)
+    settings = {"epochs": epochs, "schedule": {"name": "CosineAnnealingLR"}}
+    return context.fit(network, data, Objective(classification, {"": learning_rate}), **settings)
 
 
 def scored(network: Network, test: Examples) -> dict[str, float]:

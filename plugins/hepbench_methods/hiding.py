@@ -29,7 +29,7 @@ def some_of(mask: Tensor, fraction: float) -> Tensor:
 
 
 def without(inputs: Mapping[str, Tensor], hidden: Tensor) -> dict[str, Tensor]:
-    """Return clouds without hidden particles: these become padding, and nobody's neighbours.
+    """Return clouds without hidden particles: these become padding, and neighbours of no particle.
 
     Args:
         inputs: ``cloud`` and ``mask``, perhaps ``momenta`` and ``neighbours``; others stay.

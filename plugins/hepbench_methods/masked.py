@@ -2,14 +2,13 @@
 
 As masked autoencoders (He et al., arXiv:2111.06377) and masked particle modelling (Golling et al.,
 arXiv:2401.13537), for any encoder of clouds: hidden particles are taken out of the cloud, so that it
-needs no token for them. What is predicted: all features of a hidden particle but its place, which is
-told, as a masked autoencoder is told the place of a patch. Without it the prediction would have to be
-a set, matched to the true one; with it the question has one answer, and the latents answer it if they
-know where in the jet the energy is. The error is the squared difference in units of the variance of
-each feature over all particles, so 1 is what predicting the mean would give.
+needs no token for them. All features of a hidden particle are predicted but its place, which is an
+input of the head, as the place of a patch is in a masked autoencoder. Without the place, the
+prediction would have to be a set, matched to the true one. The error is the squared difference in units
+of the variance of each feature over all particles, so 1 is what predicting the mean would give.
 
-Departure: a single vector per jet, the latents, must tell of all hidden particles, because that is
-what classifiers of the jet use.
+Departure: all hidden particles are predicted from a single vector per jet, the latents, because that
+is what classifiers of the jet use.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ class Predictor(nn.Module):
         others = [column for column in range(features) if column not in places]
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
-        self.register_buffer("told", torch.tensor(list(places)))
-        self.register_buffer("asked", torch.tensor(others))
+        self.register_buffer("places", torch.tensor(list(places)))
+        self.register_buffer("predicted", torch.tensor(others))
         self.layers = nn.Sequential(
             nn.Linear(width + len(places), hidden),
             nn.GELU(),
@@ -64,8 +63,8 @@ class Predictor(nn.Module):
             particles: (M, features).
         """
         scaled = (particles - self.mean) / self.std
-        found = self.layers(torch.cat([latents, scaled[:, self.told]], 1))
-        errors: Tensor = (found - scaled[:, self.asked]).square().mean(1)
+        found = self.layers(torch.cat([latents, scaled[:, self.places]], 1))
+        errors: Tensor = (found - scaled[:, self.predicted]).square().mean(1)
         return errors
 
 
@@ -88,7 +87,7 @@ def masked(
         context: trains.
         learning_rate: of encoder and head.
         masked_fraction: of the particles of each cloud that are hidden, drawn for each batch.
-        places: columns of ``cloud`` that are told of a hidden particle; the others are predicted.
+        places: columns of ``cloud`` that the head gets of a hidden particle; the others are predicted.
         hidden: units of the hidden layers of the head.
         training: the settings of ``context.fit``: epochs, batch size and so on.
 

@@ -2,9 +2,9 @@
 
 Cortes and Vapnik, Machine Learning 20, 273 (1995); scores as in Platt (1999). The code is
 scikit-learn's SVC. Latents are standardised with the training examples, unless ``scale`` is ``raw``;
-C and gamma are the pair of the grid with the best validation AUC; Platt's slope and offset are fitted on the validation examples too.
-The fitted machine becomes a head whose tensors are buffers: it is stored, exported and counted like
-any network.
+C and gamma are the pair of the grid with the best validation AUC; Platt's slope and offset are fitted
+on the validation examples too. The fitted machine becomes a head whose tensors are buffers: it is
+stored, exported and counted like any network.
 
 Above ``exact_up_to`` training examples the kernel is approximated on ``landmarks`` of them, drawn
 anew (Nystroem; Williams and Seeger, NeurIPS 2000), under a linear machine with squared hinge loss.

@@ -206,7 +206,7 @@ VIT = Model(
 )
 
 
-# "paper" is R7 of docs/systems.md, which is silent about masked_fraction and preprocessing
+# "paper" is R7 of docs/systems.md, which does not name masked_fraction and preprocessing
 MAE_VIT = Model(
     name="mae-vit",
     summary="Masked autoencoder: a vision transformer that predicts hidden patches of images (timm)",

@@ -5,7 +5,7 @@ of docs/systems.md); Kingma and Welling, arXiv:1312.6114; the rising weight of t
 in Bowman et al. (2016), arXiv:1511.06349. The preset ``paper`` is the write-up's: 8 -> 16 -> 32 ->
 64 -> 128 channels, 256 units, 128 latents, sigmoid. The code is our own.
 
-Where the write-up is silent: the weight of the KL divergence rises evenly from 0 to 1 over the
+Where the write-up says nothing: the weight of the KL divergence rises evenly from 0 to 1 over the
 first fifth of the training; zero padding is not part of the reconstruction error. For the layers
 see ``convolutions``.
 """

@@ -4,7 +4,7 @@ After the write-up in R2 of docs/systems.md: convolutions 3x3 of stride 2 with b
 and LeakyReLU, a linear layer with dropout; Kaiming-normal convolutions, Xavier-normal linear
 layers, biases 0. The mirror has transposed convolutions 3x3 of stride 2. The code is our own.
 
-Where the write-up is silent: no activation between the linear layers, as its list names none;
+Where the write-up says nothing: no activation between the linear layers, as its list names none;
 only the decoder's last layer has no normalisation; zero padding is spread on both sides.
 """
 

@@ -6,7 +6,7 @@ distribution as reconstruction loss. The preset ``paper`` is the write-up's: 3 -
 256 channels, LeakyReLU .2, linear layers between 16384 features and the latents, tanh. The code is
 our own.
 
-Where the write-up is silent: all pixels have one standard deviation, learned, or fixed at its first
+Where the write-up says nothing: all pixels have one standard deviation, learned, or fixed at its first
 value; 128 latents; weights are drawn and the weight of the KL divergence rises as in ``conv_vae``.
 """
 

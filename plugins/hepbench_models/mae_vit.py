@@ -5,7 +5,7 @@ R7 of docs/systems.md); He et al. (2022), arXiv:2111.06377. The preset ``paper``
 patches of 5 x 5, an encoder of width 768 with 8 blocks and one head, a decoder of width 512 with 4
 blocks. The blocks, the patch embedding, their initialisation and the positions are timm's.
 
-Our choice, where the write-up is silent: three quarters of the patches are hidden, and positions
+Our choice, where the write-up says nothing: three quarters of the patches are hidden, and positions
 are fixed sines and cosines, as in He et al.; the latents are the mean over the tokens of all
 patches (its list of modules shows no class token, and to the code of He et al. both are options).
 In eval mode the same patches of every image are hidden.

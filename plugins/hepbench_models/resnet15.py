@@ -6,7 +6,7 @@ without pooling, three stages of two basic blocks with 1, 2 and 4 times the widt
 third stage of stride 2, batch normalisation after each convolution, the mean over pixels. The code
 is our own. The name counts the convolutions of the stages' shortcuts too.
 
-Where the write-up is silent: a shortcut that changes the shape is a convolution 1x1 with batch
+Where the write-up says nothing: a shortcut that changes the shape is a convolution 1x1 with batch
 normalisation; convolutions are Kaiming-normal by their output, without biases.
 """
 

@@ -3,7 +3,7 @@
 After a write-up ("End-to-End event classification with sparse autoencoders", bonus task; R4 of
 docs/systems.md): ``conv_vae`` with a deterministic encoder. The code is our own.
 
-Where the write-up is silent: the penalty is the sum of the absolute values of the latents. It makes
+Where the write-up says nothing: the penalty is the sum of the absolute values of the latents. It makes
 no latent exactly zero; how many are nearly zero is measured, not assumed.
 """
 

@@ -140,7 +140,7 @@ class TransformerAutoencoder(nn.Module):
         return self.bottleneck(self.encoder(tokens).flatten(1))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        # the bias tells the decoder again which feature a token stands for
+        # with the bias the decoder knows again which feature a token stands for
         tokens = self.expand(latents).unflatten(1, self.bias.shape) + self.bias
         return self.value(self.decoder(tokens))[..., 0]
 
