@@ -2,8 +2,8 @@
 
 Each table has one test set. A score is separation * label + noise; a part of the noise belongs to the
 example and is the same in all models, a part to the model and a part to the training. A training
-also shifts the separation of its model. ``before`` marks rows whose difference to the best row is
-within two errors of both, added in quadrature; ``after`` is ``paired.not_worse``.
+also shifts the separation of its model. ``two errors`` marks rows whose difference to the best row is
+within two errors of both, added in quadrature; ``paired`` is ``paired.not_worse``.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def check(setting: Setting, rng: np.random.Generator) -> None:
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6)
 
 
-def marked_before(means: Means) -> list[int]:
+def marked_within_two_errors(means: Means) -> list[int]:
     """Return the models within two errors of the best one, both added in quadrature."""
     of_trainings = np.nan_to_num(means.training_variance)
     variance = np.diag(means.covariance) + of_trainings
@@ -117,14 +117,14 @@ def marked_before(means: Means) -> list[int]:
     return np.flatnonzero(means.values[best] - means.values <= reach).tolist()
 
 
-def marked_after(means: Means) -> list[int]:
+def marked_paired(means: Means) -> list[int]:
     """Return the models that are not significantly worse; all, where nothing can be said."""
     if means.trainings.min() < 2:
         return list(range(MODELS))
     return paired.not_worse(means, higher_is_better=True)
 
 
-RULES = {"before": marked_before, "after": marked_after}
+RULES = {"two errors": marked_within_two_errors, "paired": marked_paired}
 
 
 def counted(setting: Setting, tables: int, rng: np.random.Generator) -> dict[str, list[float]]:
