@@ -22,6 +22,7 @@ from hepbench import (
     training_params,
 )
 from hepbench.cli import description
+from hepbench.registry.plugins import installed
 from hepbench.specs.method import Objective
 from hepbench.specs.parameters import allowed_values, defaults, refused
 from hepbench.specs.renamed import explained
@@ -207,6 +208,12 @@ def test_each_allowed_schedule_is_one_of_torch(name):
     step = optimisation.schedule(optimizer, {"name": name, **OPTIONS.get(name, {})}, 3)
     optimizer.step()
     step(0.5)
+
+
+def test_parameters_of_earlier_versions_are_not_shown():
+    """They are for the messages about suites that still set them."""
+    assert installed().entry("method", "linear-probe").spec.former
+    assert "learning_rate" not in description.shown("method", "linear-probe")
 
 
 def test_what_is_allowed_is_shown():

@@ -90,7 +90,8 @@ def _suite(entry: Entry, registry: Registry) -> Iterator[str]:
         yield from lined_up(values, heads=("cell", "published", "source"))
 
 
-_SHOWN_ABOVE = {"name", "summary"}
+_LEFT_OUT = {"name", "summary", "former"}
+"""Fields of specs that are shown above the others, or matter for error messages alone."""
 
 
 EMPTY: tuple[Any, ...] = ((), {}, "", None, frozenset())
