@@ -1,4 +1,4 @@
-"""Run every network with every method on 300 examples, and write the page ``docs/networks.md``.
+"""Run every network with most methods on 300 examples, and write the page ``docs/networks.md``.
 
     .venv/bin/python benchmarks/networks.py           # run the suites, store the facts, write the page
     .venv/bin/python benchmarks/networks.py --page    # write the page from the stored facts
@@ -360,13 +360,13 @@ def page(facts: Facts) -> str:
     notes = Footnotes()
     rows = [row(name, found, notes) for name, found in facts.networks.items()]
     n_train, n_test = EXAMPLES["n_train"], EXAMPLES["n_test"]
-    text = f"""# Every network with every method
+    text = f"""# Which method runs on which network
 
-Every network that comes with hepbench was trained with every method that fits it, on {n_train} examples of
-a bundled sample, for one epoch, with one seed. The page shows that each pair works, from training to the
-exported graph; it does not show how well it classifies, since {n_test} test examples cannot tell.
+Every network that comes with hepbench was trained with every method of the table that fits it, on {n_train}
+examples of a bundled sample, for one epoch, with one seed. The page shows that each pair works, from training
+to the exported graph; it does not show how well it classifies: {n_test} test examples are too few.
 `.venv/bin/python benchmarks/networks.py` makes it again; the runs took {facts.minutes} minutes on two cores that also
-did other work.
+did other work. Methods that come with hepbench and are not in the table: {", ".join(left_out())}.
 
 - **MACs**: multiply-accumulates for scoring one example, without parts that scoring does not use.
 - **yes**: the cell has a record without an error; **fresh**: on the encoder as drawn, since it cannot be
@@ -382,6 +382,14 @@ did other work.
 """
     table = tabulate(rows, HEADS, tablefmt="github", disable_numparse=True)
     return "\n".join([text + table, "", *notes.lines(), ""])
+
+
+def left_out() -> list[str]:
+    """Return the methods that come with hepbench and are in no chain of the suites, as code."""
+    named = {step.partition("[")[0] for s in SUITES.values() for c in s for step in c.split("+")}
+    entries = installed().entries("method")
+    ours = {e.spec.name for e in entries if e.plugin.distribution == "hepbench-plugins"}
+    return [f"`{name}`" for name in sorted(ours - named)]
 
 
 def row(name: str, found: NetworkFacts, notes: Footnotes) -> list[str]:
