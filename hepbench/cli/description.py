@@ -100,7 +100,7 @@ EMPTY: tuple[Any, ...] = ((), {}, "", None, frozenset())
 def _spec(spec: Any) -> Iterator[str]:
     """Yield the fields of a spec that are not empty, and then a table of its parameters."""
     fields = {name: getattr(spec, name) for name in spec.__dataclass_fields__}
-    shown = {n: v for n, v in fields.items() if n not in _SHOWN_ABOVE and v not in EMPTY}
+    shown = {n: v for n, v in fields.items() if n not in _LEFT_OUT and v not in EMPTY}
     params = [n for n, v in shown.items() if isinstance(v, dict) and _are_params(v)]
     yield from lined_up(
         [(name.replace("_", " "), _text(shown[name])) for name in shown if name not in params]
