@@ -86,6 +86,17 @@ def test_a_branch_that_makes_a_model_worse_is_found_and_nothing_is_left(bench, p
     assert {path.name for path in (bench.folder / "cache" / "stages").iterdir()} == stages
 
 
+def test_a_cell_with_bad_input_does_not_stop_the_comparison_of_the_others(bench, plugin):
+    """It has a row with its error: here more training examples than there are."""
+    suite = plugin / "suite.toml"
+    sizes = "training_sizes = [400, 600]"
+    suite.write_text(suite.read_text().replace("[[run]]", f"[[run]]\n{sizes}"))
+    done = bench("compare", "main", "worse", "--suite", "suite.toml", cwd=plugin)
+    assert done.code == 0, done.err
+    assert "training_size=400]/naive-bayes/scratch by" in done.out
+    assert "training_size=600" in done.out
+
+
 def test_the_working_tree_is_compared_as_it_is_and_a_commit_without_its_changes(bench, plugin):
     """In a src layout too; a line says that HEAD does not have the changes."""
     git(plugin, "switch", "-q", "main")
