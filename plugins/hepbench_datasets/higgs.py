@@ -16,6 +16,7 @@ import re
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from gzip import BadGzipFile
 from importlib.resources import files
 from io import BufferedReader, BytesIO
@@ -26,6 +27,7 @@ import numpy as np
 
 from hepbench import DataError, Examples
 from hepbench_datasets import HIGGS
+from hepbench_datasets.compressed_streams import open_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,8 +196,8 @@ def _open_zstd(path: Path) -> Any:
 
 DECOMPRESSORS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     ".gz": ("gzip", gzip.open),
-    ".bz2": ("bzip2", bz2.open),
-    ".xz": ("xz", lzma.open),
+    ".bz2": ("bzip2", partial(open_streams, decompressor=bz2.BZ2Decompressor)),
+    ".xz": ("xz", partial(open_streams, decompressor=lzma.LZMADecompressor)),
     ".zst": ("zstd", _open_zstd),
 }
 """File suffix -> name of a compression, and a function that opens such a file."""

@@ -257,6 +257,23 @@ def test_a_damaged_compressed_file_is_refused(tmp_path, name, kind, content):
     assert message.endswith(f"; a whole {kind} file is needed")
 
 
+@pytest.mark.parametrize(
+    "second",
+    [lambda good: good, lambda good: b"\0\0\0\0" + good[4:], lambda good: good[:3]],
+    ids=["whole", "overwritten", "cut"],
+)
+@pytest.mark.parametrize("name", ["HIGGS.csv.bz2", "HIGGS.csv.xz", "HIGGS.csv.zst"])
+def test_every_stream_of_a_compressed_file_is_read_or_refused(tmp_path, name, second):
+    """Programs that compress in parallel write several; none is left out because it is damaged."""
+    lines = [row(str(i % 2)) + b"\n" for i in range(40)]
+    first, rest = (COMPRESS[name](b"".join(some)) for some in (lines[:20], lines[20:]))
+    (tmp_path / name).write_bytes(first + second(rest))
+    if second(rest) == rest:
+        assert sum(len(examples) for _, examples in higgs.read(tmp_path)) == 40
+    else:
+        assert "data is damaged here or before (" in error_of(tmp_path)
+
+
 @needs_real_rows
 def test_an_incomplete_download_is_refused_at_the_row_where_it_ends(tmp_path):
     """The message names the line that zlib leaves unfinished for the same bytes."""
