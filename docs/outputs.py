@@ -1,4 +1,4 @@
-"""Write anew what pages show but nobody types: outputs of commands, and texts from the code.
+"""Write anew the parts of pages that are made: outputs of commands, and texts from the code.
 
 `make docs` runs it. `python docs/outputs.py PAGE...` writes some pages; with `--check` it writes
 nothing, and exits with 1 if a page differs in more than the last digits of numbers that were
