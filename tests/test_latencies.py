@@ -24,12 +24,12 @@ def test_a_doubt_is_about_the_latency_that_is_shown():
     made = record("mlp", cost=cost, warnings=["latency under load: other work kept 1.0 cores busy"])
     assert not objects([made], columns=["auc", "latency"])[0]["notes"]
     (row,) = objects([made], columns=["auc", "latency", "latency_torch"])
-    assert "latency (torch): its rounds differ by more than 20%" in row["notes"]
+    assert "latency (torch): repeated timings differ by more than 20%" in row["notes"]
     assert (row["latency_steady"], row["latency_ms"], row["latency_torch_ms"]) == (False, 1, 2)
     text = unwrapped(plain([made], columns=["auc", "latency", "latency_torch"]))
     assert " 1 ms " in text
     assert " 2 ms?" in text
-    assert "?: its rounds differ by more than 20%; measure it again on an idle machine" in text
+    assert "?: repeated timings differ by more than 20%; measure it again on an idle machine" in text
 
 
 def test_a_latency_column_has_one_runtime():

@@ -154,7 +154,8 @@ def test_rows_that_are_not_significantly_worse_are_marked():
     assert "*0.800" in row_of(text, "a")
     assert "*0.780" in row_of(text, "b")
     assert "*" not in row_of(text, "c")
-    assert f"*: {stars.MEANING}".split(":")[1] in text
+    assert f"*: {stars.MEANING}" in unwrapped(text)
+    assert stars.OR_NOTED not in unwrapped(text)
 
 
 def test_where_all_rows_tie_none_is_marked_and_one_sentence_says_so():

@@ -26,7 +26,7 @@ DRIFT = 0.2
 """Rounds of a latency agree if their medians differ by at most this fraction of it."""
 
 
-ROUNDS_DIFFER = f"its rounds differ by more than {DRIFT:.0%}"
+ROUNDS_DIFFER = f"repeated timings differ by more than {DRIFT:.0%}"
 
 
 WAITING = 0.1

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hepbench.specs.errors import ResultsError, UsageError
 from hepbench.specs.text import natural_order, one_line, several
-from hepbench.tables import data_rows, label_efficiency, latex, markup, paper, plain
+from hepbench.tables import (
+    data_rows,
+    findings,
+    label_efficiency,
+    latex,
+    markup,
+    paper,
+    plain,
+    stars,
+)
 from hepbench.tables.columns import (
     ALL,
     FEW_ROWS,
@@ -26,7 +35,6 @@ from hepbench.tables.ranked import ranked
 from hepbench.tables.request import DATA_FORMATS, Request
 from hepbench.tables.rows import collect, recorded
 from hepbench.tables.sections import section
-from hepbench.tables.stars import MEANING
 from hepbench.tables.where import Condition, in_order, value
 
 if TYPE_CHECKING:
@@ -246,10 +254,16 @@ def _document(groups: Sequence[Group], request: Request, looks: Mapping[str, int
             replace(table, legend=legend([table], group.rows, group.columns))
             for table, group in zip(tables, groups, strict=True)
         ],
-        tie=MEANING if any(row.best for row in rows) else "",
-        legend=legend(tables, rows, every),
+        tie=stars.meaning(rows),
+        legend=[*_of_differences(groups), *legend(tables, rows, every)],
         more=_unused_columns(rows, tables) if usual else [],
     )
+
+
+def _of_differences(groups: Sequence[Group]) -> list[str]:
+    """Return a line on the differences in verdicts, if there are any."""
+    every = (peers.differences for group in groups for peers in group.peers)
+    return [findings.MEANING] if any(every) else []
 
 
 def _unused_columns(rows: Sequence[Row], tables: Sequence[Table]) -> list[str]:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from hepbench.tables.stars import Difference
 
 
+MEANING = (
+    "0.012 ± 0.004 lower: a difference and its standard error, of the test sample and over seeds; "
+    "pairs of rows are tested at 95 %, corrected for their number"
+)
+
+
 MOST_SENTENCES = 3
 """Sentences of one kind on one dataset, at most."""
 

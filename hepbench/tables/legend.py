@@ -9,6 +9,7 @@ from hepbench.storage.records import ORIGINS
 from hepbench.tables import latencies, rounding
 from hepbench.tables.columns import LOSS_METRICS, title
 from hepbench.tables.notes import listed
+from hepbench.tables.sections import LOOKED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -50,7 +51,8 @@ def _of_errors(tables: Iterable[Table], tests: Sequence[str]) -> Iterator[str]:
 
 def _of_metrics(tests: Sequence[str]) -> Iterator[str]:
     if points := [title(name) for name in tests if name.startswith("rejection_")]:
-        yield f"{listed(points)}: 1 / background efficiency at this signal efficiency"
+        here = points[0].removeprefix("rej. ") if len(points) == 1 else "this"
+        yield f"{listed(points)}: 1 / background efficiency at {here} signal efficiency"
     if means := [title(name) for name in tests if name in LOSS_METRICS[:3]]:
         yield (
             f"{listed(means)}: means over test examples, computed on preprocessed inputs; empty "
@@ -68,7 +70,7 @@ def _of_metrics(tests: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _of_others(tables: Iterable[Table], columns: Columns, shown: Collection[str]) -> Iterator[str]:
+def _of_others(tables: Sequence[Table], columns: Columns, shown: Collection[str]) -> Iterator[str]:
     if any("label_fraction=" in table.title for table in tables):
         yield (
             "label_fraction: fraction of the training labels that methods see, drawn anew for each "
@@ -99,6 +101,11 @@ def _of_others(tables: Iterable[Table], columns: Columns, shown: Collection[str]
         yield (
             f"{ORIGINS['sample']}: a small stand-in for the original dataset; results on it are no "
             "results on the original"
+        )
+    if any(LOOKED_AT in remark for table in tables for remark in table.remarks):
+        yield (
+            f"{LOOKED_AT}: so many models of these results were scored on a test set; to choose among "
+            "them by these numbers is optimistic"
         )
     if "source" in shown:
         yield (

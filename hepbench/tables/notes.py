@@ -224,7 +224,7 @@ def _stated(row: Row, columns: Columns) -> list[str]:
     """Return a note on counts that an estimator states about itself, if one is shown."""
     if row.stated.isdisjoint(columns.names):
         return []
-    known = [title(name) for name in STATED if name in row.stated]
+    known = [title(name) for name in STATED if name in row.stated and name in columns.names]
     return [f"stated by the estimator, not counted: {listed(known)}"]
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LONGEST_NOTE = 300
 
 
+LOOKED_AT = "looked at"
+
+
 def section(rows: Sequence[Row], columns: Columns, looks: Mapping[str, int], *, of: int) -> Table:
     """Return the table of one group as texts.
 
@@ -115,4 +118,4 @@ def _remarks(
     seen = {row.data.test_set: row.data.n_test for row in rows if row.ok and row.data}
     for split, size in sorted(seen.items()):
         times = "once" if looks[split] == 1 else f"{looks[split]} times"
-        yield f"test set {split[:8]} ({size} examples): looked at {times}"
+        yield f"test set {split[:8]} ({size} examples): {LOOKED_AT} {times}"

@@ -11,7 +11,7 @@ from hepbench.specs.errors import ResultsError
 from hepbench.specs.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hepbench.storage.records import Record
     from hepbench.tables.columns import Columns
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 MEANING = (
-    "not significantly worse than the best row: means over seeds, paired on the same test examples; "
-    "the truly best of the compared rows is marked, or has a note on its seeds, with 95 % probability"
+    "not significantly worse than the best row, in paired tests on the same test examples and over "
+    "seeds; with 95 % probability the row that is truly best is marked"
 )
+
+
+OR_NOTED = ", or has a note on its seeds"
 
 
 ONE_SEED = "one seed does not show how much a row changes from training to training"
@@ -82,6 +85,14 @@ class Compare(Protocol):
         Raises:
             ResultsError: the predictions cannot be read.
         """
+
+
+def meaning(rows: Iterable[Row]) -> str:
+    """Return what the mark of the best rows means; empty if no row is marked."""
+    standings = {row.standing for row in rows}
+    if "best" not in standings:
+        return ""
+    return MEANING + OR_NOTED if "unclear" in standings else MEANING
 
 
 class Marked(NamedTuple):

@@ -128,7 +128,7 @@ def _best_network(rows: Sequence[Named], behind: Difference | None) -> Iterator[
     yield f"Best network: {network.name}, {network.value}, {WORDS[network.standing]}{by}"
     if network.inputs != first.inputs:
         seen = (f"{each.name} sees {listed(each.inputs)}" for each in (network, first))
-        yield ", ".join(seen)
+        yield f"Their inputs differ: {', '.join(seen)}"
 
 
 def _left_out(rows: Iterable[Row]) -> Iterator[str]:
