@@ -459,9 +459,15 @@ def rounds(*medians, cpu=1.0):
     [
         (latency(cpu_ms=9.9, precision=0.02, rounds=rounds(10, 10, 10)), []),
         # one slow round does not move the median, but the machine was not steady
-        (latency(cpu_ms=9.9, rounds=rounds(10, 10, 20)), ["repeated timings differ by more than 20%"]),
+        (
+            latency(cpu_ms=9.9, rounds=rounds(10, 10, 20)),
+            ["repeated timings differ by more than 20%"],
+        ),
         (latency(cpu_ms=9.9, rounds=rounds(9, 10, 10.9)), []),
-        (latency(cpu_ms=9.9, rounds=rounds(7, 10, 20)), ["repeated timings differ by more than 20%"]),
+        (
+            latency(cpu_ms=9.9, rounds=rounds(7, 10, 20)),
+            ["repeated timings differ by more than 20%"],
+        ),
         (latency(precision=0.2), ["the median is known to no better than 10%"]),
         (
             latency(cpu_ms=8.0, rounds=rounds(10, 10, 10, cpu=0.8)),

@@ -29,7 +29,9 @@ def test_a_doubt_is_about_the_latency_that_is_shown():
     text = unwrapped(plain([made], columns=["auc", "latency", "latency_torch"]))
     assert " 1 ms " in text
     assert " 2 ms?" in text
-    assert "?: repeated timings differ by more than 20%; measure it again on an idle machine" in text
+    assert (
+        "?: repeated timings differ by more than 20%; measure it again on an idle machine" in text
+    )
 
 
 def test_a_latency_column_has_one_runtime():

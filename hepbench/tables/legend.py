@@ -104,8 +104,8 @@ def _of_others(tables: Sequence[Table], columns: Columns, shown: Collection[str]
         )
     if any(LOOKED_AT in remark for table in tables for remark in table.remarks):
         yield (
-            f"{LOOKED_AT}: so many models of these results were scored on a test set; to choose among "
-            "them by these numbers is optimistic"
+            f"{LOOKED_AT} n times: n models of these results were scored on this test set; to choose "
+            "among them by these numbers is optimistic"
         )
     if "source" in shown:
         yield (
