@@ -75,6 +75,16 @@ def test_what_cannot_be_exported_is_one_line_and_no_file(done):
     assert not list(done.folder.glob("net.*"))
 
 
+def test_folders_of_the_file_are_made_or_refused_in_one_line(done):
+    """A file in the place of a folder is named."""
+    cell = "toy[n=400]/mlp/scratch[epochs=1]#0"
+    assert done("export", cell, "-o", "new/folder/net.onnx").code == 0
+    assert (done.folder / "new" / "folder" / "net.onnx").exists()
+    failed = done("export", cell, "-o", "two.toml/net.onnx")
+    assert (failed.code, failed.err.count("\n")) == (2, 1), failed.err
+    assert "cannot write two.toml/net.onnx" in failed.err
+
+
 def test_a_graph_whose_scores_differ_is_not_written(done):
     """As after an edit of the stored predictions, whatever the reason is."""
     cell = "toy[n=400]/mlp/scratch[epochs=1]#0"

@@ -139,10 +139,14 @@ def test_each_dataset_has_its_own_file(stored, tmp_path):
 
 
 def test_files_of_one_name_are_numbered():
-    """Two sheets never share a file."""
-    one = sheets.Sheet(None, "t", "a b")
-    paths = sheets._paths([one, one, replace(one, name="c")], Path("x.png"))
-    assert [path.name for path in paths] == ["x-a-b.png", "x-a-b-2.png", "x-c.png"]
+    """Two sheets never share a file, also where a name ends in a number."""
+    names = ("a b", "a b", "c", "a b-2", "a.b,2", "a b")
+    found = [sheets.Sheet(None, "t", name) for name in names]
+    paths = sheets._paths(found, Path("x.png"))
+    assert [path.name for path in paths] == [
+        *("x-a-b.png", "x-a-b-2.png", "x-c.png"),
+        *("x-a-b-2-2.png", "x-a.b-2.png", "x-a-b-3.png"),
+    ]
 
 
 # --- fonts and captions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_records
 import numpy as np
@@ -225,18 +226,36 @@ def test_the_column_is_there_only_where_fractions_exist_for_both():
     )
 
 
-def test_the_page_of_a_report_shows_it_in_the_details_of_a_row():
-    """Rows from scratch have no such section."""
-    records = rows("s", SCRATCH, CURVE) + rows("p+f", TUNED, {0.01: 0.75, 0.1: 0.85, 1.0: 0.95})
-    found = fill(collect(records, columns=["auc"]), "auc", counted)
-    shown = {
+def details_of(records, count):
+    """The details on label efficiency of each row, by chain and number of labels."""
+    found = fill(collect(records, columns=["auc"]), "auc", count)
+    return {
         (row.labels.chain, row.data.n_train): dict(section.items)
         for row in found
         for section in details.sections(row)
         if section.title == "Label efficiency"
     }
-    assert {chain for chain, _ in shown} == {"p+f"}
-    assert shown["p+f", 30]["from scratch"] == "95 labels are as good, with a 68 % interval"
+
+
+def test_the_page_of_a_report_has_it_in_the_details_of_a_row():
+    """Rows from scratch have no such section; without a number or an interval it says so."""
+    records = rows("s", SCRATCH, CURVE) + rows("p+f", TUNED, {0.01: 0.75, 0.1: 0.85, 1.0: 0.95})
+    found = details_of(records, counted)
+    assert {chain for chain, _ in found} == {"p+f"}
+    assert found["p+f", 30]["from scratch"] == "95 labels are as good, with a 68 % interval"
+
+    def without_interval(curve, others, metric):
+        return [replace(each, low=None, high=None) for each in counted(curve, others, metric)]
+
+    found = details_of(records, without_interval)
+    assert found["p+f", 30]["from scratch"] == f"95 ({DASH}) labels are as good"
+
+    def missing(*_):
+        msg = "no predictions were recorded"
+        raise ResultsError(msg)
+
+    note = "labels from scratch are not known: no predictions were recorded"
+    assert details_of(records, missing)["p+f", 30]["from scratch"] == note
 
 
 def test_rows_of_other_data_or_models_are_not_compared():

@@ -18,7 +18,7 @@ def export(*, cell: str, results: Path, out: Path) -> str:
     """Write the ONNX graph of a recorded cell, and return how to score with it.
 
     Raises:
-        UsageError: no record has this name; the file exists, or ends in something else.
+        UsageError: no record has this name, or the name of the file does not end in ``.onnx``.
         ResultsError: see ``onnx_files.export``.
     """
     from hepbench.running.session import cache_folder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from hepbench.specs.errors import ResultsError, UsageError
@@ -58,13 +58,11 @@ def save(sheets: Sequence[Sheet], path: Path) -> list[Path]:
 def _paths(sheets: Sequence[Sheet], path: Path) -> list[Path]:
     if len(sheets) == 1:
         return [path]
-    used: Counter[str] = Counter()
-    found = []
+    used: dict[str, None] = {}
     for name in (slug(sheet.name) for sheet in sheets):
-        used[name] += 1
-        number = f"-{used[name]}" if used[name] > 1 else ""
-        found.append(path.with_name(f"{path.stem}-{name}{number}{path.suffix}"))
-    return found
+        numbered = (f"{name}-{n}" for n in count(2))
+        used[next(each for each in chain([name], numbered) if each not in used)] = None
+    return [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in used]
 
 
 def slug(text: str) -> str:

@@ -34,10 +34,13 @@ def sections(row: Row) -> Iterator[Section]:
         more = row.published.caveat or "none given"
         items = [("source", row.published.source), ("values", ", ".join(known)), ("caveat", more)]
         yield Section("Published", _texts(items))
-    if row.data and row.labels_from_scratch:
-        needed = f"{row.labels_from_scratch.text} labels are as good, with a 68 % interval"
-        items = [("labels", f"{row.data.n_train:,}"), ("from scratch", needed)]
+    if row.data and (found := row.labels_from_scratch):
+        interval = ", with a 68 % interval" if found.low is not None else ""
+        items = [("labels", f"{row.data.n_train:,}")]
+        items.append(("from scratch", f"{found.text} labels are as good{interval}"))
         yield Section("Label efficiency", _texts(items))
+    elif row.labels_note:
+        yield Section("Label efficiency", _texts([("from scratch", row.labels_note)]))
     yield Section("Latencies", _texts(_latencies(record)))
     yield Section("Not measured", _texts(gap.partition(": ")[::2] for gap in record.cost.gaps))
     yield environment(record)

@@ -70,8 +70,8 @@ def export(results: Results, record: Record, cache: StageCache, out: Path) -> Ex
     and its dataset.
 
     Raises:
-        ResultsError: the graph or the test inputs are not in the cache, or scores differ.
-        OSError: the file cannot be written.
+        ResultsError: the graph or the test inputs are not in the cache, scores differ, or the file
+            cannot be written.
     """
     import onnx
 
@@ -83,7 +83,12 @@ def export(results: Results, record: Record, cache: StageCache, out: Path) -> Ex
     model = onnx.load(path)
     for name, text in _facts(record).items():
         model.metadata_props.add(key=f"hepbench.{name}", value=text)
-    out.write_bytes(model.SerializeToString())
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(model.SerializeToString())
+    except OSError as error:
+        msg = f"cannot write {out}: {error.strerror}; choose another -o"
+        raise ResultsError(msg) from error
     return exported
 
 
