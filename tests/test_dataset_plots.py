@@ -23,6 +23,7 @@ from hepbench.plots.datasets import drawing as figures
 from hepbench.plots.datasets.binning import Bins
 from hepbench.plots.datasets.distributions import Distribution
 from hepbench.registry.plugins import Entry, Plugin
+from hepbench.specs.errors import UsageError
 from hepbench.specs.parameters import defaults
 
 FIGURES = ("means", *distributions.KINDS)
@@ -462,6 +463,14 @@ def test_text_of_a_datasets_figure_is_legible_and_no_panel_is_empty(ours, what, 
         shown = [t for t in sheet.figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
         assert min(text.get_fontsize() for text in shown) >= style.SMALL
         assert all(axes.has_data() for axes in sheet.figure.axes)
+
+
+def test_a_figure_without_any_value_is_refused(ours, monkeypatch):
+    """Such as one of images in which nothing was hit."""
+    empty = replace(distributions.KINDS["spectra"], values=lambda *_: iter(()))
+    monkeypatch.setitem(distributions.KINDS, "spectra", empty)
+    with style.applied(), pytest.raises(UsageError, match="nothing to draw: spectra have no value"):
+        figures._sheets([ours], "spectra", style.SIZES["full"])
 
 
 def test_progress_is_reported_up_to_the_last_example(ours):

@@ -8,6 +8,7 @@ import numpy as np
 
 from hepbench.plots import style
 from hepbench.plots.datasets import distributions
+from hepbench.specs.errors import UsageError
 from hepbench.storage.records import ORIGINS
 
 if TYPE_CHECKING:
@@ -47,11 +48,17 @@ def draw(
 
     Returns:
         As many figures as the panels need, and sentences for the caption.
+
+    Raises:
+        UsageError: no quantity has a value.
     """
     where = distributions.chosen(several, kind)
     counted = [distributions.count(shown, kind, where) for shown in several]
     quantities = list(zip(*counted, strict=True))
     drawn = [each for each in quantities if any((found.heights > 0).any() for found in each)]
+    if not drawn:
+        msg = f"{several[0].name}: nothing to draw: {kind} have no value"
+        raise UsageError(msg)
     notes = _notes(kind, several)
     if empty := [each[0].name for each in quantities if each not in drawn]:
         notes.append(f"without any value, not drawn: {', '.join(empty)}")
