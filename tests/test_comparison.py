@@ -328,6 +328,16 @@ def test_what_changed_in_the_key_stands_beside_the_cell(tmp_path):
     assert "changed: scratch.params.learning_rate: 0.1 -> 0.2" in text
 
 
+def test_a_legend_is_only_about_what_a_table_shows(tmp_path):
+    """Costs of cells that one run alone has are in no table."""
+    base = run(tmp_path / "base", m=Cell(), other=timed(1.0, 1.01, 0.99))
+    new = run(tmp_path / "new", m=Cell(first=50))
+    how = {"metrics": None, "suite": None, "format_": "plain"}
+    assert "latency:" not in comparisons.compare(base=base.root, new=new.root, **how)
+    again = run(tmp_path / "again", m=Cell(first=50), other=timed(1.5, 1.51, 1.49))
+    assert "\nlatency: " in comparisons.compare(base=base.root, new=again.root, **how)
+
+
 def test_unknown_names_are_refused(tmp_path):
     """With a suggestion; so is a metric without a direction."""
     base = run(tmp_path, m=Cell())

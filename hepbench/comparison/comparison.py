@@ -46,6 +46,10 @@ class Comparison:
                 found[finding.cell][name] = finding
         return found
 
+    def in_both(self, name: str) -> list[Finding]:
+        """Return the findings on a metric or cost in cells that both runs have."""
+        return [finding for finding in self.findings[name] if not finding.is_of_cell]
+
 
 def compare(
     runs: Runs,

@@ -297,7 +297,7 @@ def _legend(main: str, others: Sequence[str], comparison: Comparison) -> list[st
     if tested:
         cells = several(len(tested), "tested cell")
         lines += [ERROR, f"{SIGNIFICANT} {cells} by Holm's procedure", VISIBLE]
-    others = [name for name in others if comparison.findings[name]]
+    others = [name for name in others if comparison.in_both(name)]
     if costs := [title(name) for name in others if name in COSTS]:
         lines.append(f"{', '.join(costs)}: relative change; =: equal")
     lines += _legend_of_latencies(comparison)
@@ -316,7 +316,8 @@ TIMED = (
 
 
 def _legend_of_latencies(comparison: Comparison) -> list[str]:
-    found = [f for name, some in comparison.findings.items() if "latency" in name for f in some]
+    names = (name for name in comparison.findings if "latency" in name)
+    found = [finding for name in names for finding in comparison.in_both(name)]
     in_turn = any(each.timed for each in found)
     recorded = any(each.difference for each in found) or (found and not in_turn)
     return [f"latency: {text}" for text, used in ((RECORDED, recorded), (TIMED, in_turn)) if used]

@@ -66,7 +66,7 @@ def sentences(comparison: Comparison, names: Sequence[str]) -> list[str]:
     pairs = comparison.pairs
     if pairs and all(pair.is_same_record for pair in pairs):
         said.append("NEW holds the same records as BASE: nothing was computed anew.")
-    in_both = {n: [f for f in comparison.findings[n] if not f.is_of_cell] for n in others}
+    in_both = {name: comparison.in_both(name) for name in others}
     said += [_sentence(name, findings) for name, findings in in_both.items() if findings]
     if unknown := [name_of(name) for name in others if not in_both[name]]:
         said.append(f"Not recorded in any cell of both runs: {', '.join(unknown)}.")
