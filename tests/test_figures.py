@@ -371,6 +371,21 @@ def test_efficiencies_in_bins_are_worked_by_hand():
     assert rejection.limit.tolist() == [False, True]
 
 
+def test_a_mean_with_a_limit_of_one_seed_is_a_limit():
+    """As in tables; here no background passes the cut of the second seed."""
+    labels = np.repeat([1, 0], 40)
+    passing, failing = np.full(40, 0.1), np.full(40, 0.1)
+    passing[:4] = 0.9
+    signal = np.linspace(0.3, 1, 40)
+    seeds = [
+        Predictions(labels=labels, scores=np.stack([1 - s, s], axis=1))
+        for s in (np.append(signal, passing), np.append(signal, failing))
+    ]
+    bins = [np.zeros(80, int)] * 2
+    assert not efficiency.background_rejection(seeds[:1], bins[:1], 0.5).limit.any()
+    assert efficiency.background_rejection(seeds, bins, 0.5).limit.all()
+
+
 @given(seed=st.integers(0, 50))
 @settings(max_examples=20)
 def test_bins_of_a_spectator_hold_about_equally_many_examples(seed):

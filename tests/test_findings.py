@@ -100,6 +100,13 @@ def test_of_many_smaller_networks_the_smallest_that_ties_is_told_or_the_best():
     assert said.startswith("net train+cut[to=500] needs 2 times fewer FLOPs")
 
 
+def test_networks_with_equal_scores_are_the_same():
+    """A difference of 0 is neither higher nor lower."""
+    rows = [*network("net", 0.80, TRAIN), *network("net", 0.80, TRAIN, CUT, cost=Cost(flops=500))]
+    (said,) = findings(rows)
+    assert said.endswith("2 times fewer FLOPs than net train: AUC the same, not significant.")
+
+
 def test_networks_that_need_as_many_operations_are_not_called_smaller():
     """Zeros among the weights save nothing."""
     rows = [*network("net", 0.80, TRAIN), *network("net", 0.79, TRAIN, CUT)]

@@ -45,7 +45,9 @@ def findings(
 
 
 def size(difference: Difference) -> str:
-    """Return ``0.012 ± 0.004 lower``: by how much the first row of a pair differs."""
+    """Return ``0.012 ± 0.004 lower``: by how much the first row of a pair differs, if it does."""
+    if not difference.value:
+        return "the same"
     average = SeedAverage(abs(difference.value), difference.stderr)
     decimals = min(rounding.places(average), rounding.MOST_PLACES)
     error = rounding.value_only(SeedAverage(difference.stderr), decimals)

@@ -46,7 +46,7 @@ class Binned:
         value: of the quantity.
         error: statistical error of the test sample, mean over seeds, and the standard deviation
             over seeds, added in quadrature.
-        limit: the value is a 95 % lower limit in every seed, since no background passes.
+        limit: the value is a lower limit, since it is one (95 %) in a seed: no background passes.
     """
 
     value: Array
@@ -115,7 +115,7 @@ def _binned(seeds: Sequence[Sequence[Measured | None]]) -> Binned:
     errors = np.array([[np.nan if m is None else _error(m) for m in s[:n]] for s in seeds])
     limits = np.array([[m is not None and m.limit for m in s[:n]] for s in seeds])
     spread = values.std(axis=0, ddof=1) if len(seeds) > 1 else np.zeros(n)
-    return Binned(values.mean(axis=0), np.hypot(errors.mean(axis=0), spread), limits.all(axis=0))
+    return Binned(values.mean(axis=0), np.hypot(errors.mean(axis=0), spread), limits.any(axis=0))
 
 
 def _error(found: Measured) -> float:
@@ -165,7 +165,7 @@ def _sheet(against: Against, rows: Sequence[int], request: Request) -> Sheet:
 NOTE = (
     "points: mean over seeds, side by side in each bin; bars: binomial error of the test sample and "
     "standard deviation over seeds, added in quadrature; bins hold equally many examples; open "
-    "triangles: 95 % lower limits, where no background example passes"
+    "triangles: lower limits, where no background example passes in one of the seeds (95 %)"
 )
 
 
