@@ -13,6 +13,7 @@ from hepbench.plots import drawing
 from hepbench.plots.request import Request
 from hepbench.plots.results import training_size
 from hepbench.specs.errors import UsageError
+from hepbench.storage.records import Value
 from hepbench.tables.columns import Columns
 from hepbench.tables.rows import collect
 
@@ -114,6 +115,20 @@ def test_a_line_is_labelled_with_its_label_efficiency():
     text = training_size.line_label(panel.names[0], panel.lines[0])
     assert text == "p+f\n30 labels: as 95 from scratch"
     assert training_size.line_label(panel.names[1], panel.lines[1]) == "s"
+
+
+def test_limits_have_open_markers_which_the_caption_explains():
+    """No background passed in one of the seeds of a point."""
+    from msgspec.structs import replace
+
+    records = rows("s", SCRATCH, CURVE)
+    records[0] = replace(records[0], metrics={"auc": Value(0.7, limit=True)})
+    (sheet,) = drawing.drawn("training-size", request(records))
+    markers = [line for line in sheet.figure.axes[0].get_lines() if line.get_mfc() == "white"]
+    assert [line.get_ydata().tolist() for line in markers] == [[pytest.approx(0.7)]]
+    assert "open markers: lower limits" in sheet.caption
+    (sheet,) = drawing.drawn("training-size", request(records[2:]))
+    assert "open markers" not in sheet.caption
 
 
 def test_an_unknown_metric_is_refused():

@@ -166,7 +166,7 @@ def _sheet(
     _label_lines(axes, some, metric, size, [look.colour for look in mine])
     axis = sized_rows.AXES[panel.axis]
     preset = panel.lines[0][0].labels.preset
-    notes = [text, _explanation(some, preset), *dict.fromkeys(panel.notes)]
+    notes = [text, _explanation(some, preset, metric), *dict.fromkeys(panel.notes)]
     title_ = f"{title(metric)} against {axis}, {panel.dataset}"
     return Sheet(figure, title_, f"{panel.dataset}-{panel.axis}", notes)
 
@@ -182,6 +182,9 @@ def _draw_line(axes: Axes, line: Sequence[Row], metric: str, look: Look, *, shif
         axes.errorbar(number, value, average.spread, **how, **thin)
         axes.errorbar(number, value, average.stderr, **how, elinewidth=2.2, alpha=0.3)
     axes.plot(x, y, marker=look.marker, color=look.colour, linestyle=look.dashes)
+    for row, number, value in zip(line, x, y, strict=True):
+        if row.averages[metric].limit:
+            axes.plot(number, value, look.marker, color=look.colour, mfc="white")
 
 
 def _value(row: Row, metric: str) -> float:
@@ -274,12 +277,14 @@ def line_label(name: str, line: Sequence[Row], letters: int = 44) -> str:
     return "\n".join(lines)
 
 
-def _explanation(panel: Panel, preset: str) -> str:
-    """Return a note that explains bars and labels."""
+def _explanation(panel: Panel, preset: str, metric: str) -> str:
+    """Return a note that explains bars, markers and labels."""
     texts = [f"preset {preset}", "bars, thick: statistical error of the test sample"]
-    if any(row.averages and len(row.ok) > 1 for row in panel.rows):
+    if any(len(row.ok) > 1 for row in panel.rows):
         drawn = "training examples" if panel.axis == "training_size" else "labels"
         texts.append(f"thin: standard deviation over seeds, each with another draw of {drawn}")
+    if any(row.averages[metric].limit for row in panel.rows):
+        texts.append("open markers: lower limits")
     if any(line[0].labels_from_scratch for line in panel.lines):
         texts.append(
             "as ... from scratch: labels that give a training from scratch the same value, with a "
