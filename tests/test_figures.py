@@ -32,7 +32,7 @@ from hepbench.plots.results import (
 from hepbench.specs.errors import UsageError
 from hepbench.specs.metric import Predictions
 from hepbench.storage.costs import Cost
-from hepbench.storage.records import Published
+from hepbench.storage.records import Published, Value
 
 BASELINE = Path(__file__).parents[1] / "results" / "baseline"
 
@@ -257,6 +257,19 @@ def test_rows_without_a_cost_are_at_the_margin(stored):
     assert any(line.get_ydata()[0] == pytest.approx(0.05) for line in margin.get_lines())
     assert margin.get_xticklabels()[0].get_text() == "no\nFLOPs"
     assert "right margin: rows whose cost was not measured" in sheet.caption
+
+
+def test_rows_with_only_a_limit_are_named_in_the_caption(stored):
+    """Their points look like others."""
+    made_up = stored({"jets": {}}, 2, seeds=1)
+    alike = {"dataset": "jets", "params": made_up.records[0].params}
+    limited = record("cut", key="cut", metrics={"auc": Value(0.8, limit=True)}, **alike)
+    (sheet,) = drawing.drawn(
+        "error-vs-flops", replace(made_up, records=[*made_up.records, limited])
+    )
+    assert "; limits: cut; " in sheet.caption
+    (sheet,) = drawing.drawn("error-vs-flops", made_up)
+    assert "limits" not in sheet.caption
 
 
 def test_a_published_value_is_inside_the_axes(stored):

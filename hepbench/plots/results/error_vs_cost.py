@@ -433,8 +433,8 @@ def _explanation(plot: Plot, fronts: int) -> str:
         texts.append("open markers: theoretical FLOPs, if zero weights cost nothing")
     if any(p.x is None for p in found):
         texts.append("right margin: rows whose cost was not measured")
-    if any(p.limit for p in found):
-        texts.append("some points are limits")
+    if limits := [plot.names[i] for i, point in plot.points.items() if point.limit]:
+        texts.append(f"limits: {', '.join(limits)}")
     texts.append("points that coincide are drawn side by side")
     return "; ".join(texts)
 
