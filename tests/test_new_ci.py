@@ -57,6 +57,9 @@ def test_a_workflow_is_written_once_with_advice_on_the_suite(bench):
         done = bench("new", "ci", suite, "-o", "gone.yml")
         assert (done.code, words in done.err) == (2, True)
     assert not (bench.folder / "gone.yml").exists()
+    done = bench("new", "ci", "ci.toml", "-o", "ci.toml/x.yml")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "cannot write ci.toml/x.yml" in done.err
 
 
 def steps(workflow):

@@ -29,7 +29,7 @@ def ci(suite: str, *, needs: str, out: Path) -> str:
         out: the file to write; it must not exist.
 
     Raises:
-        SuiteError, UsageError: the suite cannot be read; the file exists.
+        SuiteError, UsageError: the suite cannot be read; the file exists, or cannot be written.
     """
     found = session.read_suite(suite, installed())
     if out.exists():
@@ -39,8 +39,12 @@ def ci(suite: str, *, needs: str, out: Path) -> str:
         msg = f"suite {suite!r}: only names without spaces, quotes, '#', ':' and braces can be written"
         raise UsageError(msg)
     template = (files("hepbench.cli") / "templates" / "hepbench.yml").read_text()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(template.format(suite=suite, needs=needs))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(template.format(suite=suite, needs=needs))
+    except OSError as error:
+        msg = f"cannot write {out}: {error.strerror}; choose another -o"
+        raise UsageError(msg) from error
     advice = "".join(f"{suite}: {line}\n" for line in _advice(found))
     return f"written: {out}\n{advice}Add .hepbench to .gitignore; commit both files."
 
