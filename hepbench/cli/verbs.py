@@ -110,7 +110,7 @@ def run(
 def _open_results(results: Path, opened: Session) -> tuple[ResultsFolder, list[Record]]:
     """Open results, which need not exist yet, and read the records of a plan's suite."""
     store = ResultsFolder(results)
-    return store, store.suite_records(opened.plan.suite.name) if results.exists() else []
+    return store, store.suite_records(opened.plan.suite.name) if results.is_dir() else []
 
 
 def _of_cells(opened: Session, recorded: Iterable[Record]) -> dict[str, Record | None]:
