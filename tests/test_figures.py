@@ -492,15 +492,15 @@ def plot(*arguments):
 @pytest.mark.slow
 def test_all_figures_are_drawn_into_a_folder(tmp_path):
     """Those that the results do not allow are told in a line each, with the reason."""
-    options = ("-d", "higgs", "-m", "mlp", "-o", tmp_path / "figures")
-    lines = plot("--all", BASELINE / "quickstart.zip", *options)
+    options = ("-m", "cnn", "-o", tmp_path / "figures")
+    lines = plot("--all", BASELINE / "electron-photon.zip", *options)
     left_out = {line.partition(":")[0] for line in lines if ": left out: " in line}
     assert left_out == {
         *("efficiency", "sculpting", "training-size"),
         *("overtraining", "latents", "reconstructions"),
     }
     files = [Path(line) for line in lines if ": left out: " not in line]
-    assert {path.stem.partition("-higgs")[0] for path in files} == {
+    assert {path.stem.partition("-electron-photon")[0] for path in files} == {
         *(set(drawing.FIGURES) - left_out),
         "captions",
     }
