@@ -211,22 +211,30 @@ def used(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> Used:
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
-        seconds, kilobytes, codes = 0.0, 0, {}
-        # without a subreaper only processes that the command itself waited for are counted
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, 0)
-            except ChildProcessError:
-                break
-            codes[pid] = os.waitstatus_to_exitcode(status)
-            seconds += usage.ru_utime + usage.ru_stime
-            kilobytes = max(kilobytes, usage.ru_maxrss)
-        process.returncode = codes[process.pid]
+        found = waited(process)
         if process.returncode:
             output.seek(0)
             raise NotMeasurableError(
                 output.read().decode(errors="replace").strip().rpartition("\n")[2]
             )
+    return found
+
+
+def waited(process: subprocess.Popen[Any]) -> Used:
+    """Wait for a process and all that it started; return what they used.
+
+    Without a subreaper (see ``adopt``) only processes that it waited for itself are counted.
+    """
+    seconds, kilobytes, codes = 0.0, 0, {}
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            break
+        codes[pid] = os.waitstatus_to_exitcode(status)
+        seconds += usage.ru_utime + usage.ru_stime
+        kilobytes = max(kilobytes, usage.ru_maxrss)
+    process.returncode = codes[process.pid]
     return Used(seconds, kilobytes / 1000)
 
 

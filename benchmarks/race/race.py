@@ -37,7 +37,7 @@ from hepbench.storage.stage_cache import StageCache
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from costs import adopt
+from costs import adopt, waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,20 +151,11 @@ def timed(command: list[str], folder: Path, environment: Mapping[str, str]) -> t
         SystemExit: it failed.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        began, cpu = time.perf_counter(), 0.0
+        began = time.perf_counter()
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=errors
         )
-        codes = {}
-        # orphans too, such as the server that forks workers: see ``costs.adopt``
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, 0)
-            except ChildProcessError:
-                break
-            codes[pid] = os.waitstatus_to_exitcode(status)
-            cpu += usage.ru_utime + usage.ru_stime
-        process.returncode = codes[process.pid]
+        cpu = waited(process).cpu_seconds
         if process.returncode:
             errors.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
