@@ -115,6 +115,16 @@ class Workbench:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
+def bench_that_ran(folder: Path, name: str, suite: str) -> Workbench:
+    """Return a workbench with the plugin of small networks, where every cell of a suite ran."""
+    bench = Workbench(folder)
+    bench.plugin(TESTS / "plugins" / "nets.py")
+    bench.write(f"{name}.toml", suite)
+    done = bench("run", f"{name}.toml", "--jobs", "2", timeout=300)
+    assert done.code == 0, done.err
+    return bench
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that has ended."""

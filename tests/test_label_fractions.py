@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tinynets
-from conftest import TESTS, Workbench
+from conftest import Workbench, bench_that_ran
 
 from hepbench import Examples, TrainingData
 from hepbench.data import splits
@@ -33,12 +33,7 @@ label_fractions = [0.02, 0.1, 1.0]
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Workbench:
     """Return a workbench where every cell of the suite ran."""
-    bench = Workbench(tmp_path_factory.mktemp("few"))
-    bench.plugin(TESTS / "plugins" / "nets.py")
-    bench.write("few.toml", SUITE)
-    done = bench("run", "few.toml", "--jobs", "2", timeout=300)
-    assert done.code == 0, done.err
-    return bench
+    return bench_that_ran(tmp_path_factory.mktemp("few"), "few", SUITE)
 
 
 def record(bench, fraction, chain, seed=0):

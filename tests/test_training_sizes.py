@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import tinynets
-from conftest import TESTS, Workbench
+from conftest import Workbench, bench_that_ran
 from msgspec.structs import replace
 
 from hepbench.evaluation import joining
@@ -32,12 +32,7 @@ training_sizes = [20, 60, 300]
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Workbench:
     """Return a workbench where every cell of the suite ran."""
-    bench = Workbench(tmp_path_factory.mktemp("sizes"))
-    bench.plugin(TESTS / "plugins" / "nets.py")
-    bench.write("sizes.toml", SUITE)
-    done = bench("run", "sizes.toml", "--jobs", "2", timeout=300)
-    assert done.code == 0, done.err
-    return bench
+    return bench_that_ran(tmp_path_factory.mktemp("sizes"), "sizes", SUITE)
 
 
 def record(bench, size, chain, seed=0):
